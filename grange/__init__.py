@@ -1,0 +1,1 @@
+"""grange: virtual actors for asyncio."""

@@ -1,0 +1,85 @@
+"""Members, votes and views: the nouns of membership, and the rules of status. Pure."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from grange.proto.ids import SiloAddress
+
+
+class SiloStatus(enum.StrEnum):
+    """The life of a silo; it only moves forward, and DEAD is final."""
+
+    JOINING = "joining"
+    ACTIVE = "active"
+    LEAVING = "leaving"
+    DEAD = "dead"
+
+    @property
+    def rank(self) -> int:
+        """Order of the walk; a status may only be replaced by one of the same or a higher rank."""
+        return list(SiloStatus).index(self)
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """One silo's suspicion of another, with the wall-clock time it was cast."""
+
+    voter: SiloAddress
+    time: datetime
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One silo's row in the table.
+
+    `gateway` is the port for clients (0: none), `alive` the last time the silo said it lives, `labels` free words for
+    placement, `grains` the grain types it hosts with the name of
+    their placement, `probe` the port that answers probes (0: the silo port answers).
+    """
+
+    address: SiloAddress
+    status: SiloStatus
+    started: datetime
+    alive: datetime
+    name: str = ""
+    gateway: int = 0
+    probe: int = 0
+    votes: tuple[Vote, ...] = ()
+    labels: tuple[str, ...] = ()
+    grains: dict[str, str] = {}
+
+
+class View(msgspec.Struct, frozen=True):
+    """The cluster as of one table version. Views are totally ordered by `version`."""
+
+    version: int
+    members: tuple[Member, ...] = ()
+
+    def get(self, address: SiloAddress) -> Member | None:
+        """The member at exactly this address, generation included."""
+        return next((member for member in self.members if member.address == address), None)
+
+    def with_status(self, *statuses: SiloStatus) -> tuple[Member, ...]:
+        """Members in any of these states, ordered by address."""
+        return tuple(member for member in self.members if member.status in statuses)
+
+    @property
+    def active(self) -> tuple[Member, ...]:
+        """Members that may host grains."""
+        return self.with_status(SiloStatus.ACTIVE)
+
+    def is_dead(self, address: SiloAddress) -> bool:
+        """Whether this generation is known to be gone: its row is dead, or a newer generation has its endpoint."""
+        return any(
+            (member.address == address and member.status is SiloStatus.DEAD)
+            or (member.address.endpoint == address.endpoint and member.address.generation > address.generation)
+            for member in self.members
+        )
+
+
+def make_view(version: int, members: Iterable[Member]) -> View:
+    """A view with its members in the one order that every silo agrees on."""
+    return View(version, tuple(sorted(members, key=lambda member: member.address)))

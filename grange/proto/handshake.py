@@ -1,0 +1,65 @@
+"""The first words on a connection, and whether they fit. Pure: takes two greetings, returns an answer or refuses."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from grange.errors import HandshakeRefused
+from grange.proto.ids import SiloAddress
+
+PROTOCOL_MIN = 1
+PROTOCOL_MAX = 1
+"""The wire versions this code speaks; apart from the package version on purpose."""
+
+
+class Role(enum.IntEnum):
+    """Who opens a connection."""
+
+    SILO = 0
+    CLIENT = 1
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What the opening side says first. `target` is the silo it means to reach (None: whoever listens there)."""
+
+    cluster: str
+    role: Role
+    name: str
+    address: SiloAddress | None = None
+    target: SiloAddress | None = None
+    protocol_min: int = PROTOCOL_MIN
+    protocol_max: int = PROTOCOL_MAX
+    manifest: str = ""
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The accepting side's answer: who it is and which protocol version both will speak."""
+
+    cluster: str
+    address: SiloAddress
+    protocol: int
+    manifest: str = ""
+
+
+def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "") -> Welcome:
+    """Decide on a Hello as the silo `address` of `cluster`. Raises `HandshakeRefused` naming both sides' values."""
+    if hello.cluster != cluster:
+        raise HandshakeRefused(
+            f"silo {address} belongs to cluster {cluster!r}, the caller named {hello.cluster!r}; "
+            "set the same cluster on both sides",
+            code="wrong-cluster",
+        )
+    protocol = min(hello.protocol_max, PROTOCOL_MAX)
+    if protocol < max(hello.protocol_min, PROTOCOL_MIN):
+        raise HandshakeRefused(
+            f"silo {address} speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}, the caller "
+            f"{hello.protocol_min} to {hello.protocol_max}; upgrade the older side",
+            code="protocol-version",
+        )
+    if hello.target is not None and hello.target != address:
+        raise HandshakeRefused(
+            f"this is silo {address}, the caller looked for {hello.target}, which is gone", code="other-generation"
+        )
+    return Welcome(cluster=cluster, address=address, protocol=protocol, manifest=manifest)

@@ -1,0 +1,76 @@
+"""Where is a grain? The contract between the runtime, which asks, and the rooms above, which know.
+
+Three implementations: `LocalOnly` below (one process, no cluster), `directory/locator.py` and `client/gateways.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+
+
+class Locator(Protocol):
+    """Where calls should go. Asked by `runtime/caller.py` for each call that finds no activation in this process."""
+
+    def known(self, grain_id: GrainId) -> SiloAddress | None:
+        """Where to send now, when that needs no waiting: from the cache, or computed. It may be wrong."""
+        ...
+
+    async def locate(self, grain_id: GrainId) -> SiloAddress:
+        """Where to send, asking others if need be.
+
+        Raises `NoSuchGrain` when no silo hosts the type and `SiloUnavailable` when there is no silo at all.
+        """
+        ...
+
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None) -> None:
+        """The grain was not at `silo`: drop that from the cache, and remember `hint` if there is one."""
+        ...
+
+    async def changed(self, seconds: float) -> None:
+        """Wait until what is known of the cluster changes, at most so long. Called before a refused call is repeated."""
+        ...
+
+
+class Claims(Protocol):
+    """Which activation is the grain's one. Asked by `runtime/catalog.py` on the silo that wants to run it."""
+
+    async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
+        """Register this activation; returns the winner, which may be another one. Only the winner may run user code.
+
+        An entry equal to `previous` is replaced. Raises `SiloUnavailable` when the directory cannot answer in time.
+        """
+        ...
+
+    async def release(self, address: GrainAddress) -> None:
+        """Remove the entry if it is still this very activation. Never raises for an unreachable directory."""
+        ...
+
+
+class LocalOnly:
+    """Everything is here: the locator and claims of a process that is alone."""
+
+    def __init__(self, here: SiloAddress) -> None:
+        self._here = here
+
+    def known(self, grain_id: GrainId) -> SiloAddress | None:
+        """Always this process."""
+        return self._here
+
+    async def locate(self, grain_id: GrainId) -> SiloAddress:
+        """Always this process."""
+        return self._here
+
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None) -> None:
+        """Nothing is remembered, so nothing is forgotten."""
+
+    async def changed(self, seconds: float) -> None:
+        """Nothing ever changes; a refused call is repeated at once."""
+
+    async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
+        """The claimant wins: the catalog already holds one activation per grain."""
+        return address
+
+    async def release(self, address: GrainAddress) -> None:
+        """There is nothing to release."""

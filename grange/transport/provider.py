@@ -1,0 +1,103 @@
+"""The transport contract: what a network must offer, and what it promises about messages it was given.
+
+A connection is one handshaken, bidirectional, ordered stream. Requests go out on the connection that this side
+opened; answers come back on the stream their request came by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from grange.proto.handshake import Hello, Welcome
+from grange.proto.message import Message
+
+
+class Receiver(Protocol):
+    """What a connection reports to. Both methods are called in the event loop and never block."""
+
+    def receive(self, message: Message) -> None:
+        """One message arrived."""
+        ...
+
+    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
+        """The connection ended, exactly once. `unsent` never left this process; of all others nothing is known.
+
+        `error` is None for an orderly close by either side.
+        """
+        ...
+
+
+class Connection(Protocol):
+    """One live stream to a peer whose handshake succeeded."""
+
+    @property
+    def hello(self) -> Hello:
+        """What the opening side said of itself."""
+        ...
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the accepting side answered."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be posted any more."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """True while the send queue is at its bound: requests should `await ready()` before `post`."""
+        ...
+
+    def post(self, message: Message) -> None:
+        """Queue one message, without waiting. Raises `SiloUnavailable` when closed (it was not sent)."""
+        ...
+
+    async def ready(self) -> None:
+        """Wait until the send queue has room. Raises `SiloUnavailable` when the connection ends instead."""
+        ...
+
+    async def close(self) -> None:
+        """Write what is queued (within the close time-out), then end the stream and wait until all is released."""
+        ...
+
+
+Accept = Callable[[Connection], Receiver]
+"""Called for each accepted connection, right after its handshake; returns who receives its messages."""
+
+Admit = Callable[[Hello], Welcome]
+"""Called with each Hello; answers it, or raises `HandshakeRefused` with the reason that the peer will see."""
+
+
+class Listener(Protocol):
+    """An open door."""
+
+    @property
+    def port(self) -> int:
+        """The port that is really open (useful when 0 was asked for)."""
+        ...
+
+    async def close(self) -> None:
+        """Close the door and every connection that came through it."""
+        ...
+
+
+class Transport(Protocol):
+    """A network. One object serves one silo or client."""
+
+    async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
+        """Open a door. Raises `ConfigurationError` naming the address when the port is in use or not ours."""
+        ...
+
+    async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
+        """Open a connection and shake hands, within the connect time-out.
+
+        Raises `SiloUnavailable` when nobody answers there and `HandshakeRefused` when the peer says no.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all doors and connections."""
+        ...
