@@ -1,0 +1,116 @@
+# Everything a person or CI runs. Each target makes the environment it needs, so any of them may be the first
+# command typed on a fresh machine that has make and Python 3.11 or newer.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# The environment is one folder: two targets that install into it at once would break it.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= $(shell scripts/find-python)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NEWEST := .venv-newest
+NEWEST_READY := $(NEWEST)/.ready
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+# Workers for the tests that need no server. Tests with servers and processes run one at a time: they measure nothing,
+# but two clusters on two cores make each other slow.
+WORKERS ?= 2
+# Further arguments for pytest, for example: make check PYTEST_ARGS="-k mailbox"
+PYTEST_ARGS ?=
+# The cluster that `make dev` keeps running, as module:silo.
+APP ?= examples.flights.app:silo
+
+.PHONY: help
+help: ## show this list
+	@echo "grange: virtual actors for Python"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-16s %s\n' "$$name" "$$text"; done
+
+.PHONY: demo
+demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, every total proved
+	$(BIN)/python -m examples.flights
+
+.PHONY: test
+test: check test-servers test-newest ## all of it: check, then every other test on real servers and processes
+
+.PHONY: check
+check: lint types test-fast ## the fast part: format, lint, layers, types, tests without servers
+
+.PHONY: bench
+bench: $(READY) ## measure grange beside its peers, write benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+.PHONY: dev
+dev: $(READY) ## a local cluster of two silos that keeps running (APP=module:silo)
+	$(BIN)/grange dev $(APP)
+
+.PHONY: lint
+lint: $(READY) ## format, lint and layers only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+.PHONY: types
+types: $(READY) ## mypy strict and basedpyright strict only
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+.PHONY: format
+format: $(READY) ## let ruff lay out the code and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: test-fast
+test-fast: $(READY) ## tests that need neither servers nor processes
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not servers and not processes" $(PYTEST_ARGS)
+
+.PHONY: test-servers
+test-servers: $(READY) ## tests on real Redis, real Postgres and real processes
+	$(BIN)/python -m pytest -q -m "servers or processes" $(PYTEST_ARGS)
+
+# The second Python is looked for when the target runs, so that `make check` never pays for it.
+.PHONY: test-newest
+test-newest: $(READY) ## tests without servers again, on the newest other Python found
+	@base=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	newest=$$(scripts/find-python newer "$$base"); \
+	if [ -z "$$newest" ]; then \
+		echo "no working Python newer than $$base found: its tests are the ones that already ran"; \
+	else \
+		$(MAKE) --no-print-directory $(NEWEST_READY) NEWEST_PYTHON="$$newest" && \
+		$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) \
+			-m "not servers and not processes" --ignore=tests/architecture --ignore=tests/typing $(PYTEST_ARGS); \
+	fi
+
+.PHONY: lock
+lock: $(READY) ## renew the hash-pinned requirements from pyproject.toml (UPGRADE=1: newest versions)
+	scripts/lock $(BIN)/uv $(if $(UPGRADE),--upgrade)
+
+.PHONY: clean
+clean: ## remove environments, caches and build results
+	rm -rf $(VENV) $(NEWEST) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.locked: requirements/dev.txt
+	@test -n "$(PYTHON)"
+	@echo "making $(VENV) with $(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@
+
+$(READY): $(VENV)/.locked pyproject.toml
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(NEWEST)/.locked: requirements/test.txt
+	@echo "making $(NEWEST) with $(NEWEST_PYTHON)"
+	$(NEWEST_PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install $(PIP_FLAGS) --require-hashes --only-binary :all: -r requirements/test.txt
+	@touch $@
+
+$(NEWEST_READY): $(NEWEST)/.locked pyproject.toml
+	$(NEWEST)/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
