@@ -1,7 +1,9 @@
 """The transport contract: what a network must offer, and what it promises about messages it was given.
 
-A connection is one handshaken, bidirectional, ordered stream. Requests go out on the connection that this side
-opened; answers come back on the stream their request came by.
+A connection is one handshaken, bidirectional, ordered stream. Requests go out on the connection that this
+side opened; answers come back on the stream their request came by. So the two sides are not alike: the
+accepting side stops reading while its queue of answers is full, the opening side always reads. That bounds
+both and cannot deadlock.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ class Receiver(Protocol):
     """What a connection reports to. Both methods are called in the event loop and never block."""
 
     def receive(self, message: Message) -> None:
-        """One message arrived."""
+        """One message arrived. An exception from here is reported to the loop and ends nothing."""
         ...
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """The connection ended, exactly once. `unsent` never left this process; of all others nothing is known.
+        """The connection ended, exactly once. `unsent` never left this process; of all others nothing is
+        known.
 
         `error` is None for an orderly close by either side.
         """
@@ -52,7 +55,11 @@ class Connection(Protocol):
         ...
 
     def post(self, message: Message) -> None:
-        """Queue one message, without waiting. Raises `SiloUnavailable` when closed (it was not sent)."""
+        """Queue one message, without waiting; it must not be changed any more.
+
+        Raises `SiloUnavailable` when closed and `PayloadTooLarge` when it is over a limit; it was not sent
+        then.
+        """
         ...
 
     async def ready(self) -> None:
@@ -60,7 +67,17 @@ class Connection(Protocol):
         ...
 
     async def close(self) -> None:
-        """Write what is queued (within the close time-out), then end the stream and wait until all is released."""
+        """Write what is queued (within the close time-out), then end the stream and wait until all is
+        released.
+        """
+        ...
+
+    def abort(self, error: Exception | None = None) -> None:
+        """End the stream now and write nothing more; `lost` is told before this returns.
+
+        For a peer that is known to be dead. What the network still holds is released by the transport's
+        `close`.
+        """
         ...
 
 

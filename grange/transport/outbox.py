@@ -1,0 +1,130 @@
+"""The bounded send queue of one connection, the same for every transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from grange.errors import PayloadTooLarge, SiloUnavailable
+from grange.proto.message import Message, Rejection, Request, Response, Status
+from grange.transport.options import TransportOptions
+
+
+class Outbox:
+    """Messages that were posted and not yet written, in order; and the callers who wait for room.
+
+    The connection puts and takes; `ready()` is where back-pressure reaches a caller. The bound is kept by
+    whoever awaits `ready()` and then puts without a further await; answers are put without waiting, and are
+    bounded because a connection stops reading requests while its outbox is full.
+    """
+
+    __slots__ = (
+        "_bytes", "_ended", "_frame_bytes", "_frame_messages", "_header_limit", "_max_bytes", "_max_messages",
+        "_messages", "_payload_limit", "_waiters",
+    )  # fmt: skip
+
+    def __init__(self, options: TransportOptions) -> None:
+        self._messages: deque[tuple[Message, int]] = deque()
+        self._bytes = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._ended = False
+        self._max_messages = options.queue_messages
+        self._max_bytes = options.queue_bytes
+        self._frame_messages = options.frame_messages
+        self._frame_bytes = options.frame_bytes
+        self._payload_limit = options.payload_limit
+        self._header_limit = options.header_limit
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def full(self) -> bool:
+        """True while there is no room for a further request."""
+        return len(self._messages) >= self._max_messages or self._bytes >= self._max_bytes
+
+    def put(self, message: Message) -> None:
+        """Append. Raises PayloadTooLarge for a message that no frame can carry."""
+        if isinstance(message, Request):
+            grain_id = message.grain_id
+            payload = len(message.args)
+            # One character is at most four bytes; counting the bytes exactly would cost an encoding.
+            header = 4 * (len(grain_id.type) + len(grain_id.key) + len(message.method)) + len(message.context)
+        elif isinstance(message, Response):
+            payload, header = len(message.payload), 0
+        else:
+            payload, header = _rare_size(message)
+        if payload > self._payload_limit or header > self._header_limit:
+            raise self._too_large(message, payload, header)
+        size = payload + header
+        self._messages.append((message, size))
+        self._bytes += size
+
+    def take(self) -> list[Message]:
+        """Remove what fits into one frame: at least one message if there is any."""
+        messages = self._messages
+        batch: list[Message] = []
+        size = 0
+        while messages and len(batch) < self._frame_messages and size < self._frame_bytes:
+            message, message_size = messages.popleft()
+            batch.append(message)
+            size += message_size
+        self._bytes -= size
+        if self._waiters:
+            self._wake()
+        return batch
+
+    async def ready(self) -> None:
+        """Wait until there is room. Raises SiloUnavailable when the connection ends instead."""
+        while self.full and not self._ended:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake()  # the room that was meant for this caller goes to the next
+                raise
+        if self._ended:
+            raise SiloUnavailable("the connection ended before the request could be sent")
+
+    def end(self) -> list[Message]:
+        """Take everything that was never written, and send all waiters away."""
+        self._ended = True
+        unsent = [message for message, _ in self._messages]
+        self._messages.clear()
+        self._bytes = 0
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+        return unsent
+
+    def _wake(self) -> None:
+        if self.full:
+            return
+        room = self._max_messages - len(self._messages)
+        while room > 0 and self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                room -= 1
+
+    def _too_large(self, message: Message, payload: int, header: int) -> PayloadTooLarge:
+        if payload > self._payload_limit:
+            size, limit, what = payload, self._payload_limit, "payload"
+        else:
+            size, limit, what = header, self._header_limit, "grain key, method and request context"
+        return PayloadTooLarge(
+            f"{type(message).__name__} {message.id}: {what} of {size:,} bytes is over the limit of "
+            f"{limit:,}; send less at once, stream it, or pass a reference to stored data",
+            size=size,
+            limit=limit,
+        )
+
+
+def _rare_size(message: Message) -> tuple[int, int]:
+    """Payload and header bytes of the messages that are not on the hot path."""
+    if isinstance(message, Rejection):
+        return len(message.fault), 4 * len(message.message)
+    return 0, 4 * len(message.text) if isinstance(message, Status) else 0

@@ -1,0 +1,18 @@
+"""Both transports behind one fixture: every test that asks for `net` runs once over each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.transport.net import Net
+
+
+@pytest.fixture(params=["memory"])
+async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
+    """A network of either kind; whatever was made on it is closed afterwards."""
+    made = Net(request.param)
+    yield made
+    await asyncio.gather(*(transport.close() for transport in made.transports))

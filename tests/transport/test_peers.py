@@ -1,0 +1,168 @@
+"""One connection per peer: shared attempts, back-off, dropping, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from grange.errors import HandshakeRefused, SiloUnavailable
+from grange.proto.handshake import Hello, Role
+from grange.proto.ids import SiloAddress
+from grange.transport.options import TransportOptions
+from grange.transport.peers import Peers
+from grange.transport.provider import Connection, Receiver, Transport
+from tests.transport.net import CLUSTER, Inbox, Net, request
+
+NOBODY = SiloAddress("127.0.0.1", 9, 1)
+
+
+class Counting:
+    """A transport that counts attempts and can hold them at the gate."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.attempts = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
+        self.attempts += 1
+        await self.gate.wait()
+        return await self.inner.connect(host, port, hello, receiver)
+
+
+@pytest.fixture
+async def here(net: Net) -> Counting:
+    return Counting(net.transport())
+
+
+@pytest.fixture
+def inboxes() -> dict[SiloAddress, Inbox]:
+    return {}
+
+
+@pytest.fixture
+async def peers(here: Counting, inboxes: dict[SiloAddress, Inbox]) -> AsyncIterator[Peers]:
+    made = Peers(
+        here,  # type: ignore[arg-type]
+        lambda address: Hello(CLUSTER, Role.CLIENT, "tester", target=address),
+        lambda address: inboxes.setdefault(address, Inbox()),
+        TransportOptions(),
+        random.Random(1),
+    )
+    yield made
+    await made.close()
+
+
+async def test_concurrent_needs_share_one_connection(net: Net, here: Counting, peers: Peers) -> None:
+    site = await net.site(net.transport())
+    assert peers.current(site.address) is None
+    here.gate.clear()
+    needs = [asyncio.ensure_future(peers.get(site.address)) for _ in range(10)]
+    await asyncio.sleep(0)
+    here.gate.set()
+    connections = await asyncio.gather(*needs)
+    assert len(set(map(id, connections))) == 1
+    assert peers.current(site.address) is connections[0]
+    assert await peers.get(site.address) is connections[0]
+    assert here.attempts == 1
+    assert len(site.connections) == 1
+
+
+async def test_a_cancelled_waiter_leaves_the_attempt_to_others(
+    net: Net, here: Counting, peers: Peers
+) -> None:
+    site = await net.site(net.transport())
+    here.gate.clear()
+    first, second = (asyncio.ensure_future(peers.get(site.address)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    assert first.cancelled()
+    here.gate.set()
+    assert not (await second).closed
+    assert here.attempts == 1
+
+
+async def test_after_a_failure_callers_fail_fast_until_the_back_off_is_over(
+    net: Net, here: Counting, peers: Peers
+) -> None:
+    loop = asyncio.get_running_loop()
+    for failure in range(1, 7):
+        with pytest.raises(SiloUnavailable, match=r"127\.0\.0\.1:9@1"):
+            await peers.get(NOBODY)
+        assert here.attempts == failure
+        with pytest.raises(SiloUnavailable, match="next attempt in"):
+            await peers.get(NOBODY)
+        assert here.attempts == failure
+        peer = peers._peers[NOBODY]
+        limit = min(0.1 * 2 ** (failure - 1), 1.0)
+        assert 0 < peer.retry_at - loop.time() <= limit
+        peer.retry_at = loop.time()  # as if the time had passed
+
+
+async def test_a_success_ends_the_back_off(net: Net, here: Counting, peers: Peers) -> None:
+    site = await net.site(net.transport())
+    port = site.address.port
+    assert site.listener is not None
+    await site.listener.close()
+    with pytest.raises(SiloUnavailable):
+        await peers.get(site.address)
+    peers._peers[site.address].retry_at = 0.0
+    again = await net.site(net.transport(), port=port)
+    connection = await peers.get(again.address)
+    await connection.close()
+    assert peers.current(again.address) is None
+    assert not (await peers.get(again.address)).closed
+
+
+async def test_a_refused_handshake_is_the_cause_of_being_unavailable(net: Net, peers: Peers) -> None:
+    site = await net.site(net.transport())
+    older = SiloAddress(site.address.host, site.address.port, 0)
+    with pytest.raises(SiloUnavailable, match="which is gone") as caught:
+        await peers.get(older)
+    assert isinstance(caught.value.__cause__, HandshakeRefused)
+    assert caught.value.__cause__.code == "other-generation"
+
+
+async def test_dropping_a_dead_silo_ends_its_connection_at_once(
+    net: Net, peers: Peers, inboxes: dict[SiloAddress, Inbox]
+) -> None:
+    site = await net.site(net.transport())
+    connection = await peers.get(site.address)
+    connection.post(request(1))
+    peers.drop(site.address)
+    assert connection.closed
+    assert inboxes[site.address].unsent == [1]
+    assert peers.current(site.address) is None
+    peers.drop(site.address)  # nothing to do
+
+
+async def test_dropping_while_connecting_fails_the_waiters(net: Net, here: Counting, peers: Peers) -> None:
+    site = await net.site(net.transport())
+    here.gate.clear()
+    need = asyncio.ensure_future(peers.get(site.address))
+    await asyncio.sleep(0)
+    peers.drop(site.address)
+    with pytest.raises(SiloUnavailable, match="declared dead"):
+        await need
+    here.gate.set()
+    assert not (await peers.get(site.address)).closed
+
+
+async def test_close_ends_attempts_and_flushes_connections(net: Net, here: Counting, peers: Peers) -> None:
+    site, other = await net.site(net.transport()), await net.site(net.transport())
+    (await peers.get(site.address)).post(request(1))
+    here.gate.clear()
+    need = asyncio.ensure_future(peers.get(other.address))
+    await asyncio.sleep(0)
+    await peers.close()
+    with pytest.raises(SiloUnavailable, match="closing"):
+        await need
+    with pytest.raises(SiloUnavailable, match="closing"):
+        await peers.get(site.address)
+    assert [message.id for message in await site.inbox.count(1)] == [1]
+    assert other.connections == []
