@@ -1,6 +1,6 @@
 """Build a whole cluster inside one test, and prove a provider of your own.
 
 Called by tests: ours and those of anyone who writes grains or providers; never by the running system. Open
-`cluster.py` first for a cluster in one process, `contracts/` for the suites that every provider passes, `servers.py`
-for real Redis and Postgres servers that a test session starts for itself.
+`cluster.py` first for a cluster in one process, `contracts/` for the suites that every provider passes,
+`servers.py` for real Redis and Postgres servers that a test session starts for itself.
 """

@@ -1,0 +1,32 @@
+"""A database of its own for every test, on a Postgres that tests share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+
+@asynccontextmanager
+async def fresh_database(dsn: str) -> AsyncGenerator[str, None]:
+    """The DSN of an empty database that is dropped, with its connections, when the block ends.
+
+    `dsn` is an address whose user may create databases, as `grange.testing.servers.postgres_server` gives.
+    """
+    name = f"grange_test_{uuid.uuid4().hex}"
+    await _execute(dsn, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    try:
+        yield urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+    finally:
+        await _execute(dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

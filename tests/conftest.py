@@ -1,0 +1,66 @@
+"""Real servers for the whole suite, started once per session and clean for every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+
+from grange.testing.postgres import fresh_database
+from grange.testing.servers import REDIS_ENVIRONMENT, postgres_server, redis_server
+
+TESTS = Path(__file__).parent
+SERVER_FIXTURES = {"redis_server_url", "redis_url", "postgres_dsn", "postgres_url"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server or processes, so that `make check` can leave it to `make test`."""
+    for item in items:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+        if item.path.is_relative_to(TESTS / "processes"):
+            item.add_marker(pytest.mark.processes)
+
+
+@pytest.fixture(scope="session")
+def redis_server_url() -> Iterator[str]:
+    """One Redis for the session. One named by the environment lends each worker a database of its own."""
+    with redis_server() as url:
+        yield _lent_database(url) if REDIS_ENVIRONMENT in os.environ else url
+
+
+@pytest.fixture
+def redis_url(redis_server_url: str) -> str:
+    """An empty Redis database."""
+    with redis.Redis.from_url(redis_server_url) as client:
+        client.flushdb()
+    return redis_server_url
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """One Postgres for the session, as a user who may create databases."""
+    with postgres_server() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+async def postgres_url(postgres_dsn: str) -> AsyncIterator[str]:
+    """An empty Postgres database of this test's own."""
+    async with fresh_database(postgres_dsn) as url:
+        yield url
+
+
+def _lent_database(url: str) -> str:
+    """This worker's database of somebody else's server; it must be empty, because tests flush it."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    parts = urlsplit(url)
+    lent = urlunsplit(parts._replace(path=f"/{int(parts.path.strip('/') or 0) + worker}"))
+    with redis.Redis.from_url(lent) as client:
+        if client.dbsize():
+            pytest.fail(f"{REDIS_ENVIRONMENT}: {lent} holds keys, and the tests would flush them")
+    return lent
