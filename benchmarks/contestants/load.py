@@ -1,0 +1,103 @@
+"""The loops every contestant is timed with, so that no contestant brings a stopwatch of its own.
+
+Called by `worker.py`. Durations are seconds of the running loop unless a name says otherwise.
+"""
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+Call = Callable[[int], Awaitable[object]]
+Sample = dict[str, float]
+
+_WARM_UP_SHARE = 0.2
+_LOCAL_BATCH = 500
+
+
+async def throughput(calls: Sequence[Call], seconds: float) -> Sample:
+    """Answer calls per second with one endless caller per entry of `calls`, after a warm-up."""
+    clock = asyncio.get_running_loop().time
+    warm = clock() + seconds * _WARM_UP_SHARE
+    end = warm + seconds
+
+    async def caller(call: Call) -> int:
+        counted = number = 0
+        while (now := clock()) < end:
+            await call(number)
+            number += 1
+            counted += now >= warm
+        return counted
+
+    counts = await asyncio.gather(*(caller(call) for call in calls))
+    return {"value": sum(counts) / (clock() - warm)}
+
+
+async def latency(call: Call, seconds: float) -> Sample:
+    """Answer the 50th and 99th percentile, in milliseconds, of one caller that waits for each answer."""
+    clock = asyncio.get_running_loop().time
+    warm = clock() + seconds * _WARM_UP_SHARE
+    while clock() < warm:
+        await call(0)
+    taken: list[int] = []
+    end = clock() + seconds
+    while clock() < end:
+        started = time.perf_counter_ns()
+        await call(1)
+        taken.append(time.perf_counter_ns() - started)
+    taken.sort()
+    return {"value": percentile(taken, 0.50) / 1e6, "p99": percentile(taken, 0.99) / 1e6, "calls": len(taken)}
+
+
+async def local(call: Call, seconds: float) -> Sample:
+    """Answer microseconds per call of one caller in the grain's process: the median batch of 500 calls."""
+    clock = asyncio.get_running_loop().time
+    warm = clock() + seconds * _WARM_UP_SHARE
+    end = warm + seconds
+    batches: list[float] = []
+    while (now := clock()) < end:
+        started = time.perf_counter_ns()
+        for number in range(_LOCAL_BATCH):
+            await call(number)
+        if now >= warm:
+            batches.append((time.perf_counter_ns() - started) / _LOCAL_BATCH)
+    batches.sort()
+    return {"value": percentile(batches, 0.50) / 1e3, "calls": len(batches) * _LOCAL_BATCH}
+
+
+async def activation(first_call: Call, count: int) -> Sample:
+    """Answer microseconds per first call on `count` keys never used before, one after the other."""
+    await first_call(-1)
+    gc.collect()
+    started = time.perf_counter_ns()
+    for number in range(count):
+        await first_call(number)
+    return {"value": (time.perf_counter_ns() - started) / count / 1e3, "activations": count}
+
+
+async def memory(first_call: Call, count: int) -> Sample:
+    """Answer resident bytes per idle activation: growth of this process over `count` new ones."""
+    for number in range(-500, 0):
+        await first_call(number)
+    before = _settled_resident_bytes()
+    for number in range(count):
+        await first_call(number)
+    await asyncio.sleep(0.05)  # lets finished tasks be forgotten before the second reading
+    return {"value": (_settled_resident_bytes() - before) / count, "activations": count}
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Answer the nearest-rank percentile of values in ascending order. Raises ValueError when there are none."""
+    if not ordered:
+        raise ValueError("a percentile of no values: give the measurement more seconds")
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+
+
+def _settled_resident_bytes() -> int:
+    gc.collect()
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        raise RuntimeError("resident memory is read from /proc, which this system does not have")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

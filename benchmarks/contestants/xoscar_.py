@@ -1,0 +1,70 @@
+"""xoscar: actors in pools, created and placed by the program. A peer for the wire."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import xoscar
+
+from benchmarks.contestants.load import Call
+from benchmarks.contestants.worker import Contestant, Target, free_port, main
+
+_GRAINS = 100
+
+
+class Echo(xoscar.Actor):
+    """The empty grain every contestant has: it gives back what it gets."""
+
+    async def echo(self, value: int) -> int:
+        """Give the argument back."""
+        return value
+
+
+class Actors(Target):
+    """References into one pool."""
+
+    def __init__(self, address: str, references: list[xoscar.ActorRefType[Echo]]) -> None:
+        self.address = address
+        self.references = references
+
+    def echo(self, caller: int) -> Call:
+        """Answer the method of one hot actor."""
+        return self.references[caller].echo
+
+    def fresh(self, series: str) -> Call:
+        """Answer a call that creates an actor, as its users must, and calls it for the first time."""
+
+        async def call(number: int) -> int:
+            actor = await xoscar.create_actor(Echo, uid=f"{series}-{number}", address=self.address)
+            return await actor.echo(number)
+
+        return call
+
+
+class Xoscar(Contestant):
+    """The contestant: one main pool in one process, as its in-process default has it."""
+
+    packages = ("xoscar", "uvloop")
+
+    @asynccontextmanager
+    async def serve(self, storage: str | None) -> AsyncIterator[str]:
+        """Host the hot actors."""
+        pool = await xoscar.create_actor_pool(f"127.0.0.1:{free_port()}", n_process=0)
+        async with pool:
+            for number in range(_GRAINS):
+                await xoscar.create_actor(Echo, uid=f"hot-{number}", address=pool.external_address)
+            yield pool.external_address
+
+    @asynccontextmanager
+    async def drive(self, address: str) -> AsyncIterator[Actors]:
+        """Look the hot actors up from another process."""
+        yield Actors(address, [await xoscar.actor_ref(f"hot-{n}", address=address) for n in range(_GRAINS)])
+
+    @asynccontextmanager
+    async def alone(self, storage: str | None) -> AsyncIterator[Actors]:
+        """Host actors here."""
+        async with self.serve(storage) as address, self.drive(address) as actors:
+            yield actors
+
+
+if __name__ == "__main__":
+    main(Xoscar())

@@ -1,0 +1,110 @@
+"""Interpreters and virtual environments: each peer has its own, under every Python that it supports.
+
+They live in `benchmarks/.venvs`, outside version control, and are made again when their requirements change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.catalog import Contestant
+from benchmarks.plan import Variant
+from benchmarks.processes import ROOT
+
+FOLDER = ROOT / "benchmarks" / ".venvs"
+REQUIREMENTS = ROOT / "benchmarks" / "requirements"
+_INSTALL_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that runs here. `version` is (major, minor)."""
+
+    command: str
+    version: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The version as people write it: `3.13`."""
+        return f"{self.version[0]}.{self.version[1]}"
+
+
+class InstallFailed(Exception):
+    """An environment could not be made; the message ends with what pip said."""
+
+
+def interpreters() -> list[Interpreter]:
+    """Answer this Python and, where there is one, the newest that is newer."""
+    this = Interpreter(sys.executable, (sys.version_info.major, sys.version_info.minor))
+    find = [str(ROOT / "scripts" / "find-python"), "newer", this.name]
+    command = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
+    if not command:
+        return [this]
+    tell = "import sys; print(sys.version_info.major, sys.version_info.minor)"
+    major, minor = subprocess.check_output([command, "-c", tell], text=True).split()
+    return [this, Interpreter(command, (int(major), int(minor)))]
+
+
+def variants(
+    contestants: Sequence[Contestant], pythons: Sequence[Interpreter], tell: Callable[[str], None]
+) -> tuple[list[Variant], dict[str, str]]:
+    """Answer each contestant under each Python it runs on, and why some could not be installed.
+
+    `tell` hears what is being installed.
+    """
+    ready: list[Variant] = []
+    failed: dict[str, str] = {}
+    for contestant, python in itertools.product(contestants, pythons):
+        if python.version < contestant.oldest:
+            continue
+        try:
+            executable = environment(contestant, python, tell)
+        except InstallFailed as error:
+            failed[f"{contestant.name}@{python.name}"] = str(error)
+            continue
+        command = (executable, "-m", f"benchmarks.contestants.{contestant.module}")
+        ready.append(Variant(contestant, python.name, command))
+    return ready, failed
+
+
+def environment(contestant: Contestant, python: Interpreter, tell: Callable[[str], None]) -> str:
+    """Answer the Python that runs this contestant; its environment is made where it is missing or stale.
+
+    Grange and its limits run in the environment of the harness, or, under another Python, in one made from the
+    locked requirements of grange's tests; the code measured is always that of this tree. Raises InstallFailed.
+    """
+    if contestant.requirement is None and python.command == sys.executable:
+        return sys.executable
+    name, locked = "grange", ROOT / "requirements" / "test.txt"
+    if contestant.requirement is not None:
+        name, locked = contestant.requirement, REQUIREMENTS / f"{contestant.requirement}.txt"
+    folder = FOLDER / f"{name}-{python.name}"
+    executable = folder / "bin" / "python"
+    stamp = folder / "locked"
+    digest = hashlib.sha256(locked.read_bytes()).hexdigest()
+    if not (stamp.exists() and stamp.read_text() == digest):
+        tell(f"installing {name} for Python {python.name}")
+        _make(python, folder, locked)
+        stamp.write_text(digest)
+    return str(executable)
+
+
+def _make(python: Interpreter, folder: Path, locked: Path) -> None:
+    _run([python.command, "-m", "venv", "--clear", str(folder)])
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(locked)])
+
+
+def _run(command: Sequence[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
+    except subprocess.CalledProcessError as error:
+        raise InstallFailed(f"{' '.join(command[1:4])} failed: {error.stderr.strip()[-600:]}") from error
+    except subprocess.TimeoutExpired:
+        raise InstallFailed(f"{' '.join(command[1:4])} took more than {_INSTALL_SECONDS} s") from None

@@ -1,0 +1,91 @@
+"""A contestant's process as the harness sees it: started, asked line by line, stopped by its process id."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
+STOP_SECONDS = 10.0
+
+
+class ContestantFailed(Exception):
+    """A contestant's process did not start, did not answer in time, ended, or says that it failed."""
+
+
+class Worker:
+    """One running process. `introduction` is its first line: address, Python, event loop, versions."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self.introduction: dict[str, Any] = {}
+
+    async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Send one order and answer the sample. Raises ContestantFailed."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            await self._process.stdin.drain()
+        except ConnectionError as error:
+            raise self._failed("its process ended") from error
+        return await self.hear(ANSWER_SECONDS)
+
+    async def hear(self, seconds: float) -> dict[str, Any]:
+        """Answer the next line of the process. Raises ContestantFailed when none comes within `seconds`."""
+        assert self._process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self._process.stdout.readline(), seconds)
+        except TimeoutError:
+            raise self._failed(f"no answer within {seconds:g} s") from None
+        if not line:
+            raise self._failed("its process ended")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ContestantFailed(answer["error"])
+        return answer
+
+    def _failed(self, what: str) -> ContestantFailed:
+        return ContestantFailed(f"{what}; see {self._log.relative_to(ROOT)}")
+
+    async def stop(self) -> None:
+        """End the process: by the end of its input, else by signals."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        for end in (lambda: None, self._process.terminate, self._process.kill):
+            with contextlib.suppress(ProcessLookupError):
+                end()
+            try:
+                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+            except TimeoutError:
+                continue
+            return
+
+
+@asynccontextmanager
+async def worker(command: Sequence[str], log: Path) -> AsyncIterator[Worker]:
+    """Start a process with its standard error appended to `log`; it is gone when the block ends.
+
+    Raises ContestantFailed when it does not introduce itself.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as errors:
+        process = await _start(command, errors)
+        running = Worker(process, log)
+        try:
+            running.introduction = await running.hear(START_SECONDS)
+            yield running
+        finally:
+            await running.stop()
+
+
+async def _start(command: Sequence[str], errors: IO[bytes]) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=errors, cwd=ROOT)

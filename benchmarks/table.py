@@ -1,0 +1,69 @@
+"""The printed table: one block per figure, one row per contestant, grange's ratio to it, and the targets."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from benchmarks.catalog import CONTESTANTS, Figure
+from benchmarks.results import Samples, labels_in_order, ratios, values, verdicts
+
+
+def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
+    """Answer the table of all figures: median, spread over the rounds, and grange divided by that row."""
+    table = Table(title="grange beside its peers (median of rounds)", title_justify="left")
+    table.add_column("figure")
+    table.add_column("contestant", no_wrap=True)
+    for heading in ("median", "lowest", "highest", "grange / it"):
+        table.add_column(heading, justify="right")
+    for figure in figures:
+        _add_rows(table, figure, samples)
+        table.add_section()
+    return table
+
+
+def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
+    """Answer what grange aims at beside what was measured. It informs; it fails nothing."""
+    table = Table(title="targets", title_justify="left")
+    for heading in ("figure", "Python", "target", "measured", ""):
+        table.add_column(heading)
+    for figure in figures:
+        sign = "≥" if figure.more else "≤"
+        for verdict in verdicts(samples, figure):
+            target = verdict.target
+            unit = f"x {target.against}" if target.against else figure.unit
+            wanted, measured = f"{sign} {target.factor:g} {unit}", f"{number(verdict.measured)} {unit}"
+            table.add_row(figure.name, verdict.python, wanted, measured, "met" if verdict.met else "not met")
+    return table
+
+
+def failures_table(failures: Mapping[str, str]) -> Table:
+    """Answer what could not be installed or measured, and why."""
+    table = Table(title="not measured", title_justify="left")
+    table.add_column("who")
+    table.add_column("why")
+    for who, why in failures.items():
+        table.add_row(who, why)
+    return table
+
+
+def number(value: float) -> str:
+    """Write a value with three significant digits, and thousands apart."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _add_rows(table: Table, figure: Figure, samples: Samples) -> None:
+    name = f"{figure.title}, {figure.unit}"
+    by_other = {ratio.other: ratio.median for ratio in ratios(samples, figure.name)}
+    for label in labels_in_order(list(CONTESTANTS.values()), samples, figure.name):
+        taken = values(samples, figure.name, label)
+        if not taken:
+            continue
+        ratio = f"{by_other[label]:.2f}" if label in by_other else ""
+        spread = (number(min(taken)), number(max(taken)))
+        table.add_row(name, label, number(statistics.median(taken)), *spread, ratio)
+        name = ""
