@@ -1,8 +1,8 @@
-"""Which numbered SQL files a database still lacks. A pure planner: each provider runs the plan in its own dialect.
+"""Which numbered SQL files a database still lacks. A pure planner: each provider runs the plan itself.
 
-A room ships its files as `<room>/migrations/<dialect>/0001_words.sql`, numbered from 1 without gaps; a file that was
-released is never changed. `grange_schema` in the database notes what was applied, for each component by itself, so
-that several rooms can share one database. A provider's part, in one transaction:
+A room ships its files as `<room>/migrations/<dialect>/0001_words.sql`, numbered from 1 without gaps; a file
+that was released is never changed. `grange_schema` in the database notes what was applied, for each component
+by itself, so that several rooms can share one database. A provider's part, in one transaction:
 
 1. take the lock (Postgres: `pg_advisory_xact_lock(ADVISORY_LOCK)`; SQLite: `BEGIN EXCLUSIVE`);
 2. run `CREATE_SCHEMA_TABLE`, read the component's versions, ask `plan`;
@@ -30,10 +30,10 @@ CREATE TABLE IF NOT EXISTS {SCHEMA_TABLE} (
     PRIMARY KEY (component, version)
 )
 """
-"""Understood by SQLite and Postgres alike. Run it under the lock only: two of these at once can fail in Postgres."""
+"""Understood by SQLite and Postgres. Run it under the lock only: two at once can fail in Postgres."""
 
 ADVISORY_LOCK = 0x6772_616E_6765
-"""Key of the Postgres advisory lock ("grange" in ASCII). One for all components, since they share the table."""
+"""Key of the Postgres advisory lock ("grange" in ASCII). One for all components: they share the table."""
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -45,16 +45,24 @@ class Migration(msgspec.Struct, frozen=True):
     name: str
     sql: str
 
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """The single statements, for drivers that run one at a time. Each ends with `;` at the end of a
+        line."""
+        parts = re.split(r";[ \t]*(?:\n|$)", self.sql)
+        return tuple(part.strip() for part in parts if part.strip())
+
 
 def shipped_migrations(room: str, dialect: str) -> tuple[Migration, ...]:
     """The files that a room's package ships for a dialect, such as `("grange.storage", "postgres")`."""
     folder = files(room) / "migrations" / dialect
-    texts = {entry.name: entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".sql")}
+    sql_files = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
+    texts = {entry.name: entry.read_text("utf-8") for entry in sql_files}
     return parse_migrations(f"{room}:{dialect}", texts)
 
 
 def parse_migrations(source: str, texts: Mapping[str, str]) -> tuple[Migration, ...]:
-    """File names and texts, in order. Raises ConfigurationError for a wrong name, a gap, a double or an empty set."""
+    """File names and texts, in order. Raises ConfigurationError for a wrong name, a gap, a double or none."""
     found: list[Migration] = []
     for file_name, sql in sorted(texts.items()):
         match = _FILE_NAME.fullmatch(file_name)

@@ -1,0 +1,141 @@
+"""The storage operations of one state: one at a time, in order of request, equal neighbours joined into one.
+
+Called by `state.py` only. Each caller waits on a future of its own while one task of this queue performs the
+operations, so a cancelled caller never cancels an operation that others wait for, or whose outcome the state
+must learn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import Enum
+
+
+class Kind(Enum):
+    """What may be asked of a stored state."""
+
+    READ = "read"
+    WRITE = "write"
+    CLEAR = "clear"
+
+
+class Operation:
+    """One storage operation and everybody who waits for it.
+
+    `after` is, for a read, the write or clear that was pending when it was requested: if that succeeds,
+    memory and storage agree and nothing is read.
+    """
+
+    __slots__ = ("after", "kind", "succeeded", "waiters")
+
+    def __init__(self, kind: Kind, after: Operation | None) -> None:
+        self.kind = kind
+        self.after = after
+        self.succeeded = False
+        self.waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def is_needed(self) -> bool:
+        """False for a read that a successful write or clear has answered."""
+        return self.after is None or not self.after.succeeded
+
+
+class OperationQueue:
+    """Runs the operations of one state. Its task lives while there is work; `close` awaits it.
+
+    `perform` does the storage call and updates the state's memory; what it raises reaches all callers that
+    were joined into the operation.
+    """
+
+    def __init__(self, perform: Callable[[Kind], Awaitable[None]]) -> None:
+        self._perform = perform
+        self._waiting: deque[Operation] = deque()
+        self._running: Operation | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def request(self, kind: Kind) -> None:
+        """Perform an operation, or share one of the same kind that waits last in the queue.
+
+        If the caller is cancelled while the operation waits and nobody else wants it, it is dropped:
+        certainly not performed. Once started it goes on. Raises what `perform` raises, and RuntimeError
+        after `close`.
+        """
+        if self._closed:
+            raise RuntimeError(f"cannot {kind.value} this state: its activation has ended")
+        operation = self._join_or_append(kind)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        operation.waiters.append(waiter)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="grange-state-operations")
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._abandon(operation, waiter)
+            raise
+
+    async def close(self) -> None:
+        """Accept no more requests and wait until those accepted have ended."""
+        self._closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _join_or_append(self, kind: Kind) -> Operation:
+        if self._waiting and self._waiting[-1].kind is kind:
+            return self._waiting[-1]
+        operation = Operation(kind, self._pending_change() if kind is Kind.READ else None)
+        self._waiting.append(operation)
+        return operation
+
+    def _pending_change(self) -> Operation | None:
+        pending = (*reversed(self._waiting), self._running)
+        return next((each for each in pending if each is not None and each.kind is not Kind.READ), None)
+
+    def _abandon(self, operation: Operation, waiter: asyncio.Future[None]) -> None:
+        if waiter in operation.waiters:
+            operation.waiters.remove(waiter)
+        if not operation.waiters and operation in self._waiting:
+            self._waiting.remove(operation)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                self._running = self._waiting.popleft()
+                await self._run_one(self._running)
+                self._running = None
+        finally:
+            self._task = None
+            self._cancel_leftovers()
+
+    async def _run_one(self, operation: Operation) -> None:
+        try:
+            if operation.is_needed:
+                await self._perform(operation.kind)
+        except Exception as error:  # not swallowed: every waiter raises it
+            _settle(operation, error)
+        else:
+            operation.succeeded = True
+            _settle(operation, None)
+
+    def _cancel_leftovers(self) -> None:
+        # Only when this task was cancelled, as a loop that shuts down does: nobody may wait for ever.
+        leftovers = [*self._waiting, *([self._running] if self._running else [])]
+        self._waiting.clear()
+        self._running = None
+        for operation in leftovers:
+            for waiter in operation.waiters:
+                waiter.cancel()
+
+
+def _settle(operation: Operation, error: Exception | None) -> None:
+    for waiter in operation.waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+    operation.waiters.clear()
+    operation.after = None

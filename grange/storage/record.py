@@ -1,0 +1,99 @@
+"""What every provider checks and words alike: names, payloads and etags of records. Pure.
+
+The limits are those of the strictest database (Postgres), applied everywhere: a grain that works on the
+memory provider in a test works in production too.
+"""
+
+from __future__ import annotations
+
+import re
+
+from grange.errors import ConfigurationError, InconsistentStateError, StorageError
+from grange.proto.ids import GrainId
+
+NAME_LIMIT = 2_500
+"""Bytes (UTF-8) of service, grain type, key and state name together: a Postgres index row holds 2,704."""
+
+_LARGEST_ETAG = 2**63 - 1
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def check_service(service: str) -> str:
+    """The service name, or ConfigurationError: it is part of every key, so it must not be empty or odd."""
+    if not service.strip() or not _is_storable(service) or len(service.encode()) > 200:
+        raise ConfigurationError(
+            f"the service name {service!r} must be 1 to 200 bytes of text without NUL characters"
+        )
+    return service
+
+
+def check_name(service: str, grain_id: GrainId, state: str) -> None:
+    """Raise StorageError for a record name that some database could not hold."""
+    text = f"{service}{grain_id.type}{grain_id.key}{state}"
+    if not _is_storable(text):
+        raise StorageError(
+            f"state {state!r} of {_shortened(grain_id)}: databases cannot hold NUL characters or lone "
+            f"surrogates in a grain's type, key or state name; encode such keys (hex, base64) first"
+        )
+    if len(text) * 4 > NAME_LIMIT and len(text.encode()) > NAME_LIMIT:
+        raise StorageError(
+            f"state {state!r} of {_shortened(grain_id)}: the key is too long to be stored: service, type, "
+            f"key and state name have {len(text.encode())} bytes together, the limit is {NAME_LIMIT}"
+        )
+
+
+def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> None:
+    """Raise StorageError for a payload over `limit` bytes or one with a NUL inside a JSON string."""
+    if len(payload) > limit:
+        raise StorageError(
+            f"state {state!r} of {grain_id} has {len(payload):,} bytes, the limit is {limit:,}; spread it "
+            f"over several grains or raise payload_limit"
+        )
+    if rb"\u0000" in payload and _NUL_ESCAPE.search(payload):
+        raise StorageError(
+            f"state {state!r} of {grain_id} holds a NUL character in a text, which jsonb cannot store; "
+            f"keep binary content as bytes"
+        )
+
+
+def etag_number(etag: str | None) -> int:
+    """The counter behind an etag: 0 for None (no record), -1 for a text that no counter ever had."""
+    if etag is None:
+        return 0
+    if not (etag.isascii() and etag.isdigit()) or etag.startswith("0") or int(etag) > _LARGEST_ETAG:
+        return -1
+    return int(etag)
+
+
+def etag_text(number: int) -> str | None:
+    """The inverse of `etag_number`."""
+    return str(number) if number else None
+
+
+def inconsistent(
+    grain_id: GrainId, state: str, stored: str | None, given: str | None
+) -> InconsistentStateError:
+    """The error of a lost race, worded the same by every provider."""
+    return InconsistentStateError(
+        f"state {state!r} of {grain_id} was changed by somebody else: its stored etag is {stored}, "
+        f"this write names {given}; read it again before writing",
+        stored=stored,
+        given=given,
+    )
+
+
+def _is_storable(text: str) -> bool:
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shortened(grain_id: GrainId) -> str:
+    key = grain_id.key if len(grain_id.key) <= 60 else f"{grain_id.key[:60]}…"
+    return ascii(f"{grain_id.type}/{key}")

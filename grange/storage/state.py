@@ -1,0 +1,216 @@
+"""`PersistentState`: the facet through which a grain keeps a value in a database.
+
+Authors write it as a constructor parameter; the runtime builds it, loads it before `on_activate` and closes
+it after `on_deactivate`. Several operations on one state may be under way at once (interleaving turns,
+background tasks): `operations.py` keeps them one at a time and joins those that wait.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import msgspec
+
+from grange.errors import ConfigurationError, StorageError
+from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
+from grange.storage.operations import Kind, OperationQueue
+from grange.storage.provider import GrainStorage, StateRecord
+
+T = TypeVar("T")
+
+
+class StateCodec(Protocol[T]):
+    """Turns a state's value into JSON and back. One per state of a grain class; the runtime provides it."""
+
+    def encode(self, value: T) -> bytes:
+        """JSON text in UTF-8. Raises TypeError or ValueError for what cannot be written down."""
+        ...
+
+    def decode(self, payload: bytes) -> T:
+        """The inverse. Raises TypeError or ValueError for text that does not fit the type."""
+        ...
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Says where a state is kept: `Annotated[PersistentState[T], Stored("name", provider="orders")]`.
+
+    `name` is the state's name in the database (default: the parameter's name) and must never change once data
+    exists; `provider` is the name of one of the silo's storages (default: its default storage).
+    """
+
+    name: str | None = None
+    provider: str | None = None
+
+    def __post_init__(self) -> None:
+        given: tuple[tuple[str, Any], ...] = (("name", self.name), ("provider", self.provider))
+        for field, value in given:
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise ConfigurationError(f"Stored({field}=…) must be a text that is not blank, not {value!r}")
+
+
+class _NotLoaded:
+    """Stands for the value until the first load."""
+
+
+_NOT_LOADED = _NotLoaded()
+_DETACHED = GrainId("detached", "state")
+
+
+class PersistentState(Generic[T]):
+    """A value of type T that outlives the activation.
+
+    Change `value` as you like; the changes are private to this activation until `write()` has succeeded.
+    Operations run one at a time; a write takes the value as it is when its storage call starts, and writes
+    that wait for another become one. All three verbs raise `StorageUnavailable` or `StorageError`, `write`
+    and `clear` also `InconsistentStateError` (somebody else wrote; let it escape, and the next call finds
+    the stored state), and RuntimeError when called from outside a turn of the activation.
+
+    After a failed write, `value` keeps what was to be written: call `read()` to drop it, or `write()` to
+    try again. If the outcome was unknown (`StorageUnavailable`) and the write had been applied, the next
+    `write()` raises `InconsistentStateError`; nothing is overwritten silently.
+    """
+
+    def __init__(
+        self,
+        storage: GrainStorage,
+        grain_id: GrainId,
+        name: str,
+        codec: StateCodec[T],
+        default: Callable[[], T],
+        guard: Callable[[], None] | None = None,
+    ) -> None:
+        """Called by the runtime. `guard` raises RuntimeError outside the activation's turns; None allows
+        all."""
+        self._storage = storage
+        self._grain_id = grain_id
+        self._name = name
+        self._codec = codec
+        self._default = default
+        self._guard = guard
+        self._value: T | _NotLoaded = _NOT_LOADED
+        self._etag: str | None = None
+        self._exists = False
+        self._operations = OperationQueue(self._perform)
+
+    @classmethod
+    def detached(
+        cls, value: T, *, exists: bool = False, default: Callable[[], T] | None = None
+    ) -> PersistentState[T]:
+        """A state in memory only, holding `value`, to construct a grain in a unit test.
+
+        With `exists`, the value counts as stored. `default` makes what `clear` leaves (the value's type,
+        called without arguments). Reads and writes work on copies, so that forgetting `write()` shows.
+        """
+        fresh = default if default is not None else cast("Callable[[], T]", type(value))
+        storage, codec = MemoryStorage(), _Copies[T]()
+        state = cls(storage, _DETACHED, "state", codec, fresh)
+        state._value = value
+        if exists:
+            state._etag = storage.seed(_DETACHED, "state", codec.encode(value))
+            state._exists = True
+        return state
+
+    @property
+    def value(self) -> T:
+        """The value in memory. Change it in place or assign a new one."""
+        if isinstance(self._value, _NotLoaded):
+            raise RuntimeError(
+                f"state {self._name!r} is not loaded yet: use it from on_activate on, not in __init__"
+            )
+        return self._value
+
+    @value.setter
+    def value(self, value: T) -> None:
+        self._value = value
+
+    @property
+    def etag(self) -> str | None:
+        """The etag of the record that memory is based on; None when nothing was ever stored."""
+        return self._etag
+
+    @property
+    def exists(self) -> bool:
+        """Whether the record held a value when it was last read, written or cleared."""
+        return self._exists
+
+    async def read(self) -> None:
+        """Replace `value` by the stored one, or by a fresh default when there is none.
+
+        Behind a pending write or clear it waits; if that succeeds, memory and storage agree and nothing is
+        read. When it fails, `value` stays as it was.
+        """
+        self._check_turn()
+        await self._operations.request(Kind.READ)
+
+    async def write(self) -> None:
+        """Store `value`. Returns when the database has acknowledged it."""
+        self._check_turn()
+        await self._operations.request(Kind.WRITE)
+
+    async def clear(self) -> None:
+        """Remove the stored value; `value` becomes a fresh default."""
+        self._check_turn()
+        await self._operations.request(Kind.CLEAR)
+
+    async def load(self) -> None:
+        """The first read. Called by the runtime before `on_activate`; raises as `read` does."""
+        await self._operations.request(Kind.READ)
+
+    async def close(self) -> None:
+        """Wait for the operations under way and refuse new ones. Called by the runtime after
+        `on_deactivate`."""
+        await self._operations.close()
+
+    def _check_turn(self) -> None:
+        if self._guard is not None:
+            self._guard()
+
+    async def _perform(self, kind: Kind) -> None:
+        if kind is Kind.READ:
+            self._adopt(await self._storage.read(self._grain_id, self._name))
+        elif kind is Kind.WRITE:
+            payload = self._encoded()
+            self._etag = await self._storage.write(self._grain_id, self._name, payload, self._etag)
+            self._exists = True
+        else:
+            fresh = self._default()
+            self._etag = await self._storage.clear(self._grain_id, self._name, self._etag)
+            self._value, self._exists = fresh, False
+
+    def _adopt(self, record: StateRecord) -> None:
+        value = self._default() if record.payload is None else self._decoded(record.payload)
+        self._value, self._etag, self._exists = value, record.etag, record.payload is not None
+
+    def _encoded(self) -> bytes:
+        try:
+            return self._codec.encode(self.value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StorageError(
+                f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}"
+            ) from error
+
+    def _decoded(self, payload: bytes) -> T:
+        try:
+            return self._codec.decode(payload)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StorageError(
+                f"state {self._name!r} of {self._grain_id} does not fit its type: {error}; "
+                f"was the type changed, or the row edited?"
+            ) from error
+
+
+class _Copies(Generic[T]):
+    """The codec of a detached state: keeps a deep copy of what was written last, whatever its type."""
+
+    def __init__(self) -> None:
+        self._written: Any = None
+
+    def encode(self, value: T) -> bytes:
+        self._written = copy.deepcopy(value)
+        return b"null"
+
+    def decode(self, payload: bytes) -> T:
+        return cast("T", copy.deepcopy(self._written))
