@@ -1,4 +1,6 @@
-"""The first words on a connection, and whether they fit. Pure: takes two greetings, returns an answer or refuses."""
+"""The first words on a connection, and whether they fit. Pure: takes two greetings, returns an answer or
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ class Role(enum.IntEnum):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What the opening side says first. `target` is the silo it means to reach (None: whoever listens there)."""
+    """What the opening side says first. `target` is the silo it means to reach (None: whoever listens there).
+
+    `payload_limit` is the largest payload it takes, in bytes; its transport fills it in (0: the default of 4
+    MiB).
+    """
 
     cluster: str
     role: Role
@@ -32,19 +38,27 @@ class Hello(msgspec.Struct, frozen=True):
     protocol_min: int = PROTOCOL_MIN
     protocol_max: int = PROTOCOL_MAX
     manifest: str = ""
+    payload_limit: int = 0
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The accepting side's answer: who it is and which protocol version both will speak."""
+    """The accepting side's answer: who it is and which protocol version both will speak.
+
+    `payload_limit` is the largest payload it takes, in bytes; its transport fills it in (0: the default of 4
+    MiB).
+    """
 
     cluster: str
     address: SiloAddress
     protocol: int
     manifest: str = ""
+    payload_limit: int = 0
 
 
 def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "") -> Welcome:
-    """Decide on a Hello as the silo `address` of `cluster`. Raises `HandshakeRefused` naming both sides' values."""
+    """Decide on a Hello as the silo `address` of `cluster`. Raises `HandshakeRefused` naming both sides'
+    values.
+    """
     if hello.cluster != cluster:
         raise HandshakeRefused(
             f"silo {address} belongs to cluster {cluster!r}, the caller named {hello.cluster!r}; "
@@ -60,6 +74,7 @@ def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "")
         )
     if hello.target is not None and hello.target != address:
         raise HandshakeRefused(
-            f"this is silo {address}, the caller looked for {hello.target}, which is gone", code="other-generation"
+            f"this is silo {address}, the caller looked for {hello.target}, which is gone",
+            code="other-generation",
         )
     return Welcome(cluster=cluster, address=address, protocol=protocol, manifest=manifest)

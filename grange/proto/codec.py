@@ -1,0 +1,262 @@
+"""Frames and their bytes, by the contract in `grange/v1/silo.proto`. The only importer of generated code.
+
+Called by `transport/grpc.py` for every frame: this is the hot path. Assigning to a submessage's attributes
+costs two thirds of passing keywords (measured: 0.9 against 1.4 microseconds a request), so that is how frames
+are filled; fields that have their default value are left alone, because absent costs nothing on the wire
+either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, cast
+
+from google.protobuf.message import DecodeError
+
+from grange.errors import HandshakeRefused
+from grange.proto._generated.grange.v1 import silo_pb2 as pb
+from grange.proto.handshake import Hello, Role, Welcome
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import (
+    Cancel,
+    Encoding,
+    Message,
+    Reason,
+    Rejection,
+    Request,
+    Response,
+    Status,
+)
+
+MAX_MESSAGES = 4096
+"""Messages in one frame at most, whoever writes it (part of the contract)."""
+
+_SCAN_FROM = 64 * 1024
+"""Frames above this many bytes are counted before they are parsed: two bytes can ask for an object of a
+hundred.
+"""
+
+
+class InvalidFrame(ValueError):
+    """These bytes are not a frame that this side takes; the message says why. The transport ends the
+    connection.
+    """
+
+
+def encode_frame(messages: Iterable[Message]) -> bytes:
+    """The bytes of one frame that holds these messages, at most `MAX_MESSAGES`."""
+    frame = pb.Frame()
+    for message in messages:
+        if isinstance(message, Request):
+            _fill_request(frame.requests.add(), message)
+        elif isinstance(message, Response):
+            response = frame.responses.add()
+            response.id = message.id
+            if message.payload:
+                response.payload = message.payload
+            if message.failed:
+                response.failed = True
+        else:
+            _add_rare(frame, message)
+    return frame.SerializeToString()
+
+
+def decode_frame(data: bytes, limit: int) -> list[Message]:
+    """The messages in a frame, in order. Raises InvalidFrame for anything that is not a frame of `limit`
+    bytes at most.
+    """
+    messages: list[Message] = []
+    # One walk over the lists that are there: asking for each of the five by name costs more than a message.
+    for field, items in _parse(data, limit).ListFields():
+        decode = _DECODERS.get(field.number)
+        if decode is not None:
+            try:
+                messages.extend(map(decode, items))
+            except ValueError as error:
+                raise InvalidFrame(f"unknown value in a frame: {error}") from None
+    return messages
+
+
+def encode_greeting(greeting: Hello | Welcome | HandshakeRefused) -> bytes:
+    """The first frame of either side."""
+    frame = pb.Frame()
+    if isinstance(greeting, Hello):
+        hello = frame.hello
+        hello.cluster, hello.name, hello.manifest = greeting.cluster, greeting.name, greeting.manifest
+        hello.role = pb.ROLE_SILO if greeting.role is Role.SILO else pb.ROLE_CLIENT
+        hello.protocol_min, hello.protocol_max = greeting.protocol_min, greeting.protocol_max
+        hello.payload_limit = greeting.payload_limit
+        if greeting.address is not None:
+            _fill_address(hello.address, greeting.address)
+        if greeting.target is not None:
+            _fill_address(hello.target, greeting.target)
+    elif isinstance(greeting, Welcome):
+        welcome = frame.welcome
+        welcome.cluster, welcome.manifest = greeting.cluster, greeting.manifest
+        welcome.protocol, welcome.payload_limit = greeting.protocol, greeting.payload_limit
+        _fill_address(welcome.address, greeting.address)
+    else:
+        frame.refusal.code, frame.refusal.message = greeting.code, str(greeting)
+    return frame.SerializeToString()
+
+
+def decode_greeting(data: bytes, limit: int) -> Hello | Welcome | HandshakeRefused:
+    """What the other side said first. Raises InvalidFrame when it did not greet."""
+    frame = _parse(data, limit)
+    if frame.HasField("refusal"):
+        return HandshakeRefused(frame.refusal.message, code=frame.refusal.code or "refused")
+    try:
+        if frame.HasField("hello"):
+            return _hello(frame.hello)
+        if frame.HasField("welcome"):
+            return _welcome(frame.welcome)
+    except ValueError as error:
+        raise InvalidFrame(f"unknown value in a greeting: {error}") from None
+    raise InvalidFrame("the first frame holds neither Hello nor Welcome nor Refusal")
+
+
+def _hello(hello: pb.Hello) -> Hello:
+    return Hello(
+        cluster=hello.cluster,
+        role=Role(hello.role),
+        name=hello.name,
+        address=_address(hello.address) if hello.HasField("address") else None,
+        target=_address(hello.target) if hello.HasField("target") else None,
+        protocol_min=hello.protocol_min,
+        protocol_max=hello.protocol_max,
+        manifest=hello.manifest,
+        payload_limit=hello.payload_limit,
+    )
+
+
+def _welcome(welcome: pb.Welcome) -> Welcome:
+    return Welcome(
+        cluster=welcome.cluster,
+        address=_address(welcome.address),
+        protocol=welcome.protocol,
+        manifest=welcome.manifest,
+        payload_limit=welcome.payload_limit,
+    )
+
+
+def _parse(data: bytes, limit: int) -> pb.Frame:
+    if len(data) > limit:
+        raise InvalidFrame(f"a frame of {len(data):,} bytes is over the limit of {limit:,}")
+    if len(data) > _SCAN_FROM:
+        _count_fields(data)
+    try:
+        frame = pb.Frame.FromString(data)
+    except DecodeError as error:
+        raise InvalidFrame(f"these {len(data):,} bytes are not a frame: {error}") from None
+    return frame
+
+
+def _count_fields(data: bytes) -> None:
+    """Walk the top level of a frame, where every field is a length and that many bytes. Stops at the first
+    excess.
+    """
+    position, end, count = 0, len(data), 0
+    while position < end:
+        count += 1
+        if count > MAX_MESSAGES:
+            raise InvalidFrame(f"a frame holds more than {MAX_MESSAGES:,} messages")
+        position += 1  # the tag: our field numbers fit into one byte; anything else is left to the parser
+        length = shift = 0
+        while position < end:
+            byte = data[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        position += length
+
+
+def _fill_request(target: pb.Request, request: Request) -> None:
+    grain_id = request.grain_id
+    target.id = request.id
+    target.grain_type = grain_id.type
+    target.grain_key = grain_id.key
+    target.method = request.method
+    target.args = request.args
+    if request.encoding:
+        target.encoding = pb.ENCODING_JSON
+    if request.timeout_ms:
+        target.timeout_ms = request.timeout_ms
+    if request.context:
+        target.context = request.context
+    if request.one_way:
+        target.one_way = True
+    if request.view:
+        target.view = request.view
+
+
+def _add_rare(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
+    if isinstance(message, Rejection):
+        rejection = frame.rejections.add()
+        rejection.id, rejection.message = message.id, message.message
+        rejection.reason = cast(pb.Reason, int(message.reason))
+        rejection.retry_after_ms, rejection.fault = message.retry_after_ms, message.fault
+        if message.hint is not None:
+            _fill_address(rejection.hint, message.hint)
+    elif isinstance(message, Cancel):
+        frame.cancels.add().id = message.id
+    else:
+        status = frame.statuses.add()
+        status.id, status.text = message.id, message.text
+
+
+def _request(request: pb.Request) -> Request:
+    encoding = request.encoding
+    return Request(
+        request.id,
+        GrainId(request.grain_type, request.grain_key),
+        request.method,
+        request.args,
+        Encoding.MSGPACK if encoding == 0 else Encoding(encoding),
+        request.timeout_ms,
+        request.context,
+        request.one_way,
+        request.view,
+    )
+
+
+def _response(response: pb.Response) -> Response:
+    return Response(response.id, response.payload, response.failed)
+
+
+def _rejection(rejection: pb.Rejection) -> Rejection:
+    return Rejection(
+        rejection.id,
+        Reason(rejection.reason),
+        rejection.message,
+        _address(rejection.hint) if rejection.HasField("hint") else None,
+        rejection.retry_after_ms,
+        rejection.fault,
+    )
+
+
+def _cancel(cancel: pb.Cancel) -> Cancel:
+    return Cancel(cancel.id)
+
+
+def _status(status: pb.Status) -> Status:
+    return Status(status.id, status.text)
+
+
+def _fill_address(target: pb.SiloAddress, address: SiloAddress) -> None:
+    target.host, target.port, target.generation = address.host, address.port, address.generation
+
+
+def _address(address: pb.SiloAddress) -> SiloAddress:
+    return SiloAddress(address.host, address.port, address.generation)
+
+
+_DECODERS: Mapping[int, Callable[[Any], Message]] = MappingProxyType({
+    pb.Frame.REQUESTS_FIELD_NUMBER: _request,
+    pb.Frame.RESPONSES_FIELD_NUMBER: _response,
+    pb.Frame.REJECTIONS_FIELD_NUMBER: _rejection,
+    pb.Frame.CANCELS_FIELD_NUMBER: _cancel,
+    pb.Frame.STATUSES_FIELD_NUMBER: _status,
+})
