@@ -35,8 +35,8 @@ class Vote(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
-    `gateway` is the port for clients (0: none), `alive` the last time the silo said it lives, `labels` free words for
-    placement, `grains` the grain types it hosts with the name of
+    `gateway` is the port for clients (0: none), `alive` the last time the silo said it lives, `labels` free
+    words for placement, `grains` the grain types it hosts with the name of
     their placement, `probe` the port that answers probes (0: the silo port answers).
     """
 
@@ -50,6 +50,15 @@ class Member(msgspec.Struct, frozen=True):
     votes: tuple[Vote, ...] = ()
     labels: tuple[str, ...] = ()
     grains: dict[str, str] = {}
+
+
+def moved(member: Member, status: SiloStatus) -> Member:
+    """The member with its next status. Raises ValueError for a step back, which would bring the dead to
+    life.
+    """
+    if status.rank < member.status.rank:
+        raise ValueError(f"silo {member.address} is {member.status} and cannot become {status} again")
+    return msgspec.structs.replace(member, status=status)
 
 
 class View(msgspec.Struct, frozen=True):
@@ -71,11 +80,20 @@ class View(msgspec.Struct, frozen=True):
         """Members that may host grains."""
         return self.with_status(SiloStatus.ACTIVE)
 
+    @property
+    def gateways(self) -> tuple[Member, ...]:
+        """Active members that clients may connect to."""
+        return tuple(member for member in self.active if member.gateway)
+
     def is_dead(self, address: SiloAddress) -> bool:
-        """Whether this generation is known to be gone: its row is dead, or a newer generation has its endpoint."""
+        """Whether this generation is known to be gone: its row is dead, or a newer generation has its
+        endpoint.
+        """
         return any(
             (member.address == address and member.status is SiloStatus.DEAD)
-            or (member.address.endpoint == address.endpoint and member.address.generation > address.generation)
+            or (
+                member.address.endpoint == address.endpoint and member.address.generation > address.generation
+            )
             for member in self.members
         )
 

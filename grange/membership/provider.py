@@ -1,4 +1,5 @@
-"""The membership table contract: one version per cluster, one row per silo, every change one compare-and-swap.
+"""The membership table contract: one version per cluster, one row per silo, every change one
+compare-and-swap.
 
 Follows Orleans' extended membership protocol: all views are totally ordered by the table version.
 """
@@ -16,10 +17,28 @@ from grange.proto.ids import SiloAddress
 
 
 class TableVersion(msgspec.Struct, frozen=True):
-    """A table's version: a number that rises by one with each change, and an opaque etag that names this very state."""
+    """A table's version: a number that rises by one with each change, and an opaque etag that names this very
+    state.
+
+    `incarnation` is drawn at random by the first insert and never changes; it is empty while the table holds
+    nothing. Another incarnation than before, or a lower number, means that the database lost the table or
+    went back in time. A provider reports that faithfully as what it reads; `membership/steps.py` judges it.
+    """
 
     number: int
     etag: str
+    incarnation: str = ""
+
+
+FRESH = TableVersion(0, "0", "")
+"""The version of a table that nobody has written yet."""
+
+
+def table_version(incarnation: str, number: int) -> TableVersion:
+    """The version as every provider of ours names it: the etag holds both parts, so another incarnation never
+    fits.
+    """
+    return TableVersion(number, f"{incarnation}/{number}", incarnation)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -43,9 +62,9 @@ class Table(msgspec.Struct, frozen=True):
 class MembershipTable(Protocol):
     """A cluster's table in some database. Called only by `membership/agent.py` and read by clients and tools.
 
-    `insert` and `update` return False when the compare-and-swap lost: nothing changed, read again and decide anew.
-    All operations raise `MembershipUnavailable` when the database cannot be reached; a change that raised it may have
-    been applied, so read before you decide. Driver exceptions never escape.
+    `insert` and `update` return False when the compare-and-swap lost: nothing changed, read again and decide
+    anew. All operations raise `MembershipUnavailable` when the database cannot be reached; a change that
+    raised it may have been applied, so read before you decide. Driver exceptions never escape.
     """
 
     async def read(self) -> Table:
@@ -57,7 +76,10 @@ class MembershipTable(Protocol):
         ...
 
     async def insert(self, member: Member, version: TableVersion) -> bool:
-        """Add a row if the table is still at `version` and holds no row of this address."""
+        """Add a row if the table is still at `version` and holds no row of this address.
+
+        The first insert into a fresh table draws its incarnation. No other change ever creates a table.
+        """
         ...
 
     async def update(self, member: Member, row_etag: str, version: TableVersion) -> bool:
@@ -72,7 +94,10 @@ class MembershipTable(Protocol):
         ...
 
     async def cleanup(self, before: datetime) -> int:
-        """Delete rows of any status except ACTIVE whose `alive` and `started` are both before this time. Returns how many."""
+        """Delete rows of any status except ACTIVE whose `alive` and `started` are both before this time.
+
+        Returns how many; if any, the version rises by one, so that each version names one state.
+        """
         ...
 
     async def delete(self) -> None:
@@ -87,6 +112,7 @@ class TableFactory(Protocol):
     def open(cls, url: str, cluster: str) -> AbstractAsyncContextManager[MembershipTable]:
         """Open connections, bring the schema up to date, and close all of it at exit.
 
-        Raises `ConfigurationError` for a malformed URL and `MembershipUnavailable` when the database cannot be reached.
+        Raises `ConfigurationError` for a malformed URL and `MembershipUnavailable` when the database cannot
+        be reached.
         """
         ...

@@ -1,0 +1,54 @@
+"""Who probes whom: successors on seeded rings, plus whoever is suspected already. Pure.
+
+Several rings, each a different order of the same silos, make a random expander graph; the idea is from Rapid
+(Suresh et al. 2018), the use of it from Orleans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import xxhash
+
+from grange.membership.member import SiloStatus, View
+from grange.membership.options import MembershipOptions
+from grange.membership.votes import fresh_votes
+from grange.proto.ids import SiloAddress
+
+PROBED = (SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
+"""Everybody but the dead: one that crashed while it joined or left must be found too."""
+
+
+def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tuple[SiloAddress, ...]:
+    """My first successor on each of `count` rings that no earlier ring gave me; never me, fewer in a small
+    cluster.
+    """
+    everybody = {*silos, me}
+    chosen: list[SiloAddress] = []
+    for seed in range(count):
+        ring = sorted(
+            everybody, key=lambda silo: (xxhash.xxh3_64_intdigest(str(silo).encode(), seed=seed), silo)
+        )
+        here = ring.index(me)
+        following = ring[here + 1 :] + ring[:here]
+        fresh = next((silo for silo in following if silo not in chosen), None)
+        if fresh is None:
+            break
+        chosen.append(fresh)
+    return tuple(chosen)
+
+
+def probed_by(
+    me: SiloAddress, view: View, now: datetime, options: MembershipOptions
+) -> tuple[SiloAddress, ...]:
+    """Whom `me` probes in this view: nobody unless it is active itself; else its successors and all
+    suspects.
+    """
+    own = view.get(me)
+    if own is None or own.status is not SiloStatus.ACTIVE:
+        return ()
+    members = view.with_status(*PROBED)
+    chosen = successors(me, (member.address for member in members), options.probed_silos)
+    suspects = (member.address for member in members if fresh_votes(member, now, options.vote_window))
+    return tuple(dict.fromkeys((*chosen, *(silo for silo in suspects if silo != me))))

@@ -1,0 +1,37 @@
+"""Every membership provider of ours against the suite that we ship."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from grange.membership.memory import MemoryMembershipTable, MemoryStore
+from grange.membership.urls import open_table as open_url
+from grange.testing.contracts.membership import MembershipTableContract, OpenTable
+
+
+class TestMemory(MembershipTableContract):
+    @pytest.fixture
+    def open_table(self) -> OpenTable:
+        store = MemoryStore()
+        return lambda cluster: nullcontext(MemoryMembershipTable(cluster, store))
+
+
+class TestSqlite(MembershipTableContract):
+    @pytest.fixture
+    def open_table(self, tmp_path: Path) -> OpenTable:
+        return lambda cluster: open_url(f"sqlite:///{tmp_path}/membership.db", cluster)
+
+
+class TestRedis(MembershipTableContract):
+    @pytest.fixture
+    def open_table(self, redis_url: str) -> OpenTable:
+        return lambda cluster: open_url(redis_url, cluster)
+
+
+class TestPostgres(MembershipTableContract):
+    @pytest.fixture
+    def open_table(self, postgres_url: str) -> OpenTable:
+        return lambda cluster: open_url(postgres_url, cluster)
