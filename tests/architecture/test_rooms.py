@@ -1,0 +1,42 @@
+"""Every room introduces itself, and the public face is what it is said to be."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+
+import pytest
+
+from tests.architecture.sources import PACKAGE, ROOT, shown, syntax_tree
+
+ROOMS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+PUBLIC_NAMES = ROOT / "tests" / "architecture" / "public_names.txt"
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_says_what_it_is_for_and_which_file_to_open_first(room) -> None:
+    docstring = ast.get_docstring(syntax_tree(room / "__init__.py")) or ""
+    named = [name for name in re.findall(r"`([\w/]+\.(?:py|proto))`", docstring) if (room / name).exists()]
+    assert named, f"{shown(room)}/__init__.py must name, in backquotes, the file of the room to open first"
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_rooms_init_holds_a_docstring_and_at_most_re_exports(room) -> None:
+    statements = syntax_tree(room / "__init__.py").body[1:]
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+    assert [ast.unparse(step) for step in statements if not isinstance(step, allowed)] == []
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_every_file_of_a_room_says_what_it_holds(room) -> None:
+    silent = [shown(path) for path in room.glob("*.py") if not ast.get_docstring(syntax_tree(path))]
+    assert silent == []
+
+
+def test_the_package_exports_exactly_the_names_that_were_reviewed() -> None:
+    """A name added to or lost from `grange` is a change of the public contract: change the list knowingly."""
+    package = importlib.import_module("grange")
+    assert sorted(package.__all__) == PUBLIC_NAMES.read_text().split()
+    for name in package.__all__:
+        assert getattr(package, name).__doc__, f"grange.{name} has no docstring"
