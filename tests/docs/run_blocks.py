@@ -1,0 +1,45 @@
+"""Run the Python blocks of one page, in order, in one namespace and one event loop: `run_blocks.py PAGE`.
+
+A program of its own, so that a page cannot disturb the tests or another page. Blocks may use `await` at the
+top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that name, so
+that a later block or command can import it.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import sys
+import types
+from pathlib import Path
+
+from tests.docs.pages import Block, blocks
+
+FILE_NAME = re.compile(r"# ([a-z_]+\.py)\s*\n")
+
+
+def save_if_named(block: Block) -> None:
+    named = FILE_NAME.match(block.text)
+    if named:
+        Path(named[1]).write_text(block.text)
+
+
+async def run(page: Path) -> None:
+    module = types.ModuleType("page")
+    sys.modules["page"] = module  # dataclasses and annotations look their module up by name
+    for block in blocks(page):
+        if block.language != "python":
+            continue
+        save_if_named(block)
+        source = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the page
+        code = compile(source, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        result = eval(code, module.__dict__)
+        if inspect.iscoroutine(result):
+            await result
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))
+    asyncio.run(run(Path(sys.argv[1])))
