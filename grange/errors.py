@@ -9,6 +9,7 @@
     │   │   ├── Overloaded            refused by a bound; `retry_after` says when to try again
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
+    │   │   ├── ActivationFailed      the grain could not be activated in time, or ended itself while activating
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   └── PayloadTooLarge       the encoded arguments are over the limit
     │   ├── CallOutcomeUnknown        may have run, may run still: look before you repeat
@@ -23,6 +24,7 @@
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
     ├── MembershipError               the cluster's table or protocol refused
     │   ├── MembershipUnavailable     the membership table cannot be reached
+    │   ├── TableLost                 the database lost the membership table, or went back in time
     │   ├── JoinFailed                this silo could not become active
     │   └── DeclaredDead              the others declared this silo dead; its process must end
     └── HandshakeRefused              the other side speaks another cluster, version or identity
@@ -61,6 +63,13 @@ class NoSuchGrain(CallNotExecuted):
 
 class NoSuchMethod(CallNotExecuted):
     """The grain class has no public async method of this name."""
+
+
+class ActivationFailed(CallNotExecuted):
+    """The grain could not be activated in time, or deactivated itself while activating.
+
+    What a constructor or `on_activate` raises reaches the caller as itself instead, with a note that says so.
+    """
 
 
 class InvalidCall(CallNotExecuted, TypeError):
@@ -144,6 +153,13 @@ class MembershipError(GrangeError):
 
 class MembershipUnavailable(MembershipError):
     """The membership table cannot be reached. Running silos go on; joins and deaths wait."""
+
+
+class TableLost(MembershipError):
+    """The database no longer holds the membership table it held before. Running silos go on; joins and deaths wait.
+
+    Restore the table, or restart the whole cluster: a silo never takes a lost table for a fresh one.
+    """
 
 
 class JoinFailed(MembershipError):

@@ -23,7 +23,7 @@ class GrainId(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False
     @property
     def ring_hash(self) -> int:
         """Place on the hash ring: 64 bits, the same in every process (xxh3 over type, NUL, key)."""
-        return xxhash.xxh3_64_intdigest(f"{self.type}\0{self.key}")
+        return xxhash.xxh3_64_intdigest(f"{self.type}\0{self.key}".encode())
 
 
 class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False):

@@ -1,0 +1,58 @@
+"""What follows a call without being an argument. The only context variables of grange are in this file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
+
+Scalar = str | int | float | bool | bytes | None
+"""What a request context may hold: small values that mean the same everywhere."""
+
+_NOTHING: Mapping[str, Scalar] = {}
+
+context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_NOTHING)
+"""The request context of the running code. Read by `runtime/caller.py`, set by the invoker; never changed in place."""
+
+current_activation: ContextVar[object] = ContextVar("grange_activation", default=None)
+"""The activation (`runtime/activation.py`) whose turn is running; None outside grains."""
+
+
+class RequestContext(MutableMapping[str, Scalar]):
+    """A mapping that follows the call chain down and never back up.
+
+    A value set here is seen by every call made afterwards from the same task, by the grains those call, and so on.
+    Changes made by a callee stay with the callee. Values are small scalars; keys starting with "grange." are the
+    runtime's.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Scalar:
+        return context_values.get()[key]
+
+    def __setitem__(self, key: str, value: Scalar) -> None:
+        if key.startswith("grange."):
+            raise ValueError(f"request context keys starting with 'grange.' are the runtime's: {key!r}")
+        if not isinstance(value, Scalar):
+            raise TypeError(
+                f"request context values are str, int, float, bool, bytes or None, not {type(value).__name__}"
+            )
+        context_values.set({**context_values.get(), key: value})
+
+    def __delitem__(self, key: str) -> None:
+        values = dict(context_values.get())
+        del values[key]
+        context_values.set(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(context_values.get())
+
+    def __len__(self) -> int:
+        return len(context_values.get())
+
+    def __repr__(self) -> str:
+        return f"request_context({dict(context_values.get())!r})"
+
+
+request_context = RequestContext()
+"""The request context of whatever code reads it."""

@@ -1,0 +1,111 @@
+"""What happens when a grain class or interface is defined, and the finished description of it.
+
+Called by `__init_subclass__` of `Grain` and `GrainInterface`; the result stays on the class it describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast, get_args
+
+import msgspec
+
+from grange.errors import ConfigurationError
+from grange.grains.interface import InterfaceSpec, outline, read_interface
+from grange.grains.options import GrainKeywords, GrainOptions, check, snake_case
+from grange.proto.keys import KeyKind, key_kind
+
+_DEFINITION = "__grange_definition__"
+_SPEC = "__grange_spec__"
+
+
+class Addressable:
+    """What a reference can stand for: a grain class or an interface."""
+
+    __slots__ = ()
+
+
+class Definition(msgspec.Struct, frozen=True, eq=False):
+    """A class as it was defined: options and public async methods, annotations not yet resolved."""
+
+    options: GrainOptions
+    functions: dict[str, Callable[..., Any]]
+    is_interface: bool
+
+
+def define(
+    cls: type[Addressable], keywords: GrainKeywords, base_names: frozenset[str], is_interface: bool
+) -> None:
+    """Check a new class and keep its definition on it. Raises ConfigurationError naming the class and the remedy."""
+    unknown = set(keywords) - GrainKeywords.__annotations__.keys()
+    if unknown:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: unknown option {', '.join(sorted(unknown))}; "
+            f"known are {', '.join(sorted(GrainKeywords.__annotations__))}"
+        )
+    values: dict[str, Any] = dict(keywords)
+    values.setdefault("name", snake_case(cls.__name__))
+    values["key"] = _key_kind(cls, values.get("key"))
+    values["errors"] = tuple(values.get("errors", ()))
+    options = check(cls.__name__, GrainOptions(**values))
+    definition = Definition(options, outline(cls, base_names), is_interface)
+    setattr(cls, _DEFINITION, definition)
+    if not is_interface:
+        _check_implemented(cls, definition)
+
+
+def spec_of(cls: type[Addressable]) -> InterfaceSpec:
+    """What callers and the runtime need to know of a class; resolved at first use and kept on the class."""
+    spec = cls.__dict__.get(_SPEC)
+    if spec is None:
+        definition = cls.__dict__.get(_DEFINITION)
+        if definition is None:
+            raise ConfigurationError(
+                f"{cls.__name__} is not a grain class or interface of yours; derive from Grain"
+            )
+        spec = read_interface(cls, definition.options, definition.functions)
+        setattr(cls, _SPEC, spec)
+    return cast("InterfaceSpec", spec)
+
+
+def interfaces_of(cls: type[Addressable]) -> tuple[str, ...]:
+    """Names of the interfaces that a grain class implements."""
+    return tuple(base.options.name for base in _definitions(cls) if base.is_interface)
+
+
+def is_interface(cls: type[Addressable]) -> bool:
+    """Whether a class is a contract without code, so that a grain type must be found for it."""
+    definition = cls.__dict__.get(_DEFINITION)
+    return definition is not None and definition.is_interface
+
+
+def _definitions(cls: type) -> list[Definition]:
+    return [base.__dict__[_DEFINITION] for base in cls.__mro__ if _DEFINITION in base.__dict__]
+
+
+def _key_kind(cls: type, given: object) -> KeyKind:
+    """From `key=`, else from `Grain[...]` among the bases, else inherited, else str."""
+    declared = [
+        args[0]
+        for base in cls.__dict__.get("__orig_bases__", ())
+        if (args := get_args(base)) and not isinstance(args[0], TypeVar) and not hasattr(args[0], "__bound__")
+    ]
+    kinds = {key_kind(kind) for kind in ([] if given is None else [given]) + declared}
+    kinds = kinds or {base.options.key for base in _definitions(cls) if base.options.key is not str}
+    if len(kinds) > 1:
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: key=, Grain[...] and its bases name different keys"
+        )
+    return kinds.pop() if kinds else str
+
+
+def _check_implemented(cls: type, definition: Definition) -> None:
+    """Each method of an interface must have a body in the grain class, or calls would answer None."""
+    for base in _definitions(cls)[1:]:
+        missing = [
+            name for name, function in base.functions.items() if definition.functions.get(name) is function
+        ]
+        if base.is_interface and missing:
+            raise ConfigurationError(
+                f"grain class {cls.__name__} does not implement {', '.join(missing)} of {base.options.name!r}"
+            )

@@ -1,0 +1,112 @@
+"""Class options: the keywords of a grain class, checked when the class is defined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict
+
+import msgspec
+
+from grange.errors import ConfigurationError
+from grange.proto.keys import KeyKind
+
+MayInterleave = Callable[[str, tuple[Any, ...]], bool]
+"""Given a method's name and its arguments, may it run while another call is running?"""
+
+_NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")
+
+
+class GrainKeywords(TypedDict, total=False):
+    """The keywords that a grain class accepts; see `GrainOptions` for what each means."""
+
+    name: str
+    key: object
+    idle_timeout: float
+    keep_alive: bool
+    reentrant: bool
+    may_interleave: MayInterleave | str
+    placement: str
+    stateless_workers: int
+    mailbox_limit: int
+    errors: Sequence[type[Exception]]
+    default: bool
+    version: int
+
+
+class GrainOptions(msgspec.Struct, frozen=True):
+    """Everything a grain class says of itself.
+
+    name: identity in storage, messages and the directory; the class name in snake case unless given. Renaming it
+        later orphans stored state.
+    key: the kind of key, from `Grain[...]` or `key=`.
+    idle_timeout: seconds without calls after which an activation is collected; None: the silo's default.
+    keep_alive: never collected for idleness.
+    reentrant: requests may interleave at every await.
+    may_interleave: a predicate (or the name of a method of the class) that lets single requests interleave.
+    placement: the name of a placement strategy: "ring", "random", "prefer_local".
+    stateless_workers: at most so many activations per silo, outside the directory; 0: an ordinary grain.
+    mailbox_limit: requests that may wait at one activation before more are refused as Overloaded; None: the silo's.
+    errors: exception classes that callers receive as themselves; others arrive as RemoteError.
+    default: which grain answers for an interface that several implement.
+    version: of the interface, for rolling upgrades.
+    """
+
+    name: str
+    key: KeyKind = str
+    idle_timeout: float | None = None
+    keep_alive: bool = False
+    reentrant: bool = False
+    may_interleave: MayInterleave | str | None = None
+    placement: str = "ring"
+    stateless_workers: int = 0
+    mailbox_limit: int | None = None
+    errors: tuple[type[Exception], ...] = ()
+    default: bool = False
+    version: int = 0
+
+
+def snake_case(name: str) -> str:
+    """`ShoppingCart` -> `shopping_cart`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def check(owner: str, options: GrainOptions) -> GrainOptions:
+    """Refuse values out of range and options that contradict each other, naming the class and the option."""
+    problems = [
+        (not _NAME.fullmatch(options.name), f"name={options.name!r} must match {_NAME.pattern}"),
+        (
+            options.name.startswith("grange."),
+            f"name={options.name!r}: names starting with 'grange.' are the runtime's",
+        ),
+        (
+            options.idle_timeout is not None and not options.idle_timeout > 0,
+            f"idle_timeout={options.idle_timeout!r} must be a positive number of seconds",
+        ),
+        (
+            options.keep_alive and options.idle_timeout is not None,
+            "keep_alive=True contradicts idle_timeout=",
+        ),
+        (
+            options.reentrant and options.may_interleave is not None,
+            "reentrant=True contradicts may_interleave=",
+        ),
+        (options.stateless_workers < 0, "stateless_workers= must be 0 or more"),
+        (
+            options.stateless_workers > 0 and options.placement != "ring",
+            "stateless_workers= contradicts placement=: workers run on the caller's silo",
+        ),
+        (options.mailbox_limit is not None and options.mailbox_limit < 1, "mailbox_limit= must be 1 or more"),
+        (
+            not all(_is_error_class(error) for error in options.errors),
+            "errors= must name exception classes",
+        ),
+    ]
+    for wrong, text in problems:
+        if wrong:
+            raise ConfigurationError(f"grain class {owner}: {text}")
+    return options
+
+
+def _is_error_class(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, Exception)

@@ -1,0 +1,165 @@
+"""References: typed handles to grains that need not exist yet, and the factory that makes them.
+
+A reference class is made once per grain class, with one forwarding method per callable method, so that a call costs no
+attribute magic. Type checkers see the grain class itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, Protocol, TypeVar, cast
+
+from grange.errors import ConfigurationError, NoSuchGrain
+from grange.grains.definition import Addressable, is_interface, spec_of
+from grange.grains.interface import HOOKS, InterfaceSpec, MethodSpec
+from grange.proto.ids import GrainId
+from grange.proto.keys import Key, decode_key, encode_key
+
+G = TypeVar("G", bound=Addressable)
+
+_MADE = "__grange_reference__"
+
+
+class CallsGrains(Protocol):
+    """Makes one call to one grain, wherever it is; `runtime/caller.py` implements it."""
+
+    def __call__(
+        self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Awaitable[Any]:
+        """Returns the method's result or raises what the method raised, or a `CallError`."""
+        ...
+
+
+class Reference:
+    """A handle to one grain. Making, storing and sending it does no I/O and activates nothing.
+
+    Equal and hashed by grain id. Its class has the grain's callable methods; anything else raises AttributeError.
+    """
+
+    __slots__ = ("_grange_call", "_grange_id")
+    _grange_spec: InterfaceSpec
+
+    def __init__(self, grain_id: GrainId, call: CallsGrains) -> None:
+        self._grange_id = grain_id
+        self._grange_call = call
+
+    @property
+    def id(self) -> GrainId:
+        """The grain's identity."""
+        return self._grange_id
+
+    @property
+    def key(self) -> Key:
+        """The grain's key, read from the reference without a call."""
+        return decode_key(self._grange_spec.options.key, self._grange_id.key)
+
+    @property
+    def reference(self) -> Reference:
+        """Itself, so that code works on a grain and on a reference alike."""
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return self._grange_id == other._grange_id if isinstance(other, Reference) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._grange_id)
+
+    def __repr__(self) -> str:
+        return f"<reference to {self._grange_id}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(_why_not(self._grange_spec, name), name=name, obj=self)
+
+
+def reference_class(spec: InterfaceSpec) -> type[Reference]:
+    """The reference class of a grain class or interface, made at first need and kept on that class."""
+    made = spec.cls.__dict__.get(_MADE)
+    if made is None:
+        members: dict[str, Any] = {name: _forward(method) for name, method in spec.methods.items()}
+        members |= {"__slots__": (), "_grange_spec": spec, "__doc__": spec.cls.__doc__}
+        made = type(f"{spec.cls.__name__}Reference", (Reference,), members)
+        setattr(spec.cls, _MADE, made)
+    return cast("type[Reference]", made)
+
+
+def grain_id_of(value: object) -> GrainId:
+    """The grain id behind a reference. Raises TypeError for anything else."""
+    if isinstance(value, Reference):
+        return value.id
+    raise TypeError(f"expected a reference to a grain, not {value!r}")
+
+
+class GrainFactory:
+    """Makes references. Each silo and client has one; grains reach theirs through `self.get_grain`."""
+
+    def __init__(self, call: CallsGrains, implementations: Callable[[str], tuple[str, ...]]) -> None:
+        self._call = call
+        self._implementations = implementations
+
+    def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
+        """A reference to the grain with this key, typed as the class. No I/O happens and nothing is activated.
+
+        For an interface that several grains implement, `implementation` names the grain type (or a unique prefix).
+        Raises TypeError for a wrong kind of key, ValueError for an empty one, NoSuchGrain for an interface that no
+        silo implements and ConfigurationError for an ambiguous one.
+        """
+        spec = spec_of(grain)
+        text = _key_text(spec, key)
+        name = self._resolve(spec, implementation) if is_interface(grain) else spec.name
+        return cast("G", reference_class(spec)(GrainId(name, text), self._call))
+
+    def from_id(self, grain: type[G], grain_id: GrainId) -> G:
+        """A reference from an identity that travelled or was stored."""
+        return cast("G", reference_class(spec_of(grain))(grain_id, self._call))
+
+    def _resolve(self, spec: InterfaceSpec, wanted: str | None) -> str:
+        names = self._implementations(spec.name)
+        if not names:
+            raise NoSuchGrain(f"no implementation of the interface {spec.name!r} was found in any silo")
+        if wanted is None:
+            if len(names) == 1:
+                return names[0]
+            raise ConfigurationError(
+                f"the interface {spec.name!r} is implemented by {', '.join(names)}; "
+                "say which with implementation=, or mark one class default=True"
+            )
+        matching = [name for name in names if name == wanted] or [
+            name for name in names if name.startswith(wanted)
+        ]
+        if len(matching) != 1:
+            raise ConfigurationError(
+                f"implementation={wanted!r} of the interface {spec.name!r} fits {matching or 'none'} of {', '.join(names)}"
+            )
+        return matching[0]
+
+
+def _key_text(spec: InterfaceSpec, key: Key) -> str:
+    try:
+        return encode_key(spec.options.key, key)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"grain {spec.name!r}: {error}") from None
+
+
+def _forward(method: MethodSpec) -> Callable[..., Awaitable[Any]]:
+    def call(self: Reference, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        return self._grange_call(self._grange_id, method, args, kwargs)
+
+    functools.update_wrapper(call, method.function)
+    return call
+
+
+def _why_not(spec: InterfaceSpec, name: str) -> str:
+    cls = spec.cls
+    what = f"a reference to {cls.__name__} has no {name!r}"
+    if name.startswith("_"):
+        return f"{what}: names with a leading underscore are private to the grain"
+    if name in HOOKS:
+        return f"{what}: it is a hook that only the runtime calls"
+    member = inspect.getattr_static(cls, name, None)
+    if callable(member):
+        return f"{what}: it is not an async def; make it one to call it through a reference"
+    if member is not None:
+        return f"{what}: only methods travel; give the grain an async def that returns it"
+    return f"{what}; it has: {', '.join(sorted(spec.methods)) or 'no callable method'}"

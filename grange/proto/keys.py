@@ -1,0 +1,98 @@
+"""Grain keys and their canonical text.
+
+A class fixes its kind of key once (`str`, `int`, `UUID`, or a tuple of these), so the text needs no type tag: `7`,
+`ann`, `6f1e…-…`, and for tuples the parts joined by `/` with `/` and `\\` escaped by `\\`.
+"""
+
+from __future__ import annotations
+
+from typing import get_args, get_origin
+from uuid import UUID
+
+from grange.errors import ConfigurationError
+
+Key = str | int | UUID | tuple["str | int | UUID", ...]
+"""What may be a grain's key."""
+
+KeyKind = type[str] | type[int] | type[UUID] | tuple[type, ...]
+"""The kind of key of one grain class; a tuple of kinds for a compound key."""
+
+MAX_KEY_LENGTH = 4096
+"""Characters of canonical text; keys are written into every message, directory entry and row."""
+
+_SIMPLE: tuple[type, ...] = (str, int, UUID)
+
+
+def key_kind(annotation: object) -> KeyKind:
+    """Read a kind from what the author wrote: `str`, `int`, `UUID`, `tuple[str, int]` or `(str, int)`."""
+    if annotation in _SIMPLE:
+        return annotation
+    parts = annotation if isinstance(annotation, tuple) else get_args(annotation)
+    is_tuple = isinstance(annotation, tuple) or get_origin(annotation) is tuple
+    if is_tuple and len(parts) >= 2 and all(part in _SIMPLE for part in parts):
+        return tuple(parts)
+    raise ConfigurationError(
+        f"a grain key is str, int, UUID or a tuple of at least two of these, not {annotation!r}"
+    )
+
+
+def encode_key(kind: KeyKind, key: object) -> str:
+    """Canonical text of a key. Raises TypeError for a wrong kind and ValueError for a blank or too long one."""
+    if isinstance(kind, tuple):
+        text = _encode_compound(kind, key)
+    elif type(key) is not kind:
+        raise TypeError(f"the key must be {kind.__name__}, not {type(key).__name__}: {key!r}")
+    else:
+        text = str(key)
+    if kind is str and not text.strip():
+        raise ValueError("a string key must not be empty or blank")
+    if len(text) > MAX_KEY_LENGTH:
+        raise ValueError(f"the key has {len(text)} characters, the limit is {MAX_KEY_LENGTH}")
+    return text
+
+
+def decode_key(kind: KeyKind, text: str) -> Key:
+    """The inverse of `encode_key`. Raises ValueError when the text is not a key of this kind."""
+    if kind is str:
+        if not text.strip():
+            raise ValueError("a string key must not be empty or blank")
+        return text
+    if isinstance(kind, tuple):
+        parts = _split(text)
+        if len(parts) != len(kind):
+            raise ValueError(f"the key {text!r} has {len(parts)} parts, expected {len(kind)}")
+        return tuple(_decode_simple(part_kind, part) for part_kind, part in zip(kind, parts, strict=True))
+    return _decode_simple(kind, text)
+
+
+def kind_name(kind: KeyKind) -> str:
+    """How messages name a kind: `int`, `tuple[str, int]`."""
+    if isinstance(kind, tuple):
+        return f"tuple[{', '.join(part.__name__ for part in kind)}]"
+    return kind.__name__
+
+
+def _decode_simple(kind: type, text: str) -> str | int | UUID:
+    if kind is str:
+        return text
+    value: int | UUID = int(text) if kind is int else UUID(text)
+    if str(value) != text:
+        raise ValueError(f"the key {text!r} is not in canonical form; expected {str(value)!r}")
+    return value
+
+
+def _encode_compound(kind: tuple[type, ...], key: object) -> str:
+    if not isinstance(key, tuple) or [type(part) for part in key] != list(kind):
+        raise TypeError(f"the key must be {kind_name(kind)}, not {key!r}")
+    return "/".join(str(part).replace("\\", "\\\\").replace("/", "\\/") for part in key)
+
+
+def _split(text: str) -> list[str]:
+    parts = [""]
+    characters = iter(text)
+    for character in characters:
+        if character == "/":
+            parts.append("")
+        else:
+            parts[-1] += next(characters, "") if character == "\\" else character
+    return parts

@@ -1,0 +1,191 @@
+"""Values to bytes and back, by their annotated types. MessagePack between processes, JSON for people and storage.
+
+Built on msgspec: builtins, dataclasses, Structs, attrs, TypedDict, NamedTuple, enums, datetime, UUID, Decimal and
+tagged unions; extensions add types (grain references; pydantic models here). A value decodes only into what its
+annotation names; nothing is ever imported or evaluated because of what arrived.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import types
+import typing
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Literal, Protocol, Union, cast, get_args, get_origin
+
+import msgspec
+
+from grange.errors import ConfigurationError
+from grange.proto.message import Encoding
+
+_IMMUTABLE = (
+    str, int, float, bool, bytes, complex, types.NoneType, uuid.UUID, decimal.Decimal,
+    dt.datetime, dt.date, dt.time, dt.timedelta, range,
+)  # fmt: skip
+
+
+class Immutable:
+    """Marks an annotation, `Annotated[T, Immutable]`: the value is never changed, so local calls need not copy it."""
+
+
+class Extension(Protocol):
+    """Teaches the codec a kind of type that msgspec does not know."""
+
+    def matches(self, kind: type) -> bool:
+        """Whether this extension is responsible for values annotated so."""
+        ...
+
+    def encode(self, value: Any) -> Any:
+        """The value as something msgspec knows, or NotImplemented when it is not ours."""
+        ...
+
+    def decode(self, kind: type, data: Any) -> Any:
+        """The inverse. Raises ValueError or TypeError for data that does not fit."""
+        ...
+
+    def immutable(self, kind: type) -> type | None:
+        """The exact class of values that may be shared without a copy, if there is one."""
+        ...
+
+
+class PydanticModels:
+    """Pydantic models travel as their JSON-mode dump and are validated on arrival."""
+
+    def matches(self, kind: type) -> bool:
+        """Any class with pydantic's two verbs."""
+        return hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
+
+    def encode(self, value: Any) -> Any:
+        """The dump, in JSON mode so that every nested type has a plain form."""
+        return value.model_dump(mode="json") if self.matches(type(value)) else NotImplemented
+
+    def decode(self, kind: type, data: Any) -> Any:
+        """Validate; pydantic's ValidationError is a ValueError."""
+        return cast("Any", kind).model_validate(data)
+
+    def immutable(self, kind: type) -> type | None:
+        """Models are copied."""
+        return None
+
+
+class ValueCodec:
+    """Encodes and decodes annotated values. One per silo and client, because references decode into it."""
+
+    def __init__(self, extensions: Sequence[Extension] = ()) -> None:
+        self._extensions = (*extensions, PydanticModels())
+        self._msgpack = msgspec.msgpack.Encoder(enc_hook=self._encode_other)
+        self._json = msgspec.json.Encoder(enc_hook=self._encode_other)
+        self._decoders: dict[tuple[Any, Encoding], Callable[[bytes], Any]] = {}
+
+    def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
+        """Bytes of a value. Raises TypeError or ValueError naming what cannot travel."""
+        encoder = self._msgpack if encoding is Encoding.MSGPACK else self._json
+        try:
+            return encoder.encode(value)
+        except RecursionError:
+            raise ValueError("the value is nested too deeply, or contains itself") from None
+
+    def decoder(self, kind: Any, encoding: Encoding = Encoding.MSGPACK) -> Callable[[bytes], Any]:
+        """A function from bytes to a value of this type, kept for the next time.
+
+        The function raises `msgspec.ValidationError` or `msgspec.DecodeError` (both ValueErrors) for what does not fit.
+        """
+        decode = self._decoders.get((kind, encoding))
+        if decode is None:
+            maker = msgspec.msgpack.Decoder if encoding is Encoding.MSGPACK else msgspec.json.Decoder
+            decode = _bounded(maker(kind, dec_hook=self._decode_other).decode)
+            self._decoders[kind, encoding] = decode
+        return decode
+
+    def copy(self, kind: Any, value: Any) -> Any:
+        """An independent copy, through the codec: it validates as a remote call would."""
+        return self.decoder(kind)(self.encode(value))
+
+    def check(self, kind: Any, place: str) -> None:
+        """Refuse an annotation that cannot travel. Raises ConfigurationError naming the place and the type."""
+        try:
+            info = msgspec.inspect.type_info(kind)
+        except TypeError as error:
+            raise ConfigurationError(f"{place}: {kind!r} cannot travel: {error}") from None
+        for custom in _custom_types(info):
+            if not any(extension.matches(custom) for extension in self._extensions):
+                raise ConfigurationError(
+                    f"{place}: {custom.__qualname__} cannot travel; make it a dataclass, msgspec Struct, attrs class, "
+                    "TypedDict, NamedTuple, enum or pydantic model"
+                )
+
+    def shareable(self, kind: Any) -> frozenset[type] | None:
+        """Classes whose values need no copy in a local call when annotated so; None: share whatever comes."""
+        if get_origin(kind) is Annotated:
+            inner, *marks = get_args(kind)
+            return None if Immutable in marks else self.shareable(inner)
+        if get_origin(kind) in (Union, types.UnionType):
+            parts = [self.shareable(part) for part in get_args(kind)]
+            return None if None in parts else frozenset().union(*(part for part in parts if part is not None))
+        if get_origin(kind) is Literal:
+            return frozenset(type(value) for value in get_args(kind))
+        return self._shareable_class(kind)
+
+    def _shareable_class(self, kind: Any) -> frozenset[type]:
+        if kind is None:
+            return frozenset({types.NoneType})
+        if kind in _IMMUTABLE:
+            return frozenset({kind})
+        if not isinstance(kind, type):
+            return frozenset()
+        if issubclass(kind, enum.Enum) or self._frozen_of_shareable(kind):
+            return frozenset({kind})
+        shared = (e.immutable(kind) for e in self._extensions if e.matches(kind))
+        return frozenset(cls for cls in shared if cls is not None)
+
+    def _frozen_of_shareable(self, kind: type) -> bool:
+        """A frozen class all of whose fields are immutable in their turn. Enforced by exact types, so fields are trusted."""
+        frozen = getattr(getattr(kind, "__struct_config__", None), "frozen", False)
+        if not frozen:
+            return False
+        fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
+        return all(field.type in _IMMUTABLE for field in fields)
+
+    def _encode_other(self, value: Any) -> Any:
+        for extension in self._extensions:
+            encoded = extension.encode(value)
+            if encoded is not NotImplemented:
+                return encoded
+        raise TypeError(f"a value of type {type(value).__qualname__} cannot travel: {value!r:.80}")
+
+    def _decode_other(self, kind: type, data: Any) -> Any:
+        for extension in self._extensions:
+            if extension.matches(kind):
+                return extension.decode(kind, data)
+        raise TypeError(f"no value of type {kind.__qualname__} can travel")
+
+
+def _bounded(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Nesting deeper than the interpreter allows is bad data, not a failure of ours."""
+
+    def decode_bounded(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except RecursionError:
+            raise msgspec.DecodeError("the data is nested too deeply") from None
+
+    return decode_bounded
+
+
+def _custom_types(info: Any) -> Iterator[type]:
+    """Every type inside a type description that msgspec leaves to hooks."""
+    seen: list[Any] = []
+    waiting = [info]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, msgspec.Struct) or any(node is other for other in seen):
+            continue
+        seen.append(node)
+        if isinstance(node, msgspec.inspect.CustomType):
+            yield typing.get_origin(node.cls) or node.cls
+        for name in node.__struct_fields__:
+            child = getattr(node, name)
+            waiting.extend(child if isinstance(child, tuple) else (child,))

@@ -1,0 +1,255 @@
+"""One live grain: activating, active, closing, ending, gone. It decides when a request of its mailbox becomes a turn.
+
+Created by `catalog.py`, which inserts it before anything is awaited. Requests that arrive while it is activating or
+closing wait; whatever still waits when it is gone is refused, so that the callers' loops try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar, cast
+
+from grange.grains.context import current_activation
+from grange.grains.definition import Addressable
+from grange.grains.grain import Timer
+from grange.proto.ids import GrainAddress, GrainId
+from grange.proto.keys import Key, decode_key
+from grange.proto.message import Reason
+from grange.runtime.hosted import Built, HostedType
+from grange.runtime.invocation import Invocation, expired
+from grange.runtime.invoker import run_turn
+from grange.runtime.locator import Claims
+from grange.runtime.mailbox import Mailbox
+from grange.runtime.refusal import Refused
+from grange.runtime.site import Site
+from grange.runtime.timers import GrainTimer
+
+G = TypeVar("G", bound=Addressable)
+
+
+class Phase(enum.IntEnum):
+    """The life of an activation; it only moves forward."""
+
+    ACTIVATING = 0
+    ACTIVE = 1
+    CLOSING = 2  # running requests complete, others wait
+    ENDING = 3  # `on_deactivate` runs and the claim is released
+    GONE = 4
+
+
+class Home(Protocol):
+    """Who keeps an activation: the catalog, or a pool of stateless workers."""
+
+    site: Site
+    claims: Claims
+
+    def begin(self, activation: Activation) -> None:
+        """Run its beginning (`lifecycle.activate`) in a task."""
+        ...
+
+    def ready(self, activation: Activation) -> None:
+        """It became active."""
+        ...
+
+    def end(self, activation: Activation) -> None:
+        """Run its end (`lifecycle.deactivate`) in a task."""
+        ...
+
+    def left(self, activation: Activation) -> None:
+        """It is gone; forget it."""
+        ...
+
+
+class Activation:
+    """One activation of one grain; it is also what the grain sees as its context. Kept small: there may be millions."""
+
+    __slots__ = (
+        "activation", "built", "grain_id", "home", "hosted", "keep_until", "last_used", "mailbox", "phase", "reason",
+        "timers", "version",
+    )  # fmt: skip
+
+    def __init__(self, grain_id: GrainId, hosted: HostedType, home: Home, now: float) -> None:
+        self.grain_id = grain_id
+        self.hosted = hosted
+        self.home = home
+        self.activation = home.site.random.getrandbits(128)
+        self.version = 0
+        self.built: Built | None = None
+        self.phase = Phase.ACTIVATING
+        self.reason = ""
+        self.mailbox = Mailbox(hosted.options.reentrant)
+        self.timers: tuple[GrainTimer, ...] = ()
+        self.last_used = now
+        self.keep_until = -math.inf
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def receive(self, call: Invocation) -> None:
+        """One request for this grain. It runs now, waits, or is refused."""
+        loop = asyncio.get_running_loop()
+        if call.keeps_alive:
+            self.last_used = loop.time()
+        call.status = self.status
+        if self.phase is Phase.ACTIVE or (
+            self.phase is Phase.CLOSING and call.always_interleave and self.mailbox.running
+        ):
+            if not self._admit(call):
+                return
+            if self.mailbox.may_run(call):
+                self._start(call)
+                return
+        elif self.phase is Phase.GONE:
+            call.refuse(Refused(Reason.NOT_HERE, "the activation has just ended"))
+            return
+        if self.mailbox.depth >= self.hosted.mailbox_limit:
+            call.refuse(
+                Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1)
+            )
+        else:
+            self.mailbox.wait(call)
+
+    def status(self, call: Invocation) -> str:
+        """How far a request got, for the caller's time-out message."""
+        position = self.mailbox.position(call)
+        if position is not None:
+            return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
+        return f"running for {asyncio.get_running_loop().time() - call.began:.1f} s"
+
+    def _admit(self, call: Invocation) -> bool:
+        """Read the method's options into the request; refuse what the class does not have."""
+        plan = self.hosted.plans.get(call.method)
+        if plan is None:
+            return True  # a timer tick; the catalog has refused unknown methods
+        options = plan.method.options
+        call.read_only = options.read_only
+        call.always_interleave = options.always_interleave
+        if self.hosted.interleaves is None:
+            return True
+        try:
+            call.interleaves = self.hosted.interleaves(self._grain, call.method, call.arguments(plan))
+        except Exception as error:
+            call.refuse(Refused(Reason.INVALID_CALL, f"may_interleave raised {error!r}", cause=error))
+            return False
+        return True
+
+    def _start(self, call: Invocation) -> None:
+        now = asyncio.get_running_loop().time()
+        refused = expired(call, now)
+        if refused is not None:
+            call.refuse(refused)
+            return
+        call.began = now
+        self.mailbox.start(call)
+        plan = self.hosted.plans.get(call.method)
+        call.task = self.home.site.invoker.start(run_turn(call, self, self._grain, plan, self._ended))
+
+    def _ended(self, call: Invocation, conflict: bool) -> None:
+        self.mailbox.end(call)
+        if call.keeps_alive:
+            self.last_used = asyncio.get_running_loop().time()
+        if conflict:
+            self.deactivate("its state was written by somebody else")
+        self.pump()
+
+    def pump(self) -> None:
+        """Start what may run now; begin to close once nothing runs."""
+        while self.phase is Phase.ACTIVE and (call := self.mailbox.next()) is not None:
+            self._start(cast("Invocation", call))
+        if self.phase is Phase.CLOSING and not self.mailbox.running:
+            self.phase = Phase.ENDING
+            self.home.end(self)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> GrainAddress:
+        """What the directory stores of it."""
+        return GrainAddress(self.grain_id, self.home.site.here, self.activation, self.version)
+
+    @property
+    def idle(self) -> bool:
+        """Active, and nothing runs or waits."""
+        return self.phase is Phase.ACTIVE and self.mailbox.idle
+
+    def opened(self, built: Built) -> None:
+        """Activation succeeded: serve what waits."""
+        self.built = built
+        self.phase = Phase.ACTIVE
+        self.home.ready(self)
+        for call in self.mailbox.take_all():
+            self.receive(cast("Invocation", call))
+
+    def deactivate(self, reason: str) -> None:
+        """End after the running requests. Later requests wait and are refused when it is gone, for their callers to repeat."""
+        if self.phase is Phase.ACTIVE:
+            self.phase = Phase.CLOSING
+            self.reason = reason
+            self.pump()
+        elif self.phase is Phase.ACTIVATING:
+            self.reason = reason  # lifecycle.activate sees it and gives up
+
+    def gone(self, refused: Refused) -> None:
+        """It is over: refuse all that waits. The home forgets it first, so that a repeated call makes a new one."""
+        self.phase = Phase.GONE
+        self.home.left(self)
+        for call in self.mailbox.take_all():
+            cast("Invocation", call).refuse(refused)
+
+    def guard(self) -> None:
+        """Raises RuntimeError when the running code is not a turn of this activation."""
+        if current_activation.get() is not self:
+            raise RuntimeError(
+                f"the state of {self.grain_id} belongs to its activation; call it only inside its own turns"
+            )
+
+    @property
+    def _grain(self) -> Any:
+        assert self.built is not None, "no turn starts before the grain is built"
+        return self.built.grain
+
+    # --- what the grain sees (grains.grain.GrainContext) ----------------------------------------------------------
+
+    @property
+    def key(self) -> Key:
+        """The key, in the kind the class declared."""
+        return decode_key(self.hosted.options.key, self.grain_id.key)
+
+    @property
+    def activation_id(self) -> str:
+        """32 hex digits."""
+        return f"{self.activation:032x}"
+
+    def reference(self) -> Any:
+        """A reference to this grain."""
+        return self.home.site.grains.from_id(self.hosted.cls, self.grain_id)
+
+    def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
+        """A reference to another grain."""
+        return self.home.site.grains.get_grain(grain, key, implementation=implementation)
+
+    def start_timer(
+        self,
+        callback: Callable[[], Awaitable[None]],
+        due: float,
+        period: float | None,
+        interleave: bool,
+        keep_alive: bool,
+    ) -> Timer:
+        """A timer that ends with this activation."""
+        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive)
+        timer.change(due, period)
+        self.timers = (*(other for other in self.timers if not other.stopped), timer)
+        return timer
+
+    def deactivate_when_idle(self) -> None:
+        """End after the running requests."""
+        self.deactivate("the grain asked for it")
+
+    def delay_deactivation(self, seconds: float) -> None:
+        """Not before so many seconds from now."""
+        if math.isnan(seconds) or seconds < 0:
+            raise ValueError(f"delay_deactivation takes 0 or more seconds, not {seconds!r}")
+        self.keep_until = asyncio.get_running_loop().time() + seconds if seconds else -math.inf

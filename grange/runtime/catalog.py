@@ -1,0 +1,170 @@
+"""Which grains are live in this silo: grain id to activation (or pool of workers), each exactly once.
+
+Every request that reaches this silo, from here or from the wire, enters by `deliver`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+from grange.proto.ids import GrainAddress, GrainId
+from grange.proto.message import Reason
+from grange.runtime.activation import Activation, Phase
+from grange.runtime.hosted import HostedType
+from grange.runtime.invocation import Invocation
+from grange.runtime.lifecycle import activate, deactivate
+from grange.runtime.locator import Claims
+from grange.runtime.refusal import Refused
+from grange.runtime.site import Site
+from grange.runtime.workers import WorkerPool
+
+
+class Watches(Protocol):
+    """Who is told of each activation that may one day be idle: the collector."""
+
+    def watch(self, activation: Activation) -> None:
+        """Look after it until it is gone."""
+        ...
+
+
+class Catalog:
+    """The activations of one silo. `deliver` inserts before anything is awaited, so a grain is never created twice."""
+
+    def __init__(
+        self, site: Site, hosted: Mapping[str, HostedType], claims: Claims, collector: Watches
+    ) -> None:
+        self.site = site
+        self.claims = claims
+        self.hosted = hosted
+        self._collector = collector
+        self._targets: dict[GrainId, Activation | WorkerPool] = {}
+        self._open = False
+        self._emptied: asyncio.Event | None = None
+
+    def open(self) -> None:
+        """From now on absent grains are activated here."""
+        self._open = True
+
+    def find(self, grain_id: GrainId) -> Activation | WorkerPool | None:
+        """What is live under this identity, in whatever phase."""
+        return self._targets.get(grain_id)
+
+    def deliver(self, call: Invocation) -> None:
+        """Bring a request to its grain, creating the activation if need be. The request's outcome tells the rest."""
+        target = self._targets.get(call.grain_id)
+        if target is not None and self.hosted[call.grain_id.type].plans.get(call.method) is not None:
+            target.receive(call)
+            return
+        hosted = self.hosted.get(call.grain_id.type)
+        refused = self._refusal(call, hosted)
+        if refused is not None or hosted is None:
+            call.refuse(refused or Refused(Reason.NOT_HERE))
+        else:
+            self._create(call, hosted)
+
+    def _create(self, call: Invocation, hosted: HostedType) -> None:
+        if hosted.options.stateless_workers:
+            pool = WorkerPool(call.grain_id, hosted, self.site, self._collector, self._pool_empty)
+            self._targets[call.grain_id] = pool
+            pool.receive(call)
+            return
+        activation = Activation(call.grain_id, hosted, self, asyncio.get_running_loop().time())
+        self._targets[call.grain_id] = activation
+        activation.receive(call)
+        self.begin(activation)
+
+    def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
+        if hosted is None:
+            return Refused(
+                Reason.NO_SUCH_GRAIN, f"silo {self.site.here} hosts no grain type {call.grain_id.type!r}"
+            )
+        if call.method not in hosted.plans:
+            known = ", ".join(sorted(hosted.plans)) or "none"
+            return Refused(
+                Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}"
+            )
+        if not self._open:
+            return Refused(Reason.NOT_READY, f"silo {self.site.here} is not taking new grains")
+        return None
+
+    # --- activation.Home ------------------------------------------------------------------------------------------
+
+    def begin(self, activation: Activation) -> None:
+        """Start its beginning; on Python 3.12+ one that waits for nothing is active when this returns."""
+        self.site.tasks.adopt(self.site.invoker.start(activate(activation)))
+
+    def ready(self, activation: Activation) -> None:
+        """It may be idle some day."""
+        self._collector.watch(activation)
+
+    def end(self, activation: Activation) -> None:
+        """Start its end."""
+        self.site.tasks.start(deactivate(activation))
+
+    def left(self, activation: Activation) -> None:
+        """Forget it, unless a newer one has its place."""
+        if self._targets.get(activation.grain_id) is activation:
+            del self._targets[activation.grain_id]
+        self._note_empty()
+
+    # --- for the rest of the silo ---------------------------------------------------------------------------------
+
+    def activations(self) -> Iterator[Activation]:
+        """All of them, workers included, as of now."""
+        for target in list(self._targets.values()):
+            yield from target.workers if isinstance(target, WorkerPool) else (target,)
+
+    def registered(self) -> Iterable[GrainAddress]:
+        """What the directory must know of this silo: activations that won their claim and have not released it."""
+        return [
+            target.address
+            for target in self._targets.values()
+            if isinstance(target, Activation) and Phase.ACTIVATING < target.phase < Phase.GONE
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Activations by grain type."""
+        counts: dict[str, int] = {}
+        for activation in self.activations():
+            counts[activation.grain_id.type] = counts.get(activation.grain_id.type, 0) + 1
+        return counts
+
+    def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
+        """Have every matching activation end after its running requests. Returns how many were told."""
+        chosen = [activation for activation in self.activations() if matches(activation)]
+        for activation in chosen:
+            activation.deactivate(reason)
+        return len(chosen)
+
+    async def drain(self) -> None:
+        """Take no new grains, end all activations after their running requests, and wait for the last to be gone."""
+        self._open = False
+        self._emptied = asyncio.Event()
+        self.deactivate_where(lambda _: True, "the silo is stopping")
+        self._note_empty()
+        await self._emptied.wait()
+
+    async def abort(self) -> None:
+        """Cancel every turn and wait for their ends: the silo is killed, or draining took too long."""
+        self._open = False
+        turns = [
+            call.task
+            for activation in self.activations()
+            for call in activation.mailbox.running
+            if isinstance(call, Invocation) and call.task is not None and not call.task.done()
+        ]
+        for turn in turns:
+            turn.cancel()
+        if turns:
+            await asyncio.wait(turns)
+
+    def _pool_empty(self, pool: WorkerPool) -> None:
+        if self._targets.get(pool.grain_id) is pool:
+            del self._targets[pool.grain_id]
+        self._note_empty()
+
+    def _note_empty(self) -> None:
+        if self._emptied is not None and not self._targets:
+            self._emptied.set()

@@ -1,0 +1,60 @@
+"""Many deadlines, few timers: calls that must end by a time, swept in steps, so that a call costs no timer of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol
+
+STEP = 0.02
+"""Seconds between two sweeps; a call times out at most so much late, and never early."""
+
+
+class Expires(Protocol):
+    """Something with a deadline."""
+
+    def expire(self) -> None:
+        """The time is over. Called once, in the loop."""
+        ...
+
+
+class Deadlines:
+    """The deadlines of one silo or client. Entries are removed by `discard` or by expiring."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._steps: dict[int, dict[Expires, None]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    def add(self, entry: Expires, when: float) -> int:
+        """Have `entry` expire soon after `when` (loop time; infinite: never). Returns the step to name in `discard`."""
+        if when == math.inf:
+            return 0
+        step = math.ceil(when / STEP)
+        entries = self._steps.get(step)
+        if entries is None:
+            entries = self._steps[step] = {}
+            self._timers[step] = self._loop.call_at(step * STEP, self._sweep, step)
+        entries[entry] = None
+        return step
+
+    def discard(self, entry: Expires, step: int) -> None:
+        """This entry ended in time."""
+        entries = self._steps.get(step)
+        if entries is not None:
+            entries.pop(entry, None)
+            if not entries:
+                del self._steps[step]
+                self._timers.pop(step).cancel()
+
+    def close(self) -> None:
+        """Forget all entries and timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._steps.clear()
+
+    def _sweep(self, step: int) -> None:
+        self._timers.pop(step, None)
+        for entry in self._steps.pop(step, {}):
+            entry.expire()

@@ -1,0 +1,141 @@
+"""One grain class as a silo hosts it: its plans, its options with defaults filled in, and how an instance is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import svcs
+
+from grange.errors import ConfigurationError
+from grange.grains.definition import spec_of
+from grange.grains.facets import Facet, FacetFactory, Parameter, constructor_parameters
+from grange.grains.grain import Grain
+from grange.grains.options import GrainOptions
+from grange.proto.ids import GrainId
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.plan import MethodPlan, Plans
+
+Predicate = Callable[[Any, str, tuple[Any, ...]], bool]
+"""(grain, method, arguments) -> may it interleave?"""
+
+
+class HostedType:
+    """A grain class in one silo. Made at start-up, so that what is wrong with a class stops the start."""
+
+    __slots__ = (
+        "_facets", "_parameters", "_registry", "age", "cls", "has_on_activate", "has_on_deactivate", "interleaves",
+        "mailbox_limit", "options", "plans",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        cls: type[Grain[Any]],
+        plans: Plans,
+        facets: Mapping[Any, FacetFactory],
+        registry: svcs.Registry,
+        defaults: RuntimeOptions,
+    ) -> None:
+        spec = spec_of(cls)
+        self.cls = cls
+        self.options: GrainOptions = spec.options
+        self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
+        self.age = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
+        self.interleaves = _predicate(cls, self.options)
+        self.has_on_activate = cls.on_activate is not Grain.on_activate
+        self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
+        self._facets = facets
+        self._registry = registry
+        self._parameters = constructor_parameters(cls)
+        self._check()
+
+    @property
+    def name(self) -> str:
+        """The grain type."""
+        return self.options.name
+
+    async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
+        """A new instance with everything its constructor asks for; its facets are not loaded yet.
+
+        Raises whatever a service factory or the constructor raises.
+        """
+        built = Built(self.cls.__new__(self.cls))
+        built.grain._grange = context
+        arguments: dict[str, Any] = {}
+        try:
+            for parameter in self._parameters:
+                arguments[parameter.name] = await self._argument(built, parameter, grain_id, guard)
+            built.grain.__init__(**arguments)  # type: ignore[misc]
+        except BaseException:
+            await built.close()
+            raise
+        return built
+
+    async def _argument(
+        self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]
+    ) -> Any:
+        factory = self._facets.get(parameter.origin)
+        if factory is not None:
+            facet = factory.make(grain_id, parameter, guard)
+            built.facets = (*built.facets, facet)
+            return facet
+        if built.services is None:
+            built.services = svcs.Container(self._registry)
+        return await built.services.aget(parameter.kind)
+
+    def _check(self) -> None:
+        for parameter in self._parameters:
+            factory = self._facets.get(parameter.origin)
+            if factory is not None:
+                factory.check(self.cls.__name__, parameter)
+            elif not isinstance(parameter.kind, type) or parameter.kind not in self._registry:
+                raise ConfigurationError(
+                    f"{self.cls.__name__}.__init__: nothing is registered for {parameter.name!r} ({parameter.kind!r}); "
+                    "register it in the svcs.Registry given to the silo as services="
+                )
+
+
+class Built:
+    """A grain instance with what was made for it."""
+
+    __slots__ = ("facets", "grain", "services")
+
+    def __init__(self, grain: Grain[Any]) -> None:
+        self.grain = grain
+        self.facets: tuple[Facet, ...] = ()
+        self.services: svcs.Container | None = None
+
+    async def load(self) -> None:
+        """Load all facets, one after the other."""
+        for facet in self.facets:
+            await facet.load()
+
+    async def close(self) -> None:
+        """Close facets, then services. Every part is closed even if an earlier one fails; the first error is raised."""
+        closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
+        if self.services is not None:
+            closers.append(self.services.aclose)
+        errors: list[Exception] = []
+        for close in closers:
+            try:
+                await close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def _predicate(cls: type[Grain[Any]], options: GrainOptions) -> Predicate | None:
+    """The class's interleave predicate in one shape, whether it is a function or names a method."""
+    given = options.may_interleave
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if not callable(getattr(cls, given, None)):
+            raise ConfigurationError(
+                f"grain class {cls.__name__}: may_interleave={given!r} names no method of the class"
+            )
+        return lambda grain, method, args: bool(getattr(grain, given)(method, args))
+    return lambda _grain, method, args: bool(given(method, args))

@@ -1,0 +1,193 @@
+"""A message arrives: a request for a grain, a question for a system target, a cancellation.
+
+One `Incoming` per accepted connection; answers leave by the connection their request came by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from grange.errors import GrangeError, InvalidResult
+from grange.grains.context import Scalar
+from grange.proto.faults import Faults
+from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
+from grange.runtime.invocation import Invocation, log_one_way_failure
+from grange.runtime.plan import MethodPlan
+from grange.runtime.refusal import Refused
+from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
+from grange.runtime.tasks import Tasks
+from grange.transport.provider import Connection
+
+log = logging.getLogger("grange.runtime")
+
+_CONTEXT = msgspec.msgpack.Decoder(dict[str, str | int | float | bool | bytes | None])
+_FAULT = msgspec.msgpack.Encoder()
+
+
+class WireCall(Invocation):
+    """A request from another process."""
+
+    __slots__ = ("_decoded", "_incoming", "request")
+
+    def __init__(
+        self, incoming: Incoming, request: Request, deadline: float, context: Mapping[str, Scalar] | None
+    ) -> None:
+        super().__init__(request.grain_id, request.method, deadline, context)
+        self.request = request
+        self._incoming = incoming
+        self._decoded: tuple[Any, ...] | None = None
+
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        """Decoded at first need, by the types of the method."""
+        if self._decoded is None:
+            self._decoded = plan.decode(self.request.args, self.request.encoding)
+        return self._decoded
+
+    def started(self) -> None:
+        """A one-way request is taken in charge when its turn begins."""
+        if self.request.one_way:
+            self._incoming.answer(Response(self.request.id))
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        """Send the result."""
+        if self.request.one_way:
+            return
+        assert plan is not None
+        payload = plan.encode_result(value, self.request.encoding)
+        limit = self._incoming.payload_limit
+        if len(payload) > limit:
+            raise InvalidResult(
+                f"{plan.method!r} was executed, its result has {len(payload)} bytes; the limit is {limit}"
+            )
+        self._incoming.answer(Response(self.request.id, payload))
+
+    def fail(self, error: BaseException) -> None:
+        """Send the error."""
+        if self.request.one_way:
+            log_one_way_failure(self.grain_id, self.method, error)
+            return
+        self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
+
+    def refuse(self, refused: Refused) -> None:
+        """Send the refusal."""
+        self._incoming.answer(
+            Rejection(
+                self.request.id,
+                refused.reason,
+                refused.message,
+                refused.hint,
+                int(refused.retry_after * 1000),
+                b"" if refused.cause is None else self._incoming.fault(refused.cause),
+            )
+        )
+
+
+class Inbound:
+    """Where accepted connections lead. `deliver` takes requests for grains: the catalog's, or a gateway's."""
+
+    def __init__(
+        self,
+        deliver: Callable[[WireCall], None],
+        targets: SystemTargets,
+        faults: Faults,
+        tasks: Tasks,
+        admission_limit: int,
+        payload_limit: int,
+    ) -> None:
+        self.deliver = deliver
+        self.targets = targets
+        self.faults = faults
+        self.tasks = tasks
+        self.payload_limit = payload_limit
+        self.admission_limit = admission_limit
+        self.in_progress = 0
+
+    def accept(self, connection: Connection) -> Incoming:
+        """transport.Accept: the receiver of a new connection."""
+        return Incoming(self, connection)
+
+
+class Incoming:
+    """One accepted connection and the requests that came by it."""
+
+    def __init__(self, inbound: Inbound, connection: Connection) -> None:
+        self._inbound = inbound
+        self._connection = connection
+        self._calls: dict[int, WireCall] = {}
+        self.payload_limit = inbound.payload_limit
+
+    def receive(self, message: Message) -> None:
+        """transport.Receiver: one message."""
+        if isinstance(message, Request):
+            if message.grain_id.type == SYSTEM_TYPE:
+                self._inbound.tasks.start(self._ask(message))
+            else:
+                self._request(message)
+        elif isinstance(message, Cancel):
+            call = self._calls.get(message.id)
+            if call is not None:
+                call.gone = True
+
+    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
+        """transport.Receiver: nobody waits for these any more; what has not started never will."""
+        for call in self._calls.values():
+            call.gone = True
+        self._inbound.in_progress -= len(self._calls)
+        self._calls.clear()
+
+    def answer(self, message: Response | Rejection) -> None:
+        """Send an outcome, if its caller is still there."""
+        call = self._calls.pop(message.id, None)
+        if call is not None:
+            self._inbound.in_progress -= 1
+        if not self._connection.closed:
+            self._connection.post(message)
+
+    def fault(self, error: BaseException) -> bytes:
+        """An error for the wire."""
+        return _FAULT.encode(self._inbound.faults.dump(error))
+
+    def _request(self, request: Request) -> None:
+        now = asyncio.get_running_loop().time()
+        deadline = now + request.timeout_ms / 1000 if request.timeout_ms else float("inf")
+        try:
+            context = _CONTEXT.decode(request.context) if request.context else None
+        except ValueError as error:
+            refusal = f"its request context is malformed: {error}"
+            self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
+            return
+        call = WireCall(self, request, deadline, context)
+        if self._inbound.in_progress >= self._inbound.admission_limit:
+            call.refuse(
+                Refused(Reason.OVERLOADED, "the silo has too many requests in progress", retry_after=0.5)
+            )
+            return
+        self._calls[request.id] = call
+        self._inbound.in_progress += 1
+        self._inbound.deliver(call)
+
+    async def _ask(self, request: Request) -> None:
+        answer = self._inbound.targets.find(request.grain_id.key)
+        if answer is None:
+            text = f"there is no system target {request.grain_id.key!r} here"
+            self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
+            return
+        self.answer(await _asked(answer, request, self))
+
+
+async def _asked(
+    answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming
+) -> Response:
+    try:
+        return Response(request.id, await answer(request.args))
+    except Exception as error:
+        if not isinstance(error, GrangeError):
+            log.exception(
+                "system target %s failed", request.grain_id.key, extra={"event": "system_target_failed"}
+            )
+        return Response(request.id, incoming.fault(error), failed=True)

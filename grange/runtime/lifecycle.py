@@ -1,0 +1,124 @@
+"""How an activation begins and ends, step by step. Each function is one task, started by the activation's home.
+
+Begin: claim, construct, load state, `on_activate`, serve. Only the winner of the claim runs user code.
+End: stop timers, `on_deactivate`, close state, release the claim, leave the catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from grange.errors import CallNotExecuted
+from grange.grains.context import current_activation
+from grange.proto.keys import decode_key, kind_name
+from grange.proto.message import Reason
+from grange.runtime.activation import Activation
+from grange.runtime.hosted import Built
+from grange.runtime.refusal import Refused
+
+log = logging.getLogger("grange.runtime")
+
+
+async def activate(activation: Activation) -> None:
+    """From claim to service. Whatever goes wrong is told to every waiting caller, and the claim is given back."""
+    current_activation.set(activation)
+    timeout = asyncio.timeout(activation.home.site.options.activation_timeout)
+    built: Built | None = None
+    claimed = False
+    try:
+        async with timeout:
+            _check_key(activation)
+            claimed = await _claim(activation)
+            built = await activation.hosted.build(activation, activation.grain_id, activation.guard)
+            await built.load()
+            if activation.hosted.has_on_activate:
+                await built.grain.on_activate()
+            if activation.reason:
+                raise Refused(Reason.ACTIVATION_FAILED, f"it ended while activating: {activation.reason}")
+    except BaseException as error:
+        refused = _refusal(activation, error, timed_out=timeout.expired())
+        await _undo(activation, built, claimed, refused)
+        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+            raise
+    else:
+        activation.opened(built)
+
+
+async def deactivate(activation: Activation) -> None:
+    """From the end of the last turn to the end of the activation. Errors of user code are logged; nothing stops the end."""
+    current_activation.set(activation)
+    for timer in activation.timers:
+        timer.stop()
+    try:
+        async with asyncio.timeout(activation.home.site.options.deactivation_timeout):
+            if activation.hosted.has_on_deactivate and activation.built is not None:
+                await activation.built.grain.on_deactivate(activation.reason)
+    except Exception as error:
+        _log("on_deactivate failed", activation, error)
+    finally:
+        refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
+        await _undo(activation, activation.built, True, refused)
+
+
+def _check_key(activation: Activation) -> None:
+    kind = activation.hosted.options.key
+    try:
+        decode_key(kind, activation.grain_id.key)
+    except ValueError as error:
+        text = f"{activation.hosted.name!r} has keys of kind {kind_name(kind)}: {error}"
+        raise Refused(Reason.INVALID_CALL, text) from None
+
+
+async def _claim(activation: Activation) -> bool:
+    """Become the grain's one activation. Raises Refused with the winner's silo when another one is."""
+    address = activation.address
+    try:
+        winner = await activation.home.claims.claim(address)
+        if winner.silo == address.silo and not winner.same_activation(address):
+            # A leftover of ours: the catalog holds no other activation of this grain, or this one would not exist.
+            winner = await activation.home.claims.claim(address, winner)
+    except CallNotExecuted as error:
+        raise Refused(Reason.NOT_READY, str(error)) from error
+    if not winner.same_activation(address):
+        raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
+    activation.version = winner.version
+    return True
+
+
+async def _undo(activation: Activation, built: Built | None, claimed: bool, refused: Refused) -> None:
+    """Give back what was taken, in reverse. The mailbox is refused last, so that a repeated call finds the way free."""
+    for timer in activation.timers:
+        timer.stop()
+    try:
+        async with asyncio.timeout(activation.home.site.options.deactivation_timeout):
+            if built is not None:
+                await built.close()
+    except Exception as error:
+        _log("closing the state failed", activation, error)
+    finally:
+        try:
+            if claimed:
+                await activation.home.claims.release(activation.address)
+        finally:
+            activation.gone(refused)
+
+
+def _refusal(activation: Activation, error: BaseException, timed_out: bool) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, TimeoutError) and timed_out:
+        seconds = activation.home.site.options.activation_timeout
+        return Refused(Reason.ACTIVATION_FAILED, f"activating took longer than {seconds:g} s")
+    if isinstance(error, asyncio.CancelledError):
+        return Refused(Reason.NOT_READY, "the silo is stopping")
+    error.add_note(f"raised while activating {activation.grain_id}; the method that was called did not run")
+    cause = activation.home.site.faults.local(error)
+    return Refused(Reason.ACTIVATION_FAILED, f"activating raised {error!r}", cause=cause)
+
+
+def _log(text: str, activation: Activation, error: BaseException) -> None:
+    log.error(
+        "%s: %s", activation.grain_id, text, exc_info=error,
+        extra={"event": "lifecycle_failed", "grain_type": activation.grain_id.type},
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""One request to one known silo, and its answer. It needs no directory; system services use it directly.
+
+An answer comes back on the connection its request left by, so losing that connection ends all its pending calls at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
+from grange.proto.faults import Fault, Faults
+from grange.proto.ids import SiloAddress
+from grange.proto.message import Cancel, Message, Rejection, Request, Response, Status
+from grange.runtime.deadlines import Deadlines
+from grange.runtime.refusal import Refused
+from grange.runtime.system_target import system_id
+from grange.transport.provider import Connection
+
+log = logging.getLogger("grange.runtime")
+
+_FAULT = msgspec.msgpack.Decoder(Fault)
+
+
+def _nothing() -> None:
+    """For callers who need not know when a request was posted."""
+
+
+class Connects(Protocol):
+    """One connection per peer; `transport/peers.py` implements it."""
+
+    def current(self, address: SiloAddress) -> Connection | None:
+        """The open connection to this silo, if there is one."""
+        ...
+
+    async def get(self, address: SiloAddress) -> Connection:
+        """An open connection. Raises SiloUnavailable or HandshakeRefused."""
+        ...
+
+
+class Pending:
+    """One request that waits for its answer."""
+
+    __slots__ = ("answer", "link", "request", "status", "step")
+
+    def __init__(self, link: Link, request: Request, answer: asyncio.Future[Response]) -> None:
+        self.link = link
+        self.request = request
+        self.answer = answer
+        self.status = "status unknown"
+        self.step = 0
+
+    def expire(self) -> None:
+        """The caller's time is over; tell the callee to drop the request if it still waits there."""
+        request = self.request
+        self.link.abandon(request.id)
+        self.fail(CallTimeout(f"call to {request.grain_id}.{request.method} timed out: {self.status}"))
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error, unless it has ended."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Link:
+    """The receiver of one outgoing connection: answers in, pending calls out."""
+
+    def __init__(self, silo: SiloAddress, faults: Faults) -> None:
+        self._silo = silo
+        self._faults = faults
+        self._pending: dict[int, Pending] = {}
+        self.connection: Connection | None = None
+
+    def add(self, pending: Pending) -> None:
+        """Expect an answer."""
+        self._pending[pending.request.id] = pending
+
+    def remove(self, request_id: int) -> None:
+        """Expect it no more."""
+        self._pending.pop(request_id, None)
+
+    def abandon(self, request_id: int) -> None:
+        """Expect it no more, and say so to the other side."""
+        if self._pending.pop(request_id, None) is not None and self.connection and not self.connection.closed:
+            self.connection.post(Cancel(request_id))
+
+    def receive(self, message: Message) -> None:
+        """transport.Receiver: an answer, a refusal or a word on how it goes."""
+        if isinstance(message, Response):
+            pending = self._pending.pop(message.id, None)
+            if pending is not None and not pending.answer.done():
+                pending.answer.set_result(message)
+        elif isinstance(message, Rejection):
+            pending = self._pending.pop(message.id, None)
+            if pending is not None:
+                pending.fail(self._refused(message))
+        elif isinstance(message, Status) and message.id in self._pending:
+            self._pending[message.id].status = message.text
+
+    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
+        """transport.Receiver: what never left was certainly not executed; of the rest nothing is known."""
+        kept = {message.id for message in unsent if isinstance(message, Request)}
+        pending, self._pending = self._pending, {}
+        for request_id, entry in pending.items():
+            if request_id in kept:
+                entry.fail(SiloUnavailable(f"the connection to {self._silo} broke before the request left"))
+            else:
+                entry.fail(
+                    ConnectionLost(f"the connection to {self._silo} broke while it had the request: {error}")
+                )
+
+    def _refused(self, message: Rejection) -> Refused:
+        cause = self._faults.load(_FAULT.decode(message.fault)) if message.fault else None
+        return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
+
+
+class Sender:
+    """Sends requests to known silos. One per silo or client."""
+
+    def __init__(self, peers: Connects, deadlines: Deadlines, faults: Faults, default_timeout: float) -> None:
+        self._peers = peers
+        self._deadlines = deadlines
+        self._faults = faults
+        self._timeout = default_timeout
+        self._links: dict[SiloAddress, Link] = {}
+        self._ids = itertools.count(1)
+
+    def receiver_for(self, silo: SiloAddress) -> Link:
+        """A receiver for a new connection to this silo. Called by the peers before they connect."""
+        link = self._links[silo] = Link(silo, self._faults)
+        return link
+
+    def forget(self, silo: SiloAddress) -> None:
+        """This silo is dead: keep nothing of it."""
+        self._links.pop(silo, None)
+
+    async def send(
+        self, silo: SiloAddress, request: Request, deadline: float, posted: Callable[[], None] = _nothing
+    ) -> Response:
+        """Send a request and wait for its answer until `deadline` (loop time). `request.id` is set here.
+
+        `posted` is called once the request is in the stream's queue.
+
+        Raises `Refused` or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (unknown).
+        """
+        connection = self._peers.current(silo)
+        if connection is None or connection.full:
+            connection = await self._writable(silo, deadline)
+        link = self._links[silo]
+        link.connection = connection
+        request.id = next(self._ids)
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        pending = Pending(link, request, answer)
+        link.add(pending)
+        try:
+            connection.post(request)
+            posted()
+            pending.step = self._deadlines.add(pending, deadline)
+            return await answer
+        except asyncio.CancelledError:
+            link.abandon(request.id)
+            raise
+        finally:
+            link.remove(request.id)
+            self._deadlines.discard(pending, pending.step)
+
+    async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+        """system_target.Ask: question a service of a silo."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        request = Request(0, system_id(service), "ask", question, timeout_ms=max(1, int(timeout * 1000)))
+        try:
+            response = await self.send(silo, request, deadline)
+        except Refused as refused:
+            raise refused.error(request.grain_id) from None
+        if response.failed:
+            raise self._faults.load(_FAULT.decode(response.payload))
+        return response.payload
+
+    async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
+        """A connection with room in its queue. Waiting for it, or for a handshake, ends with the caller's time."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                connection = self._peers.current(silo) or await self._peers.get(silo)
+                if connection.full:
+                    await connection.ready()
+                return connection
+        except TimeoutError:
+            raise SiloUnavailable(f"no connection to {silo} took the request in time") from None

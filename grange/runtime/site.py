@@ -1,0 +1,26 @@
+"""What every activation of one silo shares. Made once at start-up."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from grange.grains.ref import GrainFactory
+from grange.proto.faults import Faults
+from grange.proto.ids import SiloAddress
+from grange.runtime.invoker import Invoker
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.tasks import Tasks
+
+
+class Site(msgspec.Struct, frozen=True, eq=False):
+    """The silo as its activations see it."""
+
+    here: SiloAddress
+    options: RuntimeOptions
+    grains: GrainFactory
+    faults: Faults
+    invoker: Invoker
+    tasks: Tasks
+    random: random.Random
