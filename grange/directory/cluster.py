@@ -1,0 +1,67 @@
+"""The directory of one silo, put together: what `silo/startup.py` builds and membership's agent feeds with
+views.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from grange.directory.current import Current
+from grange.directory.hosted import Hosted
+from grange.directory.locator import ClusterLocator
+from grange.directory.partition import Partition
+from grange.directory.partitioned import PartitionedDirectory
+from grange.directory.service import DirectoryService
+from grange.directory.topology import Topology
+from grange.directory.wiring import Wiring
+from grange.membership.member import View
+from grange.runtime.system_target import SystemTargets
+from grange.runtime.tasks import Tasks
+
+
+class ClusterDirectory:
+    """`async with` for the life of the silo: recoveries that still run at its end are cancelled and awaited.
+
+    `locator` is the runtime's `Locator` and `Claims`; `directory` the `GrainDirectory` behind it; `partition`
+    this silo's slice, for management to look at.
+    """
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._tasks = Tasks()
+        self._current = Current(wiring.refresh)
+        hosted = Hosted(wiring.registered)
+        self._service = DirectoryService(wiring, self._current, hosted, self._tasks)
+        self.partition: Partition = self._service.partition
+        self.directory = PartitionedDirectory(wiring, self._current, hosted, self.partition, self._tasks)
+        self.locator = ClusterLocator(wiring, self._current, self.directory)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._tasks.close()
+
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer this room's services to other silos; do it before this silo joins."""
+        self._service.serve(targets)
+
+    @property
+    def topology(self) -> Topology:
+        """What the newest view says."""
+        return self._current.topology
+
+    def on_view(self, view: View) -> None:
+        """Take in a newer view; an older one is ignored. Called by membership's agent, in the loop, never
+        waits.
+        """
+        before = self._current.topology
+        if view.version <= before.version:
+            return
+        after = Topology(view)
+        self._current.topology = after
+        self._service.advance(before, after)
+        self.locator.advanced(before, after)
+        self._current.changed.fire()

@@ -1,0 +1,86 @@
+"""What this silo tells the owners of slices about itself: the activations that it has registered. Pure.
+
+The race it closes: a registration may be on its way to a slice's old owner while the new owner asks us what
+we run. It is not in our answer, and once the old owner's reply is here, nobody would know of it. So every
+answer marks the registrations in flight that it could not contain, and a marked one must be made again, with
+the new owner, before anybody may believe in it. A release in flight is the mirror image: it is left out of
+the answer, because the old owner is about to forget it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from grange.directory.ranges import RangeSet
+from grange.proto.ids import GrainAddress
+
+RegisteredHere = Callable[[], Iterable[GrainAddress]]
+"""The activations of this silo whose claim was won and whose release has not begun, as `claim` returned
+them.
+"""
+
+
+class Attempt:
+    """One registration that is on its way to the owner of its slice."""
+
+    __slots__ = ("hash", "missed")
+
+    def __init__(self, hash: int) -> None:
+        self.hash = hash
+        self.missed = False
+        """Whether this silo has told an owner what it runs, and this was not part of it."""
+
+
+class Hosted:
+    """The registrations of this silo: won (the catalog knows), in flight and being released (known here)."""
+
+    def __init__(self, registered: RegisteredHere) -> None:
+        self._registered = registered
+        self._attempts: set[Attempt] = set()
+        self._releasing: dict[int, int] = {}
+
+    def begin(self, hash: int) -> Attempt:
+        """A registration of a grain with this hash is about to be sent; `end` it whatever becomes of it."""
+        attempt = Attempt(hash)
+        self._attempts.add(attempt)
+        return attempt
+
+    def end(self, attempt: Attempt) -> None:
+        """The reply is here, or there will be none."""
+        self._attempts.discard(attempt)
+
+    def releasing(self, address: GrainAddress) -> None:
+        """This activation is about to be unregistered; call `released` once that is over."""
+        self._releasing[address.activation] = self._releasing.get(address.activation, 0) + 1
+
+    def released(self, address: GrainAddress) -> None:
+        """The end of one `releasing`."""
+        left = self._releasing.pop(address.activation) - 1
+        if left:
+            self._releasing[address.activation] = left
+
+    def registered(self, ranges: RangeSet) -> list[GrainAddress]:
+        """What is registered at this moment, in whatever range; the caller picks out `ranges`, in its own
+        time.
+
+        Marks the registrations in flight in these ranges as missed.
+        """
+        for attempt in self._attempts:
+            attempt.missed = attempt.missed or attempt.hash in ranges
+        return [address for address in self._registered() if address.activation not in self._releasing]
+
+
+def page_of(
+    found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int
+) -> tuple[list[GrainAddress], RangeSet]:
+    """The first `size` or so of these (hash, address) pairs in ring order, and the ranges that they do not
+    cover.
+
+    Grains of one hash are never parted, so a page may be a little longer.
+    """
+    if len(found) <= size:
+        return [address for _, address in found], RangeSet()
+    found.sort(key=lambda pair: pair[0])
+    last = found[size - 1][0]
+    page = [address for hash, address in found if hash <= last]
+    return page, ranges.above(last)

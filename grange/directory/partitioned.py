@@ -1,0 +1,137 @@
+"""The asker's side: finds the owner of a grain's slice, and repeats what could not be decided."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grange.directory.current import Current
+from grange.directory.hosted import Hosted
+from grange.directory.messages import Reply, decode, to_address
+from grange.directory.partition import Partition, Refusal
+from grange.directory.questions import LookupQuestion, Question, RegisterQuestion, UnregisterQuestion
+from grange.directory.wiring import Wiring
+from grange.errors import CallError, SiloUnavailable
+from grange.membership.member import SiloStatus
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+from grange.runtime.tasks import Tasks
+
+
+class PartitionedDirectory:
+    """The `GrainDirectory` whose slices lie on the active silos. Operations on our own ready slice never
+    suspend.
+
+    All questions may be repeated: registering twice is registering once. So a lost connection or a late
+    answer costs a repetition, within `claim_timeout` or `release_timeout`.
+    """
+
+    def __init__(
+        self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks
+    ) -> None:
+        self._wiring = wiring
+        self._current = current
+        self._hosted = hosted
+        self._partition = partition
+        self._tasks = tasks
+
+    async def register(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
+        """See `GrainDirectory`. Whoever awaits this may believe a win until the next suspension, then must be
+        found by `Wiring.registered`; so do not put a task or a time-out's task in between.
+        """
+        decision = self._partition.register(address, previous)
+        if not isinstance(decision, Refusal):
+            return decision
+        try:
+            winner = await self._ask(RegisterQuestion(address, previous), self._wiring.options.claim_timeout)
+        except BaseException:
+            # It may have been registered all the same; nobody would ever run it.
+            self._tasks.start(self._abandon(address))
+            raise
+        assert winner is not None, "a register is answered with the entry that stands"
+        return winner
+
+    async def lookup(self, grain_id: GrainId) -> GrainAddress | None:
+        """See `GrainDirectory`."""
+        decision = self._partition.lookup(grain_id)
+        if not isinstance(decision, Refusal):
+            return decision
+        return await self._ask(LookupQuestion(grain_id), self._wiring.options.claim_timeout)
+
+    async def unregister(self, address: GrainAddress) -> None:
+        """See `GrainDirectory`."""
+        if self._partition.unregister(address) is None or self._is_over():
+            return  # nobody is left who could remember a last silo that leaves
+        self._hosted.releasing(address)
+        try:
+            await self._ask(UnregisterQuestion(address), self._wiring.options.release_timeout)
+        finally:
+            self._hosted.released(address)
+
+    async def _abandon(self, address: GrainAddress) -> None:
+        try:
+            await self.unregister(address)
+        except SiloUnavailable:
+            return  # the next claim of this grain finds out that nobody runs there
+
+    async def _ask(self, question: Question, seconds: float) -> GrainAddress | None:
+        loop = asyncio.get_running_loop()
+        options = self._wiring.options
+        until, pause = loop.time() + seconds, options.retry_first
+        while True:
+            try:
+                answer = await self._ask_once(question)
+            except CallError as error:
+                answer, reason = Refusal.NOT_READY, str(error)
+            else:
+                reason = answer.value if isinstance(answer, Refusal) else ""
+            if not isinstance(answer, Refusal):
+                return answer
+            left = until - loop.time()
+            if left <= 0 or self._is_over():
+                raise self._unavailable(question, reason)
+            await self._current.changed.wait(min(pause, left))
+            pause = min(2 * pause, options.retry_limit)
+
+    async def _ask_once(self, question: Question) -> GrainAddress | Refusal | None:
+        decision = question.decide(self._partition)
+        owner = self._owner(question)
+        if decision is not Refusal.NOT_OWNER or owner is None:
+            return decision
+        attempt = self._hosted.begin(question.grain_id.ring_hash)
+        try:
+            reply = await self._ask_owner(owner, question)
+        finally:
+            self._hosted.end(attempt)
+        if reply.refusal is not None:
+            await self._current.reach(reply.version, self._wiring.options.ask_timeout)
+            return reply.refusal
+        answer = None if reply.entry is None else to_address(reply.entry)
+        # From the reply to here nothing was awaited, and nothing is until the asker has its answer.
+        if question.must_hold(answer) and (attempt.missed or self._owner(question) != owner):
+            return Refusal.NOT_OWNER
+        return answer
+
+    async def _ask_owner(self, owner: SiloAddress, question: Question) -> Reply:
+        data = question.encoded(self._current.topology.version)
+        timeout = self._wiring.options.ask_timeout
+        return decode(Reply, await self._wiring.ask(owner, question.service, data, timeout))
+
+    def _owner(self, question: Question) -> SiloAddress | None:
+        return self._current.topology.owner(question.grain_id.ring_hash)
+
+    def _is_over(self) -> bool:
+        """Whether waiting for another view is in vain: we are dead, or the last to leave."""
+        topology = self._current.topology
+        leaving = topology.status(self._wiring.me) is SiloStatus.LEAVING
+        return topology.is_dead(self._wiring.me) or (leaving and not topology.ring.addresses)
+
+    def _unavailable(self, question: Question, reason: str) -> SiloUnavailable:
+        owner = self._owner(question)
+        if owner is None:
+            return SiloUnavailable(
+                f"no silo is active, so nobody knows where {question.grain_id} lives; start one"
+            )
+        if reason == Refusal.NOT_READY:
+            reason = "its range is being recovered; try again"
+        return SiloUnavailable(
+            f"the directory could not answer for {question.grain_id} (owner {owner}): {reason}"
+        )

@@ -1,0 +1,34 @@
+"""What the directory needs from the rest of a silo; `silo/startup.py` fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+
+import msgspec
+
+from grange.directory.current import Refresh
+from grange.directory.hosted import RegisteredHere
+from grange.directory.options import DirectoryOptions
+from grange.placement.provider import PlacementStrategy
+from grange.proto.ids import GrainAddress, SiloAddress
+from grange.runtime.system_target import Ask
+
+
+class Wiring(msgspec.Struct, frozen=True, kw_only=True):
+    """One silo's connections to its directory room.
+
+    `registered` is asked while other tasks stand still; from the moment that `claim` has returned an
+    activation as the winner until the moment that `release` is called for it, it must be there, carrying the
+    version that `claim` returned. `lost` is called when an activation of this silo turns out not to be its
+    grain's one: drop it without releasing it.
+    """
+
+    me: SiloAddress
+    ask: Ask
+    refresh: Refresh
+    registered: RegisteredHere
+    lost: Callable[[GrainAddress], None]
+    strategies: Mapping[str, PlacementStrategy]
+    random: Random
+    options: DirectoryOptions = DirectoryOptions()
