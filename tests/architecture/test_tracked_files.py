@@ -15,7 +15,7 @@ REGISTRIES = re.compile(
     r"|crates\.io|proxy\.golang|(?:extra-)?index-url|--find-links"
 )
 THIS = frozenset({"tests/architecture/test_tracked_files.py"})
-LOCKS = ("dev", "test", "runtime")
+LOCKS = ("dev", "test", "runtime", "build")
 
 
 def _found(pattern: re.Pattern[str], *, without: frozenset[str] = frozenset()) -> list[str]:
@@ -42,14 +42,14 @@ def test_every_locked_package_is_pinned_to_its_hashes(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text
     packages = re.split(r"\n(?=\w)", text.strip())
-    assert len(packages) > 10
+    assert len(packages) > 3
     for package in packages:
         assert re.match(r"[\w.-]+==\S+ (; .+ )?\\\n +--hash=sha256:[0-9a-f]{64}", package), package[:80]
 
 
 def test_the_locks_agree_with_each_other_and_with_the_project() -> None:
     locked = {name: _pins((ROOT / "requirements" / f"{name}.txt").read_text()) for name in LOCKS}
-    for name in ("test", "runtime"):
+    for name in ("test", "runtime", "build"):
         assert locked[name].items() <= locked["dev"].items()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]

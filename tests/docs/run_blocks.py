@@ -1,8 +1,8 @@
 """Run the Python blocks of one page, in order, in one namespace and one event loop: `run_blocks.py PAGE`.
 
 A program of its own, so that a page cannot disturb the tests or another page. Blocks may use `await` at the
-top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that name, so
-that a later block or command can import it.
+top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that
+name, so that a later block or command can import it.
 """
 
 from __future__ import annotations
