@@ -23,7 +23,7 @@ def default_factory(value_type: object, place: str) -> Callable[[], Any]:
     plain = _plain(value_type)
     if plain is None or plain is types.NoneType or _may_be_none(plain):
         return _none
-    if is_typeddict(plain) and cast("Any", plain).__required_keys__:
+    if is_typeddict(plain) and plain.__required_keys__:
         raise _without_default(value_type, place, "it has required keys")
     if not isinstance(get_origin(plain) or plain, type):
         raise _without_default(value_type, place, "it cannot be constructed")

@@ -48,9 +48,7 @@ class MemoryStorage:
         check_name(self._service, grain_id, state)
         return self._records.get((grain_id, state), _ABSENT)
 
-    async def write(
-        self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1
-    ) -> str:
+    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
         """See `GrainStorage.write`."""
         check_name(self._service, grain_id, state)
         check_payload(grain_id, state, payload, self._options.payload_limit)

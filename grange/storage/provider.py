@@ -38,9 +38,7 @@ class GrainStorage(Protocol):
         """The stored record, or StateRecord(None, None) when there is none."""
         ...
 
-    async def write(
-        self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1
-    ) -> str:
+    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
         """Store `payload` if the record's etag is still `etag` (None: there must be no record).
 
         Returns the new etag.

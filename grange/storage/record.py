@@ -21,9 +21,7 @@ _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 def check_service(service: str) -> str:
     """The service name, or ConfigurationError: it is part of every key, so it must not be empty or odd."""
     if not service.strip() or not _is_storable(service) or len(service.encode()) > 200:
-        raise ConfigurationError(
-            f"the service name {service!r} must be 1 to 200 bytes of text without NUL characters"
-        )
+        raise ConfigurationError(f"the service name {service!r} must be 1 to 200 bytes of text without NUL characters")
     return service
 
 
@@ -49,7 +47,7 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
             f"state {state!r} of {grain_id} has {len(payload):,} bytes, the limit is {limit:,}; spread it "
             f"over several grains or raise payload_limit"
         )
-    if rb"\u0000" in payload and _NUL_ESCAPE.search(payload):
+    if b"\0" in payload or (rb"\u0000" in payload and _NUL_ESCAPE.search(payload)):
         raise StorageError(
             f"state {state!r} of {grain_id} holds a NUL character in a text, which jsonb cannot store; "
             f"keep binary content as bytes"
@@ -70,9 +68,7 @@ def etag_text(number: int) -> str | None:
     return str(number) if number else None
 
 
-def inconsistent(
-    grain_id: GrainId, state: str, stored: str | None, given: str | None
-) -> InconsistentStateError:
+def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str | None) -> InconsistentStateError:
     """The error of a lost race, worded the same by every provider."""
     return InconsistentStateError(
         f"state {state!r} of {grain_id} was changed by somebody else: its stored etag is {stored}, "

@@ -45,10 +45,13 @@ class Stored(msgspec.Struct, frozen=True):
     provider: str | None = None
 
     def __post_init__(self) -> None:
-        given: tuple[tuple[str, Any], ...] = (("name", self.name), ("provider", self.provider))
-        for field, value in given:
-            if value is not None and not (isinstance(value, str) and value.strip()):
-                raise ConfigurationError(f"Stored({field}=…) must be a text that is not blank, not {value!r}")
+        _check_text("name", self.name)
+        _check_text("provider", self.provider)
+
+
+def _check_text(field: str, value: object) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise ConfigurationError(f"Stored({field}=…) must be a text that is not blank, not {value!r}")
 
 
 class _NotLoaded:
@@ -96,9 +99,7 @@ class PersistentState(Generic[T]):
         self._operations = OperationQueue(self._perform)
 
     @classmethod
-    def detached(
-        cls, value: T, *, exists: bool = False, default: Callable[[], T] | None = None
-    ) -> PersistentState[T]:
+    def detached(cls, value: T, *, exists: bool = False, default: Callable[[], T] | None = None) -> PersistentState[T]:
         """A state in memory only, holding `value`, to construct a grain in a unit test.
 
         With `exists`, the value counts as stored. `default` makes what `clear` leaves (the value's type,
@@ -117,9 +118,7 @@ class PersistentState(Generic[T]):
     def value(self) -> T:
         """The value in memory. Change it in place or assign a new one."""
         if isinstance(self._value, _NotLoaded):
-            raise RuntimeError(
-                f"state {self._name!r} is not loaded yet: use it from on_activate on, not in __init__"
-            )
+            raise RuntimeError(f"state {self._name!r} is not loaded yet: use it from on_activate on, not in __init__")
         return self._value
 
     @value.setter
