@@ -78,3 +78,22 @@ def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "")
             code="other-generation",
         )
     return Welcome(cluster=cluster, address=address, protocol=protocol, manifest=manifest)
+
+
+def check(hello: Hello, welcome: Welcome) -> None:
+    """Whether the answer fits what was asked, seen from the opening side. Raises `HandshakeRefused`."""
+    if welcome.cluster != hello.cluster:
+        raise HandshakeRefused(
+            f"silo {welcome.address} belongs to cluster {welcome.cluster!r}, not {hello.cluster!r}",
+            code="wrong-cluster",
+        )
+    if not hello.protocol_min <= welcome.protocol <= hello.protocol_max:
+        raise HandshakeRefused(
+            f"silo {welcome.address} wants to speak protocol {welcome.protocol}, "
+            f"this side {hello.protocol_min} to {hello.protocol_max}; upgrade the older side",
+            code="protocol-version",
+        )
+    if hello.target is not None and hello.target != welcome.address:
+        raise HandshakeRefused(
+            f"silo {welcome.address} answered where {hello.target} was looked for", code="other-generation"
+        )

@@ -10,7 +10,7 @@ import asyncio
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello
-from grange.transport.greeting import Greeting, refusal
+from grange.transport.greeting import ask, conclude, refusal, reply
 from grange.transport.memory_connection import MemoryConnection
 from grange.transport.memory_network import Door, MemoryNetwork
 from grange.transport.options import TransportOptions
@@ -64,10 +64,11 @@ class MemoryTransport:
 
     def _shake_hands(self, door: Door, hello: Hello, receiver: Receiver) -> Connection:
         here, there = self._node, door.node
+        greeting = reply(ask(hello, self._options), door.admit, door.options)
+        conclude(greeting.hello, greeting.welcome)
+        near = MemoryConnection(self._network, self._options, (here, there), greeting, accepting=False)
+        far = MemoryConnection(self._network, door.options, (there, here), greeting, accepting=True)
         try:
-            greeting = Greeting(hello, door.admit(hello))
-            near = MemoryConnection(self._network, self._options, (here, there), greeting, accepting=False)
-            far = MemoryConnection(self._network, door.options, (there, here), greeting, accepting=True)
             far_receiver = door.accept(far)
         except Exception as error:
             raise refusal(error) from None

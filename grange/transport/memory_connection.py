@@ -37,7 +37,8 @@ class MemoryConnection:
         self._loop = asyncio.get_running_loop()
         # Callbacks must not run in the context of whoever posted: a request context would leak across silos.
         self._context = contextvars.Context()
-        self._outbox = Outbox(options)
+        peer_limit = greeting.hello.payload_limit if accepting else greeting.welcome.payload_limit
+        self._outbox = Outbox(options, peer_limit)
         self._peer: MemoryConnection | None = None
         self._receiver: Receiver | None = None
         self._scheduled = False

@@ -81,7 +81,7 @@ class MemoryNetwork:
     stays cut for `break_after` seconds, as keepalive finds it on a real network.
     """
 
-    def __init__(self, *, latency: float = 0.0, fate: Fate | None = None, break_after: float = 4.0) -> None:
+    def __init__(self, *, latency: float = 0.0, fate: Fate | None = None, break_after: float = 6.0) -> None:
         self.latency = latency
         self.fate = fate
         self._break_after = break_after
@@ -103,9 +103,7 @@ class MemoryNetwork:
 
     def heal(self, a: str | None = None, b: str | None = None) -> None:
         """Mend the line between `a` and `b`, or every line. What was held is delivered, in order."""
-        pairs: Iterable[tuple[str, str]] = (
-            self._pairs(a, b) if a is not None and b is not None else list(self._cuts)
-        )
+        pairs: Iterable[tuple[str, str]] = self._pairs(a, b) if a is not None and b is not None else list(self._cuts)
         for pair in pairs:
             timer = self._cuts.pop(pair, None)
             if timer is not None:
@@ -186,6 +184,4 @@ class MemoryNetwork:
 
     def _break(self, pair: tuple[str, str]) -> None:
         for cable in self._between(pair):
-            cable.abort(
-                ConnectionLost(f"no answer from {pair[1]} to {pair[0]}: the network between them is cut")
-            )
+            cable.abort(ConnectionLost(f"no answer from {pair[1]} to {pair[0]}: the network between them is cut"))

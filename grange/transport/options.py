@@ -5,9 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.proto.codec import MAX_MESSAGES
 
 KIB = 1024
 MIB = 1024 * KIB
+
+DEFAULT_PAYLOAD_LIMIT = 4 * MIB
+"""What a peer takes that does not say (part of the contract): the message size that grpc servers everywhere
+accept.
+"""
+
+FRAME_OVERHEAD = MIB
+"""A frame is at most this much larger than the payload limit of the side that receives it (part of the
+contract).
+"""
+
+MESSAGE_OVERHEAD = 64
+"""More than the bytes that tags, lengths and numbers of one message take in a frame."""
 
 
 class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +47,8 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     ones.
     """
 
-    payload_limit: int = 4 * MIB
-    """The largest payload of one message. What grpc servers everywhere accept by default; larger belongs in
-    storage.
+    payload_limit: int = DEFAULT_PAYLOAD_LIMIT
+    """The largest payload of one message, sent or taken; a peer is told. What is larger belongs in storage.
     """
 
     header_limit: int = 64 * KIB
@@ -51,9 +64,9 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_time: float = 2.0
     """An idle connection asks after its peer this often."""
 
-    keepalive_timeout: float = 2.0
-    """A peer that leaves that question unanswered is gone. Measured: grpc's own default of 60 s finds
-    nothing.
+    keepalive_timeout: float = 4.0
+    """A peer that leaves that question unanswered is gone: longer than the pauses a busy machine makes, where
+    grpc's own 60 s find nothing in time.
     """
 
     backoff_first: float = 0.1
@@ -68,15 +81,18 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             if getattr(self, name) <= 0:
-                raise ConfigurationError(
-                    f"transport option {name} must be positive, not {getattr(self, name)!r}"
-                )
+                raise ConfigurationError(f"transport option {name} must be positive, not {getattr(self, name)!r}")
         if self.backoff_max < self.backoff_first:
             raise ConfigurationError("transport option backoff_max must not be smaller than backoff_first")
+        if self.frame_messages > MAX_MESSAGES:
+            raise ConfigurationError(f"transport option frame_messages must not be over {MAX_MESSAGES}")
+        if self.frame_bytes + self.header_limit + MESSAGE_OVERHEAD * self.frame_messages > FRAME_OVERHEAD:
+            raise ConfigurationError(
+                f"transport options frame_bytes, header_limit and frame_messages together exceed a frame: "
+                f"frame_bytes + header_limit + {MESSAGE_OVERHEAD} * frame_messages must stay within {FRAME_OVERHEAD}"
+            )
 
     @property
     def frame_limit(self) -> int:
-        """The largest frame that an honest peer with the same limits can send: a nearly full one plus one
-        message.
-        """
-        return self.frame_bytes + self.payload_limit + 2 * self.header_limit
+        """The largest frame that this side takes, in bytes."""
+        return self.payload_limit + FRAME_OVERHEAD

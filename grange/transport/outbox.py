@@ -7,7 +7,7 @@ from collections import deque
 
 from grange.errors import PayloadTooLarge, SiloUnavailable
 from grange.proto.message import Message, Rejection, Request, Response, Status
-from grange.transport.options import TransportOptions
+from grange.transport.options import DEFAULT_PAYLOAD_LIMIT, TransportOptions
 
 
 class Outbox:
@@ -23,7 +23,7 @@ class Outbox:
         "_messages", "_payload_limit", "_waiters",
     )  # fmt: skip
 
-    def __init__(self, options: TransportOptions) -> None:
+    def __init__(self, options: TransportOptions, peer_limit: int) -> None:
         self._messages: deque[tuple[Message, int]] = deque()
         self._bytes = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -32,7 +32,7 @@ class Outbox:
         self._max_bytes = options.queue_bytes
         self._frame_messages = options.frame_messages
         self._frame_bytes = options.frame_bytes
-        self._payload_limit = options.payload_limit
+        self._payload_limit = min(options.payload_limit, peer_limit or DEFAULT_PAYLOAD_LIMIT)
         self._header_limit = options.header_limit
 
     def __len__(self) -> int:

@@ -138,9 +138,7 @@ class Peers:
         peer.connection, peer.attempt, peer.waiting, peer.failures = connection, None, None, 0
         waiting.set_result(connection)
 
-    def _failed(
-        self, peer: _Peer, waiting: asyncio.Future[Connection], address: SiloAddress, error: Exception
-    ) -> None:
+    def _failed(self, peer: _Peer, waiting: asyncio.Future[Connection], address: SiloAddress, error: Exception) -> None:
         if waiting.done():
             return
         peer.error = f"cannot reach silo {address}: {error}"

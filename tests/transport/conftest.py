@@ -10,7 +10,7 @@ import pytest
 from tests.transport.net import Net
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "grpc"])
 async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
     """A network of either kind; whatever was made on it is closed afterwards."""
     made = Net(request.param)

@@ -11,6 +11,7 @@ from grange.proto import handshake
 from grange.proto.handshake import Hello, Role, Welcome
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Message, Request, Response
+from grange.transport.grpc import GrpcTransport
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions
@@ -116,7 +117,11 @@ class Net:
 
     def transport(self, **options: float) -> Transport:
         chosen = TransportOptions(**options)  # type: ignore[arg-type]
-        made: Transport = MemoryTransport(self.memory, options=chosen)
+        made: Transport
+        if self.kind == "memory":
+            made = MemoryTransport(self.memory, options=chosen)
+        else:
+            made = GrpcTransport(chosen)
         self.transports.append(made)
         return made
 

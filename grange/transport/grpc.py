@@ -1,0 +1,109 @@
+"""The transport between processes: one long-lived bidirectional gRPC stream for each connection.
+
+The contract on the wire is `grange/proto/grange/v1/silo.proto`; docs/wire.md explains it. gRPC gets raw
+bytes, so that the codec stays ours; no type or error of gRPC leaves the `grpc*` files of this room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+
+import grpc
+import grpc.aio
+
+from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
+from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
+from grange.proto.handshake import Hello, Welcome
+from grange.transport.framed import FramedConnection
+from grange.transport.greeting import Greeting, ask, conclude
+from grange.transport.grpc_listener import METHOD, GrpcListener
+from grange.transport.grpc_options import channel_options
+from grange.transport.grpc_streams import Call, ClientStream
+from grange.transport.options import TransportOptions
+from grange.transport.provider import Accept, Admit, Connection, Listener, Receiver
+
+
+class GrpcTransport:
+    """See `provider.Transport`. Owns the tasks of the connections that it opened, and awaits them in `close`."""
+
+    def __init__(self, options: TransportOptions | None = None) -> None:
+        self._options = options if options is not None else TransportOptions()
+        self._listeners: list[GrpcListener] = []
+        self._running: dict[asyncio.Task[None], FramedConnection] = {}
+        self._closed = False
+
+    async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
+        """See `provider.Transport`."""
+        if self._closed:
+            raise ConfigurationError(f"cannot listen on {place(host, port)}: this transport is closed")
+        listener = GrpcListener(place(host, port), self._options, admit, accept)
+        self._listeners.append(listener)
+        await listener.start()
+        return listener
+
+    async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
+        """See `provider.Transport`."""
+        target = place(host, port)
+        if self._closed:
+            raise SiloUnavailable(f"cannot connect to {target}: this transport is closed")
+        hello = ask(hello, self._options)
+        channel = grpc.aio.insecure_channel(target, options=channel_options(self._options))
+        try:
+            method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(METHOD)
+            call = method()
+            greeting = await self._shake_hands(target, call, hello)
+        except BaseException:
+            await channel.close()
+            raise
+        # No await from here on: whoever cancels has either no connection or one that is looked after.
+        connection = FramedConnection(ClientStream(channel, call), self._options, greeting, accepting=False)
+        task = asyncio.get_running_loop().create_task(
+            connection.run(receiver), name=f"connection to {target}", context=contextvars.Context()
+        )
+        self._running[task] = connection
+        task.add_done_callback(self._running.pop)
+        return connection
+
+    async def close(self) -> None:
+        """See `provider.Transport`."""
+        self._closed = True
+        connections = list(self._running.values())
+        await asyncio.gather(
+            *(connection.close() for connection in connections),
+            *(listener.close() for listener in self._listeners),
+        )
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _shake_hands(self, target: str, call: Call, hello: Hello) -> Greeting:
+        timeout = self._options.connect_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await call.write(encode_greeting(hello))
+                data = await call.read()
+        except TimeoutError:
+            raise SiloUnavailable(f"no answer from {target} within {timeout} s") from None
+        except grpc.aio.AioRpcError as error:
+            raise _cannot_connect(target, error) from None
+        if not isinstance(data, bytes):
+            raise SiloUnavailable(f"{target} closed the connection without a word")
+        try:
+            words = decode_greeting(data, self._options.frame_limit)
+        except InvalidFrame as error:
+            raise HandshakeRefused(f"{target} does not speak grange: {error}", code="malformed") from None
+        if isinstance(words, HandshakeRefused):
+            raise words
+        if not isinstance(words, Welcome):
+            raise HandshakeRefused(f"{target} does not speak grange: it said Hello back", code="malformed")
+        return conclude(hello, words)
+
+
+def place(host: str, port: int) -> str:
+    """How gRPC writes an endpoint."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _cannot_connect(target: str, error: grpc.aio.AioRpcError) -> Exception:
+    if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        return HandshakeRefused(f"{target} is a gRPC server, but not a grange silo", code="not-grange")
+    return SiloUnavailable(f"cannot connect to {target}: {error.details()}")

@@ -1,0 +1,93 @@
+"""An open door of the gRPC transport: a server with one method, and the connections that came through it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import grpc.aio
+
+from grange.errors import ConfigurationError, HandshakeRefused
+from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
+from grange.proto.handshake import Hello
+from grange.transport.framed import FramedConnection
+from grange.transport.greeting import refusal, reply
+from grange.transport.grpc_options import server_options
+from grange.transport.grpc_streams import Context, ServerStream, frame_or_end
+from grange.transport.options import TransportOptions
+from grange.transport.provider import Accept, Admit, Receiver
+
+SERVICE = "grange.v1.Silo"
+METHOD = f"/{SERVICE}/Connect"
+
+
+class GrpcListener:
+    """See `provider.Listener`."""
+
+    def __init__(self, endpoint: str, options: TransportOptions, admit: Admit, accept: Accept) -> None:
+        self._endpoint = endpoint
+        self._options = options
+        self._admit = admit
+        self._accept = accept
+        self._connections: set[FramedConnection] = set()
+        self._port = 0
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
+        handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
+        self._server = grpc.aio.server(handlers=handlers, options=server_options(options))
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    async def start(self) -> None:
+        """Open the door. Raises ConfigurationError when the address cannot be had."""
+        try:
+            self._port = self._server.add_insecure_port(self._endpoint)
+        except RuntimeError:
+            raise ConfigurationError(
+                f"cannot listen on {self._endpoint}: the address is in use or not of this machine; "
+                "choose another port or host"
+            ) from None
+        await self._server.start()
+
+    async def close(self) -> None:
+        """Close the door and every connection that came through it, after they wrote what is queued."""
+        await asyncio.gather(
+            self._server.stop(self._options.close_timeout),
+            *(connection.close() for connection in list(self._connections)),
+        )
+
+    async def _connect(self, _requests: object, context: Context) -> None:
+        """One connection, from its first frame to its end: what gRPC calls."""
+        try:
+            hello = await self._hello(context)
+            greeting = reply(hello, self._admit, self._options)
+            connection = FramedConnection(ServerStream(context), self._options, greeting, accepting=True)
+            receiver = self._receiver(connection)
+        except HandshakeRefused as refused:
+            await context.write(encode_greeting(refused))
+            return
+        self._connections.add(connection)
+        try:
+            await connection.run(receiver, encode_greeting(greeting.welcome))
+        finally:
+            self._connections.discard(connection)
+
+    async def _hello(self, context: Context) -> Hello:
+        try:
+            async with asyncio.timeout(self._options.connect_timeout):
+                data = frame_or_end(await context.read())
+            words = decode_greeting(data or b"", self._options.header_limit)
+        except TimeoutError:
+            raise HandshakeRefused("no Hello came in time", code="malformed") from None
+        except InvalidFrame as error:
+            raise HandshakeRefused(str(error), code="malformed") from None
+        if not isinstance(words, Hello):
+            raise HandshakeRefused("the first frame must hold a Hello", code="malformed")
+        return words
+
+    def _receiver(self, connection: FramedConnection) -> Receiver:
+        try:
+            return self._accept(connection)
+        except Exception as error:
+            raise refusal(error) from None

@@ -1,0 +1,93 @@
+"""gRPC's two kinds of stream as a `framed.ByteStream`: where its errors turn into ConnectionLost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+import grpc
+import grpc.aio
+
+from grange.errors import ConnectionLost
+from grange.proto.codec import InvalidFrame
+
+Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+
+class ClientStream:
+    """The opening side's end, with the channel that exists for it alone."""
+
+    def __init__(self, channel: grpc.aio.Channel, call: Call) -> None:
+        self._channel = channel
+        self._call = call
+
+    async def read(self) -> bytes | None:
+        try:
+            data = await self._call.read()
+        except asyncio.CancelledError:
+            raise _own_cancellation("the connection was cancelled") from None
+        except grpc.aio.AioRpcError as error:
+            raise ConnectionLost(f"the connection broke: {error.details()}") from None
+        return frame_or_end(data)
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._call.write(data)
+        except asyncio.CancelledError:
+            raise _own_cancellation("the connection was cancelled") from None
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
+            raise ConnectionLost(f"the connection broke while writing: {error}") from None
+
+    async def end(self) -> None:
+        await self._call.done_writing()
+
+    async def release(self, error: Exception | None) -> None:
+        self._call.cancel()
+        await self._channel.close()
+
+
+class ServerStream:
+    """The accepting side's end. gRPC frees it when the method returns."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def read(self) -> bytes | None:
+        try:
+            data = await self._context.read()
+        except asyncio.CancelledError:
+            raise _own_cancellation("the peer broke the connection") from None
+        except Exception as error:  # gRPC's server raises internal types here
+            raise ConnectionLost(f"the connection broke: {error}") from None
+        return frame_or_end(data)
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._context.write(data)
+        except asyncio.CancelledError:
+            raise _own_cancellation("the peer broke the connection") from None
+        except Exception as error:
+            raise ConnectionLost(f"the connection broke while writing: {error}") from None
+
+    async def end(self) -> None:
+        """Nothing to do: the method's return is the end."""
+
+    async def release(self, error: Exception | None) -> None:
+        if error is not None:
+            invalid = isinstance(error.__cause__, InvalidFrame)
+            self._context.set_code(grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.ABORTED)
+            self._context.set_details(str(error))
+
+
+def frame_or_end(data: object) -> bytes | None:
+    """What a read of gRPC returned: bytes, or its mark for the end of the stream."""
+    return data if isinstance(data, bytes) else None
+
+
+def _own_cancellation(otherwise: str) -> BaseException:
+    """gRPC raises CancelledError for the stream's cancellation too; only a task's own must stay one."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return asyncio.CancelledError()
+    return ConnectionLost(otherwise)
