@@ -32,8 +32,8 @@ class Contestant:
     """Who is measured. `module` is its file in `contestants/`.
 
     `requirement` names the hash-pinned file in `requirements/` for an environment of its own; without one it
-    runs in grange's. `oldest` is the first Python it runs on. `ask` means that a run must name it; `serves` that
-    figures between two processes can be taken of it.
+    runs in grange's. `oldest` is the first Python it runs on. `ask` means that a run must name it;
+    `serves` that figures between two processes can be taken of it.
     """
 
     name: str

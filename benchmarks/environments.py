@@ -76,8 +76,8 @@ def variants(
 def environment(contestant: Contestant, python: Interpreter, tell: Callable[[str], None]) -> str:
     """Answer the Python that runs this contestant; its environment is made where it is missing or stale.
 
-    Grange and its limits run in the environment of the harness, or, under another Python, in one made from the
-    locked requirements of grange's tests; the code measured is always that of this tree. Raises InstallFailed.
+    Grange and its limits run in the environment of the harness, or, under another Python, in one made from
+    the locked requirements of grange's tests; the code measured is that of this tree. Raises InstallFailed.
     """
     if contestant.requirement is None and python.command == sys.executable:
         return sys.executable

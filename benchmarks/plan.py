@@ -1,6 +1,7 @@
-"""The order of a run: rounds in which everybody takes a turn (A B C, A B C, ...). Pure; `run.py` carries it out.
+"""The order of a run: rounds in which everybody takes a turn (A B C, A B C, ...). Pure.
 
-So a machine that is slow for a while is slow for all, and a ratio is taken between neighbours in time.
+A machine that is slow for a while is then slow for all, and a ratio is taken between neighbours in time.
+`run.py` carries the plan out.
 """
 
 from __future__ import annotations

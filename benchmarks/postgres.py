@@ -1,4 +1,4 @@
-"""The Postgres that the state figure writes to: one server for the whole run, an empty database per session."""
+"""The Postgres that the state figure writes to: one server for the run, an empty database per session."""
 
 from __future__ import annotations
 

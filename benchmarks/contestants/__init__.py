@@ -1,7 +1,7 @@
 """One file per contestant: the program that a benchmark process runs.
 
-Started by `benchmarks/processes.py`, each under the interpreter of its own virtual environment, so these files
-import nothing but the standard library, `worker.py`, `load.py` and the one package they measure. `worker.py` is
-the protocol between such a process and the harness; open it first. `load.py` holds the loops that every
+Started by `benchmarks/processes.py`, each under the interpreter of its own virtual environment. So they
+import nothing but the standard library, `worker.py`, `load.py` and the one package they measure. `worker.py`
+is the protocol between such a process and the harness; open it first. `load.py` holds the loops that every
 contestant is timed with.
 """

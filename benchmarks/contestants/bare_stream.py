@@ -1,7 +1,8 @@
 """The limit: an echo loop on one bidirectional gRPC stream with batched frames, and no runtime at all.
 
-Each side drains its queue into one frame whenever the stream is ready, which is how grange's transport writes.
-What grange loses against this contestant is what its runtime costs: locating, turns, deadlines, isolation, faults.
+Each side drains its queue into one frame whenever the stream is ready, as grange's transport does, and the
+frames are grange's own, filled by its codec. What grange loses against this contestant is what its runtime
+costs: locating, turns, deadlines, isolation, faults.
 """
 
 import asyncio
@@ -14,14 +15,16 @@ import msgspec
 
 from benchmarks.contestants.load import Call
 from benchmarks.contestants.worker import Contestant, Target, main
+from grange.proto.codec import decode_frame, encode_frame
+from grange.proto.ids import GrainId
+from grange.proto.message import Message, Request, Response
 
 _METHOD = "/bench.Bare/Stream"
-_OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
+_LIMIT = 4 << 20
 
-Frame = list[tuple[int, bytes]]
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Frame).decode
-_decode_int = msgspec.msgpack.Decoder(int).decode
+Frame = list[Message]
+_encode_value = msgspec.msgpack.Encoder().encode
+_decode_result = msgspec.msgpack.Decoder(int).decode
 _decode_arguments = msgspec.msgpack.Decoder(tuple[int]).decode
 
 
@@ -32,7 +35,7 @@ class Outgoing:
         self.messages: Frame = []
         self.filled = asyncio.Event()
 
-    def put(self, message: tuple[int, bytes]) -> None:
+    def put(self, message: Message) -> None:
         """Queue one message for the next frame."""
         self.messages.append(message)
         self.filled.set()
@@ -46,23 +49,6 @@ class Outgoing:
         return messages
 
 
-async def _answer(requests: AsyncIterator[Frame], context: grpc.aio.ServicerContext) -> None:
-    outgoing = Outgoing()
-
-    async def write() -> None:
-        while True:
-            await context.write(await outgoing.take())
-
-    writer = asyncio.create_task(write())
-    try:
-        async for frame in requests:
-            for number, payload in frame:
-                outgoing.put((number, msgspec.msgpack.encode(_decode_arguments(payload)[0])))
-    finally:
-        writer.cancel()
-        await asyncio.gather(writer, return_exceptions=True)
-
-
 class Stream(Target):
     """The calling side: numbers, futures, one writer and one reader."""
 
@@ -72,27 +58,28 @@ class Stream(Target):
         self.pending: dict[int, asyncio.Future[bytes]] = {}
         self.last = 0
 
-    async def write(self) -> None:
-        """Write frames for ever."""
+    async def write_frames(self) -> None:
+        """Write for ever."""
         while True:
             await self.stream.write(await self.outgoing.take())
 
-    async def read(self) -> None:
+    async def read_frames(self) -> None:
         """Hand answers to those who wait for them, until the stream ends."""
         while (frame := await self.stream.read()) is not grpc.aio.EOF:
-            for number, payload in frame:
-                self.pending.pop(number).set_result(payload)
+            for message in frame:
+                if isinstance(message, Response):
+                    self.pending.pop(message.id).set_result(message.payload)
 
     def echo(self, caller: int) -> Call:
         """Answer a call whose argument comes back."""
-        pending, put, encode = self.pending, self.outgoing.put, msgspec.msgpack.encode
+        pending, put, grain_id = self.pending, self.outgoing.put, GrainId("echo", f"hot-{caller}")
         create_future = asyncio.get_running_loop().create_future
 
         async def call(value: int) -> int:
             self.last = number = self.last + 1
             pending[number] = future = create_future()
-            put((number, encode((value,))))
-            return _decode_int(await future)
+            put(Request(number, grain_id, "echo", _encode_value((value,)), timeout_ms=30_000))
+            return _decode_result(await future)
 
         return call
 
@@ -100,13 +87,13 @@ class Stream(Target):
 class BareStream(Contestant):
     """The contestant."""
 
-    packages = ("grpcio", "msgspec", "uvloop")
+    packages = ("grpcio", "protobuf", "msgspec", "uvloop")
 
     @asynccontextmanager
     async def serve(self, storage: str | None) -> AsyncIterator[str]:
         """Echo whatever comes."""
-        server = grpc.aio.server(options=_OPTIONS)
-        handler = grpc.stream_stream_rpc_method_handler(_answer, _decode, _encode)
+        server = grpc.aio.server()
+        handler = grpc.stream_stream_rpc_method_handler(_answer, _decode, encode_frame)
         service = grpc.method_handlers_generic_handler("bench.Bare", {"Stream": handler})
         server.add_generic_rpc_handlers((service,))
         port = server.add_insecure_port("127.0.0.1:0")
@@ -119,15 +106,37 @@ class BareStream(Contestant):
     @asynccontextmanager
     async def drive(self, address: str) -> AsyncIterator[Stream]:
         """Open the one stream."""
-        async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-            stream = Stream(channel.stream_stream(_METHOD, _encode, _decode)())
-            tasks = [asyncio.create_task(stream.write()), asyncio.create_task(stream.read())]
+        async with grpc.aio.insecure_channel(address) as channel:
+            stream = Stream(channel.stream_stream(_METHOD, encode_frame, _decode)())
+            tasks = [asyncio.create_task(stream.write_frames()), asyncio.create_task(stream.read_frames())]
             try:
                 yield stream
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _answer(requests: AsyncIterator[Frame], context: grpc.aio.ServicerContext[Frame, Frame]) -> None:
+    outgoing = Outgoing()
+
+    async def write_frames() -> None:
+        while True:
+            await context.write(await outgoing.take())
+
+    writer = asyncio.create_task(write_frames())
+    try:
+        async for frame in requests:
+            for request in (message for message in frame if isinstance(message, Request)):
+                result = _encode_value(_decode_arguments(request.args)[0])
+                outgoing.put(Response(request.id, result))
+    finally:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+
+
+def _decode(data: bytes) -> Frame:
+    return decode_frame(data, _LIMIT)
 
 
 if __name__ == "__main__":

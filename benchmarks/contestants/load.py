@@ -89,7 +89,7 @@ async def memory(first_call: Call, count: int) -> Sample:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Answer the nearest-rank percentile of values in ascending order. Raises ValueError when there are none."""
+    """Answer the nearest-rank percentile of ascending values. Raises ValueError when there are none."""
     if not ordered:
         raise ValueError("a percentile of no values: give the measurement more seconds")
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]

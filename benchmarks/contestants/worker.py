@@ -1,15 +1,15 @@
 """The process side of the protocol between a contestant and the harness: one JSON object per line.
 
-A contestant's file ends in `main(TheContestant())`; it is run as `python -m benchmarks.contestants.<file> ROLE`:
+A contestant's file ends in `main(TheContestant())` and is run as `python -m benchmarks.contestants.X ROLE`:
 
     serve [--storage URL]     hosts grains until standard input ends
     drive --address ADDRESS   calls them from another process
     alone [--storage URL]     calls grains inside its own process
 
-First line out: `{"ready": address or null, "python": ..., "loop": ..., "versions": {...}}`. After that a line in
+First line out: `{"ready": address or null, "python": ..., "loop": ..., "versions": {...}}`. Then a line in,
 such as `{"measure": "throughput", "callers": 100, "seconds": 2}` is answered by `{"value": ...}` or
-`{"error": "..."}`. Standard output belongs to the protocol; whatever a library prints goes to standard error. The
-end of standard input ends the process.
+`{"error": "..."}`. Standard output belongs to the protocol; what a library prints goes to standard error.
+The end of standard input ends the process.
 """
 
 import argparse
@@ -48,8 +48,8 @@ class Target:
 class Contestant:
     """One thing that is measured. A contestant leaves out the roles it does not have.
 
-    `packages` are the distributions whose versions the results name; `loop` is the event loop it does best with:
-    uvloop or asyncio.
+    `packages` are the distributions whose versions the results name; `loop` is the event loop it does
+    best with: uvloop or asyncio.
     """
 
     packages: Sequence[str] = ()
