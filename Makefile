@@ -72,7 +72,9 @@ test-fast: $(READY) ## tests that need neither servers nor processes
 test-servers: $(READY) ## tests on real Redis, real Postgres and real processes
 	$(BIN)/python -m pytest -q -m "servers or processes" $(PYTEST_ARGS)
 
-# The second Python is looked for when the target runs, so that `make check` never pays for it.
+# The second Python is looked for when the target runs, so that `make check` never pays for it. AGAIN, because a recipe
+# that spells the variable MAKE is run even by `make --dry-run`.
+AGAIN = $(MAKE)
 .PHONY: test-newest
 test-newest: $(READY) ## tests without servers again, on the newest other Python found
 	@base=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
@@ -80,7 +82,7 @@ test-newest: $(READY) ## tests without servers again, on the newest other Python
 	if [ -z "$$newest" ]; then \
 		echo "no working Python newer than $$base found: its tests are the ones that already ran"; \
 	else \
-		$(MAKE) --no-print-directory $(NEWEST_READY) NEWEST_PYTHON="$$newest" && \
+		$(AGAIN) --no-print-directory $(NEWEST_READY) NEWEST_PYTHON="$$newest" && \
 		$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) \
 			-m "not servers and not processes" --ignore=tests/architecture --ignore=tests/typing $(PYTEST_ARGS); \
 	fi

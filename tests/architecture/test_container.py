@@ -49,9 +49,7 @@ def test_everything_installed_in_the_image_is_pinned_to_its_hash() -> None:
     installs = [step for run in of_kind("RUN") for step in run.split("&&") if "pip install" in step]
     assert len(installs) == 3
     for step in installs:
-        assert ("--require-hashes" in step and "requirements/" in step) or (
-            "--no-deps" in step and "dist/" in step
-        )
+        assert ("--require-hashes" in step and "requirements/" in step) or ("--no-deps" in step and "dist/" in step)
 
 
 def test_the_image_asks_its_own_silo_whether_it_is_well() -> None:

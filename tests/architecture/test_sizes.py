@@ -21,11 +21,7 @@ def _lines(path) -> int:
 
 
 def test_no_file_is_longer_than_500_lines() -> None:
-    files = [
-        path
-        for folder in ("grange", "tests", "benchmarks", "examples")
-        for path in python_files(ROOT / folder)
-    ]
+    files = [path for folder in ("grange", "tests", "benchmarks", "examples") for path in python_files(ROOT / folder)]
     assert {shown(path): _lines(path) for path in files if _lines(path) > FILE_LIMIT} == {}
 
 

@@ -8,9 +8,7 @@ import re
 from tests.architecture.sources import PACKAGE, ROOT, nodes, python_files, shown
 
 BANNED_ENDINGS = ("Manager", "Helper", "Util", "Utils", "Info", "Data", "Center", "Handler")
-UNFINISHED = re.compile(
-    r"\b(TODO|FIXME|XXX|HACK|for now|not implemented|placeholder|simplified)\b", re.IGNORECASE
-)
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|for now|not implemented|placeholder|simplified)\b", re.IGNORECASE)
 WORDS = """
     silo, grain, activation, grain id, reference, interface, turn, mailbox, reentrancy, interleave, placement,
     directory, ring, range, claim, membership table, view, generation, probe, vote, suspect, gateway, client,
