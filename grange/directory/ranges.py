@@ -59,10 +59,6 @@ class RangeSet:
         )
 
 
-EVERYTHING = RangeSet([Range(0, RING_SIZE)])
-"""The whole ring."""
-
-
 def _merged(ranges: Iterable[Range]) -> tuple[int, ...]:
     bounds: list[int] = []
     for part in sorted(ranges):

@@ -1,0 +1,111 @@
+"""Seeded churn: silos join, leave and die, hosts claim and release, with every delay drawn by lot.
+
+At every win nobody else may believe in the grain; at every quiet point each believer is registered exactly
+once, at its owner. A failing seed is named by the test's id and replays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.errors import SiloUnavailable
+from grange.membership.member import SiloStatus
+from grange.proto.ids import GrainId
+from tests.directory.cluster import Cluster, Host
+from tests.directory.virtual_time import run
+
+GRAINS = [GrainId(type, str(number)) for number in range(12) for type in ("cart", "dice")]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_believer_registered_at_its_owner(seed: int) -> None:
+    async def main() -> None:
+        async with Cluster(seed, delay=0.2) as cluster:
+            await churn(cluster)
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_also_when_answers_are_lost(seed: int) -> None:
+    async def main() -> None:
+        async with Cluster(seed, delay=0.2, loss=0.1) as cluster:
+            await churn(cluster, strict=False)
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(200, 205))
+def test_also_when_recovery_answers_come_in_pages(seed: int) -> None:
+    async def main() -> None:
+        async with Cluster(seed, delay=0.2, recover_page=2, scan_chunk=3) as cluster:
+            await churn(cluster)
+
+    run(main())
+
+
+async def churn(cluster: Cluster, strict: bool = True) -> None:
+    """A few rounds of everything at once, each ending in a quiet point."""
+    await cluster.start(3)
+    doomed: set[Host] = set()
+    for _ in range(4):
+        work = [cluster.tasks.start(use(cluster)) for _ in range(12)]
+        for _ in range(3):
+            await asyncio.sleep(cluster.random.random() * 0.4)
+            work.append(cluster.tasks.start(change(cluster, doomed)))
+        await asyncio.gather(*work)
+        await cluster.quiet()
+        cluster.check_registered(strict)
+
+
+async def use(cluster: Cluster) -> None:
+    """Claims and releases from anywhere, for a second or so."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 1.5
+    while loop.time() < until:
+        await asyncio.sleep(cluster.random.random() * 0.1)
+        host = cluster.random.choice(list(cluster.hosts.values()))
+        grain_id = cluster.random.choice(GRAINS)
+        if cluster.random.random() < 0.4:
+            await host.deactivate(grain_id)
+        elif active(cluster, host):
+            try:
+                await host.activate(grain_id)
+            except SiloUnavailable:
+                assert host.me not in cluster.hosts or not active(cluster, host)
+
+
+async def change(cluster: Cluster, doomed: set[Host]) -> None:
+    """One change of the cluster, which keeps at least two active silos."""
+    running = [host for host in cluster.hosts.values() if active(cluster, host) and host not in doomed]
+    kind = cluster.random.choice(["join", "kill", "leave", "brief"] if len(running) > 2 else ["join"])
+    if kind in {"join", "brief"}:
+        host = await cluster.join(activate=False)
+        doomed.add(host)
+        await asyncio.sleep(cluster.random.random() * 0.1)
+        cluster.set_status(host, SiloStatus.ACTIVE)
+        doomed.discard(host)
+    else:
+        host = cluster.random.choice(running)
+    if kind != "join":
+        doomed.add(host)
+    await asyncio.sleep(cluster.random.random() * 0.3 if kind == "brief" else 0)
+    if kind == "kill":
+        cluster.kill(host)
+        await asyncio.sleep(cluster.random.random() * 0.5)
+        cluster.bury(host)
+    elif kind in {"leave", "brief"}:
+        cluster.set_status(host, SiloStatus.LEAVING)
+        await asyncio.gather(*(host.deactivate(grain_id) for grain_id in list(host.won)))
+        while host.claiming or host.releasing or host.won:
+            await asyncio.sleep(0.05)
+            await asyncio.gather(*(host.deactivate(grain_id) for grain_id in list(host.won)))
+        cluster.bury(host)
+
+
+def active(cluster: Cluster, host: Host) -> bool:
+    """Whether the table says so."""
+    member = cluster.view.get(host.me)
+    return member is not None and member.status is SiloStatus.ACTIVE
