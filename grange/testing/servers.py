@@ -123,11 +123,13 @@ class PostgresServer(ServerProcess):
         return f"postgresql://postgres@{LOOPBACK}:{self.port}/postgres"
 
     def prepare(self) -> None:
-        self.run([
-            str(self.programs / "initdb"),
-            *("--pgdata", str(self.data), "--username", "postgres", "--auth", "trust"),
-            *("--no-sync", "--locale", "C", "--encoding", "UTF8"),
-        ])
+        self.run(
+            [
+                str(self.programs / "initdb"),
+                *("--pgdata", str(self.data), "--username", "postgres", "--auth", "trust"),
+                *("--no-sync", "--locale", "C", "--encoding", "UTF8"),
+            ]
+        )
 
     def command(self) -> Sequence[str]:
         settings = {

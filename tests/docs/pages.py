@@ -31,6 +31,5 @@ def shown(page: Path) -> str:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     return [
-        Block(match[1].strip(), match[2], text.count("\n", 0, match.start(2)) + 1)
-        for match in FENCE.finditer(text)
+        Block(match[1].strip(), match[2], text.count("\n", 0, match.start(2)) + 1) for match in FENCE.finditer(text)
     ]

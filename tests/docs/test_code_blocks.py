@@ -37,9 +37,7 @@ def test_the_python_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) ->
 
 def test_a_block_that_fails_names_its_line_of_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "# A\n\n```python\n# shop.py\nx = 1\n```\n\n```python\nimport shop\nassert shop.x == 2\n```\n"
-    )
+    page.write_text("# A\n\n```python\n# shop.py\nx = 1\n```\n\n```python\nimport shop\nassert shop.x == 2\n```\n")
     result = run_blocks(page, tmp_path)
     assert result.returncode == 1
     assert 'page.md", line 10' in result.stderr
