@@ -109,8 +109,7 @@ class PostgresStorage:
 
     async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
         """See `GrainStorage.write`."""
-        check_payload(grain_id, state, payload, self._options.payload_limit)
-        text = _decoded(payload, grain_id, state)
+        text = check_payload(grain_id, state, payload, self._options.payload_limit)
         if etag is None:
             row = await self._row("write", _INSERT, grain_id, state, text, schema)
         else:
@@ -216,10 +215,3 @@ def _typed_errors(what: str) -> Generator[None]:
         raise StorageUnavailable(f"Postgres is not available for the {what}: {error}") from error
     except asyncpg.PostgresError as error:
         raise StorageError(f"Postgres refused the {what}: {error}") from error
-
-
-def _decoded(payload: bytes, grain_id: GrainId, state: str) -> str:
-    try:
-        return payload.decode()
-    except UnicodeDecodeError as error:
-        raise StorageError(f"the payload of state {state!r} of {grain_id} is not UTF-8: {error}") from error

@@ -40,8 +40,8 @@ def check_name(service: str, grain_id: GrainId, state: str) -> None:
         )
 
 
-def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> None:
-    """Raise StorageError for a payload over `limit` bytes or one with a NUL inside a JSON string."""
+def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> str:
+    """The payload as text. StorageError if it is over `limit` bytes, not UTF-8, or holds a NUL character."""
     if len(payload) > limit:
         raise StorageError(
             f"state {state!r} of {grain_id} has {len(payload):,} bytes, the limit is {limit:,}; spread it "
@@ -52,6 +52,10 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
             f"state {state!r} of {grain_id} holds a NUL character in a text, which jsonb cannot store; "
             f"keep binary content as bytes"
         )
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as error:
+        raise StorageError(f"the payload of state {state!r} of {grain_id} is not UTF-8: {error}") from error
 
 
 def etag_number(etag: str | None) -> int:

@@ -110,14 +110,14 @@ class RedisStorage:
         key = self._key(grain_id, state)
         check_payload(grain_id, state, payload, self._options.payload_limit)
         async with self._typed(f"write of state {state!r} of {grain_id}"):
-            answer = await self._write(keys=[key], args=[etag or "", payload, schema])
+            answer = await self._write(keys=[key], args=[_given(etag), payload, schema])
         return self._new_etag(grain_id, state, etag, answer)
 
     async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
         """See `GrainStorage.clear`."""
         key = self._key(grain_id, state)
         async with self._typed(f"clear of state {state!r} of {grain_id}"):
-            answer = await self._clear(keys=[key], args=[etag or ""])
+            answer = await self._clear(keys=[key], args=[_given(etag)])
         return self._new_etag(grain_id, state, etag, answer) or None
 
     def _key(self, grain_id: GrainId, state: str) -> str:
@@ -169,6 +169,11 @@ async def _typed_errors(what: str, limit: float) -> AsyncGenerator[None]:
         raise StorageUnavailable(f"Redis is not available for the {what}: {_reason(error)}") from error
     except RedisError as error:
         raise StorageError(f"Redis refused the {what}: {error}") from error
+
+
+def _given(etag: str | None) -> str:
+    """An etag as the scripts compare it: an empty text for "no record", which no made-up etag may pass for."""
+    return "" if etag is None else etag or "-"
 
 
 def _reason(error: BaseException) -> str:

@@ -103,9 +103,7 @@ class SqliteStorage:
     async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
         """See `GrainStorage.write`."""
         check_name(self._service, grain_id, state)
-        check_payload(grain_id, state, payload, self._options.payload_limit)
-        with _typed_errors(f"write of state {state!r} of {grain_id}"):
-            text = payload.decode()
+        text = check_payload(grain_id, state, payload, self._options.payload_limit)
         return await self._change(grain_id, state, text, etag, schema)
 
     async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
@@ -256,8 +254,6 @@ def _typed_errors(what: str) -> Generator[None]:
     others)."""
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise StorageError(f"SQLite refused the {what}: the payload is not UTF-8 ({error})") from error
     except sqlite3.Error as error:
         if _primary_code(error) in _UNAVAILABLE:
             raise StorageUnavailable(f"SQLite is not available for the {what}: {error}") from error

@@ -1,0 +1,68 @@
+"""Makes the `PersistentState` facets that grain constructors ask for. Used by the silo's start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from grange.errors import ConfigurationError
+from grange.grains.facets import Parameter
+from grange.proto.ids import GrainId
+from grange.proto.message import Encoding
+from grange.proto.values import ValueCodec
+from grange.storage.defaults import default_factory
+from grange.storage.provider import GrainStorage
+from grange.storage.state import PersistentState, Stored
+
+
+class _JsonState:
+    """The state of one type, as JSON by the silo's codec, so that it may hold grain references."""
+
+    def __init__(self, codec: ValueCodec, kind: Any) -> None:
+        self._codec = codec
+        self._decode = codec.decoder(kind, Encoding.JSON)
+
+    def encode(self, value: Any) -> bytes:
+        """JSON text in UTF-8."""
+        return self._codec.encode(value, Encoding.JSON)
+
+    def decode(self, payload: bytes) -> Any:
+        """The inverse."""
+        return self._decode(payload)
+
+
+class PersistentStates:
+    """grains.facets.FacetFactory for `PersistentState[T]`."""
+
+    def __init__(self, storages: Mapping[str, GrainStorage], codec: ValueCodec) -> None:
+        self._storages = storages
+        self._codec = codec
+        self._kinds: dict[Any, tuple[_JsonState, Callable[[], Any]]] = {}
+
+    def check(self, owner: str, parameter: Parameter) -> None:
+        """Refuse a state without a type, of a type that cannot be stored, or in a storage nobody configured."""
+        place = f"{owner}.__init__, state {parameter.name!r}"
+        if not get_args(parameter.kind):
+            raise ConfigurationError(f"{place}: say what it holds: PersistentState[YourState]")
+        self._codec.check(get_args(parameter.kind)[0], place)
+        default_factory(get_args(parameter.kind)[0], place)
+
+    def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> PersistentState[Any]:
+        """A facet for one activation. Raises ConfigurationError for a storage nobody configured."""
+        stored = next((mark for mark in parameter.marks if isinstance(mark, Stored)), Stored())
+        provider = stored.provider or "default"
+        storage = self._storages.get(provider)
+        if storage is None:
+            known = ", ".join(sorted(self._storages))
+            raise ConfigurationError(
+                f"{grain_id.type!r} keeps its state {parameter.name!r} in the storage {provider!r}, "
+                f"which this silo does not have; it has: {known}. Add it to storages="
+            )
+        codec, default = self._of_kind(get_args(parameter.kind)[0])
+        return PersistentState(storage, grain_id, stored.name or parameter.name, codec, default, guard)
+
+    def _of_kind(self, kind: Any) -> tuple[_JsonState, Callable[[], Any]]:
+        made = self._kinds.get(kind)
+        if made is None:
+            made = self._kinds[kind] = (_JsonState(self._codec, kind), default_factory(kind, str(kind)))
+        return made

@@ -1,0 +1,37 @@
+"""Every storage provider of ours against the suite that we ship."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from grange.storage.memory import MemoryStorage
+from grange.storage.urls import open_storage as open_url
+from grange.testing.contracts.storage import OpenStorage, StorageContract
+
+
+class TestMemory(StorageContract):
+    @pytest.fixture
+    def open_storage(self) -> OpenStorage:
+        services: dict[str, MemoryStorage] = {}
+        return lambda service: nullcontext(services.setdefault(service, MemoryStorage(service)))
+
+
+class TestSqlite(StorageContract):
+    @pytest.fixture
+    def open_storage(self, tmp_path: Path) -> OpenStorage:
+        return lambda service: open_url(f"sqlite:///{tmp_path}/state.db", service)
+
+
+class TestRedis(StorageContract):
+    @pytest.fixture
+    def open_storage(self, redis_url: str) -> OpenStorage:
+        return lambda service: open_url(redis_url, service)
+
+
+class TestPostgres(StorageContract):
+    @pytest.fixture
+    def open_storage(self, postgres_url: str) -> OpenStorage:
+        return lambda service: open_url(postgres_url, service)
