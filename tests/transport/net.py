@@ -5,7 +5,7 @@ networks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from grange.proto import handshake
 from grange.proto.handshake import Hello, Role, Welcome
@@ -26,14 +26,17 @@ def request(number: int, args: bytes = b"\x90", key: str = "ann") -> Request:
 
 
 class Inbox:
-    """A receiver that keeps everything, and lets a test wait for it."""
+    """A receiver that keeps everything, and lets a test wait for it. `on_message` may look at each first."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.endings: list[tuple[list[Message], Exception | None]] = []
+        self.on_message: Callable[[Message], None] | None = None
         self._changed = asyncio.Event()
 
     def receive(self, message: Message) -> None:
+        if self.on_message is not None:
+            self.on_message(message)
         self.messages.append(message)
         self._changed.set()
 
@@ -118,10 +121,7 @@ class Net:
     def transport(self, **options: float) -> Transport:
         chosen = TransportOptions(**options)  # type: ignore[arg-type]
         made: Transport
-        if self.kind == "memory":
-            made = MemoryTransport(self.memory, options=chosen)
-        else:
-            made = GrpcTransport(chosen)
+        made = MemoryTransport(self.memory, options=chosen) if self.kind == "memory" else GrpcTransport(chosen)
         self.transports.append(made)
         return made
 

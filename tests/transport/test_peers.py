@@ -72,9 +72,7 @@ async def test_concurrent_needs_share_one_connection(net: Net, here: Counting, p
     assert len(site.connections) == 1
 
 
-async def test_a_cancelled_waiter_leaves_the_attempt_to_others(
-    net: Net, here: Counting, peers: Peers
-) -> None:
+async def test_a_cancelled_waiter_leaves_the_attempt_to_others(net: Net, here: Counting, peers: Peers) -> None:
     site = await net.site(net.transport())
     here.gate.clear()
     first, second = (asyncio.ensure_future(peers.get(site.address)) for _ in range(2))

@@ -1,0 +1,140 @@
+"""How a connection ends, on both transports: `lost` exactly once, and `unsent` exact."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.errors import ConnectionLost, SiloUnavailable
+from grange.proto.message import Response
+from tests.transport.net import Inbox, Net, request
+
+
+async def test_close_writes_what_is_queued_and_waits_for_the_answers(net: Net) -> None:
+    site, connection, inbox = await net.pair(echo=True)
+    for number in range(1_000):
+        connection.post(request(number))
+    await connection.close()
+    assert len(site.inbox.messages) == 1_000
+    assert [message.id for message in inbox.messages] == list(range(1_000))
+    assert inbox.endings == [([], None)]
+    await site.inbox.ended()
+    assert site.inbox.endings == [([], None)]
+
+
+async def test_the_accepting_side_closes_as_orderly(net: Net) -> None:
+    site, connection, inbox = await net.pair()
+    for number in range(1_000):
+        site.connection.post(Response(number))
+    await site.connection.close()
+    await inbox.ended()
+    assert len(inbox.messages) == 1_000
+    assert inbox.endings == [([], None)]
+    assert site.inbox.endings == [([], None)]
+    assert connection.closed
+    assert site.connection.closed
+
+
+async def test_nothing_can_be_posted_after_close(net: Net) -> None:
+    _site, connection, inbox = await net.pair()
+    closing = asyncio.ensure_future(connection.close())
+    await asyncio.sleep(0)
+    assert connection.closed
+    with pytest.raises(SiloUnavailable):
+        connection.post(request(1))
+    await closing
+    await connection.close()  # again: nothing to do
+    assert inbox.endings == [([], None)]
+
+
+async def test_abort_hands_back_exactly_what_never_left(net: Net) -> None:
+    site, connection, inbox = await net.pair()
+    for number in range(5):
+        connection.post(request(number))
+    await site.inbox.count(5)
+    for number in range(5, 8):
+        connection.post(request(number))
+    error = ConnectionLost("declared dead")
+    connection.abort(error)
+    assert inbox.unsent == [5, 6, 7]
+    assert inbox.endings[0][1] is error
+    connection.abort()
+    await connection.close()
+    assert len(inbox.endings) == 1
+    _unsent, peer_error = await site.inbox.ended()
+    assert isinstance(peer_error, ConnectionLost)
+    assert [message.id for message in site.inbox.messages] == [0, 1, 2, 3, 4]
+
+
+async def test_the_accepting_side_can_abort(net: Net) -> None:
+    site, _connection, inbox = await net.pair()
+    site.connection.post(Response(1))
+    site.connection.abort()
+    assert site.inbox.unsent == [1]
+    _unsent, error = await inbox.ended()
+    assert isinstance(error, ConnectionLost)
+    assert len(inbox.endings) == 1
+
+
+async def test_closing_a_door_closes_what_came_through_it(net: Net) -> None:
+    transport = net.transport()
+    site, other = await net.site(transport), await net.site(transport)
+    here, there = Inbox(), Inbox()
+    client = net.transport()
+    await client.connect("127.0.0.1", site.address.port, net.hello(), here)
+    alive = await client.connect("127.0.0.1", other.address.port, net.hello(), there)
+    assert site.listener is not None
+    await site.listener.close()
+    assert (await here.ended())[1] is None
+    with pytest.raises(SiloUnavailable):
+        await client.connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+    alive.post(request(1))
+    await other.inbox.count(1)
+    assert there.endings == []
+    again = await net.site(transport, port=site.address.port)
+    assert again.address.port == site.address.port
+
+
+async def test_closing_a_transport_ends_everything_once(net: Net) -> None:
+    transport = net.transport()
+    site = await net.site(transport, echo=True)
+    other = await net.site(net.transport())
+    inbox, outbound = Inbox(), Inbox()
+    inward = await net.transport().connect("127.0.0.1", site.address.port, net.hello(), inbox)
+    outward = await transport.connect("127.0.0.1", other.address.port, net.hello(), outbound)
+    outward.post(request(1))
+    await transport.close()
+    await transport.close()
+    assert [message.id for message in other.inbox.messages] == [1]
+    for ending in (inbox, outbound, site.inbox, other.inbox):
+        await ending.ended()
+        assert ending.endings == [([], None)]
+    assert inward.closed
+    assert outward.closed
+
+
+async def test_cancelling_a_close_still_ends_the_connection(net: Net) -> None:
+    _site, connection, inbox = await net.pair()
+    for number in range(100):
+        connection.post(request(number))
+    closing = asyncio.ensure_future(connection.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await inbox.ended()
+    assert len(inbox.endings) == 1
+
+
+async def test_a_receiver_that_fails_in_lost_does_not_stop_the_end(net: Net) -> None:
+    reports: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context["exception"]))
+    site, connection, inbox = await net.pair()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("in lost")
+
+    inbox.lost = fail  # type: ignore[method-assign]
+    await connection.close()
+    await site.inbox.ended()
+    assert [str(each) for each in reports] == ["in lost"]

@@ -1,0 +1,140 @@
+"""What a connection does with messages while it lives, on both transports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import Any
+
+import pytest
+
+from grange.errors import PayloadTooLarge
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
+from tests.transport.net import Inbox, Net, request
+
+EVERY_KIND: list[Message] = [
+    Request(1, GrainId("cart", "ann/ü"), "add", b"[]", Encoding.JSON, 30_000, b"\x80", True, 2**40),
+    Request(2, GrainId("cart", ""), "", b""),
+    Response(3, b"\x01"),
+    Response(4, b"fault", failed=True),
+    Rejection(5, Reason.NOT_HERE, "moved", SiloAddress("h", 1, 2**50), 100, b"fault"),
+    Rejection(6, Reason.CANCELLED),
+    Cancel(7),
+    Status(8, "queued at 3"),
+]
+
+
+async def test_every_kind_of_message_arrives_as_it_was(net: Net) -> None:
+    site, connection, inbox = await net.pair()
+    for message in EVERY_KIND:
+        connection.post(message)
+        site.connection.post(message)
+    assert await site.inbox.count(len(EVERY_KIND)) == EVERY_KIND
+    assert await inbox.count(len(EVERY_KIND)) == EVERY_KIND
+
+
+async def test_order_is_kept_over_many_frames_in_both_directions(net: Net) -> None:
+    _site, connection, inbox = await net.pair(echo=True)
+    for number in range(5_000):
+        await connection.ready()
+        connection.post(request(number))
+    assert [message.id for message in await inbox.count(5_000)] == list(range(5_000))
+
+
+async def test_the_receiver_gets_objects_of_its_own(net: Net) -> None:
+    site, connection, _inbox = await net.pair()
+    sent = request(1)
+    connection.post(sent)
+    (received,) = await site.inbox.count(1)
+    assert isinstance(received, Request)
+    received.method = "changed"
+    assert sent.method == "add"
+
+
+async def test_messages_do_not_run_in_the_context_of_their_sender(net: Net) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="clean")
+    seen: list[str] = []
+
+    site, connection, _inbox = await net.pair()
+    site.inbox.on_message = lambda _: seen.append(variable.get())
+    token = variable.set("of the sender")
+    connection.post(request(1))
+    variable.reset(token)
+    await site.inbox.count(1)
+    assert seen == ["clean"]
+
+
+async def test_a_full_queue_makes_requests_wait_and_lets_them_go_one_by_one(net: Net) -> None:
+    site, connection, _inbox = await net.pair(queue_messages=10)
+    for number in range(10):
+        assert not connection.full
+        await connection.ready()
+        connection.post(request(number))
+    assert connection.full
+    room = asyncio.ensure_future(connection.ready())
+    assert not room.done()
+    await room
+    assert not connection.full
+    await site.inbox.count(10)
+
+
+async def test_a_full_queue_counts_bytes_too(net: Net) -> None:
+    site, connection, _inbox = await net.pair(queue_bytes=1000)
+    connection.post(request(1, bytes(900)))
+    assert not connection.full
+    connection.post(request(2, bytes(900)))
+    assert connection.full
+    await connection.ready()
+    await site.inbox.count(2)
+
+
+async def test_the_largest_payload_passes_and_one_byte_more_is_refused(net: Net) -> None:
+    """F35: the limit is named, and the connection survives."""
+    site, connection, inbox = await net.pair(echo=True)
+    limit = 4 * 1024 * 1024
+    with pytest.raises(PayloadTooLarge, match="4,194,304") as caught:
+        connection.post(request(1, bytes(limit + 1)))
+    assert (caught.value.size, caught.value.limit) == (limit + 1, limit)
+    with pytest.raises(PayloadTooLarge):
+        site.connection.post(Response(1, bytes(limit + 1)))
+    for number in range(3):
+        connection.post(request(number, bytes(limit)))
+    answers = await inbox.count(3)
+    assert [len(answer.payload) for answer in answers if isinstance(answer, Response)] == [limit] * 3
+
+
+async def test_a_key_beyond_all_reason_is_refused(net: Net) -> None:
+    _site, connection, _inbox = await net.pair()
+    with pytest.raises(PayloadTooLarge, match="grain key"):
+        connection.post(request(1, key="k" * 70_000))
+
+
+async def test_the_smaller_limit_of_both_sides_counts(net: Net) -> None:
+    """A peer with a lower limit is not sent what would break its stream."""
+    site = await net.site(net.transport(payload_limit=1000))
+    connection = await net.transport().connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+    with pytest.raises(PayloadTooLarge):
+        connection.post(request(1, bytes(1001)))
+    connection.post(request(2, bytes(1000)))
+    await site.inbox.count(1)
+    low = await net.transport(payload_limit=500).connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+    assert not low.closed
+    with pytest.raises(PayloadTooLarge):
+        site.connections[1].post(Response(1, bytes(501)))
+
+
+async def test_a_receiver_that_raises_is_reported_and_harms_nobody(net: Net) -> None:
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context))
+    site, connection, _inbox = await net.pair()
+
+    def picky(message: Message) -> None:
+        if message.id == 1:
+            raise RuntimeError("no ones here")
+
+    site.inbox.on_message = picky
+    connection.post(request(1))
+    connection.post(request(2))
+    assert [message.id for message in await site.inbox.count(1)] == [2]
+    assert str(reports[0]["exception"]) == "no ones here"

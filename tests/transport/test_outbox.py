@@ -1,0 +1,107 @@
+"""The send queue: its bounds, and the callers who wait at them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.errors import PayloadTooLarge, SiloUnavailable
+from grange.proto.message import Cancel, Message, Reason, Rejection, Status
+from grange.transport.options import TransportOptions
+from grange.transport.outbox import Outbox
+from tests.transport.net import request
+
+
+def outbox(peer_limit: int = 0, **options: int) -> Outbox:
+    return Outbox(TransportOptions(**options), peer_limit)
+
+
+def waiting(box: Outbox, callers: int) -> list[asyncio.Task[None]]:
+    return [asyncio.ensure_future(box.ready()) for _ in range(callers)]
+
+
+async def test_as_many_callers_wake_as_there_is_room() -> None:
+    box = outbox(queue_messages=4, frame_messages=2)
+    for number in range(4):
+        box.put(request(number))
+    callers = waiting(box, 3)
+    await asyncio.sleep(0)
+    box.take()
+    await asyncio.sleep(0)
+    assert [caller.done() for caller in callers] == [True, True, False]
+    box.take()
+    await asyncio.gather(*callers)
+
+
+async def test_a_cancelled_caller_passes_its_room_on() -> None:
+    box = outbox(queue_messages=1)
+    box.put(request(1))
+    first, second = waiting(box, 2)
+    await asyncio.sleep(0)
+    box.take()  # wakes the first
+    first.cancel()
+    async with asyncio.timeout(5):
+        await second
+    assert first.cancelled()
+
+
+async def test_a_woken_caller_who_finds_the_room_taken_waits_again() -> None:
+    box = outbox(queue_messages=1)
+    box.put(request(1))
+    (caller,) = waiting(box, 1)
+    await asyncio.sleep(0)
+    box.take()
+    box.put(request(2))  # an answer, say: it does not wait
+    await asyncio.sleep(0)
+    assert not caller.done()
+    box.take()
+    await caller
+
+
+async def test_the_end_sends_every_caller_away_and_hands_back_what_is_left() -> None:
+    box = outbox(queue_messages=2)
+    sent = [request(1), request(2)]
+    for message in sent:
+        box.put(message)
+    callers = waiting(box, 2)
+    await asyncio.sleep(0)
+    assert box.end() == sent
+    for caller in [*callers, *waiting(box, 1)]:
+        with pytest.raises(SiloUnavailable):
+            await caller
+    assert box.end() == []
+
+
+def test_a_frame_takes_no_more_once_it_is_big_enough() -> None:
+    box = outbox(frame_bytes=1000)
+    for number, size in enumerate((400, 400, 400, 5000, 1)):
+        box.put(request(number, bytes(size)))
+    assert [[message.id for message in box.take()] for _ in range(4)] == [[0, 1, 2], [3], [4], []]
+
+
+def test_a_frame_takes_no_more_than_its_number_of_messages() -> None:
+    box = outbox(frame_messages=3)
+    for number in range(7):
+        box.put(Cancel(number))
+    assert [len(box.take()) for _ in range(4)] == [3, 3, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        request(1, bytes(1001)),
+        request(1, key="k" * 70_000),
+        Rejection(1, Reason.ACTIVATION_FAILED, fault=bytes(1001)),
+        Rejection(1, Reason.NOT_HERE, "m" * 70_000),
+        Status(1, "t" * 70_000),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_no_frame_can_carry_is_refused(message: Message) -> None:
+    box = outbox(peer_limit=1000)
+    with pytest.raises(PayloadTooLarge, match=f"{type(message).__name__} 1") as caught:
+        box.put(message)
+    assert caught.value.size > caught.value.limit > 0
+    assert len(box) == 0
+    assert not box.full
