@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,14 @@ class Worker:
         self._process = process
         self._log = log
         self.introduction: dict[str, Any] = {}
+
+    def processor_seconds(self) -> float | None:
+        """Answer the processor time that the process has used so far, all threads; None where nobody tells."""
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        if not stat.exists():
+            return None
+        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send one order and answer the sample. Raises ContestantFailed."""

@@ -47,28 +47,37 @@ async def run(plan: Sequence[Session], lengths: Lengths, server: str | None, pro
 
 async def _session(session: Session, lengths: Lengths, database: list[str], outcome: Outcome) -> None:
     label = session.variant.label
-    async with _processes(session, database) as asked:
+    async with _processes(session, database) as processes:
+        asked = processes[-1]
         outcome.introductions[label] = {
             **{name: asked.introduction[name] for name in ("python", "loop", "versions")},
             "command": "python " + " ".join(session.variant.command[1:]),
         }
         for figure in session.figures:
+            before = _processor_seconds(processes)
             sample = await asked.ask(lengths.order(figure))
+            used = _processor_seconds(processes) - before
+            if "calls" in sample and used > 0:
+                sample["processor"] = used / sample["calls"] * 1e6
             outcome.samples.add(figure.name, label, session.round, sample)
 
 
 @asynccontextmanager
-async def _processes(session: Session, database: list[str]) -> AsyncIterator[Worker]:
-    """Start what the session's setting needs; the worker that is asked is the value."""
+async def _processes(session: Session, database: list[str]) -> AsyncIterator[list[Worker]]:
+    """Start what the session's setting needs; the last of the workers is the one that is asked."""
     variant = session.variant
     if session.setting in (Setting.ALONE, Setting.FRESH) or not variant.contestant.serves:
         async with _worker(variant, "alone", *database) as alone:
-            yield alone
+            yield [alone]
         return
     async with _worker(variant, "serve", *database) as server:
         address = server.introduction["ready"]
         async with _worker(variant, "drive", "--address", address) as driver:
-            yield driver
+            yield [server, driver]
+
+
+def _processor_seconds(processes: Sequence[Worker]) -> float:
+    return sum(process.processor_seconds() or 0.0 for process in processes)
 
 
 def _worker(variant: Variant, role: str, *arguments: str) -> AbstractAsyncContextManager[Worker]:

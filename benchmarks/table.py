@@ -12,11 +12,14 @@ from benchmarks.results import Samples, labels_in_order, ratios, values, verdict
 
 
 def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
-    """Answer the table of all figures: median, spread over the rounds, and grange divided by that row."""
+    """Answer the table of all figures: median, spread over the rounds, grange divided by that row.
+
+    The last column is the processor time of one call, of all the contestant's processes together.
+    """
     table = Table(title="grange beside its peers (median of rounds)", title_justify="left")
-    table.add_column("figure")
+    table.add_column("figure", no_wrap=True)
     table.add_column("contestant", no_wrap=True)
-    for heading in ("median", "lowest", "highest", "grange / it"):
+    for heading in ("median", "lowest", "highest", "grange / it", "CPU μs"):
         table.add_column(heading, justify="right")
     for figure in figures:
         _add_rows(table, figure, samples)
@@ -57,13 +60,15 @@ def number(value: float) -> str:
 
 
 def _add_rows(table: Table, figure: Figure, samples: Samples) -> None:
-    name = f"{figure.title}, {figure.unit}"
+    name = f"{figure.name}, {figure.unit}"
     by_other = {ratio.other: ratio.median for ratio in ratios(samples, figure.name)}
     for label in labels_in_order(list(CONTESTANTS.values()), samples, figure.name):
         taken = values(samples, figure.name, label)
         if not taken:
             continue
         ratio = f"{by_other[label]:.2f}" if label in by_other else ""
+        used = values(samples, figure.name, label, "processor")
+        processor = number(statistics.median(used)) if used else ""
         spread = (number(min(taken)), number(max(taken)))
-        table.add_row(name, label, number(statistics.median(taken)), *spread, ratio)
+        table.add_row(name, label, number(statistics.median(taken)), *spread, ratio, processor)
         name = ""

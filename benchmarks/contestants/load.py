@@ -1,6 +1,7 @@
 """The loops every contestant is timed with, so that no contestant brings a stopwatch of its own.
 
-Called by `worker.py`. Durations are seconds of the running loop unless a name says otherwise.
+Called by `worker.py`. A sample's `calls` count the warm-up too, because the harness divides the processor time of
+all processes by them. Durations are seconds of the running loop unless a name says otherwise.
 """
 
 import asyncio
@@ -23,24 +24,27 @@ async def throughput(calls: Sequence[Call], seconds: float) -> Sample:
     warm = clock() + seconds * _WARM_UP_SHARE
     end = warm + seconds
 
-    async def caller(call: Call) -> int:
+    async def caller(call: Call) -> tuple[int, int]:
         counted = number = 0
         while (now := clock()) < end:
             await call(number)
             number += 1
             counted += now >= warm
-        return counted
+        return counted, number
 
     counts = await asyncio.gather(*(caller(call) for call in calls))
-    return {"value": sum(counts) / (clock() - warm)}
+    counted, made = (sum(column) for column in zip(*counts, strict=True))
+    return {"value": counted / (clock() - warm), "calls": made}
 
 
 async def latency(call: Call, seconds: float) -> Sample:
     """Answer the 50th and 99th percentile, in milliseconds, of one caller that waits for each answer."""
     clock = asyncio.get_running_loop().time
     warm = clock() + seconds * _WARM_UP_SHARE
+    made = 0
     while clock() < warm:
         await call(0)
+        made += 1
     taken: list[int] = []
     end = clock() + seconds
     while clock() < end:
@@ -48,7 +52,7 @@ async def latency(call: Call, seconds: float) -> Sample:
         await call(1)
         taken.append(time.perf_counter_ns() - started)
     taken.sort()
-    return {"value": percentile(taken, 0.50) / 1e6, "p99": percentile(taken, 0.99) / 1e6, "calls": len(taken)}
+    return {"value": percentile(taken, 0.50) / 1e6, "p99": percentile(taken, 0.99) / 1e6, "calls": made + len(taken)}
 
 
 async def local(call: Call, seconds: float) -> Sample:
@@ -57,14 +61,16 @@ async def local(call: Call, seconds: float) -> Sample:
     warm = clock() + seconds * _WARM_UP_SHARE
     end = warm + seconds
     batches: list[float] = []
+    made = 0
     while (now := clock()) < end:
         started = time.perf_counter_ns()
         for number in range(_LOCAL_BATCH):
             await call(number)
+        made += _LOCAL_BATCH
         if now >= warm:
             batches.append((time.perf_counter_ns() - started) / _LOCAL_BATCH)
     batches.sort()
-    return {"value": percentile(batches, 0.50) / 1e3, "calls": len(batches) * _LOCAL_BATCH}
+    return {"value": percentile(batches, 0.50) / 1e3, "calls": made}
 
 
 async def activation(first_call: Call, count: int) -> Sample:

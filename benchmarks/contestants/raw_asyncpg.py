@@ -1,4 +1,8 @@
-"""The limit of state writes: the upsert of grange's Postgres storage, sent by 100 tasks over one pool."""
+"""The limit of state writes: the statements of grange's Postgres storage, sent by 100 tasks over one pool.
+
+Same table, same number of connections, and like grange without a session reset at each release; but no grain, no
+turn, no wire.
+"""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,21 +12,19 @@ import asyncpg
 
 from benchmarks.contestants.load import Call
 from benchmarks.contestants.worker import Contestant, Target, main
+from grange.storage.options import StorageOptions
+from grange.storage.postgres import PostgresStorage
 
-_CONNECTIONS = 10
+_SERVICE = "benchmarks"
 
-_TABLE = """
-CREATE TABLE state (
-    service text NOT NULL, grain_type text NOT NULL, grain_key text NOT NULL, name text NOT NULL,
-    payload jsonb, etag bigint NOT NULL, schema integer NOT NULL,
-    PRIMARY KEY (service, grain_type, grain_key, name)
-)
+_INSERT = """
+INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema)
+VALUES ($1, $2, $3, $4, $5::text::jsonb, 1, $6) ON CONFLICT DO NOTHING RETURNING etag
 """
 
-_UPSERT = """
-INSERT INTO state VALUES ('bench', 'counter', $1, 'state', $2::jsonb, 1, 1)
-ON CONFLICT (service, grain_type, grain_key, name)
-DO UPDATE SET payload = excluded.payload, etag = state.etag + 1 WHERE state.etag = $3 RETURNING etag
+_UPDATE = """
+UPDATE grange_state SET payload = $5::text::jsonb, etag = etag + 1, schema = $6
+WHERE service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4 AND etag = $7 RETURNING etag
 """
 
 
@@ -34,11 +36,15 @@ class Upserts(Target):
 
     def write(self, caller: int) -> Call:
         """Answer a call that writes the next version of one row."""
-        pool, key, etag = self.pool, f"hot-{caller}", 0
+        pool, row, etag = self.pool, (_SERVICE, "counter", f"hot-{caller}", "state"), 0
 
         async def call(number: int) -> int:
             nonlocal etag
-            etag = await pool.fetchval(_UPSERT, key, json.dumps({"count": number}), etag)
+            payload = json.dumps({"count": number})
+            if etag:
+                etag = await pool.fetchval(_UPDATE, *row, payload, 1, etag)
+            else:
+                etag = await pool.fetchval(_INSERT, *row, payload, 1)
             return number
 
         return call
@@ -51,10 +57,16 @@ class RawAsyncpg(Contestant):
 
     @asynccontextmanager
     async def alone(self, storage: str | None) -> AsyncIterator[Upserts]:
-        """Open the pool and make the table."""
-        async with asyncpg.create_pool(storage, min_size=_CONNECTIONS, max_size=_CONNECTIONS) as pool:
-            await pool.execute(_TABLE)
+        """Let grange make its table, then open a pool beside it."""
+        async with PostgresStorage.open(storage or "", _SERVICE):
+            pass
+        size = StorageOptions().connections
+        async with asyncpg.create_pool(storage, min_size=size, max_size=size, reset=_no_reset) as pool:
             yield Upserts(pool)
+
+
+async def _no_reset(connection: asyncpg.Connection) -> None:
+    """The session is never changed, so there is nothing to reset."""
 
 
 if __name__ == "__main__":

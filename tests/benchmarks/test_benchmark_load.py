@@ -43,3 +43,4 @@ async def test_throughput_runs_one_caller_per_call():
     sample = await load.throughput([caller(index) for index in range(3)], 0.01)
     assert called == {0, 1, 2}
     assert sample["value"] > 0
+    assert sample["calls"] >= 3
