@@ -12,7 +12,7 @@ from tests.architecture.sources import ROOT, shown, tracked_texts
 MACHINE_PATHS = re.compile(r"(?<![\w.~}$)-])/(?:root|home|Users|work|opt|mnt|private)/\w|[A-Z]:\\\\?Users")
 REGISTRIES = re.compile(
     r"pypi\.org|pythonhosted\.org|registry\.npmjs|npmjs\.(?:org|com)|deb\.debian\.org|docker\.io/|ghcr\.io|quay\.io"
-    r"|crates\.io|proxy\.golang|(?:extra-)?index-url|--find-links"
+    r"|crates\.io|proxy\.golang|(?<!no-emit-)index-url|--find-links"
 )
 THIS = frozenset({"tests/architecture/test_tracked_files.py"})
 LOCKS = ("dev", "test", "runtime", "build")
