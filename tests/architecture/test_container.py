@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from grange.silo.config import SiloConfig
 from tests.architecture.sources import ROOT
+from tests.docs.test_code_blocks import check_grange
 
 SILOS = ("silo-1", "silo-2")
 
@@ -93,6 +95,19 @@ def test_a_silo_starts_after_its_databases_and_has_time_to_drain(name: str) -> N
         "redis": "service_healthy",
         "postgres": "service_healthy",
     }
-    assert int(silo["stop_grace_period"].rstrip("s")) > 30
-    assert silo["environment"]["GRANGE_MEMBERSHIP"].startswith("redis://redis:")
-    assert silo["environment"]["GRANGE_STORAGE"].startswith("postgresql://")
+    drain = float(silo["environment"]["GRANGE_DRAIN_TIMEOUT"])
+    assert int(silo["stop_grace_period"].rstrip("s")) > drain
+
+
+@pytest.mark.parametrize("name", SILOS)
+def test_a_silo_understands_what_the_compose_file_tells_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    silo = compose()["services"][name]
+    for key, value in silo["environment"].items():
+        assert key.removeprefix("GRANGE_").lower() in SiloConfig.model_fields, key
+        monkeypatch.setenv(key, str(value))
+    assert "--insecure" in silo["command"]
+    config = SiloConfig(insecure=True)
+    assert config.public_host == name
+    assert config.membership_url.startswith("redis://redis:")
+    assert config.storage_urls["default"].startswith("postgresql://")
+    check_grange(silo["command"], f"compose.yaml: {name}")
