@@ -32,12 +32,20 @@ class Vote(msgspec.Struct, frozen=True):
     time: datetime
 
 
+class Implementations(msgspec.Struct, frozen=True):
+    """The grain types of one silo that fulfil one interface, and which of them is marked as the default."""
+
+    types: tuple[str, ...]
+    default: str | None = None
+
+
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
     `gateway` is the port for clients (0: none), `alive` the last time the silo said it lives, `labels` free
     words for placement, `grains` the grain types it hosts with the name of
-    their placement, `probe` the port that answers probes (0: the silo port answers).
+    their placement, `interfaces` which of them fulfil an interface, `probe` the port that answers probes (0: the silo
+    port answers).
     """
 
     address: SiloAddress
@@ -50,6 +58,7 @@ class Member(msgspec.Struct, frozen=True):
     votes: tuple[Vote, ...] = ()
     labels: tuple[str, ...] = ()
     grains: dict[str, str] = {}
+    interfaces: dict[str, Implementations] = {}
 
 
 def moved(member: Member, status: SiloStatus) -> Member:
@@ -85,15 +94,20 @@ class View(msgspec.Struct, frozen=True):
         """Active members that clients may connect to."""
         return tuple(member for member in self.active if member.gateway)
 
+    def implementations(self, interface: str) -> Implementations:
+        """Who fulfils an interface, in all active silos together; the default only if all agree on one."""
+        found = [member.interfaces[interface] for member in self.active if interface in member.interfaces]
+        types = sorted({name for each in found for name in each.types})
+        defaults = {each.default for each in found if each.default is not None}
+        return Implementations(tuple(types), defaults.pop() if len(defaults) == 1 else None)
+
     def is_dead(self, address: SiloAddress) -> bool:
         """Whether this generation is known to be gone: its row is dead, or a newer generation has its
         endpoint.
         """
         return any(
             (member.address == address and member.status is SiloStatus.DEAD)
-            or (
-                member.address.endpoint == address.endpoint and member.address.generation > address.generation
-            )
+            or (member.address.endpoint == address.endpoint and member.address.generation > address.generation)
             for member in self.members
         )
 

@@ -45,9 +45,7 @@ class MemoryMembershipTable:
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[MemoryMembershipTable, None]:
         """A fresh table of its own. Raises ConfigurationError when the URL is anything but `memory://`."""
         if url != "memory://":
-            raise ConfigurationError(
-                f"a membership table in memory takes no path or options: {url!r}; use 'memory://'"
-            )
+            raise ConfigurationError(f"a membership table in memory takes no path or options: {url!r}; use 'memory://'")
         yield cls(cluster)
 
     async def read(self) -> Table:

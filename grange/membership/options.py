@@ -72,9 +72,7 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             if getattr(self, name) <= 0:
-                raise ConfigurationError(
-                    f"membership option {name} must be above 0, not {getattr(self, name)}"
-                )
+                raise ConfigurationError(f"membership option {name} must be above 0, not {getattr(self, name)}")
         if self.join_timeout <= self.alive_period * self.alive_missed:
             raise ConfigurationError(
                 f"membership option join_timeout ({self.join_timeout} s) must be longer than alive_period x "

@@ -148,9 +148,7 @@ class PostgresMembershipTable:
         async with self._connection() as connection, connection.transaction():
             await connection.fetchval(_LOCK, self._cluster)
             await connection.execute("DELETE FROM grange_membership_silo WHERE cluster = $1", self._cluster)
-            await connection.execute(
-                "DELETE FROM grange_membership_version WHERE cluster = $1", self._cluster
-            )
+            await connection.execute("DELETE FROM grange_membership_version WHERE cluster = $1", self._cluster)
 
     async def _change(self, statement: str, version: TableVersion, *columns: object) -> bool:
         try:
@@ -158,9 +156,7 @@ class PostgresMembershipTable:
                 if version == FRESH:
                     bumped = await connection.fetchval(_CREATE, self._cluster, secrets.token_hex(16))
                 else:
-                    bumped = await connection.fetchval(
-                        _BUMP, self._cluster, version.incarnation, version.number
-                    )
+                    bumped = await connection.fetchval(_BUMP, self._cluster, version.incarnation, version.number)
                 if bumped is None or await connection.fetchval(statement, *columns) is None:
                     raise _LostRace
         except _LostRace:

@@ -110,9 +110,7 @@ class RedisMembershipTable:
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
-            raise ConfigurationError(
-                f"not a Redis membership URL: {error}; write 'redis://host:port/0'"
-            ) from error
+            raise ConfigurationError(f"not a Redis membership URL: {error}; write 'redis://host:port/0'") from error
         connection = client.connection_pool.connection_kwargs
         place = f"{connection.get('host', 'localhost')}:{connection.get('port', 6379)}"
         try:
@@ -129,9 +127,7 @@ class RedisMembershipTable:
             pipeline.hgetall(self._keys[0])
             pipeline.hgetall(self._keys[1])
             fields, alive = await pipeline.execute()
-        rows = (
-            _row(text, alive.get(field)) for field, text in sorted(fields.items()) if field.startswith(_ROW)
-        )
+        rows = (_row(text, alive.get(field)) for field, text in sorted(fields.items()) if field.startswith(_ROW))
         return Table(_version(fields.get("incarnation"), fields.get("version")), tuple(rows))
 
     async def read_row(self, address: SiloAddress) -> tuple[Row | None, TableVersion]:
@@ -160,9 +156,7 @@ class RedisMembershipTable:
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
         async with self._operation():
-            return int(
-                await self._cleanup(keys=self._keys, args=[_ROW, SiloStatus.ACTIVE, time_to_text(before)])
-            )
+            return int(await self._cleanup(keys=self._keys, args=[_ROW, SiloStatus.ACTIVE, time_to_text(before)]))
 
     async def delete(self) -> None:
         """See MembershipTable."""
@@ -199,9 +193,7 @@ def _row(text: str, alive: str | None) -> Row:
     try:
         stored = msgspec.json.decode(text, type=_Stored)
     except msgspec.MsgspecError as error:
-        raise MembershipError(
-            f"a row of the membership table cannot be read: {error}; row: {text!r:.200}"
-        ) from error
+        raise MembershipError(f"a row of the membership table cannot be read: {error}; row: {text!r:.200}") from error
     told = alive or stored.started
     return Row(member_from_json(stored.member, time_from_text(told)), stored.etag)
 

@@ -58,9 +58,7 @@ class Ring:
         owners = self._owners
         if not owners:
             return None
-        place = (
-            bisect_right(self._points, hash) - 1
-        )  # -1, below the first point, is the last point: the wrap-around
+        place = bisect_right(self._points, hash) - 1  # -1, below the first point, is the last point: the wrap-around
         if allowed is None:
             return owners[place]
         for step in range(len(owners)):

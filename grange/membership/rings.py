@@ -27,9 +27,7 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
     everybody = {*silos, me}
     chosen: list[SiloAddress] = []
     for seed in range(count):
-        ring = sorted(
-            everybody, key=lambda silo: (xxhash.xxh3_64_intdigest(str(silo).encode(), seed=seed), silo)
-        )
+        ring = sorted(everybody, key=lambda silo: (xxhash.xxh3_64_intdigest(str(silo).encode(), seed=seed), silo))
         here = ring.index(me)
         following = ring[here + 1 :] + ring[:here]
         fresh = next((silo for silo in following if silo not in chosen), None)
@@ -39,9 +37,7 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
     return tuple(chosen)
 
 
-def probed_by(
-    me: SiloAddress, view: View, now: datetime, options: MembershipOptions
-) -> tuple[SiloAddress, ...]:
+def probed_by(me: SiloAddress, view: View, now: datetime, options: MembershipOptions) -> tuple[SiloAddress, ...]:
     """Whom `me` probes in this view: nobody unless it is active itself; else its successors and all
     suspects.
     """

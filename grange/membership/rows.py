@@ -27,9 +27,7 @@ def member_from_json(text: str | bytes, alive: datetime) -> Member:
     try:
         member = _decoder.decode(text)
     except msgspec.MsgspecError as error:
-        raise MembershipError(
-            f"a row of the membership table cannot be read: {error}; row: {text!r:.200}"
-        ) from error
+        raise MembershipError(f"a row of the membership table cannot be read: {error}; row: {text!r:.200}") from error
     return msgspec.structs.replace(member, alive=max(member.alive, alive))
 
 

@@ -34,9 +34,7 @@ LOCK_RETRY = 0.02
 _VERSION = "SELECT incarnation, version FROM grange_membership_version WHERE cluster = ?"
 _ROW = "SELECT member, etag, alive FROM grange_membership_silo WHERE cluster = ? AND address = ?"
 _ROWS = "SELECT member, etag, alive FROM grange_membership_silo WHERE cluster = ? ORDER BY address"
-_CREATE_VERSION = (
-    "INSERT OR IGNORE INTO grange_membership_version (cluster, incarnation, version) VALUES (?, ?, 1)"
-)
+_CREATE_VERSION = "INSERT OR IGNORE INTO grange_membership_version (cluster, incarnation, version) VALUES (?, ?, 1)"
 _BUMP = """
 UPDATE grange_membership_version SET version = version + 1
 WHERE cluster = ? AND incarnation = ? AND version = ?
@@ -50,9 +48,7 @@ UPDATE grange_membership_silo SET etag = ?, status = ?, member = ?, started = ?,
 WHERE cluster = ? AND address = ?
 """
 _ALIVE = "UPDATE grange_membership_silo SET alive = ? WHERE cluster = ? AND address = ? AND alive < ?"
-_CLEANUP = (
-    "DELETE FROM grange_membership_silo WHERE cluster = ? AND status <> ? AND alive < ? AND started < ?"
-)
+_CLEANUP = "DELETE FROM grange_membership_silo WHERE cluster = ? AND status <> ? AND alive < ? AND started < ?"
 
 
 class SqliteMembershipTable:
@@ -99,9 +95,7 @@ class SqliteMembershipTable:
     async def insert(self, member: Member, version: TableVersion) -> bool:
         """See MembershipTable."""
         async with self._transaction() as connection:
-            if await self._row(connection, member.address) is not None or not await self._bump(
-                connection, version
-            ):
+            if await self._row(connection, member.address) is not None or not await self._bump(connection, version):
                 return False
             await connection.execute(_INSERT, self._columns(member, version.number + 1))
             return True
@@ -135,9 +129,7 @@ class SqliteMembershipTable:
         """See MembershipTable."""
         async with self._transaction() as connection:
             await connection.execute("DELETE FROM grange_membership_silo WHERE cluster = ?", (self._cluster,))
-            await connection.execute(
-                "DELETE FROM grange_membership_version WHERE cluster = ?", (self._cluster,)
-            )
+            await connection.execute("DELETE FROM grange_membership_version WHERE cluster = ?", (self._cluster,))
 
     async def _version(self, connection: aiosqlite.Connection) -> TableVersion:
         found = list(await connection.execute_fetchall(_VERSION, (self._cluster,)))
@@ -160,9 +152,7 @@ class SqliteMembershipTable:
         return etag, member.status, member_to_json(member), *times, self._cluster, str(member.address)
 
     @asynccontextmanager
-    async def _transaction(
-        self, begin: str = "BEGIN IMMEDIATE"
-    ) -> AsyncGenerator[aiosqlite.Connection, None]:
+    async def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> AsyncGenerator[aiosqlite.Connection, None]:
         with _mapped(self._path):
             async with asyncio.timeout(OPERATION_TIMEOUT), self._turn:
                 try:
@@ -190,9 +180,7 @@ class SqliteMembershipTable:
                 for statement in _statements(migration.sql):
                     await connection.execute(statement)
                 row = (COMPONENT, migration.version, migration.name)
-                await connection.execute(
-                    f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES (?, ?, ?)", row
-                )
+                await connection.execute(f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES (?, ?, ?)", row)
 
     async def _enter_wal_mode(self) -> None:
         """Readers beside a writer. SQLite does not wait for the lock that this first switch needs, so we
@@ -226,13 +214,10 @@ def _path_of(url: str) -> str:
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith(":"):
         raise ConfigurationError(
-            f"not a SQLite membership URL: {url!r}; "
-            f"write 'sqlite:///relative/file.db' or 'sqlite:////absolute/file.db'"
+            f"not a SQLite membership URL: {url!r}; write 'sqlite:///relative/file.db' or 'sqlite:////absolute/file.db'"
         )
     if not Path(path).absolute().parent.is_dir():
-        raise ConfigurationError(
-            f"the folder of the SQLite membership file {path!r} does not exist; create it"
-        )
+        raise ConfigurationError(f"the folder of the SQLite membership file {path!r} does not exist; create it")
     return path
 
 
@@ -249,9 +234,7 @@ def _mapped(path: str) -> Generator[None, None, None]:
     except sqlite3.OperationalError as error:
         raise MembershipUnavailable(f"the membership file {path!r} cannot be used now: {error}") from error
     except sqlite3.Error as error:
-        raise MembershipError(
-            f"the membership file {path!r} is damaged or not a SQLite file: {error}"
-        ) from error
+        raise MembershipError(f"the membership file {path!r} is damaged or not a SQLite file: {error}") from error
     except ValueError as error:
         if isinstance(error, ConfigurationError):
             raise

@@ -71,9 +71,7 @@ def enter(table: Table, me: Member) -> Change | None:
     if own is None:
         return Change(msgspec.structs.replace(me, status=SiloStatus.JOINING, votes=()), None)
     if own.member.status is SiloStatus.DEAD:
-        raise JoinFailed(
-            f"{me.address} was declared dead before it had joined; start it again as a new generation"
-        )
+        raise JoinFailed(f"{me.address} was declared dead before it had joined; start it again as a new generation")
     return None
 
 
@@ -82,9 +80,7 @@ def unreached(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) -
     return tuple(
         row.member.address
         for row in table.rows
-        if row.member.status is SiloStatus.ACTIVE
-        and row.member.address != me
-        and row.member.address not in reached
+        if row.member.status is SiloStatus.ACTIVE and row.member.address != me and row.member.address not in reached
     )
 
 
@@ -130,15 +126,11 @@ def suspect(
     own, row = own_row(table, voter), table.get(target)
     if row is None:
         return None
-    stale = {
-        row.member.address for row in table.rows if trusted and now - row.member.alive > options.stale_after
-    }
+    stale = {row.member.address for row in table.rows if trusted and now - row.member.alive > options.stale_after}
     suspected = bool(fresh_votes(row.member, now, options.vote_window))
     if own.member.status is SiloStatus.JOINING and not suspected and target not in stale:
         return None
-    live = sum(
-        row.member.status is SiloStatus.ACTIVE and row.member.address not in stale for row in table.rows
-    )
+    live = sum(row.member.status is SiloStatus.ACTIVE and row.member.address not in stale for row in table.rows)
     required = required_votes(options.votes, live)
     voted = cast_vote(row.member, voter, now, options.vote_window, required)
     return None if voted is None else Change(voted, row.etag)

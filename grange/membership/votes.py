@@ -29,9 +29,7 @@ def required_votes(votes: int, live: int) -> int:
     return max(1, min(votes, (live + 1) // 2))
 
 
-def cast_vote(
-    member: Member, voter: SiloAddress, now: datetime, window: timedelta, required: int
-) -> Member | None:
+def cast_vote(member: Member, voter: SiloAddress, now: datetime, window: timedelta, required: int) -> Member | None:
     """The suspect's row with this voter's vote: DEAD when there are enough. None: nothing to write.
 
     A silo has one vote however often it votes; it is renewed once half of its time has passed, so that a silo

@@ -1,0 +1,224 @@
+"""One silo's part in the membership protocol: joins, tells that it lives, watches others, votes, leaves.
+
+The shell around the pure files: `steps.py` decides about the table, `rings.py` whom to watch, `detector.py`
+and `votes.py` who is dead. Follows Orleans' extended membership protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from grange import clock
+from grange.errors import DeclaredDead, MembershipError
+from grange.membership.join import Join
+from grange.membership.member import Member, SiloStatus, View
+from grange.membership.options import MembershipOptions
+from grange.membership.peers import Peers
+from grange.membership.prober import Prober
+from grange.membership.provider import MembershipTable, Table
+from grange.membership.rare_log import RareLog
+from grange.membership.rings import probed_by
+from grange.membership.session import Decide, Session
+from grange.membership.steps import Change, bury, given_up, leave, must_end, suspect
+from grange.membership.upkeep import Upkeep
+from grange.membership.views import Subscriber, Views
+from grange.proto.ids import SiloAddress
+from grange.runtime.system_target import Ask, SystemTargets
+from grange.runtime.tasks import Tasks
+
+log = logging.getLogger("grange.membership")
+
+
+class MembershipAgent:
+    """Built by `silo/startup.py`: `serve`, `start`, open the door, `join`; at the end `leave`, drain, `stop`.
+
+    `me` is the row to write; its status and times are set here. `now` is the wall clock, for what is written
+    down; durations are the loop's. While the table is away everything goes on with the last view; joins and
+    deaths wait.
+    """
+
+    def __init__(
+        self,
+        table: MembershipTable,
+        me: Member,
+        ask: Ask,
+        options: MembershipOptions,
+        chance: random.Random,
+        now: Callable[[], datetime] = clock.utc_now,
+    ) -> None:
+        self._me = me
+        self._options = options
+        self._now = now
+        self._views = Views()
+        self._session = Session(table, self._see, chance)
+        self._complaints = RareLog(log)
+        self._upkeep = Upkeep(self._session, self._views, options, chance, self._complaints)
+        self._peers = Peers(me.address, ask, self._upkeep, options)
+        self._prober = Prober(self._peers.probe, self._suspect, options, chance)
+        self._tasks = Tasks()
+        self._ended = asyncio.Event()
+        self._end: DeclaredDead | None = None
+        self._joining = False
+        self._stopping = False
+
+    @property
+    def me(self) -> SiloAddress:
+        """This silo."""
+        return self._me.address
+
+    @property
+    def view(self) -> View:
+        """The newest view; version 0 and empty before `start`."""
+        return self._views.current
+
+    @property
+    def status(self) -> SiloStatus | None:
+        """This silo's status in the newest view; None: no row yet, or no more."""
+        own = self.view.get(self.me)
+        return own.status if own else None
+
+    @property
+    def probed(self) -> frozenset[SiloAddress]:
+        """The silos that this one probes now."""
+        return self._prober.watched
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
+        return self._views.subscribe(subscriber)
+
+    async def changed(self) -> View:
+        """Wait for a newer view than the current one, and return the newest."""
+        return await self._views.changed()
+
+    async def wait_for(self, predicate: Callable[[View], bool]) -> View:
+        """Wait until a view fits, and return it; the current one may."""
+        return await self._views.wait_for(predicate)
+
+    async def declared_dead(self) -> DeclaredDead:
+        """Wait until the others give this silo up; returns the error with which its process must end.
+
+        Never returns for a silo that leaves of its own accord.
+        """
+        while self._end is None:
+            await self._ended.wait()
+        return self._end
+
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer what other silos ask: probes, and views after a change."""
+        self._peers.serve(targets)
+
+    async def start(self) -> None:
+        """Read the table and keep up with it; this silo is not in it yet.
+
+        Raises MembershipUnavailable when the table cannot be reached.
+        """
+        await self._session.read()
+        self._tasks.start(self._upkeep.keep_fresh())
+
+    async def join(self) -> None:
+        """Become active. The silo must answer probes before this is called.
+
+        Raises JoinFailed when that is not possible within the join time-out, and DeclaredDead when the others
+        gave this silo up meanwhile. After either, `stop`.
+        """
+        self._joining = True
+        self._tasks.start(self._upkeep.tell_alive(self.me, self._now))
+        now = self._now()
+        me = msgspec.structs.replace(self._me, status=SiloStatus.JOINING, started=now, alive=now, votes=())
+        await Join(me, self._persist, self._peers.probe, self._suspect, self._options).run()
+        log.info("silo %s is active in version %d", self.me, self.view.version)
+
+    async def leave(self) -> None:
+        """Say that this silo leaves: nobody places new grains here, calls still come. Then drain, and `stop`.
+
+        Waits for the table at most the stop time-out; being declared dead meanwhile is no news any more.
+        """
+        self._stopping = True
+        self._prober.watch(())
+        if self._joining:
+            await self._settle_in_time(partial(leave, me=self.me), "leave")
+
+    async def stop(self) -> None:
+        """Write this silo's own death, tell the others, end all tasks. Takes at most the stop time-out."""
+        self._stopping = True
+        try:
+            self._prober.watch(())
+            if self._joining:
+                await self._settle_in_time(partial(bury, me=self.me), "write its own death")
+        finally:
+            await self.halt()
+
+    async def halt(self) -> None:
+        """End all tasks at once and tell nobody, as a crash would."""
+        self._stopping = True
+        await self._prober.close()
+        await self._peers.close()
+        await self._tasks.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def refresh(self, at_least: int | None = None) -> View:
+        """Read the table now, unless the view is at version `at_least` already; returns the view.
+
+        Raises MembershipUnavailable or TableLost; the view then stays what it was.
+        """
+        if at_least is None or self.view.version < at_least:
+            await self._session.read()
+        return self.view
+
+    async def _suspect(self, silo: SiloAddress) -> None:
+        trusted = self._session.reachable_for(self._options.stale_after)
+
+        def decide(table: Table) -> Change | None:
+            return suspect(table, silo, self.me, self._now(), self._options, trusted)
+
+        try:
+            await self._settle(decide)
+        except Exception as error:
+            self._complaints.warning(f"silo {self.me} could not vote on {silo}, which does not answer: {error}")
+
+    def _see(self, view: View) -> None:
+        had_row = self.status is not None
+        if not self._views.publish(view) or self._stopping or self._end is not None:
+            return
+        if (had_row or view.get(self.me)) and must_end(view, self.me):
+            self._end = given_up(view, self.me)
+            log.error("%s", self._end)
+            self._ended.set()
+        self._prober.watch(probed_by(self.me, view, self._now(), self._options))
+
+    async def _settle(self, decide: Decide) -> Table:
+        before = self.view
+        table = await self._session.settle(decide)
+        if table.version.number > before.version:
+            self._peers.spread(self._session.announcement(table), before)
+        return table
+
+    async def _persist(self, decide: Decide) -> Table:
+        return await self._upkeep.persist(self._settle, decide)
+
+    async def _settle_in_time(self, decide: Decide, purpose: str) -> None:
+        try:
+            async with asyncio.timeout(self._options.stop_timeout):
+                await self._persist(decide)
+                await self._peers.flush()
+        except TimeoutError:
+            log.warning("silo %s had no time to %s: the others will find out by probes", self.me, purpose)
+        except MembershipError as error:
+            log.warning("silo %s could not %s: %s", self.me, purpose, error)

@@ -1,0 +1,29 @@
+"""Says the same trouble once in a while instead of once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+
+
+class RareLog:
+    """Warnings, at most one in `period` seconds of the loop's time; the next one says how many were left
+    out.
+    """
+
+    def __init__(self, log: logging.Logger, period: float = 10.0) -> None:
+        self._log = log
+        self._period = period
+        self._last = -math.inf
+        self._left_out = 0
+
+    def warning(self, message: str) -> None:
+        """Log it, or count it."""
+        now = asyncio.get_running_loop().time()
+        if now - self._last < self._period:
+            self._left_out += 1
+            return
+        more = f" ({self._left_out} more since the last such warning)" if self._left_out else ""
+        self._last, self._left_out = now, 0
+        self._log.warning("%s%s", message, more)

@@ -1,0 +1,103 @@
+"""What a silo does again and again: read the table, and tell it that it lives. A table that is away is waited
+for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from grange.errors import MembershipUnavailable, TableLost
+from grange.membership.backoff import Backoff
+from grange.membership.messages import Announcement
+from grange.membership.options import MembershipOptions
+from grange.membership.provider import Table
+from grange.membership.rare_log import RareLog
+from grange.membership.session import Decide, Session
+from grange.membership.views import Views
+from grange.proto.ids import SiloAddress
+
+
+class Upkeep:
+    """The patient side of `session.py`: everything here tries again, at growing intervals, until it is
+    cancelled.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        views: Views,
+        options: MembershipOptions,
+        chance: random.Random,
+        complaints: RareLog,
+    ) -> None:
+        self._session = session
+        self._views = views
+        self._options = options
+        self._chance = chance
+        self._complaints = complaints
+        self._news = asyncio.Event()
+
+    @property
+    def version(self) -> int:
+        """The version of this silo's view."""
+        return self._views.current.version
+
+    def hint(self, version: int) -> None:
+        """Somebody has seen this version: read the table soon if it is a newer one."""
+        if version > self.version:
+            self._news.set()
+
+    def hear(self, announcement: Announcement) -> None:
+        """Take over what somebody else has read; if it does not fit what is known, read the table soon."""
+        if not self._session.hear(announcement):
+            self._news.set()
+
+    async def keep_fresh(self) -> None:
+        """Read the table once in a refresh period, and whenever there is news of a newer version."""
+        backoff = self._backoff()
+        while True:
+            await self._news_or_period()
+            try:
+                await self._session.read()
+                backoff.reset()
+            except Exception as error:
+                self._complaints.warning(f"the membership view could not be refreshed: {error}")
+                await asyncio.sleep(backoff.pause())
+
+    async def tell_alive(self, me: SiloAddress, now: Callable[[], datetime]) -> None:
+        """Write that `me` lives, once in an alive period, first at a random moment of it."""
+        backoff = self._backoff()
+        pause = self._chance.uniform(0, self._options.alive_period)
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self._session.alive(me, now())
+                backoff.reset()
+                pause = self._options.alive_period
+            except Exception as error:
+                self._complaints.warning(f"silo {me} could not tell the membership table that it lives: {error}")
+                pause = backoff.pause()
+
+    async def persist(self, settle: Callable[[Decide], Awaitable[Table]], decide: Decide) -> Table:
+        """Settle a decision, however long the table is away."""
+        backoff = self._backoff()
+        while True:
+            try:
+                return await settle(decide)
+            except (MembershipUnavailable, TableLost) as error:
+                self._complaints.warning(f"waiting for the membership table: {error}")
+                await asyncio.sleep(backoff.pause())
+
+    async def _news_or_period(self) -> None:
+        try:
+            async with asyncio.timeout(self._options.refresh_period * self._chance.uniform(0.5, 1.0)):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+    def _backoff(self) -> Backoff:
+        return Backoff(self._options.backoff_first, self._options.backoff_limit, self._chance)

@@ -1,0 +1,193 @@
+"""Agents on one memory table and a network without wires, under virtual time: what the tests of the agent share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from grange.errors import CallTimeout, MembershipUnavailable, SiloUnavailable
+from grange.membership.agent import MembershipAgent
+from grange.membership.member import Member, SiloStatus, View
+from grange.membership.memory import MemoryMembershipTable
+from grange.membership.messages import PROBE_SERVICE
+from grange.membership.options import MembershipOptions
+from grange.membership.provider import MembershipTable, Row, Table, TableVersion
+from grange.proto.ids import SiloAddress
+from grange.runtime.system_target import SystemTargets
+from grange.testing.loop import VirtualTime
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def address(number: int, generation: int = 1) -> SiloAddress:
+    return SiloAddress("silo", 11000 + number, generation)
+
+
+def member(silo: SiloAddress, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = START) -> Member:
+    return Member(silo, status, started=START, alive=alive)
+
+
+class Network:
+    """Carries questions at once; a silo that is down refuses them, a cut swallows them and the answers."""
+
+    def __init__(self) -> None:
+        self.silos: dict[SiloAddress, SystemTargets] = {}
+        self.cuts: set[tuple[SiloAddress, SiloAddress]] = set()
+        self.refused: set[tuple[SiloAddress, SiloAddress]] = set()
+        self.asked: list[tuple[SiloAddress, SiloAddress, str]] = []
+
+    def ask_from(self, asker: SiloAddress):
+        async def ask(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            self.asked.append((asker, silo, service))
+            await asyncio.sleep(0)
+            if (asker, silo) in self.cuts:
+                await asyncio.sleep(timeout)
+                raise CallTimeout(f"{silo} did not answer")
+            if silo not in self.silos or (asker, silo) in self.refused:
+                raise SiloUnavailable(f"{silo} is down")
+            answer = self.silos[silo].find(service)
+            assert answer is not None
+            reply = await answer(question)
+            if (silo, asker) in self.cuts:
+                await asyncio.sleep(timeout)
+                raise CallTimeout(f"the answer of {silo} was lost")
+            return reply
+
+        return ask
+
+    def probed_by(self, asker: SiloAddress) -> set[SiloAddress]:
+        return {to for who, to, service in self.asked if who == asker and service == PROBE_SERVICE}
+
+    def cut(self, one: SiloAddress, other: SiloAddress) -> None:
+        self.cuts |= {(one, other), (other, one)}
+
+
+class FaultyTable:
+    """One silo's way to the shared table: it can be down, and it can lose the answer to a change that was made."""
+
+    def __init__(self, table: MembershipTable) -> None:
+        self._table = table
+        self.down = False
+        self.lose_answers = 0
+        self.reads = 0
+        self.failed = asyncio.Event()
+
+    def _check(self) -> None:
+        if self.down:
+            self.failed.set()
+            raise MembershipUnavailable("the table is down")
+
+    async def read(self) -> Table:
+        self._check()
+        self.reads += 1
+        return await self._table.read()
+
+    async def read_row(self, silo: SiloAddress) -> tuple[Row | None, TableVersion]:
+        self._check()
+        return await self._table.read_row(silo)
+
+    async def insert(self, row: Member, version: TableVersion) -> bool:
+        return await self._change(self._table.insert(row, version))
+
+    async def update(self, row: Member, row_etag: str, version: TableVersion) -> bool:
+        return await self._change(self._table.update(row, row_etag, version))
+
+    async def _change(self, change) -> bool:
+        try:
+            self._check()
+        except MembershipUnavailable:
+            change.close()
+            raise
+        done = await change
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise MembershipUnavailable("the answer was lost")
+        return done
+
+    async def alive(self, silo: SiloAddress, time: datetime) -> None:
+        self._check()
+        await self._table.alive(silo, time)
+
+    async def cleanup(self, before: datetime) -> int:
+        return await self._table.cleanup(before)
+
+    async def delete(self) -> None:
+        await self._table.delete()
+
+
+class Silo:
+    """One agent with its table link, its fatal watch and the views that it published."""
+
+    def __init__(self, cluster: Cluster, silo: SiloAddress) -> None:
+        self.cluster = cluster
+        self.address = silo
+        self.table = FaultyTable(cluster.table)
+        self.agent = MembershipAgent(
+            self.table,
+            member(silo),
+            cluster.network.ask_from(silo),
+            cluster.options,
+            random.Random(silo.port),
+            cluster.time.utc_now,
+        )
+        self.views: list[View] = []
+        self.agent.subscribe(self.views.append)
+        self.fatal = asyncio.ensure_future(self.agent.declared_dead())
+
+    async def start(self) -> None:
+        targets = SystemTargets()
+        self.agent.serve(targets)
+        await self.agent.start()
+        self.cluster.network.silos[self.address] = targets
+
+    async def crash(self) -> None:
+        self.cluster.network.silos.pop(self.address, None)
+        await self.agent.halt()
+
+
+class Cluster:
+    """Starts silos and ends every one that is still there."""
+
+    def __init__(self, time: VirtualTime, options: MembershipOptions) -> None:
+        self.time = time
+        self.options = options
+        self.network = Network()
+        self.table = MemoryMembershipTable()
+        self.silos: list[Silo] = []
+
+    def make(self, number: int, generation: int = 1) -> Silo:
+        silo = Silo(self, address(number, generation))
+        self.silos.append(silo)
+        return silo
+
+    async def join(self, number: int, generation: int = 1) -> Silo:
+        silo = self.make(number, generation)
+        await silo.start()
+        await silo.agent.join()
+        return silo
+
+    async def joined(self, count: int) -> list[Silo]:
+        silos = [await self.join(number) for number in range(count)]
+        for silo in silos:
+            await silo.agent.wait_for(lambda view: len(view.active) == count)
+        return silos
+
+    async def status(self, silo: SiloAddress) -> SiloStatus | None:
+        row = (await self.table.read()).get(silo)
+        return row.member.status if row else None
+
+
+@asynccontextmanager
+async def cluster(options: MembershipOptions | None = None) -> AsyncIterator[Cluster]:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        made = Cluster(time, options or MembershipOptions())
+        try:
+            yield made
+        finally:
+            for silo in made.silos:
+                await silo.crash()
+                silo.fatal.cancel()
+            await asyncio.gather(*(silo.fatal for silo in made.silos), return_exceptions=True)

@@ -1,0 +1,238 @@
+"""The way in and out, and views: several agents on one table, virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from grange.errors import DeclaredDead, JoinFailed
+from grange.membership.agent import MembershipAgent
+from grange.membership.member import SiloStatus
+from grange.membership.options import MembershipOptions
+from tests.membership.cluster import START, address, cluster, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+
+
+def statuses(silo) -> list[SiloStatus]:
+    """What a silo's own views said about another, without repeats."""
+    seen: list[SiloStatus] = []
+    for view in silo.views:
+        own = view.get(silo.address)
+        if own and (not seen or seen[-1] is not own.status):
+            seen.append(own.status)
+    return seen
+
+
+async def test_a_silo_walks_from_joining_to_dead():
+    """MEM-01: joining, active; a graceful stop: leaving, then dead."""
+    async with cluster() as c:
+        silo = await c.join(0)
+        assert statuses(silo) == [JOINING, ACTIVE]
+        await silo.agent.leave()
+        assert await c.status(silo.address) is LEAVING
+        await silo.agent.stop()
+        assert statuses(silo) == [JOINING, ACTIVE, LEAVING, DEAD]
+
+
+async def test_an_ungraceful_stop_writes_the_death_at_once():
+    """MEM-01: without leave."""
+    async with cluster() as c:
+        silo = await c.join(0)
+        await silo.agent.stop()
+        assert statuses(silo) == [JOINING, ACTIVE, DEAD]
+
+
+async def test_the_others_hear_of_a_join_and_a_leave_without_waiting_for_a_refresh():
+    """Gossip: no time passes."""
+    async with cluster() as c:
+        first, second = await c.joined(2)
+        now = c.time.time()
+        await second.agent.leave()
+        assert first.agent.view.get(second.address).status is LEAVING
+        await second.agent.stop()
+        assert first.agent.view.get(second.address).status is DEAD
+        assert c.time.time() == now
+        assert [view.version for view in first.views] == sorted({view.version for view in first.views})
+
+
+async def test_a_restart_kills_its_predecessor():
+    """MEM-02: same endpoint, higher generation: the old row is dead before the new one is there."""
+    async with cluster() as c:
+        old = await c.join(0)
+        await old.crash()
+        new = await c.join(0, generation=2)
+        assert await c.status(old.address) is DEAD
+        assert await c.status(new.address) is ACTIVE
+        inserted = next(view for view in new.views if view.get(new.address))
+        assert inserted.get(old.address).status is DEAD
+
+
+async def test_a_predecessor_that_still_runs_must_end():
+    """MEM-04: it learns it from the newcomer's announcement."""
+    async with cluster() as c:
+        old = await c.join(0)
+        await c.join(0, generation=2)
+        assert isinstance(await old.fatal, DeclaredDead)
+
+
+async def test_a_silo_does_not_join_over_a_newer_generation():
+    """MEM-03: superseded."""
+    async with cluster() as c:
+        await c.join(0, generation=2)
+        late = c.make(0, generation=1)
+        await late.start()
+        before = await c.table.read()
+        with pytest.raises(JoinFailed, match="superseded"):
+            await late.agent.join()
+        assert await c.table.read() == before
+
+
+async def test_a_silo_whose_row_is_dead_does_not_join():
+    """MEM-03: already declared dead."""
+    async with cluster() as c:
+        await c.table.insert(member(address(0), DEAD), (await c.table.read()).version)
+        silo = c.make(0)
+        await silo.start()
+        with pytest.raises(JoinFailed, match="declared dead"):
+            await silo.agent.join()
+
+
+async def test_a_joining_silo_reaches_every_active_one_first():
+    """MEM-14: it stays joining while one does not answer, and gives up with a message that names it."""
+    async with cluster() as c:
+        first, second = await c.joined(2)
+        late = c.make(2)
+        c.network.refused.add((late.address, second.address))
+        await late.start()
+        joining = asyncio.ensure_future(late.agent.join())
+        await asyncio.sleep(60)
+        assert await c.status(late.address) is JOINING
+        assert await c.status(second.address) is ACTIVE
+        with pytest.raises(JoinFailed, match=str(second.address)):
+            await joining
+        assert await c.status(first.address) is ACTIVE
+
+
+async def test_a_joining_silo_goes_on_when_the_way_is_mended():
+    """MEM-14: it tries until the join time-out."""
+    async with cluster() as c:
+        _, second = await c.joined(2)
+        late = c.make(2)
+        c.network.refused.add((late.address, second.address))
+        await late.start()
+        joining = asyncio.ensure_future(late.agent.join())
+        await asyncio.sleep(30)
+        c.network.refused.clear()
+        await joining
+        assert await c.status(late.address) is ACTIVE
+
+
+async def test_a_joining_silo_that_an_active_one_cannot_reach_is_told_so():
+    """I7: nobody becomes active who is reached one way only; the error names who could not reach it."""
+    async with cluster() as c:
+        _, second = await c.joined(2)
+        late = c.make(2)
+        c.network.cut(late.address, second.address)
+        await late.start()
+        with pytest.raises(DeclaredDead, match=str(second.address)):
+            await late.agent.join()
+
+
+async def test_a_cold_start_gets_past_corpses():
+    """MEM-14, F31: active rows of processes that are gone, at other endpoints; they are voted out once stale."""
+    async with cluster() as c:
+        for silo in await c.joined(3):
+            await silo.crash()
+        began = c.time.time()
+        late = await c.join(9)
+        assert [row.address for row in late.agent.view.active] == [late.address]
+        assert c.time.time() - began <= 30
+
+
+async def test_silos_that_join_at_once_all_become_active():
+    """F31: contention on one table; each change is tried again until it is in."""
+    async with cluster() as c:
+        silos = [c.make(number) for number in range(8)]
+        await asyncio.gather(*(silo.start() for silo in silos))
+        await asyncio.gather(*(silo.agent.join() for silo in silos))
+        for silo in silos:
+            await silo.agent.wait_for(lambda view: len(view.active) == 8)
+
+
+async def test_a_join_that_is_given_up_writes_its_own_death():
+    """A cancelled start does not leave a row that the others must find out about."""
+    async with cluster() as c:
+        _, second = await c.joined(2)
+        late = c.make(2)
+        c.network.cut(late.address, second.address)
+        async with late.agent:
+            joining = asyncio.ensure_future(late.agent.join())
+            await late.agent.wait_for(lambda view: view.get(late.address) is not None)
+            joining.cancel()
+            await asyncio.wait([joining])
+        assert await c.status(late.address) is DEAD
+
+
+async def test_an_agent_that_never_joined_writes_nothing():
+    """A client or a tool only looks."""
+    async with cluster() as c:
+        await c.joined(1)
+        before = await c.table.read()
+        spectator = c.make(9)
+        async with spectator.agent:
+            assert spectator.agent.status is None
+            await spectator.agent.leave()
+        after = await c.table.read()
+        assert (after.version, len(after.rows)) == (before.version, len(before.rows))
+
+
+async def test_alive_times_rise_while_the_silo_lives():
+    """First at a random moment of the period; a failure is repeated sooner than the period (MEM-08)."""
+    async with cluster(MembershipOptions(alive_period=20, refresh_period=1000)) as c:
+        silo = await c.join(0)
+        await asyncio.sleep(60)
+        row = (await c.table.read()).get(silo.address)
+        assert (c.time.utc_now() - row.member.alive).total_seconds() <= 20
+        silo.table.down = True
+        await silo.table.failed.wait()
+        silo.table.down = False
+        failed = c.time.utc_now()
+        await asyncio.sleep(3)
+        assert (await c.table.read()).get(silo.address).member.alive > failed
+
+
+async def test_a_view_is_fetched_when_a_probe_tells_of_a_newer_one():
+    """Gossip that was lost is made good by the next probe, long before the refresh."""
+    async with cluster(MembershipOptions(refresh_period=1000)) as c:
+        first, second = await c.joined(2)
+        table = await c.table.read()
+        assert await c.table.insert(member(address(7), DEAD), table.version)
+        await first.agent.refresh()
+        began = c.time.time()
+        await second.agent.wait_for(lambda view: view.version == first.agent.view.version)
+        assert c.time.time() - began <= 2
+
+
+async def test_refresh_reads_only_if_it_has_to():
+    """`at_least`: a version that is known already costs nothing."""
+    async with cluster() as c:
+        silo = await c.join(0)
+        reads = silo.table.reads
+        await silo.agent.refresh(at_least=silo.agent.view.version)
+        assert silo.table.reads == reads
+        await silo.agent.refresh(at_least=silo.agent.view.version + 1)
+        await silo.agent.refresh()
+        assert silo.table.reads == reads + 2
+
+
+async def test_the_wall_clock_is_the_machines_unless_one_is_given():
+    """In a real silo nobody passes one."""
+    async with cluster() as c:
+        me = address(0)
+        agent = MembershipAgent(c.table, member(me), c.network.ask_from(me), c.options, random.Random(1))
+        async with agent:
+            await agent.join()
+            assert agent.view.get(me).started > START

@@ -1,0 +1,153 @@
+"""Who probes whom, who votes, and who dies: several agents, a network that can be cut, virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.errors import DeclaredDead
+from grange.membership.member import SiloStatus
+from grange.membership.messages import PROBE_SERVICE
+from tests.membership.cluster import cluster, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+
+
+async def test_a_silo_that_was_declared_dead_must_end():
+    """MEM-04: the next refresh tells it, once; it stops probing."""
+    async with cluster() as c:
+        silo, _ = await c.joined(2)
+        table = await c.table.read()
+        row = table.get(silo.address)
+        await c.table.update(member(silo.address, DEAD), row.etag, table.version)
+        error = await silo.fatal
+        assert isinstance(error, DeclaredDead)
+        assert str(silo.address) in str(error)
+        assert silo.agent.probed == frozenset()
+
+
+async def test_a_silo_whose_row_was_removed_must_end():
+    """MEM-04: declared dead and cleaned up before it looked: gone in a newer version is as good as dead."""
+    async with cluster() as c:
+        silo, _ = await c.joined(2)
+        table = await c.table.read()
+        old = member(silo.address, DEAD)
+        await c.table.update(old, table.get(silo.address).etag, table.version)
+        silo.table.down = True
+        c.network.silos.pop(silo.address)
+        assert await c.table.cleanup(c.time.utc_now().replace(year=2100)) == 1
+        silo.table.down = False
+        assert isinstance(await silo.fatal, DeclaredDead)
+
+
+async def test_a_silo_that_is_leaving_does_not_mind_being_declared_dead(caplog):
+    """MEM-04: during its own shutdown."""
+    async with cluster() as c:
+        silo, _ = await c.joined(2)
+        await silo.agent.leave()
+        table = await c.table.read()
+        await c.table.update(member(silo.address, DEAD), table.get(silo.address).etag, table.version)
+        await silo.agent.refresh()
+        await silo.agent.stop()
+        assert not silo.fatal.done()
+        assert await c.status(silo.address) is DEAD
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+async def test_a_crashed_silo_is_declared_dead_in_time(count):
+    """MEM-06, MEM-09: by one vote of two silos, by two votes of more; in at most 8 s, and everybody knows."""
+    async with cluster() as c:
+        *others, victim = await c.joined(count)
+        await asyncio.sleep(60)
+        crashed = c.time.time()
+        await victim.crash()
+        for silo in others:
+            await silo.agent.wait_for(lambda view: view.is_dead(victim.address))
+        assert 2 < c.time.time() - crashed <= 8
+        voters = {vote.voter for vote in others[0].agent.view.get(victim.address).votes}
+        assert len(voters) == (1 if count == 2 else 2)
+        assert voters <= {silo.address for silo in others}
+
+
+async def test_a_silo_that_hangs_is_declared_dead_in_time():
+    """No answer instead of a refusal: each probe takes its whole time-out."""
+    async with cluster() as c:
+        *others, victim = await c.joined(3)
+        for other in others:
+            c.network.cut(other.address, victim.address)
+        started = c.time.time()
+        for silo in others:
+            await silo.agent.wait_for(lambda view: view.is_dead(victim.address))
+        assert c.time.time() - started <= 8
+        assert isinstance(await victim.fatal, DeclaredDead)
+        assert [await c.status(silo.address) for silo in others] == [ACTIVE, ACTIVE]
+
+
+async def test_one_silo_alone_kills_nobody_in_a_larger_cluster():
+    """MEM-06: it votes, and votes again, for a minute; its one vote is not enough."""
+    async with cluster() as c:
+        first, second, third = await c.joined(3)
+        c.network.cut(first.address, second.address)
+        third.agent._prober.watch(())
+        second.agent._prober.watch(())
+        await asyncio.sleep(50)
+        row = (await c.table.read()).get(second.address)
+        assert row.member.status is ACTIVE
+        assert [vote.voter for vote in row.member.votes] == [first.address]
+
+
+async def test_of_two_silos_that_lose_each_other_exactly_one_dies():
+    """F10: the compare-and-swap decides; the loser learns it from the table and ends."""
+    for seed in range(10):
+        async with cluster() as c:
+            one, two = await c.joined(2)
+            await asyncio.sleep(seed / 7)
+            c.network.cut(one.address, two.address)
+            done, _ = await asyncio.wait([one.fatal, two.fatal], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(30)
+            assert len(done) == 1
+            assert one.fatal.done() != two.fatal.done()
+            dead, alive = (one, two) if one.fatal.done() else (two, one)
+            assert await c.status(dead.address) is DEAD
+            assert await c.status(alive.address) is ACTIVE
+
+
+async def test_two_silos_that_vote_in_the_same_moment_do_not_kill_each_other():
+    """Both decide on the same table; one loses the race, reads itself dead, and does not vote any more."""
+    async with cluster() as c:
+        one, two = await c.joined(2)
+        c.network.cut(one.address, two.address)
+        await asyncio.gather(one.agent._suspect(two.address), two.agent._suspect(one.address))
+        found = [await c.status(silo.address) for silo in (one, two)]
+        assert sorted(found) == [ACTIVE, DEAD]
+
+
+async def test_each_silo_probes_three_others_never_itself_and_only_while_active():
+    """MEM-09"""
+    async with cluster() as c:
+        silos = await c.joined(6)
+        c.network.asked.clear()
+        await asyncio.sleep(10)
+        for silo in silos:
+            targets = {
+                to for asker, to, service in c.network.asked if asker == silo.address and service == PROBE_SERVICE
+            }
+            assert len(targets) == 3
+            assert silo.address not in targets
+            assert targets == silo.agent.probed
+        await silos[0].agent.leave()
+        c.network.asked.clear()
+        await asyncio.sleep(10)
+        assert c.network.probed_by(silos[0].address) == set()
+
+
+async def test_a_silo_that_is_not_active_probes_nobody_of_its_own_accord():
+    """MEM-09: before it has joined."""
+    async with cluster() as c:
+        await c.joined(2)
+        spectator = c.make(9)
+        await spectator.start()
+        c.network.asked.clear()
+        await asyncio.sleep(10)
+        assert c.network.probed_by(spectator.address) == set()
