@@ -1,0 +1,104 @@
+"""The bytes of version 1, frozen. A failure here means: this change breaks every peer that is out there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
+
+from grange.errors import HandshakeRefused
+from grange.proto._generated.grange.v1 import silo_pb2
+from grange.proto.codec import decode_frame, decode_greeting, encode_frame, encode_greeting
+from grange.proto.handshake import Hello, Role, Welcome
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
+
+SILO = SiloAddress("10.0.0.1", 11111, 1_700_000_000_000)
+CONTRACT = Path(__file__).with_name("contract.txt")
+
+FRAMES: dict[str, tuple[list[Message], str]] = {
+    "smallest request": (
+        [Request(1, GrainId("cart", "ann"), "add", b"\x90")],
+        "221508011204636172741a03616e6e22036164642a0190",
+    ),
+    "fullest request": (
+        [Request(2**64 - 1, GrainId("cart", "ü"), "add", b"[1]", Encoding.JSON, 30_000, b"\x81\xa1k\xa1v", True, 7)],
+        "223008ffffffffffffffffff011204636172741a02c3bc22036164642a035b315d300138b0ea01420581a16ba17648015007",
+    ),
+    "response": ([Response(300, b"\x01")], "2a0608ac02120101"),
+    "fault": ([Response(1, b"\x80", failed=True)], "2a0708011201801801"),
+    "nothing": ([Response(0)], "2a00"),
+    "rejection": (
+        [Rejection(1, Reason.NOT_HERE, "moved", SILO, 100, b"\x80")],
+        "3226080110011a056d6f76656422140a0831302e302e302e3110e7561880d095ffbc312864320180",
+    ),
+    "bare rejection": ([Rejection(1, Reason.CANCELLED)], "32040801100a"),
+    "cancel": ([Cancel(5)], "3a020805"),
+    "status": ([Status(5, "queued at 3")], "420f0805120b7175657565642061742033"),
+    "mixed": (
+        [Cancel(3), Response(2, b"\x01"), Request(1, GrainId("a", "b"), "c", b"\x90")],
+        "220e08011201611a01622201632a01902a0508021201013a020803",
+    ),
+}
+GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
+    "hello of a silo": (
+        Hello("prod", Role.SILO, "s1", SILO, SILO, 1, 2, "abc", 4_194_304),
+        "0a440a0470726f641a02733122140a0831302e302e302e3110e7561880d095ffbc312a140a0831302e302e302e3110e7561880d095ffbc313001380242036162634880808002",
+    ),
+    "hello of a client": (Hello("prod", Role.CLIENT, "c"), "0a0f0a0470726f6410011a016330013801"),
+    "welcome": (
+        Welcome("prod", SILO, 1, "abc", 4_194_304),
+        "12280a0470726f6412140a0831302e302e302e3110e7561880d095ffbc31180122036162632880808002",
+    ),
+}
+REFUSAL = "1a130a0d77726f6e672d636c757374657212026e6f"
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_keep_their_bytes(name: str) -> None:
+    messages, frozen = FRAMES[name]
+    assert encode_frame(messages).hex() == frozen
+    assert sorted(decode_frame(bytes.fromhex(frozen), 1000), key=repr) == sorted(messages, key=repr)
+
+
+@pytest.mark.parametrize("name", GREETINGS)
+def test_greetings_keep_their_bytes(name: str) -> None:
+    greeting, frozen = GREETINGS[name]
+    assert encode_greeting(greeting).hex() == frozen
+    assert decode_greeting(bytes.fromhex(frozen), 1000) == greeting
+
+
+def test_a_refusal_keeps_its_bytes() -> None:
+    assert encode_greeting(HandshakeRefused("no", code="wrong-cluster")).hex() == REFUSAL
+
+
+def test_the_contract_is_what_was_reviewed() -> None:
+    """After a deliberate change: `python -m tests.wire.test_golden` writes the snapshot anew, and reviewers
+    see it.
+    """
+    assert snapshot(silo_pb2.DESCRIPTOR) == CONTRACT.read_text(encoding="utf-8")
+
+
+def snapshot(file: FileDescriptor) -> str:
+    """Every name, number and type of the contract, one a line."""
+    lines = [f"package {file.package}"]
+    for service in file.services_by_name.values():
+        lines += [f"rpc {m.full_name} {m.input_type.name} -> {m.output_type.name}" for m in service.methods]
+    for enum in file.enum_types_by_name.values():
+        lines += [f"enum {enum.name} {value.number} {value.name}" for value in enum.values]
+    for message in file.message_types_by_name.values():
+        lines += [f"message {message.name} {field.number} {field.name} {kind(field)}" for field in message.fields]
+    return "\n".join(lines) + "\n"
+
+
+def kind(field: FieldDescriptor) -> str:
+    """The field's type as the contract writes it."""
+    named = field.message_type or field.enum_type
+    number = FieldDescriptor.__dict__
+    types = {number[key]: key.removeprefix("TYPE_").lower() for key in number if key.startswith("TYPE_")}
+    return ("repeated " if field.is_repeated else "") + (named.name if named else types[field.type])
+
+
+if __name__ == "__main__":
+    CONTRACT.write_text(snapshot(silo_pb2.DESCRIPTOR), encoding="utf-8")
