@@ -171,11 +171,13 @@ class PostgresMembershipTable:
     async def _connection(
         self, seconds: float = OPERATION_TIMEOUT
     ) -> AsyncGenerator[asyncpg.pool.PoolConnectionProxy, None]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         with _mapped(self._place):
             async with self._pool.acquire(timeout=OPERATION_TIMEOUT) as connection:
-                # A time-out around the block would wait for the server's word on the roll-back; a server that
-                # hangs gives none. Breaking the connection ends every wait on it.
-                limit = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+                # A time-out around the block would wait for the server's word on the roll-back; a server that hangs
+                # gives none. Breaking the connection ends every wait on it.
+                limit = loop.call_at(deadline, connection.terminate)
                 try:
                     yield connection
                 finally:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import aiosqlite
 
@@ -211,13 +212,18 @@ def _statements(sql: str) -> Iterator[str]:
 
 
 def _path_of(url: str) -> str:
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":"):
+    """The file that the URL names; its folder is made if need be."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)[1:]
+    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not path or "\0" in path:
         raise ConfigurationError(
-            f"not a SQLite membership URL: {url!r}; write 'sqlite:///relative/file.db' or 'sqlite:////absolute/file.db'"
+            f"not a SQLite membership URL: {url!r}; "
+            f"write 'sqlite:///relative/file.db' or 'sqlite:////absolute/file.db' (three or four slashes)"
         )
-    if not Path(path).absolute().parent.is_dir():
-        raise ConfigurationError(f"the folder of the SQLite membership file {path!r} does not exist; create it")
+    try:
+        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MembershipUnavailable(f"the folder of the membership file {path!r} cannot be made: {error}") from error
     return path
 
 
