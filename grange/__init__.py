@@ -1,1 +1,85 @@
-"""grange: virtual actors for asyncio."""
+"""grange: virtual actors for asyncio. Authors of grains import from here; silos and clients have rooms of their own.
+
+::
+
+    grange/
+      __main__.py  cli.py                    start things from a shell
+      testing/                               build one inside a test
+      silo/             client/              one server process      |  one outside process
+      storage/          directory/           state that lasts        |  where each grain lives
+      membership/                            who is in the cluster
+      runtime/                               makes calls, takes calls, runs activations; knows no cluster
+      grains/           transport/           what authors import     |  moves whole messages between two addresses
+      placement/                             choose a silo (pure)
+      proto/                                 everything that crosses a wire or is written down (pure)
+      errors.py         clock.py             the error tree          |  wall-clock time
+
+A room may import only rooms on lines below its own. Follow one call: `grains/ref.py`, `runtime/caller.py`.
+"""
+
+from grange.errors import (
+    ActivationFailed,
+    CallCancelled,
+    CallError,
+    CallNotExecuted,
+    CallOutcomeUnknown,
+    CallTimeout,
+    ConfigurationError,
+    ConnectionLost,
+    GrangeError,
+    InconsistentStateError,
+    InvalidCall,
+    InvalidResult,
+    NoSuchGrain,
+    NoSuchMethod,
+    Overloaded,
+    PayloadTooLarge,
+    RemoteError,
+    SiloUnavailable,
+    StorageError,
+    StorageUnavailable,
+)
+from grange.grains.context import request_context
+from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.keys import Key
+from grange.proto.values import Immutable
+from grange.storage.state import PersistentState, Stored
+
+__all__ = [
+    "ActivationFailed",
+    "CallCancelled",
+    "CallError",
+    "CallNotExecuted",
+    "CallOutcomeUnknown",
+    "CallTimeout",
+    "ConfigurationError",
+    "ConnectionLost",
+    "Grain",
+    "GrainId",
+    "GrainInterface",
+    "GrangeError",
+    "Immutable",
+    "InconsistentStateError",
+    "InvalidCall",
+    "InvalidResult",
+    "Key",
+    "NoSuchGrain",
+    "NoSuchMethod",
+    "Overloaded",
+    "PayloadTooLarge",
+    "PersistentState",
+    "RemoteError",
+    "SiloAddress",
+    "SiloUnavailable",
+    "StorageError",
+    "StorageUnavailable",
+    "Stored",
+    "Timer",
+    "always_interleave",
+    "one_way",
+    "read_only",
+    "request_context",
+    "response_timeout",
+]

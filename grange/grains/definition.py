@@ -33,9 +33,7 @@ class Definition(msgspec.Struct, frozen=True, eq=False):
     is_interface: bool
 
 
-def define(
-    cls: type[Addressable], keywords: GrainKeywords, base_names: frozenset[str], is_interface: bool
-) -> None:
+def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozenset[str], is_interface: bool) -> None:
     """Check a new class and keep its definition on it. Raises ConfigurationError naming the class and the remedy."""
     unknown = set(keywords) - GrainKeywords.__annotations__.keys()
     if unknown:
@@ -60,9 +58,7 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     if spec is None:
         definition = cls.__dict__.get(_DEFINITION)
         if definition is None:
-            raise ConfigurationError(
-                f"{cls.__name__} is not a grain class or interface of yours; derive from Grain"
-            )
+            raise ConfigurationError(f"{cls.__name__} is not a grain class or interface of yours; derive from Grain")
         spec = read_interface(cls, definition.options, definition.functions)
         setattr(cls, _SPEC, spec)
     return cast("InterfaceSpec", spec)
@@ -93,18 +89,14 @@ def _key_kind(cls: type, given: object) -> KeyKind:
     kinds = {key_kind(kind) for kind in ([] if given is None else [given]) + declared}
     kinds = kinds or {base.options.key for base in _definitions(cls) if base.options.key is not str}
     if len(kinds) > 1:
-        raise ConfigurationError(
-            f"grain class {cls.__name__}: key=, Grain[...] and its bases name different keys"
-        )
+        raise ConfigurationError(f"grain class {cls.__name__}: key=, Grain[...] and its bases name different keys")
     return kinds.pop() if kinds else str
 
 
 def _check_implemented(cls: type, definition: Definition) -> None:
     """Each method of an interface must have a body in the grain class, or calls would answer None."""
     for base in _definitions(cls)[1:]:
-        missing = [
-            name for name, function in base.functions.items() if definition.functions.get(name) is function
-        ]
+        missing = [name for name, function in base.functions.items() if definition.functions.get(name) is function]
         if base.is_interface and missing:
             raise ConfigurationError(
                 f"grain class {cls.__name__} does not implement {', '.join(missing)} of {base.options.name!r}"

@@ -62,18 +62,14 @@ def constructor_parameters(cls: type) -> tuple[Parameter, ...]:
     try:
         hints = get_type_hints(init, include_extras=True)
     except NameError as error:
-        raise ConfigurationError(
-            f"{cls.__name__}.__init__: an annotation cannot be resolved: {error}"
-        ) from error
+        raise ConfigurationError(f"{cls.__name__}.__init__: an annotation cannot be resolved: {error}") from error
     parameters = list(inspect.signature(init).parameters.values())[1:]
     return tuple(_parameter(cls, parameter, hints) for parameter in parameters)
 
 
 def _parameter(cls: type, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-        raise ConfigurationError(
-            f"{cls.__name__}.__init__: *{parameter.name} cannot be injected; name each parameter"
-        )
+        raise ConfigurationError(f"{cls.__name__}.__init__: *{parameter.name} cannot be injected; name each parameter")
     if parameter.name not in hints:
         raise ConfigurationError(
             f"{cls.__name__}.__init__: {parameter.name!r} needs a type: PersistentState[...] or a service's class"

@@ -112,18 +112,14 @@ def outline(cls: type, base_names: frozenset[str]) -> dict[str, Callable[..., An
     return found
 
 
-def read_interface(
-    cls: type, options: GrainOptions, functions: Mapping[str, Callable[..., Any]]
-) -> InterfaceSpec:
+def read_interface(cls: type, options: GrainOptions, functions: Mapping[str, Callable[..., Any]]) -> InterfaceSpec:
     """Resolve all annotations. Raises ConfigurationError naming the method whose annotation cannot be resolved."""
     methods: dict[str, MethodSpec] = {}
     for name, function in functions.items():
         try:
             hints = get_type_hints(function, include_extras=True)
         except NameError as error:
-            raise ConfigurationError(
-                f"{cls.__name__}.{name}: an annotation cannot be resolved: {error}"
-            ) from error
+            raise ConfigurationError(f"{cls.__name__}.{name}: an annotation cannot be resolved: {error}") from error
         methods[name] = MethodSpec(options.name, name, function, hints)
     return InterfaceSpec(cls, options, methods)
 

@@ -91,10 +91,24 @@ def grain_id_of(value: object) -> GrainId:
     raise TypeError(f"expected a reference to a grain, not {value!r}")
 
 
+class Candidates(Protocol):
+    """The grain types that fulfil an interface, and the one marked `default=True` if there is one."""
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Sorted names."""
+        ...
+
+    @property
+    def default(self) -> str | None:
+        """The marked one."""
+        ...
+
+
 class GrainFactory:
     """Makes references. Each silo and client has one; grains reach theirs through `self.get_grain`."""
 
-    def __init__(self, call: CallsGrains, implementations: Callable[[str], tuple[str, ...]]) -> None:
+    def __init__(self, call: CallsGrains, implementations: Callable[[str], Candidates]) -> None:
         self._call = call
         self._implementations = implementations
 
@@ -115,19 +129,18 @@ class GrainFactory:
         return cast("G", reference_class(spec_of(grain))(grain_id, self._call))
 
     def _resolve(self, spec: InterfaceSpec, wanted: str | None) -> str:
-        names = self._implementations(spec.name)
+        candidates = self._implementations(spec.name)
+        names = candidates.types
         if not names:
             raise NoSuchGrain(f"no implementation of the interface {spec.name!r} was found in any silo")
         if wanted is None:
-            if len(names) == 1:
-                return names[0]
+            if candidates.default is not None or len(names) == 1:
+                return candidates.default or names[0]
             raise ConfigurationError(
                 f"the interface {spec.name!r} is implemented by {', '.join(names)}; "
                 "say which with implementation=, or mark one class default=True"
             )
-        matching = [name for name in names if name == wanted] or [
-            name for name in names if name.startswith(wanted)
-        ]
+        matching = [name for name in names if name == wanted] or [name for name in names if name.startswith(wanted)]
         if len(matching) != 1:
             raise ConfigurationError(
                 f"implementation={wanted!r} of the interface {spec.name!r} fits {matching or 'none'} of {', '.join(names)}"

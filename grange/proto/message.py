@@ -49,7 +49,7 @@ class Response(msgspec.Struct, gc=False):
 
 
 class Reason(enum.IntEnum):
-    """Why a request was refused. All of them mean: no user code ran."""
+    """Why a request has no response. All but LOST mean: no user code ran."""
 
     NOT_HERE = 1  # the grain lives elsewhere, or must be looked up again; `hint` may say where
     NOT_READY = 2  # the silo is joining, leaving, or its directory range is being recovered
@@ -61,6 +61,7 @@ class Reason(enum.IntEnum):
     EXPIRED = 8  # its time was over before it could start
     ACTIVATION_FAILED = 9  # `fault` holds what the constructor, the state or on_activate raised
     CANCELLED = 10  # its caller cancelled it while it still waited
+    LOST = 11  # the exception to the rule: a gateway lost the silo that had it, so the outcome is unknown
 
 
 class Rejection(msgspec.Struct, gc=False):

@@ -67,7 +67,7 @@ class Activation:
     """One activation of one grain; it is also what the grain sees as its context. Kept small: there may be millions."""
 
     __slots__ = (
-        "activation", "built", "grain_id", "home", "hosted", "keep_until", "last_used", "mailbox", "phase", "reason",
+        "activation", "built", "claimed", "grain_id", "home", "hosted", "keep_until", "last_used", "mailbox", "phase", "reason",
         "timers", "version",
     )  # fmt: skip
 
@@ -77,6 +77,7 @@ class Activation:
         self.home = home
         self.activation = home.site.random.getrandbits(128)
         self.version = 0
+        self.claimed = False  # True while the directory has its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
         self.reason = ""
@@ -105,9 +106,7 @@ class Activation:
             call.refuse(Refused(Reason.NOT_HERE, "the activation has just ended"))
             return
         if self.mailbox.depth >= self.hosted.mailbox_limit:
-            call.refuse(
-                Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1)
-            )
+            call.refuse(Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1))
         else:
             self.mailbox.wait(call)
 

@@ -18,9 +18,9 @@ from grange.grains.context import Scalar, context_values
 from grange.grains.interface import MethodSpec
 from grange.proto.faults import Fault, Faults
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.message import Request
+from grange.proto.message import Encoding, Request
 from grange.runtime.catalog import Catalog
-from grange.runtime.deadlines import Deadlines
+from grange.runtime.deadlines import Deadlines, milliseconds_until, until
 from grange.runtime.invocation import LocalCall, LocalOneWay, log_one_way_failure
 from grange.runtime.locator import Locator
 from grange.runtime.options import RuntimeOptions
@@ -69,13 +69,15 @@ class Caller:
         """From now on calls to grains that live here go straight to this catalog."""
         self._catalog = catalog
 
+    async def drain(self) -> None:
+        """Wait until every one-way call has been taken in charge or has failed."""
+        await self._tasks.wait()
+
     async def close(self) -> None:
         """Give up one-way calls that nobody has taken in charge yet."""
         await self._tasks.close()
 
-    async def call(
-        self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """grains.ref.CallsGrains: the result of one call, or an error that says whether it was executed."""
         plan = self._plans.of(method)
         args = method.bind(args, kwargs)
@@ -90,6 +92,21 @@ class Caller:
                 if refused.reason not in REPEATED:
                     raise refused.error(grain_id) from None
         return await self.repeat(grain_id, deadline, outgoing.attempt)
+
+    async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None) -> bytes:
+        """Call a grain whose class is not here; arguments (an array, or an object by name) and result are JSON."""
+        deadline = self._loop.time() + (seconds or self._options.response_timeout)
+
+        async def attempt(target: SiloAddress) -> bytes:
+            left = milliseconds_until(deadline)
+            request = Request(0, grain_id, method, args, Encoding.JSON, timeout_ms=left)
+            response = await self._sender.send(target, request, deadline)
+            if response.failed:
+                raise self._faults.load(_FAULT.decode(response.payload))
+            return response.payload
+
+        result: bytes = await self.repeat(grain_id, deadline, attempt)
+        return result
 
     async def repeat(self, grain_id: GrainId, deadline: float, attempt: Attempt) -> Any:
         """The one retry loop: until an outcome, or until the time is over with the call never executed."""
@@ -119,12 +136,10 @@ class Caller:
 
     async def _locate(self, grain_id: GrainId, deadline: float) -> SiloAddress:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with until(deadline):
                 return await self._locator.locate(grain_id)
         except TimeoutError:
-            raise SiloUnavailable(
-                f"call to {grain_id} was not executed: it could not be located in time"
-            ) from None
+            raise SiloUnavailable(f"call to {grain_id} was not executed: it could not be located in time") from None
 
     async def _pause(
         self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, why: str
@@ -132,9 +147,7 @@ class Caller:
         """Wait before the next try: not at all for a first refusal or a hint, then longer and longer, with jitter."""
         now = self._loop.time()
         if now >= deadline:
-            raise SiloUnavailable(
-                f"call to {grain_id} was not executed: refused {refusals} times, at last: {why}"
-            )
+            raise SiloUnavailable(f"call to {grain_id} was not executed: refused {refusals} times, at last: {why}")
         if refusals == 1 or (hint is not None and refusals < 4):
             return
         longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
@@ -214,13 +227,12 @@ class _Outgoing:
                     len(self._payload),
                     options.payload_limit,
                 )
-        left = self.deadline - self._caller._loop.time()
         return Request(
             0,
             self.grain_id,
             self.plan.method.name,
             self._payload,
-            timeout_ms=0 if self.handed is not None else max(1, int(left * 1000)),
+            timeout_ms=0 if self.handed is not None else milliseconds_until(self.deadline),
             context=_CONTEXT.encode(self.context) if self.context else b"",
             one_way=self.handed is not None,
         )

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from grange.proto.ids import GrainAddress, GrainId
 from grange.proto.message import Reason
-from grange.runtime.activation import Activation, Phase
+from grange.runtime.activation import Activation
 from grange.runtime.hosted import HostedType
 from grange.runtime.invocation import Invocation
 from grange.runtime.lifecycle import activate, deactivate
@@ -32,9 +32,7 @@ class Watches(Protocol):
 class Catalog:
     """The activations of one silo. `deliver` inserts before anything is awaited, so a grain is never created twice."""
 
-    def __init__(
-        self, site: Site, hosted: Mapping[str, HostedType], claims: Claims, collector: Watches
-    ) -> None:
+    def __init__(self, site: Site, hosted: Mapping[str, HostedType], claims: Claims, collector: Watches) -> None:
         self.site = site
         self.claims = claims
         self.hosted = hosted
@@ -77,14 +75,10 @@ class Catalog:
 
     def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
         if hosted is None:
-            return Refused(
-                Reason.NO_SUCH_GRAIN, f"silo {self.site.here} hosts no grain type {call.grain_id.type!r}"
-            )
+            return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.site.here} hosts no grain type {call.grain_id.type!r}")
         if call.method not in hosted.plans:
             known = ", ".join(sorted(hosted.plans)) or "none"
-            return Refused(
-                Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}"
-            )
+            return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
             return Refused(Reason.NOT_READY, f"silo {self.site.here} is not taking new grains")
         return None
@@ -119,10 +113,15 @@ class Catalog:
     def registered(self) -> Iterable[GrainAddress]:
         """What the directory must know of this silo: activations that won their claim and have not released it."""
         return [
-            target.address
-            for target in self._targets.values()
-            if isinstance(target, Activation) and Phase.ACTIVATING < target.phase < Phase.GONE
+            target.address for target in self._targets.values() if isinstance(target, Activation) and target.claimed
         ]
+
+    def lose(self, address: GrainAddress) -> None:
+        """The directory found another activation to be the grain's one: end this one, and leave its entry alone."""
+        target = self._targets.get(address.grain_id)
+        if isinstance(target, Activation) and target.address.same_activation(address):
+            target.claimed = False
+            target.deactivate("another activation of this grain holds the claim")
 
     def counts(self) -> dict[str, int]:
         """Activations by grain type."""

@@ -10,6 +10,18 @@ STEP = 0.02
 """Seconds between two sweeps; a call times out at most so much late, and never early."""
 
 
+def until(deadline: float) -> asyncio.Timeout:
+    """`async with until(deadline)`: a time-out at this loop time; an infinite one never ends."""
+    return asyncio.timeout_at(None if deadline == math.inf else deadline)
+
+
+def milliseconds_until(deadline: float) -> int:
+    """What a request says of its remaining time: at least 1, and 0 for no limit."""
+    if deadline == math.inf:
+        return 0
+    return max(1, int((deadline - asyncio.get_running_loop().time()) * 1000))
+
+
 class Expires(Protocol):
     """Something with a deadline."""
 

@@ -73,9 +73,7 @@ class HostedType:
             raise
         return built
 
-    async def _argument(
-        self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]
-    ) -> Any:
+    async def _argument(self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]) -> Any:
         factory = self._facets.get(parameter.origin)
         if factory is not None:
             facet = factory.make(grain_id, parameter, guard)

@@ -17,6 +17,7 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
 from grange.runtime.invocation import Invocation, log_one_way_failure
+from grange.runtime.options import RuntimeOptions
 from grange.runtime.plan import MethodPlan
 from grange.runtime.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
@@ -25,7 +26,7 @@ from grange.transport.provider import Connection
 
 log = logging.getLogger("grange.runtime")
 
-_CONTEXT = msgspec.msgpack.Decoder(dict[str, str | int | float | bool | bytes | None])
+_CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
 
 
@@ -86,6 +87,14 @@ class WireCall(Invocation):
             )
         )
 
+    def pass_on(self, response: Response) -> None:
+        """Executed elsewhere in the caller's name: send what came back."""
+        self._incoming.answer(Response(self.request.id, response.payload, response.failed))
+
+    def lose(self, text: str) -> None:
+        """Sent elsewhere in the caller's name, and nothing is known of it."""
+        self._incoming.answer(Rejection(self.request.id, Reason.LOST, text))
+
 
 class Inbound:
     """Where accepted connections lead. `deliver` takes requests for grains: the catalog's, or a gateway's."""
@@ -96,15 +105,14 @@ class Inbound:
         targets: SystemTargets,
         faults: Faults,
         tasks: Tasks,
-        admission_limit: int,
-        payload_limit: int,
+        options: RuntimeOptions,
     ) -> None:
         self.deliver = deliver
         self.targets = targets
         self.faults = faults
         self.tasks = tasks
-        self.payload_limit = payload_limit
-        self.admission_limit = admission_limit
+        self.payload_limit = options.payload_limit
+        self.admission_limit = options.admission_limit
         self.in_progress = 0
 
     def accept(self, connection: Connection) -> Incoming:
@@ -156,16 +164,14 @@ class Incoming:
         now = asyncio.get_running_loop().time()
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else float("inf")
         try:
-            context = _CONTEXT.decode(request.context) if request.context else None
-        except ValueError as error:
+            context = _read_context(request.context)
+        except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
             self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
             return
         call = WireCall(self, request, deadline, context)
         if self._inbound.in_progress >= self._inbound.admission_limit:
-            call.refuse(
-                Refused(Reason.OVERLOADED, "the silo has too many requests in progress", retry_after=0.5)
-            )
+            call.refuse(Refused(Reason.OVERLOADED, "the silo has too many requests in progress", retry_after=0.5))
             return
         self._calls[request.id] = call
         self._inbound.in_progress += 1
@@ -180,14 +186,20 @@ class Incoming:
         self.answer(await _asked(answer, request, self))
 
 
-async def _asked(
-    answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming
-) -> Response:
+def _read_context(data: bytes) -> Mapping[str, Scalar] | None:
+    """The request context of a request. Raises ValueError for anything but a mapping of scalars."""
+    if not data:
+        return None
+    context = _CONTEXT.decode(data)
+    if not all(isinstance(value, Scalar) for value in context.values()):
+        raise ValueError("it holds a value that is not a scalar")
+    return context
+
+
+async def _asked(answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming) -> Response:
     try:
         return Response(request.id, await answer(request.args))
     except Exception as error:
         if not isinstance(error, GrangeError):
-            log.exception(
-                "system target %s failed", request.grain_id.key, extra={"event": "system_target_failed"}
-            )
+            log.exception("system target %s failed", request.grain_id.key, extra={"event": "system_target_failed"})
         return Response(request.id, incoming.fault(error), failed=True)

@@ -181,9 +181,7 @@ class Tick(Invocation):
 
     __slots__ = ("callback", "ended")
 
-    def __init__(
-        self, grain_id: GrainId, callback: Callable[[], Awaitable[None]], ended: Callable[[], None]
-    ) -> None:
+    def __init__(self, grain_id: GrainId, callback: Callable[[], Awaitable[None]], ended: Callable[[], None]) -> None:
         super().__init__(grain_id, "timer", float("inf"))
         self.callback = callback
         self.ended = ended

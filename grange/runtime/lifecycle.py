@@ -25,11 +25,10 @@ async def activate(activation: Activation) -> None:
     current_activation.set(activation)
     timeout = asyncio.timeout(activation.home.site.options.activation_timeout)
     built: Built | None = None
-    claimed = False
     try:
         async with timeout:
             _check_key(activation)
-            claimed = await _claim(activation)
+            await _claim(activation)
             built = await activation.hosted.build(activation, activation.grain_id, activation.guard)
             await built.load()
             if activation.hosted.has_on_activate:
@@ -38,7 +37,7 @@ async def activate(activation: Activation) -> None:
                 raise Refused(Reason.ACTIVATION_FAILED, f"it ended while activating: {activation.reason}")
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout.expired())
-        await _undo(activation, built, claimed, refused)
+        await _undo(activation, built, refused)
         if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
             raise
     else:
@@ -58,7 +57,7 @@ async def deactivate(activation: Activation) -> None:
         _log("on_deactivate failed", activation, error)
     finally:
         refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
-        await _undo(activation, activation.built, True, refused)
+        await _undo(activation, activation.built, refused)
 
 
 def _check_key(activation: Activation) -> None:
@@ -70,7 +69,7 @@ def _check_key(activation: Activation) -> None:
         raise Refused(Reason.INVALID_CALL, text) from None
 
 
-async def _claim(activation: Activation) -> bool:
+async def _claim(activation: Activation) -> None:
     """Become the grain's one activation. Raises Refused with the winner's silo when another one is."""
     address = activation.address
     try:
@@ -83,10 +82,10 @@ async def _claim(activation: Activation) -> bool:
     if not winner.same_activation(address):
         raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
     activation.version = winner.version
-    return True
+    activation.claimed = True
 
 
-async def _undo(activation: Activation, built: Built | None, claimed: bool, refused: Refused) -> None:
+async def _undo(activation: Activation, built: Built | None, refused: Refused) -> None:
     """Give back what was taken, in reverse. The mailbox is refused last, so that a repeated call finds the way free."""
     for timer in activation.timers:
         timer.stop()
@@ -98,7 +97,8 @@ async def _undo(activation: Activation, built: Built | None, claimed: bool, refu
         _log("closing the state failed", activation, error)
     finally:
         try:
-            if claimed:
+            if activation.claimed:
+                activation.claimed = False
                 await activation.home.claims.release(activation.address)
         finally:
             activation.gone(refused)

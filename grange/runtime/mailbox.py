@@ -27,9 +27,7 @@ class Mailbox:
 
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
-        self._eager = (
-            0  # waiting requests that may run beside anything: they queued before the grain was ready
-        )
+        self._eager = 0  # waiting requests that may run beside anything: they queued before the grain was ready
         self.running: list[Admitted] = []
         self.waiting: deque[Admitted] | None = None
 

@@ -94,9 +94,7 @@ class MethodPlan:
     def _copied(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         copied = self.decode(self.encode(args))
         pairs = zip(self._shareable, args, copied, strict=False)
-        return tuple(
-            value if classes is None or value.__class__ in classes else copy for classes, value, copy in pairs
-        )
+        return tuple(value if classes is None or value.__class__ in classes else copy for classes, value, copy in pairs)
 
     def _without_gaps(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Drop missing trailing defaults, so that the method's own apply; fill gaps (named arguments) in place."""

@@ -16,8 +16,8 @@ import msgspec
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.proto.faults import Fault, Faults
 from grange.proto.ids import SiloAddress
-from grange.proto.message import Cancel, Message, Rejection, Request, Response, Status
-from grange.runtime.deadlines import Deadlines
+from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.runtime.deadlines import Deadlines, until
 from grange.runtime.refusal import Refused
 from grange.runtime.system_target import system_id
 from grange.transport.provider import Connection
@@ -110,11 +110,11 @@ class Link:
             if request_id in kept:
                 entry.fail(SiloUnavailable(f"the connection to {self._silo} broke before the request left"))
             else:
-                entry.fail(
-                    ConnectionLost(f"the connection to {self._silo} broke while it had the request: {error}")
-                )
+                entry.fail(ConnectionLost(f"the connection to {self._silo} broke while it had the request: {error}"))
 
-    def _refused(self, message: Rejection) -> Refused:
+    def _refused(self, message: Rejection) -> Exception:
+        if message.reason is Reason.LOST:
+            return ConnectionLost(message.message)
         cause = self._faults.load(_FAULT.decode(message.fault)) if message.fault else None
         return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
 
@@ -122,13 +122,17 @@ class Link:
 class Sender:
     """Sends requests to known silos. One per silo or client."""
 
-    def __init__(self, peers: Connects, deadlines: Deadlines, faults: Faults, default_timeout: float) -> None:
-        self._peers = peers
+    _peers: Connects
+
+    def __init__(self, deadlines: Deadlines, faults: Faults) -> None:
         self._deadlines = deadlines
         self._faults = faults
-        self._timeout = default_timeout
         self._links: dict[SiloAddress, Link] = {}
         self._ids = itertools.count(1)
+
+    def connect_through(self, peers: Connects) -> None:
+        """Use these connections. Called once, at start-up: the peers in turn ask for `receiver_for`."""
+        self._peers = peers
 
     def receiver_for(self, silo: SiloAddress) -> Link:
         """A receiver for a new connection to this silo. Called by the peers before they connect."""
@@ -184,7 +188,7 @@ class Sender:
     async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
         """A connection with room in its queue. Waiting for it, or for a handshake, ends with the caller's time."""
         try:
-            async with asyncio.timeout_at(deadline):
+            async with until(deadline):
                 connection = self._peers.current(silo) or await self._peers.get(silo)
                 if connection.full:
                     await connection.ready()

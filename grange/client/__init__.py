@@ -1,0 +1,6 @@
+"""One outside process that calls grains. Open `client.py` first; `gateways.py` decides which silo to send to."""
+
+from grange.client.client import Client
+from grange.client.options import ClientOptions
+
+__all__ = ["Client", "ClientOptions"]

@@ -1,0 +1,127 @@
+"""`Client`: calls grains from outside the cluster. `async with Client(["127.0.0.1:30000"]) as client:`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from grange.client.gateways import Gateways
+from grange.client.options import ClientOptions
+from grange.errors import ConfigurationError
+from grange.grains.definition import Addressable, spec_of
+from grange.grains.ref import GrainFactory
+from grange.grains.travel import References
+from grange.membership.member import View
+from grange.proto.faults import Faults
+from grange.proto.handshake import Hello, Role
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.keys import Key
+from grange.proto.values import ValueCodec
+from grange.runtime.caller import Caller
+from grange.runtime.deadlines import Deadlines
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.plan import Plans
+from grange.runtime.sender import Sender
+from grange.runtime.tasks import Tasks
+from grange.transport.grpc import GrpcTransport
+from grange.transport.options import TransportOptions
+from grange.transport.peers import Peers
+from grange.transport.provider import Transport
+
+G = TypeVar("G", bound=Addressable)
+
+
+class Client:
+    """A client of one cluster, connected inside its `async with`.
+
+    `gateways` are `host:port` of some silos; the others are learned from them, and calls fail over between all.
+    `errors` are exception classes of yours that calls may raise as themselves (those named in `errors=` of a grain
+    class need no mention). `response_timeout` is in seconds. `transport` replaces the network in tests.
+
+    Entering raises SiloUnavailable when no gateway answers, and HandshakeRefused for a wrong cluster or version.
+    """
+
+    def __init__(
+        self,
+        gateways: Sequence[str],
+        *,
+        cluster: str = "default",
+        name: str = "client",
+        errors: Iterable[type[Exception]] = (),
+        response_timeout: float = 30.0,
+        options: ClientOptions | None = None,
+        transport: Transport | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        if isinstance(gateways, str):
+            raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
+        if not response_timeout > 0:
+            raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {response_timeout!r}")
+        self._seeds = gateways
+        self._hello = Hello(cluster, Role.CLIENT, name)
+        self._faults = Faults(errors)
+        self._options = options or ClientOptions()
+        self._runtime = RuntimeOptions(response_timeout=response_timeout)
+        self._transport = transport
+        self._random = chance or random.Random()
+        self._parts = AsyncExitStack()
+        self._grains: GrainFactory | None = None
+
+    def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
+        """A reference to a grain, typed as its class; no I/O happens (see `GrainFactory.get_grain`)."""
+        if self._grains is None:
+            raise RuntimeError("this client is not connected; use it inside `async with client:`")
+        self._faults.register(spec_of(grain).options.errors)
+        return self._grains.get_grain(grain, key, implementation=implementation)
+
+    @property
+    def view(self) -> View:
+        """The cluster as its gateways last showed it."""
+        return self._gateways.view
+
+    async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
+        """Question a management service of one silo; the command line and tools use it."""
+        return await self._sender.ask(gateway, service, question, seconds)
+
+    async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None = None) -> bytes:
+        """Call any grain without its class: arguments and result are JSON. Raises as a typed call does."""
+        return await self._caller.call_json(grain_id, method, args, seconds)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as parts:
+            await self._connect(parts)
+            self._parts = parts.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._grains = None
+        await self._parts.aclose()
+
+    async def _connect(self, parts: AsyncExitStack) -> None:
+        transport, options = self._transport, TransportOptions()
+        if transport is None:
+            transport = GrpcTransport(options)
+            parts.push_async_callback(transport.close)
+        deadlines, references, tasks = Deadlines(), References(), Tasks()
+        parts.callback(deadlines.close)
+        self._sender = Sender(deadlines, self._faults)
+        peers = Peers(transport, lambda _: self._hello, self._sender.receiver_for, options, self._random)
+        self._sender.connect_through(peers)
+        parts.push_async_callback(peers.close)
+        self._gateways = Gateways(self._seeds, self._options, self._random)
+        plans = Plans(ValueCodec([references]))
+        self._caller = Caller(
+            None, self._gateways, self._sender, plans, self._faults, deadlines, self._runtime, self._random
+        )
+        parts.push_async_callback(self._caller.close)
+        grains = GrainFactory(self._caller.call, self._gateways.implementations)
+        references.bind(grains)
+        await self._gateways.find(self._sender.ask)
+        parts.push_async_callback(tasks.close)
+        tasks.start(self._gateways.keep_up(self._sender.ask))
+        self._grains = grains

@@ -1,0 +1,153 @@
+"""Which silo should a client's call go to? The one that probably hosts the grain, so that a call is one hop.
+
+A client sees the cluster as its gateways show it. It addresses silos by their gateway ports; a gateway carries on what
+its silo does not host, so any one of them is enough.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+
+from grange.client.options import ClientOptions
+from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
+from grange.membership.member import Implementations, View
+from grange.membership.ring import Ring
+from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.system_target import Ask
+
+log = logging.getLogger("grange.client")
+
+VIEW_SERVICE = "management.view"
+_VIEW = msgspec.msgpack.Decoder(View)
+
+ASK_TIMEOUT = 2.0
+"""Seconds for one question about the cluster."""
+
+
+def parse_gateway(text: str) -> SiloAddress:
+    """`host:port` of a gateway. Raises ConfigurationError for anything else."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigurationError(f"not a gateway: {text!r}; write host:port, such as 127.0.0.1:30000")
+    return SiloAddress(host.strip("[]"), int(port), 0)
+
+
+class Gateways:
+    """runtime.locator.Locator of a client. All addresses it gives out are gateways."""
+
+    def __init__(self, known: Sequence[str], options: ClientOptions, chance: random.Random) -> None:
+        if not known:
+            raise ConfigurationError("a client needs at least one gateway: Client(['127.0.0.1:30000'])")
+        self._seeds = [parse_gateway(text) for text in known]
+        self._options = options
+        self._random = chance
+        self._avoided: dict[SiloAddress, float] = {}
+        self._loop = asyncio.get_running_loop()
+        self._wanted = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.view = View(0)
+        self._gateways: dict[SiloAddress, SiloAddress] = {}
+        self._ring = Ring(())
+
+    # --- runtime.locator.Locator ----------------------------------------------------------------------------------
+
+    def known(self, grain_id: GrainId) -> SiloAddress | None:
+        """The gateway of the silo that owns the grain's place on the ring, among those that work."""
+        usable = self._usable()
+        owner = self._ring.owner(grain_id.ring_hash, usable)
+        return usable[owner] if owner is not None else self._random.choice(self._seeds)
+
+    async def locate(self, grain_id: GrainId) -> SiloAddress:
+        """There is always somebody to try."""
+        return self.known(grain_id) or self._seeds[0]
+
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None) -> None:
+        """This gateway refused or could not be reached: use others for a while, and look who is there."""
+        self._avoided[silo] = self._loop.time() + self._options.avoid_for
+        self._wanted.set()
+
+    async def changed(self, seconds: float) -> None:
+        """Wait for a newer view, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    def implementations(self, interface: str) -> Implementations:
+        """Which grain types fulfil an interface, in the whole cluster."""
+        return self.view.implementations(interface)
+
+    # --- keeping up with the cluster ------------------------------------------------------------------------------
+
+    async def find(self, ask: Ask) -> None:
+        """Reach one gateway and learn the others. Raises SiloUnavailable naming all that were tried, and why not.
+
+        A refused handshake is an answer, not a silence: it is raised at once, unless the silo is still starting.
+        """
+        deadline = self._loop.time() + self._options.connect_timeout
+        while True:
+            failures = [failure for seed in self._seeds if (failure := await self._try(ask, seed)) is not None]
+            if len(failures) < len(self._seeds):
+                return
+            for failure in failures:
+                cause = failure.__cause__ if isinstance(failure.__cause__, HandshakeRefused) else failure
+                if isinstance(cause, HandshakeRefused) and cause.code != "starting":
+                    raise cause
+            if self._loop.time() >= deadline:
+                tried = "; ".join(f"{seed.endpoint}: {why}" for seed, why in zip(self._seeds, failures, strict=True))
+                raise SiloUnavailable(f"no gateway could be reached: {tried}. Is a silo running there?")
+            await asyncio.sleep(0.2 * self._random.uniform(0.5, 1.0))
+
+    async def keep_up(self, ask: Ask) -> None:
+        """For the life of the client: read the view again once per period, and at once when a gateway fails."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.refresh_period):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            candidates = [*self._usable().values(), *self._seeds]
+            self._random.shuffle(candidates)
+            for gateway in dict.fromkeys(candidates):
+                if await self._try(ask, gateway) is None:
+                    break
+            else:
+                log.warning("no gateway answers; trying again", extra={"event": "no_gateway"})
+            await asyncio.sleep(0.05)  # however many calls fail at once, ask at most so often
+
+    async def _try(self, ask: Ask, gateway: SiloAddress) -> Exception | None:
+        """Ask one gateway for the view; returns why that failed."""
+        try:
+            self._learn(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
+        except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
+            self._avoided[gateway] = self._loop.time() + self._options.avoid_for
+            return error
+        self._avoided.pop(gateway, None)
+        return None
+
+    def _learn(self, view: View) -> None:
+        if view.version == self.view.version and self.view.members:
+            return
+        # A lower version is news too: the cluster's table may have been made anew.
+        self.view = view
+        members = [member for member in view.active if member.gateway]
+        self._gateways = {
+            member.address: SiloAddress(member.address.host, member.gateway, member.address.generation)
+            for member in members
+        }
+        self._ring = Ring(member.address for member in view.active)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _usable(self) -> dict[SiloAddress, SiloAddress]:
+        """Silo to gateway, without those that failed lately; all of them if none is left."""
+        if not self._avoided:
+            return self._gateways
+        now = self._loop.time()
+        self._avoided = {gateway: until for gateway, until in self._avoided.items() if until > now}
+        usable = {silo: gateway for silo, gateway in self._gateways.items() if gateway not in self._avoided}
+        return usable or self._gateways

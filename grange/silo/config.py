@@ -1,0 +1,214 @@
+"""Every option of a silo on one page: from keywords, then the environment (`GRANGE_…`), then `grange.toml`.
+
+Options of the rooms are tables of their own: `runtime`, `membership_options`, `directory`, `transport`,
+`storage_options`; in the environment `GRANGE_RUNTIME__IDLE_TIMEOUT=60`. A secret may come from a file:
+`GRANGE_STORAGE_FILE=/run/secrets/storage-url`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+import pydantic
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from grange.directory.options import DirectoryOptions
+from grange.errors import ConfigurationError
+from grange.membership.options import MembershipOptions
+from grange.runtime.options import RuntimeOptions
+from grange.storage.options import StorageOptions
+from grange.transport.options import TransportOptions
+
+O = TypeVar("O")
+
+_PREFIX = "GRANGE_"
+_TOML = Path("grange.toml")
+
+
+class SiloConfig(BaseSettings):
+    """Where a silo listens, which cluster it joins, and where it keeps state.
+
+    With nothing set it is embedded: loopback only, membership and state in SQLite files in the folder `.grange`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    cluster: str = "default"
+    """Name of the cluster; silos and clients of another name are refused."""
+    service: str = "default"
+    """Name of the application in storage; it outlives clusters (blue and green share one service)."""
+    name: str = ""
+    """What people call this silo; default: host and port."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Not loopback only with `insecure`, until TLS is there."""
+    advertise: str = ""
+    """Host that others reach this silo by, when it is not `host` (containers); it must not be a wildcard."""
+    port: int = pydantic.Field(default=11111, ge=0, le=65535)
+    """Port for other silos; 0 picks a free one."""
+    gateway_port: int = pydantic.Field(default=30000, ge=0, le=65535)
+    """Port for clients; 0 picks a free one."""
+    data: Path = Path(".grange")
+    """Folder of the embedded databases."""
+    membership: str = ""
+    """URL of the membership table; default: SQLite in the data folder."""
+    storage: str = ""
+    """URL of the default storage; default: SQLite in the data folder."""
+    storages: dict[str, str] = {}
+    """Further storages by name, for `Stored(provider=...)`."""
+    labels: tuple[str, ...] = ()
+    """Free words about this silo, for placement."""
+    insecure: bool = False
+    """Allow a public address without TLS and authentication."""
+    drain_timeout: float = pydantic.Field(default=60.0, gt=0)
+    """Seconds that running calls get to end when the silo stops."""
+    runtime: dict[str, Any] = {}
+    """Options of calls and activations: `RuntimeOptions`."""
+    membership_options: dict[str, Any] = {}
+    """Options of the membership protocol: `MembershipOptions`."""
+    directory: dict[str, Any] = {}
+    """Options of the grain directory: `DirectoryOptions`."""
+    transport: dict[str, Any] = {}
+    """Options of connections: `TransportOptions`."""
+    storage_options: dict[str, Any] = {}
+    """Options of storage providers: `StorageOptions`."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            raise ConfigurationError(_explain(error)) from None
+        except ValueError as error:  # malformed TOML, or an environment value that is not JSON
+            raise ConfigurationError(f"the configuration cannot be read: {error}") from None
+        for check in (
+            self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
+            self.storage_settings, self._check_address,
+        ):  # fmt: skip
+            check()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """pydantic-settings: the order in which a value is looked for."""
+        files = _FilesSource(settings_cls)
+        return init_settings, env_settings, files, TomlConfigSettingsSource(settings_cls, _TOML)
+
+    @property
+    def membership_url(self) -> str:
+        """The table's URL, the embedded default filled in."""
+        return self.membership or f"sqlite:///{(self.data / 'cluster.db').as_posix()}"
+
+    @property
+    def storage_urls(self) -> dict[str, str]:
+        """All storages by name; the default one is named "default"."""
+        default = self.storage or f"sqlite:///{(self.data / 'state.db').as_posix()}"
+        return {**self.storages, "default": default}
+
+    @property
+    def public_host(self) -> str:
+        """What others use to reach this silo."""
+        return self.advertise or self.host
+
+    def runtime_options(self) -> RuntimeOptions:
+        """The options of the runtime. Raises ConfigurationError naming a wrong key."""
+        return _options("runtime", self.runtime, RuntimeOptions)
+
+    def membership_settings(self) -> MembershipOptions:
+        """The options of membership. Raises ConfigurationError naming a wrong key."""
+        return _options("membership_options", self.membership_options, MembershipOptions)
+
+    def directory_options(self) -> DirectoryOptions:
+        """The options of the directory. Raises ConfigurationError naming a wrong key."""
+        return _options("directory", self.directory, DirectoryOptions)
+
+    def transport_options(self) -> TransportOptions:
+        """The options of the transport. Raises ConfigurationError naming a wrong key."""
+        return _options("transport", self.transport, TransportOptions)
+
+    def storage_settings(self) -> StorageOptions:
+        """The options of storage. Raises ConfigurationError naming a wrong key."""
+        return _options("storage_options", self.storage_options, StorageOptions)
+
+    def _check_address(self) -> None:
+        if self.public_host in ("0.0.0.0", "::", ""):
+            raise ConfigurationError(
+                f"host={self.host!r} is a wildcard, which others cannot call; say with advertise= how they reach this silo"
+            )
+        if not self.insecure and not (_is_loopback(self.host) and _is_loopback(self.public_host)):
+            raise ConfigurationError(
+                f"host={self.host!r} is not loopback and traffic is not encrypted or authenticated; "
+                "use a network that only the cluster reaches and say --insecure (insecure=True), or stay on 127.0.0.1"
+            )
+
+
+class _FilesSource(PydanticBaseSettingsSource):
+    """`GRANGE_<OPTION>_FILE` names a file whose text is the value, so that secrets stay out of the environment."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{_PREFIX}{field_name.upper()}_FILE")
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise ConfigurationError(f"{_PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _options(table: str, values: Mapping[str, Any], kind: type[O]) -> O:
+    description = cast("Any", msgspec.inspect.type_info(kind))
+    known = {field.name for field in description.fields}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigurationError(f"unknown option {table}.{unknown[0]}; known are {', '.join(sorted(known))}")
+    try:
+        return msgspec.convert(dict(values), kind, strict=False)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ConfigurationError):
+            raise error.__cause__ from None
+        raise ConfigurationError(f"option {table}: {error}") from None
+
+
+def _explain(error: pydantic.ValidationError) -> str:
+    lines: list[str] = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(sorted(SiloConfig.model_fields))
+            lines.append(f"unknown option {key!r}; known are {known}")
+        else:
+            lines.append(f"option {key!r}: {problem['msg']}, not {problem['input']!r}")
+    return "; ".join(lines)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

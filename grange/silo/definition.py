@@ -1,0 +1,65 @@
+"""What a silo is made of, as its author says it: grain classes, services, errors, options. Checked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import svcs
+
+from grange.errors import ConfigurationError
+from grange.grains.definition import interfaces_of, spec_of
+from grange.grains.grain import Grain
+from grange.membership.member import Implementations
+from grange.placement.provider import PlacementStrategy
+from grange.silo.config import SiloConfig
+
+
+class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
+    """The author's part of a silo. `strategies` are all placement strategies by name, the built-in ones included."""
+
+    grains: tuple[type[Grain[Any]], ...]
+    config: SiloConfig
+    services: svcs.Registry
+    errors: tuple[type[Exception], ...]
+    strategies: Mapping[str, PlacementStrategy]
+
+    def check(self) -> None:
+        """Raises ConfigurationError for two classes of one name, and for a placement that nobody provides."""
+        if not self.grains:
+            raise ConfigurationError("a silo needs at least one grain class: Silo(grains=[...])")
+        names: dict[str, type] = {}
+        for cls in self.grains:
+            options = spec_of(cls).options
+            other = names.setdefault(options.name, cls)
+            if other is not cls:
+                raise ConfigurationError(
+                    f"{other.__module__}.{other.__qualname__} and {cls.__module__}.{cls.__qualname__} are both named "
+                    f"{options.name!r}; give one another name=, which is its identity in storage"
+                )
+            if options.placement not in self.strategies:
+                known = ", ".join(sorted(self.strategies))
+                raise ConfigurationError(
+                    f"grain class {cls.__name__}: there is no placement {options.placement!r}; known are {known}"
+                )
+
+    def placements(self) -> dict[str, str]:
+        """What the membership table says of the grains: type to placement."""
+        options = [spec_of(cls).options for cls in self.grains]
+        return {each.name: "stateless_worker" if each.stateless_workers else each.placement for each in options}
+
+    def interfaces(self) -> dict[str, Implementations]:
+        """What the membership table says of the interfaces: name to the types that fulfil it."""
+        found: dict[str, Implementations] = {}
+        for cls in self.grains:
+            options = spec_of(cls).options
+            for interface in interfaces_of(cls):
+                known = found.get(interface, Implementations(()))
+                if options.default and known.default is not None:
+                    raise ConfigurationError(
+                        f"{known.default!r} and {options.name!r} are both default=True for the interface {interface!r}"
+                    )
+                default = options.name if options.default else known.default
+                found[interface] = Implementations((*known.types, options.name), default)
+        return found

@@ -1,0 +1,53 @@
+"""An open port that lets nobody in until the silo behind it is ready to answer.
+
+The port opens first, because a silo's address contains it; who connects too early is told so and tries again.
+"""
+
+from __future__ import annotations
+
+from grange.errors import HandshakeRefused
+from grange.proto.handshake import Hello, Role, Welcome, answer
+from grange.proto.ids import SiloAddress
+from grange.runtime.inbound import Inbound
+from grange.transport.provider import Connection, Listener, Receiver, Transport
+
+
+class Door:
+    """One port, for silos or for clients."""
+
+    def __init__(self, role: Role, cluster: str) -> None:
+        self._role = role
+        self._cluster = cluster
+        self._address: SiloAddress | None = None
+        self._inbound: Inbound | None = None
+        self._listener: Listener | None = None
+
+    async def listen(self, transport: Transport, host: str, port: int) -> int:
+        """Open the port; returns the real one. Raises ConfigurationError when it is taken."""
+        self._listener = await transport.listen(host, port, self._admit, self._accept)
+        return self._listener.port
+
+    def open(self, address: SiloAddress, inbound: Inbound) -> None:
+        """Let them in."""
+        self._address = address
+        self._inbound = inbound
+
+    async def close(self) -> None:
+        """Close the port and what came through it."""
+        if self._listener is not None:
+            await self._listener.close()
+
+    def _admit(self, hello: Hello) -> Welcome:
+        if self._address is None:
+            raise HandshakeRefused("this silo is still starting; try again", code="starting")
+        if hello.role is not self._role:
+            mine, other = self._role.name.lower(), hello.role.name.lower()
+            raise HandshakeRefused(
+                f"this is the {mine} port of {self._address}, a {other} knocked; use the {other} port",
+                code="wrong-port",
+            )
+        return answer(hello, self._cluster, self._address)
+
+    def _accept(self, connection: Connection) -> Receiver:
+        assert self._inbound is not None, "nobody is admitted before the door is open"
+        return self._inbound.accept(connection)

@@ -1,0 +1,127 @@
+"""See and steer one silo, as system targets: what clients, the command line and later the dashboard ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from grange.membership.member import View
+from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.catalog import Catalog
+from grange.runtime.collector import idle_for
+from grange.runtime.system_target import SystemTargets
+
+VIEW = "management.view"
+STATUS = "management.status"
+GRAINS = "management.grains"
+COLLECT = "management.collect"
+
+MAX_LISTED = 1000
+"""Activations in one answer; listings say when they were cut off."""
+
+
+class SiloState(msgspec.Struct, frozen=True):
+    """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside."""
+
+    address: SiloAddress
+    name: str
+    version: int
+    uptime: float
+    activations: dict[str, int]
+    requests: int
+
+
+class ListGrains(msgspec.Struct, frozen=True):
+    """Which activations to list: of one type, or of all when it is empty."""
+
+    type: str = ""
+    limit: int = MAX_LISTED
+
+
+class ActivationState(msgspec.Struct, frozen=True):
+    """One activation: `idle` in seconds; `waiting` and `running` count requests."""
+
+    grain_id: GrainId
+    phase: str
+    idle: float
+    waiting: int
+    running: int
+
+
+class GrainList(msgspec.Struct, frozen=True):
+    """Activations of one silo; `total` counts all that matched."""
+
+    address: SiloAddress
+    activations: tuple[ActivationState, ...]
+    total: int
+
+
+class Collect(msgspec.Struct, frozen=True):
+    """End activations that have been idle for so many seconds."""
+
+    age: float
+
+
+def encode(message: msgspec.Struct | int) -> bytes:
+    """A question or answer for the wire."""
+    return msgspec.msgpack.encode(message)
+
+
+class Management:
+    """One silo's answers. Offered on the silo port and on the gateway."""
+
+    def __init__(
+        self, address: SiloAddress, name: str, catalog: Catalog, view: Callable[[], View], requests: Callable[[], int]
+    ) -> None:
+        self._address = address
+        self._name = name
+        self._catalog = catalog
+        self._view = view
+        self._requests = requests
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer the services."""
+        targets.serve(VIEW, self._answer_view)
+        targets.serve(STATUS, self._answer_status)
+        targets.serve(GRAINS, self._answer_grains)
+        targets.serve(COLLECT, self._answer_collect)
+
+    def state(self) -> SiloState:
+        """How this silo is now."""
+        uptime = self._loop.time() - self._started
+        counts = self._catalog.counts()
+        return SiloState(self._address, self._name, self._view().version, uptime, counts, self._requests())
+
+    def grains(self, wanted: ListGrains) -> GrainList:
+        """Activations of this silo."""
+        now = self._loop.time()
+        matching = [a for a in self._catalog.activations() if not wanted.type or a.grain_id.type == wanted.type]
+        listed = tuple(
+            ActivationState(
+                activation.grain_id,
+                activation.phase.name.lower(),
+                max(0.0, now - activation.last_used),
+                activation.mailbox.depth,
+                len(activation.mailbox.running),
+            )
+            for activation in matching[: max(0, min(wanted.limit, MAX_LISTED))]
+        )
+        return GrainList(self._address, listed, len(matching))
+
+    async def _answer_view(self, _: bytes) -> bytes:
+        return encode(self._view())
+
+    async def _answer_status(self, _: bytes) -> bytes:
+        return encode(self.state())
+
+    async def _answer_grains(self, question: bytes) -> bytes:
+        return encode(self.grains(msgspec.msgpack.decode(question, type=ListGrains)))
+
+    async def _answer_collect(self, question: bytes) -> bytes:
+        age = msgspec.msgpack.decode(question, type=Collect).age
+        now = self._loop.time()
+        return encode(self._catalog.deactivate_where(lambda a: idle_for(a, age, now), f"collected after {age:g} s"))

@@ -1,0 +1,255 @@
+"""The parts of a silo, in the order in which they start; they stop in reverse. Read `start` from top to bottom.
+
+The ring "grains call and are called" is closed in one visible place: `door.open`. Only then does the silo join, so
+that nobody can know it before it answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from grange.directory.cluster import ClusterDirectory
+from grange.directory.wiring import Wiring
+from grange.grains.ref import GrainFactory
+from grange.grains.travel import References
+from grange.membership.agent import MembershipAgent
+from grange.membership.member import Member, SiloStatus, View
+from grange.proto.faults import Faults
+from grange.proto.handshake import Hello, Role
+from grange.proto.ids import SiloAddress
+from grange.proto.values import ValueCodec
+from grange.runtime.caller import Caller
+from grange.runtime.catalog import Catalog
+from grange.runtime.collector import Collector
+from grange.runtime.deadlines import Deadlines
+from grange.runtime.hosted import HostedType
+from grange.runtime.inbound import Inbound
+from grange.runtime.invoker import Invoker
+from grange.runtime.plan import Plans
+from grange.runtime.sender import Sender
+from grange.runtime.site import Site
+from grange.runtime.system_target import SystemTargets
+from grange.runtime.tasks import Tasks
+from grange.silo.definition import SiloDefinition
+from grange.silo.door import Door
+from grange.silo.gateway import Gateway
+from grange.silo.management import Management
+from grange.silo.supplies import Supplies
+from grange.storage.facet import PersistentStates
+from grange.storage.state import PersistentState
+from grange.transport.peers import Peers
+
+log = logging.getLogger("grange.silo")
+
+
+class Startup:
+    """One silo being started, and then running. Each method starts one part and says how it stops."""
+
+    def __init__(self, definition: SiloDefinition, supplies: Supplies) -> None:
+        self._definition = definition
+        self._config = definition.config
+        self._options = definition.config.runtime_options()
+        self._supplies = supplies
+        self._parts = AsyncExitStack()
+        self._killed = False
+
+    async def start(self) -> None:
+        """Start every part in order; what was started is stopped again if a later one fails."""
+        self._definition.check()
+        try:
+            await self._open_ports()
+            await self._open_stores()
+            self._prepare_values()
+            self._reach_known_silos()
+            await self._know_the_cluster()
+            self._call_grains()
+            self._host_grains()
+            self._answer_others()
+            await self._open_doors_and_join()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Leave the cluster in order: no new grains, running calls end, activations end, the row says dead."""
+        await self._parts.aclose()
+
+    async def kill(self) -> None:
+        """End as by SIGKILL, as far as one process can: nobody is told and nothing is written."""
+        self._killed = True
+        await self._parts.aclose()
+
+    async def _open_ports(self) -> None:
+        """First, because the address contains the port. Nobody is let in before `_open_doors_and_join`."""
+        self._transport = await self._parts.enter_async_context(self._supplies.transport())
+        self._silo_door = Door(Role.SILO, self._config.cluster)
+        self._client_door = Door(Role.CLIENT, self._config.cluster)
+        port = await self._silo_door.listen(self._transport, self._config.host, self._config.port)
+        self.gateway_port = await self._client_door.listen(
+            self._transport, self._config.host, self._config.gateway_port
+        )
+        self.address = SiloAddress(self._config.public_host, port, self._supplies.generation())
+
+    async def _open_stores(self) -> None:
+        self._table = await self._parts.enter_async_context(self._supplies.table())
+        self._storages = await self._parts.enter_async_context(self._supplies.storages())
+
+    def _prepare_values(self) -> None:
+        self._references = References()
+        self._codec = ValueCodec([self._references])
+        self._faults = Faults(self._definition.errors)
+        self._plans = Plans(self._codec)
+        self._deadlines = Deadlines()
+        self._parts.callback(self._deadlines.close)
+
+    def _reach_known_silos(self) -> None:
+        hello = Hello(self._config.cluster, Role.SILO, self._name, self.address)
+        self._sender = Sender(self._deadlines, self._faults)
+        self._peers = Peers(
+            self._transport,
+            lambda silo: msgspec.structs.replace(hello, target=silo),
+            self._sender.receiver_for,
+            self._config.transport_options(),
+            self._supplies.random,
+        )
+        self._sender.connect_through(self._peers)
+        self._parts.push_async_callback(self._peers.close)
+
+    async def _know_the_cluster(self) -> None:
+        """Who is there, and where grains live."""
+        self.agent = MembershipAgent(
+            self._table,
+            self._row(),
+            self._sender.ask,
+            self._config.membership_settings(),
+            self._supplies.random,
+            self._supplies.utc_now,
+        )
+        wiring = Wiring(
+            me=self.address,
+            ask=self._sender.ask,
+            refresh=self._refresh,
+            registered=lambda: self.catalog.registered(),
+            lost=lambda address: self.catalog.lose(address),
+            strategies=self._definition.strategies,
+            random=self._supplies.random,
+            options=self._config.directory_options(),
+        )
+        self.directory = await self._parts.enter_async_context(ClusterDirectory(wiring))
+
+    def _call_grains(self) -> None:
+        """To a grain, wherever it is."""
+        self._caller = Caller(
+            self.address,
+            self.directory.locator,
+            self._sender,
+            self._plans,
+            self._faults,
+            self._deadlines,
+            self._options,
+            self._supplies.random,
+        )
+        self.grains = GrainFactory(self._caller.call, lambda name: self.agent.view.implementations(name))
+        self._references.bind(self.grains)
+
+    def _host_grains(self) -> None:
+        """The grains that are here."""
+        self._tasks = Tasks()
+        self._collector = Collector(self._options.collect_period)
+        site = Site(
+            self.address, self._options, self.grains, self._faults, Invoker(), self._tasks, self._supplies.random
+        )
+        facets = {PersistentState: PersistentStates(self._storages, self._codec)}
+        services = self._definition.services
+        hosted = [HostedType(cls, self._plans, facets, services, self._options) for cls in self._definition.grains]
+        self._faults.register(error for each in hosted for error in each.options.errors)
+        by_name = {each.name: each for each in hosted}
+        self.catalog = Catalog(site, by_name, self.directory.locator, self._collector)
+        self._caller.host(self.catalog)
+
+    def _answer_others(self) -> None:
+        self._gateway = Gateway(self.address, self._caller, self._sender, self.catalog)
+        silos, clients = SystemTargets(), SystemTargets()
+        self._silo_side = Inbound(self.catalog.deliver, silos, self._faults, self._tasks, self._options)
+        self._client_side = Inbound(self._gateway.deliver, clients, self._faults, self._tasks, self._options)
+        self.management = Management(
+            self.address, self._name, self.catalog, lambda: self.agent.view, self._requests_in_progress
+        )
+        self.agent.serve(silos)
+        self.directory.serve(silos)
+        self.management.serve(silos)
+        self.management.serve(clients)
+
+    async def _open_doors_and_join(self) -> None:
+        """From `open` on this silo answers; then its name goes on the door; then clients may come."""
+        self._parts.push_async_callback(self._end)
+        self._tasks.start(self._collector.run())
+        self.agent.subscribe(self.directory.on_view)
+        self.agent.subscribe(self._bury)
+        self._silo_door.open(self.address, self._silo_side)
+        await self.agent.start()
+        self.catalog.open()
+        await self.agent.join()
+        self._client_door.open(self.address, self._client_side)
+        log.info("silo %s of cluster %r is active", self.address, self._config.cluster, extra={"event": "silo_active"})
+
+    async def _end(self) -> None:
+        """The other way round. The drain is bounded; what runs after it is cancelled, and its callers see a lost call."""
+        try:
+            if not self._killed:
+                await self._drain()
+        finally:
+            await self._gateway.close()
+            await self._caller.close()
+            await self.catalog.abort()
+            await (self.agent.halt() if self._killed else self.agent.stop())
+            await self._tasks.close()
+            await self._client_door.close()
+            await self._silo_door.close()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._config.drain_timeout):
+                await self.agent.leave()
+                await self.catalog.drain()
+                await self._gateway.drain()
+                await self._caller.drain()
+        except TimeoutError:
+            log.warning(
+                "silo %s: calls still run after %g s; they are cancelled", self.address, self._config.drain_timeout,
+                extra={"event": "drain_timeout"},
+            )  # fmt: skip
+
+    def _row(self) -> Member:
+        now = self._supplies.utc_now()
+        return Member(
+            self.address,
+            SiloStatus.JOINING,
+            started=now,
+            alive=now,
+            name=self._name,
+            gateway=self.gateway_port,
+            labels=self._config.labels,
+            grains=self._definition.placements(),
+            interfaces=self._definition.interfaces(),
+        )
+
+    @property
+    def _name(self) -> str:
+        return self._config.name or self.address.endpoint
+
+    def _bury(self, view: View) -> None:
+        """Calls in flight to a dead silo end now, not at their time-outs."""
+        for member in view.with_status(SiloStatus.DEAD):
+            self._peers.drop(member.address)
+            self._sender.forget(member.address)
+
+    def _requests_in_progress(self) -> int:
+        return self._silo_side.in_progress + self._client_side.in_progress
+
+    async def _refresh(self, version: int) -> None:
+        await self.agent.refresh(version)

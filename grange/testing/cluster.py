@@ -1,0 +1,266 @@
+"""`TestCluster`: several silos and a client in one process, on a memory network, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import svcs
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from grange import clock
+from grange.client.client import Client
+from grange.grains.definition import Addressable
+from grange.grains.grain import Grain
+from grange.membership.memory import MemoryMembershipTable
+from grange.membership.provider import MembershipTable
+from grange.placement.provider import PlacementStrategy
+from grange.proto.ids import GrainId
+from grange.proto.keys import Key
+from grange.runtime.activation import Activation
+from grange.silo.config import SiloConfig
+from grange.silo.silo import Silo
+from grange.storage.memory import MemoryStorage
+from grange.storage.provider import GrainStorage
+from grange.testing.loop import VirtualTime
+from grange.transport.memory import MemoryTransport
+from grange.transport.memory_network import MemoryNetwork
+from grange.transport.provider import Transport
+
+G = TypeVar("G", bound=Addressable)
+
+STABLE_TIMEOUT = 60.0
+"""Seconds (virtual) within which a healthy cluster agrees on who is in it."""
+
+
+class KeywordConfig(SiloConfig):
+    """A configuration that looks at keywords only, so that no environment and no file changes a test."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """pydantic-settings: nothing but what the test says."""
+        return (init_settings,)
+
+
+class TestCluster:
+    """A whole cluster for one test: `async with TestCluster(grains=[Cart], silos=2) as cluster:`.
+
+    Time is virtual: whenever nothing is left to do, the clock jumps to the next timer, so that minutes of cluster life
+    cost milliseconds. All chance comes from `seed`. State is in memory and shared by all silos, also by those that are
+    added or restarted. Inside, `silos` are the running silos, `client` is a connected client, `network` the lines.
+
+    `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
+    are those of `SiloConfig`. With `virtual_time=False` the loop's real clock is used, as real databases need.
+    """
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    def __init__(
+        self,
+        grains: Sequence[type[Grain[Any]]],
+        *,
+        silos: int = 2,
+        seed: int = 0,
+        services: svcs.Registry | None = None,
+        errors: Iterable[type[Exception]] = (),
+        placement: Iterable[PlacementStrategy] = (),
+        storage: GrainStorage | None = None,
+        storages: Mapping[str, GrainStorage] | None = None,
+        virtual_time: bool = True,
+        **options: Any,
+    ) -> None:
+        self._grains = tuple(grains)
+        self._count = silos
+        self._services = services
+        self._errors = tuple(errors)
+        self._placement = tuple(placement)
+        self._options = options
+        self._virtual = virtual_time
+        self._parts = AsyncExitStack()
+        self._names = 0
+        self.random = random.Random(seed)
+        self.storage: GrainStorage = storage or MemoryStorage()
+        self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
+        self.table: MembershipTable = MemoryMembershipTable()
+        self.network = MemoryNetwork()
+        self.silos: list[Silo] = []
+        self.time: VirtualTime | None = None
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """A client that knows every silo the cluster started with."""
+        if self._client is None:
+            raise RuntimeError("the cluster is not running; use it inside `async with cluster:`")
+        return self._client
+
+    def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
+        """A reference that calls through the client."""
+        return self.client.get_grain(grain, key, implementation=implementation)
+
+    async def advance(self, seconds: float) -> None:
+        """Let so many virtual seconds pass, with everything that is due in them."""
+        if self.time is None:
+            raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
+        await asyncio.sleep(seconds)
+
+    async def add_silo(self, **options: Any) -> Silo:
+        """Start one more silo and wait until it is active. `options` win over the cluster's."""
+        silo = await self._start_silo(options)
+        await self.stable()
+        return silo
+
+    async def stop(self, silo: Silo) -> None:
+        """Stop a silo in order, as SIGTERM does, and wait until the others know."""
+        self.silos.remove(silo)
+        await silo.stop()
+        await self.stable()
+
+    async def kill(self, silo: Silo) -> None:
+        """End a silo at once, as SIGKILL does. The others find out in their own time."""
+        self.silos.remove(silo)
+        self.network.kill(_node(silo))
+        await silo.kill()
+
+    async def restart(self, silo: Silo) -> Silo:
+        """Kill a silo and start one in its place, on the same endpoint, as a new generation."""
+        await self.kill(silo)
+        gateway = int(silo.gateway.rpartition(":")[2])
+        return await self.add_silo(port=silo.address.port, gateway_port=gateway)
+
+    def partition(self, one: Silo, other: Silo, *, one_way: bool = False) -> None:
+        """Cut the line between two silos, or only from the first to the second."""
+        self.network.partition(_node(one), _node(other), one_way=one_way)
+
+    def heal(self) -> None:
+        """Mend every line."""
+        self.network.heal()
+
+    async def stable(self) -> None:
+        """Wait until every running silo and the client see exactly the running silos as active."""
+        expected = {silo.address for silo in self.silos}
+        async with asyncio.timeout(STABLE_TIMEOUT):
+            while not all({member.address for member in view.active} == expected for view in self._views()):
+                await asyncio.sleep(0.05)
+
+    def where(self, reference: Addressable) -> Silo | None:
+        """The silo that runs this grain's activation now, if one does."""
+        found = self.activation(reference)
+        return next((silo for silo in self.silos if found and silo.address == found.home.site.here), None)
+
+    def activation(self, reference: Addressable) -> Activation | None:
+        """The live activation of a grain, if there is one."""
+        grain_id: GrainId = reference.id  # type: ignore[attr-defined]
+        for silo in self.silos:
+            for activation in silo.catalog.activations():
+                if activation.grain_id == grain_id:
+                    return activation
+        return None
+
+    def count(self, grain: type[Grain[Any]] | None = None) -> int:
+        """Live activations in the whole cluster, of one class or of all."""
+        activations = [each for silo in self.silos for each in silo.catalog.activations()]
+        return sum(grain is None or activation.hosted.cls is grain for activation in activations)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as parts:
+            if self._virtual:
+                self.time = parts.enter_context(VirtualTime(asyncio.get_running_loop()).installed())
+            parts.push_async_callback(self._stop_all)
+            for _ in range(self._count):
+                await self._start_silo({})
+            transport = MemoryTransport(self.network, "client")
+            parts.push_async_callback(transport.close)
+            gateways = [silo.gateway for silo in self.silos]
+            client = Client(gateways, errors=self._errors, transport=transport, chance=self._chance())
+            self._client = await parts.enter_async_context(client)
+            await self.stable()
+            self._parts = parts.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._parts.aclose()
+        self._client = None
+
+    async def _start_silo(self, options: dict[str, Any]) -> Silo:
+        self._names += 1
+        name = f"silo-{self._names}"
+        config = KeywordConfig(**{"name": name, "port": 0, "gateway_port": 0, **self._options, **options})
+        silo = Silo(
+            self._grains,
+            services=self._services,
+            errors=self._errors,
+            placement=self._placement,
+            config=config,
+        )
+        await silo.start(_Supplies(self, name, self._names))
+        self.silos.append(silo)
+        return silo
+
+    async def _stop_all(self) -> None:
+        """Quickly: a test that is over needs no drain."""
+        while self.silos:
+            await self.kill(self.silos[-1])
+
+    def _views(self) -> list[Any]:
+        clients = [self._client.view] if self._client is not None and self.silos else []
+        return [silo.view for silo in self.silos] + clients
+
+    def _chance(self) -> random.Random:
+        return random.Random(self.random.getrandbits(64))
+
+    @property
+    def _now(self) -> Any:
+        return clock.utc_now if self.time is None else self.time.utc_now
+
+
+class _Supplies:
+    """What one silo of a test cluster takes from outside."""
+
+    def __init__(self, cluster: TestCluster, name: str, generation: int) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._generation = generation
+        self.random = cluster._chance()
+
+    def utc_now(self) -> datetime:
+        now: datetime = self._cluster._now()
+        return now
+
+    def generation(self) -> int:
+        return self._generation
+
+    @asynccontextmanager
+    async def transport(self) -> AsyncIterator[Transport]:
+        transport = MemoryTransport(self._cluster.network, self._name)
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+    @asynccontextmanager
+    async def table(self) -> AsyncIterator[MembershipTable]:
+        yield self._cluster.table
+
+    @asynccontextmanager
+    async def storages(self) -> AsyncIterator[Mapping[str, GrainStorage]]:
+        yield self._cluster.storages
+
+
+def _node(silo: Silo) -> str:
+    """What the network calls a silo: its endpoint."""
+    return silo.address.endpoint
