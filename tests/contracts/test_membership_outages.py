@@ -54,7 +54,7 @@ async def all_verbs_are_unavailable(table: MembershipTable, known) -> None:
     assert [type(outcome) for outcome in outcomes] == [MembershipUnavailable] * len(verbs)
 
 
-async def is_unavailable(operation: Awaitable[object], match: str = "") -> None:
+async def is_unavailable(operation: Awaitable[object], match: str | None = None) -> None:
     with pytest.raises(MembershipUnavailable, match=match):
         async with asyncio.timeout(PATIENCE):
             await operation
