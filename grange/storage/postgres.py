@@ -26,6 +26,7 @@ from grange.proto.migrations import (
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import check_name, check_payload, check_service, etag_number, inconsistent
+from grange.storage.urls import has_valid_hosts
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -90,14 +91,11 @@ class PostgresStorage:
         cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS
     ) -> AsyncGenerator[PostgresStorage]:
         """Connect to `postgresql://user:password@host[:port]/database` and bring its tables up to date."""
-        pool = await _opened_pool(url, options)
-        try:
+        async with _opened_pool(url, options) as pool:
             with _typed_errors("migration of the state tables"):
                 async with pool.acquire() as connection:
                     await migrate(connection)
             yield cls(pool, service, options)
-        finally:
-            pool.terminate()
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         """See `GrainStorage.read`."""
@@ -175,27 +173,46 @@ async def _applied(connection: Connection) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def _opened_pool(url: str, options: StorageOptions) -> Pool:
+@asynccontextmanager
+async def _opened_pool(url: str, options: StorageOptions) -> AsyncGenerator[Pool]:
     settings = {
         "application_name": "grange",
         "statement_timeout": f"{options.operation_timeout * 1000:.0f}",
     }
+    if not has_valid_hosts(url):
+        raise _malformed()
+    pool = await asyncpg.create_pool(
+        url,
+        # With a minimum, a task of asyncpg's reconnects in competition with our operations.
+        min_size=0,
+        max_size=options.connections,
+        timeout=options.connect_timeout,
+        server_settings=settings,
+        reset=_no_reset,
+    )
     try:
         with _typed_errors("connection at start"):
-            async with asyncio.timeout(options.connect_timeout):
-                return await asyncpg.create_pool(
-                    url,
-                    min_size=1,
-                    max_size=options.connections,
-                    timeout=options.connect_timeout,
-                    server_settings=settings,
-                    reset=_no_reset,
-                )
-    except (ValueError, asyncpg.InterfaceError):
-        # Neither the URL nor the driver's message is shown: both may hold the password.
-        raise ConfigurationError(
-            "the Postgres URL is malformed; expected postgresql://user:password@host[:port]/database"
-        ) from None
+            await _connect_once(pool)
+        yield pool
+    finally:
+        pool.terminate()
+
+
+async def _connect_once(pool: Pool) -> None:
+    try:
+        await pool.release(await pool.acquire())
+    except _REFUSED_LOGIN as error:
+        raise ConfigurationError(f"Postgres refused the login that its URL names: {error}") from None
+    except ValueError:
+        raise _malformed() from None
+
+
+def _malformed() -> ConfigurationError:
+    # Neither the URL nor the driver's message is shown: both may hold the password.
+    return ConfigurationError(
+        "the Postgres URL is malformed, or the driver refuses one of its options; "
+        "expected postgresql://user:password@host[:port]/database"
+    )
 
 
 async def _no_reset(connection: Connection) -> None:
@@ -209,9 +226,11 @@ def _typed_errors(what: str) -> Generator[None]:
         yield
     except TimeoutError:
         raise StorageUnavailable(f"Postgres did not answer in time: {what}") from None
-    except _REFUSED_LOGIN as error:
-        raise ConfigurationError(f"Postgres refused the user, password or database of its URL: {error}") from None
-    except _UNAVAILABLE as error:
+    except (*_UNAVAILABLE, *_REFUSED_LOGIN) as error:
         raise StorageUnavailable(f"Postgres is not available for the {what}: {error}") from error
-    except asyncpg.PostgresError as error:
+    except asyncpg.InterfaceError as error:
+        # A value that the protocol cannot carry; else a connection or pool that was closed under our hands.
+        kind = StorageError if isinstance(error, ValueError) else StorageUnavailable
+        raise kind(f"the Postgres driver refused the {what}: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
         raise StorageError(f"Postgres refused the {what}: {error}") from error

@@ -12,9 +12,11 @@ take the last second.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -37,6 +39,7 @@ from grange.proto.ids import GrainId
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import check_name, check_payload, check_service, inconsistent
+from grange.storage.urls import has_valid_hosts
 
 # Both return {1, new etag} or {0, stored etag}; an empty text stands for "no record".
 _WRITE = """
@@ -89,7 +92,7 @@ class RedisStorage:
         client = Redis(connection_pool=_pool(url, options))
         try:
             async with _typed_errors("connection at start", options.connect_timeout):
-                await cast("Any", client).ping()
+                await _connect_once(client)
             yield cls(client, service, options)
         finally:
             await client.aclose()
@@ -139,6 +142,9 @@ class RedisStorage:
 
 def _pool(url: str, options: StorageOptions) -> BlockingConnectionPool:
     try:
+        # The driver would take any other path for database 0.
+        if not has_valid_hosts(url) or not re.fullmatch(r"/?\d*", urlsplit(url).path):
+            raise ValueError
         # The driver's `from_url` is not fully annotated.
         pool: BlockingConnectionPool = cast("Any", BlockingConnectionPool).from_url(
             url,
@@ -149,12 +155,19 @@ def _pool(url: str, options: StorageOptions) -> BlockingConnectionPool:
             # A script that was sent may have run, so it is never sent twice.
             retry=Retry(NoBackoff(), 0),
         )
-        return pool
     except (ValueError, TypeError):
         # Neither the URL nor the driver's message is shown: both may hold the password.
         raise ConfigurationError(
             "the Redis URL is malformed; expected redis://[[user]:password@]host[:port][/database]"
         ) from None
+    return pool
+
+
+async def _connect_once(client: Redis) -> None:
+    try:
+        await cast("Any", client).ping()
+    except (AuthenticationError, AuthorizationError) as error:
+        raise ConfigurationError(f"Redis refused the login that its URL names: {error}") from None
 
 
 @asynccontextmanager
@@ -163,8 +176,6 @@ async def _typed_errors(what: str, limit: float) -> AsyncGenerator[None]:
     try:
         async with asyncio.timeout(limit):
             yield
-    except (AuthenticationError, AuthorizationError) as error:
-        raise ConfigurationError(f"Redis refused the user or the password of its URL: {error}") from None
     except _UNAVAILABLE as error:
         raise StorageUnavailable(f"Redis is not available for the {what}: {_reason(error)}") from error
     except RedisError as error:

@@ -41,14 +41,16 @@ WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
 # The first with STRICT tables; RETURNING is older.
 _OLDEST_SQLITE = (3, 37)
 
-_UNAVAILABLE = frozenset({
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_READONLY,
-})
+_UNAVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 
 
 class SqliteStorage:
@@ -198,7 +200,7 @@ async def _opened(path: Path, options: StorageOptions) -> AsyncGenerator[aiosqli
                 f"SQLite {sqlite3.sqlite_version} is too old, grange needs 3.37; use a newer Python"
             )
         # SQLite gives up before our own time-out does, so that its thread is free again.
-        wait = options.operation_timeout * 0.8
+        wait = options.operation_timeout / 2
         connection = await aiosqlite.connect(path, isolation_level=None, timeout=wait)
     try:
         with _typed_errors(f"opening {path}"):

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import cast
+from urllib.parse import urlsplit
 
 from grange.errors import ConfigurationError
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
@@ -48,6 +49,16 @@ def storage_factory(url: str) -> StorageFactory:
         return cast("StorageFactory", providers[scheme].load())
     except ModuleNotFoundError as error:
         raise _not_installed(scheme, error) from error
+
+
+def has_valid_hosts(url: str) -> bool:
+    """Whether every `host[:port]` of a network URL (Postgres allows several) can be one. Pure."""
+    try:
+        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        return False
+    return True
 
 
 def _not_installed(scheme: str, error: ModuleNotFoundError) -> ConfigurationError:

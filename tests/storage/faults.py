@@ -1,0 +1,54 @@
+"""A memory storage whose operations are counted, held up and made to fail on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
+from grange.storage.provider import StateRecord
+
+T = TypeVar("T")
+
+
+class FaultyStorage:
+    """Counts in `calls`; `fail_before` and `fail_after` are raised once; while `gate` is set, operations wait."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryStorage()
+        self.calls: list[str] = []
+        self.fail_before: Exception | None = None
+        self.fail_after: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self.started = asyncio.Event()
+
+    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
+        return await self._run("read", lambda: self.inner.read(grain_id, state))
+
+    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+        return await self._run("write", lambda: self.inner.write(grain_id, state, payload, etag, schema))
+
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
+        return await self._run("clear", lambda: self.inner.clear(grain_id, state, etag))
+
+    def hold(self) -> asyncio.Event:
+        """From now on operations wait until the event returned is set."""
+        self.gate = asyncio.Event()
+        self.started.clear()
+        return self.gate
+
+    async def _run(self, verb: str, operation: Callable[[], Awaitable[T]]) -> T:
+        self.calls.append(verb)
+        self.started.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        error, self.fail_before = self.fail_before, None
+        if error is not None:
+            raise error
+        result = await operation()
+        error, self.fail_after = self.fail_after, None
+        if error is not None:
+            raise error
+        return result

@@ -1,0 +1,203 @@
+"""The facet: what one activation sees of its stored value."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.errors import ConfigurationError, InconsistentStateError, StorageError, StorageUnavailable
+from grange.storage.state import PersistentState, Stored
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from tests.storage.faults import FaultyStorage
+
+
+@pytest.fixture
+def storage() -> FaultyStorage:
+    return FaultyStorage()
+
+
+def state_of(storage: FaultyStorage) -> PersistentState[Flight]:
+    return PersistentState(storage, ANN, "state", JsonCodec[Flight](Flight), Flight)
+
+
+def seed(storage: FaultyStorage, number: int) -> str:
+    return storage.inner.seed(ANN, "state", b'{"number": %d}' % number)
+
+
+async def stored(storage: FaultyStorage) -> int | None:
+    fresh = state_of(storage)
+    fresh._storage = storage.inner
+    await fresh.load()
+    return fresh.value.number if fresh.exists else None
+
+
+async def test_load_is_one_read_and_no_write(storage: FaultyStorage) -> None:
+    """PST-01: the stored value (567) is there before the first method runs."""
+    etag = seed(storage, 567)
+    state = state_of(storage)
+    await state.load()
+    assert (state.value.number, state.exists, state.etag) == (567, True, etag)
+    assert storage.calls == ["read"]
+
+
+async def test_a_write_is_one_write_and_a_read_one_read(storage: FaultyStorage) -> None:
+    """PST-02: a re-read picks up outside changes (42)."""
+    state = state_of(storage)
+    await state.load()
+    for number in (1, 2):
+        state.value.number = number
+        await state.write()
+    assert storage.calls == ["read", "write", "write"]
+    seed(storage, 42)
+    await state.read()
+    assert state.value.number == 42
+    assert storage.calls == ["read", "write", "write", "read"]
+
+
+async def test_a_failed_load_raises_what_the_provider_raised(storage: FaultyStorage) -> None:
+    """PST-03."""
+    error = storage.fail_before = StorageUnavailable("down")
+    with pytest.raises(StorageUnavailable) as caught:
+        await state_of(storage).load()
+    assert caught.value is error
+
+
+async def test_a_clear_leaves_a_default_without_a_read(storage: FaultyStorage) -> None:
+    """PST-04: a later write stores 2 without a read."""
+    seed(storage, 567)
+    state = state_of(storage)
+    await state.load()
+    await state.clear()
+    assert (state.value, state.exists) == (Flight(), False)
+    state.value.number = 2
+    await state.write()
+    assert storage.calls == ["read", "clear", "write"]
+    assert await stored(storage) == 2
+
+
+async def test_every_clear_gives_a_default_of_its_own(storage: FaultyStorage) -> None:
+    state = PersistentState(storage, ANN, "list", JsonCodec[list[int]](list[int]), list)
+    await state.load()
+    first = state.value
+    first.append(1)
+    await state.clear()
+    assert state.value == []
+    assert state.value is not first
+
+
+@pytest.mark.parametrize("moment", ["fail_before", "fail_after"])
+async def test_a_failed_read_keeps_the_last_good_value(storage: FaultyStorage, moment: str) -> None:
+    """PST-05: until a read succeeds."""
+    seed(storage, 1)
+    state = state_of(storage)
+    await state.load()
+    seed(storage, 2)
+    setattr(storage, moment, StorageUnavailable("down"))
+    with pytest.raises(StorageUnavailable):
+        await state.read()
+    assert state.value.number == 1
+    await state.read()
+    assert state.value.number == 2
+
+
+async def test_a_failed_write_leaves_the_attempt_in_memory(storage: FaultyStorage) -> None:
+    """PST-06: the store keeps 62, memory 63, unless the grain reads again; a retry may succeed."""
+    seed(storage, 62)
+    state = state_of(storage)
+    await state.load()
+    state.value.number = 63
+    storage.fail_before = StorageUnavailable("down")
+    with pytest.raises(StorageUnavailable):
+        await state.write()
+    assert (state.value.number, await stored(storage)) == (63, 62)
+    await state.write()
+    assert await stored(storage) == 63
+
+
+async def test_an_error_after_the_store_is_an_error_and_stored(storage: FaultyStorage) -> None:
+    """PST-07: the store holds 83. The next write cannot overwrite unseen: its etag is the old one."""
+    seed(storage, 82)
+    state = state_of(storage)
+    await state.load()
+    state.value.number = 83
+    storage.fail_after = StorageUnavailable("answer lost")
+    with pytest.raises(StorageUnavailable):
+        await state.write()
+    assert await stored(storage) == 83
+    with pytest.raises(InconsistentStateError):
+        await state.write()
+    await state.read()
+    await state.write()
+
+
+async def test_operations_outside_a_turn_do_not_reach_the_storage(storage: FaultyStorage) -> None:
+    """PST-15: while idle and while a write is pending."""
+    inside = True
+
+    def guard() -> None:
+        if not inside:
+            raise RuntimeError("not in a turn")
+
+    state = PersistentState(storage, ANN, "state", JsonCodec[Flight](Flight), Flight, guard)
+    await state.load()
+    gate = storage.hold()
+    writing = asyncio.create_task(state.write())
+    await storage.started.wait()
+    inside = False
+    for operation in (state.read, state.write, state.clear):
+        with pytest.raises(RuntimeError, match="not in a turn"):
+            await operation()
+    gate.set()
+    await writing
+    assert storage.calls == ["read", "write"]
+
+
+def test_a_value_before_the_load_is_refused(storage: FaultyStorage) -> None:
+    with pytest.raises(RuntimeError, match="on_activate"):
+        _ = state_of(storage).value
+
+
+async def test_a_value_that_json_cannot_hold_is_refused_before_the_storage(storage: FaultyStorage) -> None:
+    state = PersistentState(storage, ANN, "state", JsonCodec[object](object), object)
+    state.value = object()
+    with pytest.raises(StorageError, match="'state' of cart/ann cannot be written"):
+        await state.write()
+    assert storage.calls == []
+
+
+async def test_a_record_that_does_not_fit_the_type_is_named(storage: FaultyStorage) -> None:
+    storage.inner.seed(ANN, "state", b'{"number": "seven"}')
+    state = state_of(storage)
+    with pytest.raises(StorageError, match="'state' of cart/ann does not fit its type"):
+        await state.load()
+
+
+async def test_a_detached_state_works_on_copies() -> None:
+    """A grain in a unit test that forgets to write loses its change at the next read, as in production."""
+    state = PersistentState.detached(Flight(1), exists=True)
+    assert (state.value.number, state.exists, state.etag) == (1, True, "1")
+    state.value.number = 2
+    await state.read()
+    assert state.value.number == 1
+    state.value.number = 3
+    await state.write()
+    await state.read()
+    assert (state.value.number, state.etag) == (3, "2")
+    await state.clear()
+    assert (state.value, state.exists) == (Flight(), False)
+
+
+async def test_a_new_detached_state_does_not_exist_yet() -> None:
+    state = PersistentState.detached({"a": 1}, default=lambda: {"fresh": 1})
+    assert (state.value, state.exists, state.etag) == ({"a": 1}, False, None)
+    await state.read()
+    assert state.value == {"fresh": 1}
+
+
+@pytest.mark.parametrize("name", ["", " ", 5])
+def test_a_stored_annotation_checks_its_names(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="Stored"):
+        Stored(name)
+    with pytest.raises(ConfigurationError, match="provider"):
+        Stored("state", provider=name)
