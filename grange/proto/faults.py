@@ -51,9 +51,7 @@ class Faults:
 
     def local(self, error: BaseException) -> BaseException:
         """What a caller in the same process receives: the same as a remote one would, but the object itself."""
-        if isinstance(error, RemoteError | InvalidResult) or self._classes.get(
-            type_name(type(error))
-        ) is type(error):
+        if isinstance(error, RemoteError | InvalidResult) or self._classes.get(type_name(type(error))) is type(error):
             return error
         outside = self.load(self.dump(error))
         outside.__cause__ = error
@@ -126,7 +124,5 @@ def _builtin_errors() -> list[type[Exception]]:
 
 def _own_errors() -> list[type[Exception]]:
     """grange's errors that say nothing about the outcome of a call."""
-    found = [
-        cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.GrangeError)
-    ]
+    found = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.GrangeError)]
     return [cls for cls in found if not issubclass(cls, CallError)]

@@ -31,9 +31,7 @@ def key_kind(annotation: object) -> KeyKind:
     is_tuple = isinstance(annotation, tuple) or get_origin(annotation) is tuple
     if is_tuple and len(parts) >= 2 and all(part in _SIMPLE for part in parts):
         return tuple(parts)
-    raise ConfigurationError(
-        f"a grain key is str, int, UUID or a tuple of at least two of these, not {annotation!r}"
-    )
+    raise ConfigurationError(f"a grain key is str, int, UUID or a tuple of at least two of these, not {annotation!r}")
 
 
 def encode_key(kind: KeyKind, key: object) -> str:
