@@ -253,10 +253,12 @@ def _address(address: pb.SiloAddress) -> SiloAddress:
     return SiloAddress(address.host, address.port, address.generation)
 
 
-_DECODERS: Mapping[int, Callable[[Any], Message]] = MappingProxyType({
-    pb.Frame.REQUESTS_FIELD_NUMBER: _request,
-    pb.Frame.RESPONSES_FIELD_NUMBER: _response,
-    pb.Frame.REJECTIONS_FIELD_NUMBER: _rejection,
-    pb.Frame.CANCELS_FIELD_NUMBER: _cancel,
-    pb.Frame.STATUSES_FIELD_NUMBER: _status,
-})
+_DECODERS: Mapping[int, Callable[[Any], Message]] = MappingProxyType(
+    {
+        pb.Frame.REQUESTS_FIELD_NUMBER: _request,
+        pb.Frame.RESPONSES_FIELD_NUMBER: _response,
+        pb.Frame.REJECTIONS_FIELD_NUMBER: _rejection,
+        pb.Frame.CANCELS_FIELD_NUMBER: _cancel,
+        pb.Frame.STATUSES_FIELD_NUMBER: _status,
+    }
+)

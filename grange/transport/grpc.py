@@ -7,6 +7,7 @@ bytes, so that the codec stays ours; no type or error of gRPC leaves the `grpc*`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 
 import grpc
@@ -79,7 +80,8 @@ class GrpcTransport:
         timeout = self._options.connect_timeout
         try:
             async with asyncio.timeout(timeout):
-                await call.write(encode_greeting(hello))
+                with contextlib.suppress(asyncio.InvalidStateError):  # ended already; reading says why
+                    await call.write(encode_greeting(hello))
                 data = await call.read()
         except TimeoutError:
             raise SiloUnavailable(f"no answer from {target} within {timeout} s") from None

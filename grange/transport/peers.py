@@ -7,7 +7,7 @@ import contextvars
 from collections.abc import Callable
 from random import Random
 
-from grange.errors import GrangeError, SiloUnavailable
+from grange.errors import ConnectionLost, GrangeError, SiloUnavailable
 from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
 from grange.transport.options import TransportOptions
@@ -88,9 +88,10 @@ class Peers:
         peer = self._peers.pop(address, None)
         if peer is None:
             return
-        self._give_up(peer, f"silo {address} was declared dead")
+        reason = f"silo {address} was declared dead"
+        self._give_up(peer, reason)
         if peer.connection is not None:
-            peer.connection.abort()
+            peer.connection.abort(ConnectionLost(reason))
 
     async def close(self) -> None:
         """End every attempt, and close every connection after it has written what is queued."""

@@ -135,6 +135,7 @@ async def test_dropping_a_dead_silo_ends_its_connection_at_once(
     peers.drop(site.address)
     assert connection.closed
     assert inboxes[site.address].unsent == [1]
+    assert "declared dead" in str(inboxes[site.address].endings[0][1])
     assert peers.current(site.address) is None
     peers.drop(site.address)  # nothing to do
 

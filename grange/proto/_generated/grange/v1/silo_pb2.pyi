@@ -30,6 +30,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_EXPIRED: _ClassVar[Reason]
     REASON_ACTIVATION_FAILED: _ClassVar[Reason]
     REASON_CANCELLED: _ClassVar[Reason]
+    REASON_LOST: _ClassVar[Reason]
 ROLE_SILO: Role
 ROLE_CLIENT: Role
 ENCODING_MSGPACK: Encoding
@@ -45,6 +46,7 @@ REASON_PAYLOAD_TOO_LARGE: Reason
 REASON_EXPIRED: Reason
 REASON_ACTIVATION_FAILED: Reason
 REASON_CANCELLED: Reason
+REASON_LOST: Reason
 
 class Frame(_message.Message):
     __slots__ = ("hello", "welcome", "refusal", "requests", "responses", "rejections", "cancels", "statuses")
