@@ -20,6 +20,7 @@ from benchmarks.plan import QUICK, Lengths, sessions
 from benchmarks.processes import ROOT
 from benchmarks.run import Outcome, run
 
+_NARROWEST = 100  # below this the numbers of the table would be cut off
 RESULTS = ROOT / "benchmarks" / "results.json"
 
 
@@ -27,6 +28,7 @@ def main() -> int:
     """Measure, print the tables, write the JSON. Answers 1 when grange itself could not be measured."""
     options = _options()
     console = Console()
+    console.width = max(console.width, _NARROWEST)
     lengths = QUICK if options.quick else Lengths()
     if options.rounds:
         lengths = dataclasses.replace(lengths, rounds=options.rounds)

@@ -76,29 +76,35 @@ def variants(
 def environment(contestant: Contestant, python: Interpreter, tell: Callable[[str], None]) -> str:
     """Answer the Python that runs this contestant; its environment is made where it is missing or stale.
 
-    Grange and its limits run in the environment of the harness, or, under another Python, in one made from
-    the locked requirements of grange's tests; the code measured is that of this tree. Raises InstallFailed.
+    Grange and its limits run in the environment of the harness, or, under another Python, in one made from the
+    locked requirements of grange's tests, into which this tree is installed as it stands. Raises InstallFailed.
     """
     if contestant.requirement is None and python.command == sys.executable:
         return sys.executable
-    name, locked = "grange", ROOT / "requirements" / "test.txt"
-    if contestant.requirement is not None:
-        name, locked = contestant.requirement, REQUIREMENTS / f"{contestant.requirement}.txt"
+    if contestant.requirement is None:
+        name, made_from = "grange", [ROOT / "requirements" / "test.txt", ROOT / "pyproject.toml"]
+    else:
+        name, made_from = contestant.requirement, [REQUIREMENTS / f"{contestant.requirement}.txt"]
     folder = FOLDER / f"{name}-{python.name}"
     executable = folder / "bin" / "python"
     stamp = folder / "locked"
-    digest = hashlib.sha256(locked.read_bytes()).hexdigest()
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in made_from)).hexdigest()
     if not (stamp.exists() and stamp.read_text() == digest):
         tell(f"installing {name} for Python {python.name}")
-        _make(python, folder, locked)
+        _make(python, folder, made_from[0])
+        if contestant.requirement is None:
+            _run([*_pip(folder), "--no-deps", "--no-build-isolation", "-e", str(ROOT)])
         stamp.write_text(digest)
     return str(executable)
 
 
 def _make(python: Interpreter, folder: Path, locked: Path) -> None:
     _run([python.command, "-m", "venv", "--clear", str(folder)])
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(locked)])
+    _run([*_pip(folder), "--require-hashes", "--only-binary", ":all:", "-r", str(locked)])
+
+
+def _pip(folder: Path) -> list[str]:
+    return [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
 def _run(command: Sequence[str]) -> None:

@@ -80,12 +80,12 @@ class Worker:
 
 @asynccontextmanager
 async def worker(command: Sequence[str], log: Path) -> AsyncIterator[Worker]:
-    """Start a process with its standard error appended to `log`; it is gone when the block ends.
+    """Start a process with its standard error in `log`; it is gone when the block ends.
 
     Raises ContestantFailed when it does not introduce itself.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as errors:
+    with log.open("wb") as errors:
         process = await _start(command, errors)
         running = Worker(process, log)
         try:

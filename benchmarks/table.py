@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.catalog import CONTESTANTS, Figure
@@ -16,11 +17,11 @@ def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
 
     The last column is the processor time of one call, of all the contestant's processes together.
     """
-    table = Table(title="grange beside its peers (median of rounds)", title_justify="left")
+    table = _table("grange beside its peers (median of rounds)")
     table.add_column("figure", no_wrap=True)
     table.add_column("contestant", no_wrap=True)
     for heading in ("median", "lowest", "highest", "grange / it", "CPU μs"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for figure in figures:
         _add_rows(table, figure, samples)
         table.add_section()
@@ -29,7 +30,7 @@ def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
 
 def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
     """Answer what grange aims at beside what was measured. It informs; it fails nothing."""
-    table = Table(title="targets", title_justify="left")
+    table = _table("targets")
     for heading in ("figure", "Python", "target", "measured", ""):
         table.add_column(heading)
     for figure in figures:
@@ -44,7 +45,7 @@ def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
 
 def failures_table(failures: Mapping[str, str]) -> Table:
     """Answer what could not be installed or measured, and why."""
-    table = Table(title="not measured", title_justify="left")
+    table = _table("not measured")
     table.add_column("who")
     table.add_column("why")
     for who, why in failures.items():
@@ -57,6 +58,10 @@ def number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD)
 
 
 def _add_rows(table: Table, figure: Figure, samples: Samples) -> None:
