@@ -1,0 +1,51 @@
+"""Pauses after failures, and warnings once in a while."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange.membership.backoff import Backoff
+from grange.membership.rare_log import RareLog
+from grange.testing.loop import VirtualTime
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 2000))
+def test_pauses_grow_from_the_first_to_the_limit(chance, count):
+    """MEM-08: at least 2 s, doubling, never over the cap, however long it lasts."""
+    backoff = Backoff(2.0, 10.0, chance)
+    pauses = [backoff.pause() for _ in range(count)]
+    assert all(2 <= pause <= 10 for pause in pauses)
+    assert pauses[0] <= 3
+    assert all(pause >= 7.5 for pause in pauses[3:])
+
+
+def test_success_starts_from_the_first_again():
+    backoff = Backoff(2.0, 60.0, random.Random(1))
+    grown = [backoff.pause() for _ in range(4)]
+    backoff.reset()
+    assert grown[-1] >= 16
+    assert backoff.pause() <= 3
+
+
+def test_silos_do_not_come_back_in_step():
+    pauses = {Backoff(2.0, 10.0, random.Random(seed)).pause() for seed in range(20)}
+    assert len(pauses) == 20
+
+
+async def test_a_trouble_is_logged_once_in_ten_seconds_and_counted(caplog):
+    """F20: at most one warning per 10 s."""
+    log = RareLog(logging.getLogger("grange.membership"))
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        for _ in range(25):
+            log.warning("no table")
+            await asyncio.sleep(1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "no table",
+        "no table (9 more since the last such warning)",
+        "no table (9 more since the last such warning)",
+    ]

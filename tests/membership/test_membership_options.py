@@ -1,0 +1,32 @@
+"""Options that make no sense are refused when they are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from grange.errors import ConfigurationError
+from grange.membership.options import MembershipOptions
+
+
+@pytest.mark.parametrize("name", MembershipOptions.__struct_fields__)
+def test_every_number_is_above_0(name):
+    """The message names the option."""
+    for wrong in (0, -1):
+        with pytest.raises(ConfigurationError, match=name):
+            MembershipOptions(**{name: wrong})
+
+
+def test_a_cold_start_must_outlive_the_corpses():
+    """Else nobody could ever join a cluster that crashed as a whole."""
+    with pytest.raises(ConfigurationError, match="join_timeout"):
+        MembershipOptions(join_timeout=20, alive_period=5, alive_missed=4)
+    assert MembershipOptions(join_timeout=21, alive_period=5, alive_missed=4).stale_after.total_seconds() == 20
+
+
+def test_the_defaults_find_a_death_in_time():
+    """Design 7: the last probe of the limit ends at most 8 s after the death, the vote's own time included."""
+    options = MembershipOptions()
+    longest = options.probe_interval * options.missed_limit + options.probe_timeout
+    assert longest <= 4
+    assert options.vote_expiry > 2 * longest
+    assert options.backoff_limit <= options.refresh_period

@@ -1,0 +1,131 @@
+"""A silo's dealings with the table: reads that are judged, changes that are settled, views heard from others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from grange.errors import MembershipUnavailable, TableLost
+from grange.membership.member import SiloStatus, View
+from grange.membership.memory import MemoryMembershipTable
+from grange.membership.messages import Announcement
+from grange.membership.session import Session
+from grange.membership.steps import bury, enter, leave
+from grange.testing.loop import VirtualTime
+from tests.membership.cluster import FaultyTable, address, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+ONE, TWO = member(address(1)), member(address(2))
+
+
+class Desk:
+    """A session on a shared table, and the views that it let through."""
+
+    def __init__(self, table: MemoryMembershipTable) -> None:
+        self.table = FaultyTable(table)
+        self.views: list[View] = []
+        self.session = Session(self.table, self.views.append, random.Random(1))
+
+    @property
+    def versions(self) -> list[int]:
+        return [view.version for view in self.views]
+
+
+async def test_a_decision_is_settled_when_the_table_says_so():
+    """The last read is the proof; each change is seen."""
+    desk = Desk(MemoryMembershipTable())
+    table = await desk.session.settle(partial(enter, me=ONE))
+    assert table.get(ONE.address).member.status is JOINING
+    await desk.session.settle(partial(leave, me=ONE.address))
+    assert desk.versions == [0, 1, 2]
+
+
+async def test_everybody_gets_their_change_in_at_last():
+    """A lost race is read and decided again, not written again."""
+    table = MemoryMembershipTable()
+    desks = [Desk(table) for _ in range(10)]
+    members = [member(address(number)) for number in range(10)]
+    steps = (desk.session.settle(partial(enter, me=me)) for desk, me in zip(desks, members, strict=True))
+    await asyncio.gather(*steps)
+    found = await table.read()
+    assert found.version.number == len(found.rows) == 10
+
+
+async def test_an_unknown_outcome_is_raised_and_the_next_settling_finds_it():
+    """R2: never assumed, in either direction."""
+    desk = Desk(MemoryMembershipTable())
+    desk.table.lose_answers = 1
+    with pytest.raises(MembershipUnavailable):
+        await desk.session.settle(partial(enter, me=ONE))
+    table = await desk.session.settle(partial(enter, me=ONE))
+    assert table.version.number == 1
+
+
+async def test_a_view_is_heard_only_if_it_is_newer_and_of_the_same_table():
+    """An announcement may come late or twice, or from another table of the same name."""
+    shared = MemoryMembershipTable()
+    desk, other = Desk(shared), Desk(shared)
+    first = desk.session.announcement(await other.session.settle(partial(enter, me=ONE)))
+    assert not desk.session.hear(first), "nothing was read yet: there is nothing to compare with"
+    await desk.session.read()
+    second = desk.session.announcement(await other.session.settle(partial(enter, me=TWO)))
+    assert desk.session.hear(second)
+    assert desk.session.hear(second)
+    assert desk.session.hear(first)
+    assert not desk.session.hear(Announcement("another", View(99)))
+    assert desk.versions == [1, 2]
+    assert desk.views[-1] == second.view
+
+
+async def test_a_read_that_an_announcement_overtook_is_not_a_lost_table():
+    """It began before: that it is older proves nothing, and it does not bring the view back."""
+    shared = MemoryMembershipTable()
+    desk, other = Desk(shared), Desk(shared)
+    await desk.session.settle(partial(enter, me=ONE))
+    old = await shared.read()
+    newer = await other.session.settle(partial(enter, me=TWO))
+
+    async def slow_read():
+        desk.session.hear(desk.session.announcement(newer))
+        return old
+
+    desk.table.read = slow_read
+    assert await desk.session.read() == old
+    assert desk.versions[-1] == newer.version.number
+
+
+async def test_a_table_that_comes_back_is_judged_by_the_version_known():
+    """R3: empty is lost, also for a change; the same table again is fine."""
+    shared = MemoryMembershipTable()
+    desk = Desk(shared)
+    await desk.session.settle(partial(enter, me=ONE))
+    kept = dict(shared._store.tables)
+    await shared.delete()
+    with pytest.raises(TableLost, match=r"at version 1 and is empty"):
+        await desk.session.settle(partial(enter, me=ONE))
+    assert (await shared.read()).rows == ()
+    shared._store.tables.update(kept)
+    assert (await desk.session.settle(partial(bury, me=ONE.address))).version.number == 2
+
+
+async def test_how_long_the_table_has_answered():
+    """Alive times mean something only if their writers could write them."""
+    span = timedelta(seconds=20)
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        desk = Desk(MemoryMembershipTable())
+        await desk.session.read()
+        assert desk.session.reachable_for(span)
+        desk.table.down = True
+        with pytest.raises(MembershipUnavailable):
+            await desk.session.read()
+        await asyncio.sleep(100)
+        assert not desk.session.reachable_for(span)
+        desk.table.down = False
+        await desk.session.read()
+        assert not desk.session.reachable_for(span)
+        await asyncio.sleep(20)
+        assert desk.session.reachable_for(span)

@@ -1,0 +1,118 @@
+"""Votes: fresh ones count, one per silo, and enough of them are death."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange.membership.member import SiloStatus, Vote, moved
+from grange.membership.votes import cast_vote, fresh_votes, required_votes
+from tests.membership.cluster import START, address, member
+
+WINDOW = timedelta(seconds=60)
+VICTIM = address(99)
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+
+
+def after(seconds: float):
+    return START + timedelta(seconds=seconds)
+
+
+def victim(*votes: Vote, status: SiloStatus = ACTIVE):
+    return msgspec.structs.replace(member(VICTIM, status), votes=votes)
+
+
+@pytest.mark.parametrize(
+    ("votes", "live", "needed"),
+    [(2, 0, 1), (2, 1, 1), (2, 2, 1), (2, 3, 2), (2, 100, 2), (1, 100, 1), (3, 3, 2), (3, 4, 2), (3, 5, 3)],
+)
+def test_how_many_votes_it_takes(votes, live, needed):
+    """MEM-06: the option's number, but never more than half of the living; one in a cluster of two."""
+    assert required_votes(votes, live) == needed
+
+
+def test_one_vote_of_one_is_death():
+    """MEM-06"""
+    dead = cast_vote(victim(), address(1), START, WINDOW, required=1)
+    assert dead.status is DEAD
+    assert [vote.voter for vote in dead.votes] == [address(1)]
+
+
+def test_three_votes_of_one_silo_are_one_vote():
+    """MEM-06: the victim stays; a second silo's vote is the end."""
+    row = victim()
+    for seconds in (0, 40, 80, 120):
+        row = cast_vote(row, address(1), after(seconds), WINDOW, required=2) or row
+        assert row.status is ACTIVE
+        assert [vote.voter for vote in row.votes] == [address(1)]
+    dead = cast_vote(row, address(2), after(125), WINDOW, required=2)
+    assert dead.status is DEAD
+    assert {vote.voter for vote in dead.votes} == {address(1), address(2)}
+
+
+def test_an_expired_vote_does_not_count_and_is_dropped():
+    row = victim(Vote(address(1), START))
+    voted = cast_vote(row, address(2), after(60), WINDOW, required=2)
+    assert voted.status is ACTIVE
+    assert [vote.voter for vote in voted.votes] == [address(2)]
+
+
+def test_a_young_vote_of_ones_own_is_not_written_again():
+    """No new table version with each further missed probe; it is renewed before it expires."""
+    row = victim(Vote(address(1), START))
+    assert cast_vote(row, address(1), after(29), WINDOW, required=2) is None
+    assert cast_vote(row, address(1), after(31), WINDOW, required=2).votes == (Vote(address(1), after(31)),)
+
+
+def test_a_vote_that_has_become_enough_kills():
+    """The cluster shrank since: the same vote is enough now."""
+    assert cast_vote(victim(Vote(address(1), START)), address(1), after(1), WINDOW, required=1).status is DEAD
+
+
+def test_nobody_votes_on_the_dead_or_on_itself():
+    assert cast_vote(victim(status=DEAD), address(1), START, WINDOW, required=1) is None
+    assert cast_vote(victim(), VICTIM, START, WINDOW, required=1) is None
+
+
+def test_a_clock_that_runs_ahead_hides_nothing():
+    """The window ends at the newest vote, be it in the future; the own vote always counts."""
+    row = victim(Vote(address(1), after(300)))
+    assert fresh_votes(row, START, WINDOW) == row.votes
+    assert cast_vote(row, address(2), START, WINDOW, required=2).status is DEAD
+    assert fresh_votes(victim(Vote(address(1), START), Vote(address(2), after(300))), START, WINDOW) == (
+        Vote(address(2), after(300)),
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 200)), min_size=1, max_size=30),
+    st.integers(1, 4),
+)
+def test_death_takes_as_many_different_fresh_voters_as_needed(casts, required):
+    """Whatever the order: never with fewer, and at once with enough."""
+    row = victim()
+    latest: dict[int, int] = {}
+    for number, seconds in sorted(casts, key=lambda cast: cast[1]):
+        written = cast_vote(row, address(number), after(seconds), WINDOW, required)
+        if written is not None or number not in latest:
+            latest[number] = seconds
+        row = written or row
+        fresh = [time for time in latest.values() if seconds - time < 60]
+        assert (row.status is DEAD) == (len(fresh) >= required)
+        if row.status is DEAD:
+            return
+
+
+@pytest.mark.parametrize("status", list(SiloStatus))
+def test_a_status_never_goes_back(status):
+    """Dead is final; the same again and every later one are allowed, by skipping, too."""
+    for wanted in SiloStatus:
+        if wanted.rank < status.rank:
+            with pytest.raises(ValueError, match="cannot become"):
+                moved(member(VICTIM, status), wanted)
+        else:
+            assert moved(member(VICTIM, status), wanted).status is wanted
