@@ -79,6 +79,10 @@ class FramedConnection:
     def full(self) -> bool:
         return self._outbox.full
 
+    @property
+    def payload_limit(self) -> int:
+        return self._outbox.payload_limit
+
     def post(self, message: Message) -> None:
         if self._closing:
             raise SiloUnavailable(f"the connection to {self._peer_name} is closed")

@@ -76,6 +76,10 @@ class MemoryConnection:
         return self._outbox.full
 
     @property
+    def payload_limit(self) -> int:
+        return self._outbox.payload_limit
+
+    @property
     def local(self) -> str:
         return self._node.name
 

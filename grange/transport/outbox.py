@@ -39,6 +39,11 @@ class Outbox:
         return len(self._messages)
 
     @property
+    def payload_limit(self) -> int:
+        """The largest payload that `put` takes: what both sides allow."""
+        return self._payload_limit
+
+    @property
     def full(self) -> bool:
         """True while there is no room for a further request."""
         return len(self._messages) >= self._max_messages or self._bytes >= self._max_bytes
@@ -124,7 +129,7 @@ class Outbox:
 
 
 def _rare_size(message: Message) -> tuple[int, int]:
-    """Payload and header bytes of the messages that are not on the hot path."""
+    """Payload and header bytes of the messages that are not on the hot path. Their texts are payload too."""
     if isinstance(message, Rejection):
-        return len(message.fault), 4 * len(message.message)
-    return 0, 4 * len(message.text) if isinstance(message, Status) else 0
+        return len(message.fault) + 4 * len(message.message), 0
+    return 4 * len(message.text) if isinstance(message, Status) else 0, 0

@@ -54,6 +54,11 @@ class Connection(Protocol):
         """True while the send queue is at its bound: requests should `await ready()` before `post`."""
         ...
 
+    @property
+    def payload_limit(self) -> int:
+        """The largest payload, in bytes, that `post` takes on this connection: the lower of both sides' limits."""
+        ...
+
     def post(self, message: Message) -> None:
         """Queue one message, without waiting; it must not be changed any more.
 

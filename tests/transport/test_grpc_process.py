@@ -14,6 +14,8 @@ from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.message import Request, Response
 from tests.transport.net import Inbox, Net, request
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -114,6 +114,7 @@ async def test_the_smaller_limit_of_both_sides_counts(net: Net) -> None:
     """A peer with a lower limit is not sent what would break its stream."""
     site = await net.site(net.transport(payload_limit=1000))
     connection = await net.transport().connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+    assert connection.payload_limit == site.connection.payload_limit == 1000
     with pytest.raises(PayloadTooLarge):
         connection.post(request(1, bytes(1001)))
     connection.post(request(2, bytes(1000)))

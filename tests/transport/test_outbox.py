@@ -93,8 +93,8 @@ def test_a_frame_takes_no_more_than_its_number_of_messages() -> None:
         request(1, bytes(1001)),
         request(1, key="k" * 70_000),
         Rejection(1, Reason.ACTIVATION_FAILED, fault=bytes(1001)),
-        Rejection(1, Reason.NOT_HERE, "m" * 70_000),
-        Status(1, "t" * 70_000),
+        Rejection(1, Reason.NOT_HERE, "m" * 1001),
+        Status(1, "t" * 1001),
     ],
     ids=lambda message: type(message).__name__,
 )
