@@ -87,4 +87,7 @@ def _write(console: Console, options: argparse.Namespace, report: dict[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("stopped; nothing was written")

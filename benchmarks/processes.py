@@ -25,13 +25,13 @@ class Worker:
     """One running process. `introduction` is its first line: address, Python, event loop, versions."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self._process = process
+        self.process = process
         self._log = log
         self.introduction: dict[str, Any] = {}
 
     def processor_seconds(self) -> float | None:
         """Answer the processor time that the process has used so far, all threads; None where nobody tells."""
-        stat = Path(f"/proc/{self._process.pid}/stat")
+        stat = Path(f"/proc/{self.process.pid}/stat")
         if not stat.exists():
             return None
         user, system = stat.read_text().rpartition(")")[2].split()[11:13]
@@ -39,19 +39,19 @@ class Worker:
 
     async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send one order and answer the sample. Raises ContestantFailed."""
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            await self._process.stdin.drain()
+            self.process.stdin.write(json.dumps(order).encode() + b"\n")
+            await self.process.stdin.drain()
         except ConnectionError as error:
             raise self._failed("its process ended") from error
         return await self.hear(ANSWER_SECONDS)
 
     async def hear(self, seconds: float) -> dict[str, Any]:
         """Answer the next line of the process. Raises ContestantFailed when none comes within `seconds`."""
-        assert self._process.stdout is not None
+        assert self.process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), seconds)
+            line = await asyncio.wait_for(self.process.stdout.readline(), seconds)
         except TimeoutError:
             raise self._failed(f"no answer within {seconds:g} s") from None
         if not line:
@@ -66,13 +66,13 @@ class Worker:
 
     async def stop(self) -> None:
         """End the process: by the end of its input, else by signals."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        for end in (lambda: None, self._process.terminate, self._process.kill):
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        for end in (lambda: None, self.process.terminate, self.process.kill):
             with contextlib.suppress(ProcessLookupError):
                 end()
             try:
-                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+                await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
             except TimeoutError:
                 continue
             return
