@@ -1,10 +1,9 @@
 """What this silo tells the owners of slices about itself: the activations that it has registered. Pure.
 
-The race it closes: a registration may be on its way to a slice's old owner while the new owner asks us what
-we run. It is not in our answer, and once the old owner's reply is here, nobody would know of it. So every
-answer marks the registrations in flight that it could not contain, and a marked one must be made again, with
-the new owner, before anybody may believe in it. A release in flight is the mirror image: it is left out of
-the answer, because the old owner is about to forget it.
+The race it closes: a registration may be on its way to a slice's old owner while the new owner asks us what we run.
+It is not in our answer, and once the old owner's reply is here, nobody would know of it. So every answer marks the
+registrations in flight that it could not contain, and a marked one must be made again, with the new owner, before
+anybody may believe in it. One that was believed in before the answer is part of it.
 """
 
 from __future__ import annotations
@@ -32,12 +31,11 @@ class Attempt:
 
 
 class Hosted:
-    """The registrations of this silo: won (the catalog knows), in flight and being released (known here)."""
+    """The registrations of this silo: the catalog knows those that were won, this knows those in flight."""
 
     def __init__(self, registered: RegisteredHere) -> None:
         self._registered = registered
         self._attempts: set[Attempt] = set()
-        self._releasing: dict[int, int] = {}
 
     def begin(self, hash: int) -> Attempt:
         """A registration of a grain with this hash is about to be sent; `end` it whatever becomes of it."""
@@ -49,16 +47,6 @@ class Hosted:
         """The reply is here, or there will be none."""
         self._attempts.discard(attempt)
 
-    def releasing(self, address: GrainAddress) -> None:
-        """This activation is about to be unregistered; call `released` once that is over."""
-        self._releasing[address.activation] = self._releasing.get(address.activation, 0) + 1
-
-    def released(self, address: GrainAddress) -> None:
-        """The end of one `releasing`."""
-        left = self._releasing.pop(address.activation) - 1
-        if left:
-            self._releasing[address.activation] = left
-
     def registered(self, ranges: RangeSet) -> list[GrainAddress]:
         """What is registered at this moment, in whatever range; the caller picks out `ranges`, in its own
         time.
@@ -67,12 +55,10 @@ class Hosted:
         """
         for attempt in self._attempts:
             attempt.missed = attempt.missed or attempt.hash in ranges
-        return [address for address in self._registered() if address.activation not in self._releasing]
+        return list(self._registered())
 
 
-def page_of(
-    found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int
-) -> tuple[list[GrainAddress], RangeSet]:
+def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
     """The first `size` or so of these (hash, address) pairs in ring order, and the ranges that they do not
     cover.
 

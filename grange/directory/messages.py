@@ -107,18 +107,14 @@ def decode(kind: type[Message], data: bytes) -> Message:
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except msgspec.MsgspecError as error:
-        raise SiloUnavailable(
-            f"not a {kind.__name__} of this version of grange's directory: {error}"
-        ) from error
+        raise SiloUnavailable(f"not a {kind.__name__} of this version of grange's directory: {error}") from error
 
 
 def to_entry(address: GrainAddress) -> Entry:
     """An address as it travels."""
     grain_id, silo = address.grain_id, address.silo
     activation = address.activation.to_bytes(16, "big")
-    return Entry(
-        grain_id.type, grain_id.key, silo.host, silo.port, silo.generation, activation, address.version
-    )
+    return Entry(grain_id.type, grain_id.key, silo.host, silo.port, silo.generation, activation, address.version)
 
 
 def to_address(entry: Entry) -> GrainAddress:

@@ -52,9 +52,7 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             if getattr(self, name) <= 0:
-                raise ConfigurationError(
-                    f"directory option {name} must be above 0, not {getattr(self, name)}"
-                )
+                raise ConfigurationError(f"directory option {name} must be above 0, not {getattr(self, name)}")
         if self.ready_wait >= self.ask_timeout:
             raise ConfigurationError(
                 f"directory option ready_wait ({self.ready_wait} s) must be shorter than "

@@ -24,9 +24,7 @@ class PartitionedDirectory:
     answer costs a repetition, within `claim_timeout` or `release_timeout`.
     """
 
-    def __init__(
-        self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks
-    ) -> None:
+    def __init__(self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks) -> None:
         self._wiring = wiring
         self._current = current
         self._hosted = hosted
@@ -60,11 +58,7 @@ class PartitionedDirectory:
         """See `GrainDirectory`."""
         if self._partition.unregister(address) is None or self._is_over():
             return  # nobody is left who could remember a last silo that leaves
-        self._hosted.releasing(address)
-        try:
-            await self._ask(UnregisterQuestion(address), self._wiring.options.release_timeout)
-        finally:
-            self._hosted.released(address)
+        await self._ask(UnregisterQuestion(address), self._wiring.options.release_timeout)
 
     async def _abandon(self, address: GrainAddress) -> None:
         try:
@@ -105,8 +99,10 @@ class PartitionedDirectory:
             await self._current.reach(reply.version, self._wiring.options.ask_timeout)
             return reply.refusal
         answer = None if reply.entry is None else to_address(reply.entry)
-        # From the reply to here nothing was awaited, and nothing is until the asker has its answer.
-        if question.must_hold(answer) and (attempt.missed or self._owner(question) != owner):
+        # From the reply to here nothing was awaited, and nothing is until the asker believes the answer: so
+        # either a new owner asked what we run before, and we were not told of this win, or it will hear of
+        # it.
+        if attempt.missed and question.is_won(answer):
             return Refusal.NOT_OWNER
         return answer
 
@@ -127,11 +123,7 @@ class PartitionedDirectory:
     def _unavailable(self, question: Question, reason: str) -> SiloUnavailable:
         owner = self._owner(question)
         if owner is None:
-            return SiloUnavailable(
-                f"no silo is active, so nobody knows where {question.grain_id} lives; start one"
-            )
+            return SiloUnavailable(f"no silo is active, so nobody knows where {question.grain_id} lives; start one")
         if reason == Refusal.NOT_READY:
             reason = "its range is being recovered; try again"
-        return SiloUnavailable(
-            f"the directory could not answer for {question.grain_id} (owner {owner}): {reason}"
-        )
+        return SiloUnavailable(f"the directory could not answer for {question.grain_id} (owner {owner}): {reason}")

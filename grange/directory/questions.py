@@ -41,8 +41,8 @@ class Question(Protocol):
         """The question to another owner, under our view of this version."""
         ...
 
-    def must_hold(self, answer: GrainAddress | None) -> bool:
-        """Whether this answer is worth nothing if the range has moved meanwhile."""
+    def is_won(self, answer: GrainAddress | None) -> bool:
+        """Whether the asker will believe that it runs the grain's one activation."""
         ...
 
 
@@ -67,8 +67,8 @@ class RegisterQuestion(msgspec.Struct, frozen=True):
         previous = None if self.previous is None else to_entry(self.previous)
         return encode(Register(version, to_entry(self.address), previous))
 
-    def must_hold(self, answer: GrainAddress | None) -> bool:
-        """A win must; who lost against an old entry will find out by asking there."""
+    def is_won(self, answer: GrainAddress | None) -> bool:
+        """If it stands."""
         return self.address.same_activation(answer)
 
 
@@ -86,7 +86,7 @@ class LookupQuestion(msgspec.Struct, frozen=True):
         """The question to another owner."""
         return encode(Lookup(version, self.grain_id.type, self.grain_id.key))
 
-    def must_hold(self, answer: GrainAddress | None) -> bool:
+    def is_won(self, answer: GrainAddress | None) -> bool:
         """No: a place may be out of date whenever it is read."""
         return False
 
@@ -110,6 +110,6 @@ class UnregisterQuestion(msgspec.Struct, frozen=True):
         """The question to another owner."""
         return encode(Unregister(version, to_entry(self.address)))
 
-    def must_hold(self, answer: GrainAddress | None) -> bool:
-        """Yes: the new owner may have recovered the entry before we let go of it."""
-        return True
+    def is_won(self, answer: GrainAddress | None) -> bool:
+        """No."""
+        return False

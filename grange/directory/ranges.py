@@ -54,9 +54,7 @@ class RangeSet:
     def _combined(self, other: RangeSet, keep: Callable[[bool, bool], bool]) -> RangeSet:
         # Between two neighbouring bounds of either set, membership in both is constant.
         bounds = sorted({*self._bounds, *other._bounds})
-        return RangeSet(
-            Range(start, end) for start, end in pairwise(bounds) if keep(start in self, start in other)
-        )
+        return RangeSet(Range(start, end) for start, end in pairwise(bounds) if keep(start in self, start in other))
 
 
 def _merged(ranges: Iterable[Range]) -> tuple[int, ...]:

@@ -40,9 +40,7 @@ logger = logging.getLogger(__name__)
 class Recovery:
     """Asks and answers recovery questions. Used by `service.py`."""
 
-    def __init__(
-        self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks
-    ) -> None:
+    def __init__(self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks) -> None:
         self._wiring = wiring
         self._current = current
         self._hosted = hosted
@@ -95,9 +93,7 @@ class Recovery:
                 task.add_done_callback(self._asking[silo].discard)
         self._partition.recovered(version)
         self._current.changed.fire()
-        logger.info(
-            "ranges of view %d recovered from %d silos in %.3f s", version, len(silos), loop.time() - began
-        )
+        logger.info("ranges of view %d recovered from %d silos in %.3f s", version, len(silos), loop.time() - began)
 
     async def _collect(self, version: int, silo: SiloAddress) -> None:
         pause = self._wiring.options.retry_first
@@ -115,9 +111,7 @@ class Recovery:
                 self._report(self._partition.merge(version, found))
             rest &= self._partition.recovering(version)
 
-    async def _ask(
-        self, version: int, silo: SiloAddress, ranges: RangeSet
-    ) -> tuple[list[GrainAddress], RangeSet]:
+    async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet) -> tuple[list[GrainAddress], RangeSet]:
         if silo == self._wiring.me:
             return [address for _, address in await self._scan(ranges)], RangeSet()
         question = encode(Recover(version, to_pairs(ranges)))
@@ -144,9 +138,7 @@ class Recovery:
     def _report(self, conflicts: list[Conflict]) -> None:
         losers: dict[SiloAddress, list[GrainAddress]] = {}
         for conflict in conflicts:
-            logger.error(
-                "two activations of one grain: %s stays, %s must end", conflict.winner, conflict.loser
-            )
+            logger.error("two activations of one grain: %s stays, %s must end", conflict.winner, conflict.loser)
             losers.setdefault(conflict.loser.silo, []).append(conflict.loser)
         for silo, addresses in losers.items():
             self._tasks.start(self._tell_lost(silo, addresses))

@@ -79,8 +79,7 @@ class Topology:
         if later.version == self.version + 1:
             return False
         return any(
-            status in {SiloStatus.LEAVING, SiloStatus.DEAD}
-            and self.status(silo) in {None, SiloStatus.JOINING}
+            status in {SiloStatus.LEAVING, SiloStatus.DEAD} and self.status(silo) in {None, SiloStatus.JOINING}
             for silo, status in later._statuses.items()
         )
 

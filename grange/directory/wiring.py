@@ -18,9 +18,9 @@ from grange.runtime.system_target import Ask
 class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     """One silo's connections to its directory room.
 
-    `registered` is asked while other tasks stand still; from the moment that `claim` has returned an
-    activation as the winner until the moment that `release` is called for it, it must be there, carrying the
-    version that `claim` returned. `lost` is called when an activation of this silo turns out not to be its
+    `registered` is asked while other tasks stand still. From the moment that `claim` has returned an activation as the
+    winner until the moment that `release` is called for it, the activation must be there, carrying the version that
+    `claim` returned; and at no other time. `lost` is called when an activation of this silo turns out not to be its
     grain's one: drop it without releasing it.
     """
 

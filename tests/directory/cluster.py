@@ -38,6 +38,10 @@ class Host:
         self.won: dict[GrainId, GrainAddress] = {}
         self.releasing: set[GrainId] = set()
         self.lost: list[GrainAddress] = []
+        self.deaf = False
+        """Views do not come by themselves; it must ask for them."""
+        self.table_gate: asyncio.Event | None = None
+        """When set: the table does not answer us before it."""
         self.gate: asyncio.Event | None = None
         """When set: our answers to other silos wait for it. A test holds them back with this."""
         self.targets = SystemTargets()
@@ -48,7 +52,7 @@ class Host:
                 refresh=self._refresh,
                 registered=self._registered,
                 lost=self.lost.append,
-                strategies=builtin_strategies(),
+                strategies=cluster.strategies,
                 random=cluster.random,
                 options=cluster.options,
             )
@@ -92,13 +96,15 @@ class Host:
         return grain_id in self.won and grain_id not in self.releasing
 
     def _registered(self) -> Iterator[GrainAddress]:
-        return iter(list(self.won.values()))
+        return iter([address for grain_id, address in self.won.items() if grain_id not in self.releasing])
 
     async def _ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         return await self.cluster.carry(self.me, silo, service, question, timeout)
 
     async def _refresh(self, at_least: int) -> None:
         await self.cluster.pause()
+        if self.table_gate is not None:
+            await self.table_gate.wait()
         self.directory.on_view(self.cluster.view)
 
 
@@ -111,6 +117,7 @@ class Cluster:
         self.random = Random(seed)
         self.delay = delay
         self.loss = loss
+        self.strategies = builtin_strategies()
         self.options = DirectoryOptions(**options)
         self.view = View(0)
         self.hosts: dict[SiloAddress, Host] = {}
@@ -155,11 +162,10 @@ class Cluster:
 
     def kill(self, host: Host) -> None:
         """The process is gone at once; nobody knows."""
-        del self.hosts[host.me]
+        self.hosts.pop(host.me, None)
 
     def bury(self, host: Host) -> None:
-        """The others find out."""
-        self.hosts.pop(host.me, None)
+        """The others find out; or they declare it, though it lives."""
         self.set_status(host, SiloStatus.DEAD)
 
     def _publish(self, members: list[Member], first: Host | None) -> None:
@@ -167,6 +173,8 @@ class Cluster:
         if first is not None:
             first.directory.on_view(self.view)
         for host in self.hosts.values():
+            if host.deaf:
+                continue
             if self.delay:
                 asyncio.get_running_loop().call_later(self._draw(), host.directory.on_view, self.view)
             else:
@@ -238,11 +246,15 @@ class Cluster:
         while not self.is_quiet():
             await asyncio.sleep(0.01)
 
-    def is_quiet(self) -> bool:
+    async def quiet_but(self, *busy: Host) -> None:
+        """The same, except that these still claim or release."""
+        while not self.is_quiet(busy):
+            await asyncio.sleep(0.01)
+
+    def is_quiet(self, busy: tuple[Host, ...] = ()) -> bool:
         """See `quiet`."""
         return all(
-            not host.claiming
-            and not host.releasing
+            (host in busy or not (host.claiming or host.releasing))
             and not host.directory.partition.not_ready
             and host.directory.topology.version == self.view.version
             for host in self.hosts.values()

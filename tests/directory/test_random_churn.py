@@ -102,6 +102,7 @@ async def change(cluster: Cluster, doomed: set[Host]) -> None:
         while host.claiming or host.releasing or host.won:
             await asyncio.sleep(0.05)
             await asyncio.gather(*(host.deactivate(grain_id) for grain_id in list(host.won)))
+        cluster.kill(host)
         cluster.bury(host)
 
 

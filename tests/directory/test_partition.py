@@ -1,0 +1,201 @@
+"""The slice against a model that knows everything, and its single decisions."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from grange.directory.hosted import page_of
+from grange.directory.partition import Conflict, Partition, Refusal
+from grange.directory.ranges import RangeSet
+from grange.membership.ring import RING_SIZE, Range
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+
+ALL = RangeSet([Range(0, RING_SIZE)])
+GRAINS = [GrainId("cart", str(number)) for number in range(12)]
+SILOS = [SiloAddress("silo", port, 1) for port in range(4)]
+ANN = GRAINS[0]
+
+
+def activation(number: int, silo: int = 0, version: int = 0, grain_id: GrainId = ANN) -> GrainAddress:
+    return GrainAddress(grain_id, SILOS[silo], number, version)
+
+
+def ready_partition(version: int = 5) -> Partition:
+    partition = Partition()
+    partition.advance(version, ALL, frozenset(SILOS), reset=False)
+    partition.recovered(version)
+    return partition
+
+
+def test_the_first_of_two_registrations_stays() -> None:
+    """DIR-02, DIR-03, DIR-04 in one slice."""
+    partition = ready_partition()
+    first = partition.register(activation(1))
+    assert first == activation(1, version=5)
+    assert partition.register(activation(2, silo=1)) == first
+    assert partition.register(activation(3), activation(2, silo=1)) == first
+    assert partition.unregister(activation(2)) is None
+    assert partition.lookup(ANN) == first
+    assert partition.register(activation(3), activation(1)) == activation(3, version=5)
+    assert partition.unregister(activation(3)) is None
+    assert partition.lookup(ANN) is None
+
+
+def test_registering_again_changes_nothing() -> None:
+    partition = ready_partition()
+    partition.register(activation(1))
+    partition.advance(6, ALL, frozenset(SILOS), reset=False)
+    assert partition.register(activation(1)) == activation(1, version=5)
+
+
+def test_a_silo_that_is_not_live_registers_nothing() -> None:
+    partition = ready_partition()
+    partition.advance(6, ALL, frozenset(SILOS[1:]), reset=False)
+    assert partition.register(activation(1, silo=0)) is Refusal.NOT_LIVE
+    assert partition.lookup(ANN) is None
+
+
+def test_recovery_keeps_the_newest_registration_whatever_the_order_of_answers() -> None:
+    """DIR-12: recovery of a range keeps the newest registration whatever the answer order."""
+    claims = [activation(7, 0, 3), activation(9, 1, 4), activation(8, 2, 4)]
+    for order in permutations(claims):
+        partition = Partition()
+        partition.advance(5, ALL, frozenset(SILOS), reset=False)
+        conflicts: list[Conflict] = []
+        for claim in order:
+            conflicts += partition.merge(5, [claim])
+        partition.recovered(5)
+        assert partition.lookup(ANN) == activation(9, 1, 4)
+        assert {conflict.loser for conflict in conflicts} == {claims[0], claims[2]}
+
+
+def test_what_a_dead_silo_had_answered_is_dropped() -> None:
+    partition = Partition()
+    partition.advance(5, ALL, frozenset(SILOS), reset=False)
+    partition.merge(5, [activation(1, silo=1)])
+    partition.advance(6, ALL, frozenset(SILOS) - {SILOS[1]}, reset=False)
+    partition.merge(5, [activation(1, silo=1)])
+    partition.recovered(5)
+    assert partition.lookup(ANN) is None
+
+
+def test_a_reset_forgets_and_recovers_everything() -> None:
+    partition = ready_partition()
+    partition.register(activation(1))
+    change = partition.advance(9, ALL, frozenset(SILOS), reset=True)
+    assert change.gained == ALL
+    assert partition.lookup(ANN) is Refusal.NOT_READY
+    assert partition.merge(5, [activation(2)]) == []
+    partition.recovered(9)
+    assert partition.lookup(ANN) is None
+
+
+def test_pages_cover_everything_once_and_never_part_equal_hashes() -> None:
+    found = [(hash, activation(number)) for number, hash in enumerate([5, 1, 3, 3, 3, 2, 9])]
+    pages: list[list[int]] = []
+    rest = ALL
+    while rest:
+        page, rest = page_of([pair for pair in found if pair[0] in rest], rest, 2)
+        pages.append(sorted(hash for hash, address in found if address in page))
+    assert pages == [[1, 2], [3, 3, 3], [5, 9]]
+
+
+class PartitionMachine(RuleBasedStateMachine):
+    """Views come and go while hosts register; the model is a plain dict per grain, and a set of states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.partition = Partition()
+        self.version = 0
+        self.live = frozenset[SiloAddress]()
+        self.owned: set[GrainId] = set()
+        self.pending: dict[GrainId, int] = {}
+        self.entries: dict[GrainId, GrainAddress] = {}
+
+    @rule(
+        owned=st.sets(st.sampled_from(GRAINS)),
+        live=st.sets(st.sampled_from(SILOS), min_size=1),
+        reset=st.booleans(),
+    )
+    def view(self, owned: set[GrainId], live: set[SiloAddress], reset: bool) -> None:
+        self.version += 1
+        exact = RangeSet(Range(grain.ring_hash, grain.ring_hash + 1) for grain in owned)
+        gone = self.live - live
+        change = self.partition.advance(self.version, exact, frozenset(live), reset)
+        kept = set() if reset else self.owned & owned
+        assert {grain for grain in GRAINS if grain.ring_hash in change.gained} == owned - kept
+        assert change.gone == gone
+        self.live, self.owned = frozenset(live), owned
+        self.entries = {grain: entry for grain, entry in self.entries.items() if grain in kept and entry.silo in live}
+        self.pending = {grain: number for grain, number in self.pending.items() if grain in kept}
+        self.pending |= dict.fromkeys(owned - kept, self.version)
+
+    @rule(back=st.integers(0, 3))
+    def recovered(self, back: int) -> None:
+        self.partition.recovered(self.version - back)
+        self.pending = {g: number for g, number in self.pending.items() if number != self.version - back}
+
+    @rule(
+        back=st.integers(0, 3),
+        silo=st.sampled_from(SILOS),
+        found=st.dictionaries(st.sampled_from(GRAINS), st.integers(1, 5)),
+    )
+    def merge(self, back: int, silo: SiloAddress, found: dict[GrainId, int]) -> None:
+        recovery = self.version - back
+        answers = [GrainAddress(grain, silo, number, number) for grain, number in found.items()]
+        self.partition.merge(recovery, answers)
+        for answer in answers:
+            if silo in self.live and self.pending.get(answer.grain_id) == recovery:
+                entry = self.entries.get(answer.grain_id, answer)
+                newest = max(entry, answer, key=lambda one: (one.version, one.activation, one.silo))
+                self.entries[answer.grain_id] = newest
+
+    @rule(
+        grain_id=st.sampled_from(GRAINS),
+        silo=st.sampled_from(SILOS),
+        number=st.integers(10, 13),
+        previous=st.integers(9, 13),
+    )
+    def register(self, grain_id: GrainId, silo: SiloAddress, number: int, previous: int) -> None:
+        address = GrainAddress(grain_id, silo, number)
+        entry = self.entries.get(grain_id)
+        named = None if entry is None else GrainAddress(grain_id, entry.silo, previous)
+        result = self.partition.register(address, named)
+        if self.refusal(grain_id) is not None:
+            assert result is self.refusal(grain_id)
+            return
+        if silo not in self.live:
+            assert result is Refusal.NOT_LIVE
+            return
+        same = entry is not None and (entry.silo, entry.activation) == (silo, number)
+        if entry is None or (entry.activation == previous and not same):
+            self.entries[grain_id] = GrainAddress(grain_id, silo, number, self.version)
+        assert result == self.entries[grain_id]
+
+    @rule(grain_id=st.sampled_from(GRAINS), silo=st.sampled_from(SILOS), number=st.integers(10, 13))
+    def unregister(self, grain_id: GrainId, silo: SiloAddress, number: int) -> None:
+        assert self.partition.unregister(GrainAddress(grain_id, silo, number)) == self.refusal(grain_id)
+        entry = self.entries.get(grain_id)
+        known = entry is not None and (entry.silo, entry.activation) == (silo, number)
+        if self.refusal(grain_id) is None and known:
+            del self.entries[grain_id]
+
+    def refusal(self, grain_id: GrainId) -> Refusal | None:
+        if grain_id not in self.owned:
+            return Refusal.NOT_OWNER
+        return Refusal.NOT_READY if grain_id in self.pending else None
+
+    @invariant()
+    def looks_up_what_the_model_holds(self) -> None:
+        for grain_id in GRAINS:
+            expected = self.refusal(grain_id) or self.entries.get(grain_id)
+            assert self.partition.lookup(grain_id) == expected
+        assert len(self.partition) == len(self.entries)
+
+
+TestPartition = PartitionMachine.TestCase
+TestPartition.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
