@@ -9,9 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from grange.testing.postgres import fresh_database
 from grange.testing.servers import REDIS_ENVIRONMENT, postgres_server, redis_server
+
+# How fast a shared machine is today proves nothing about an example.
+settings.register_profile("grange", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("grange")
 
 TESTS = Path(__file__).parent
 SERVER_FIXTURES = {"redis_server_url", "redis_url", "postgres_dsn", "postgres_url"}

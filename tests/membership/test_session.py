@@ -50,7 +50,8 @@ async def test_everybody_gets_their_change_in_at_last():
     desks = [Desk(table) for _ in range(10)]
     members = [member(address(number)) for number in range(10)]
     steps = (desk.session.settle(partial(enter, me=me)) for desk, me in zip(desks, members, strict=True))
-    await asyncio.gather(*steps)
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        await asyncio.gather(*steps)
     found = await table.read()
     assert found.version.number == len(found.rows) == 10
 
