@@ -82,6 +82,11 @@ class Client:
         """The cluster as its gateways last showed it."""
         return self._gateways.view
 
+    @property
+    def gateways(self) -> tuple[SiloAddress, ...]:
+        """The gateways of all active silos, as addresses for `ask`."""
+        return self._gateways.all()
+
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
         """Question a management service of one silo; the command line and tools use it."""
         return await self._sender.ask(gateway, service, question, seconds)

@@ -82,6 +82,10 @@ class Gateways:
         """Which grain types fulfil an interface, in the whole cluster."""
         return self.view.implementations(interface)
 
+    def all(self) -> tuple[SiloAddress, ...]:
+        """The gateways of all active silos."""
+        return tuple(self._gateways.values())
+
     # --- keeping up with the cluster ------------------------------------------------------------------------------
 
     async def find(self, ask: Ask) -> None:

@@ -45,6 +45,11 @@ class Reference:
         self._grange_id = grain_id
         self._grange_call = call
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The grain class: what type checkers see is what `isinstance` says. `type(reference)` tells the truth."""
+        return self._grange_spec.cls
+
     @property
     def id(self) -> GrainId:
         """The grain's identity."""

@@ -44,7 +44,7 @@ class MethodPlan:
     def isolate(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments that the callee may keep: shared where immutable, else copied. Raises InvalidCall."""
         for classes, value in zip(self._shareable, args, strict=False):
-            if classes is not None and value.__class__ not in classes:
+            if classes is not None and type(value) not in classes:
                 return self._copied(args)
         return args
 
@@ -70,7 +70,7 @@ class MethodPlan:
     def isolate_result(self, value: Any) -> Any:
         """A result that the caller may keep. Raises InvalidResult."""
         classes = self._result_classes
-        if classes is None or value.__class__ in classes:
+        if classes is None or type(value) in classes:
             return value
         try:
             return self._codec.copy(self.method.result, value)
@@ -94,7 +94,7 @@ class MethodPlan:
     def _copied(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         copied = self.decode(self.encode(args))
         pairs = zip(self._shareable, args, copied, strict=False)
-        return tuple(value if classes is None or value.__class__ in classes else copy for classes, value, copy in pairs)
+        return tuple(value if classes is None or type(value) in classes else copy for classes, value, copy in pairs)
 
     def _without_gaps(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Drop missing trailing defaults, so that the method's own apply; fill gaps (named arguments) in place."""

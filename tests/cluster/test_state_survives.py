@@ -1,0 +1,320 @@
+"""Persistent state inside grains (PST)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import pytest
+
+from grange import (
+    ConfigurationError,
+    Grain,
+    GrainId,
+    InconsistentStateError,
+    PersistentState,
+    StorageUnavailable,
+    Stored,
+)
+from grange.storage.memory import MemoryStorage
+from grange.storage.provider import StateRecord
+from grange.testing.cluster import TestCluster
+
+
+class Recorded:
+    """A memory storage that counts, and fails before or after the real work when told to."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryStorage()
+        self.calls: list[str] = []
+        self.fail_before = ""
+        self.fail_after = ""
+
+    def _enter(self, verb: str) -> None:
+        self.calls.append(verb)
+        if self.fail_before == verb:
+            raise StorageUnavailable(f"down before {verb}")
+
+    def _leave(self, verb: str) -> None:
+        if self.fail_after == verb:
+            raise StorageUnavailable(f"down after {verb}")
+
+    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
+        self._enter("read")
+        record = await self.inner.read(grain_id, state)
+        self._leave("read")
+        return record
+
+    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+        self._enter("write")
+        new = await self.inner.write(grain_id, state, payload, etag, schema)
+        self._leave("write")
+        return new
+
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
+        self._enter("clear")
+        new = await self.inner.clear(grain_id, state, etag)
+        self._leave("clear")
+        return new
+
+
+@dataclass
+class Number:
+    value: int = 0
+
+
+class Store(Grain):
+    def __init__(self, state: PersistentState[Number]) -> None:
+        self.state = state
+
+    async def get(self) -> int:
+        return self.state.value.value
+
+    async def set(self, value: int) -> None:
+        self.state.value.value = value
+        await self.state.write()
+
+    async def reread(self) -> int:
+        await self.state.read()
+        return self.state.value.value
+
+    async def delete(self) -> tuple[int, bool]:
+        await self.state.clear()
+        return self.state.value.value, self.state.exists
+
+    async def finish(self) -> None:
+        self.deactivate_when_idle()
+
+
+STORE = GrainId("store", "a")
+
+
+async def test_state_is_loaded_before_the_first_method() -> None:
+    """PST-01: the stored value is there; activation costs one read and no write."""
+    storage = Recorded()
+    await storage.inner.write(STORE, "state", b'{"value":567}', None)
+    async with TestCluster([Store], storage=storage) as cluster:
+        assert await cluster.get_grain(Store, "a").get() == 567
+        assert storage.calls == ["read"]
+
+
+async def test_each_write_is_one_write() -> None:
+    """PST-02: one provider write and no read; an explicit re-read picks up what others wrote."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain = cluster.get_grain(Store, "a")
+        await grain.set(1)
+        await grain.set(2)
+        assert storage.calls == ["read", "write", "write"]
+        etag = (await storage.inner.read(STORE, "state")).etag
+        await storage.inner.write(STORE, "state", b'{"value":42}', etag)
+        assert await grain.reread() == 42
+        assert storage.calls[3:] == ["read"]
+
+
+async def test_a_read_error_at_activation_reaches_the_caller() -> None:
+    """PST-03: as the provider's error; once the storage is back, the grain is too."""
+    storage = Recorded()
+    storage.fail_before = "read"
+    async with TestCluster([Store], storage=storage) as cluster:
+        with pytest.raises(StorageUnavailable, match="down before read"):
+            await cluster.get_grain(Store, "a").get()
+        storage.fail_before = ""
+        assert await cluster.get_grain(Store, "a").get() == 0
+
+
+async def test_delete_resets_and_a_later_write_needs_no_read() -> None:
+    """PST-04: one clear; the value is the default at once; the next write stores 2."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain = cluster.get_grain(Store, "a")
+        await grain.set(1)
+        assert await grain.delete() == (0, False)
+        await grain.set(2)
+        assert storage.calls == ["read", "write", "clear", "write"]
+        await grain.finish()
+        assert await grain.get() == 2
+
+
+async def test_a_failed_read_keeps_the_last_good_value() -> None:
+    """PST-05: before or after the provider's work; the next successful read brings the stored value."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain = cluster.get_grain(Store, "a")
+        await grain.set(5)
+        for moment in ("fail_before", "fail_after"):
+            setattr(storage, moment, "read")
+            with pytest.raises(StorageUnavailable):
+                await grain.reread()
+            assert await grain.get() == 5
+            setattr(storage, moment, "")
+        assert await grain.reread() == 5
+
+
+async def test_a_failed_write_keeps_the_store_and_the_attempt() -> None:
+    """PST-06: the store still holds 62; memory holds 63 unless the grain reads again."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain = cluster.get_grain(Store, "a")
+        await grain.set(62)
+        storage.fail_before = "write"
+        with pytest.raises(StorageUnavailable):
+            await grain.set(63)
+        assert (await storage.inner.read(STORE, "state")).payload == b'{"value":62}'
+        assert await grain.get() == 63
+        assert await grain.reread() == 62
+
+
+async def test_an_error_after_the_write_leaves_the_new_value_stored() -> None:
+    """PST-07: the call fails although the store holds 83; the next write cannot overwrite it unseen."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain = cluster.get_grain(Store, "a")
+        storage.fail_after = "write"
+        with pytest.raises(StorageUnavailable):
+            await grain.set(83)
+        storage.fail_after = ""
+        assert (await storage.inner.read(STORE, "state")).payload == b'{"value":83}'
+        with pytest.raises(InconsistentStateError):
+            await grain.set(84)
+        assert await grain.get() == 83
+
+
+async def test_a_lost_race_drops_only_that_activation() -> None:
+    """InconsistentStateError reaches the caller; the next call reads what was really stored; others live on."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain, other = cluster.get_grain(Store, "a"), cluster.get_grain(Store, "b")
+        await grain.set(1)
+        await other.set(1)
+        kept = cluster.activation(other)
+        etag = (await storage.inner.read(STORE, "state")).etag
+        await storage.inner.write(STORE, "state", b'{"value":42}', etag)
+        with pytest.raises(InconsistentStateError) as caught:
+            await grain.set(2)
+        assert caught.value.stored != caught.value.given
+        assert await grain.get() == 42
+        assert cluster.activation(other) is kept
+
+
+class Orders(Grain):
+    def __init__(self, state: Annotated[PersistentState[Number], Stored(provider="orders")]) -> None:
+        self.state = state
+
+    async def get(self) -> int:
+        return self.state.value.value
+
+
+async def test_a_storage_nobody_configured_is_named() -> None:
+    """PST-10: the first call fails with an error that names the provider and what there is."""
+    async with TestCluster([Orders]) as cluster:
+        with pytest.raises(ConfigurationError, match=r"storage 'orders'.*it has: default"):
+            await cluster.get_grain(Orders, "a").get()
+
+
+@dataclass
+class Friends:
+    names: list[Person] = field(default_factory=list)
+
+
+class Person(Grain):
+    def __init__(self, friends: PersistentState[Friends]) -> None:
+        self.friends = friends
+
+    async def befriend(self, other: Person) -> None:
+        self.friends.value.names.append(other)
+        await self.friends.write()
+        self.deactivate_when_idle()
+
+    async def name(self) -> str:
+        return self.key
+
+    async def friends_names(self) -> list[str]:
+        return [await friend.name() for friend in self.friends.value.names]
+
+
+async def test_references_in_state_are_callable_after_reload() -> None:
+    """PST-11: stored, loaded by another activation, and called."""
+    async with TestCluster([Person]) as cluster:
+        ann, bob = cluster.get_grain(Person, "ann"), cluster.get_grain(Person, "bob")
+        await ann.befriend(bob)
+        assert await ann.friends_names() == ["bob"]
+
+
+class Leaky(Grain):
+    def __init__(self, state: PersistentState[Number]) -> None:
+        self.state = state
+
+    async def leak(self) -> None:
+        LEAKED.append(self.state)
+
+
+LEAKED: list[PersistentState[Number]] = []
+
+
+async def test_state_is_refused_outside_its_activation() -> None:
+    """PST-15: an operation from elsewhere raises and does not reach the storage."""
+    storage = Recorded()
+    async with TestCluster([Leaky], storage=storage) as cluster:
+        await cluster.get_grain(Leaky, "a").leak()
+        state = LEAKED.pop()
+        for operation in (state.write, state.read, state.clear):
+            with pytest.raises(RuntimeError, match="belongs to its activation"):
+                await operation()
+        assert storage.calls == ["read"]
+
+
+class Two(Grain):
+    def __init__(
+        self,
+        plain: PersistentState[Number],
+        other: Annotated[PersistentState[Number], Stored("special", provider="orders")],
+    ) -> None:
+        self.plain = plain
+        self.other = other
+
+    async def set(self, plain: int, other: int) -> None:
+        self.plain.value.value, self.other.value.value = plain, other
+        await self.plain.write()
+        await self.other.write()
+
+
+async def test_named_states_use_their_own_storages() -> None:
+    """PST-16: one by the parameter's name in the default storage, one by its own name and storage."""
+    default, orders = MemoryStorage(), MemoryStorage()
+    async with TestCluster([Two], storage=default, storages={"orders": orders}) as cluster:
+        await cluster.get_grain(Two, "t").set(1, 2)
+    two = GrainId("two", "t")
+    assert (await default.read(two, "plain")).payload == b'{"value":1}'
+    assert (await orders.read(two, "special")).payload == b'{"value":2}'
+    assert (await default.read(two, "special")).payload is None
+
+
+def test_a_grain_is_a_plain_class_in_a_unit_test() -> None:
+    """Built by hand with a detached state; what needs an identity says so."""
+    store = Store(PersistentState.detached(Number(5)))
+    assert store.state.value.value == 5
+    with pytest.raises(RuntimeError, match="outside a silo"):
+        _ = store.key
+
+
+class Odd:
+    """Nothing that can be written down."""
+
+
+async def test_states_that_cannot_be_served_stop_the_start() -> None:
+    """No default, no type, or a type that cannot be stored: told when the silo starts, with class and parameter."""
+
+    class NoDefault(Grain, name="no_default"):
+        def __init__(self, state: PersistentState[StateRecord]) -> None: ...
+
+    class NotStorable(Grain, name="not_storable"):
+        def __init__(self, state: PersistentState[Odd]) -> None: ...
+
+    class NotInjected(Grain, name="not_injected"):
+        def __init__(self, something: Odd) -> None: ...
+
+    for cls, text in ((NoDefault, "NoDefault.*state"), (NotStorable, "Odd"), (NotInjected, "something")):
+        with pytest.raises(ConfigurationError, match=text):
+            async with TestCluster([cls]):
+                pass

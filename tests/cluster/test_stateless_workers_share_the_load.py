@@ -1,0 +1,111 @@
+"""Pools of stateless workers (SWK)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from grange import ConfigurationError, Grain
+from grange.testing.cluster import TestCluster
+
+
+class Worker(Grain, stateless_workers=3):
+    async def work(self, seconds: float = 0.1) -> str:
+        await asyncio.sleep(seconds)
+        return self.activation_id
+
+
+class One(Grain, stateless_workers=1):
+    async def work(self) -> str:
+        await asyncio.sleep(0.01)
+        return self.activation_id
+
+
+def matches(method: str, args: tuple[Any, ...]) -> bool:
+    return bool(args) and args[0] is True
+
+
+class Picky(Grain, stateless_workers=1, may_interleave=matches):
+    inside = 0
+
+    async def enter(self, together: bool) -> int:
+        Picky.inside += 1
+        await asyncio.sleep(5)
+        return Picky.inside
+
+
+class Boss(Grain):
+    async def ask(self) -> tuple[str, str]:
+        await self.get_grain(Worker, "w").work()
+        silo = self._grange.home.site.here  # type: ignore[attr-defined]
+        return str(silo), await self.get_grain(Where, "w").where()
+
+
+class Where(Grain, stateless_workers=2):
+    async def where(self) -> str:
+        return str(self._grange.home.site.here)  # type: ignore[attr-defined]
+
+
+async def test_never_more_workers_than_said() -> None:
+    """SWK-01: 150 calls at once use exactly three activations in the silo, never more."""
+    async with TestCluster([Worker], silos=1) as cluster:
+        grain = cluster.get_grain(Worker, "w")
+        workers = await asyncio.gather(*(grain.work() for _ in range(150)))
+        assert len(set(workers)) == 3
+        assert cluster.count(Worker) == 3
+        assert min(workers.count(worker) for worker in set(workers)) >= 40
+
+
+async def test_sequential_calls_need_one_worker() -> None:
+    """SWK-03: a hundred calls one after the other keep exactly one activation."""
+    async with TestCluster([Worker], silos=1) as cluster:
+        grain = cluster.get_grain(Worker, "w")
+        assert len({await grain.work() for _ in range(100)}) == 1
+        assert cluster.count(Worker) == 1
+
+
+async def test_many_calls_on_single_workers_all_succeed() -> None:
+    """SWK-04: a hundred grains, ten calls each, one worker each: none fails."""
+    async with TestCluster([One]) as cluster:
+        calls = [cluster.get_grain(One, str(number)).work() for number in range(100) for _ in range(10)]
+        assert len(await asyncio.gather(*calls)) == 1000
+
+
+async def test_workers_obey_the_interleave_predicate() -> None:
+    """SWK-05: matching calls overlap, three of three; others do not, one of three."""
+    async with TestCluster([Picky], silos=1) as cluster:
+        for together, expected in ((True, 3), (False, 1)):
+            Picky.inside = 0
+            calls = [asyncio.create_task(cluster.get_grain(Picky, str(together)).enter(together)) for _ in range(3)]
+            await cluster.advance(4)
+            assert Picky.inside == expected
+            await asyncio.gather(*calls)
+
+
+async def test_workers_run_on_the_callers_silo() -> None:
+    """SWK-07: grains are served by workers of their own silo."""
+    async with TestCluster([Worker, Boss, Where], silos=3) as cluster:
+        places = [await cluster.get_grain(Boss, str(number)).ask() for number in range(12)]
+        assert all(boss == worker for boss, worker in places)
+        assert len({boss for boss, _ in places}) > 1
+
+
+async def test_idle_workers_are_collected() -> None:
+    """A pool shrinks to nothing and grows again."""
+    async with TestCluster([Worker], silos=1, runtime={"idle_timeout": 60, "collect_period": 10}) as cluster:
+        grain = cluster.get_grain(Worker, "w")
+        await asyncio.gather(*(grain.work() for _ in range(5)))
+        await cluster.advance(100)
+        assert cluster.count(Worker) == 0
+        await grain.work()
+        assert cluster.count(Worker) == 1
+
+
+def test_workers_cannot_choose_a_placement() -> None:
+    """They run where they are called."""
+    with pytest.raises(ConfigurationError, match="stateless_workers= contradicts placement="):
+
+        class Wrong(Grain, stateless_workers=2, placement="random"):
+            pass
