@@ -21,9 +21,7 @@ OpenTable = Callable[[str], AbstractAsyncContextManager[MembershipTable]]
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-def a_silo(
-    number: int, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = NOON, gateway: int = 0
-) -> Member:
+def a_silo(number: int, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = NOON, gateway: int = 0) -> Member:
     """A member that differs from others by its number only."""
     return Member(
         SiloAddress("10.0.0.1", 11000 + number, 1_000_000 + number),
@@ -246,10 +244,7 @@ class MembershipTableContract:
             for number in range(0, 30, 10):
                 before = await one.read()
                 won = await asyncio.gather(
-                    *(
-                        table.insert(a_silo(number + place), before.version)
-                        for place, table in enumerate(tables)
-                    )
+                    *(table.insert(a_silo(number + place), before.version) for place, table in enumerate(tables))
                 )
                 after = await two.read()
                 assert sum(won) == 1
