@@ -1,6 +1,7 @@
 """State in Postgres: one row per record in `grange_state`, the payload as jsonb so that SQL can query it.
 
-Each operation is one statement, prepared once per connection by the driver. The connections of `open` skip
+Changes that wait for each other are stored by one statement (`changes.py`); statements are prepared once per
+connection by the driver. The connections of `open` skip
 the session reset that asyncpg sends at every release, since nothing here changes a session; it would double
 the round trips.
 """
@@ -8,14 +9,13 @@ the round trips.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
-from grange.proto.ids import GrainId
 from grange.proto.migrations import (
     ADVISORY_LOCK,
     CREATE_SCHEMA_TABLE,
@@ -23,9 +23,10 @@ from grange.proto.migrations import (
     plan,
     shipped_migrations,
 )
+from grange.storage.changes import Change, Name
+from grange.storage.database import DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import check_name, check_payload, check_service, etag_number, inconsistent
 from grange.storage.urls import has_valid_hosts
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -39,19 +40,28 @@ _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
 _READ = f"SELECT payload::text, etag, schema FROM grange_state WHERE {_KEY}"
 
+# Parameters of both: the service, and one array each of types, keys, state names, payloads, schemas (and etags).
 # Payloads pass as text, so that a jsonb codec set on a caller's own pool is not involved.
 _INSERT = """
 INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema)
-VALUES ($1, $2, $3, $4, $5::text::jsonb, 1, $6)
-ON CONFLICT DO NOTHING RETURNING etag
+SELECT $1, change.grain_type, change.grain_key, change.state, change.payload::jsonb, 1, change.schema
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
+  AS change (grain_type, grain_key, state, payload, schema)
+ON CONFLICT DO NOTHING RETURNING grain_type, grain_key, state, etag
 """
 
-_UPDATE = f"""
-UPDATE grange_state SET payload = $5::text::jsonb, etag = etag + 1, schema = $6
-WHERE {_KEY} AND etag = $7 RETURNING etag
+_UPDATE = """
+UPDATE grange_state AS held
+SET payload = change.payload::jsonb, etag = held.etag + 1, schema = coalesce(change.schema, held.schema)
+FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
+  AS change (grain_type, grain_key, state, payload, schema, etag)
+WHERE held.service = $1 AND held.grain_type = change.grain_type AND held.grain_key = change.grain_key
+  AND held.state = change.state AND held.etag = change.etag
+RETURNING held.grain_type, held.grain_key, held.state, held.etag
 """
 
-_CLEAR = f"UPDATE grange_state SET payload = NULL, etag = etag + 1 WHERE {_KEY} AND etag = $5 RETURNING etag"
+# Statements at a time; more of them would store smaller batches.
+_LANES = 4
 
 # What passes by itself: the server starts, stops, fails over, is full, or a statement ran out of time.
 _UNAVAILABLE = (
@@ -62,8 +72,6 @@ _UNAVAILABLE = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
@@ -74,7 +82,7 @@ _UNAVAILABLE = (
 _REFUSED_LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
-class PostgresStorage:
+class PostgresStorage(DatabaseStorage):
     """Records in Postgres, through a pool that belongs to the caller and is left open.
 
     The tables must exist: `open` makes them, for a pool of your own call `migrate(connection)` first.
@@ -82,8 +90,7 @@ class PostgresStorage:
 
     def __init__(self, pool: Pool, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
         self._pool = pool
-        self._service = check_service(service)
-        self._options = options
+        super().__init__(service, options, _LANES)
 
     @classmethod
     @asynccontextmanager
@@ -92,56 +99,68 @@ class PostgresStorage:
     ) -> AsyncGenerator[PostgresStorage]:
         """Connect to `postgresql://user:password@host[:port]/database` and bring its tables up to date."""
         async with _opened_pool(url, options) as pool:
-            with _typed_errors("migration of the state tables"):
+            with _typed_errors("migration of the state tables: "):
                 async with pool.acquire() as connection:
                     await migrate(connection)
-            yield cls(pool, service, options)
+            storage = cls(pool, service, options)
+            try:
+                yield storage
+            finally:
+                await storage.flush()
 
-    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        """See `GrainStorage.read`."""
-        row = await self._row("read", _READ, grain_id, state)
-        if row is None:
+    async def _read(self, name: Name) -> StateRecord:
+        with _typed_errors():
+            rows = await self._fetch(_READ, self._service, *name)
+        if not rows:
             return StateRecord(None, None)
-        payload, etag, schema = row
+        payload, etag, schema = rows[0]
         return StateRecord(None if payload is None else payload.encode(), str(etag), schema)
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
-        """See `GrainStorage.write`."""
-        text = check_payload(grain_id, state, payload, self._options.payload_limit)
-        if etag is None:
-            row = await self._row("write", _INSERT, grain_id, state, text, schema)
-        else:
-            row = await self._row("write", _UPDATE, grain_id, state, text, schema, etag_number(etag))
-        return str(row[0]) if row is not None else await self._refuse(grain_id, state, etag)
+    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+        stored: dict[Name, int] = {}
+        for sql, some in (
+            (_INSERT, [change for change in batch if change.etag == 0]),
+            (_UPDATE, [change for change in batch if change.etag != 0]),
+        ):
+            if some:
+                stored |= await self._store_alike(sql, some)
+        return stored
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
-        """See `GrainStorage.clear`."""
-        if etag is None:
-            held = await self.read(grain_id, state)
-            if held.etag is not None:
-                raise inconsistent(grain_id, state, stored=held.etag, given=None)
-            return None
-        row = await self._row("clear", _CLEAR, grain_id, state, etag_number(etag))
-        return str(row[0]) if row is not None else await self._refuse(grain_id, state, etag)
+    async def _store_alike(self, sql: str, batch: Sequence[Change]) -> dict[Name, int]:
+        names = zip(*(change.name for change in batch), strict=True)
+        columns = [*map(list, names), [c.payload for c in batch], [c.schema for c in batch]]
+        if sql is _UPDATE:
+            columns.append([change.etag for change in batch])
+        try:
+            with _typed_errors():
+                rows = await self._fetch(sql, self._service, *columns)
+        except StorageUnavailable:
+            raise
+        except StorageError as error:
+            if len(batch) > 1:
+                return await self._store_singly(sql, batch)
+            batch[0].fail(error)
+            return {}
+        return {(row[0], row[1], row[2]): row[3] for row in rows}
 
-    async def _refuse(self, grain_id: GrainId, state: str, given: str | None) -> str:
-        held = await self.read(grain_id, state)
-        raise inconsistent(grain_id, state, stored=held.etag, given=given)
+    async def _store_singly(self, sql: str, batch: Sequence[Change]) -> dict[Name, int]:
+        """Nothing of a refused statement was stored: find out which change it was, and store the others."""
+        stored: dict[Name, int] = {}
+        for change in batch:
+            stored |= await self._store_alike(sql, [change])
+        return stored
 
-    async def _row(self, verb: str, sql: str, grain_id: GrainId, state: str, *rest: Any) -> Any:
-        check_name(self._service, grain_id, state)
-        with _typed_errors(f"{verb} of state {state!r} of {grain_id}"):
-            async with asyncio.timeout(self._options.operation_timeout):
-                connection = await self._pool.acquire()
-                try:
-                    row = await connection.fetchrow(sql, self._service, grain_id.type, grain_id.key, state, *rest)
-                except (TimeoutError, asyncio.CancelledError):
-                    # Not handed back: its server may never answer the cancel request that a release waits for.
-                    connection.terminate()
-                    raise
-                finally:
-                    await self._pool.release(connection)
-        return row
+    async def _fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
+        async with asyncio.timeout(self._options.operation_timeout):
+            connection = await self._pool.acquire()
+            try:
+                return await connection.fetch(sql, *parameters)
+            except (TimeoutError, asyncio.CancelledError):
+                # Not handed back: its server may never answer the cancel request that a release waits for.
+                connection.terminate()
+                raise
+            finally:
+                await self._pool.release(connection)
 
 
 async def migrate(connection: Connection) -> None:
@@ -191,7 +210,7 @@ async def _opened_pool(url: str, options: StorageOptions) -> AsyncGenerator[Pool
         reset=_no_reset,
     )
     try:
-        with _typed_errors("connection at start"):
+        with _typed_errors("connection at start: "):
             await _connect_once(pool)
         yield pool
     finally:
@@ -220,17 +239,17 @@ async def _no_reset(connection: Connection) -> None:
 
 
 @contextmanager
-def _typed_errors(what: str) -> Generator[None]:
+def _typed_errors(prefix: str = "") -> Generator[None]:
     """Turn the driver's errors into grange's."""
     try:
         yield
     except TimeoutError:
-        raise StorageUnavailable(f"Postgres did not answer in time: {what}") from None
+        raise StorageUnavailable(f"{prefix}Postgres did not answer in time") from None
     except (*_UNAVAILABLE, *_REFUSED_LOGIN) as error:
-        raise StorageUnavailable(f"Postgres is not available for the {what}: {error}") from error
+        raise StorageUnavailable(f"{prefix}Postgres is not available: {error}") from error
     except asyncpg.InterfaceError as error:
         # A value that the protocol cannot carry; else a connection or pool that was closed under our hands.
         kind = StorageError if isinstance(error, ValueError) else StorageUnavailable
-        raise kind(f"the Postgres driver refused the {what}: {error}") from error
+        raise kind(f"{prefix}the Postgres driver refused: {error}") from error
     except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
-        raise StorageError(f"Postgres refused the {what}: {error}") from error
+        raise StorageError(f"{prefix}Postgres refused: {error}") from error

@@ -1,5 +1,7 @@
 """State in Redis (or Valkey): one hash per record, changed by one Lua script per operation.
 
+Changes that wait for each other are sent together, in one pipeline (`changes.py`).
+
 Key layout: `grange:state:<service>:<grain type>:<key>:<state name>`, each part with `%` and `:` written as
 `%25` and `%3A`. Fields of the hash: `etag` (a counter), `payload` (JSON text; absent after a clear),
 `schema`. A cleared record keeps its hash, so that its etags never come back. One key per operation: works
@@ -13,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ClusterDownError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -35,27 +38,24 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
-from grange.proto.ids import GrainId
+from grange.storage.changes import Change, Name
+from grange.storage.database import DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import check_name, check_payload, check_service, inconsistent
 from grange.storage.urls import has_valid_hosts
 
-# Both return {1, new etag} or {0, stored etag}; an empty text stands for "no record".
-_WRITE = """
+# ARGV: the etag that must be stored (empty: no record), the schema (empty: unchanged), and for a write the payload.
+# Returns the new etag, or nothing when another one is stored. One script for write and clear: a batch needs one SHA.
+_CHANGE = """
 local stored = redis.call('HGET', KEYS[1], 'etag') or ''
-if stored ~= ARGV[1] then return {0, stored} end
-redis.call('HSET', KEYS[1], 'payload', ARGV[2], 'schema', ARGV[3])
-return {1, tostring(redis.call('HINCRBY', KEYS[1], 'etag', 1))}
+if stored ~= ARGV[1] then return false end
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'schema', ARGV[2]) end
+if ARGV[3] then redis.call('HSET', KEYS[1], 'payload', ARGV[3]) else redis.call('HDEL', KEYS[1], 'payload') end
+return redis.call('HINCRBY', KEYS[1], 'etag', 1)
 """
 
-_CLEAR = """
-local stored = redis.call('HGET', KEYS[1], 'etag') or ''
-if stored ~= ARGV[1] then return {0, stored} end
-if stored == '' then return {1, ''} end
-redis.call('HDEL', KEYS[1], 'payload')
-return {1, tostring(redis.call('HINCRBY', KEYS[1], 'etag', 1))}
-"""
+# Pipelines at a time; more of them would carry fewer changes each.
+_LANES = 4
 
 _UNAVAILABLE = (
     RedisConnectionError,
@@ -69,7 +69,7 @@ _UNAVAILABLE = (
 )
 
 
-class RedisStorage:
+class RedisStorage(DatabaseStorage):
     """Records in Redis, through a client that belongs to the caller and is left open.
 
     A client of your own should have retries switched off (`retry=Retry(NoBackoff(), 0)`): a write that is
@@ -77,11 +77,9 @@ class RedisStorage:
     """
 
     def __init__(self, client: Redis, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
+        super().__init__(service, options, _LANES)
         self._client = client
-        self._service = check_service(service)
-        self._options = options
-        self._write = client.register_script(_WRITE)
-        self._clear = client.register_script(_CLEAR)
+        self._script = client.register_script(_CHANGE)
 
     @classmethod
     @asynccontextmanager
@@ -91,53 +89,62 @@ class RedisStorage:
         """Connect to `redis://[[user]:password@]host[:port][/database]` or `rediss://…` (TLS)."""
         client = Redis(connection_pool=_pool(url, options))
         try:
-            async with _typed_errors("connection at start", options.connect_timeout):
-                await _connect_once(client)
-            yield cls(client, service, options)
+            with _typed_errors("connection at start: "):
+                async with asyncio.timeout(options.connect_timeout):
+                    await _connect_once(client)
+            storage = cls(client, service, options)
+            try:
+                yield storage
+            finally:
+                await storage.flush()
         finally:
             await client.aclose()
             await client.connection_pool.disconnect()
 
-    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        """See `GrainStorage.read`."""
-        key = self._key(grain_id, state)
-        async with self._typed(f"read of state {state!r} of {grain_id}"):
-            fields = await cast("Any", self._client).hmget(key, ["payload", "etag", "schema"])
+    async def _read(self, name: Name) -> StateRecord:
+        with _typed_errors():
+            fields = await cast("Any", self._client).hmget(self._key(name), ["payload", "etag", "schema"])
         payload, etag, schema = fields
         if etag is None:
             return StateRecord(None, None)
         return StateRecord(None if payload is None else _bytes(payload), _text(etag), int(schema))
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
-        """See `GrainStorage.write`."""
-        key = self._key(grain_id, state)
-        check_payload(grain_id, state, payload, self._options.payload_limit)
-        async with self._typed(f"write of state {state!r} of {grain_id}"):
-            answer = await self._write(keys=[key], args=[_given(etag), payload, schema])
-        return self._new_etag(grain_id, state, etag, answer)
+    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+        answers = await self._run(batch)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            # The server has restarted or is new. What it did not know it did not run, so that may be sent again.
+            with _typed_errors():
+                await cast("Any", self._client).script_load(_CHANGE)
+            unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            again = await self._run([batch[index] for index in unknown])
+            for index, answer in zip(unknown, again, strict=True):
+                answers[index] = answer
+        return _stored(batch, answers)
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
-        """See `GrainStorage.clear`."""
-        key = self._key(grain_id, state)
-        async with self._typed(f"clear of state {state!r} of {grain_id}"):
-            answer = await self._clear(keys=[key], args=[_given(etag)])
-        return self._new_etag(grain_id, state, etag, answer) or None
+    async def _run(self, batch: Sequence[Change]) -> list[Any]:
+        with _typed_errors():
+            async with asyncio.timeout(self._options.operation_timeout):
+                pipeline = cast("Any", self._client).pipeline(transaction=False)
+                for change in batch:
+                    payload = () if change.payload is None else (change.payload,)
+                    given, schema = change.etag or "", change.schema or ""
+                    pipeline.evalsha(self._script.sha, 1, self._key(change.name), given, schema, *payload)
+                answers: list[Any] = await pipeline.execute(raise_on_error=False)
+                return answers
 
-    def _key(self, grain_id: GrainId, state: str) -> str:
-        check_name(self._service, grain_id, state)
-        parts = (self._service, grain_id.type, grain_id.key, state)
+    def _key(self, name: Name) -> str:
+        parts = (self._service, *name)
         return "grange:state:" + ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
 
-    def _new_etag(self, grain_id: GrainId, state: str, given: str | None, answer: Any) -> str:
-        accepted, etag = int(answer[0]), _text(answer[1])
-        if not accepted:
-            raise inconsistent(grain_id, state, stored=etag or None, given=given)
-        return etag
 
-    @asynccontextmanager
-    async def _typed(self, what: str) -> AsyncGenerator[None]:
-        async with _typed_errors(what, self._options.operation_timeout):
-            yield
+def _stored(batch: Sequence[Change], answers: Sequence[Any]) -> dict[Name, int]:
+    stored: dict[Name, int] = {}
+    for change, answer in zip(batch, answers, strict=True):
+        if isinstance(answer, Exception):
+            change.fail(_typed_error(answer))
+        elif answer is not None:
+            stored[change.name] = int(answer)
+    return stored
 
 
 def _pool(url: str, options: StorageOptions) -> BlockingConnectionPool:
@@ -170,25 +177,19 @@ async def _connect_once(client: Redis) -> None:
         raise ConfigurationError(f"Redis refused the login that its URL names: {error}") from None
 
 
-@asynccontextmanager
-async def _typed_errors(what: str, limit: float) -> AsyncGenerator[None]:
-    """Bound the time and turn the driver's errors into grange's."""
+@contextmanager
+def _typed_errors(prefix: str = "") -> Generator[None]:
+    """Turn the driver's errors into grange's."""
     try:
-        async with asyncio.timeout(limit):
-            yield
-    except _UNAVAILABLE as error:
-        raise StorageUnavailable(f"Redis is not available for the {what}: {_reason(error)}") from error
-    except RedisError as error:
-        raise StorageError(f"Redis refused the {what}: {error}") from error
+        yield
+    except (RedisError, OSError) as error:
+        raise _typed_error(error, prefix) from error
 
 
-def _given(etag: str | None) -> str:
-    """An etag as the scripts compare it: an empty text for "no record", which no made-up etag may pass for."""
-    return "" if etag is None else etag or "-"
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _typed_error(error: Exception, prefix: str = "") -> StorageError:
+    if isinstance(error, _UNAVAILABLE):
+        return StorageUnavailable(f"{prefix}Redis is not available: {str(error) or type(error).__name__}")
+    return StorageError(f"{prefix}Redis refused: {error}")
 
 
 def _bytes(value: bytes | str) -> bytes:

@@ -1,41 +1,53 @@
 """State in one SQLite file: the embedded default. Several processes on one machine may share the file.
 
 Writes that are asked for while one is being stored are stored together by the next statement
-(`sqlite_batch.py`).
+(`changes.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections import deque
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import aiosqlite
+import msgspec
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
-from grange.proto.ids import GrainId
 from grange.proto.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, Migration, plan, shipped_migrations
+from grange.storage.changes import Change, Name
+from grange.storage.database import DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import check_name, check_payload, check_service, etag_number, inconsistent
-from grange.storage.sqlite_batch import (
-    STORE_BATCH,
-    Change,
-    batch_rows,
-    next_batch,
-    tell_failed,
-    tell_stored,
-)
 
 COMPONENT = "storage"
 
 _READ = """
 SELECT CAST(payload AS BLOB), etag, schema FROM grange_state
 WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
+"""
+
+# Parameters: the service, and the changes as a JSON array of arrays. `json_each` makes a row of each, the join finds
+# what is held, and only changes that name the held etag are stored. A statement is atomic and holds the write lock
+# from its start.
+_STORE = """
+INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema)
+SELECT ?1, change.grain_type, change.grain_key, change.state, change.payload,
+       coalesce(held.etag, 0) + 1, coalesce(change.schema, held.schema, 1)
+FROM (SELECT json_extract(value, '$[0]') AS grain_type, json_extract(value, '$[1]') AS grain_key,
+             json_extract(value, '$[2]') AS state, json_extract(value, '$[3]') AS payload,
+             json_extract(value, '$[4]') AS etag, json_extract(value, '$[5]') AS schema
+      FROM json_each(?2)) AS change
+LEFT JOIN grange_state AS held
+  ON held.service = ?1 AND held.grain_type = change.grain_type
+ AND held.grain_key = change.grain_key AND held.state = change.state
+WHERE coalesce(held.etag, 0) = change.etag
+ON CONFLICT (service, grain_type, grain_key, state) DO UPDATE
+   SET payload = excluded.payload, etag = excluded.etag, schema = excluded.schema
+RETURNING grain_type, grain_key, state, etag
 """
 
 # The first with STRICT tables; RETURNING is older.
@@ -53,7 +65,7 @@ _UNAVAILABLE = frozenset(
 )
 
 
-class SqliteStorage:
+class SqliteStorage(DatabaseStorage):
     """Records in one SQLite database, through one connection for changes and one for reads.
 
     The connections belong to the caller and are left open; they must be in autocommit mode
@@ -72,10 +84,7 @@ class SqliteStorage:
         self._reader = reader if reader is not None else writer
         if self._writer.isolation_level is not None or self._reader.isolation_level is not None:
             raise ConfigurationError("open the SQLite connection with isolation_level=None (autocommit)")
-        self._service = check_service(service)
-        self._options = options
-        self._waiting: deque[Change] = deque()
-        self._task: asyncio.Task[None] | None = None
+        super().__init__(service, options, lanes=1)
 
     @classmethod
     @asynccontextmanager
@@ -92,84 +101,20 @@ class SqliteStorage:
             stack.push_async_callback(storage.flush)
             yield storage
 
-    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        """See `GrainStorage.read`."""
-        check_name(self._service, grain_id, state)
-        async with self._bounded(f"read of state {state!r} of {grain_id}"):
-            rows = list(await self._reader.execute_fetchall(_READ, (self._service, grain_id.type, grain_id.key, state)))
+    async def _read(self, name: Name) -> StateRecord:
+        with _typed_errors():
+            rows = list(await self._reader.execute_fetchall(_READ, (self._service, *name)))
         if not rows:
             return StateRecord(None, None)
         payload, etag, schema = rows[0]
         return StateRecord(payload, str(etag), schema)
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
-        """See `GrainStorage.write`."""
-        check_name(self._service, grain_id, state)
-        text = check_payload(grain_id, state, payload, self._options.payload_limit)
-        return await self._change(grain_id, state, text, etag, schema)
-
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
-        """See `GrainStorage.clear`."""
-        if etag is None:
-            held = await self.read(grain_id, state)
-            if held.etag is not None:
-                raise inconsistent(grain_id, state, stored=held.etag, given=None)
-            return None
-        check_name(self._service, grain_id, state)
-        return await self._change(grain_id, state, None, etag, None)
-
-    async def flush(self) -> None:
-        """Wait until every change that was asked for has ended. `open` does it before closing."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
-
-    async def _change(
-        self, grain_id: GrainId, state: str, payload: str | None, etag: str | None, schema: int | None
-    ) -> str:
-        change = Change(grain_id, state, payload, etag_number(etag), schema)
-        self._waiting.append(change)
-        if self._task is None:
-            self._task = asyncio.create_task(self._store_all(), name="grange-sqlite-writer")
-        async with self._bounded(f"write of state {state!r} of {grain_id}"):
-            stored = await change.done
-        if stored is None:
-            held = await self.read(grain_id, state)
-            raise inconsistent(grain_id, state, stored=held.etag, given=etag)
-        return str(stored)
-
-    async def _store_all(self) -> None:
-        batch: list[Change] = []
-        try:
-            while self._waiting:
-                batch = next_batch(self._waiting)
-                await self._store(batch)
-        finally:
-            self._task = None
-            for change in (*batch, *self._waiting):
-                change.done.cancel()
-            self._waiting.clear()
-
-    async def _store(self, batch: list[Change]) -> None:
-        try:
-            with _typed_errors(f"write of {len(batch)} states"):
-                parameters = (self._service, batch_rows(batch))
-                stored = await self._writer.execute_fetchall(STORE_BATCH, parameters)
-        except Exception as error:  # not swallowed: every waiting caller raises it
-            tell_failed(batch, error)
-        else:
-            tell_stored(batch, stored)
-
-    @asynccontextmanager
-    async def _bounded(self, what: str) -> AsyncGenerator[None]:
-        try:
-            with _typed_errors(what):
-                async with asyncio.timeout(self._options.operation_timeout):
-                    yield
-        except TimeoutError:
-            raise StorageUnavailable(
-                f"SQLite did not answer within {self._options.operation_timeout} s: {what}; "
-                f"is another process holding the file's write lock?"
-            ) from None
+    async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
+        rows = [(*change.name, change.payload, change.etag, change.schema) for change in batch]
+        parameters = (self._service, msgspec.json.encode(rows).decode())
+        with _typed_errors():
+            stored = await self._writer.execute_fetchall(_STORE, parameters)
+        return {(row[0], row[1], row[2]): row[3] for row in stored}
 
 
 def _database_path(url: str) -> Path:
@@ -190,7 +135,7 @@ def _database_path(url: str) -> Path:
 @asynccontextmanager
 async def _opened(path: Path, options: StorageOptions) -> AsyncGenerator[aiosqlite.Connection]:
     """A connection in autocommit mode, the database in WAL mode, closed at exit."""
-    with _typed_errors(f"opening {path}"):
+    with _typed_errors(f"opening {path}: "):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -203,7 +148,7 @@ async def _opened(path: Path, options: StorageOptions) -> AsyncGenerator[aiosqli
         wait = options.operation_timeout / 2
         connection = await aiosqlite.connect(path, isolation_level=None, timeout=wait)
     try:
-        with _typed_errors(f"opening {path}"):
+        with _typed_errors(f"opening {path}: "):
             await _use_wal(connection)
             await connection.execute("PRAGMA synchronous = FULL")
         yield connection
@@ -219,7 +164,7 @@ async def migrate(connection: aiosqlite.Connection) -> None:
     we.
     """
     known = shipped_migrations("grange.storage", "sqlite")
-    with _typed_errors("migration of the state tables"):
+    with _typed_errors("migration of the state tables: "):
         if not plan(COMPONENT, known, await _applied(connection)):
             return
         await connection.execute("BEGIN EXCLUSIVE")
@@ -251,18 +196,17 @@ async def _run_plan(connection: aiosqlite.Connection, known: tuple[Migration, ..
 
 
 @contextmanager
-def _typed_errors(what: str) -> Generator[None]:
-    """Turn SQLite's errors into StorageUnavailable (locked, unreachable, full) or StorageError (all
-    others)."""
+def _typed_errors(prefix: str = "") -> Generator[None]:
+    """Turn SQLite's errors into StorageUnavailable (locked, full, gone) or StorageError."""
     try:
         yield
     except sqlite3.Error as error:
         if _primary_code(error) in _UNAVAILABLE:
-            raise StorageUnavailable(f"SQLite is not available for the {what}: {error}") from error
-        raise StorageError(f"SQLite refused the {what}: {error}") from error
+            raise StorageUnavailable(f"{prefix}SQLite is not available: {error}") from error
+        raise StorageError(f"{prefix}SQLite refused: {error}") from error
     except ValueError as error:
         if str(error) in {"no active connection", "Connection closed"}:
-            raise StorageError(f"the SQLite connection was closed before the {what}") from error
+            raise StorageError(f"{prefix}the SQLite connection was closed") from error
         raise
 
 

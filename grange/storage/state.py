@@ -20,6 +20,7 @@ from grange.storage.operations import Kind, OperationQueue
 from grange.storage.provider import GrainStorage, StateRecord
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 class StateCodec(Protocol[T]):
@@ -98,16 +99,16 @@ class PersistentState(Generic[T]):
         self._exists = False
         self._operations = OperationQueue(self._perform)
 
-    @classmethod
-    def detached(cls, value: T, *, exists: bool = False, default: Callable[[], T] | None = None) -> PersistentState[T]:
+    @staticmethod
+    def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
         """A state in memory only, holding `value`, to construct a grain in a unit test.
 
         With `exists`, the value counts as stored. `default` makes what `clear` leaves (the value's type,
         called without arguments). Reads and writes work on copies, so that forgetting `write()` shows.
         """
-        fresh = default if default is not None else cast("Callable[[], T]", type(value))
-        storage, codec = MemoryStorage(), _Copies[T]()
-        state = cls(storage, _DETACHED, "state", codec, fresh)
+        fresh = default if default is not None else cast("Callable[[], S]", type(value))
+        storage, codec = MemoryStorage(), _Copies[S]()
+        state = PersistentState(storage, _DETACHED, "state", codec, fresh)
         state._value = value
         if exists:
             state._etag = storage.seed(_DETACHED, "state", codec.encode(value))

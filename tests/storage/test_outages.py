@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,15 @@ async def all_verbs_are_unavailable(storage: GrainStorage) -> None:
     assert all("ann" in str(outcome) for outcome in outcomes)
 
 
+async def rewritten(storage: GrainStorage) -> list[str | None]:
+    """Read, then write: as soon as the database is found again. The etags read and written."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(StorageUnavailable):
+                etag = (await storage.read(ANN, "state")).etag
+                return [etag, await storage.write(ANN, "state", b"3", etag)]
+
+
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
 async def test_nobody_listens_at_start(scheme: str) -> None:
     with pytest.raises(StorageUnavailable) as caught:
@@ -70,23 +79,21 @@ async def test_a_server_that_never_answers_at_start(wire: Wire) -> None:
 
 async def test_a_cut_fails_typed_and_heals_by_itself(wire: Wire, storage: GrainStorage) -> None:
     """Nothing acknowledged is lost, and the etag still fits."""
-    etag = await storage.write(ANN, "state", b"1", None)
+    assert await storage.write(ANN, "state", b"1", None) == "1"
     await wire.cut()
     await all_verbs_are_unavailable(storage)
     await wire.join()
-    assert await storage.write(ANN, "state", b"2", etag) == "2"
+    assert await rewritten(storage) == ["1", "2"]
 
 
 async def test_silence_fails_typed_and_heals_by_itself(wire: Wire, storage: GrainStorage) -> None:
     """What was held back on the wire may have been applied: the outcome was unknown, and says so."""
-    etag = await storage.write(ANN, "state", b"1", None)
+    assert await storage.write(ANN, "state", b"1", None) == "1"
     wire.silent()
     await all_verbs_are_unavailable(storage)
     await wire.cut()
     await wire.join()
-    record = await storage.read(ANN, "state")
-    assert record.etag in {etag, "2"}
-    await storage.write(ANN, "state", b"3", record.etag)
+    assert await rewritten(storage) in (["1", "2"], ["2", "3"])
 
 
 async def test_silence_does_not_use_up_the_connections(wire: Wire, storage: GrainStorage) -> None:
@@ -99,6 +106,7 @@ async def test_silence_does_not_use_up_the_connections(wire: Wire, storage: Grai
     assert {type(outcome) for outcome in outcomes} == {StorageUnavailable}
     await wire.cut()
     await wire.join()
+    await rewritten(storage)
     await asyncio.gather(*(storage.read(grain, "state") for grain in grains))
 
 
@@ -111,8 +119,7 @@ async def test_a_cancelled_operation_leaves_the_others_alone(wire: Wire, storage
     await asyncio.wait(operations)
     await wire.cut()
     await wire.join()
-    record = await storage.read(ANN, "state")
-    await storage.write(ANN, "state", b"2", record.etag)
+    await rewritten(storage)
 
 
 @pytest.mark.servers
@@ -120,16 +127,13 @@ async def test_a_cancelled_operation_leaves_the_others_alone(wire: Wire, storage
 async def test_a_killed_server_comes_back_with_everything_acknowledged(
     kind: type[RedisServer | PostgresServer],
 ) -> None:
-    with ExitStack() as stack:
-        server = stack.enter_context(kind())
+    with kind() as server:
         async with open_storage(server.url, "svc") as storage:
-            etag = await storage.write(ANN, "state", b"[1]", None)
+            await storage.write(ANN, "state", b"[1]", None)
             server.kill()
             await all_verbs_are_unavailable(storage)
             server.start()
-            record = await storage.read(ANN, "state")
-            assert (record.payload, record.etag) == (b"[1]", etag)
-            assert await storage.write(ANN, "state", b"[2]", etag) == "2"
+            assert await rewritten(storage) == ["1", "2"]
 
 
 async def test_a_locked_sqlite_file_fails_typed_and_heals_by_itself(tmp_path: Path) -> None:
@@ -158,6 +162,6 @@ async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_text("this is not a database, it only has its name" * 100)
-    with pytest.raises(StorageError, match=r"state\.db: file is not a database"):
+    with pytest.raises(StorageError, match=r"state\.db: .* is not a database"):
         async with open_storage(f"sqlite:///{tmp_path}/state.db", "svc"):
             pass

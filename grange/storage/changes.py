@@ -1,0 +1,136 @@
+"""Writes and clears on their way to a database: those that wait are stored together, by one statement.
+
+Called by the database providers. While a statement is under way, changes gather; the next one stores them all, so one
+round trip and one wait for the disk serve many grains. With little to do nothing gathers and nothing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from grange.errors import StorageError, StorageUnavailable
+from grange.proto.ids import GrainId
+
+Name = tuple[str, str, str]
+"""Grain type, key and state name: a record within its service."""
+
+_MOST_CHANGES = 500
+_MOST_BYTES = 4 * 1024 * 1024
+
+
+class Change:
+    """One write, or one clear (payload None), of one record.
+
+    `etag` is the counter that must be stored now (0: no record). `done` becomes the new counter, or None when
+    another one was stored.
+    """
+
+    __slots__ = ("done", "etag", "name", "payload", "schema")
+
+    def __init__(
+        self, grain_id: GrainId, state: str, payload: str | None, etag: int, schema: int | None = None
+    ) -> None:
+        self.name: Name = (grain_id.type, grain_id.key, state)
+        self.payload = payload
+        self.etag = etag
+        self.schema = schema
+        self.done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def __str__(self) -> str:
+        kind, key, state = self.name
+        return f"{'clear' if self.payload is None else 'write'} of state {state!r} of {kind}/{key}"
+
+    def fail(self, error: StorageError) -> None:
+        """Raise an error of this kind in whoever waits, with the record named."""
+        if not self.done.done():
+            named = type(error)(f"{self}: {error}")
+            named.__cause__ = error
+            self.done.set_exception(named)
+
+
+class ChangeQueue:
+    """Hands changes to `store` in batches, on at most `lanes` tasks at a time; `flush` awaits them.
+
+    `store` gets changes of different records and returns the new counter of each that it stored; a change that is
+    missing in the answer named the wrong etag. What `store` raises fails every change of the batch that it has not
+    failed itself.
+    """
+
+    def __init__(
+        self, store: Callable[[Sequence[Change]], Awaitable[Mapping[Name, int]]], lanes: int, timeout: float
+    ) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._timeout = timeout
+        self._waiting: deque[Change] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def submit(self, change: Change) -> int | None:
+        """Store a change; its new counter, or None when its etag was not the stored one.
+
+        Raises StorageUnavailable when that takes longer than `timeout` seconds. A change that was given up before
+        its batch left is certainly not stored.
+        """
+        self._waiting.append(change)
+        if len(self._tasks) < self._lanes:
+            self._tasks.add(asyncio.create_task(self._drain(), name="grange-storage-changes"))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await change.done
+        except TimeoutError:
+            raise StorageUnavailable(f"{change}: the database did not answer within {self._timeout} s") from None
+
+    async def flush(self) -> None:
+        """Wait until every change submitted so far has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _drain(self) -> None:
+        batch: list[Change] = []
+        try:
+            while batch := next_batch(self._waiting, self._lanes):
+                await self._store_batch(batch)
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.discard(task)
+            # Only when this task was cancelled is anybody left: nobody may wait for ever.
+            leftovers = batch if self._tasks else [*batch, *self._waiting]
+            for change in leftovers:
+                change.done.cancel()
+
+    async def _store_batch(self, batch: list[Change]) -> None:
+        try:
+            stored = await self._store(batch)
+        except StorageError as error:
+            for change in batch:
+                change.fail(error)
+        else:
+            for change in batch:
+                if not change.done.done():
+                    change.done.set_result(stored.get(change.name))
+
+
+def next_batch(waiting: deque[Change], lanes: int = 1) -> list[Change]:
+    """Take the oldest changes, each record once: a second change of one record waits for the next batch.
+
+    With several lanes only a share is taken, so that all lanes have work. Changes that nobody waits for any more
+    (timed out, cancelled) are dropped: certainly not stored.
+    """
+    batch: dict[Name, Change] = {}
+    later: list[Change] = []
+    most = min(_MOST_CHANGES, (len(waiting) + lanes - 1) // lanes)
+    size = 0
+    while waiting and len(batch) < most and size < _MOST_BYTES:
+        change = waiting.popleft()
+        if change.done.done():
+            continue
+        if change.name in batch:
+            later.append(change)
+            continue
+        batch[change.name] = change
+        size += len(change.payload or "")
+    waiting.extendleft(reversed(later))
+    return list(batch.values())
