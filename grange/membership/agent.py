@@ -191,7 +191,7 @@ class MembershipAgent:
         try:
             await self._settle(decide)
         except Exception as error:
-            self._complaints.warning(f"silo {self.me} could not vote on {silo}, which does not answer: {error}")
+            self._complaints.warning(f"silo {self.me} could not vote on {silo}, which does not answer", error)
 
     def _see(self, view: View) -> None:
         had_row = self.status is not None

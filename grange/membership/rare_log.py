@@ -6,6 +6,8 @@ import asyncio
 import logging
 import math
 
+from grange.errors import GrangeError
+
 
 class RareLog:
     """Warnings, at most one in `period` seconds of the loop's time; the next one says how many were left
@@ -18,12 +20,13 @@ class RareLog:
         self._last = -math.inf
         self._left_out = 0
 
-    def warning(self, message: str) -> None:
-        """Log it, or count it."""
+    def warning(self, message: str, error: Exception) -> None:
+        """Log it, or count it. An error that is not one of ours is a bug, and brings its traceback."""
         now = asyncio.get_running_loop().time()
         if now - self._last < self._period:
             self._left_out += 1
             return
         more = f" ({self._left_out} more since the last such warning)" if self._left_out else ""
         self._last, self._left_out = now, 0
-        self._log.warning("%s%s", message, more)
+        bug = None if isinstance(error, GrangeError) else error
+        self._log.warning("%s: %s%s", message, error, more, exc_info=bug)

@@ -146,7 +146,7 @@ class RedisMembershipTable:
 
     async def update(self, member: Member, row_etag: str, version: TableVersion) -> bool:
         """See MembershipTable."""
-        return await self._write(member, row_etag, version)
+        return bool(row_etag) and await self._write(member, row_etag, version)
 
     async def alive(self, address: SiloAddress, time: datetime) -> None:
         """See MembershipTable."""

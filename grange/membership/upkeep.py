@@ -64,7 +64,7 @@ class Upkeep:
                 await self._session.read()
                 backoff.reset()
             except Exception as error:
-                self._complaints.warning(f"the membership view could not be refreshed: {error}")
+                self._complaints.warning("the membership view could not be refreshed", error)
                 await asyncio.sleep(backoff.pause())
 
     async def tell_alive(self, me: SiloAddress, now: Callable[[], datetime]) -> None:
@@ -78,7 +78,7 @@ class Upkeep:
                 backoff.reset()
                 pause = self._options.alive_period
             except Exception as error:
-                self._complaints.warning(f"silo {me} could not tell the membership table that it lives: {error}")
+                self._complaints.warning(f"silo {me} could not tell the membership table that it lives", error)
                 pause = backoff.pause()
 
     async def persist(self, settle: Callable[[Decide], Awaitable[Table]], decide: Decide) -> Table:
@@ -88,7 +88,7 @@ class Upkeep:
             try:
                 return await settle(decide)
             except (MembershipUnavailable, TableLost) as error:
-                self._complaints.warning(f"waiting for the membership table: {error}")
+                self._complaints.warning("waiting for the membership table", error)
                 await asyncio.sleep(backoff.pause())
 
     async def _news_or_period(self) -> None:

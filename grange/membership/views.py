@@ -19,7 +19,7 @@ class Views:
 
     def __init__(self) -> None:
         self.current = View(0)
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: dict[object, Subscriber] = {}
         self._next = asyncio.Event()
 
     def publish(self, view: View) -> bool:
@@ -28,7 +28,7 @@ class Views:
             return False
         self.current = view
         told, self._next = self._next, asyncio.Event()
-        for subscriber in tuple(self._subscribers):
+        for subscriber in tuple(self._subscribers.values()):
             try:
                 subscriber(view)
             except Exception:
@@ -40,11 +40,11 @@ class Views:
         """Have `subscriber` called with each newer view. Returns what ends that; calling it twice is
         harmless.
         """
-        self._subscribers.append(subscriber)
+        key = object()
+        self._subscribers[key] = subscriber
 
         def unsubscribe() -> None:
-            if subscriber in self._subscribers:
-                self._subscribers.remove(subscriber)
+            self._subscribers.pop(key, None)
 
         return unsubscribe
 

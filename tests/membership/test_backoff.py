@@ -9,6 +9,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grange.errors import MembershipUnavailable
 from grange.membership.backoff import Backoff
 from grange.membership.rare_log import RareLog
 from grange.testing.loop import VirtualTime
@@ -42,10 +43,17 @@ async def test_a_trouble_is_logged_once_in_ten_seconds_and_counted(caplog):
     log = RareLog(logging.getLogger("grange.membership"))
     with VirtualTime(asyncio.get_running_loop()).installed():
         for _ in range(25):
-            log.warning("no table")
+            log.warning("no view", MembershipUnavailable("no table"))
             await asyncio.sleep(1)
     assert [record.getMessage() for record in caplog.records] == [
-        "no table",
-        "no table (9 more since the last such warning)",
-        "no table (9 more since the last such warning)",
+        "no view: no table",
+        "no view: no table (9 more since the last such warning)",
+        "no view: no table (9 more since the last such warning)",
     ]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_a_bug_brings_its_traceback(caplog):
+    """What is no error of ours was not foreseen; somebody has to see where it came from."""
+    RareLog(logging.getLogger("grange.membership")).warning("no view", KeyError("bug"))
+    assert caplog.records[0].exc_info

@@ -151,3 +151,28 @@ async def test_a_silo_that_is_not_active_probes_nobody_of_its_own_accord():
         c.network.asked.clear()
         await asyncio.sleep(10)
         assert c.network.probed_by(spectator.address) == set()
+
+
+async def seconds_to_a_death(seed: int, hangs: bool) -> float:
+    """From the crash, or the first swallowed packet, until every other silo knows."""
+    async with cluster() as c:
+        *others, victim = await c.joined(5)
+        await asyncio.sleep(20 + seed * 0.37)
+        began = c.time.time()
+        for other in others if hangs else ():
+            c.network.cut(other.address, victim.address)
+        if not hangs:
+            await victim.crash()
+        for silo in others:
+            await silo.agent.wait_for(lambda view: view.is_dead(victim.address))
+        assert len(others[0].agent.view.active) == 4
+        return c.time.time() - began
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_thirty_deaths_are_found_within_the_figures(hangs):
+    """Design 7: half of them within 4 s, all within 8 s, and nobody else dies."""
+    took = sorted([await seconds_to_a_death(seed, hangs) for seed in range(30)])
+    print(f"deaths found after {took[15]:.1f} s (median), {took[-1]:.1f} s (maximum)")
+    assert took[15] <= 4
+    assert took[-1] <= 8

@@ -35,12 +35,17 @@ def test_every_subscriber_hears_even_if_another_fails(caplog):
 
 def test_who_unsubscribes_hears_no_more():
     views, seen = Views(), []
-    unsubscribe = views.subscribe(lambda view: seen.append(view.version))
+
+    def hear(view: View) -> None:
+        seen.append(view.version)
+
+    unsubscribe = views.subscribe(hear)
     views.publish(View(1))
     unsubscribe()
+    views.subscribe(hear)
     unsubscribe()
     views.publish(View(2))
-    assert seen == [1]
+    assert seen == [1, 2]
 
 
 def test_who_unsubscribes_while_being_told_disturbs_nobody():

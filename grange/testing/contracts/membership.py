@@ -129,6 +129,7 @@ class MembershipTableContract:
         async with open_table("one") as table:
             after = await insert(table, a_silo(1))
             assert not await table.update(a_silo(2), after.rows[0].etag, after.version)
+            assert not await table.update(a_silo(2), "", after.version)
             assert await table.read() == after
 
     async def test_an_updated_row_is_what_was_written(self, open_table: OpenTable) -> None:
