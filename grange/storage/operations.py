@@ -8,7 +8,6 @@ must learn.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum
 
@@ -49,9 +48,12 @@ class OperationQueue:
     were joined into the operation.
     """
 
+    # One per state of every activation: small matters, so no dictionary and no deque.
+    __slots__ = ("_closed", "_perform", "_running", "_task", "_waiting")
+
     def __init__(self, perform: Callable[[Kind], Awaitable[None]]) -> None:
         self._perform = perform
-        self._waiting: deque[Operation] = deque()
+        self._waiting: list[Operation] = []
         self._running: Operation | None = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -102,7 +104,7 @@ class OperationQueue:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                self._running = self._waiting.popleft()
+                self._running = self._waiting.pop(0)
                 await self._run_one(self._running)
                 self._running = None
         finally:

@@ -77,6 +77,19 @@ class PersistentState(Generic[T]):
     `write()` raises `InconsistentStateError`; nothing is overwritten silently.
     """
 
+    __slots__ = (
+        "_codec",
+        "_default",
+        "_etag",
+        "_exists",
+        "_grain_id",
+        "_guard",
+        "_name",
+        "_operations",
+        "_storage",
+        "_value",
+    )
+
     def __init__(
         self,
         storage: GrainStorage,
