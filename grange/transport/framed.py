@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_frame, encode_frame
@@ -55,6 +56,7 @@ class FramedConnection:
         self._closing = False
         self._ended = False
         self._broken: Exception | None = None
+        self._given: Exception | None = None
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._wakeup: asyncio.Future[None] | None = None
@@ -106,33 +108,46 @@ class FramedConnection:
             self._halt(None)
 
     def abort(self, error: Exception | None = None) -> None:
-        self._broken = self._broken or ConnectionLost("the other side broke the connection")
+        self._broken = self._broken or error or ConnectionLost("the other side broke the connection")
         self._halt(error)
 
     # -- life --
 
-    async def run(self, receiver: Receiver, first: bytes | None = None) -> None:
+    def report_to(self, receiver: Receiver) -> None:
+        """Say who receives. Comes before `run`, and tells `lost` at once if the connection was ended already."""
+        self._receiver = receiver
+        if self._stop.done():
+            self._end(self._given)
+
+    async def run(self, first: bytes | None = None) -> None:
         """Write the frame `first`, then move messages until the connection ends.
 
         `lost` was told and everything is free when this returns, whichever way it returns.
         """
-        self._receiver = receiver
-        # Messages of years must not run in the context of the call that happened to open the connection.
-        reader = self._loop.create_task(self._read(receiver), name="read frames", context=contextvars.Context())
-        writer = self._loop.create_task(self._write(first), name="write frames", context=contextvars.Context())
+        tasks: list[asyncio.Task[None]] = []
         error: Exception | None = ConnectionLost(f"the connection to {self._peer_name} broke")
         try:
-            error = await self._until_over(reader, writer)
+            if first is not None:
+                # Not by the writer, which may be cancelled: gRPC cannot end a stream amid its first write.
+                await self._stream.write(first)
+            tasks = [self._task(self._read(), "read frames"), self._task(self._write(), "write frames")]
+            error = await self._until_over(*tasks)
+        except ConnectionLost as fault:
+            error = fault
         finally:
             self._broken = self._broken or error
             self._end(error)
-            reader.cancel()
-            writer.cancel()
+            for task in tasks:
+                task.cancel()
             try:
-                await asyncio.gather(reader, writer, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await self._stream.release(self._broken)
             finally:
                 self._over.set_result(None)
+
+    def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        # Messages of years must not run in the context of the call that happened to open the connection.
+        return self._loop.create_task(work, name=name, context=contextvars.Context())
 
     async def _until_over(self, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> Exception | None:
         """Wait for the end and see it through. Returns what broke the connection, None for an orderly end."""
@@ -160,6 +175,7 @@ class FramedConnection:
     def _halt(self, error: Exception | None) -> None:
         self._end(error)
         if not self._stop.done():
+            self._given = error
             self._stop.set_result(None)
 
     def _end(self, error: Exception | None) -> None:
@@ -175,10 +191,11 @@ class FramedConnection:
 
     # -- moving --
 
-    async def _read(self, receiver: Receiver) -> None:
+    async def _read(self) -> None:
+        assert self._receiver is not None
         limit = self._options.frame_limit
         outbox = self._outbox
-        receive = receiver.receive
+        receive = self._receiver.receive
         while (data := await self._stream.read()) is not None:
             try:
                 messages = decode_frame(data, limit)
@@ -192,11 +209,9 @@ class FramedConnection:
             if self._accepting and outbox.full:
                 await outbox.ready()
 
-    async def _write(self, first: bytes | None) -> None:
+    async def _write(self) -> None:
         outbox = self._outbox
         write = self._stream.write
-        if first is not None:
-            await write(first)
         while True:
             while not outbox:
                 if self._closing:

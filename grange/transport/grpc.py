@@ -59,8 +59,9 @@ class GrpcTransport:
             raise
         # No await from here on: whoever cancels has either no connection or one that is looked after.
         connection = FramedConnection(ClientStream(channel, call), self._options, greeting, accepting=False)
+        connection.report_to(receiver)
         task = asyncio.get_running_loop().create_task(
-            connection.run(receiver), name=f"connection to {target}", context=contextvars.Context()
+            connection.run(), name=f"connection to {target}", context=contextvars.Context()
         )
         self._running[task] = connection
         task.add_done_callback(self._running.pop)

@@ -63,13 +63,13 @@ class GrpcListener:
             hello = await self._hello(context)
             greeting = reply(hello, self._admit, self._options)
             connection = FramedConnection(ServerStream(context), self._options, greeting, accepting=True)
-            receiver = self._receiver(connection)
+            connection.report_to(self._receiver(connection))
         except HandshakeRefused as refused:
             await context.write(encode_greeting(refused))
             return
         self._connections.add(connection)
         try:
-            await connection.run(receiver, encode_greeting(greeting.welcome))
+            await connection.run(encode_greeting(greeting.welcome))
         finally:
             self._connections.discard(connection)
 

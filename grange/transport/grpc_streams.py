@@ -48,7 +48,7 @@ class ClientStream:
 
 
 class ServerStream:
-    """The accepting side's end. gRPC frees it when the method returns."""
+    """The accepting side's end. gRPC ends the stream when the method returns."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -73,6 +73,8 @@ class MemoryTransport:
         except Exception as error:
             raise refusal(error) from None
         far.join(near, far_receiver)
+        if far.closed:
+            raise SiloUnavailable(f"silo {greeting.welcome.address} ended the connection at once")
         near.join(far, receiver)
         door.entered = [each for each in door.entered if not each.closed]
         door.entered.append(far)

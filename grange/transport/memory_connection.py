@@ -48,12 +48,15 @@ class MemoryConnection:
         self._late = 0
         self._held = 0
         self._idle: asyncio.Future[None] | None = None
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[Exception | None] = self._loop.create_future()
 
     def join(self, peer: MemoryConnection, receiver: Receiver) -> None:
-        """Plug both in; from here on messages flow."""
+        """Plug both in; from here on messages flow. Tells `lost` at once if the connection was ended already."""
         self._peer = peer
         self._receiver = receiver
+        if self._over.done():
+            self._tell(self._over.result())
+            return
         self._node.cables.add(self)
         self._schedule()
 
@@ -227,13 +230,16 @@ class MemoryConnection:
             return
         self._ended = True
         self._node.cables.discard(self)
-        unsent = self._outbox.end()
         self._flying.clear()
-        for waiter in (self._idle, self._over):
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-        if self._receiver is not None:
-            try:
-                self._receiver.lost(unsent, error)
-            except Exception as fault:
-                report(fault)
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        self._over.set_result(error)
+        self._tell(error)
+
+    def _tell(self, error: Exception | None) -> None:
+        if self._receiver is None:
+            return
+        try:
+            self._receiver.lost(self._outbox.end(), error)
+        except Exception as fault:
+            report(fault)

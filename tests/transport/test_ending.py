@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from grange.errors import ConnectionLost, SiloUnavailable
+from grange.proto.ids import SiloAddress
 from grange.proto.message import Response
-from tests.transport.net import Inbox, Net, request
+from grange.transport.provider import Connection
+from tests.transport.net import Inbox, Net, Site, request
 
 
 async def test_close_writes_what_is_queued_and_waits_for_the_answers(net: Net) -> None:
@@ -65,6 +67,36 @@ async def test_abort_hands_back_exactly_what_never_left(net: Net) -> None:
     _unsent, peer_error = await site.inbox.ended()
     assert isinstance(peer_error, ConnectionLost)
     assert [message.id for message in site.inbox.messages] == [0, 1, 2, 3, 4]
+
+
+async def test_abort_right_after_connecting_is_told_before_it_returns(net: Net) -> None:
+    site, connection, inbox = await net.pair()
+    connection.post(request(1))
+    connection.abort(ConnectionLost("changed our mind"))
+    assert inbox.unsent == [1]
+    assert str(inbox.endings[0][1]) == "changed our mind"
+    await site.inbox.ended()
+    assert site.inbox.messages == []
+
+
+async def test_a_connection_may_be_ended_while_it_is_being_accepted(net: Net) -> None:
+    site = Site(SiloAddress("127.0.0.1", 1, 1), echo=False)
+    accept = site.accept
+
+    def accept_and_abort(connection: Connection) -> Inbox:
+        connection.abort(ConnectionLost("full up"))
+        return accept(connection)
+
+    listener = await net.transport().listen("127.0.0.1", 0, site.admit, accept_and_abort)
+    inbox = Inbox()
+    try:
+        await net.transport().connect("127.0.0.1", listener.port, net.hello(), inbox)
+    except SiloUnavailable:
+        assert inbox.endings == []  # it never came to be
+    else:
+        await inbox.ended()
+    await site.inbox.ended()
+    assert len(site.inbox.endings) == 1
 
 
 async def test_the_accepting_side_can_abort(net: Net) -> None:

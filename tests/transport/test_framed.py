@@ -67,7 +67,8 @@ class Bench:
         self.inbox = Inbox()
         chosen = TransportOptions(**{"close_timeout": 0.01, **options})  # type: ignore[arg-type]
         self.connection = FramedConnection(self.pipe, chosen, greeting, accepting=accepting)
-        self.life = asyncio.ensure_future(self.connection.run(self.inbox))
+        self.connection.report_to(self.inbox)
+        self.life = asyncio.ensure_future(self.connection.run())
 
     def post(self, *numbers: int) -> None:
         for number in numbers:
