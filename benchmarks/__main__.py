@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -87,6 +88,7 @@ def _write(console: Console, options: argparse.Namespace, report: dict[str, Any]
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers end with the harness then, too
     try:
         sys.exit(main())
     except KeyboardInterrupt:
