@@ -171,7 +171,9 @@ async def test_what_was_in_flight_when_the_line_was_cut_arrives_first_when_it_he
     await ticks()  # on its way
     world.network.partition("c", "s")
     connection.post(request(1))
-    await asyncio.sleep(0.003)
+    later = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.002, later.set)  # the loop keeps timers in order: the landing was before
+    await later.wait()
     assert world.echoes[0].messages == []
     world.network.heal()
     assert [message.id for message in await world.inbox.count(2)] == [0, 1]
