@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
@@ -23,6 +23,7 @@ from grange.proto.values import ValueCodec
 from grange.runtime.caller import Caller
 from grange.runtime.deadlines import Deadlines
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.outgoing import Means
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Sender
 from grange.runtime.tasks import Tasks
@@ -87,6 +88,10 @@ class Client:
         """The gateways of all active silos, as addresses for `ask`."""
         return self._gateways.all()
 
+    async def wait_for(self, active: Collection[SiloAddress]) -> None:
+        """Wait until the gateways show exactly these silos as active."""
+        await self._gateways.wait_for(set(active))
+
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
         """Question a management service of one silo; the command line and tools use it."""
         return await self._sender.ask(gateway, service, question, seconds)
@@ -120,9 +125,8 @@ class Client:
         parts.push_async_callback(peers.close)
         self._gateways = Gateways(self._seeds, self._options, self._random)
         plans = Plans(ValueCodec([references]))
-        self._caller = Caller(
-            None, self._gateways, self._sender, plans, self._faults, deadlines, self._runtime, self._random
-        )
+        means = Means(self._sender, self._faults, deadlines, self._runtime)
+        self._caller = Caller(means, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
         grains = GrainFactory(self._caller.call, self._gateways.implementations)
         references.bind(grains)

@@ -78,6 +78,12 @@ class Gateways:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
+    async def wait_for(self, active: set[SiloAddress]) -> None:
+        """Look again and again until exactly these silos are active."""
+        while {member.address for member in self.view.active} != active:
+            self._wanted.set()
+            await self.changed(0.1)
+
     def implementations(self, interface: str) -> Implementations:
         """Which grain types fulfil an interface, in the whole cluster."""
         return self.view.implementations(interface)

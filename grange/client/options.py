@@ -9,7 +9,7 @@ class ClientOptions(msgspec.Struct, frozen=True):
     """Times are in seconds."""
 
     connect_timeout: float = 10.0
-    """How long `async with Client(...)` looks for a gateway before it gives up; covers a silo that is still starting."""
+    """How long entering a `Client` looks for a gateway before it gives up; covers a silo that is still starting."""
     refresh_period: float = 5.0
     """How often the list of gateways is read again; it is also read when one fails."""
     avoid_for: float = 2.0

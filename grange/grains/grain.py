@@ -25,7 +25,7 @@ class Timer(Protocol):
         ...
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Next tick in `due` seconds (None: never), then each `period` seconds after the end of the last (None: once)."""
+        """Next tick in `due` seconds (None: never), then each `period` after the end of the last (None: once)."""
         ...
 
 

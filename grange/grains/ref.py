@@ -46,7 +46,7 @@ class Reference:
         self._grange_call = call
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         """The grain class: what type checkers see is what `isinstance` says. `type(reference)` tells the truth."""
         return self._grange_spec.cls
 
@@ -148,7 +148,8 @@ class GrainFactory:
         matching = [name for name in names if name == wanted] or [name for name in names if name.startswith(wanted)]
         if len(matching) != 1:
             raise ConfigurationError(
-                f"implementation={wanted!r} of the interface {spec.name!r} fits {matching or 'none'} of {', '.join(names)}"
+                f"implementation={wanted!r} of the interface {spec.name!r} must fit exactly one of {', '.join(names)}; "
+                f"it fits {len(matching)}"
             )
         return matching[0]
 
@@ -161,8 +162,8 @@ def _key_text(spec: InterfaceSpec, key: Key) -> str:
 
 
 def _forward(method: MethodSpec) -> Callable[..., Awaitable[Any]]:
-    def call(self: Reference, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
-        return self._grange_call(self._grange_id, method, args, kwargs)
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        return self._grange_call(self._grange_id, method, args, kwargs)  # type: ignore[no-any-return]
 
     functools.update_wrapper(call, method.function)
     return call

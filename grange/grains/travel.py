@@ -31,7 +31,7 @@ class References:
             raise TypeError(f"a grain cannot be sent; pass self.reference instead of {type(value).__name__}")
         return NotImplemented
 
-    def decode(self, kind: type, data: Any) -> Any:
+    def decode(self, kind: type[Any], data: Any) -> Any:
         """A reference typed as the annotation says."""
         name, slash, key = data.partition("/") if isinstance(data, str) else ("", "", "")
         if not (name and slash and key and self._factory is not None):

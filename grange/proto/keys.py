@@ -6,7 +6,7 @@ A class fixes its kind of key once (`str`, `int`, `UUID`, or a tuple of these), 
 
 from __future__ import annotations
 
-from typing import get_args, get_origin
+from typing import cast, get_args, get_origin
 from uuid import UUID
 
 from grange.errors import ConfigurationError
@@ -25,10 +25,10 @@ _SIMPLE: tuple[type, ...] = (str, int, UUID)
 
 def key_kind(annotation: object) -> KeyKind:
     """Read a kind from what the author wrote: `str`, `int`, `UUID`, `tuple[str, int]` or `(str, int)`."""
-    if annotation in _SIMPLE:
+    if isinstance(annotation, type) and annotation in _SIMPLE:
         return annotation
-    parts = annotation if isinstance(annotation, tuple) else get_args(annotation)
     is_tuple = isinstance(annotation, tuple) or get_origin(annotation) is tuple
+    parts = cast("tuple[type, ...]", annotation if isinstance(annotation, tuple) else get_args(annotation))
     if is_tuple and len(parts) >= 2 and all(part in _SIMPLE for part in parts):
         return tuple(parts)
     raise ConfigurationError(f"a grain key is str, int, UUID or a tuple of at least two of these, not {annotation!r}")
@@ -80,9 +80,10 @@ def _decode_simple(kind: type, text: str) -> str | int | UUID:
 
 
 def _encode_compound(kind: tuple[type, ...], key: object) -> str:
-    if not isinstance(key, tuple) or [type(part) for part in key] != list(kind):
+    parts = cast("tuple[object, ...]", key) if isinstance(key, tuple) else ()
+    if [type(part) for part in parts] != list(kind):
         raise TypeError(f"the key must be {kind_name(kind)}, not {key!r}")
-    return "/".join(str(part).replace("\\", "\\\\").replace("/", "\\/") for part in key)
+    return "/".join(str(part).replace("\\", "\\\\").replace("/", "\\/") for part in parts)
 
 
 def _split(text: str) -> list[str]:

@@ -60,7 +60,8 @@ class PydanticModels:
 
     def encode(self, value: Any) -> Any:
         """The dump, in JSON mode so that every nested type has a plain form."""
-        return value.model_dump(mode="json") if self.matches(type(value)) else NotImplemented
+        kind: Any = type(value)
+        return value.model_dump(mode="json") if self.matches(kind) else NotImplemented
 
     def decode(self, kind: type, data: Any) -> Any:
         """Validate; pydantic's ValidationError is a ValueError."""
@@ -124,9 +125,12 @@ class ValueCodec:
             return None if Immutable in marks else self.shareable(inner)
         if get_origin(kind) in (Union, types.UnionType):
             parts = [self.shareable(part) for part in get_args(kind)]
-            return None if None in parts else frozenset().union(*(part for part in parts if part is not None))
+            known = [part for part in parts if part is not None]
+            empty: frozenset[type] = frozenset()
+            return None if len(known) < len(parts) else empty.union(*known)
         if get_origin(kind) is Literal:
-            return frozenset(type(value) for value in get_args(kind))
+            literals: tuple[object, ...] = get_args(kind)
+            return frozenset(type(value) for value in literals)
         return self._shareable_class(kind)
 
     def _shareable_class(self, kind: Any) -> frozenset[type]:
@@ -136,13 +140,14 @@ class ValueCodec:
             return frozenset({kind})
         if not isinstance(kind, type):
             return frozenset()
-        if issubclass(kind, enum.Enum) or self._frozen_of_shareable(kind):
-            return frozenset({kind})
-        shared = (e.immutable(kind) for e in self._extensions if e.matches(kind))
+        plain: type[Any] = kind
+        if issubclass(plain, enum.Enum) or self._frozen_of_shareable(plain):
+            return frozenset({plain})
+        shared = (each.immutable(plain) for each in self._extensions if each.matches(plain))
         return frozenset(cls for cls in shared if cls is not None)
 
     def _frozen_of_shareable(self, kind: type) -> bool:
-        """A frozen class all of whose fields are immutable in their turn. Enforced by exact types, so fields are trusted."""
+        """A frozen struct of immutable fields."""
         frozen = getattr(getattr(kind, "__struct_config__", None), "frozen", False)
         if not frozen:
             return False
@@ -187,5 +192,5 @@ def _custom_types(info: Any) -> Iterator[type]:
         if isinstance(node, msgspec.inspect.CustomType):
             yield typing.get_origin(node.cls) or node.cls
         for name in node.__struct_fields__:
-            child = getattr(node, name)
-            waiting.extend(child if isinstance(child, tuple) else (child,))
+            child: Any = getattr(node, name)
+            waiting.extend(cast("tuple[Any, ...]", child) if isinstance(child, tuple) else (child,))

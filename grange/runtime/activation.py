@@ -67,8 +67,8 @@ class Activation:
     """One activation of one grain; it is also what the grain sees as its context. Kept small: there may be millions."""
 
     __slots__ = (
-        "activation", "built", "claimed", "grain_id", "home", "hosted", "keep_until", "last_used", "mailbox", "phase", "reason",
-        "timers", "version",
+        "activation", "built", "claimed", "grain_id", "home", "hosted", "keep_until", "last_used", "mailbox", "phase",
+        "reason", "timers", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, home: Home, now: float) -> None:
@@ -182,7 +182,7 @@ class Activation:
             self.receive(cast("Invocation", call))
 
     def deactivate(self, reason: str) -> None:
-        """End after the running requests. Later requests wait and are refused when it is gone, for their callers to repeat."""
+        """End after the running requests. Later ones wait and are refused at the end, for their callers to repeat."""
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
             self.reason = reason

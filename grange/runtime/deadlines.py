@@ -1,4 +1,4 @@
-"""Many deadlines, few timers: calls that must end by a time, swept in steps, so that a call costs no timer of its own."""
+"""Many deadlines, few timers: calls that must end by a time, swept in steps; a call costs no timer of its own."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class HostedType:
         Raises whatever a service factory or the constructor raises.
         """
         built = Built(self.cls.__new__(self.cls))
-        built.grain._grange = context
+        built.grain._grange = context  # pyright: ignore[reportPrivateUsage]
         arguments: dict[str, Any] = {}
         try:
             for parameter in self._parameters:

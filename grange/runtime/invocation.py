@@ -28,8 +28,8 @@ class Invocation(ABC):
     """What the catalog, the activation and the invoker see of a request.
 
     `deadline` (loop time) bounds its start; `gone` means that nobody waits for the outcome any more, so it is dropped
-    if it has not started; `began` is when its turn did. `keeps_alive` is False for what must not hold an idle activation. `status` answers how far
-    it got; the activation sets it while the request is there.
+    if it has not started; `began` is when its turn did. `keeps_alive` is False for what must not hold an idle
+    activation. `status` answers how far it got; the activation sets it while the request is there.
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Invocation(ABC):
         assert plan is not None
         return plan.method.invoke(grain, self.arguments(plan))  # type: ignore[no-any-return]
 
+    @abstractmethod
     def started(self) -> None:
         """Its turn began: from now on it counts as executed."""
 
@@ -103,6 +104,9 @@ class LocalCall(Invocation):
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """They were isolated when the call was made."""
         return self._args
+
+    def started(self) -> None:
+        """The caller waits for the end."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Hand the caller its own copy of the result."""
@@ -193,6 +197,9 @@ class Tick(Invocation):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Call back."""
         return self.callback()
+
+    def started(self) -> None:
+        """Nobody waits."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Have the next tick planned."""

@@ -45,7 +45,7 @@ async def activate(activation: Activation) -> None:
 
 
 async def deactivate(activation: Activation) -> None:
-    """From the end of the last turn to the end of the activation. Errors of user code are logged; nothing stops the end."""
+    """From the last turn to the end of the activation. Errors of user code are logged; nothing stops the end."""
     current_activation.set(activation)
     for timer in activation.timers:
         timer.stop()

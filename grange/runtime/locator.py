@@ -29,7 +29,7 @@ class Locator(Protocol):
         ...
 
     async def changed(self, seconds: float) -> None:
-        """Wait until what is known of the cluster changes, at most so long. Called before a refused call is repeated."""
+        """Wait until the cluster as known changes, at most so long. Called before a refused call is repeated."""
         ...
 
 

@@ -23,7 +23,8 @@ class MethodPlan:
     """One method, ready to be called."""
 
     __slots__ = (
-        "_args_type", "_codec", "_decode_exact", "_exact", "_named_type", "_result_classes", "_shareable", "method", "timeout",
+        "_args_type", "_codec", "_decode_exact", "_exact", "_named_type", "_result_classes", "_shareable", "method",
+        "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec) -> None:
@@ -56,7 +57,7 @@ class MethodPlan:
             raise InvalidCall(f"{self.method!r}: {error}") from None
 
     def decode(self, payload: bytes, encoding: Encoding = Encoding.MSGPACK) -> tuple[Any, ...]:
-        """Arguments from the wire, an array or (JSON only) an object by name. Raises InvalidCall naming the argument."""
+        """Arguments from the wire: an array, or in JSON an object by name. Raises InvalidCall naming the argument."""
         try:
             if encoding is Encoding.MSGPACK and payload and payload[0] == self._exact:
                 return self._decode_exact(payload)  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """One request to one known silo, and its answer. It needs no directory; system services use it directly.
 
-An answer comes back on the connection its request left by, so losing that connection ends all its pending calls at once.
+An answer comes back on the connection its request left by; losing that connection ends all its pending calls at once.
 """
 
 from __future__ import annotations

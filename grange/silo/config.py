@@ -30,7 +30,7 @@ from grange.runtime.options import RuntimeOptions
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
 
-O = TypeVar("O")
+OptionsType = TypeVar("OptionsType")
 
 _PREFIX = "GRANGE_"
 _TOML = Path("grange.toml")
@@ -153,7 +153,7 @@ class SiloConfig(BaseSettings):
     def _check_address(self) -> None:
         if self.public_host in ("0.0.0.0", "::", ""):
             raise ConfigurationError(
-                f"host={self.host!r} is a wildcard, which others cannot call; say with advertise= how they reach this silo"
+                f"host={self.host!r} is a wildcard, which nobody can call; say with advertise= how to reach this silo"
             )
         if not self.insecure and not (_is_loopback(self.host) and _is_loopback(self.public_host)):
             raise ConfigurationError(
@@ -179,7 +179,7 @@ class _FilesSource(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _options(table: str, values: Mapping[str, Any], kind: type[O]) -> O:
+def _options(table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
     description = cast("Any", msgspec.inspect.type_info(kind))
     known = {field.name for field in description.fields}
     unknown = sorted(set(values) - known)

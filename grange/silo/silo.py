@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -58,12 +58,13 @@ class Silo:
 
     def definition(self, **overrides: Any) -> SiloDefinition:
         """Everything this silo is made of, with the configuration read now; `overrides` win over all other sources."""
-        config = self._config or SiloConfig(**{**self._options, **overrides})
+        given = self._config.model_dump() if self._config is not None else {}
+        config = SiloConfig(**{**given, **self._options, **overrides})
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
 
     async def start(self, supplies: Supplies | None = None, **overrides: Any) -> None:
-        """Start all parts and join the cluster; `async with` does it. `supplies` replaces the outside world in tests."""
+        """Start all parts and join the cluster; `async with` does it. `supplies` replaces the outside in tests."""
         if self._startup is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
@@ -111,9 +112,9 @@ class Silo:
         """The activations of this silo, for tests and tools in this process."""
         return self._running.catalog
 
-    async def wait_for(self, active: int) -> None:
-        """Wait until this silo sees so many active silos."""
-        await self._running.agent.wait_for(lambda view: len(view.active) == active)
+    async def wait_for(self, active: Collection[SiloAddress]) -> None:
+        """Wait until this silo sees exactly these silos as active."""
+        await self._running.agent.wait_for(lambda view: {member.address for member in view.active} == set(active))
 
     async def __aenter__(self) -> Self:
         await self.start()

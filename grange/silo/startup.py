@@ -29,6 +29,7 @@ from grange.runtime.deadlines import Deadlines
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
 from grange.runtime.invoker import Invoker
+from grange.runtime.outgoing import Means
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Sender
 from grange.runtime.site import Site
@@ -143,16 +144,8 @@ class Startup:
 
     def _call_grains(self) -> None:
         """To a grain, wherever it is."""
-        self._caller = Caller(
-            self.address,
-            self.directory.locator,
-            self._sender,
-            self._plans,
-            self._faults,
-            self._deadlines,
-            self._options,
-            self._supplies.random,
-        )
+        self._means = Means(self._sender, self._faults, self._deadlines, self._options, self.address)
+        self._caller = Caller(self._means, self.directory.locator, self._plans, self._supplies.random)
         self.grains = GrainFactory(self._caller.call, lambda name: self.agent.view.implementations(name))
         self._references.bind(self.grains)
 
@@ -169,7 +162,7 @@ class Startup:
         self._faults.register(error for each in hosted for error in each.options.errors)
         by_name = {each.name: each for each in hosted}
         self.catalog = Catalog(site, by_name, self.directory.locator, self._collector)
-        self._caller.host(self.catalog)
+        self._means.catalog = self.catalog
 
     def _answer_others(self) -> None:
         self._gateway = Gateway(self.address, self._caller, self._sender, self.catalog)
@@ -198,7 +191,7 @@ class Startup:
         log.info("silo %s of cluster %r is active", self.address, self._config.cluster, extra={"event": "silo_active"})
 
     async def _end(self) -> None:
-        """The other way round. The drain is bounded; what runs after it is cancelled, and its callers see a lost call."""
+        """The other way round. The drain is bounded; what still runs then is cancelled."""
         try:
             if not self._killed:
                 await self._drain()

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from typing import Protocol
 
 from grange import clock
@@ -25,7 +25,10 @@ from grange.transport.provider import Transport
 class Supplies(Protocol):
     """One silo's view of the outside. Each thing is opened once and closed by the silo."""
 
-    random: random.Random
+    @property
+    def random(self) -> Random:
+        """All chance of the silo comes from here."""
+        ...
 
     def utc_now(self) -> datetime:
         """The date, for what is written down."""
@@ -53,7 +56,7 @@ class Configured:
 
     def __init__(self, config: SiloConfig) -> None:
         self._config = config
-        self.random = random.Random()
+        self.random = Random()
 
     def utc_now(self) -> datetime:
         """The machine's clock."""
@@ -64,7 +67,7 @@ class Configured:
         return clock.start_generation()
 
     @asynccontextmanager
-    async def transport(self) -> AsyncIterator[Transport]:
+    async def transport(self) -> AsyncGenerator[Transport]:
         """gRPC."""
         transport = GrpcTransport(self._config.transport_options())
         try:
@@ -73,14 +76,14 @@ class Configured:
             await transport.close()
 
     @asynccontextmanager
-    async def table(self) -> AsyncIterator[MembershipTable]:
+    async def table(self) -> AsyncGenerator[MembershipTable]:
         """By its URL."""
         self._make_folder(self._config.membership_url)
         async with open_table(self._config.membership_url, self._config.cluster) as table:
             yield table
 
     @asynccontextmanager
-    async def storages(self) -> AsyncIterator[Mapping[str, GrainStorage]]:
+    async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
         """By their URLs; two names with one URL share one storage."""
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -152,8 +153,10 @@ class TestCluster:
         """Wait until every running silo and the client see exactly the running silos as active."""
         expected = {silo.address for silo in self.silos}
         async with asyncio.timeout(STABLE_TIMEOUT):
-            while not all({member.address for member in view.active} == expected for view in self._views()):
-                await asyncio.sleep(0.05)
+            for silo in self.silos:
+                await silo.wait_for(expected)
+            if self._client is not None and self.silos:
+                await self._client.wait_for(expected)
 
     def where(self, reference: Addressable) -> Silo | None:
         """The silo that runs this grain's activation now, if one does."""
@@ -199,7 +202,8 @@ class TestCluster:
     async def _start_silo(self, options: dict[str, Any]) -> Silo:
         self._names += 1
         name = f"silo-{self._names}"
-        config = KeywordConfig(**{"name": name, "port": 0, "gateway_port": 0, **self._options, **options})
+        values: dict[str, Any] = {"name": name, "port": 0, "gateway_port": 0, **self._options, **options}
+        config = KeywordConfig(**values)
         silo = Silo(
             self._grains,
             services=self._services,
@@ -207,7 +211,9 @@ class TestCluster:
             placement=self._placement,
             config=config,
         )
-        await silo.start(_Supplies(self, name, self._names))
+        now = clock.utc_now if self.time is None else self.time.utc_now
+        supplies = _Supplies(name, self._names, self.network, self.table, self.storages, self._chance(), now)
+        await silo.start(supplies)
         self.silos.append(silo)
         return silo
 
@@ -216,49 +222,43 @@ class TestCluster:
         while self.silos:
             await self.kill(self.silos[-1])
 
-    def _views(self) -> list[Any]:
-        clients = [self._client.view] if self._client is not None and self.silos else []
-        return [silo.view for silo in self.silos] + clients
-
     def _chance(self) -> random.Random:
         return random.Random(self.random.getrandbits(64))
 
-    @property
-    def _now(self) -> Any:
-        return clock.utc_now if self.time is None else self.time.utc_now
 
-
+@dataclass(frozen=True)
 class _Supplies:
     """What one silo of a test cluster takes from outside."""
 
-    def __init__(self, cluster: TestCluster, name: str, generation: int) -> None:
-        self._cluster = cluster
-        self._name = name
-        self._generation = generation
-        self.random = cluster._chance()
+    name: str
+    number: int
+    network: MemoryNetwork
+    membership: MembershipTable
+    databases: Mapping[str, GrainStorage]
+    random: random.Random
+    now: Callable[[], datetime]
 
     def utc_now(self) -> datetime:
-        now: datetime = self._cluster._now()
-        return now
+        return self.now()
 
     def generation(self) -> int:
-        return self._generation
+        return self.number
 
     @asynccontextmanager
-    async def transport(self) -> AsyncIterator[Transport]:
-        transport = MemoryTransport(self._cluster.network, self._name)
+    async def transport(self) -> AsyncGenerator[Transport]:
+        transport = MemoryTransport(self.network, self.name)
         try:
             yield transport
         finally:
             await transport.close()
 
     @asynccontextmanager
-    async def table(self) -> AsyncIterator[MembershipTable]:
-        yield self._cluster.table
+    async def table(self) -> AsyncGenerator[MembershipTable]:
+        yield self.membership
 
     @asynccontextmanager
-    async def storages(self) -> AsyncIterator[Mapping[str, GrainStorage]]:
-        yield self._cluster.storages
+    async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
+        yield self.databases
 
 
 def _node(silo: Silo) -> str:

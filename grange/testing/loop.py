@@ -7,7 +7,7 @@ threads is in progress (`run_in_executor`), time stands still.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -45,7 +45,7 @@ class VirtualTime:
         return EPOCH + timedelta(seconds=self._now - self._start)
 
     @contextmanager
-    def installed(self) -> Iterator[VirtualTime]:
+    def installed(self) -> Generator[VirtualTime]:
         """Replace the loop's clock. Afterwards it runs on in real time from where it stands, never backwards."""
         self._loop.time = self.time
         self._selector.select = self._select

@@ -136,7 +136,7 @@ class French(Grain, Greeter, default=True):
 async def test_an_interface_of_several_grains_must_be_resolved() -> None:
     """ACT-09: no default is ambiguous; a full name or a unique prefix selects; others are refused."""
     async with TestCluster([English, Enquirer]) as cluster:
-        with pytest.raises(ConfigurationError, match="english, enquirer|enquirer, english"):
+        with pytest.raises(ConfigurationError, match="implemented by english, enquirer"):
             cluster.get_grain(Greeter, "a")
         assert await cluster.get_grain(Greeter, "a", implementation="english").greet() == "hello"
         assert await cluster.get_grain(Greeter, "a", implementation="enq").greet() == "well?"

@@ -1,0 +1,107 @@
+"""One call on its way out: how to try it in this process, and how to try it at another. Used by `caller.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from grange.errors import PayloadTooLarge
+from grange.grains.context import Scalar
+from grange.proto.faults import Fault, Faults
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Request, Response
+from grange.runtime.catalog import Catalog
+from grange.runtime.deadlines import Deadlines, milliseconds_until
+from grange.runtime.invocation import LocalCall, LocalOneWay
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.plan import MethodPlan
+from grange.runtime.sender import Sender
+
+_FAULT = msgspec.msgpack.Decoder(Fault)
+_CONTEXT = msgspec.msgpack.Encoder()
+
+
+class Means(msgspec.Struct, eq=False):
+    """What calls of one silo or client leave by. A client has no catalog, and is nowhere."""
+
+    sender: Sender
+    faults: Faults
+    deadlines: Deadlines
+    options: RuntimeOptions
+    here: SiloAddress | None = None
+    catalog: Catalog | None = None
+
+    def error(self, response: Response) -> Exception:
+        """What a failed response holds, to be raised."""
+        return self.faults.load(_FAULT.decode(response.payload))
+
+
+class Outgoing:
+    """One call on its way out: how to try it here, and how to try it there."""
+
+    __slots__ = ("_means", "_payload", "args", "context", "deadline", "grain_id", "handed", "plan")
+
+    def __init__(
+        self,
+        means: Means,
+        grain_id: GrainId,
+        plan: MethodPlan,
+        args: tuple[Any, ...],
+        deadline: float,
+        context: Mapping[str, Scalar] | None,
+    ) -> None:
+        self._means = means
+        self._payload: bytes | None = None
+        self.grain_id = grain_id
+        self.plan = plan
+        self.args = args
+        self.deadline = deadline
+        self.context = context
+        self.handed: asyncio.Future[None] | None = None
+
+    async def attempt(self, target: SiloAddress) -> Any:
+        """Try at this silo."""
+        means = self._means
+        if means.catalog is not None and target == means.here:
+            return await self.here(means.catalog)
+        response = await means.sender.send(target, self.request(), self.deadline, self._posted)
+        if response.failed:
+            raise means.error(response)
+        return None if self.handed is not None else self.plan.decode_result(response.payload)
+
+    async def here(self, catalog: Catalog) -> Any:
+        """Try in this process: no transport, no encoding."""
+        kind = LocalCall if self.handed is None else LocalOneWay
+        call = kind(self.grain_id, self.plan, self.args, self.deadline, self.context, self._means.faults)
+        catalog.deliver(call)
+        self._posted()
+        return await call.answer(self._means.deadlines)
+
+    def request(self) -> Request:
+        """The request for the wire, with the time that is left now."""
+        options = self._means.options
+        if self._payload is None:
+            self._payload = self.plan.encode(self.args)
+            if len(self._payload) > options.payload_limit:
+                raise PayloadTooLarge(
+                    f"the arguments of {self.plan.method!r} have {len(self._payload)} bytes; the limit is "
+                    f"{options.payload_limit}: send a reference to the data, or raise payload_limit",
+                    len(self._payload),
+                    options.payload_limit,
+                )
+        return Request(
+            0,
+            self.grain_id,
+            self.plan.method.name,
+            self._payload,
+            timeout_ms=0 if self.handed is not None else milliseconds_until(self.deadline),
+            context=_CONTEXT.encode(self.context) if self.context else b"",
+            one_way=self.handed is not None,
+        )
+
+    def _posted(self) -> None:
+        if self.handed is not None and not self.handed.done():
+            self.handed.set_result(None)
