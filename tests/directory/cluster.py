@@ -121,6 +121,8 @@ class Cluster:
         self.options = DirectoryOptions(**options)
         self.view = View(0)
         self.hosts: dict[SiloAddress, Host] = {}
+        self.cut: set[tuple[SiloAddress, SiloAddress]] = set()
+        """(asker, silo): questions that do not get through."""
         self.carried: list[tuple[SiloAddress, SiloAddress, str]] = []
         self.tasks = Tasks()
         self._stack = AsyncExitStack()
@@ -195,7 +197,7 @@ class Cluster:
         try:
             async with asyncio.timeout(timeout):
                 await self.pause()
-                if asker not in self.hosts or silo not in self.hosts:
+                if asker not in self.hosts or silo not in self.hosts or (asker, silo) in self.cut:
                     raise SiloUnavailable(f"{silo} is not there")
                 # What has arrived is answered even if the asker gives up.
                 answer = asyncio.get_running_loop().create_task(self._answer(self.hosts[silo], service, data))

@@ -138,7 +138,7 @@ def test_a_joining_silo_may_not_register_until_it_is_active() -> None:
     run(main())
 
 
-def test_the_last_silo_to_leave_waits_for_nobody() -> None:
+def test_the_last_silo_to_leave_waits_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [host] = await cluster.start(1)
@@ -148,6 +148,7 @@ def test_the_last_silo_to_leave_waits_for_nobody() -> None:
             with pytest.raises(SiloUnavailable, match="no silo is active"):
                 await host.activate(GrainId("cart", "bob"))
             assert asyncio.get_running_loop().time() == 0
+            assert caplog.records == []
 
     run(main())
 

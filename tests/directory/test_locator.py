@@ -94,6 +94,24 @@ def test_registrations_and_look_ups_fill_the_cache_and_a_release_empties_it_firs
     run(main())
 
 
+def test_what_was_learnt_during_a_look_up_is_not_overwritten_by_its_answer() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(second, "dice")
+            await second.activate(grain_id)
+            second.gate = asyncio.Event()
+            locating = asyncio.create_task(first.locator.locate(grain_id))
+            await asyncio.sleep(0.1)
+            first.locator.forget(grain_id, second.me, third.me)
+            second.gate.set()
+            assert await locating == third.me
+            assert first.locator.known(grain_id) == third.me
+
+    run(main())
+
+
 def test_only_a_dead_silos_entries_leave_the_cache() -> None:
     """DIR-07: the dead silo's cached entries disappear, others stay."""
 

@@ -10,7 +10,7 @@ import pytest
 from grange.directory.messages import RECOVER, REGISTER
 from grange.errors import SiloUnavailable
 from grange.membership.member import SiloStatus
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from tests.directory.cluster import Cluster, Host
 from tests.directory.virtual_time import run
 
@@ -96,6 +96,31 @@ def test_a_range_is_not_ready_until_every_silo_has_answered() -> None:
     run(main())
 
 
+def test_a_question_about_a_range_that_is_recovered_is_held_back_and_answered_the_moment_it_is_ready() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third, fourth = await cluster.start(4)
+            await cluster.quiet()
+            fourth.gate = asyncio.Event()
+            cluster.kill(first)
+            cluster.bury(first)
+            await asyncio.sleep(0.1)
+            grain_id = cluster.grain(lambda grain: grain.ring_hash in second.directory.partition.not_ready)
+            mine, asked = second.address(grain_id), third.address(grain_id)
+            local = asyncio.create_task(second.locator.claim(mine))
+            remote = asyncio.create_task(third.locator.claim(asked))
+            await asyncio.sleep(1.0)
+            assert not local.done()
+            assert not remote.done()
+            assert cluster.carried.count((third.me, second.me, REGISTER)) == 1
+            fourth.gate.set()
+            opened = asyncio.get_running_loop().time()
+            assert await local == await remote
+            assert asyncio.get_running_loop().time() == opened
+
+    run(main())
+
+
 def test_an_asked_silo_that_dies_is_not_waited_for() -> None:
     async def main() -> None:
         async with Cluster(ask_timeout=1000.0) as cluster:
@@ -167,14 +192,20 @@ def test_an_old_owner_refuses_and_the_asker_catches_up() -> None:
             await cluster.quiet()
             grain_id = await moving_grain(cluster, old)
             host.deaf = True
+            # Or the new owner's own question would make the host catch up.
+            cluster.cut = {(silo, host.me) for silo in [*cluster.hosts, SiloAddress("silo", 4, 1)]}
             new = await cluster.join()
             assert cluster.owner(grain_id) is new
-            assert host.directory.topology.version < cluster.view.version
-            host.deaf = False
-            winner = await host.activate(grain_id)
+            behind = host.directory.topology.version
+            claim = asyncio.create_task(host.activate(grain_id))
+            await asyncio.sleep(1)
+            assert behind < host.directory.topology.version == cluster.view.version
+            assert len(old.directory.partition) == 0
+            cluster.cut.clear()
+            winner = await claim
             assert winner is not None
             assert winner.silo == host.me
-            assert host.directory.topology.version == cluster.view.version
+            assert cluster.carried.count((host.me, old.me, REGISTER)) == 1
             await cluster.quiet()
             cluster.check_registered()
 
