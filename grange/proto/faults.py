@@ -65,9 +65,9 @@ class Faults:
         if isinstance(error, RemoteError):
             name, message = error.type_name, str(error.args[0]) if error.args else ""
             text = error.remote_traceback or text
-        plain = all(isinstance(value, _PLAIN) for value in error.args)
+        plain = all(_is_small(value) for value in error.args)
         attributes = {key: value for key, value in vars(error).items() if _travels(key, value)}
-        return Fault(name, message[:_MAX_TEXT], list(error.args) if plain else [message], attributes, text)
+        return Fault(name, message[:_MAX_TEXT], list(error.args) if plain else [message[:_MAX_TEXT]], attributes, text)
 
     def load(self, fault: Fault) -> Exception:
         """The error to raise. Its notes hold the remote traceback."""
@@ -99,7 +99,12 @@ _CANCELLED = type_name(asyncio.CancelledError)
 
 
 def _travels(key: str, value: object) -> bool:
-    return not key.startswith("_") and isinstance(value, _PLAIN)
+    return not key.startswith("_") and _is_small(value)
+
+
+def _is_small(value: object) -> bool:
+    """Plain, and short enough that a few of them fit any message."""
+    return isinstance(value, _PLAIN) and not (isinstance(value, str | bytes) and len(value) > _MAX_TEXT)
 
 
 def _text(error: BaseException) -> str:

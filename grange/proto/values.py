@@ -193,4 +193,5 @@ def _custom_types(info: Any) -> Iterator[type]:
             yield typing.get_origin(node.cls) or node.cls
         for name in node.__struct_fields__:
             child: Any = getattr(node, name)
-            waiting.extend(cast("tuple[Any, ...]", child) if isinstance(child, tuple) else (child,))
+            children: tuple[Any, ...] = child if isinstance(child, tuple) else (child,)
+            waiting.extend(children)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from grange.errors import GrangeError, InvalidResult
+from grange.errors import GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
@@ -127,7 +127,7 @@ class Incoming:
         self._inbound = inbound
         self._connection = connection
         self._calls: dict[int, WireCall] = {}
-        self.payload_limit = inbound.payload_limit
+        self.payload_limit = min(inbound.payload_limit, connection.payload_limit)
 
     def receive(self, message: Message) -> None:
         """transport.Receiver: one message."""
@@ -153,8 +153,14 @@ class Incoming:
         call = self._calls.pop(message.id, None)
         if call is not None:
             self._inbound.in_progress -= 1
-        if not self._connection.closed:
+        if self._connection.closed:
+            return
+        try:
             self._connection.post(message)
+        except PayloadTooLarge as error:
+            # An answer must come: this one is too big for the line, what is wrong with it is not.
+            fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
+            self._connection.post(Response(message.id, fault, failed=True))
 
     def fault(self, error: BaseException) -> bytes:
         """An error for the wire."""
