@@ -1,0 +1,206 @@
+"""The run: silos as processes, flights fed through them, one killed half-way, every total read back and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from examples.flights.check import Expected, totals_of
+from examples.flights.feeder import Feeder
+from examples.flights.flight import Flight
+from examples.flights.pace import Pace
+from examples.flights.processes import SiloProcess, SiloProcesses
+from examples.flights.reader import Comparison, Totals, compare, read_totals
+from examples.flights.source import read_flights
+from grange.client import Client
+from grange.client.options import ClientOptions
+from grange.silo.management import GRAINS, GrainList, ListGrains, encode
+
+CLIENT = ClientOptions(connect_timeout=60.0, refresh_period=1.0)
+"""Silos take some seconds to start on a busy machine."""
+
+LIMIT, LIMIT_PER_FLIGHT = 240.0, 0.005
+"""Seconds that a run may take if nothing else is said: in all, and for each flight on top."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run: the file, where membership and state are kept (empty: SQLite in a temporary folder), how many silos,
+    how many calls in flight, and the time limit in seconds (None: enough for this many flights on a slow machine).
+    """
+
+    file: Path
+    redis: str = ""
+    postgres: str = ""
+    silos: int = 2
+    in_flight: int = 256
+    limit: float | None = None
+
+    @property
+    def membership(self) -> str:
+        """URL of the membership table."""
+        return self.redis or self.postgres
+
+    @property
+    def storage(self) -> str:
+        """URL of the state storage."""
+        return self.postgres or self.redis
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    comparison: Comparison
+    found: Totals
+    pace: Pace
+    repeats: Counter[str]
+    reading: float
+    """Seconds that it took to read every grain back from the fresh silo."""
+    service: str
+    """The name under which the state was kept."""
+
+
+class Show(Protocol):
+    """Where progress is shown."""
+
+    def say(self, text: str) -> None:
+        """One line about what happens."""
+        ...
+
+    def expect(self, flights: int) -> None:
+        """So many flights will be fed."""
+        ...
+
+    def count(self, recorded: int) -> None:
+        """So many flights are recorded."""
+        ...
+
+
+async def run(options: Options, show: Show) -> Outcome:
+    """The whole run, within its time limit. Nothing is left behind, however it ends.
+
+    Raises TimeoutError, SiloFailed and whatever the feeder cannot mend.
+    """
+    expected = totals_of(options.file)
+    flights = sum(record["flights"] for record in expected["carrier"].values())
+    show.expect(flights)
+    with tempfile.TemporaryDirectory(prefix="grange-flights-") as folder:
+        limit = options.limit or LIMIT + LIMIT_PER_FLIGHT * flights
+        async with asyncio.timeout(limit), Run(options, show, Path(folder)) as run:
+            return await run.go(expected, flights)
+
+
+class Run:
+    """One run while it is under way."""
+
+    def __init__(self, options: Options, show: Show, folder: Path) -> None:
+        self._options = options
+        self._show = show
+        self._loop = asyncio.get_running_loop()
+        self._name = f"flights-{secrets.token_hex(4)}"
+        self._random = random.Random()
+        self._half = asyncio.Event()
+        self._watched: frozenset[str] = frozenset()
+        configuration = {"GRANGE_CLUSTER": self._name, "GRANGE_SERVICE": self._name, "GRANGE_DATA": str(folder)}
+        urls = {"GRANGE_MEMBERSHIP": options.membership, "GRANGE_STORAGE": options.storage}
+        self._silos = SiloProcesses(folder, configuration | {key: url for key, url in urls.items() if url})
+
+    async def __aenter__(self) -> Run:
+        await self._silos.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._silos.__aexit__(None, None, None)
+
+    async def go(self, expected: Expected, flights: int) -> Outcome:
+        """Everything in order."""
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(self._silos.watch())
+            await self._start_all()
+            feeder = await self._feed(flights)
+            fresh = await self._replace_all()
+            found, reading = await self._read(fresh, expected)
+            await self._silos.stop(fresh)
+            watch.cancel()
+        return Outcome(compare(expected, found), found, self._pace, feeder.repeats, reading, self._name)
+
+    async def _start_all(self) -> None:
+        await asyncio.gather(*(self._silos.start() for _ in range(self._options.silos)))
+        self._show.say(f"{self._options.silos} silo processes are active")
+
+    async def _feed(self, flights: int) -> Feeder:
+        async with self._client(*self._silos.running) as client, asyncio.TaskGroup() as group:
+            await self._know_all(client)
+            self._pace = Pace(self._loop.time())
+            feeder = Feeder(client, self._options.in_flight, self._random, self._recorded)
+            self._half_of = flights // 2
+            killing = group.create_task(self._kill_one(client))
+            await feeder.feed(read_flights(self._options.file))
+            await killing
+            self._show.count(flights)
+        return feeder
+
+    def _recorded(self, flight: Flight, began: float) -> None:
+        pace, now = self._pace, self._loop.time()
+        pace.acknowledged.append(now)
+        recorded = len(pace.acknowledged)
+        if recorded >= self._half_of:
+            self._half.set()
+        if recorded % 20 == 0:
+            self._show.count(recorded)
+        if (
+            pace.answered is None
+            and flight.aircraft in self._watched
+            and pace.killed is not None
+            and began > pace.killed
+        ):
+            pace.answered = now
+            self._show.say(f"a grain of the killed silo answers again after {now - pace.killed:.1f} s")
+
+    async def _kill_one(self, client: Client) -> None:
+        """Half-way, end a silo by SIGKILL. Which aircraft live there is asked just before."""
+        await self._half.wait()
+        victim = self._silos.running[-1]
+        address = next(each for each in client.gateways if each.endpoint == victim.gateway)
+        answer = await client.ask(address, GRAINS, encode(ListGrains("flights.aircraft")))
+        living = msgspec.msgpack.decode(answer, type=GrainList).activations
+        self._watched = frozenset(each.grain_id.key for each in living)
+        self._pace.killed = self._loop.time()
+        await self._silos.kill(victim)
+        recorded = len(self._pace.acknowledged)
+        self._show.say(f"{victim.name} killed (SIGKILL, process {victim.process.pid}) after {recorded:,} flights")
+
+    async def _replace_all(self) -> SiloProcess:
+        """Start a fresh silo and stop all others in order, so that what is read next comes from storage."""
+        old = list(self._silos.running)
+        fresh = await self._silos.start()
+        for silo in old:
+            await self._silos.stop(silo)
+        self._show.say(f"{fresh.name} started, {', '.join(silo.name for silo in old)} stopped in order (SIGTERM)")
+        return fresh
+
+    async def _read(self, fresh: SiloProcess, expected: Totals) -> tuple[Totals, float]:
+        began = self._loop.time()
+        async with self._client(fresh) as client:
+            found = await read_totals(client, expected)
+        return found, self._loop.time() - began
+
+    def _client(self, *silos: SiloProcess) -> Client:
+        return Client([silo.gateway for silo in silos], cluster=self._name, options=CLIENT)
+
+    async def _know_all(self, client: Client) -> None:
+        """Wait until the client knows all silos, so that it calls each grain where it lives."""
+        wanted = {silo.gateway for silo in self._silos.running}
+        while True:
+            if wanted <= {gateway.endpoint for gateway in client.gateways}:
+                return
+            await asyncio.sleep(0.05)

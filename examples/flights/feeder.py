@@ -1,0 +1,92 @@
+"""Feeder: gives every flight to its aircraft, many at a time, and repeats what is not known to have worked."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from examples.flights.aircraft import Aircraft
+from examples.flights.flight import Flight, NotTold
+from grange import (
+    CallNotExecuted,
+    CallOutcomeUnknown,
+    InconsistentStateError,
+    InvalidCall,
+    Key,
+    NoSuchGrain,
+    NoSuchMethod,
+    PayloadTooLarge,
+    StorageError,
+)
+from grange.grains.definition import Addressable
+
+G = TypeVar("G", bound=Addressable)
+
+REPEATED = (CallNotExecuted, CallOutcomeUnknown, NotTold, StorageError, InconsistentStateError)
+"""Not executed, outcome unknown, or executed and not finished: `Aircraft.record` may be repeated after each of them."""
+
+HOPELESS = (InvalidCall, NoSuchGrain, NoSuchMethod, PayloadTooLarge)
+"""A mistake in the program, however often it is repeated."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
+"""Seconds between two tries of one flight; the pause doubles, with jitter."""
+
+
+class GetsGrains(Protocol):
+    """A `Client`, a `Silo` or a `TestCluster`."""
+
+    def get_grain(self, grain: type[G], key: Key) -> G:
+        """A reference."""
+        ...
+
+
+Recorded = Callable[[Flight, float], None]
+"""Told of each flight that was acknowledged, and when (loop time) the call that was acknowledged had begun."""
+
+
+class Feeder:
+    """Feeds flights once, with at most `in_flight` calls at a time.
+
+    `recorded` counts acknowledged flights; `repeats` counts repeated calls by the name of the error that caused them.
+    """
+
+    def __init__(
+        self, grains: GetsGrains, in_flight: int, chance: random.Random, tell: Recorded = lambda flight, began: None
+    ) -> None:
+        self._grains = grains
+        self._in_flight = in_flight
+        self._random = chance
+        self._tell = tell
+        self.recorded = 0
+        self.repeats: Counter[str] = Counter()
+
+    async def feed(self, flights: Iterable[Flight]) -> None:
+        """Return when every flight is acknowledged. Raises what no repetition can mend."""
+        waiting = iter(flights)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._in_flight):
+                group.create_task(self._work(waiting))
+
+    async def _work(self, waiting: Iterator[Flight]) -> None:
+        for flight in waiting:
+            await self._record(flight)
+
+    async def _record(self, flight: Flight) -> None:
+        aircraft, pause = self._grains.get_grain(Aircraft, flight.aircraft), FIRST_PAUSE
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                await aircraft.record(flight)
+            except HOPELESS:
+                raise
+            except REPEATED as error:
+                self.repeats[type(error).__name__] += 1
+            else:
+                self.recorded += 1
+                self._tell(flight, began)
+                return
+            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+            pause = min(LONGEST_PAUSE, pause * 2)
