@@ -1,0 +1,61 @@
+"""Ask every silo of a cluster how it is: one question each, all at once, and no answer is an answer too.
+
+Called by the command line with a client's `ask`; works with anything that can ask a gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from grange.errors import CallError, HandshakeRefused
+from grange.membership.member import Member, View
+from grange.proto.ids import SiloAddress
+from grange.silo.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
+
+A = TypeVar("A")
+
+Ask = Callable[[SiloAddress, str, bytes, float], Awaitable[bytes]]
+"""Put a question to a service of the silo with this gateway; waits at most so many seconds."""
+
+
+class Answer(msgspec.Struct, Generic[A], frozen=True):
+    """What one silo answered: `answer`, or None and in `problem` the reason."""
+
+    member: Member
+    answer: A | None
+    problem: str = ""
+
+
+async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
+    """How each active silo is. Waits for one that does not answer at most so many seconds."""
+    return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
+
+
+async def grain_lists(ask: Ask, view: View, wanted: ListGrains, seconds: float) -> list[Answer[GrainList]]:
+    """The activations of each active silo. Waits for one that does not answer at most so many seconds."""
+    return await _ask_all(ask, view, (GRAINS, encode(wanted), seconds), GrainList)
+
+
+def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:
+    """Grain type to activations per silo name; types that are hosted but not active have no entries."""
+    found: dict[str, dict[str, int]] = {name: {} for answer in answers for name in answer.member.grains}
+    for state in (answer.answer for answer in answers if answer.answer is not None):
+        for name, count in state.activations.items():
+            found.setdefault(name, {})[state.name] = count
+    return dict(sorted(found.items()))
+
+
+async def _ask_all(ask: Ask, view: View, question: tuple[str, bytes, float], kind: type[A]) -> list[Answer[A]]:
+    return list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in view.gateways)))
+
+
+async def _ask_one(ask: Ask, member: Member, question: tuple[str, bytes, float], kind: type[A]) -> Answer[A]:
+    gateway = SiloAddress(member.address.host, member.gateway, member.address.generation)
+    try:
+        return Answer(member, msgspec.msgpack.decode(await ask(gateway, *question), type=kind))
+    except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
+        return Answer(member, None, str(error))

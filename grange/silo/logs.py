@@ -1,0 +1,63 @@
+"""Log lines of a silo process, for people or as JSON. Only the process' runner sets them up; the library never does.
+
+JSON lines carry `time`, `level`, `logger`, `message`, the fields given to `extra=` (among them `event`, a stable
+word), and for an error its type, message and traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+LEVELS = ("debug", "info", "warning", "error")
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record. `fields` are the same in every line: which silo, which cluster."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__()
+        self._fields = {name: value for name, value in fields.items() if value}
+        self._encoder = msgspec.json.Encoder(enc_hook=str)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """logging.Formatter: the line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._fields,
+        }
+        line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            line["error"] = {
+                "type": type(error).__qualname__,
+                "message": str(error),
+                "traceback": "".join(traceback.format_exception(error)),
+            }
+        return self._encode(line)
+
+    def _encode(self, line: dict[str, Any]) -> str:
+        try:
+            return self._encoder.encode(line).decode()
+        except (TypeError, ValueError, RecursionError):  # an `extra=` of the application that JSON cannot hold
+            return self._encoder.encode({name: str(value) for name, value in line.items()}).decode()
+
+
+def write_logs(level: str, as_json: bool, fields: Mapping[str, str]) -> None:
+    """Send the logs of the whole process, the application's included, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(fields) if as_json else logging.Formatter(_TEXT))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)

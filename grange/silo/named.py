@@ -1,0 +1,63 @@
+"""A silo by its name on a command line, `module:silo`: the one place that imports code somebody names.
+
+Only whoever starts the process says the name; nothing that comes over a wire gets here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+
+from grange.errors import ConfigurationError
+from grange.silo.silo import Silo
+
+
+def named_silo(name: str) -> Silo:
+    """The silo that `module:variable` names; modules are found in the current folder first.
+
+    Raises ConfigurationError when there is no such module or silo, or the module fails while it is imported.
+    """
+    module_name, colon, variable = name.partition(":")
+    if not (colon and module_name and variable):
+        raise ConfigurationError(f"{name!r} does not name a silo; write module:variable, such as shop:silo")
+    module = _module(module_name)
+    found = getattr(module, variable, None)
+    if not isinstance(found, Silo):
+        silos = [f"{module_name}:{name}" for name, value in vars(module).items() if isinstance(value, Silo)]
+        what = (
+            "has no such variable" if found is None else f"has a {type(found).__name__} there, not a grange.silo.Silo"
+        )
+        raise ConfigurationError(f"{name}: the module {what}; silos in it: {', '.join(silos) or 'none'}")
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            remedy = f"it was looked for in {folder} and among the installed packages"
+            raise ConfigurationError(f"there is no module {error.name!r}; {remedy}") from error
+        raise ConfigurationError(f"the module {name!r} needs {error.name!r}, which is not installed") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever the application's code does while it is imported
+        where = _place(error)
+        raise ConfigurationError(
+            f"the module {name!r} cannot be imported: {type(error).__name__}: {error}{where}"
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line that the error came through."""
+    trace = error.__traceback__
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"

@@ -1,0 +1,129 @@
+"""What the command line shows of a cluster: rows for people, and the same facts as plain values for programs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from grange.membership.member import Member, View
+from grange.silo.inspect import Answer
+from grange.silo.management import GrainList, SiloState
+
+Facts = dict[str, Any]
+"""One thing as plain JSON values; the keys are part of the command line's contract."""
+
+
+def member_facts(member: Member) -> Facts:
+    """One silo as the membership table has it."""
+    return {
+        "address": str(member.address),
+        "name": member.name,
+        "status": str(member.status),
+        "gateway": gateway_of(member),
+        "started": member.started.isoformat(timespec="seconds"),
+        "labels": list(member.labels),
+        "grains": dict(sorted(member.grains.items())),
+        "suspected_by": [str(vote.voter) for vote in member.votes],
+    }
+
+
+def state_facts(answer: Answer[SiloState]) -> Facts:
+    """One silo as it says it is; `problem` says why it did not."""
+    state = answer.answer
+    facts = {"address": str(answer.member.address), "name": answer.member.name, "status": str(answer.member.status)}
+    if state is None:
+        return {**facts, "problem": answer.problem}
+    return {
+        **facts,
+        "version": state.version,
+        "uptime": round(state.uptime, 1),
+        "activations": dict(sorted(state.activations.items())),
+        "requests": state.requests,
+    }
+
+
+def activation_facts(answers: Iterable[Answer[GrainList]]) -> list[Facts]:
+    """All listed activations, by grain id."""
+    rows = [
+        {
+            "grain": str(each.grain_id),
+            "silo": str(answer.member.address),
+            "phase": each.phase,
+            "idle": round(each.idle, 1),
+            "waiting": each.waiting,
+            "running": each.running,
+        }
+        for answer in answers
+        if answer.answer is not None
+        for each in answer.answer.activations
+    ]
+    return sorted(rows, key=lambda row: str(row["grain"]))
+
+
+def silos_table(members: Iterable[Member]) -> Table:
+    """`grange silos`."""
+    table = _table("silo", "name", "status", "gateway", "started", "labels", "grain types")
+    for member in members:
+        facts = member_facts(member)
+        labels, grains = ", ".join(facts["labels"]), ", ".join(facts["grains"])
+        table.add_row(*(facts[key] for key in ("address", "name", "status", "gateway", "started")), labels, grains)
+    return table
+
+
+def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
+    """`grange status`."""
+    table = _table("silo", "name", "status", "uptime", "activations", "requests")
+    for answer in answers:
+        state, member = answer.answer, answer.member
+        told = ("no answer: " + answer.problem, "", "")
+        if state is not None:
+            told = (duration(state.uptime), str(sum(state.activations.values())), str(state.requests))
+        table.add_row(str(member.address), member.name, str(member.status), *told)
+    return table
+
+
+def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Table:
+    """`grange grains`: all types."""
+    table = _table("grain type", "placement", "activations", "on silos")
+    placements = {name: how for member in view.active for name, how in member.grains.items()}
+    for name, silos in counts.items():
+        spread = ", ".join(f"{silo}: {count}" for silo, count in sorted(silos.items()))
+        table.add_row(name, placements.get(name, ""), str(sum(silos.values())), spread)
+    return table
+
+
+def activations_table(rows: Iterable[Facts]) -> Table:
+    """`grange grains TYPE`."""
+    table = _table("grain", "silo", "phase", "idle", "waiting", "running")
+    for row in rows:
+        idle = duration(float(row["idle"]))
+        table.add_row(row["grain"], row["silo"], row["phase"], idle, str(row["waiting"]), str(row["running"]))
+    return table
+
+
+def problems(answers: Iterable[Answer[Any]]) -> list[str]:
+    """A line for each silo that did not answer."""
+    return [f"{answer.member.address}: {answer.problem}" for answer in answers if answer.answer is None]
+
+
+def gateway_of(member: Member) -> str:
+    """Where clients reach it; empty for a silo without a gateway."""
+    return f"{member.address.host}:{member.gateway}" if member.gateway else ""
+
+
+def duration(seconds: float) -> str:
+    """`42s`, `3m05s`, `2h03m`, `5d07h`."""
+    whole = int(seconds)
+    for size, name, part, part_size in ((86400, "d", "h", 3600), (3600, "h", "m", 60), (60, "m", "s", 1)):
+        if whole >= size:
+            return f"{whole // size}{name}{whole % size // part_size:02}{part}"
+    return f"{whole}s"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column != "grain types")
+    return table
