@@ -57,15 +57,9 @@ class Upkeep:
 
     async def keep_fresh(self) -> None:
         """Read the table once in a refresh period, and whenever there is news of a newer version."""
-        backoff = self._backoff()
         while True:
             await self._news_or_period()
-            try:
-                await self._session.read()
-                backoff.reset()
-            except Exception as error:
-                self._complaints.warning("the membership view could not be refreshed", error)
-                await asyncio.sleep(backoff.pause())
+            await self._read_at_last()
 
     async def tell_alive(self, me: SiloAddress, now: Callable[[], datetime]) -> None:
         """Write that `me` lives, once in an alive period, first at a random moment of it."""
@@ -89,6 +83,16 @@ class Upkeep:
                 return await settle(decide)
             except (MembershipUnavailable, TableLost) as error:
                 self._complaints.warning("waiting for the membership table", error)
+                await asyncio.sleep(backoff.pause())
+
+    async def _read_at_last(self) -> None:
+        backoff = self._backoff()
+        while True:
+            try:
+                await self._session.read()
+                return
+            except Exception as error:
+                self._complaints.warning("the membership view could not be refreshed", error)
                 await asyncio.sleep(backoff.pause())
 
     async def _news_or_period(self) -> None:

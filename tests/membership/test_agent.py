@@ -74,8 +74,10 @@ async def test_a_predecessor_that_still_runs_must_end():
     """MEM-04: it learns it from the newcomer's announcement."""
     async with cluster() as c:
         old = await c.join(0)
+        now = c.time.time()
         await c.join(0, generation=2)
         assert isinstance(await old.fatal, DeclaredDead)
+        assert c.time.time() == now
 
 
 async def test_a_silo_does_not_join_over_a_newer_generation():

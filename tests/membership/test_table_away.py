@@ -9,6 +9,7 @@ import pytest
 
 from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.member import SiloStatus
+from grange.membership.options import MembershipOptions
 from tests.membership.cluster import cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -156,3 +157,29 @@ async def test_a_cancelled_stop_leaves_no_task_behind():
             await stopping
         assert len(second.agent._tasks) == 0
         assert asyncio.all_tasks() < running
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        MembershipOptions(refresh_period=15, alive_period=1e6, join_timeout=1e7),
+        MembershipOptions(refresh_period=1e6, alive_period=15, join_timeout=1e7),
+    ],
+    ids=["refresh", "alive"],
+)
+async def test_after_a_success_pauses_start_from_the_first_again(options):
+    """MEM-08: a long outage long ago does not make a short one longer."""
+    async with cluster(options) as c:
+        silo = await c.join(0)
+        silo.table.down = True
+        await asyncio.sleep(2000)
+        silo.table.down = False
+        await asyncio.sleep(500)
+        silo.table.failed.clear()
+        silo.table.down = True
+        await silo.table.failed.wait()
+        silo.table.down = False
+        before = silo.table.reads, (await c.table.read()).rows[0].member.alive
+        await asyncio.sleep(3)
+        after = silo.table.reads, (await c.table.read()).rows[0].member.alive
+        assert after != before
