@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -134,12 +134,12 @@ class PostgresStorage(DatabaseStorage):
         try:
             with _typed_errors():
                 rows = await self._fetch(sql, self._service, *columns)
-        except StorageUnavailable:
-            raise
         except StorageError as error:
-            if len(batch) > 1:
+            if len(batch) > 1 and not isinstance(error, StorageUnavailable):
                 return await self._store_singly(sql, batch)
-            batch[0].fail(error)
+            # Not raised: the other statement of this batch may have been stored, and keeps its outcome.
+            for change in batch:
+                change.fail(error)
             return {}
         return {(row[0], row[1], row[2]): row[3] for row in rows}
 
@@ -214,6 +214,10 @@ async def _opened_pool(url: str, options: StorageOptions) -> AsyncGenerator[Pool
             await _connect_once(pool)
         yield pool
     finally:
+        # In order if the server listens, so that its log stays clean; in any case closed.
+        with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with asyncio.timeout(options.connect_timeout):
+                await pool.close()
         pool.terminate()
 
 

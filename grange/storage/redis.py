@@ -111,15 +111,22 @@ class RedisStorage(DatabaseStorage):
 
     async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
         answers = await self._run(batch)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            # The server has restarted or is new. What it did not know it did not run, so that may be sent again.
-            with _typed_errors():
-                await cast("Any", self._client).script_load(_CHANGE)
-            unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            again = await self._run([batch[index] for index in unknown])
+        unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            # The server has restarted or is new. What it did not know it did not run: it may be sent again.
+            again = await self._taught([batch[index] for index in unknown])
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
         return _stored(batch, answers)
+
+    async def _taught(self, batch: Sequence[Change]) -> list[Any]:
+        try:
+            with _typed_errors():
+                await cast("Any", self._client).script_load(_CHANGE)
+            return await self._run(batch)
+        except StorageError as error:
+            # Not raised: the rest of the batch has its outcome.
+            return [error] * len(batch)
 
     async def _run(self, batch: Sequence[Change]) -> list[Any]:
         with _typed_errors():
@@ -141,7 +148,7 @@ def _stored(batch: Sequence[Change], answers: Sequence[Any]) -> dict[Name, int]:
     stored: dict[Name, int] = {}
     for change, answer in zip(batch, answers, strict=True):
         if isinstance(answer, Exception):
-            change.fail(_typed_error(answer))
+            change.fail(answer if isinstance(answer, StorageError) else _typed_error(answer))
         elif answer is not None:
             stored[change.name] = int(answer)
     return stored
