@@ -4,3 +4,7 @@ Called by tests: ours and those of anyone who writes grains or providers; never 
 `cluster.py` first for a cluster in one process, `contracts/` for the suites that every provider passes,
 `servers.py` for real Redis and Postgres servers that a test session starts for itself.
 """
+
+from grange.testing.cluster import TestCluster
+
+__all__ = ["TestCluster"]

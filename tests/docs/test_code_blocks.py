@@ -48,7 +48,7 @@ def run_blocks(page: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.docs.run_blocks", str(page)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "GRANGE_PORT": "0", "GRANGE_GATEWAY_PORT": "0"},
         capture_output=True,
         text=True,
         timeout=PAGE_SECONDS,

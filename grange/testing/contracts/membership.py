@@ -1,6 +1,4 @@
-"""What every membership table must do. Subclass `MembershipTableContract` and provide the fixture
-`open_table`.
-"""
+"""What every membership table must do. Subclass `MembershipTableContract` and provide the fixture `open_table`."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ class MembershipTableContract:
             assert found.version.etag
 
     async def test_reading_never_makes_a_table(self, open_table: OpenTable) -> None:
-        """The incarnation is drawn by the first insert: a table that was lost cannot look like one that is
-        new.
-        """
+        """The incarnation is drawn by the first insert: a table that was lost cannot look like one that is new."""
         async with open_table("fresh") as table:
             before = await table.read()
             assert not before.version.incarnation
@@ -176,9 +172,7 @@ class MembershipTableContract:
             assert await table.read() == before
 
     async def test_cleanup_removes_old_rows_that_are_not_active(self, open_table: OpenTable) -> None:
-        """MBT-12: every status but ACTIVE; old active ones and recent ones stay, and so does one that told it
-        lives.
-        """
+        """MBT-12: every status but ACTIVE; old active ones and recent ones stay, and so does one that told it lives."""
         old = NOON - timedelta(days=10)
         async with open_table("one") as table:
             for number, status in enumerate(SiloStatus):
@@ -237,9 +231,7 @@ class MembershipTableContract:
             assert not await table.update(a_silo(1), new.rows[0].etag, old.version)
 
     async def test_of_many_changes_at_once_one_wins(self, open_table: OpenTable) -> None:
-        """All silos change the table at the same version from connections of their own: exactly one
-        succeeds.
-        """
+        """All silos change the table at the same version from connections of their own: exactly one succeeds."""
         async with open_table("one") as one, open_table("one") as two, open_table("one") as three:
             tables = (one, two, three, one, two, three)
             for number in range(0, 30, 10):
@@ -260,9 +252,7 @@ class MembershipTableContract:
                 assert await reader.read() == written
 
     async def test_a_cancelled_operation_leaves_the_table_usable(self, open_table: OpenTable) -> None:
-        """Whatever the moment of the cancellation, the next operations work and the version counts what was
-        done.
-        """
+        """Whatever the moment of the cancellation, the next operations work and the version counts what was done."""
         async with open_table("one") as table:
             await insert(table, a_silo(0))
             for turns in range(12):
