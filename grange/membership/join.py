@@ -1,6 +1,4 @@
-"""The way in: older selves die, the row appears as JOINING, everybody active is reached, the row becomes
-ACTIVE.
-"""
+"""The way in: older selves die, the row appears as JOINING, everybody active is reached, the row becomes ACTIVE."""
 
 from __future__ import annotations
 

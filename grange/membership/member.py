@@ -42,10 +42,9 @@ class Implementations(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
-    `gateway` is the port for clients (0: none), `alive` the last time the silo said it lives, `labels` free
-    words for placement, `grains` the grain types it hosts with the name of
-    their placement, `interfaces` which of them fulfil an interface, `probe` the port that answers probes (0: the silo
-    port answers).
+    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port does), `alive` the
+    last time the silo said it lives, `labels` free words for placement, `grains` the grain types it hosts with the name
+    of their placement, `interfaces` which of them fulfil an interface.
     """
 
     address: SiloAddress
@@ -62,9 +61,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 def moved(member: Member, status: SiloStatus) -> Member:
-    """The member with its next status. Raises ValueError for a step back, which would bring the dead to
-    life.
-    """
+    """The member with its next status. Raises ValueError for a step back, which would bring the dead to life."""
     if status.rank < member.status.rank:
         raise ValueError(f"silo {member.address} is {member.status} and cannot become {status} again")
     return msgspec.structs.replace(member, status=status)
@@ -102,9 +99,7 @@ class View(msgspec.Struct, frozen=True):
         return Implementations(tuple(types), defaults.pop() if len(defaults) == 1 else None)
 
     def is_dead(self, address: SiloAddress) -> bool:
-        """Whether this generation is known to be gone: its row is dead, or a newer generation has its
-        endpoint.
-        """
+        """Whether this generation is known to be gone: its row is dead, or a newer generation has its endpoint."""
         return any(
             (member.address == address and member.status is SiloStatus.DEAD)
             or (member.address.endpoint == address.endpoint and member.address.generation > address.generation)

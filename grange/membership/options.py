@@ -19,17 +19,13 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """From the start of one probe of a silo to the start of the next."""
 
     probe_timeout: float = 1.0
-    """How long an answer may take; with the interval and the limit it bounds detection: 3 x 1 s and one
-    interval.
-    """
+    """How long an answer may take; with the interval and the limit it bounds detection: 3 x 1 s and one interval."""
 
     missed_limit: int = 3
     """Probes missed in a row before a vote: one or two happen in a healthy cluster (a pause, a reconnect)."""
 
     probed_silos: int = 3
-    """How many others each silo probes: three seeded rings make a random graph in which a cut is soon
-    seen.
-    """
+    """How many others each silo probes: three seeded rings make a random graph in which a cut is soon seen."""
 
     votes: int = 2
     """Fresh votes of different silos that make a death; one is enough while at most half as many live."""
@@ -38,30 +34,22 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Age at which a vote no longer counts, so that two unrelated hiccups an hour apart kill nobody."""
 
     alive_period: float = 5.0
-    """How often a silo writes that it lives. Not needed for detection; it is what a cold start judges corpses
-    by.
-    """
+    """How often a silo writes that it lives. Not needed for detection; it is what a cold start judges corpses by."""
 
     alive_missed: int = 4
-    """Periods without such a write that make a silo stale. Silos' clocks must agree within period x
-    missed.
-    """
+    """Periods without such a write that make a silo stale. Silos' clocks must agree within period x missed."""
 
     refresh_period: float = 10.0
     """Longest time between two reads of the table (jittered down to half): what gossip lost is found then."""
 
     join_timeout: float = 120.0
-    """How long a silo tries to become active; longer than `stale_after`, so that corpses can be voted out
-    meanwhile.
-    """
+    """How long a silo tries to become active; longer than `stale_after`, so that corpses can be voted out meanwhile."""
 
     gossip_timeout: float = 3.0
     """How long one silo may take to accept a view sent to it; a lost one is made good by the refresh."""
 
     stop_timeout: float = 5.0
-    """How long a stopping silo tries to write its own death; after that the others find out by their
-    probes.
-    """
+    """How long a stopping silo tries to write its own death; after that the others find out by their probes."""
 
     backoff_first: float = 2.0
     """First pause after the table could not be reached; doubles up to `backoff_limit`."""

@@ -1,6 +1,4 @@
-"""Probes the silos that this one watches, each in a task of its own, and reports the ones that stop
-answering.
-"""
+"""Probes the silos that this one watches, each in a task of its own, and reports the ones that stop answering."""
 
 from __future__ import annotations
 

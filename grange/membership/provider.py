@@ -35,9 +35,7 @@ FRESH = TableVersion(0, "0", "")
 
 
 def table_version(incarnation: str, number: int) -> TableVersion:
-    """The version as every provider of ours names it: the etag holds both parts, so another incarnation never
-    fits.
-    """
+    """The version as every provider of ours names it: the etag holds both parts, so another incarnation never fits."""
     return TableVersion(number, f"{incarnation}/{number}", incarnation)
 
 

@@ -10,9 +10,7 @@ from grange.errors import GrangeError
 
 
 class RareLog:
-    """Warnings, at most one in `period` seconds of the loop's time; the next one says how many were left
-    out.
-    """
+    """Warnings, at most one in `period` seconds of the loop's time; the next one says how many were left out."""
 
     def __init__(self, log: logging.Logger, period: float = 10.0) -> None:
         self._log = log

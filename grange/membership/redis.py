@@ -85,9 +85,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 class RedisMembershipTable:
-    """A cluster's table in one Redis. The driver never repeats a command: a change whose answer is lost is
-    unknown.
-    """
+    """A cluster's table in one Redis. The driver never repeats a command: a change whose answer is lost is unknown."""
 
     def __init__(self, client: redis.asyncio.Redis, place: str, cluster: str) -> None:
         self._client = client

@@ -18,15 +18,11 @@ RING_SIZE = 1 << 64
 """Hashes are 0 <= hash < RING_SIZE."""
 
 POINTS_PER_SILO = 64
-"""Enough that with ten silos the largest share is about 1.3 of the fair one; more would slow each view
-change.
-"""
+"""Enough that with ten silos the largest share is about 1.3 of the fair one; more would slow each view change."""
 
 
 class Range(msgspec.Struct, frozen=True, order=True):
-    """Hashes from `start` up to but not including `end`; `start < end`, so a part that wraps is two of
-    these.
-    """
+    """Hashes from `start` up to but not including `end`; `start < end`, so a part that wraps is two of these."""
 
     start: int
     end: int
@@ -67,9 +63,7 @@ class Ring:
         return None
 
     def ranges(self, silo: SiloAddress) -> list[Range]:
-        """What this silo owns: disjoint, ascending, adjacent ones merged. All silos' ranges together cover
-        the ring.
-        """
+        """What this silo owns: disjoint, ascending, adjacent ones merged. All silos' ranges together cover the ring."""
         bounds = [*self._points, RING_SIZE]
         owned: list[Range] = []
         if self._owners and self._owners[-1] == silo and bounds[0] > 0:

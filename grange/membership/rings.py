@@ -21,9 +21,7 @@ PROBED = (SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
 
 
 def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tuple[SiloAddress, ...]:
-    """My first successor on each of `count` rings that no earlier ring gave me; never me, fewer in a small
-    cluster.
-    """
+    """My first successor on each of `count` rings that no earlier ring gave me; never me, fewer in a small cluster."""
     everybody = {*silos, me}
     chosen: list[SiloAddress] = []
     for seed in range(count):
@@ -38,9 +36,7 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
 
 
 def probed_by(me: SiloAddress, view: View, now: datetime, options: MembershipOptions) -> tuple[SiloAddress, ...]:
-    """Whom `me` probes in this view: nobody unless it is active itself; else its successors and all
-    suspects.
-    """
+    """Whom `me` probes in this view: nobody unless it is active itself; else its successors and all suspects."""
     own = view.get(me)
     if own is None or own.status is not SiloStatus.ACTIVE:
         return ()

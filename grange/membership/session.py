@@ -23,9 +23,7 @@ CONTENTION_PAUSE = 0.05
 
 
 class Session:
-    """The table as one silo knows it. `seen` is called with the view of each read and each accepted
-    announcement.
-    """
+    """The table as one silo knows it. `seen` is called with the view of each read and each accepted announcement."""
 
     def __init__(self, table: MembershipTable, seen: Callable[[View], None], chance: random.Random) -> None:
         self._table = table
@@ -69,9 +67,7 @@ class Session:
         await self._table.alive(address, time)
 
     def hear(self, announcement: Announcement) -> bool:
-        """Take over a view that another silo has read. False when it is of another table: read, to find
-        out.
-        """
+        """Take over a view that another silo has read. False when it is of another table: read, to find out."""
         known = self._known
         if known is None or known.incarnation != announcement.incarnation:
             return False
@@ -84,9 +80,7 @@ class Session:
         return Announcement(table.version.incarnation, view_of(table))
 
     def reachable_for(self, span: timedelta) -> bool:
-        """Whether the table has answered, without a failure, for so long. True in a silo that knows no
-        failure.
-        """
+        """Whether the table has answered, without a failure, for so long. True in a silo that knows no failure."""
         since = self._reachable_since
         return since is not None and asyncio.get_running_loop().time() - since >= span.total_seconds()
 

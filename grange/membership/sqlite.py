@@ -25,9 +25,7 @@ OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, waiting for other processes' locks included."""
 
 LOCK_TIMEOUT = 1.5
-"""Seconds that SQLite itself waits for another process's lock; shorter, so that its own message is what one
-sees.
-"""
+"""Seconds that SQLite itself waits for another process's lock; shorter, so that its own message is what one sees."""
 
 LOCK_RETRY = 0.02
 """Seconds between two tries to switch a new file to WAL mode while another process is doing just that."""
@@ -53,9 +51,7 @@ _CLEANUP = "DELETE FROM grange_membership_silo WHERE cluster = ? AND status <> ?
 
 
 class SqliteMembershipTable:
-    """A cluster's table in a SQLite file in WAL mode. One connection; its operations run one after the
-    other.
-    """
+    """A cluster's table in a SQLite file in WAL mode. One connection; its operations run one after the other."""
 
     def __init__(self, connection: aiosqlite.Connection, path: str, cluster: str) -> None:
         self._connection = connection
@@ -66,9 +62,7 @@ class SqliteMembershipTable:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[SqliteMembershipTable, None]:
-        """`sqlite:///relative/path` or `sqlite:////absolute/path`; the file is made if need be. See
-        TableFactory.
-        """
+        """`sqlite:///relative/path` or `sqlite:////absolute/path`; the file is made if need be. See TableFactory."""
         path = _path_of(url)
         with _mapped(path):
             # isolation_level=None: transactions begin where we say so, and nowhere else.
@@ -184,9 +178,7 @@ class SqliteMembershipTable:
                 await connection.execute(f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES (?, ?, ?)", row)
 
     async def _enter_wal_mode(self) -> None:
-        """Readers beside a writer. SQLite does not wait for the lock that this first switch needs, so we
-        do.
-        """
+        """Readers beside a writer. SQLite does not wait for the lock that this first switch needs, so we do."""
         while True:
             try:
                 await self._connection.execute("PRAGMA journal_mode = WAL")

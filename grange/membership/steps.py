@@ -37,9 +37,7 @@ class Standing(enum.StrEnum):
 
 
 def standing(known: TableVersion | None, read: TableVersion) -> Standing:
-    """LOST: another incarnation, none at all, or a lower number; the database no longer holds what it had
-    promised.
-    """
+    """LOST: another incarnation, none at all, or a lower number; the database no longer holds what it had promised."""
     if known is None or (not known.incarnation and read.incarnation):
         return Standing.NEWER
     if read.incarnation != known.incarnation or read.number < known.number:
@@ -96,9 +94,7 @@ def activate(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) ->
 
 
 def leave(table: Table, me: SiloAddress) -> Change | None:
-    """Make `me` LEAVING: nobody places new grains here. Raises DeclaredDead when the others have given `me`
-    up.
-    """
+    """Make `me` LEAVING: nobody places new grains here. Raises DeclaredDead when the others have given `me` up."""
     own = own_row(table, me)
     return _to(own, SiloStatus.LEAVING) if own.member.status.rank < SiloStatus.LEAVING.rank else None
 

@@ -1,6 +1,4 @@
-"""What a silo does again and again: read the table, and tell it that it lives. A table that is away is waited
-for.
-"""
+"""What a silo does again and again: read the table, and tell it that it lives. A table that is away is waited for."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ from grange.proto.ids import SiloAddress
 
 
 class Upkeep:
-    """The patient side of `session.py`: everything here tries again, at growing intervals, until it is
-    cancelled.
-    """
+    """The patient side of `session.py`: everything here tries again, at growing intervals, until it is cancelled."""
 
     def __init__(
         self,

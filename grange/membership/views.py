@@ -37,9 +37,7 @@ class Views:
         return True
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Have `subscriber` called with each newer view. Returns what ends that; calling it twice is
-        harmless.
-        """
+        """Have `subscriber` called with each newer view. Returns what ends that; calling it twice is harmless."""
         key = object()
         self._subscribers[key] = subscriber
 

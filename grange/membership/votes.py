@@ -15,9 +15,7 @@ from grange.proto.ids import SiloAddress
 
 
 def fresh_votes(member: Member, now: datetime, window: timedelta) -> tuple[Vote, ...]:
-    """The votes that still count. The window ends at the newest vote if that is later: a skewed clock hides
-    nothing.
-    """
+    """The votes that still count. The window ends at the newest vote if that is later: a skewed clock hides nothing."""
     latest = max((now, *(vote.time for vote in member.votes)))
     return tuple(vote for vote in member.votes if latest - vote.time < window)
 
