@@ -84,8 +84,9 @@ class ClusterLocator:
         winner = await self._directory.register(address, previous)
         while not winner.same_activation(address) and self._is_over(winner):
             winner = await self._directory.register(address, winner)
-        if self.known(address.grain_id) != winner.silo:
-            self._cache.put(address.grain_id, winner.silo)
+        grain_id = address.grain_id
+        if winner.silo != self._wiring.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
+            self._cache.put(grain_id, winner.silo)
         return winner
 
     async def release(self, address: GrainAddress) -> None:
@@ -101,6 +102,11 @@ class ClusterLocator:
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
+
+    def _is_computed(self, grain_id: GrainId) -> bool:
+        hosting = self._current.topology.hosting.get(grain_id.type)
+        strategy = hosting and self._wiring.strategies.get(hosting.placement)
+        return bool(strategy and strategy.computed)
 
     def _is_over(self, winner: GrainAddress) -> bool:
         return winner.silo == self._wiring.me or self._current.topology.is_dead(winner.silo)
