@@ -17,6 +17,8 @@
 A room may import only rooms on lines below its own. Follow one call: `grains/ref.py`, `runtime/caller.py`.
 """
 
+import logging
+
 from grange.errors import (
     ActivationFailed,
     CallCancelled,
@@ -83,3 +85,6 @@ __all__ = [
     "request_context",
     "response_timeout",
 ]
+
+# A library is silent until its application says where logs go.
+logging.getLogger("grange").addHandler(logging.NullHandler())
