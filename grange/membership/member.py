@@ -42,7 +42,7 @@ class Implementations(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
-    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port does), `alive` the
+    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port), `alive` the
     last time the silo said it lives, `labels` free words for placement, `grains` the grain types it hosts with the name
     of their placement, `interfaces` which of them fulfil an interface.
     """
@@ -100,11 +100,13 @@ class View(msgspec.Struct, frozen=True):
 
     def is_dead(self, address: SiloAddress) -> bool:
         """Whether this generation is known to be gone: its row is dead, or a newer generation has its endpoint."""
-        return any(
-            (member.address == address and member.status is SiloStatus.DEAD)
-            or (member.address.endpoint == address.endpoint and member.address.generation > address.generation)
-            for member in self.members
-        )
+        for member in self.members:
+            other = member.address
+            if other.host == address.host and other.port == address.port:
+                newer = other.generation > address.generation
+                if newer or (other == address and member.status is SiloStatus.DEAD):
+                    return True
+        return False
 
 
 def make_view(version: int, members: Iterable[Member]) -> View:
