@@ -185,7 +185,9 @@ async def cluster(options: MembershipOptions | None = None) -> AsyncIterator[Clu
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         made = Cluster(time, options or MembershipOptions())
         try:
-            yield made
+            # What a test waits for happens in virtual minutes; a wait for what never happens must end, too.
+            async with asyncio.timeout(10_000):
+                yield made
         finally:
             for silo in made.silos:
                 await silo.crash()
