@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import assert_type
 from uuid import UUID
 
-from tests.typing.cart_contract import CartApi
-
 from grange import Grain, PersistentState, Timer, always_interleave, one_way, read_only, response_timeout
 from grange.client import Client
 from grange.silo import Silo
 from grange.testing.cluster import TestCluster
+from tests.typing.cart_contract import CartApi
 
 
 @dataclass
