@@ -1,0 +1,55 @@
+"""The silo that the process tests run: `grange run tests.processes.counters:silo`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+from grange import Grain, PersistentState, read_only
+from grange.silo import Silo
+
+
+@dataclass
+class Total:
+    total: int = 0
+
+
+class Counter(Grain[str], name="counter"):
+    """Counts, and answers only when the count is stored."""
+
+    def __init__(self, state: PersistentState[Total]) -> None:
+        self.state = state
+
+    async def add(self, amount: int = 1) -> int:
+        self.state.value.total += amount
+        await self.state.write()
+        return self.state.value.total
+
+    @read_only
+    async def total(self) -> int:
+        return self.state.value.total
+
+
+class Probe(Grain[str], name="probe"):
+    """Keeps nothing; says where it runs, and does what a test needs to see from outside."""
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+    async def hold(self) -> None:
+        """Never ends; says on standard output that it has begun."""
+        print(f"holding {self.key}", flush=True)
+        await asyncio.Event().wait()
+
+    async def take(self, data: bytes) -> int:
+        return len(data)
+
+    async def make(self, size: int) -> bytes:
+        return bytes(size)
+
+    async def fail(self) -> None:
+        raise LookupError("there is no such apple")
+
+
+silo = Silo(grains=[Counter, Probe])

@@ -1,0 +1,138 @@
+"""Two silos in processes of their own, with real stores: one is killed, one is stopped, and nobody's work is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from grange import CallOutcomeUnknown
+from grange.client import Client
+from tests.processes.counters import Counter, Probe
+from tests.processes.load import load
+from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
+
+KEYS = [f"counter-{number}" for number in range(24)]
+
+
+def client_of(*silos: SiloProcess) -> Client:
+    """A client that would wait for minutes: what ends sooner was ended by an event."""
+    return Client([silo.gateway for silo in silos], response_timeout=300)
+
+
+async def sees(client: Client, *silos: SiloProcess) -> None:
+    """Wait until these silos, and no others, are active."""
+    async with asyncio.timeout(PATIENCE):
+        await client.wait_for([silo.address for silo in silos])
+
+
+async def probes_on(client: Client, silo: SiloProcess, number: int) -> list[str]:
+    """Keys of probes that run in this process."""
+    found: list[str] = []
+    for attempt in range(1000):
+        key = f"probe-{attempt}"
+        if await client.get_grain(Probe, key).pid() == silo.pid:
+            found.append(key)
+        if len(found) == number:
+            return found
+    raise AssertionError(f"of 1000 probes only {len(found)} run on {silo.pid}")
+
+
+async def held(client: Client, silo: SiloProcess, keys: list[str]) -> list[asyncio.Task[None]]:
+    """Calls that have begun in this process and never end by themselves."""
+    calls = [asyncio.create_task(client.get_grain(Probe, key).hold()) for key in keys]
+    for key in keys:
+        await silo.says(f"holding {key}")
+    return calls
+
+
+async def test_a_killed_silo_costs_only_the_calls_it_was_running(
+    silos: Silos, redis_url: str, postgres_url: str
+) -> None:
+    """LIV-03, F1: calls in flight end at once with a typed error, others go on, acknowledged additions stay."""
+    stores = ("--membership", redis_url, "--storage", postgres_url)
+    first, second = await silos.run_two(*stores)
+    async with client_of(first, second) as client:
+        await sees(client, first, second)
+        async with load(client, KEYS) as book:
+            await book.more(3)
+            calls = await held(client, second, await probes_on(client, second, 3))
+            second.signal(signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(outcome).__mro__[1] for outcome in outcomes] == [CallOutcomeUnknown] * 3, outcomes
+            assert len(client.view.active) == 2, "the calls ended before anybody knew of the death"
+            await sees(client, first)
+            await book.more(3)
+            again = await silos.run(*stores)
+            await sees(client, first, again)
+            await book.more(3)
+            assert await probes_on(client, again, 1)
+    assert await first.stop() == 0
+    assert await again.stop() == 0
+
+
+async def test_a_stopped_silo_costs_no_call(silos: Silos, redis_url: str, postgres_url: str) -> None:
+    """F2: SIGTERM under load; every call of every caller succeeds, and the process ends with code 0."""
+    stores = ("--membership", redis_url, "--storage", postgres_url)
+    first, second = await silos.run_two(*stores)
+    async with client_of(first, second) as client:
+        await sees(client, first, second)
+        async with load(client, KEYS) as book:
+            await book.more(3)
+            assert await second.stop() == 0
+            await book.more(3)
+            assert book.errors == []
+        await sees(client, first)
+    assert await first.stop() == 0
+
+
+async def test_two_silos_need_nothing_but_a_folder(silos: Silos) -> None:
+    """The embedded default: SQLite keeps membership and state, and both survive the death of everybody."""
+    first, second = await silos.run_two()
+    async with client_of(first, second) as client:
+        await sees(client, first, second)
+        for key in KEYS:
+            assert await client.get_grain(Counter, key).add(2) == 2
+    for silo in (first, second):
+        silo.signal(signal.SIGKILL)
+        assert await silo.ended() == -signal.SIGKILL
+    assert sorted(path.name for path in (silos.folder / ".grange").glob("*.db")) == ["cluster.db", "state.db"]
+    fast = {"GRANGE_MEMBERSHIP_OPTIONS__ALIVE_PERIOD": "0.2", "GRANGE_MEMBERSHIP_OPTIONS__PROBE_INTERVAL": "0.2"}
+    again = await silos.run(**fast)
+    async with client_of(again) as client:
+        assert [await client.get_grain(Counter, key).total() for key in KEYS] == [2] * len(KEYS)
+
+
+async def test_a_silo_asked_twice_to_stop_ends_at_once(silos: Silos) -> None:
+    """The first signal waits for a call that never ends, the second does not."""
+    silo = await silos.run()
+    async with client_of(silo) as client:
+        (call,) = await held(client, silo, ["ann"])
+        ended = asyncio.create_task(silo.ended())
+        while not ended.done():  # signals within half a second of the first count as the same one
+            silo.signal(signal.SIGTERM)
+            await asyncio.wait((ended,), timeout=0.2)
+        assert ended.result() == 128 + signal.SIGTERM
+        assert "asked twice to stop" in silo.errors
+        with pytest.raises(CallOutcomeUnknown):
+            await call
+
+
+async def test_a_silo_asked_to_stop_while_it_waits_to_join_ends_cleanly(silos: Silos) -> None:
+    """Nobody answers for the silo that the table says is there, so the second cannot join yet."""
+    first = await silos.run()
+    first.signal(signal.SIGSTOP)
+    second = await silos.start()
+    await second.logs("silo_joining")
+    assert await second.stop() == 0
+    first.signal(signal.SIGCONT)
+    assert await first.stop() == 0
+
+
+async def test_a_silo_ends_with_whoever_started_it(silos: Silos) -> None:
+    """`--stop-with-stdin`: the pipe closes when its writer is gone, however that ended."""
+    silo = await silos.run()
+    silo.close_input()
+    assert await silo.ended() == 0
