@@ -186,6 +186,7 @@ class Startup:
         self._silo_door.open(self.address, self._silo_side)
         await self.agent.start()
         self.catalog.open()
+        log.info("silo %s joins cluster %r", self.address, self._config.cluster, extra={"event": "silo_joining"})
         await self.agent.join()
         self._client_door.open(self.address, self._client_side)
         log.info("silo %s of cluster %r is active", self.address, self._config.cluster, extra={"event": "silo_active"})
