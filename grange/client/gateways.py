@@ -67,8 +67,10 @@ class Gateways:
         """There is always somebody to try."""
         return self.known(grain_id) or self._seeds[0]
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None) -> None:
-        """This gateway refused or could not be reached: use others for a while, and look who is there."""
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        """A gateway that could not be reached or takes no calls is not used for a while; look who is there."""
+        if not absent:
+            return  # it will find the grain at the next try
         self._avoided[silo] = self._loop.time() + self._options.avoid_for
         self._wanted.set()
 

@@ -15,7 +15,7 @@ from grange.errors import SiloUnavailable
 from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.message import Encoding, Request
+from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.deadlines import milliseconds_until, until
 from grange.runtime.invocation import log_one_way_failure
 from grange.runtime.locator import Locator
@@ -87,17 +87,17 @@ class Caller:
         refusals = 0
         while True:
             target = self._target(grain_id) or await self._locate(grain_id, deadline)
-            hint: SiloAddress | None = None
+            hint, absent = None, True
             try:
                 return await attempt(target)
             except Refused as refused:
                 if refused.reason not in REPEATED:
                     raise refused.error(grain_id) from None
-                hint, why = refused.hint, refused.message
+                hint, absent, why = refused.hint, refused.reason is Reason.NOT_READY, refused.message
             except SiloUnavailable as error:
                 why = str(error)
             refusals += 1
-            self._locator.forget(grain_id, target, hint)
+            self._locator.forget(grain_id, target, hint, absent)
             await self._pause(grain_id, deadline, refusals, hint, why)
 
     def _target(self, grain_id: GrainId) -> SiloAddress | None:

@@ -24,8 +24,11 @@ class Locator(Protocol):
         """
         ...
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None) -> None:
-        """The grain was not at `silo`: drop that from the cache, and remember `hint` if there is one."""
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        """The grain was not at `silo`: drop that from the cache, and remember `hint` if there is one.
+
+        `absent`: the silo itself could not be reached, or takes no calls.
+        """
         ...
 
     async def changed(self, seconds: float) -> None:
@@ -62,7 +65,7 @@ class LocalOnly:
         """Always this process."""
         return self._here
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None) -> None:
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """Nothing is remembered, so nothing is forgotten."""
 
     async def changed(self, seconds: float) -> None:
