@@ -168,8 +168,11 @@ class MembershipTableContract:
         """A row that was removed is not made again."""
         async with open_table("one") as table:
             before = await insert(table, a_silo(1))
-            await table.alive(a_silo(2).address, NOON)
+            await table.alive(a_silo(2).address, NOON + timedelta(hours=1))
             assert await table.read() == before
+            found = (await insert(table, a_silo(2))).get(a_silo(2).address)
+            assert found is not None
+            assert found.member.alive == NOON
 
     async def test_cleanup_removes_old_rows_that_are_not_active(self, open_table: OpenTable) -> None:
         """MBT-12: every status but ACTIVE; old active ones and recent ones stay, and so does one that told it lives."""
