@@ -9,6 +9,7 @@ from examples.flights.airport import Airport
 from examples.flights.carrier import Carrier
 from examples.flights.changes import Changes
 from examples.flights.flight import Flight, NotTold
+from examples.flights.repeating import may_be_repeated
 from examples.flights.totals import Totals
 from grange import Grain, PersistentState
 
@@ -77,6 +78,9 @@ class Aircraft(Grain, name="flights.aircraft", errors=[NotTold]):
             return_exceptions=True,
         )
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        for error in failed:
+            if not may_be_repeated(error):
+                raise error
         if failed:
             raise NotTold(f"{flight.id}: {len(failed)} of 3 did not acknowledge: {failed[0]!r}") from failed[0]
         # Not stored now: the next flight's write takes it along. Until then a crash only repeats what is recognised.

@@ -95,8 +95,11 @@ async def run(options: Options, show: Show) -> Outcome:
     show.expect(flights)
     with tempfile.TemporaryDirectory(prefix="grange-flights-") as folder:
         limit = options.limit or LIMIT + LIMIT_PER_FLIGHT * flights
-        async with asyncio.timeout(limit), Run(options, show, Path(folder)) as run:
-            return await run.go(expected, flights)
+        try:
+            async with asyncio.timeout(limit), Run(options, show, Path(folder)) as run:
+                return await run.go(expected, flights)
+        except TimeoutError:
+            raise TimeoutError(f"the run was not done within {limit:g} s") from None
 
 
 class Run:
@@ -135,7 +138,8 @@ class Run:
 
     async def _start_all(self) -> None:
         await asyncio.gather(*(self._silos.start() for _ in range(self._options.silos)))
-        self._show.say(f"{self._options.silos} silo processes are active")
+        names = ", ".join(f"{silo.name} (process {silo.process.pid})" for silo in self._silos.running)
+        self._show.say(f"active: {names}")
 
     async def _feed(self, flights: int) -> Feeder:
         async with self._client(*self._silos.running) as client, asyncio.TaskGroup() as group:

@@ -9,27 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from examples.flights.aircraft import Aircraft
-from examples.flights.flight import Flight, NotTold
-from grange import (
-    CallNotExecuted,
-    CallOutcomeUnknown,
-    InconsistentStateError,
-    InvalidCall,
-    Key,
-    NoSuchGrain,
-    NoSuchMethod,
-    PayloadTooLarge,
-    StorageError,
-)
+from examples.flights.flight import Flight
+from examples.flights.repeating import may_be_repeated
+from grange import Key
 from grange.grains.definition import Addressable
 
 G = TypeVar("G", bound=Addressable)
-
-REPEATED = (CallNotExecuted, CallOutcomeUnknown, NotTold, StorageError, InconsistentStateError)
-"""Not executed, outcome unknown, or executed and not finished: `Aircraft.record` may be repeated after each of them."""
-
-HOPELESS = (InvalidCall, NoSuchGrain, NoSuchMethod, PayloadTooLarge)
-"""A mistake in the program, however often it is repeated."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds between two tries of one flight; the pause doubles, with jitter."""
@@ -80,9 +65,9 @@ class Feeder:
             began = asyncio.get_running_loop().time()
             try:
                 await aircraft.record(flight)
-            except HOPELESS:
-                raise
-            except REPEATED as error:
+            except Exception as error:
+                if not may_be_repeated(error):
+                    raise
                 self.repeats[type(error).__name__] += 1
             else:
                 self.recorded += 1

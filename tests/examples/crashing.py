@@ -1,0 +1,49 @@
+"""A storage that is told when to fail, and a cluster that lives on it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+
+from grange import StorageUnavailable
+from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
+from grange.storage.provider import StateRecord
+
+Hook = Callable[[GrainId], Awaitable[None]]
+
+
+async def nothing(grain_id: GrainId) -> None:
+    """Let the write pass."""
+
+
+class Unreliable:
+    """`before` and `after` are awaited around each write, with the grain's id; what they raise, the write raises."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryStorage()
+        self.before: Hook = nothing
+        self.after: Hook = nothing
+        self.writes = 0
+
+    async def read(self, grain_id: GrainId, state: str) -> StateRecord:
+        return await self.inner.read(grain_id, state)
+
+    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+        await self.before(grain_id)
+        written = await self.inner.write(grain_id, state, payload, etag, schema)
+        self.writes += 1
+        await self.after(grain_id)
+        return written
+
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
+        return await self.inner.clear(grain_id, state, etag)
+
+    def fail_at_random(self, chance: random.Random, share: float) -> None:
+        """From now on this share of writes fails, half of them after they were stored."""
+
+        async def fail(grain_id: GrainId) -> None:
+            if chance.random() < share / 2:
+                raise StorageUnavailable(f"no answer for {grain_id}")
+
+        self.before = self.after = fail
