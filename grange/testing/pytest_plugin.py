@@ -15,6 +15,9 @@ import pytest_asyncio
 from grange.testing.cluster import TestCluster
 from grange.testing.servers import postgres_server, redis_server
 
+# The shipped suites are asserts in a library: without this, a failing one would not show its values.
+pytest.register_assert_rewrite("grange.testing.contracts")
+
 ClusterFactory = Callable[..., Awaitable[TestCluster]]
 """`await grange_cluster([Cart], silos=2)`: a running `TestCluster` that ends with the test."""
 
