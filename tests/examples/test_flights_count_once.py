@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from pathlib import Path
 
@@ -120,7 +121,7 @@ async def test_the_silo_dies_at_a_write(grain_type: str, stored: bool) -> None:
 
 
 async def test_a_flight_that_was_not_told_is_told_by_the_next_activation() -> None:
-    """The aircraft stored it, one airport did not answer, all silos died: the repeat tells, and nothing counts twice."""
+    """It was stored, one airport did not answer, all silos died: the repeat tells, and nothing counts twice."""
     storage = Unreliable()
     async with cluster_on(storage) as cluster:
 
@@ -161,6 +162,16 @@ async def test_a_repeat_is_not_acknowledged_before_the_first_is_stored() -> None
         go_on.set()
         await asyncio.gather(first, second)
         assert (await reading).flights == 1
+
+
+async def test_what_all_have_acknowledged_is_not_told_again() -> None:
+    async with TestCluster(grains=GRAINS, silos=2) as cluster:
+        aircraft, carrier = cluster.get_grain(Aircraft, "N14228"), cluster.get_grain(Carrier, "UA")
+        await aircraft.record(FLIGHT)
+        told = cluster.activation(carrier).last_used
+        await cluster.advance(10)
+        await aircraft.record(dataclasses.replace(FLIGHT, id="20130102AA7EWR", carrier="AA"))
+        assert cluster.activation(carrier).last_used == told
 
 
 async def test_many_flights_share_a_write() -> None:
