@@ -1,4 +1,9 @@
-"""`python -m grange`: the same as the command `grange`."""
+"""`grange`, and the same as `python -m grange`."""
+
+import os
+
+# Read by gRPC when it is imported. Its own lines on standard error would only repeat what our errors say.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from grange.cli import main
 

@@ -27,7 +27,7 @@ from grange.storage.changes import Change, Name
 from grange.storage.database import DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.urls import has_valid_hosts
+from grange.storage.urls import has_valid_hosts, shown_hosts
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -77,6 +77,7 @@ _UNAVAILABLE = (
     asyncpg.OutOfMemoryError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleSessionTimeoutError,
+    asyncpg.InternalClientError,  # the server said goodbye on a connection just as a statement began
 )
 
 _REFUSED_LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
@@ -210,7 +211,7 @@ async def _opened_pool(url: str, options: StorageOptions) -> AsyncGenerator[Pool
         reset=_no_reset,
     )
     try:
-        with _typed_errors("connection at start: "):
+        with _typed_errors(f"connection to {shown_hosts(url)} at start: "):
             await _connect_once(pool)
         yield pool
     finally:
@@ -255,5 +256,5 @@ def _typed_errors(prefix: str = "") -> Generator[None]:
         # A value that the protocol cannot carry; else a connection or pool that was closed under our hands.
         kind = StorageError if isinstance(error, ValueError) else StorageUnavailable
         raise kind(f"{prefix}the Postgres driver refused: {error}") from error
-    except (asyncpg.PostgresError, asyncpg.InternalClientError) as error:
+    except asyncpg.PostgresError as error:
         raise StorageError(f"{prefix}Postgres refused: {error}") from error

@@ -42,7 +42,7 @@ from grange.storage.changes import Change, Name
 from grange.storage.database import DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.urls import has_valid_hosts
+from grange.storage.urls import has_valid_hosts, shown_hosts
 
 # ARGV: the etag that must be stored (empty: no record), the schema (empty: unchanged), and for a write the payload.
 # Returns the new etag, or nothing when another one is stored. One script for write and clear: a batch needs one SHA.
@@ -89,7 +89,7 @@ class RedisStorage(DatabaseStorage):
         """Connect to `redis://[[user]:password@]host[:port][/database]` or `rediss://…` (TLS)."""
         client = Redis(connection_pool=_pool(url, options))
         try:
-            with _typed_errors("connection at start: "):
+            with _typed_errors(f"connection to {shown_hosts(url)} at start: "):
                 async with asyncio.timeout(options.connect_timeout):
                     await _connect_once(client)
             storage = cls(client, service, options)

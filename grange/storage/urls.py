@@ -61,6 +61,11 @@ def has_valid_hosts(url: str) -> bool:
     return True
 
 
+def shown_hosts(url: str) -> str:
+    """The `host[:port]` of a network URL, without the user and password that stand before them. Pure."""
+    return urlsplit(url).netloc.rpartition("@")[2] or "the default host"
+
+
 def _not_installed(scheme: str, error: ModuleNotFoundError) -> ConfigurationError:
     missing = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(missing)

@@ -1,0 +1,70 @@
+"""What cannot work ends the process before it is in anybody's way: one clear line, and an exit code."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from grange.testing.server_process import free_port
+from tests.processes.silo_process import SiloProcess, Silos
+
+USAGE, NOT_JOINED, STORE_UNUSABLE = 2, 3, 6
+
+
+def complaint(silo: SiloProcess) -> str:
+    """The only line that is not a log line."""
+    (line,) = [line for line in silo.logged if not line.startswith("{")]
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize("option", ["--port", "--gateway-port"])
+async def test_a_port_in_use_is_named(silos: Silos, option: str) -> None:
+    first = await silos.run()
+    taken = str(first.address.port) if option == "--port" else first.gateway.rpartition(":")[2]
+    second = await silos.start(option, taken)
+    assert await second.ended() == USAGE
+    assert f"cannot listen on 127.0.0.1:{taken}" in complaint(second)
+    assert "choose another port" in complaint(second)
+    assert await first.stop() == 0
+
+
+@pytest.mark.parametrize("option", ["--membership", "--storage"])
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+async def test_a_store_that_is_down_is_named(silos: Silos, option: str, scheme: str) -> None:
+    """Its password is not shown."""
+    port = free_port()
+    silo = await silos.start(option, f"{scheme}://ann:secret@127.0.0.1:{port}/0")
+    assert await silo.ended() == STORE_UNUSABLE
+    assert f"127.0.0.1:{port}" in complaint(silo)
+    assert "secret" not in silo.errors
+
+
+@pytest.mark.parametrize(
+    ("option", "url", "words"),
+    [
+        ("--membership", "redis//localhost", "not a membership URL"),
+        ("--membership", "mysql://localhost", "mysql"),
+        ("--storage", "postgresql://host:port/name", "port"),
+        ("--storage", "nonsense", "the storage URL has no scheme"),
+    ],
+)
+async def test_a_malformed_url_is_a_mistake_of_whoever_wrote_it(
+    silos: Silos, option: str, url: str, words: str
+) -> None:
+    silo = await silos.start(option, url)
+    assert await silo.ended() == USAGE
+    assert words in complaint(silo)
+
+
+async def test_a_silo_that_nobody_answers_gives_up_joining(silos: Silos) -> None:
+    """The others live, as the table says, but are not reachable: this one must not run grains on its own."""
+    first = await silos.run()
+    first.signal(signal.SIGSTOP)
+    patience = {"ALIVE_PERIOD": "0.5", "ALIVE_MISSED": "3", "JOIN_TIMEOUT": "2", "MISSED_LIMIT": "100"}
+    silo = await silos.start(**{f"GRANGE_MEMBERSHIP_OPTIONS__{name}": value for name, value in patience.items()})
+    assert await silo.ended() == NOT_JOINED
+    assert "could not join within 2.0 s" in complaint(silo)
+    first.signal(signal.SIGCONT)
+    assert await first.stop() == 0

@@ -1,0 +1,79 @@
+"""A store that is lost while silos run: what needs it fails with its name, the rest goes on, and it may come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from grange import StorageUnavailable
+from grange.client import Client
+from grange.testing.servers import PostgresServer, RedisServer
+from tests.processes.counters import Counter, Probe
+from tests.processes.load import load
+from tests.processes.silo_process import PATIENCE, Silos
+
+
+@pytest.fixture
+async def redis() -> AsyncIterator[RedisServer]:
+    server = RedisServer()
+    await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.close)
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[PostgresServer]:
+    server = PostgresServer()
+    await asyncio.to_thread(server.start)
+    yield server
+    await asyncio.to_thread(server.close)
+
+
+async def test_silos_serve_without_their_membership_table(silos: Silos, redis: RedisServer) -> None:
+    """F16: traffic goes on, a join waits for the table, and happens when it is back."""
+    first, second = await silos.run_two("--membership", redis.url)
+    async with Client([first.gateway, second.gateway]) as client:
+        await client.wait_for([first.address, second.address])
+        async with load(client, ["ann", "bob", "eve", "joe"]) as book:
+            await book.more(1)
+            await asyncio.to_thread(redis.kill)
+            for silo in (first, second):
+                await silo.logs("grange.membership", "warning")
+            await book.more(20)
+            late = await silos.start("--membership", redis.url)
+            assert await late.ended() == 6
+            await asyncio.to_thread(redis.start)
+            third = await silos.run("--membership", redis.url)
+            await client.wait_for([first.address, second.address, third.address])
+            await book.more(1)
+            assert book.errors == []
+    for silo in (first, second, third):
+        assert await silo.stop() == 0
+
+
+async def test_a_grain_whose_storage_is_lost_says_so_and_recovers(silos: Silos, postgres: PostgresServer) -> None:
+    """F17: the caller learns that the state could not be written; grains without state go on; nothing is lost."""
+    silo = await silos.run("--storage", postgres.url)
+    async with Client([silo.gateway]) as client:
+        counter, probe = client.get_grain(Counter, "ann"), client.get_grain(Probe, "ann")
+        assert await counter.add() == 1
+        await asyncio.to_thread(postgres.kill)
+        with pytest.raises(StorageUnavailable):
+            await counter.add()
+        assert await probe.pid() == silo.pid
+        await asyncio.to_thread(postgres.start)
+        total = await when_back(client)
+        assert 1 <= total <= 2, "one was acknowledged, one is unknown"
+    assert await silo.stop() == 0
+
+
+async def when_back(client: Client) -> int:
+    """The stored total, read by a new activation as soon as the database takes connections again."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await client.get_grain(Counter, "ann").total()
+            except StorageUnavailable:
+                continue  # Postgres replays its log first
