@@ -44,8 +44,8 @@ class Lengths:
 
     rounds: int = 3
     seconds: float = 1.5
-    activations: int = 20_000
-    idle: int = 50_000
+    activations: int = 10_000
+    idle: int = 20_000
     callers: int = 100
 
     def order(self, figure: Figure) -> dict[str, Any]:
