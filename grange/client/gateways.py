@@ -33,7 +33,7 @@ ASK_TIMEOUT = 2.0
 def parse_gateway(text: str) -> SiloAddress:
     """`host:port` of a gateway. Raises ConfigurationError for anything else."""
     host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isdigit() and 0 < int(port) < 65536):
+    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
         raise ConfigurationError(f"not a gateway: {text!r}; write host:port, such as 127.0.0.1:30000")
     return SiloAddress(host.strip("[]"), int(port), 0)
 

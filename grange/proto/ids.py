@@ -49,7 +49,7 @@ class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=F
         """The inverse of `str()`. Raises ConfigurationError for anything else."""
         endpoint, at, generation = text.rpartition("@")
         host, colon, port = endpoint.rpartition(":")
-        if not (at and colon and host and port.isdigit() and generation.isdigit()):
+        if not (at and colon and host and port.isdecimal() and generation.isdecimal()):
             raise ConfigurationError(f"not a silo address: {text!r}; expected host:port@generation")
         return cls(host, int(port), int(generation))
 

@@ -42,25 +42,22 @@ def encode_key(kind: KeyKind, key: object) -> str:
         raise TypeError(f"the key must be {kind.__name__}, not {type(key).__name__}: {key!r}")
     else:
         text = str(key)
-    if kind is str and not text.strip():
-        raise ValueError("a string key must not be empty or blank")
-    if len(text) > MAX_KEY_LENGTH:
-        raise ValueError(f"the key has {len(text)} characters, the limit is {MAX_KEY_LENGTH}")
+    _check(kind, text)
     return text
 
 
 def decode_key(kind: KeyKind, text: str) -> Key:
     """The inverse of `encode_key`. Raises ValueError when the text is not a key of this kind."""
-    if kind is str:
-        if not text.strip():
-            raise ValueError("a string key must not be empty or blank")
-        return text
-    if isinstance(kind, tuple):
-        parts = _split(text)
-        if len(parts) != len(kind):
-            raise ValueError(f"the key {text!r} has {len(parts)} parts, expected {len(kind)}")
-        return tuple(_decode_simple(part_kind, part) for part_kind, part in zip(kind, parts, strict=True))
-    return _decode_simple(kind, text)
+    _check(kind, text)
+    if not isinstance(kind, tuple):
+        return _decode_simple(kind, text)
+    parts = _split(text)
+    if len(parts) != len(kind):
+        raise ValueError(f"the key {text!r} has {len(parts)} parts, expected {len(kind)}")
+    key = tuple(_decode_simple(part_kind, part) for part_kind, part in zip(kind, parts, strict=True))
+    if (canonical := _encode_compound(kind, key)) != text:
+        raise ValueError(f"the key {text!r} is not in canonical form; expected {canonical!r}")
+    return key
 
 
 def kind_name(kind: KeyKind) -> str:
@@ -68,6 +65,18 @@ def kind_name(kind: KeyKind) -> str:
     if isinstance(kind, tuple):
         return f"tuple[{', '.join(part.__name__ for part in kind)}]"
     return kind.__name__
+
+
+def _check(kind: KeyKind, text: str) -> None:
+    """What holds for the text of every key, made here or arrived."""
+    if kind is str and not text.strip():
+        raise ValueError("a string key must not be empty or blank")
+    if len(text) > MAX_KEY_LENGTH:
+        raise ValueError(f"the key has {len(text)} characters, the limit is {MAX_KEY_LENGTH}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the key is not valid Unicode at character {error.start}: {text!r:.80}") from None
 
 
 def _decode_simple(kind: type, text: str) -> str | int | UUID:

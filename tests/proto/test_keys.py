@@ -1,0 +1,149 @@
+"""Keys: their kinds, their canonical text, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from grange import ConfigurationError
+from grange.proto.keys import MAX_KEY_LENGTH, KeyKind, decode_key, encode_key, key_kind, kind_name
+
+ID = UUID("6f1eb3b0-1111-4222-8333-444455556666")
+VALUES: dict[type, st.SearchStrategy[Any]] = {
+    str: st.text(st.characters(codec="utf-8")),
+    int: st.integers(),
+    UUID: st.uuids(),
+}
+
+
+@st.composite
+def keys(draw: st.DrawFn) -> tuple[KeyKind, Any]:
+    """A kind and a key of this kind."""
+    kinds = draw(st.lists(st.sampled_from([str, int, UUID]), min_size=1, max_size=4))
+    if len(kinds) > 1:
+        return tuple(kinds), tuple(draw(VALUES[kind]) for kind in kinds)
+    value = draw(VALUES[kinds[0]])
+    assume(not isinstance(value, str) or value.strip())
+    return kinds[0], value
+
+
+@given(keys())
+def test_every_key_is_read_back(case: tuple[KeyKind, Any]) -> None:
+    kind, key = case
+    assert decode_key(kind, encode_key(kind, key)) == key
+
+
+@given(st.lists(VALUES[str], min_size=2, max_size=3), st.lists(VALUES[str], min_size=2, max_size=3))
+def test_two_keys_never_share_a_text(one: list[str], other: list[str]) -> None:
+    """Slashes and backslashes inside the parts included."""
+    texts = [encode_key(tuple(str for _ in parts), tuple(parts)) for parts in (one, other)]
+    assert (texts[0] == texts[1]) == (one == other)
+
+
+@given(keys(), st.text(st.sampled_from("/\\a1-_ "), max_size=12))
+def test_what_can_be_read_is_canonical(case: tuple[KeyKind, Any], text: str) -> None:
+    """One key has one text: every other spelling of it is refused, or two activations could share a key."""
+    kind = case[0]
+    try:
+        key = decode_key(kind, text)
+    except ValueError:
+        return
+    assert encode_key(kind, key) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (int, "07"),
+        (int, "+7"),
+        (int, " 7"),
+        (int, "1_000"),
+        (int, "-0"),
+        (int, "٣"),
+        (int, "seven"),
+        (int, ""),
+        (UUID, str(ID).upper()),
+        (UUID, ID.hex),
+        (UUID, "{" + str(ID) + "}"),
+        (UUID, "no"),
+        (str, ""),
+        (str, " \t"),
+        ((str, int), "a"),
+        ((str, int), "a/b"),
+        ((str, int), "a/1/2"),
+        ((str, int), "\\a/1"),
+        ((str, str), "a/b\\"),
+    ],
+)
+def test_texts_that_are_no_key_are_refused(kind: KeyKind, text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        decode_key(kind, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "says"),
+    [
+        (str, 7, "must be str, not int"),
+        (int, "7", "must be int, not str"),
+        (int, True, "must be int, not bool"),
+        (UUID, str(ID), "must be UUID, not str"),
+        (str, None, "must be str, not NoneType"),
+        ((str, int), ("a", "1"), r"must be tuple\[str, int\]"),
+        ((str, int), ("a",), r"must be tuple\[str, int\]"),
+        ((str, int), ["a", 1], r"must be tuple\[str, int\]"),
+        ((str, int), "a/1", r"must be tuple\[str, int\]"),
+    ],
+)
+def test_a_wrong_kind_is_a_type_error(kind: KeyKind, key: object, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        encode_key(kind, key)
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n\t"])
+def test_blank_keys_are_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="empty or blank"):
+        encode_key(str, key)
+
+
+@pytest.mark.parametrize("kind", [str, (str, int)])
+def test_long_keys_are_refused_both_ways(kind: KeyKind) -> None:
+    """Exactly the limit is fine; one more is not, whoever made the text."""
+    tail = "" if kind is str else "/1"
+    longest = "x" * (MAX_KEY_LENGTH - len(tail))
+    key = longest if kind is str else (longest, 1)
+    assert decode_key(kind, encode_key(kind, key)) == key
+    with pytest.raises(ValueError, match="4097 characters"):
+        encode_key(kind, longest + "x" if kind is str else (longest + "x", 1))
+    with pytest.raises(ValueError, match="4097 characters"):
+        decode_key(kind, longest + "x" + tail)
+
+
+@pytest.mark.parametrize(("kind", "key"), [(str, "a\ud800"), ((str, int), ("\udfff", 1))])
+def test_keys_that_cannot_be_written_are_refused(kind: KeyKind, key: object) -> None:
+    """A lone surrogate fits into no message and no row; it is told at `get_grain`, not at the first call."""
+    with pytest.raises(ValueError, match="not valid Unicode") as caught:
+        encode_key(kind, key)
+    assert type(caught.value) is ValueError
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind"),
+    [(str, str), (int, int), (UUID, UUID), (tuple[str, int], (str, int)), ((UUID, str, int), (UUID, str, int))],
+)
+def test_kinds_are_read_from_annotations(annotation: object, kind: KeyKind) -> None:
+    assert key_kind(annotation) == kind
+
+
+@pytest.mark.parametrize("annotation", [float, bytes, tuple[str], (int,), tuple, (), tuple[str, float], [str, int], "x"])
+def test_other_kinds_are_refused(annotation: object) -> None:
+    with pytest.raises(ConfigurationError, match="a grain key is str, int, UUID or a tuple"):
+        key_kind(annotation)
+
+
+def test_kinds_have_names() -> None:
+    assert kind_name(int) == "int"
+    assert kind_name((str, UUID)) == "tuple[str, UUID]"
