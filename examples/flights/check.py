@@ -1,6 +1,6 @@
 """The totals straight from the file, by plain `csv` code. It shares nothing with the grains, so that it can prove them.
 
-It collects the rows of each aircraft, airport and carrier in lists and adds them up at the end; it never asks how
+It collects the lines of each aircraft, airport and carrier in lists and adds them up at the end; it never asks how
 flights travel or how they are counted one by one.
 """
 
@@ -14,7 +14,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, str]
+Times = tuple[str, str, str]
+"""Of one flight, as the file has them: time of departure, delay of departure, delay of arrival."""
+
 Record = dict[str, Any]
 Expected = dict[str, dict[str, Record]]
 """Kind of grain, then key, then its totals as plain values."""
@@ -24,23 +26,24 @@ NOTHING = {"NA", ""}
 
 def totals_of(path: Path) -> Expected:
     """What every grain must say once each flight of the file was counted exactly once."""
-    aircraft: dict[str, list[Row]] = defaultdict(list)
-    leaving: dict[str, list[Row]] = defaultdict(list)
-    bound: dict[str, list[Row]] = defaultdict(list)
-    carriers: dict[str, list[Row]] = defaultdict(list)
+    aircraft: dict[str, list[Times]] = defaultdict(list)
+    leaving: dict[str, list[Times]] = defaultdict(list)
+    bound: dict[str, list[Times]] = defaultdict(list)
+    carriers: dict[str, list[Times]] = defaultdict(list)
     for row in csv.DictReader(io.StringIO(_text(path), newline="")):
         named = row["tailnum"] not in NOTHING
-        aircraft[row["tailnum"] if named else row["carrier"] + "-unknown"].append(row)
-        leaving[row["origin"]].append(row)
-        bound[row["dest"]].append(row)
-        carriers[row["carrier"]].append(row)
+        times = (row["dep_time"], row["dep_delay"], row["arr_delay"])
+        aircraft[row["tailnum"] if named else row["carrier"] + "-unknown"].append(times)
+        leaving[row["origin"]].append(times)
+        bound[row["dest"]].append(times)
+        carriers[row["carrier"]].append(times)
     return {
-        "aircraft": {key: _sums(rows) for key, rows in aircraft.items()},
+        "aircraft": {key: _sums(flights) for key, flights in aircraft.items()},
         "airport": {
             code: {"departures": _sums(leaving.get(code, [])), "arrivals": _sums(bound.get(code, []))}
             for code in {*leaving, *bound}
         },
-        "carrier": {key: _sums(rows) for key, rows in carriers.items()},
+        "carrier": {key: _sums(flights) for key, flights in carriers.items()},
     }
 
 
@@ -54,12 +57,12 @@ def _text(path: Path) -> str:
     return content.decode("utf-8")
 
 
-def _sums(rows: list[Row]) -> Record:
+def _sums(flights: list[Times]) -> Record:
     return {
-        "flights": len(rows),
-        "cancelled": sum(row["dep_time"] in NOTHING for row in rows),
-        "departure": _delays([int(row["dep_delay"]) for row in rows if row["dep_delay"] not in NOTHING]),
-        "arrival": _delays([int(row["arr_delay"]) for row in rows if row["arr_delay"] not in NOTHING]),
+        "flights": len(flights),
+        "cancelled": sum(departed in NOTHING for departed, _, _ in flights),
+        "departure": _delays([int(delay) for _, delay, _ in flights if delay not in NOTHING]),
+        "arrival": _delays([int(delay) for _, _, delay in flights if delay not in NOTHING]),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,22 @@ def test_a_run_over_its_time_limit_fails(demo, temporary: Path) -> None:
     assert process.returncode == 1
     assert "not done within 1 s" in errors
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.processes
+def test_a_grain_that_counts_wrong_fails_the_run_loudly(tmp_path: Path) -> None:
+    """A copy of the example in which one flight counts twice."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    totals = tmp_path / "examples" / "flights" / "totals.py"
+    right, wrong = "self.flights += 1\n", 'self.flights += 2 if flight.id == "20130101UA1545EWR" else 1\n'
+    assert right in totals.read_text()
+    totals.write_text(totals.read_text().replace(right, wrong))
+    path = first_of_january(tmp_path, 200)
+    command = [sys.executable, "-m", "examples.flights", "--file", str(path)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "DIFFERENT aircraft N14228, flights: " in result.stdout
+    assert result.stdout.rstrip().endswith("0 lost, 4 doubled")
 
 
 def _runs(pid: int) -> bool:
