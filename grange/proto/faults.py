@@ -20,7 +20,11 @@ from grange.errors import CallCancelled, CallError, ConfigurationError, InvalidR
 _MAX_TEXT = 16_384
 """Characters of message or traceback that travel; the rest is cut, the end of a traceback kept."""
 
+_MAX_PLAIN = 65_536
+"""Bytes of all arguments, or of all attributes, that travel; a fault must fit beside anything into one message."""
+
 _PLAIN = (str, int, float, bool, bytes, type(None))
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Fault(msgspec.Struct, array_like=True):
@@ -59,15 +63,21 @@ class Faults:
 
     def dump(self, error: BaseException) -> Fault:
         """An error as data. Arguments and attributes that are not plain are left behind."""
-        text = "".join(traceback.format_exception(error))[-_MAX_TEXT:]
+        text = "".join(traceback.format_exception(error))
         name = type_name(type(error))
         message = _text(error)
         if isinstance(error, RemoteError):
             name, message = error.type_name, str(error.args[0]) if error.args else ""
             text = error.remote_traceback or text
-        plain = all(_is_small(value) for value in error.args)
-        attributes = {key: value for key, value in vars(error).items() if _travels(key, value)}
-        return Fault(name, message[:_MAX_TEXT], list(error.args) if plain else [message[:_MAX_TEXT]], attributes, text)
+        message, text = _written(message[:_MAX_TEXT]), _written(text[-_MAX_TEXT:])
+        attributes = {key: value for key, value in vars(error).items() if not key.startswith("_") and _travels(value)}
+        return Fault(
+            name,
+            message,
+            list(error.args) if all(map(_travels, error.args)) and _fits(error.args) else [message],
+            attributes if _fits(attributes) else {},
+            text,
+        )
 
     def load(self, fault: Fault) -> Exception:
         """The error to raise. Its notes hold the remote traceback."""
@@ -82,11 +92,10 @@ class Faults:
         if fault.type == type_name(InvalidResult):
             return InvalidResult(fault.message)
         cls = self._classes.get(fault.type)
-        if cls is None:
+        error = None if cls is None else _made(cls, fault.args)
+        if error is None:
             return RemoteError(fault.message, fault.type, fault.traceback)
-        error = cls.__new__(cls, *fault.args)
-        error.args = tuple(fault.args)
-        vars(error).update(fault.attributes)
+        vars(error).update({key: value for key, value in fault.attributes.items() if not key.startswith("_")})
         return error
 
 
@@ -98,13 +107,34 @@ def type_name(cls: type) -> str:
 _CANCELLED = type_name(asyncio.CancelledError)
 
 
-def _travels(key: str, value: object) -> bool:
-    return not key.startswith("_") and _is_small(value)
+def _made(cls: type[Exception], args: list[Any]) -> Exception | None:
+    """An error with these arguments; None for a class whose `__new__` takes other ones than it keeps."""
+    try:
+        # A class of yours may want more in `__init__` than it handed on; its attributes follow.
+        error = cls(*args) if cls.__module__ == "builtins" else cls.__new__(cls, *args)
+        error.args = tuple(args)
+    except Exception:
+        return None
+    return error
 
 
-def _is_small(value: object) -> bool:
+def _travels(value: object) -> bool:
     """Plain, and short enough that a few of them fit any message."""
-    return isinstance(value, _PLAIN) and not (isinstance(value, str | bytes) and len(value) > _MAX_TEXT)
+    too_long = isinstance(value, str | bytes) and len(value) > _MAX_TEXT
+    return isinstance(value, _PLAIN) and not too_long and _fits(value)
+
+
+def _fits(values: object) -> bool:
+    """Whether all of it can be written: no integer over 64 bits, no text that is not Unicode, and not too much."""
+    try:
+        return len(_encode(values)) <= _MAX_PLAIN
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _written(text: str) -> str:
+    """Text as it can be encoded: names of files may hold lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _text(error: BaseException) -> str:
