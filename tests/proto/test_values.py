@@ -1,0 +1,426 @@
+"""Values by their annotated types: what travels, what is refused, and that no bytes can do harm."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import gc
+import struct
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from uuid import UUID
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange import ConfigurationError, Grain, GrainId, GrainInterface, Immutable
+from grange.grains.ref import GrainFactory
+from grange.grains.travel import References
+from grange.proto.message import Encoding
+from grange.proto.values import PydanticModels, ValueCodec
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@dataclass
+class Line:
+    sku: str
+    quantity: int = 1
+
+
+@dataclass
+class Order:
+    lines: list[Line]
+    note: str | None = None
+    parent: Order | None = None
+
+
+class Point(msgspec.Struct, frozen=True):
+    x: float
+    y: float
+
+
+class Circle(msgspec.Struct, tag=True):
+    radius: float
+
+
+class Square(msgspec.Struct, tag=True):
+    side: float
+
+
+@attrs.define
+class Person:
+    name: str
+    born: dt.date
+
+
+class Address(TypedDict, total=False):
+    street: str
+    number: int
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+
+
+class Address2(pydantic.BaseModel):
+    city: str
+
+
+class Customer(pydantic.BaseModel):
+    name: str
+    age: int = 0
+    address: Address2 | None = None
+    since: dt.datetime | None = None
+
+
+class CartApi(GrainInterface, name="cart_api"):
+    async def count(self) -> int: ...
+
+
+class Cart(Grain, CartApi):
+    async def count(self) -> int:
+        return 0
+
+
+async def _no_call(*_: object) -> None:
+    raise AssertionError("nothing is called here")
+
+
+def make_codec() -> tuple[ValueCodec, GrainFactory]:
+    references = References()
+    factory = GrainFactory(_no_call, lambda _: pytest.fail("not looked up"))  # type: ignore[arg-type]
+    references.bind(factory)
+    return ValueCodec([references]), factory
+
+
+CODEC, FACTORY = make_codec()
+BOTH = pytest.mark.parametrize("encoding", list(Encoding))
+UTC = dt.UTC
+
+SAMPLES: list[tuple[Any, Any]] = [
+    (None, None),
+    (bool, True),
+    (int, -(2**63)),
+    (int, 2**64 - 1),
+    (float, 1.5),
+    (str, "naïve \0 ☃"),
+    (bytes, b"\x00\xff"),
+    (bytearray, bytearray(b"ab")),
+    (list[int], [1, 2]),
+    (tuple[int, str], (1, "a")),
+    (tuple[int, ...], (1, 2, 3)),
+    (set[str], {"a", "b"}),
+    (frozenset[int], frozenset({1, 2})),
+    (dict[str, list[int]], {"a": [1]}),
+    (dict[int, str], {1: "a"}),
+    (dict[UUID, int], {UUID(int=1): 1}),
+    (Any, {"a": [1, None, "x"]}),
+    (int | str | None, "x"),
+    (Literal["a", "b"], "b"),
+    (Colour, Colour.RED),
+    (Level, Level.LOW),
+    (dt.datetime, dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)),
+    (dt.datetime, dt.datetime(2026, 1, 2, 3, 4, 5)),
+    (dt.date, dt.date(2026, 1, 2)),
+    (dt.time, dt.time(3, 4, 5)),
+    (dt.timedelta, dt.timedelta(days=-1, microseconds=1)),
+    (UUID, UUID(int=7)),
+    (decimal.Decimal, decimal.Decimal("1.2300000000000000000001")),
+    (Order, Order([Line("a", 2)], "hi", Order([]))),
+    (Point, Point(1.0, 2.0)),
+    (Circle | Square, Square(2.0)),
+    (list[Circle | Square], [Circle(1.0), Square(2.0)]),
+    (Person, Person("ann", dt.date(2000, 1, 1))),
+    (Address, {"street": "x"}),
+    (Pair, Pair(1)),
+    (Customer, Customer(name="ann", address=Address2(city="Bern"), since=dt.datetime(2026, 1, 1, tzinfo=UTC))),
+    (list[Customer | None], [None, Customer(name="bob")]),
+    (Annotated[int, msgspec.Meta(gt=0)], 1),
+    (Annotated[list[int], Immutable], [1]),
+    (Cart, FACTORY.get_grain(Cart, "ann/bob")),
+    (dict[str, list[Cart]], {"a": [FACTORY.get_grain(Cart, "ann")]}),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("kind", "value"), SAMPLES, ids=lambda sample: repr(sample)[:40])
+def test_every_supported_type_is_read_back(kind: Any, value: Any, encoding: Encoding) -> None:
+    CODEC.check(kind, "here")
+    decoded = CODEC.decoder(kind, encoding)(CODEC.encode(value, encoding))
+    assert decoded == value
+    assert type(decoded) is type(value)
+
+
+@pytest.mark.parametrize(("kind", "value"), SAMPLES, ids=lambda sample: repr(sample)[:40])
+def test_a_copy_shares_nothing_that_can_change(kind: Any, value: Any) -> None:
+    copied = CODEC.copy(kind, value)
+    assert copied == value
+    if isinstance(value, list | dict | set | bytearray | Order | Person | Customer):
+        assert copied is not value
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+    max_leaves=20,
+)
+
+
+@given(PLAIN, st.sampled_from(Encoding))
+def test_plain_values_are_read_back_whatever_they_hold(value: Any, encoding: Encoding) -> None:
+    assert CODEC.decoder(Any, encoding)(CODEC.encode(value, encoding)) == value
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (int, "1"),
+        (str, 1),
+        (list[int], [1, "2"]),
+        (Literal["a"], "b"),
+        (Colour, "blue"),
+        (Order, {"lines": [{"sku": 1}]}),
+        (Circle | Square, {"type": "Triangle"}),
+        (Pair, ["x"]),
+        (Customer, {"name": "ann", "age": "old"}),
+        (Customer, 7),
+        (Annotated[int, msgspec.Meta(gt=0)], 0),
+        (Cart, 7),
+        (Cart, "no-slash"),
+        (Cart, "/key"),
+        (Cart, "cart/"),
+        (Cart, None),
+        (UUID, "no"),
+        (dt.datetime, "yesterday"),
+    ],
+)
+def test_what_does_not_fit_is_a_value_error(kind: Any, value: Any, encoding: Encoding) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        CODEC.decoder(kind, encoding)(CODEC.encode(value, encoding))
+
+
+class Strange:
+    def __repr__(self) -> str:
+        return "S" * 1000
+
+
+@dataclass
+class HoldsStrange:
+    inner: list[Strange]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Strange,
+        list[Strange],
+        dict[str, Strange],
+        Strange | None,
+        HoldsStrange,
+        tuple[int, HoldsStrange],
+        Callable,
+        range,
+        object,
+    ],
+)
+def test_types_that_cannot_travel_are_refused_with_place_and_type(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"cart\.add, argument 'x'") as caught:
+        CODEC.check(kind, "cart.add, argument 'x'")
+    assert any(name in str(caught.value) for name in ("Strange", "Callable", "range", "object"))
+
+
+def test_unions_that_cannot_be_told_apart_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="result"):
+        CODEC.check(Line | Order, "cart.add, result")
+
+
+@BOTH
+def test_a_value_that_cannot_travel_is_named_and_cut(encoding: Encoding) -> None:
+    with pytest.raises(TypeError, match="type Strange cannot travel") as caught:
+        CODEC.encode([Strange()], encoding)
+    assert len(str(caught.value)) < 200
+
+
+@BOTH
+def test_a_grain_itself_cannot_travel(encoding: Encoding) -> None:
+    with pytest.raises(TypeError, match=r"pass self\.reference instead of Cart"):
+        CODEC.encode(Cart(), encoding)
+
+
+def test_a_reference_arrives_as_what_the_annotation_says() -> None:
+    """Sent as the class, received as the interface: the same identity, and calls go through the receiver."""
+    sent = CODEC.encode(FACTORY.get_grain(Cart, "ann"))
+    received: Any = CODEC.decoder(CartApi)(sent)
+    assert received.id == GrainId("cart", "ann")
+    assert isinstance(received, CartApi)
+
+
+def test_references_cannot_arrive_before_there_is_somebody_to_call_them() -> None:
+    codec = ValueCodec([References()])
+    with pytest.raises(ValueError, match="not a reference"):
+        codec.decoder(Cart)(codec.encode("cart/ann"))
+
+
+# --- bytes from strangers ------------------------------------------------------------------------------------------
+
+KINDS: list[Any] = [int, str, list[int], dict[str, Any], Any, Order, Circle | Square, Person, Address, Pair, Customer]
+KINDS += [Cart, tuple[int, Order], dt.datetime, decimal.Decimal, set[str], Colour, Point]
+
+
+@given(st.binary(max_size=300), st.sampled_from(KINDS), st.sampled_from(Encoding))
+def test_no_bytes_break_a_decoder(data: bytes, kind: Any, encoding: Encoding) -> None:
+    """A value or a ValueError; nothing else, whatever arrives."""
+    try:
+        CODEC.decoder(kind, encoding)(data)
+    except ValueError:
+        return
+
+
+@given(st.sampled_from(SAMPLES), st.data(), st.sampled_from(Encoding))
+def test_no_damage_on_the_way_breaks_a_decoder(
+    sample: tuple[Any, Any], data: st.DataObject, encoding: Encoding
+) -> None:
+    """Right bytes with a few wrong ones reach deeper than noise."""
+    kind, value = sample
+    raw = bytearray(CODEC.encode(value, encoding))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        CODEC.decoder(kind, encoding)(bytes(raw))
+    except ValueError:
+        return
+
+
+@pytest.mark.parametrize(
+    "header", [b"\xdd", b"\xdf", b"\xc6", b"\xdb", b"\xc9"], ids=["array", "map", "bytes", "text", "extension"]
+)
+@pytest.mark.parametrize("kind", [Any, list[int], dict[str, int], tuple[int, ...], set[int], bytes, str, Order])
+def test_a_declared_length_allocates_nothing(header: bytes, kind: Any) -> None:
+    """Five bytes that announce four billion items are refused before anything is made for them."""
+    decode = CODEC.decoder(kind)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r".+"):
+            decode(header + struct.pack(">I", 2**32 - 1) + b"\x01" * 10)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("depth", [100_000, 1_000_000])
+@pytest.mark.parametrize("kind", [Any, Order])
+def test_deep_nesting_is_bad_data(depth: int, kind: Any) -> None:
+    """Not a crash of the interpreter, and not an error of ours."""
+    nested = {
+        Encoding.MSGPACK: b"\x91" * depth + b"\x01"
+        if kind is Any
+        else b"\x82\xa5lines\x90\xa6parent" * depth + b"\xc0",
+        Encoding.JSON: b"[" * depth + b"]" * depth if kind is Any else b'{"lines":[],"parent":' * depth + b"null",
+    }
+    for encoding, data in nested.items():
+        with pytest.raises(ValueError, match=r".+"):
+            CODEC.decoder(kind, encoding)(data)
+
+
+@BOTH
+def test_values_nested_too_deeply_or_in_themselves_are_refused(encoding: Encoding) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    for value in (endless, deep):
+        with pytest.raises(ValueError, match="nested too deeply, or contains itself"):
+            CODEC.encode(value, encoding)
+
+
+# --- what needs no copy --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrozenDataclass:
+    x: int
+
+
+class Mutable(msgspec.Struct):
+    x: int
+
+
+class FrozenOfList(msgspec.Struct, frozen=True):
+    xs: list[int]
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [
+        (int, {int}),
+        (str, {str}),
+        (None, {type(None)}),
+        (dt.datetime, {dt.datetime}),
+        (int | None, {int, type(None)}),
+        (str | int | bytes, {str, int, bytes}),
+        (Literal["a", 1], {str, int}),
+        (Colour, {Colour}),
+        (Point, {Point}),
+        (Annotated[int, "a word"], {int}),
+        (list[int], set()),
+        (dict[str, int], set()),
+        (tuple[int, ...], set()),
+        (Any, set()),
+        (Mutable, set()),
+        (FrozenOfList, set()),
+        (Line, set()),
+        (FrozenDataclass, set()),
+        (Customer, set()),
+        (int | list[int], {int}),
+    ],
+)
+def test_only_what_cannot_change_is_shared(kind: Any, classes: set[type]) -> None:
+    assert CODEC.shareable(kind) == classes
+
+
+@pytest.mark.parametrize("kind", [Annotated[list[int], Immutable], Annotated[list[int], Immutable] | None])
+def test_an_author_may_say_that_a_value_never_changes(kind: Any) -> None:
+    assert CODEC.shareable(kind) is None
+
+
+def test_references_are_shared_by_their_exact_class() -> None:
+    assert CODEC.shareable(Cart) == {type(FACTORY.get_grain(Cart, "a"))}
+    assert CODEC.shareable(Cart) != CODEC.shareable(CartApi)
+
+
+def test_an_extension_leaves_alone_what_is_not_its_own() -> None:
+    assert PydanticModels().encode(object()) is NotImplemented
+    assert References().encode(object()) is NotImplemented
+
+
+@dataclass
+class Defaults:
+    items: dict[str, int] = field(default_factory=dict)
+
+
+def test_a_field_that_a_newer_sender_added_is_ignored_and_one_it_left_out_is_filled() -> None:
+    """Rolling upgrades: silos of two releases share a cluster."""
+    assert CODEC.decoder(Defaults)(CODEC.encode({"items": {"a": 1}, "new": 2})) == Defaults({"a": 1})
+    assert CODEC.decoder(Defaults)(CODEC.encode({})) == Defaults()
