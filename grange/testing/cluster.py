@@ -117,6 +117,12 @@ class TestCluster:
             raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
         await asyncio.sleep(seconds)
 
+    def new_transport(self, name: str) -> Transport:
+        """A further process on the cluster's network, for a client of your own; closed with the cluster."""
+        transport = MemoryTransport(self.network, name)
+        self._parts.push_async_callback(transport.close)
+        return transport
+
     async def add_silo(self, **options: Any) -> Silo:
         """Start one more silo and wait until it is active. `options` win over the cluster's."""
         silo = await self._start_silo(options)

@@ -1,0 +1,153 @@
+"""A silo's start and end: what is refused, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from grange import ConfigurationError, Grain, StorageUnavailable
+from grange.client import Client
+from grange.errors import HandshakeRefused, SiloUnavailable
+from grange.silo import Silo
+from grange.silo.supplies import Configured
+from grange.storage.provider import GrainStorage
+from grange.testing import TestCluster
+
+
+class Hello(Grain):
+    async def say(self) -> str:
+        return f"hello {self.key}"
+
+
+class Other(Grain, name="hello"):
+    async def say(self) -> str:
+        return "other"
+
+
+class Nowhere(Grain, placement="nowhere"):
+    async def say(self) -> str:
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def embedded(*grains: type[Grain], **options: object) -> Silo:
+    return Silo(list(grains) or [Hello], port=0, gateway_port=0, **options)
+
+
+async def test_an_embedded_silo_needs_nothing() -> None:
+    """One process, SQLite in a folder, a real client over gRPC."""
+    async with embedded() as silo, Client([silo.gateway]) as client:
+        assert await silo.get_grain(Hello, "ann").say() == "hello ann"
+        assert await client.get_grain(Hello, "bob").say() == "hello bob"
+
+
+async def test_wrong_definitions_stop_the_start() -> None:
+    """Two classes of one name, an unknown placement, no class at all: named, before anything is opened."""
+    for grains, text in (((Hello, Other), "both named 'hello'"), ((Nowhere,), "no placement 'nowhere'")):
+        with pytest.raises(ConfigurationError, match=text):
+            await embedded(*grains).start()
+    with pytest.raises(ConfigurationError, match="at least one grain class"):
+        await Silo([], port=0, gateway_port=0).start()
+
+
+async def test_a_port_in_use_is_named_and_nothing_stays_open() -> None:
+    """And the silo can start when the port is free again."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=str(port)):
+            await Silo([Hello], port=port, gateway_port=0).start()
+    async with Silo([Hello], port=port, gateway_port=0) as silo:
+        assert silo.address.port == port
+
+
+class Broken(Configured):
+    """Storage that is down when the silo starts."""
+
+    @asynccontextmanager
+    async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
+        raise StorageUnavailable("the database is down")
+        yield {}
+
+
+async def test_a_start_that_fails_half_way_closes_what_it_opened() -> None:
+    """The ports are free again, and no task is left."""
+    before = asyncio.all_tasks()
+    silo = embedded()
+    definition = silo.definition()
+    with pytest.raises(StorageUnavailable, match="the database is down"):
+        await silo.start(Broken(definition.config))
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_silo_ends_without_leftovers() -> None:
+    """Every task that a silo or client started is over when its `async with` is."""
+    before = asyncio.all_tasks()
+    async with embedded() as silo, Client([silo.gateway]) as client:
+        await client.get_grain(Hello, "a").say()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_silo_is_used_inside_its_async_with() -> None:
+    """Before it, there is nothing to call; afterwards a new Silo is needed."""
+    silo = embedded()
+    with pytest.raises(RuntimeError, match="not running"):
+        silo.get_grain(Hello, "a")
+    async with silo:
+        with pytest.raises(RuntimeError, match="started already"):
+            await silo.start()
+
+
+async def test_a_client_without_a_gateway_names_all_it_tried() -> None:
+    """Bounded, and each address with its reason."""
+    async with TestCluster([Hello], silos=1) as cluster:
+        dead = "127.0.0.1:1"
+        with pytest.raises(SiloUnavailable, match=r"127\.0\.0\.1:1: .*Is a silo running there\?"):
+            async with Client([dead], transport=cluster.new_transport("lost")):
+                pass
+
+
+async def test_a_client_of_another_cluster_is_refused_at_once() -> None:
+    """With both names, and not after a time-out."""
+    async with embedded(cluster="green") as silo:
+        with pytest.raises(HandshakeRefused, match=r"'green'.*'blue'") as caught:
+            async with Client([silo.gateway], cluster="blue"):
+                pass
+        assert caught.value.code == "wrong-cluster"
+
+
+async def test_a_client_at_the_silo_port_is_told_so() -> None:
+    """The commonest mistake has its own message."""
+    async with embedded() as silo:
+        with pytest.raises(HandshakeRefused, match="use the client port"):
+            async with Client([silo.address.endpoint]):
+                pass
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:x", "host:99999"])
+async def test_a_malformed_gateway_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a gateway"):
+        async with Client([text]):
+            pass
+
+
+async def test_a_client_fails_over_between_gateways() -> None:
+    """It learns all silos from one, and goes on with the others when that one dies."""
+    async with TestCluster([Hello], silos=3) as cluster:
+        transport = cluster.new_transport("second")
+        async with Client([cluster.silos[0].gateway], transport=transport) as client:
+            await client.wait_for({silo.address for silo in cluster.silos})
+            await cluster.kill(cluster.silos[0])
+            for number in range(20):
+                assert await client.get_grain(Hello, str(number)).say() == f"hello {number}"
