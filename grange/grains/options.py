@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from grange.errors import ConfigurationError
+from grange.errors import CallError, ConfigurationError
 from grange.proto.keys import KeyKind
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
@@ -100,6 +100,10 @@ def check(owner: str, options: GrainOptions) -> GrainOptions:
         (
             not all(_is_error_class(error) for error in options.errors),
             "errors= must name exception classes",
+        ),
+        (
+            any(_is_error_class(error) and issubclass(error, CallError) for error in options.errors),
+            "errors= must not name a CallError: those tell the outcome of a call, and callers act on it",
         ),
     ]
     for wrong, text in problems:

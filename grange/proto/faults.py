@@ -47,8 +47,12 @@ class Faults:
         self.register(registered)
 
     def register(self, classes: Iterable[type[Exception]]) -> None:
-        """Let these classes travel as themselves."""
+        """Let these classes travel as themselves. Raises ConfigurationError for a second class of one name, and for a
+        CallError: the caller's loop would take what a method raised for the outcome of the call, and repeat it.
+        """
         for cls in classes:
+            if issubclass(cls, CallError):
+                raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError tells a call's outcome")
             known = self._classes.setdefault(type_name(cls), cls)
             if known is not cls:
                 raise ConfigurationError(f"two exception classes are named {type_name(cls)}")
