@@ -32,6 +32,9 @@ FIRST_GATEWAY = 30000
 _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 
+_DRAIN_TIMEOUT = "5"
+"""Seconds, unless somebody says otherwise: nobody waits a minute after Ctrl-C for a call that hangs."""
+
 
 class DevOptions(msgspec.Struct, frozen=True):
     """What to run: `app` as module:silo, the silos' names, the folder that keeps their state, and their log level."""
@@ -62,6 +65,7 @@ class LocalSilo:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            env={"GRANGE_DRAIN_TIMEOUT": _DRAIN_TIMEOUT, **os.environ},
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._show(self._process.stdout))

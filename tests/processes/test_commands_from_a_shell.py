@@ -1,0 +1,155 @@
+"""Every command of `grange` against a running cluster, as a shell sees it: output, standard error, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from grange.client import Client
+from grange.testing.server_process import free_port
+from tests.processes.counters import Counter
+from tests.processes.silo_process import Process, SiloProcess, Silos
+
+
+class Shell:
+    """Runs commands against one silo."""
+
+    def __init__(self, silos: Silos, silo: SiloProcess) -> None:
+        self._silos = silos
+        self._gateway = ("--gateway", silo.gateway)
+
+    async def run(self, *words: str) -> Process:
+        """The command, ended with code 0."""
+        process = await self._silos.command(*words, *self._gateway)
+        assert await process.ended() == 0, process.errors
+        assert process.logged == []
+        return process
+
+    async def facts(self, *words: str) -> Any:
+        """What the command says to programs."""
+        return json.loads("\n".join((await self.run(*words, "--json")).printed))
+
+    async def fails(self, *words: str) -> str:
+        """The one line on standard error of a command that ends with code 1."""
+        process = await self._silos.command(*words, *self._gateway)
+        assert await process.ended() == 1, process.errors
+        assert process.printed == []
+        (line,) = process.logged
+        return line
+
+
+async def test_grains_are_called_from_a_shell(silos: Silos) -> None:
+    shell = Shell(silos, await silos.run())
+    assert (await shell.run("call", "counter/ann", "add", "[5]")).printed == ["5"]
+    assert (await shell.run("call", "counter/ann", "add", '{"amount": 2}')).printed == ["7"]
+    assert (await shell.run("call", "counter/ann", "total")).printed == ["7"]
+
+
+async def test_a_call_that_fails_says_whether_it_ran(silos: Silos) -> None:
+    shell = Shell(silos, await silos.run())
+    failed, as_json, unknown, no_type, no_number = await asyncio.gather(
+        shell.fails("call", "probe/ann", "fail"),
+        shell.fails("call", "probe/bob", "fail", "--json"),
+        shell.fails("call", "probe/eve", "hold", "--timeout", "0.5"),
+        shell.fails("call", "apple/ann", "eat"),
+        shell.fails("call", "counter/ann", "add", '["many"]'),
+    )
+    assert failed == "error: LookupError (executed): there is no such apple"
+    assert json.loads(as_json) == {
+        "error": {"type": "LookupError", "message": "there is no such apple", "outcome": "executed"}
+    }
+    assert unknown.startswith("error: CallTimeout (outcome unknown): ")
+    assert no_type.startswith("error: NoSuchGrain (not executed): ")
+    assert "'apple'" in no_type
+    assert no_number.startswith("error: InvalidCall (not executed): ")
+
+
+async def test_a_cluster_is_looked_at_from_a_shell(silos: Silos) -> None:
+    first, second = await silos.run_two("--cluster", "orange", "--storage", "memory://")
+    shell = Shell(silos, first)
+    cluster = ("--cluster", "orange")
+    async with Client([first.gateway], cluster="orange") as client:
+        await client.wait_for([first.address, second.address])
+        for number in range(8):
+            await client.get_grain(Counter, str(number)).add()
+    status, members, grains, listed, table, no_type, lemon = await asyncio.gather(
+        shell.facts("status", *cluster),
+        shell.facts("silos", *cluster),
+        shell.facts("grains", *cluster),
+        shell.facts("grains", "counter", *cluster),
+        shell.run("status", *cluster),
+        shell.fails("grains", "apple", *cluster),
+        shell.fails("status", "--cluster", "lemon"),
+    )
+    addresses = {str(first.address), str(second.address)}
+    assert status["cluster"] == "orange"
+    assert {silo["address"] for silo in status["silos"]} == addresses
+    assert sum(silo["activations"].get("counter", 0) for silo in status["silos"]) == 8
+    assert {member["address"]: member["status"] for member in members} == dict.fromkeys(addresses, "active")
+    assert {member["gateway"] for member in members} == {first.gateway, second.gateway}
+    assert sum(grains["counter"].values()) == 8
+    assert grains["probe"] == {}
+    assert [row["grain"] for row in listed["activations"]] == [f"counter/{number}" for number in range(8)]
+    assert {row["silo"] for row in listed["activations"]} <= addresses
+    assert table.printed[0] == f"cluster 'orange', version {status['version']}, 2 active"
+    assert {line.split()[0] for line in table.printed[2:]} == addresses
+    assert "the types are: counter, probe" in no_type
+    assert "'lemon'" in lemon
+
+
+async def test_status_is_a_health_check(silos: Silos) -> None:
+    """It asks the silo that this folder and environment describe, and fails when nobody answers there."""
+    port = str(free_port())
+    (silos.folder / "grange.toml").write_text(f'cluster = "orange"\ngateway_port = {port}\n')
+    healthy = ("status", "--connect-timeout", "1")
+    before = await silos.command(*healthy)
+    assert await before.ended() == 1
+    assert f"127.0.0.1:{port}" in before.errors
+    silo = await silos.start("--gateway-port", port, "--host", "0.0.0.0", "--advertise", "127.0.0.1", "--insecure")
+    await silo.active()
+    during = await silos.command(*healthy, GRANGE_HOST="0.0.0.0")
+    assert await during.ended() == 0, during.errors
+    assert await silo.stop() == 0
+
+
+async def test_dev_runs_a_cluster_until_it_is_interrupted(silos: Silos) -> None:
+    dev = await silos.command("dev", "tests.processes.counters:silo")
+    gateway = (await dev.says("silo-1 | active; clients reach it at")).split()[-1]
+    await dev.says("silo-1, silo-2: one cluster")
+    status = await silos.command("status", "--gateway", gateway, "--json")
+    assert await status.ended() == 0
+    assert [silo["name"] for silo in json.loads("".join(status.printed))["silos"]] == ["silo-1", "silo-2"]
+    dev.signal(signal.SIGINT)
+    assert await dev.ended() == 0
+    assert dev.printed[-2:] == ["silo-2 | stopped", "silo-1 | stopped"]
+    assert [path.name for path in Path(silos.folder, ".grange").glob("*.db")] == ["state.db"]
+
+
+async def test_dev_without_a_name_runs_something_to_play_with(silos: Silos) -> None:
+    dev = await silos.command("dev", "--silos", "1")
+    gateway = (await dev.says("silo-1 | active; clients reach it at")).split()[-1]
+    call = await silos.command("call", "counter/ann", "add", "5", "--gateway", gateway)
+    assert await call.ended() == 0, call.errors
+    assert call.printed == ["5"]
+    dev.signal(signal.SIGTERM)
+    assert await dev.ended() == 0
+
+
+async def test_silos_of_dev_end_when_dev_is_killed(silos: Silos) -> None:
+    dev = await silos.command("dev", "--silos", "1")
+    gateway = (await dev.says("silo-1 | active; clients reach it at")).split()[-1]
+    status = await silos.command("silos", "--gateway", gateway)
+    assert await status.ended() == 0
+    dev.signal(signal.SIGKILL)
+    assert await dev.ended() == -signal.SIGKILL  # its output ends only when the silos' does
+
+
+async def test_a_silo_of_dev_that_cannot_start_ends_dev(silos: Silos) -> None:
+    (silos.folder / "grange.toml").write_text('storage = "redis://127.0.0.1:1/0"\n')
+    dev = await silos.command("dev", "--silos", "2")
+    assert await dev.ended() == 6
+    assert sum("ended with code 6" in line for line in dev.printed) == 2
+    assert any("silo-1 | error: " in line and "127.0.0.1:1" in line for line in dev.printed)
