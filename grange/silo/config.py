@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -93,7 +94,9 @@ class SiloConfig(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
-        except ValueError as error:  # malformed TOML, or an environment value that is not JSON
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"{_TOML} is not TOML: {error}") from None
+        except ValueError as error:  # an environment value that is not JSON
             raise ConfigurationError(f"the configuration cannot be read: {error}") from None
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,

@@ -1,0 +1,178 @@
+"""What is wrong with a command line, an environment or a `grange.toml` is said in one line, with exit code 2."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from grange.cli import main
+
+SHOP = """
+from grange import Grain
+from grange.silo import Silo
+
+class Cart(Grain, name="cart"):
+    async def add(self, sku: str) -> int:
+        return 1
+
+silo = Silo(grains=[Cart])
+other = Silo(grains=[Cart], port=0)
+empty = Silo(grains=[])
+number = 7
+"""
+TWINS = """
+from grange import Grain
+from grange.silo import Silo
+
+class Cart(Grain, name="cart"):
+    async def add(self) -> int:
+        return 1
+
+class Basket(Grain, name="cart"):
+    async def add(self) -> int:
+        return 1
+
+silo = Silo(grains=[Cart, Basket], port=0, gateway_port=0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder_of_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder with modules of its own; what the runner did to modules, path and logging is undone."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "twins.py").write_text(TWINS)
+    (tmp_path / "broken.py").write_text("import json\n\nprice = 1 / 0\n")
+    (tmp_path / "needy.py").write_text("import a_package_nobody_has\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    modules, root = set(sys.modules), logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+    logging.captureWarnings(False)
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+def grange(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def complaint(*words: str) -> str:
+    """The one line that a mistake costs."""
+    result = grange(*words)
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("shop", "'shop' does not name a silo; write module:variable, such as shop:silo"),
+        ("store:silo", "there is no module 'store'; it was looked for in "),
+        ("shop.carts:silo", "there is no module 'shop.carts'"),
+        ("shop:app", "the module has no such variable; silos in it: shop:silo, shop:other, shop:empty"),
+        ("shop:number", "the module has a int there, not a grange.silo.Silo"),
+        ("needy:silo", "the module 'needy' needs 'a_package_nobody_has', which is not installed"),
+        ("broken:silo", "the module 'broken' cannot be imported: ZeroDivisionError: division by zero ("),
+        ("shop:empty", "a silo needs at least one grain class"),
+        ("twins:silo", "twins.Cart and twins.Basket are both named 'cart'; give one another name="),
+    ],
+)
+def test_what_is_wrong_with_the_silo_is_named(name: str, words: str) -> None:
+    assert words in complaint("run", name)
+
+
+def test_the_place_in_a_broken_module_is_named() -> None:
+    assert "broken.py:3)" in complaint("run", "broken:silo")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "70000"], "option 'port': "),
+        (["--host", "0.0.0.0"], "host='0.0.0.0' is a wildcard"),
+        (["--host", "192.0.2.1"], "say --insecure"),
+        (["--cluster", " ", "--port", "0", "--gateway-port", "0"], "a cluster needs a name"),
+    ],
+)
+def test_a_bad_option_is_named(options: list[str], words: str) -> None:
+    assert words in complaint("run", "shop:silo", *options)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("GRANGE_PORT", "many", "option 'port': "),
+        ("GRANGE_LABELS", "not json", "labels"),
+        ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", "unknown option runtime.idle_timout; known are "),
+        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime: "),
+        ("GRANGE_MEMBERSHIP_OPTIONS__VOTES", "0", "membership option votes must be above 0"),
+        ("GRANGE_MEMBRESHIP", "redis://cache", "GRANGE_MEMBRESHIP is no option; did you mean GRANGE_MEMBERSHIP?"),
+        ("GRANGE_STORAGE_FILE", "/nowhere/secret", "GRANGE_STORAGE_FILE names '/nowhere/secret'"),
+    ],
+)
+def test_a_bad_variable_is_named(variable: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    assert words in complaint("run", "shop:silo")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prot = 5\n", "unknown option 'prot'; known are "),
+        ("port = 'many'\n", "option 'port': "),
+        ("[directory]\nask_timeout = -1\n", "directory option ask_timeout"),
+        ("port = \n", "grange.toml"),
+    ],
+)
+def test_a_bad_file_is_named(text: str, words: str) -> None:
+    Path("grange.toml").write_text(text)
+    assert words in complaint("run", "shop:silo")
+
+
+@pytest.mark.parametrize(
+    ("words", "mistake"),
+    [
+        (("call", "cart", "add"), "'cart' does not name a grain; write TYPE/KEY"),
+        (("call", "cart/", "add"), "'cart/' does not name a grain"),
+        (("call", "cart/ann", "add", "apple"), "the arguments are not JSON"),
+        (("status", "--gateway", "localhost"), "not a gateway: 'localhost'; write host:port"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_before_anybody_is_asked(words: tuple[str, ...], mistake: str) -> None:
+    assert mistake in complaint(*words)
+
+
+@pytest.mark.parametrize("words", [("run",), ("fly",), ("call", "cart/ann"), ("dev", "--silos", "0")])
+def test_a_command_line_that_makes_no_sense_shows_the_usage(words: tuple[str, ...]) -> None:
+    result = grange(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
+
+
+def test_debug_shows_where_an_error_comes_from() -> None:
+    result = grange("--debug", "run", "broken:silo")
+    assert result.exit_code == 2
+    assert "ZeroDivisionError" in result.stderr
+    assert 'broken.py", line 3' in result.stderr
+
+
+def test_an_error_that_nobody_foresaw_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the ink is out")
+
+    monkeypatch.setattr("grange.silo.silo.Silo.definition", fail)
+    result = grange("run", "shop:silo")
+    assert result.exit_code == 70
+    assert result.stderr.splitlines() == [
+        "error: RuntimeError: the ink is out; this is unexpected: `grange --debug ...` shows where it comes from"
+    ]

@@ -1,0 +1,180 @@
+"""What the command line says to programs: log lines, exit codes, arguments, outcomes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange.client.json_call import arguments_from, error_facts, grain_id_from, outcome_of
+from grange.errors import (
+    CallCancelled,
+    CallTimeout,
+    ConfigurationError,
+    ConnectionLost,
+    DeclaredDead,
+    HandshakeRefused,
+    InvalidCall,
+    InvalidResult,
+    JoinFailed,
+    MembershipUnavailable,
+    NoSuchGrain,
+    Overloaded,
+    RemoteError,
+    SiloUnavailable,
+    StorageError,
+    StorageUnavailable,
+    TableLost,
+)
+from grange.proto.ids import GrainId
+from grange.silo.environment import check_names
+from grange.silo.logs import JsonLines
+from grange.silo.process import exit_code
+from grange.silo.tables import duration
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigurationError("x"), 2),
+        (JoinFailed("x"), 3),
+        (DeclaredDead("x"), 4),
+        (MembershipUnavailable("x"), 6),
+        (TableLost("x"), 6),
+        (StorageError("x"), 6),
+        (StorageUnavailable("x"), 6),
+        (SiloUnavailable("x"), 1),
+        (HandshakeRefused("x"), 1),
+        (KeyError("x"), 70),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(error: Exception, code: int) -> None:
+    assert exit_code(error) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NoSuchGrain("x"), "not executed"),
+        (Overloaded("x"), "not executed"),
+        (InvalidCall("x"), "not executed"),
+        (HandshakeRefused("x"), "not executed"),
+        (CallTimeout("x"), "outcome unknown"),
+        (ConnectionLost("x"), "outcome unknown"),
+        (InvalidResult("x"), "executed"),
+        (CallCancelled("x"), "executed"),
+        (StorageUnavailable("x"), "executed"),
+        (ValueError("x"), "executed"),
+    ],
+)
+def test_an_error_says_whether_the_call_ran(error: Exception, outcome: str) -> None:
+    assert outcome_of(error) == outcome
+
+
+def test_a_remote_error_goes_by_its_own_name() -> None:
+    assert error_facts(RemoteError("sold out", "shop.SoldOut", "...")) == {
+        "type": "shop.SoldOut",
+        "message": "sold out",
+        "outcome": "executed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        (None, b"[]"),
+        ("  ", b"[]"),
+        ('["apple", 2]', b'["apple",2]'),
+        ('{"sku": "apple"}', b'{"sku":"apple"}'),
+        ('"apple"', b'["apple"]'),
+        ("7", b"[7]"),
+        ("null", b"[null]"),
+    ],
+)
+def test_an_array_is_positional_an_object_by_name_all_else_one_argument(text: str | None, sent: bytes) -> None:
+    assert arguments_from(text) == sent
+
+
+def test_a_text_without_quotes_is_shown_with_them() -> None:
+    with pytest.raises(ConfigurationError, match="a text needs quotes of its own: '\"apple\"'"):
+        arguments_from("apple")
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True), st.text(min_size=1).filter(str.strip))
+def test_a_grain_goes_by_its_type_and_key(grain_type: str, key: str) -> None:
+    assert grain_id_from(f"{grain_type}/{key}") == GrainId(grain_type, key)
+
+
+@pytest.mark.parametrize("text", ["", "cart", "/", "cart/", "/ann", " /ann", "cart/ "])
+def test_half_a_name_is_no_grain(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="write TYPE/KEY"):
+        grain_id_from(text)
+
+
+def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
+    return logging.getLogger("shop").makeRecord("shop", logging.INFO, __file__, 1, message, args, None, extra=extra)
+
+
+def test_a_log_line_is_one_json_object() -> None:
+    line = JsonLines({"cluster": "orange", "silo": ""}).format(record("%s left\nus", "ann", event="left", age=3))
+    assert "\n" not in line
+    facts = json.loads(line)
+    assert facts.pop("time").endswith("+00:00")
+    assert facts == {
+        "level": "info",
+        "logger": "shop",
+        "message": "ann left\nus",
+        "cluster": "orange",
+        "event": "left",
+        "age": 3,
+    }
+
+
+def test_a_logged_error_keeps_its_traceback() -> None:
+    line = record("failed")
+    try:
+        raise LookupError("no apple")
+    except LookupError:
+        line.exc_info = sys.exc_info()
+    error = json.loads(JsonLines({}).format(line))["error"]
+    assert (error["type"], error["message"]) == ("LookupError", "no apple")
+    assert "Traceback" in error["traceback"]
+
+
+@pytest.mark.parametrize("value", [object(), {object(): 1}, {1, 2}, b"\xff", float("nan"), 1 << 80])
+def test_whatever_an_application_logs_becomes_a_line(value: object) -> None:
+    assert json.loads(JsonLines({}).format(record("odd", value=value)))["message"] == "odd"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("GRANGE_MEMBRESHIP", "GRANGE_MEMBERSHIP"),
+        ("GRANGE_STORAGE_URL", "GRANGE_STORAGE"),
+        ("GRANGE_RUNTIMES__IDLE_TIMEOUT", "GRANGE_RUNTIME"),
+        ("GRANGE_STORGE_FILE", "GRANGE_STORAGE"),
+    ],
+)
+def test_a_misspelt_variable_is_refused(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} is no option; did you mean {meant}?"):
+        check_names([name], OPTIONS)
+
+
+OPTIONS = ("membership", "storage", "port", "gateway_port", "service", "runtime")
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    kubernetes = ["GRANGE_SERVICE_HOST", "GRANGE_SERVICE_PORT", "GRANGE_PORT_11111_TCP", "GRANGE_PORT_11111_TCP_ADDR"]
+    check_names([*kubernetes, "PATH", "STORAGE", "GRANGE_STORAGE_FILE", "GRANGE_RUNTIME__IDLE_TIMEOUT"], OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59.9, "59s"), (60, "1m00s"), (185, "3m05s"), (7380, "2h03m"), (86400 * 5 + 7 * 3600, "5d07h")],
+)
+def test_a_duration_has_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
