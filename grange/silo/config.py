@@ -95,7 +95,7 @@ class SiloConfig(BaseSettings):
         except pydantic.ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
         except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"{_TOML} is not TOML: {error}") from None
+            raise ConfigurationError(f"the configuration cannot be read: {_TOML} is not TOML: {error}") from None
         except ValueError as error:  # an environment value that is not JSON
             raise ConfigurationError(f"the configuration cannot be read: {error}") from None
         for check in (
