@@ -65,8 +65,8 @@ class Outcome:
     repeats: Counter[str]
     reading: float
     """Seconds that it took to read every grain back from the fresh silo."""
-    service: str
-    """The name under which the state was kept."""
+    kept: str
+    """The service and cluster name of what the run left in databases of yours; empty if nothing is left."""
 
 
 class Show(Protocol):
@@ -134,7 +134,8 @@ class Run:
             found, reading = await self._read(fresh, expected)
             await self._silos.stop(fresh)
             watch.cancel()
-        return Outcome(compare(expected, found), found, self._pace, feeder.repeats, reading, self._name)
+        kept = self._name if self._options.membership else ""
+        return Outcome(compare(expected, found), found, self._pace, feeder.repeats, reading, kept)
 
     async def _start_all(self) -> None:
         await asyncio.gather(*(self._silos.start() for _ in range(self._options.silos)))

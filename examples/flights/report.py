@@ -89,19 +89,26 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "lost": comparison.lost,
         "doubled": comparison.doubled,
         "differences": [str(difference) for difference in comparison.differences],
-        "service": outcome.service,
+        "kept": outcome.kept,
     }
 
 
 def _table(outcome: Outcome) -> Table:
-    table = Table(title="Totals, read back from a fresh silo", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("grains")
-    for heading in ("number", "flights", "cancelled", "departure\ndelays", "arrival\ndelays", "totals\ndifferent"):
-        table.add_column(heading, justify="right")
+    table = Table(title="Totals, read back from a fresh silo", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("grains", no_wrap=True)
+    for heading in (
+        "number",
+        "flights",
+        "cancelled",
+        "minutes late\nat departure",
+        "minutes late\nat arrival",
+        "totals\ndifferent",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
     for title, kind, part in (
         ("aircraft", "aircraft", None),
-        ("airports, from", "airport", "departures"),
-        ("airports, to", "airport", "arrivals"),
+        ("airports from", "airport", "departures"),
+        ("airports to", "airport", "arrivals"),
         ("carriers", "carrier", None),
     ):
         records = [record if part is None else record[part] for record in outcome.found[kind].values()]
@@ -115,12 +122,13 @@ def _table(outcome: Outcome) -> Table:
 def _cells(records: list[dict[str, Any]]) -> list[str]:
     counts = [len(records), *(sum(record[name] for record in records) for name in ("flights", "cancelled"))]
     delays = [sum(record[kind]["total"] for record in records) for kind in ("departure", "arrival")]
-    return [*(f"{number:,}" for number in counts), *(f"{minutes:,} min" for minutes in delays)]
+    return [*(f"{number:,}" for number in counts), *(f"{minutes:,}" for minutes in delays)]
 
 
 def _lines(outcome: Outcome) -> list[tuple[str, str]]:
     pace = outcome.pace
     repeats = ", ".join(f"{number:,} {name}" for name, number in outcome.repeats.most_common()) or "none"
+    kept = [("kept as service and cluster", outcome.kept)] if outcome.kept else []
     return [
         ("flights per second", f"{pace.rate:,.0f} ({pace.rate_before:,.0f} until the kill)"),
         ("grain calls per second", f"{pace.rate * CALLS_PER_FLIGHT:,.0f} (each flight is {CALLS_PER_FLIGHT} calls)"),
@@ -129,6 +137,7 @@ def _lines(outcome: Outcome) -> list[tuple[str, str]]:
         ("back to half the rate after", _seconds(pace.half_rate_after)),
         ("calls repeated", repeats),
         ("read back", f"{outcome.comparison.grains:,} grains in {outcome.reading:.1f} s"),
+        *kept,
     ]
 
 
