@@ -100,9 +100,9 @@ def _table(outcome: Outcome) -> Table:
         "number",
         "flights",
         "cancelled",
-        "minutes late\nat departure",
-        "minutes late\nat arrival",
-        "totals\ndifferent",
+        "min. late\ndeparting",
+        "min. late\narriving",
+        "totals\nwrong",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     for title, kind, part in (
