@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast, get_args
 import msgspec
 
 from grange.errors import ConfigurationError
-from grange.grains.interface import InterfaceSpec, outline, read_interface
+from grange.grains.interface import HOOKS, InterfaceSpec, outline, read_interface
 from grange.grains.options import GrainKeywords, GrainOptions, check, snake_case
 from grange.proto.keys import KeyKind, key_kind
 
@@ -41,6 +41,9 @@ def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozense
             f"grain class {cls.__name__}: unknown option {', '.join(sorted(unknown))}; "
             f"known are {', '.join(sorted(GrainKeywords.__annotations__))}"
         )
+    taken = sorted(name for name in vars(cls).keys() & base_names if not name.startswith("_") and name not in HOOKS)
+    if taken:
+        raise ConfigurationError(f"grain class {cls.__name__}: {', '.join(taken)} is a name of Grain; choose another")
     values: dict[str, Any] = dict(keywords)
     values.setdefault("name", snake_case(cls.__name__))
     values["key"] = _key_kind(cls, values.get("key"))

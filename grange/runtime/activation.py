@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 
+from grange.errors import InvalidCall
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
@@ -28,6 +29,10 @@ from grange.runtime.site import Site
 from grange.runtime.timers import GrainTimer
 
 G = TypeVar("G", bound=Addressable)
+
+
+OWN_WISH = "the grain asked for it"
+"""Why an activation ends that called `deactivate_when_idle`."""
 
 
 class Phase(enum.IntEnum):
@@ -94,9 +99,7 @@ class Activation:
         if call.keeps_alive:
             self.last_used = loop.time()
         call.status = self.status
-        if self.phase is Phase.ACTIVE or (
-            self.phase is Phase.CLOSING and call.always_interleave and self.mailbox.running
-        ):
+        if self.phase is Phase.ACTIVE or (self.phase is Phase.CLOSING and self._joins(call)):
             if not self._admit(call):
                 return
             if self.mailbox.may_run(call):
@@ -117,6 +120,12 @@ class Activation:
             return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
         return f"running for {asyncio.get_running_loop().time() - call.began:.1f} s"
 
+    def _joins(self, call: Invocation) -> bool:
+        """Whether a request may join the last turns of a closing activation: one of them may be waiting for it."""
+        plan = self.hosted.plans.get(call.method)
+        always = call.always_interleave if plan is None else plan.method.options.always_interleave
+        return always and bool(self.mailbox.running)
+
     def _admit(self, call: Invocation) -> bool:
         """Read the method's options into the request; refuse what the class does not have."""
         plan = self.hosted.plans.get(call.method)
@@ -129,8 +138,12 @@ class Activation:
             return True
         try:
             call.interleaves = self.hosted.interleaves(self._grain, call.method, call.arguments(plan))
+        except InvalidCall as error:
+            call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+            return False
         except Exception as error:
-            call.refuse(Refused(Reason.INVALID_CALL, f"may_interleave raised {error!r}", cause=error))
+            text = f"may_interleave raised {type(error).__qualname__}"
+            call.refuse(Refused(Reason.INVALID_CALL, text, cause=error))
             return False
         return True
 
@@ -190,10 +203,20 @@ class Activation:
         elif self.phase is Phase.ACTIVATING:
             self.reason = reason  # lifecycle.activate sees it and gives up
 
+    def abandon(self, reason: str) -> None:
+        """The silo ends at once: of this activation nothing starts any more, and no end is run."""
+        self.reason = reason
+        for timer in self.timers:
+            timer.stop()
+        self.gone(Refused(Reason.NOT_READY, reason))
+
     def gone(self, refused: Refused) -> None:
         """It is over: refuse all that waits. The home forgets it first, so that a repeated call makes a new one."""
+        if self.phase is Phase.GONE:
+            return  # it was abandoned while its beginning or end ran
         self.phase = Phase.GONE
         self.home.left(self)
+        self.built, self.timers = None, ()  # the collector may hold this activation until its age is over
         for call in self.mailbox.take_all():
             cast("Invocation", call).refuse(refused)
 
@@ -245,7 +268,7 @@ class Activation:
 
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""
-        self.deactivate("the grain asked for it")
+        self.deactivate(OWN_WISH)
 
     def delay_deactivation(self, seconds: float) -> None:
         """Not before so many seconds from now."""

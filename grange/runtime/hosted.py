@@ -48,7 +48,9 @@ class HostedType:
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
         self._registry = registry
-        self._parameters = constructor_parameters(cls)
+        # Of what nobody provides, the constructor's own default applies.
+        parameters = constructor_parameters(cls)
+        self._parameters = tuple(each for each in parameters if each.required or self._is_provided(each))
         self._check()
 
     @property
@@ -88,11 +90,15 @@ class HostedType:
             factory = self._facets.get(parameter.origin)
             if factory is not None:
                 factory.check(self.cls.__name__, parameter)
-            elif not isinstance(parameter.kind, type) or parameter.kind not in self._registry:
+            elif not self._is_provided(parameter):
                 raise ConfigurationError(
                     f"{self.cls.__name__}.__init__: nothing is registered for {parameter.name!r} ({parameter.kind!r}); "
                     "register it in the svcs.Registry given to the silo as services="
                 )
+
+    def _is_provided(self, parameter: Parameter) -> bool:
+        is_service = isinstance(parameter.kind, type) and parameter.kind in self._registry
+        return is_service or parameter.origin in self._facets
 
 
 class Built:

@@ -186,7 +186,7 @@ class Tick(Invocation):
     __slots__ = ("callback", "ended")
 
     def __init__(self, grain_id: GrainId, callback: Callable[[], Awaitable[None]], ended: Callable[[], None]) -> None:
-        super().__init__(grain_id, "timer", float("inf"))
+        super().__init__(grain_id, "(timer)", float("inf"))  # no method can have this name
         self.callback = callback
         self.ended = ended
 
@@ -214,8 +214,9 @@ class Tick(Invocation):
         self.ended()
 
     def refuse(self, refused: Refused) -> None:
-        """This tick is lost: the mailbox was full, or the activation ends and its timers with it."""
-        self.ended()
+        """This tick is lost: the mailbox was full, or the activation is gone and its timers with it."""
+        if refused.reason is not Reason.NOT_HERE:
+            self.ended()
 
 
 def expired(call: Invocation, now: float) -> Refused | None:

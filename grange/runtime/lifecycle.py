@@ -13,7 +13,7 @@ from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
-from grange.runtime.activation import Activation
+from grange.runtime.activation import OWN_WISH, Activation
 from grange.runtime.hosted import Built
 from grange.runtime.refusal import Refused
 
@@ -34,7 +34,9 @@ async def activate(activation: Activation) -> None:
             if activation.hosted.has_on_activate:
                 await built.grain.on_activate()
             if activation.reason:
-                raise Refused(Reason.ACTIVATION_FAILED, f"it ended while activating: {activation.reason}")
+                # Whatever else ends it here, the silo's stop for one, does not end the grain: it answers elsewhere.
+                why = Reason.ACTIVATION_FAILED if activation.reason == OWN_WISH else Reason.NOT_HERE
+                raise Refused(why, f"it ended while activating: {activation.reason}")
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout.expired())
         await _undo(activation, built, refused)
@@ -47,17 +49,20 @@ async def activate(activation: Activation) -> None:
 async def deactivate(activation: Activation) -> None:
     """From the last turn to the end of the activation. Errors of user code are logged; nothing stops the end."""
     current_activation.set(activation)
+    built = activation.built
     for timer in activation.timers:
         timer.stop()
     try:
         async with asyncio.timeout(activation.home.site.options.deactivation_timeout):
-            if activation.hosted.has_on_deactivate and activation.built is not None:
-                await activation.built.grain.on_deactivate(activation.reason)
-    except Exception as error:
+            if activation.hosted.has_on_deactivate and built is not None:
+                await built.grain.on_deactivate(activation.reason)
+    except BaseException as error:
         _log("on_deactivate failed", activation, error)
+        if isinstance(error, KeyboardInterrupt) or _is_cancelled():
+            raise
     finally:
         refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
-        await _undo(activation, activation.built, refused)
+        await _undo(activation, built, refused)
 
 
 def _check_key(activation: Activation) -> None:
@@ -110,11 +115,19 @@ def _refusal(activation: Activation, error: BaseException, timed_out: bool) -> R
     if isinstance(error, TimeoutError) and timed_out:
         seconds = activation.home.site.options.activation_timeout
         return Refused(Reason.ACTIVATION_FAILED, f"activating took longer than {seconds:g} s")
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
         return Refused(Reason.NOT_READY, "the silo is stopping")
+    if not isinstance(error, Exception):
+        return Refused(Reason.ACTIVATION_FAILED, f"activating raised {error!r}")
     error.add_note(f"raised while activating {activation.grain_id}; the method that was called did not run")
     cause = activation.home.site.faults.local(error)
-    return Refused(Reason.ACTIVATION_FAILED, f"activating raised {error!r}", cause=cause)
+    return Refused(Reason.ACTIVATION_FAILED, f"activating raised {type(error).__qualname__}", cause=cause)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled this task; user code may raise CancelledError all by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _log(text: str, activation: Activation, error: BaseException) -> None:

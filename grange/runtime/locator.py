@@ -5,6 +5,7 @@ Three implementations: `LocalOnly` below (one process, no cluster), `directory/l
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -69,7 +70,8 @@ class LocalOnly:
         """Nothing is remembered, so nothing is forgotten."""
 
     async def changed(self, seconds: float) -> None:
-        """Nothing ever changes; a refused call is repeated at once."""
+        """Nothing ever changes; a refused call is repeated after its pause."""
+        await asyncio.sleep(seconds)
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """The claimant wins: the catalog already holds one activation per grain."""

@@ -63,8 +63,8 @@ class MethodPlan:
                 return self._decode_exact(payload)  # type: ignore[no-any-return]
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
             struct = self._codec.decoder(self._named_type if named else self._args_type, encoding)(payload)
-        except ValueError as error:
-            raise InvalidCall(f"{self.method!r}: {self._in_names(str(error))}") from None
+        except Exception as error:  # also what a __post_init__ or validator of the author raises: no method ran
+            raise InvalidCall(f"{self.method!r}: {self._in_names(str(error))}") from error
         values = msgspec.structs.astuple(struct)
         return values if _MISSING not in values else self._without_gaps(values)
 

@@ -155,7 +155,9 @@ class Sender:
         connection = self._peers.current(silo)
         if connection is None or connection.full:
             connection = await self._writable(silo, deadline)
-        link = self._links[silo]
+        link = self._links.get(silo)
+        if link is None:  # declared dead while this call waited for the connection
+            raise SiloUnavailable(f"silo {silo} is gone")
         link.connection = connection
         request.id = next(self._ids)
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()

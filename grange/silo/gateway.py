@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.errors import CallOutcomeUnknown, NoSuchGrain, SiloUnavailable
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, ConfigurationError, NoSuchGrain, PayloadTooLarge
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.caller import Caller
@@ -63,10 +63,14 @@ class Gateway:
             await self._caller.repeat(call.grain_id, call.deadline, attempt)
         except NoSuchGrain as error:
             call.refuse(Refused(Reason.NO_SUCH_GRAIN, str(error)))
-        except SiloUnavailable as error:
+        except PayloadTooLarge as error:
+            call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
+        except (CallNotExecuted, ConfigurationError) as error:  # the latter: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
-        except CallOutcomeUnknown as error:
+        except Exception as error:  # an answer must come; of any other end nothing is known
             call.lose(str(error))
+            if not isinstance(error, CallOutcomeUnknown):
+                raise
 
     async def _forward(self, call: WireCall, target: SiloAddress) -> None:
         request = msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))
