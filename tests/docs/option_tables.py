@@ -1,0 +1,78 @@
+"""The tables of options in docs/operations.md, made from the option classes: `python -m tests.docs.option_tables`.
+
+The page holds each table between `<!-- options: NAME -->` and `<!-- end -->`; running this module renews them all.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from grange.client.options import ClientOptions
+from grange.directory.options import DirectoryOptions
+from grange.membership.options import MembershipOptions
+from grange.runtime.options import RuntimeOptions
+from grange.silo.config import SiloConfig
+from grange.storage.options import StorageOptions
+from grange.transport.options import TransportOptions
+from tests.docs.pages import ROOT
+
+PAGE = ROOT / "docs" / "operations.md"
+TABLE = re.compile(r"(?<=<!-- options: )(\w+) -->\n(.*?)(?=<!-- end -->)", re.DOTALL)
+CLASSES: Mapping[str, type] = {
+    "silo": SiloConfig,
+    "runtime": RuntimeOptions,
+    "membership_options": MembershipOptions,
+    "directory": DirectoryOptions,
+    "transport": TransportOptions,
+    "storage_options": StorageOptions,
+    "client": ClientOptions,
+}
+
+
+def meanings(options: type) -> dict[str, str]:
+    """Each option with the text that stands below it in its class."""
+    (body,) = ast.parse(inspect.getsource(options)).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            documented = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            assert documented, f"{options.__name__}.{field.target.id} has no docstring"
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
+
+
+def default_of(options: type, name: str) -> Any:
+    if options is SiloConfig:
+        return SiloConfig.model_fields[name].get_default(call_default_factory=True)
+    return getattr(options(), name)
+
+
+def shown(value: Any) -> str:
+    """A default as one writes it in a TOML file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, dict | tuple | list):
+        assert not value
+        return "none"
+    return f'"{value}"'
+
+
+def table(name: str) -> str:
+    options = CLASSES[name]
+    rows = [f"| `{key}` | `{shown(default_of(options, key))}` | {text} |" for key, text in meanings(options).items()]
+    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def renewed(page: str) -> str:
+    return TABLE.sub(lambda found: f"{found[1]} -->\n{table(found[1])}", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text()))
