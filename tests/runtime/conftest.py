@@ -1,0 +1,36 @@
+"""Virtual time for every test of the runtime, and processes that end with their test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from grange.grains.grain import Grain
+from grange.testing.loop import VirtualTime
+from tests.runtime.process import Process
+
+
+@pytest.fixture
+async def time() -> AsyncIterator[VirtualTime]:
+    """The test's loop jumps to its next timer instead of waiting."""
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        yield time
+
+
+@pytest.fixture
+async def process(time: VirtualTime) -> AsyncIterator[Callable[..., Process]]:
+    """Makes runtimes; at the end none has left a task behind."""
+    made: list[Process] = []
+
+    def make(*grains: type[Grain[Any]], **parts: Any) -> Process:
+        made.append(Process(*grains, **parts))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, left

@@ -1,0 +1,136 @@
+"""The runtime of one silo on its own, without membership, directory or silo: what the tests of this room drive."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import svcs
+
+from grange.grains.facets import FacetFactory
+from grange.grains.grain import Grain
+from grange.grains.ref import GrainFactory
+from grange.grains.travel import References
+from grange.proto.faults import Faults
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+from grange.proto.values import ValueCodec
+from grange.runtime.activation import Activation
+from grange.runtime.caller import Caller
+from grange.runtime.catalog import Catalog
+from grange.runtime.collector import Collector
+from grange.runtime.deadlines import Deadlines
+from grange.runtime.hosted import HostedType
+from grange.runtime.inbound import Inbound
+from grange.runtime.invoker import Invoker
+from grange.runtime.locator import Claims, LocalOnly, Locator
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.outgoing import Means
+from grange.runtime.plan import Plans
+from grange.runtime.sender import Sender
+from grange.runtime.site import Site
+from grange.runtime.system_target import SystemTargets
+from grange.runtime.tasks import Tasks
+
+HERE = SiloAddress("127.0.0.1", 11111, 1)
+
+
+class Process:
+    """One silo's runtime, assembled as `silo/startup.py` does. `locator` and `claims` may be replaced."""
+
+    def __init__(
+        self,
+        *grains: type[Grain[Any]],
+        locator: Locator | None = None,
+        claims: Claims | None = None,
+        options: RuntimeOptions | None = None,
+        services: svcs.Registry | None = None,
+        facets: Mapping[Any, FacetFactory] | None = None,
+    ) -> None:
+        self.options = options or RuntimeOptions()
+        self.deadlines, self.faults, self.tasks = Deadlines(), Faults(), Tasks()
+        references = References()
+        plans = Plans(ValueCodec([references]))
+        self.sender = Sender(self.deadlines, self.faults)
+        self.locator = locator or LocalOnly(HERE)
+        means = Means(self.sender, self.faults, self.deadlines, self.options, HERE)
+        self.caller = Caller(means, self.locator, plans, random.Random(0))
+        self.grains = GrainFactory(self.caller.call, lambda _: NO_CANDIDATES)
+        references.bind(self.grains)
+        self.site = Site(
+            HERE, self.options, self.grains, self.faults, Invoker(), self.tasks, random.Random(0)
+        )  # fmt: skip
+        registry = services or svcs.Registry()
+        hosted = [HostedType(cls, plans, facets or {}, registry, self.options) for cls in grains]
+        self.faults.register(error for each in hosted for error in each.options.errors)
+        self.collector = Collector(self.options.collect_period)
+        self.catalog = means.catalog = Catalog(
+            self.site, {each.name: each for each in hosted}, claims or LocalOnly(HERE), self.collector
+        )
+        self.catalog.open()
+        self.targets = SystemTargets()
+        self.inbound = Inbound(self.catalog.deliver, self.targets, self.faults, self.tasks, self.options)
+
+    def activation(self, reference: Any) -> Activation:
+        """The live activation behind a reference."""
+        (found,) = [each for each in self.catalog.activations() if each.grain_id == reference.id]
+        return found
+
+    async def close(self) -> None:
+        await self.caller.close()
+        await self.catalog.abort()
+        await self.tasks.close()
+        self.deadlines.close()
+
+
+class _NoCandidates:
+    types = ()
+    default = None
+
+
+NO_CANDIDATES = _NoCandidates()
+
+
+class Gate:
+    """A place where code waits until the test lets it go on, and where the test sees that it has come."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def pass_through(self) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
+class ScriptedClaims:
+    """runtime.locator.Claims that keeps what it is asked, and answers as told."""
+
+    def __init__(self, winner: Callable[[GrainAddress, GrainAddress | None], GrainAddress] | None = None) -> None:
+        self.claimed: list[tuple[GrainAddress, GrainAddress | None]] = []
+        self.released: list[GrainAddress] = []
+        self.winner = winner or (lambda address, _: address)
+        self.gate: Gate | None = None
+        self.release_error: Exception | None = None
+
+    async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
+        self.claimed.append((address, previous))
+        if self.gate is not None:
+            await self.gate.pass_through()
+        return self.winner(address, previous)
+
+    async def release(self, address: GrainAddress) -> None:
+        self.released.append(address)
+        if self.release_error is not None:
+            raise self.release_error
+
+
+async def settle(rounds: int = 20) -> None:
+    """Let everything run that needs no time."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+def grain_id(name: str, key: str = "a") -> GrainId:
+    return GrainId(name, key)

@@ -1,0 +1,132 @@
+"""Deadlines in steps: never early, hardly late, and no timer for each call."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange.runtime.deadlines import STEP, Deadlines, milliseconds_until, until
+from grange.testing.loop import VirtualTime
+
+
+class Entry:
+    """Notes when it expires."""
+
+    def __init__(self, then: Callable[[], None] | None = None) -> None:
+        self.expired: list[float] = []
+        self.then = then
+
+    def expire(self) -> None:
+        self.expired.append(asyncio.get_running_loop().time())
+        if self.then is not None:
+            self.then()
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.floats(0, 1e6))
+def test_every_deadline_is_met_within_a_step(delays: list[float], start: float) -> None:
+    """Whenever the clock started, an entry expires once, not early, and at most one step late."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        with VirtualTime(loop).installed():
+            await asyncio.sleep(start)
+            deadlines, now = Deadlines(), loop.time()
+            entries = [(Entry(), now + delay) for delay in delays]
+            for entry, when in entries:
+                deadlines.add(entry, when)
+            await asyncio.sleep(101)
+            for entry, when in entries:
+                (expired,) = entry.expired
+                assert when - 1e-6 <= expired <= when + STEP + 1e-6
+
+    asyncio.run(check())
+
+
+async def test_what_ended_in_time_does_not_expire(time: VirtualTime) -> None:
+    deadlines, entries = Deadlines(), [Entry() for _ in range(10)]
+    when = time.time() + 1
+    steps = [deadlines.add(entry, when) for entry in entries]
+    for entry, step in zip(entries[::2], steps[::2], strict=True):
+        deadlines.discard(entry, step)
+        deadlines.discard(entry, step)
+    await asyncio.sleep(2)
+    assert [len(entry.expired) for entry in entries] == [0, 1] * 5
+
+
+async def test_calls_share_their_timers(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand calls of one time-out cost one timer, and none is left when they have ended."""
+    loop = asyncio.get_running_loop()
+    handles: list[asyncio.TimerHandle] = []
+    real = loop.call_at
+
+    def counting(*args: object, **kwargs: object) -> asyncio.TimerHandle:
+        handles.append(real(*args, **kwargs))  # type: ignore[arg-type]
+        return handles[-1]
+
+    monkeypatch.setattr(loop, "call_at", counting)
+    deadlines, entries = Deadlines(), [Entry() for _ in range(1000)]
+    steps = [deadlines.add(entry, loop.time() + 30) for entry in entries]
+    assert len(handles) == 1
+    for entry, step in zip(entries, steps, strict=True):
+        deadlines.discard(entry, step)
+    assert handles[0].cancelled()
+
+
+async def test_an_endless_deadline_never_comes(time: VirtualTime) -> None:
+    deadlines, entry = Deadlines(), Entry()
+    step = deadlines.add(entry, math.inf)
+    await asyncio.sleep(1e6)
+    deadlines.discard(entry, step)
+    assert entry.expired == []
+
+
+async def test_an_entry_that_expires_may_end_and_add_others(time: VirtualTime) -> None:
+    """The end of one call may end another of the same step, or begin one whose time is over already."""
+    deadlines, late = Deadlines(), Entry()
+    when = time.time() + 1
+    neighbour = Entry()
+
+    def at_expiry() -> None:
+        deadlines.discard(neighbour, step)
+        deadlines.add(late, when)
+
+    first = Entry(at_expiry)
+    deadlines.add(first, when)
+    step = deadlines.add(neighbour, when)
+    await asyncio.sleep(2)
+    assert len(first.expired) == len(late.expired) == len(neighbour.expired) == 1
+
+
+async def test_who_waits_at_the_end_is_told_at_once(time: VirtualTime) -> None:
+    """No sweep comes any more, so nobody may be left to wait for one."""
+    deadlines, entries = Deadlines(), [Entry() for _ in range(3)]
+    for number, entry in enumerate(entries):
+        deadlines.add(entry, time.time() + 1 + number)
+    deadlines.close()
+    now = time.time()
+    await asyncio.sleep(10)
+    assert [entry.expired for entry in entries] == [[now]] * 3
+
+
+async def test_time_left_on_the_wire(time: VirtualTime) -> None:
+    """Zero would mean "no limit", so what is over says 1."""
+    now = time.time()
+    assert milliseconds_until(math.inf) == 0
+    assert milliseconds_until(now + 1.5) == 1500
+    assert milliseconds_until(now - 5) == 1
+    assert milliseconds_until(now) == 1
+
+
+async def test_until_ends_at_its_time_or_never(time: VirtualTime) -> None:
+    before = time.time()
+    with pytest.raises(TimeoutError):
+        async with until(before + 3):
+            await asyncio.sleep(10)
+    assert time.time() == before + 3
+    async with until(math.inf):
+        await asyncio.sleep(1e6)

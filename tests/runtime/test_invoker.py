@@ -1,0 +1,176 @@
+"""One turn: its context, its one outcome, and how deep eager starts may nest."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from grange import Grain, InconsistentStateError, InvalidCall, request_context
+from grange.grains.context import current_activation
+from grange.proto.message import Reason
+from grange.runtime.invocation import Invocation
+from grange.runtime.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
+from grange.runtime.plan import MethodPlan
+from grange.runtime.refusal import Refused
+from tests.runtime.process import Process, grain_id
+
+eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="turns start eagerly from 3.12 on")
+
+
+class Noted(Invocation):
+    """A request that runs any coroutine function, and notes what becomes of it."""
+
+    def __init__(self, code: Callable[[], Any]) -> None:
+        super().__init__(grain_id("noted"), "run", float("inf"), {"word": "hello"})
+        self.code = code
+        self.outcomes: list[Any] = []
+        self.unfit: Exception | None = None
+
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        return ()
+
+    def invoke(self, grain: Any, plan: MethodPlan | None) -> Any:
+        if self.unfit is not None:
+            raise self.unfit
+        return self.code()
+
+    def started(self) -> None:
+        self.outcomes.append("started")
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        self.outcomes.append(value)
+
+    def fail(self, error: BaseException) -> None:
+        self.outcomes.append(error)
+
+    def refuse(self, refused: Refused) -> None:
+        self.outcomes.append(refused)
+
+
+async def take_turn(call: Noted) -> tuple[list[Any], list[bool]]:
+    """Returns the outcomes and the conflicts that `ended` was told."""
+    conflicts: list[bool] = []
+    await run_turn(call, "the activation", None, None, lambda _, conflict: conflicts.append(conflict))
+    return call.outcomes, conflicts
+
+
+async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
+    async def look() -> tuple[dict[str, Any], object]:
+        return dict(request_context), current_activation.get()
+
+    call = Noted(look)
+    await Invoker().start(run_turn(call, "the activation", None, None, lambda *_: None))
+    assert call.outcomes == ["started", ({"word": "hello"}, "the activation")]
+    assert dict(request_context) == {}
+    assert current_activation.get() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "conflict"),
+    [
+        (ValueError("x"), False),
+        (InconsistentStateError("x"), True),
+        (asyncio.CancelledError(), False),
+        (SystemExit(1), False),
+        (InvalidCall("raised by the method itself"), False),
+    ],
+)
+async def test_whatever_is_raised_is_told_once(error: BaseException, conflict: bool) -> None:
+    """Also what is meant to end a process: a method must not stop a silo."""
+
+    async def fail() -> None:
+        raise error
+
+    assert await take_turn(Noted(fail)) == (["started", error], [conflict])
+
+
+async def test_a_keyboard_interrupt_goes_on_up_after_its_caller_was_told() -> None:
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    call, ended = Noted(interrupt), []
+    with pytest.raises(KeyboardInterrupt):
+        await run_turn(call, None, None, None, lambda *_: ended.append(True))
+    assert [type(outcome) for outcome in call.outcomes] == [str, KeyboardInterrupt]
+    assert ended == [True]
+
+
+async def test_arguments_that_do_not_fit_are_a_refusal() -> None:
+    call = Noted(lambda: None)
+    call.unfit = InvalidCall("no")
+    (refused,), conflicts = await take_turn(call)
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.INVALID_CALL
+    assert conflicts == [False]
+
+
+async def test_a_result_that_cannot_travel_is_an_error_of_an_executed_call() -> None:
+    class Unwilling(Noted):
+        def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+            raise TypeError("cannot travel")
+
+    async def fine() -> int:
+        return 1
+
+    outcomes, conflicts = await take_turn(Unwilling(fine))
+    assert outcomes[0] == "started"
+    assert isinstance(outcomes[1], TypeError)
+    assert conflicts == [False]
+
+
+async def test_a_cancelled_turn_ends_as_cancelled() -> None:
+    forever, ended = Noted(asyncio.Event().wait), []
+    task = Invoker().start(run_turn(forever, None, None, None, lambda *_: ended.append(True)))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [type(outcome) for outcome in forever.outcomes] == [str, asyncio.CancelledError]
+    assert ended == [True]
+
+
+@eager
+async def test_a_turn_that_waits_for_nothing_ends_before_start_returns() -> None:
+    async def quick() -> None: ...
+
+    call = Noted(quick)
+    assert Invoker().start(run_turn(call, None, None, None, lambda *_: None)).done()
+
+
+@eager
+async def test_eager_starts_nest_only_so_deep() -> None:
+    """A chain of calls between grains must not become a chain of frames: beyond the bound, the loop takes over."""
+    invoker, nested, deepest = Invoker(), 0, 0
+
+    async def dive(levels: int) -> None:
+        nonlocal nested, deepest
+        nested += 1
+        deepest = max(deepest, nested)
+        started = invoker.start(dive(levels - 1)) if levels else None
+        nested -= 1
+        if started is not None:
+            await started
+
+    await invoker.start(dive(200))
+    assert deepest == MAX_EAGER_DEPTH
+
+
+class Chain(Grain):
+    async def dive(self, levels: int) -> int:
+        if levels == 0:
+            return 0
+        return 1 + await self.get_grain(Chain, str(levels)).dive(levels - 1)
+
+
+async def test_a_long_chain_of_local_calls_needs_no_deep_stack(process: Callable[..., Process]) -> None:
+    """A thousand grains call each other in a row, below a stack limit that nested turns would break."""
+    here = process(Chain)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(600)
+    try:
+        assert await here.grains.get_grain(Chain, "first").dive(1000) == 1000
+    finally:
+        sys.setrecursionlimit(limit)

@@ -1,0 +1,244 @@
+"""What is known of a method before a call: encoding, decoding, isolation, and messages that name the argument."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange import ConfigurationError, Grain, Immutable, InvalidCall, InvalidResult, response_timeout
+from grange.grains.definition import spec_of
+from grange.proto.message import Encoding
+from grange.proto.values import ValueCodec
+from grange.runtime.plan import MethodPlan, Plans
+
+
+@dataclass
+class Line:
+    sku: str
+    amount: int = 1
+
+    def __post_init__(self) -> None:
+        if self.amount < 0:
+            raise LookupError("a negative amount")
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    x: int
+
+
+class Cart(Grain):
+    async def add(self, line: Line, note: str = "", *, urgent: bool = False, tags: list[str] | None = None) -> Line: ...
+    async def nothing(self) -> None: ...
+    async def number(self, n: float) -> float: ...
+    async def marked(self, items: Annotated[list[int], Immutable], others: list[int]) -> None: ...
+    async def frozen(self, one: Frozen, other: list[Frozen]) -> Frozen: ...
+    @response_timeout(5)
+    async def slow(self) -> None: ...
+    async def many(
+        self, a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int,
+        i: int, j: int, k: int, ll: int, m: int, n: int, o: int, p: int, q: int = 17,
+    ) -> int: ...  # fmt: skip
+
+
+PLANS = Plans(ValueCodec())
+
+
+def plan(name: str) -> MethodPlan:
+    return PLANS.of(spec_of(Cart).methods[name])
+
+
+def test_a_plan_is_made_once() -> None:
+    assert plan("add") is plan("add")
+    assert PLANS.of_interface(spec_of(Cart))["add"] is plan("add")
+
+
+def test_a_method_may_have_its_own_time() -> None:
+    assert plan("slow").timeout == 5
+    assert plan("add").timeout is None
+
+
+# --- the wire ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (Line("a"),),
+        (Line("a"), "n"),
+        (Line("a"), "n", True),
+        (Line("a"), "n", True, ["x"]),
+        (Line("a"), "", False, None),
+    ],
+)
+def test_arguments_are_read_back(args: tuple[Any, ...]) -> None:
+    """Missing ones at the end stay missing, so that the method's own defaults apply."""
+    assert plan("add").decode(plan("add").encode(args)) == args
+
+
+@given(st.integers(0, 17))
+def test_any_number_of_arguments(count: int) -> None:
+    """More than fifteen have another header; too few are refused with their count."""
+    args = tuple(range(count))
+    payload = plan("many").encode(args)
+    if count >= 16:
+        assert plan("many").decode(payload) == args
+    else:
+        with pytest.raises(InvalidCall, match=r"cart\.many: Expected `array` of at least length 16"):
+            plan("many").decode(payload)
+
+
+def test_a_longer_header_than_needed_is_read_too() -> None:
+    """Other languages may write arrays of two items with a header of three bytes."""
+    assert plan("number").decode(b"\xdc\x00\x01\xcb" + b"?\xf8" + b"\x00" * 6) == (1.5,)
+
+
+@pytest.mark.parametrize(
+    ("text", "args"),
+    [
+        ('[{"sku": "a"}]', (Line("a"),)),
+        ('{"line": {"sku": "a"}}', (Line("a"),)),
+        ('  {"line": {"sku": "a"}, "urgent": true}', (Line("a"), "", True)),
+        ('{"tags": ["x"], "line": {"sku": "a"}}', (Line("a"), "", False, ["x"])),
+    ],
+)
+def test_json_is_by_position_or_by_name(text: str, args: tuple[Any, ...]) -> None:
+    """A gap before a named argument is filled with that parameter's default."""
+    assert plan("add").decode(text.encode(), Encoding.JSON) == args
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[]", "at least length 1"),
+        ("[1]", "argument 'line'"),
+        ('[{"sku": 7}]', r"argument 'line'\.sku"),
+        ('[{"sku": "a"}, 5]', "argument 'note'"),
+        ('[{"sku": "a"}, "", true, [1]]', r"argument 'tags'\[0\]"),
+        ('[{"sku": "a"}, "", true, null, 1]', "at most length 4"),
+        ('{"line": {"sku": "a"}, "unknown": 1}', "unknown field `unknown`"),
+        ("{}", "missing required field `line`"),
+        ("7", "array"),
+        ("", "truncated"),
+        ("[", "truncated"),
+    ],
+)
+def test_what_does_not_fit_names_method_and_argument(text: str, says: str) -> None:
+    with pytest.raises(InvalidCall, match=rf"cart\.add: .*{says}"):
+        plan("add").decode(text.encode(), Encoding.JSON)
+
+
+def test_what_the_authors_own_check_raises_is_no_execution() -> None:
+    """Whatever a `__post_init__` or validator raises: the method did not run, and its caller learns so."""
+    for encoding, data in {
+        Encoding.JSON: b'[{"sku": "a", "amount": -1}]',
+        Encoding.MSGPACK: msgspec.msgpack.encode([{"sku": "a", "amount": -1}]),
+    }.items():
+        with pytest.raises(InvalidCall, match="a negative amount"):
+            plan("add").decode(data, encoding)
+
+
+@given(st.binary(max_size=100), st.sampled_from(["add", "nothing", "many", "frozen"]), st.sampled_from(Encoding))
+def test_no_bytes_break_the_reader(data: bytes, name: str, encoding: Encoding) -> None:
+    try:
+        plan(name).decode(data, encoding)
+    except InvalidCall:
+        return
+
+
+@pytest.mark.parametrize("value", [object(), 2**70, "\ud800"])
+def test_what_cannot_be_written_is_refused(value: object) -> None:
+    with pytest.raises(InvalidCall, match=r"cart\.add: "):
+        plan("add").encode((value,))
+    with pytest.raises(InvalidResult, match=r"cart\.add was executed, its result cannot travel"):
+        plan("add").encode_result(value, Encoding.MSGPACK)
+    with pytest.raises(InvalidResult, match="was executed"):
+        plan("add").isolate_result(value)
+
+
+def test_a_result_that_does_not_fit_was_executed() -> None:
+    assert plan("number").decode_result(msgspec.msgpack.encode(1)) == 1.0
+    with pytest.raises(InvalidResult, match=r"cart\.number was executed, its result does not fit"):
+        plan("number").decode_result(msgspec.msgpack.encode("x"))
+
+
+# --- isolation -----------------------------------------------------------------------------------------------------
+
+
+def test_mutable_arguments_are_copied_and_others_are_not() -> None:
+    line, note, tags = Line("a"), "".join(["n", "ote"]), ["x"]
+    isolated = plan("add").isolate((line, note, True, tags))
+    assert isolated == (line, note, True, tags)
+    assert isolated[0] is not line
+    assert isolated[1] is note
+    assert isolated[3] is not tags
+
+
+def test_what_cannot_change_costs_nothing() -> None:
+    args = (1.5,)
+    assert plan("number").isolate(args) is args
+
+
+def test_a_mark_keeps_one_argument_and_not_its_neighbour() -> None:
+    items, others = [1], [2]
+    isolated = plan("marked").isolate((items, others))
+    assert isolated[0] is items
+    assert isolated[1] is not others
+
+
+def test_frozen_values_are_shared_beside_copied_ones() -> None:
+    one, other = Frozen(1), [Frozen(2)]
+    isolated = plan("frozen").isolate((one, other))
+    assert isolated[0] is one
+    assert isolated[1] is not other
+    assert plan("frozen").isolate_result(one) is one
+
+
+def test_a_value_of_another_class_than_annotated_is_converted_or_refused_as_from_afar() -> None:
+    """An int for a float arrives as a float, near and far; a text for it is refused."""
+    near, far = plan("number").isolate((1,)), plan("number").decode(plan("number").encode((1,)))
+    assert near == far == (1.0,)
+    assert type(near[0]) is type(far[0]) is float
+    with pytest.raises(InvalidCall, match=r"cart\.number: .*argument 'n'"):
+        plan("number").isolate(("1",))
+
+
+def test_missing_arguments_stay_missing_when_others_are_copied() -> None:
+    assert plan("add").isolate((Line("a"),)) == (Line("a"),)
+
+
+def test_a_result_is_the_callers_own() -> None:
+    line = Line("a")
+    assert plan("add").isolate_result(line) == line
+    assert plan("add").isolate_result(line) is not line
+
+
+# --- running -------------------------------------------------------------------------------------------------------
+
+
+async def test_keyword_only_arguments_reach_the_method_by_name() -> None:
+    class Echo(Grain):
+        async def say(self, a: int, b: int = 2, *, c: int, d: int = 4) -> tuple[int, int, int, int]:
+            return a, b, c, d
+
+    spec = spec_of(Echo).methods["say"]
+    for args, kwargs in (((1,), {"c": 3}), ((1, 2), {"c": 3, "d": 4}), ((), {"c": 3, "a": 1})):
+        assert await spec.invoke(Echo(), spec.bind(args, kwargs)) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "place"),
+    [({"x": object, "return": None}, r"bad\.add, argument 'x'"), ({"x": int, "return": object}, r"bad\.add, result")],
+)
+def test_types_that_cannot_travel_are_refused_with_their_place(annotations: dict[str, Any], place: str) -> None:
+    async def add(self: Any, x: Any) -> Any: ...
+
+    add.__annotations__.update(annotations)
+    cls: Any = types.new_class("Bad", (Grain,), exec_body=lambda body: body.update(add=add))
+    with pytest.raises(ConfigurationError, match=f"{place}: object cannot travel"):
+        Plans(ValueCodec()).of_interface(spec_of(cls))

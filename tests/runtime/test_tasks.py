@@ -1,0 +1,90 @@
+"""The owner of background tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar, copy_context
+
+import pytest
+
+from grange.runtime.tasks import Tasks
+from tests.runtime.process import settle
+
+WORD: ContextVar[str] = ContextVar("WORD", default="fresh")
+
+
+async def test_a_task_does_not_inherit_the_context_of_who_starts_it() -> None:
+    """The request context of the call that happened to start it is not its own."""
+    tasks, seen = Tasks(), []
+
+    async def look() -> None:
+        seen.append(WORD.get())
+
+    WORD.set("inherited")
+    tasks.start(look())
+    tasks.start(look(), copy_context())
+    await tasks.wait()
+    assert seen == ["fresh", "inherited"]
+    assert len(tasks) == 0
+
+
+async def test_errors_are_logged_and_end_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    tasks, done = Tasks(), []
+
+    async def fail() -> None:
+        raise LookupError("lost in the background")
+
+    async def go_on() -> None:
+        await settle()
+        done.append(True)
+
+    tasks.start(fail())
+    tasks.start(go_on())
+    await tasks.wait()
+    assert done == [True]
+    assert "lost in the background" in caplog.text
+
+
+async def test_wait_includes_what_tasks_start() -> None:
+    tasks, ended = Tasks(), []
+
+    async def start_next(level: int) -> None:
+        if level:
+            tasks.start(start_next(level - 1))
+        await settle()
+        ended.append(level)
+
+    tasks.start(start_next(5))
+    await tasks.wait()
+    assert sorted(ended) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_close_ends_all_also_those_that_start_others_while_they_end(caplog: pytest.LogCaptureFixture) -> None:
+    tasks, ended = Tasks(), []
+
+    async def stubborn(level: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if level:
+                tasks.start(stubborn(level - 1))
+            await settle()
+            ended.append(level)
+
+    tasks.start(stubborn(3))
+    await settle()
+    await tasks.close()
+    assert ended[:1] == [3]
+    assert len(tasks) == 0
+    assert "failed" not in caplog.text
+
+
+async def test_an_adopted_task_is_owned_until_it_ends() -> None:
+    tasks, gate = Tasks(), asyncio.Event()
+    task = asyncio.create_task(gate.wait())
+    tasks.adopt(task)
+    assert len(tasks) == 1
+    gate.set()
+    await tasks.wait()
+    tasks.adopt(task)
+    assert len(tasks) == 0
