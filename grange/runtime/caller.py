@@ -101,9 +101,9 @@ class Caller:
             await self._pause(grain_id, deadline, refusals, hint, why)
 
     def _target(self, grain_id: GrainId) -> SiloAddress | None:
-        """Where to send at once. Stateless workers run on the caller's silo if it hosts them."""
+        """Where to send at once. Stateless workers run on the caller's silo if it hosts them and takes new grains."""
         catalog = self._means.catalog
-        if catalog is not None:
+        if catalog is not None and catalog.is_open:
             hosted = catalog.hosted.get(grain_id.type)
             if hosted is not None and hosted.options.stateless_workers:
                 return self._means.here

@@ -6,6 +6,7 @@ Every request that reaches this silo, from here or from the wire, enters by `del
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
@@ -19,6 +20,11 @@ from grange.runtime.locator import Claims
 from grange.runtime.refusal import Refused
 from grange.runtime.site import Site
 from grange.runtime.workers import WorkerPool
+
+log = logging.getLogger("grange.runtime")
+
+CANCELLED_TURN = 5.0
+"""Seconds that a cancelled turn may take to end."""
 
 
 class Watches(Protocol):
@@ -45,6 +51,11 @@ class Catalog:
         """From now on absent grains are activated here."""
         self._open = True
 
+    @property
+    def is_open(self) -> bool:
+        """Whether absent grains are activated here: not before the silo joins, and not once it drains."""
+        return self._open
+
     def find(self, grain_id: GrainId) -> Activation | WorkerPool | None:
         """What is live under this identity, in whatever phase."""
         return self._targets.get(grain_id)
@@ -52,7 +63,11 @@ class Catalog:
     def deliver(self, call: Invocation) -> None:
         """Bring a request to its grain, creating the activation if need be. The request's outcome tells the rest."""
         target = self._targets.get(call.grain_id)
-        if target is not None and self.hosted[call.grain_id.type].plans.get(call.method) is not None:
+        if (
+            target is not None
+            and (self._open or isinstance(target, Activation))  # a pool of a closed catalog would make new workers
+            and self.hosted[call.grain_id.type].plans.get(call.method) is not None
+        ):
             target.receive(call)
             return
         hosted = self.hosted.get(call.grain_id.type)
@@ -145,8 +160,11 @@ class Catalog:
         self._note_empty()
         await self._emptied.wait()
 
-    async def abort(self) -> None:
-        """Cancel every turn and wait for their ends: the silo is killed, or draining took too long."""
+    async def abort(self, at_once: bool = False) -> None:
+        """Cancel every turn and wait for their ends: draining took too long, or the silo is killed (`at_once`).
+
+        Code that will not be cancelled is left behind after a while, or the silo would never stop.
+        """
         self._open = False
         turns = [
             call.task
@@ -154,10 +172,23 @@ class Catalog:
             for call in activation.mailbox.running
             if isinstance(call, Invocation) and call.task is not None and not call.task.done()
         ]
+        if at_once:
+            self.abandon()
         for turn in turns:
             turn.cancel()
         if turns:
-            await asyncio.wait(turns)
+            _, stubborn = await asyncio.wait(turns, timeout=CANCELLED_TURN)
+            if stubborn:
+                log.error(
+                    "silo %s: %d turns do not end although they were cancelled", self.site.here, len(stubborn),
+                    extra={"event": "turns_left_behind"},
+                )  # fmt: skip
+
+    def abandon(self) -> None:
+        """From now on no turn, timer or hook of any grain starts here; who waits is refused."""
+        self._open = False
+        for activation in list(self.activations()):
+            activation.abandon(f"silo {self.site.here} has ended")
 
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self._targets.get(pool.grain_id) is pool:

@@ -60,11 +60,10 @@ class Deadlines:
                 self._timers.pop(step).cancel()
 
     def close(self) -> None:
-        """Forget all entries and timers."""
-        for timer in self._timers.values():
+        """No sweep comes any more: whoever still waits is told now, or would wait for ever."""
+        for step, timer in list(self._timers.items()):
             timer.cancel()
-        self._timers.clear()
-        self._steps.clear()
+            self._sweep(step)
 
     def _sweep(self, step: int) -> None:
         self._timers.pop(step, None)

@@ -194,7 +194,9 @@ class Startup:
     async def _end(self) -> None:
         """The other way round. The drain is bounded; what still runs then is cancelled."""
         try:
-            if not self._killed:
+            if self._killed:
+                await self.catalog.abort(at_once=True)
+            else:
                 await self._drain()
         finally:
             await self._gateway.close()
@@ -202,6 +204,7 @@ class Startup:
             await self.catalog.abort()
             await (self.agent.halt() if self._killed else self.agent.stop())
             await self._tasks.close()
+            self.catalog.abandon()  # what even so has not ended
             await self._client_door.close()
             await self._silo_door.close()
 

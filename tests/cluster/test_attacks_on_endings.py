@@ -1,0 +1,185 @@
+"""A silo stops or is killed at a bad moment: no call is lost, no drain waits for nothing, nothing runs on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange import ActivationFailed, CallOutcomeUnknown, Grain, SiloUnavailable
+from grange.testing import TestCluster
+
+journal: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty_journal() -> None:
+    journal.clear()
+
+
+async def noted(line: str) -> None:
+    """Wait until some grain has written this line."""
+    async with asyncio.timeout(60):
+        while line not in journal:
+            await asyncio.sleep(0.01)
+
+
+class SlowStart(Grain):
+    async def on_activate(self) -> None:
+        journal.append("activating")
+        await asyncio.sleep(3)
+
+    async def get(self) -> str:
+        return self.key
+
+
+async def test_a_grain_caught_activating_by_a_planned_stop_answers_elsewhere() -> None:
+    async with TestCluster([SlowStart]) as cluster:
+        grain = cluster.get_grain(SlowStart, "a")
+        call = asyncio.create_task(grain.get())
+        await noted("activating")
+        first = cluster.where(grain)
+        assert first is not None
+        await cluster.stop(first)
+        assert await call == "a"
+        assert cluster.where(grain) in cluster.silos
+
+
+class Worker(Grain, stateless_workers=2):
+    async def work(self, seconds: float) -> str:
+        journal.append("working")
+        await asyncio.sleep(seconds)
+        return str(self._grange.home.site.here)  # type: ignore[attr-defined]
+
+
+class Foreman(Grain):
+    async def work_later(self) -> str:
+        journal.append("foreman")
+        await asyncio.sleep(2)
+        return await self.get_grain(Worker, "w").work(0)
+
+
+async def test_a_draining_silo_makes_no_new_workers() -> None:
+    """A worker made after all were told to end would hold the drain up to its time-out."""
+    async with TestCluster([Worker], drain_timeout=30) as cluster:
+        silo, other = cluster.silos
+        worker = silo.get_grain(Worker, "w")
+        first = asyncio.create_task(worker.work(3))
+        await noted("working")
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        stop = asyncio.create_task(cluster.stop(silo))
+        await cluster.advance(1)
+        second = asyncio.create_task(worker.work(0))
+        await stop
+        assert loop.time() - began < 10
+        assert await first == str(silo.address)
+        assert await second == str(other.address)
+
+
+async def test_a_turn_on_a_draining_silo_uses_workers_elsewhere() -> None:
+    async with TestCluster([Worker, Foreman], drain_timeout=60) as cluster:
+        grain = cluster.get_grain(Foreman, "f")
+        call = asyncio.create_task(grain.work_later())
+        await noted("foreman")
+        silo = cluster.where(grain)
+        assert silo is not None
+        await cluster.stop(silo)
+        assert await call == str(cluster.silos[0].address)
+
+
+class Busy(Grain):
+    async def work(self) -> None:
+        journal.append("begun")
+        await asyncio.sleep(3)
+        journal.append("ended")
+
+    async def tick_on(self) -> None:
+        self.start_timer(self._tick, 1, 1, keep_alive=True)
+
+    async def _tick(self) -> None:
+        journal.append("tick")
+
+
+async def test_on_a_killed_silo_nothing_runs_on() -> None:
+    """Neither the running turn, nor those that waited behind it, nor a timer; and who waited is told."""
+    async with TestCluster([Busy], silos=1) as cluster:
+        silo = cluster.silos[0]
+        await silo.get_grain(Busy, "timer").tick_on()
+        await noted("tick")
+        calls = [asyncio.create_task(silo.get_grain(Busy, "a").work()) for _ in range(3)]
+        await noted("begun")
+        await cluster.kill(silo)
+        before = list(journal)
+        await cluster.advance(60)
+        assert journal == before
+        assert journal.count("begun") == 1
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [isinstance(each, SiloUnavailable) for each in outcomes] == [False, True, True]
+
+
+class Cancelled(Grain):
+    async def on_activate(self) -> None:
+        journal.append("activating")
+        raise asyncio.CancelledError
+
+    async def get(self) -> None: ...
+
+
+async def test_a_hook_that_cancels_itself_fails_the_activation_once() -> None:
+    """It must not pass for the silo's stop, which callers answer by trying again."""
+    async with TestCluster([Cancelled], silos=1) as cluster:
+        with pytest.raises(ActivationFailed, match="CancelledError"):
+            await cluster.get_grain(Cancelled, "a").get()
+        assert journal == ["activating"]
+
+
+class Leaves(Grain):
+    async def leave(self) -> None:
+        self.deactivate_when_idle()
+
+    async def get(self) -> str:
+        return self.activation_id
+
+    async def on_deactivate(self, reason: str) -> None:
+        raise SystemExit(reason)
+
+
+async def test_a_hook_cannot_end_the_process() -> None:
+    """As a method cannot: what `on_deactivate` raises is logged, whatever it is."""
+    async with TestCluster([Leaves], silos=1) as cluster:
+        grain = cluster.get_grain(Leaves, "a")
+        first = await grain.get()
+        await grain.leave()
+        assert await grain.get() != first
+
+
+class Stubborn(Grain):
+    def __init__(self) -> None:
+        self.free = asyncio.Event()
+
+    async def hold(self) -> None:
+        journal.append("held")
+        while not self.free.is_set():
+            try:
+                await self.free.wait()
+            except asyncio.CancelledError:
+                journal.append("cancelled")
+
+
+async def test_a_turn_that_will_not_be_cancelled_does_not_hold_the_stop() -> None:
+    async with TestCluster([Stubborn], drain_timeout=5) as cluster:
+        grain = cluster.get_grain(Stubborn, "a")
+        call = asyncio.create_task(grain.hold())
+        await noted("held")
+        silo, activation = cluster.where(grain), cluster.activation(grain)
+        assert silo is not None
+        assert activation is not None
+        assert activation.built is not None
+        instance = activation.built.grain
+        async with asyncio.timeout(30):
+            await cluster.stop(silo)
+        assert "cancelled" in journal
+        with pytest.raises(CallOutcomeUnknown):
+            await call
+        instance.free.set()  # type: ignore[attr-defined]
