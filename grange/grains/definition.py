@@ -6,7 +6,7 @@ Called by `__init_subclass__` of `Grain` and `GrainInterface`; the result stays 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args, get_origin
 
 import msgspec
 
@@ -60,6 +60,8 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     spec = cls.__dict__.get(_SPEC)
     if spec is None:
         definition = cls.__dict__.get(_DEFINITION)
+        if not isinstance(cast("object", cls), type):
+            raise ConfigurationError(f"{cls!r} has no name of its own; derive a class from it: class Closed({cls!r})")
         if definition is None:
             raise ConfigurationError(f"{cls.__name__} is not a grain class or interface of yours; derive from Grain")
         spec = read_interface(cls, definition.options, definition.functions)
@@ -87,13 +89,18 @@ def _key_kind(cls: type, given: object) -> KeyKind:
     declared = [
         args[0]
         for base in cls.__dict__.get("__orig_bases__", ())
-        if (args := get_args(base)) and not isinstance(args[0], TypeVar) and not hasattr(args[0], "__bound__")
+        if (args := get_args(base)) and _names_a_key(get_origin(base)) and not hasattr(args[0], "__bound__")
     ]
     kinds = {key_kind(kind) for kind in ([] if given is None else [given]) + declared}
     kinds = kinds or {base.options.key for base in _definitions(cls) if base.options.key is not str}
     if len(kinds) > 1:
         raise ConfigurationError(f"grain class {cls.__name__}: key=, Grain[...] and its bases name different keys")
     return kinds.pop() if kinds else str
+
+
+def _names_a_key(origin: Any) -> bool:
+    """Whether `origin[...]` is `Grain[...]`: the one addressable base that nobody defined."""
+    return isinstance(origin, type) and issubclass(origin, Addressable) and _DEFINITION not in origin.__dict__
 
 
 def _check_implemented(cls: type, definition: Definition) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -158,6 +159,39 @@ async def test_an_interface_without_implementation_fails_at_once() -> None:
             cluster.get_grain(Greeter, "a")
         with pytest.raises(NoSuchGrain, match="english"):
             await cluster.get_grain(English, "a").greet()
+
+
+T = TypeVar("T")
+
+
+class Box(Grain, Generic[T]):
+    """A generic grain; each closed class derived from it is a grain type of its own."""
+
+    def __init__(self) -> None:
+        self.content: T | None = None
+
+    async def swap(self, content: T) -> T | None:
+        before, self.content = self.content, content
+        return before
+
+
+class IntBox(Box[int]):
+    pass
+
+
+class TextBox(Box[str]):
+    pass
+
+
+async def test_closed_classes_of_a_generic_grain_are_independent() -> None:
+    """ACT-11: the same key with other type arguments is another activation, with its own state."""
+    async with TestCluster([IntBox, TextBox]) as cluster:
+        assert await cluster.get_grain(IntBox, "a").swap(1) is None
+        assert await cluster.get_grain(TextBox, "a").swap("one") is None
+        assert await cluster.get_grain(IntBox, "a").swap(2) == 1
+        assert await cluster.get_grain(TextBox, "a").swap("two") == "one"
+        with pytest.raises(ConfigurationError, match="derive a class"):
+            cluster.get_grain(Box[int], "a")
 
 
 class Writer(GrainInterface):

@@ -55,6 +55,18 @@ class Holder(Grain):
         return 1
 
 
+class Alarm(Grain):
+    async def wait_for_tick(self, seconds: float) -> str:
+        rung = asyncio.Event()
+
+        async def ring() -> None:
+            rung.set()
+
+        self.start_timer(ring, seconds, interleave=True)
+        await rung.wait()
+        return "rung"
+
+
 async def test_random_placement_spreads() -> None:
     """PLC-01: more than one silo is used; repeated calls find the same place."""
     async with TestCluster([Random], silos=3) as cluster:
@@ -183,6 +195,19 @@ async def test_a_planned_stop_fails_no_call() -> None:
         await cluster.advance(1)
         done.set()
         assert min(await asyncio.gather(*tasks)) > 100
+
+
+async def test_a_stop_waits_for_a_request_that_waits_for_a_timer() -> None:
+    """LIF-23: a graceful stop while a request waits for its grain's timer: the request completes first."""
+    async with TestCluster([Alarm], silos=2) as cluster:
+        alarms = [cluster.get_grain(Alarm, str(number)) for number in range(6)]
+        calls = [asyncio.create_task(alarm.wait_for_tick(10)) for alarm in alarms]
+        await cluster.advance(1)
+        stopping = cluster.where(alarms[0])
+        assert stopping is not None
+        await cluster.stop(stopping)
+        assert calls[0].done()
+        assert await asyncio.gather(*calls) == ["rung"] * 6
 
 
 async def test_silos_find_each_other_again_after_a_short_partition() -> None:
