@@ -11,7 +11,7 @@ from uuid import UUID
 
 from grange.errors import ConfigurationError
 
-Key = str | int | UUID | tuple["str | int | UUID", ...]
+Key = str | int | UUID | tuple[str | int | UUID, ...]
 """What may be a grain's key."""
 
 KeyKind = type[str] | type[int] | type[UUID] | tuple[type, ...]

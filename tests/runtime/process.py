@@ -23,11 +23,13 @@ from grange.runtime.collector import Collector
 from grange.runtime.deadlines import Deadlines
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
+from grange.runtime.invocation import Invocation
 from grange.runtime.invoker import Invoker
 from grange.runtime.locator import Claims, LocalOnly, Locator
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.outgoing import Means
-from grange.runtime.plan import Plans
+from grange.runtime.plan import MethodPlan, Plans
+from grange.runtime.refusal import Refused
 from grange.runtime.sender import Sender
 from grange.runtime.site import Site
 from grange.runtime.system_target import SystemTargets
@@ -124,6 +126,30 @@ class ScriptedClaims:
         self.released.append(address)
         if self.release_error is not None:
             raise self.release_error
+
+
+class Told(Invocation):
+    """A request that keeps its refusal."""
+
+    def __init__(self, grain_id: GrainId, refused: list[Refused], method: str = "work") -> None:
+        super().__init__(grain_id, method, float("inf"))
+        self.refused = refused
+        self.values: list[Any] = []
+
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        return ()
+
+    def started(self) -> None:
+        """Nobody asked."""
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        self.values.append(value)
+
+    def fail(self, error: BaseException) -> None:
+        self.values.append(error)
+
+    def refuse(self, refused: Refused) -> None:
+        self.refused.append(refused)
 
 
 async def settle(rounds: int = 20) -> None:
