@@ -60,8 +60,7 @@ class PydanticModels:
 
     def encode(self, value: Any) -> Any:
         """The dump, in JSON mode so that every nested type has a plain form."""
-        kind: Any = type(value)
-        return value.model_dump(mode="json") if self.matches(kind) else NotImplemented
+        return value.model_dump(mode="json") if self.matches(value.__class__) else NotImplemented
 
     def decode(self, kind: type, data: Any) -> Any:
         """Validate; pydantic's ValidationError is a ValueError."""
@@ -193,5 +192,8 @@ def _custom_types(info: Any) -> Iterator[type]:
             yield typing.get_origin(node.cls) or node.cls
         for name in node.__struct_fields__:
             child: Any = getattr(node, name)
-            children: tuple[Any, ...] = child if isinstance(child, tuple) else (child,)
-            waiting.extend(children)
+            waiting.extend(child if _is_many(child) else (child,))
+
+
+def _is_many(value: object) -> bool:
+    return isinstance(value, tuple)
