@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,12 @@ from typing import Self
 LOOPBACK = "127.0.0.1"
 NOBODY = 65534
 """The user and group that a server gets when the tests run as root: Postgres refuses to run as root."""
+
+_DROP_ROOT = (
+    "import os, sys; user = int(sys.argv[1]); os.setgroups([]); os.setgid(user); os.setuid(user); "
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
+"""Becomes that user in the new process. Not `Popen(user=...)`, which forks: where gRPC runs, forked children crash."""
 
 START_ATTEMPTS = 10
 """Tries to start. Another process may take the free port first; a killed Postgres lingers for a moment."""
@@ -150,19 +157,16 @@ class ServerProcess:
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a program in the server's folder, in a session of its own: Ctrl-C is for the tests."""
-        nobody = NOBODY if self._drops_root() else None
+        drop = (sys.executable, "-I", "-S", "-c", _DROP_ROOT, str(NOBODY)) if self._drops_root() else ()
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                command,
+                [*drop, *command],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "LC_ALL": "C"},
                 start_new_session=True,
-                user=nobody,
-                group=nobody,
-                extra_groups=None if nobody is None else [],
             )
 
     def _drops_root(self) -> bool:
