@@ -65,7 +65,9 @@ async def load(client: Client, keys: list[str], callers: int = 2) -> AsyncGenera
         for task in tasks:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [error for error in ended if not isinstance(error, asyncio.CancelledError)] == []
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
     for key in keys:  # a cancelled call may have been on its way
         book.unknown[key] += callers
     await book.check()
