@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from grange.errors import GrangeError, InvalidResult, PayloadTooLarge
+from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
@@ -167,6 +167,11 @@ class Incoming:
         return _FAULT.encode(self._inbound.faults.dump(error))
 
     def _request(self, request: Request) -> None:
+        if request.id in self._calls:
+            # Whose answer would be whose? Nothing that comes by such a connection can be trusted.
+            self._connection.abort(ConnectionLost(f"two requests with the id {request.id} at once"))
+        if self._connection.closed:
+            return  # the rest of a frame; nobody would hear the answers
         now = asyncio.get_running_loop().time()
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else float("inf")
         try:
