@@ -199,7 +199,9 @@ class PersistentState(Generic[T]):
 
     def _encoded(self) -> bytes:
         try:
-            return self._codec.encode(self.value)
+            payload = self._codec.encode(self.value)
+            self._codec.decode(payload)  # what cannot be read back would be acknowledged and yet lost
+            return payload
         except (TypeError, ValueError, RecursionError) as error:
             raise StorageError(
                 f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}"
