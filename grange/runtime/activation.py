@@ -141,9 +141,11 @@ class Activation:
         except InvalidCall as error:
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
             return False
-        except Exception as error:
+        except BaseException as error:  # it runs in the task of whoever brings the request, which must not end
             text = f"may_interleave raised {type(error).__qualname__}"
-            call.refuse(Refused(Reason.INVALID_CALL, text, cause=error))
+            call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return False
         return True
 

@@ -132,6 +132,7 @@ class Caller:
         """One-way: wait until the request is handed over, then see to it in the background."""
         handed: asyncio.Future[None] = self._loop.create_future()
         task = self._tasks.start(self._see_to(outgoing, handed))
+        task.add_done_callback(lambda _: _give_up(outgoing.grain_id, handed))
         try:
             await handed
         except asyncio.CancelledError:
@@ -147,3 +148,9 @@ class Caller:
                 log_one_way_failure(outgoing.grain_id, outgoing.plan.method.name, error)
             else:
                 handed.set_exception(error)
+
+
+def _give_up(grain_id: GrainId, handed: asyncio.Future[None]) -> None:
+    """The task of a one-way call was cancelled, by `close`, before the request had left: tell who waits."""
+    if not handed.done():
+        handed.set_exception(SiloUnavailable(f"call to {grain_id} was not executed: this process ends its calls"))

@@ -16,10 +16,13 @@ def until(deadline: float) -> asyncio.Timeout:
 
 
 def milliseconds_until(deadline: float) -> int:
-    """What a request says of its remaining time: at least 1, and 0 for no limit."""
-    if deadline == math.inf:
-        return 0
-    return max(1, int((deadline - asyncio.get_running_loop().time()) * 1000))
+    """What a request says of its remaining time: at least 1, and 0 for no limit or one that no number there holds."""
+    left = (deadline - asyncio.get_running_loop().time()) * 1000
+    return 0 if left > LONGEST else max(1, int(left))
+
+
+LONGEST = 2**32 - 1
+"""Milliseconds, some seven weeks: the largest time-out that a request can name."""
 
 
 class Expires(Protocol):

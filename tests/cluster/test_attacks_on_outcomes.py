@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from typing import Any
+
 import pytest
 
-from grange import ConfigurationError, Grain, SiloUnavailable
+from grange import ConfigurationError, Grain, InvalidCall, PersistentState, SiloUnavailable, StorageError, one_way
 from grange.client import Client
+from grange.proto.codec import decode_frame, encode_frame
+from grange.proto.ids import GrainId
+from grange.proto.message import Request
+from grange.runtime.deadlines import milliseconds_until
 from grange.silo import Silo
 from grange.testing import TestCluster
+from grange.transport.memory import MemoryTransport
 
 
 class NoStock(SiloUnavailable):
@@ -51,3 +60,87 @@ async def test_a_method_that_raises_not_executed_runs_once() -> None:
                 await grain.work()
             assert not isinstance(raised.value, SiloUnavailable)
             assert await grain.count() == 1
+
+
+def exits(method: str, args: tuple[Any, ...]) -> bool:
+    raise SystemExit(3)
+
+
+def cancels(method: str, args: tuple[Any, ...]) -> bool:
+    raise asyncio.CancelledError
+
+
+class Exits(Grain, may_interleave=exits):
+    async def get(self) -> str:
+        return self.key
+
+
+class Cancels(Grain, may_interleave=cancels):
+    async def get(self) -> str:
+        return self.key
+
+
+@pytest.mark.parametrize("cls", [Exits, Cancels])
+async def test_a_predicate_ends_neither_the_silo_nor_a_connection(cls: type[Exits]) -> None:
+    """It runs in the task of whoever brings the request: a connection's reader, or another grain's turn."""
+    async with TestCluster([cls, Overworked], silos=1) as cluster:
+        for caller in (cluster, cluster.silos[0]):
+            for _ in range(2):
+                with pytest.raises(InvalidCall, match="may_interleave raised"):
+                    await caller.get_grain(cls, "a").get()
+            assert await caller.get_grain(Overworked, "b").count() == 0
+
+
+class Fires(Grain):
+    @one_way
+    async def fire(self) -> None: ...
+
+
+async def test_a_one_way_call_under_way_when_its_client_closes_is_told() -> None:
+    """It was not handed over yet, so it was not executed; it must not wait for ever."""
+    async with TestCluster([Fires]) as cluster:
+        transport = MemoryTransport(cluster.network, "other")
+        async with Client([cluster.silos[0].gateway], transport=transport) as client:
+            for silo in list(cluster.silos):
+                await cluster.kill(silo)
+            call = asyncio.create_task(client.get_grain(Fires, "a").fire())
+            await cluster.advance(1)
+            assert not call.done()
+        with pytest.raises(SiloUnavailable):
+            await asyncio.wait_for(call, 60)
+        await transport.close()
+
+
+async def test_a_time_out_longer_than_the_wire_can_say_is_no_limit() -> None:
+    """32 bits of milliseconds are seven weeks; a caller may wait longer."""
+    now = asyncio.get_running_loop().time()
+    for seconds, limited in ((2**32 / 1000 - 1, True), (2**32 / 1000 + 1, False), (1e300, False), (math.inf, False)):
+        request = Request(1, GrainId("fires", "a"), "fire", b"", timeout_ms=milliseconds_until(now + seconds))
+        assert decode_frame(encode_frame([request]), 1000) == [request]
+        assert (request.timeout_ms > 0) is limited
+
+
+class Measure(Grain):
+    def __init__(self, state: PersistentState[dict[str, float]]) -> None:
+        self.state = state
+
+    async def put(self, value: float) -> None:
+        self.state.value["value"] = value
+        await self.state.write()
+
+    async def get(self) -> dict[str, float]:
+        return self.state.value
+
+    async def leave(self) -> None:
+        self.deactivate_when_idle()
+
+
+async def test_no_write_is_acknowledged_that_cannot_be_read_back() -> None:
+    """JSON has no NaN: stored as null it would keep the grain from ever being activated again."""
+    async with TestCluster([Measure]) as cluster:
+        grain = cluster.get_grain(Measure, "a")
+        await grain.put(1.5)
+        with pytest.raises(StorageError, match="cannot be written"):
+            await grain.put(math.nan)
+        await grain.leave()
+        assert await grain.get() == {"value": 1.5}
