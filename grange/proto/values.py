@@ -7,6 +7,7 @@ annotation names; nothing is ever imported or evaluated because of what arrived.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -79,6 +80,7 @@ class ValueCodec:
         self._msgpack = msgspec.msgpack.Encoder(enc_hook=self._encode_other)
         self._json = msgspec.json.Encoder(enc_hook=self._encode_other)
         self._decoders: dict[tuple[Any, Encoding], Callable[[bytes], Any]] = {}
+        self._deciding: set[type] = set()
 
     def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
         """Bytes of a value. Raises TypeError or ValueError naming what cannot travel."""
@@ -145,13 +147,18 @@ class ValueCodec:
         shared = (each.immutable(plain) for each in self._extensions if each.matches(plain))
         return frozenset(cls for cls in shared if cls is not None)
 
-    def _frozen_of_shareable(self, kind: type) -> bool:
-        """A frozen struct of immutable fields."""
-        frozen = getattr(getattr(kind, "__struct_config__", None), "frozen", False)
-        if not frozen:
+    def _frozen_of_shareable(self, kind: type[Any]) -> bool:
+        """A frozen class all of whose fields are immutable in their turn; what its fields really hold is trusted."""
+        if kind in self._deciding:
+            return True  # a class that contains itself is as immutable as its other fields
+        fields = _frozen_fields(kind)
+        if fields is None:
             return False
-        fields = msgspec.structs.fields(cast("type[msgspec.Struct]", kind))
-        return all(field.type in _IMMUTABLE for field in fields)
+        self._deciding.add(kind)
+        try:
+            return all(self.shareable(field) != frozenset() for field in fields)
+        finally:
+            self._deciding.discard(kind)
 
     def _encode_other(self, value: Any) -> Any:
         for extension in self._extensions:
@@ -165,6 +172,16 @@ class ValueCodec:
             if extension.matches(kind):
                 return extension.decode(kind, data)
         raise TypeError(f"no value of type {kind.__qualname__} can travel")
+
+
+def _frozen_fields(kind: type[Any]) -> list[Any] | None:
+    """The field types of a frozen Struct or dataclass; None for any other class."""
+    if getattr(getattr(kind, "__struct_config__", None), "frozen", False):
+        return [field.type for field in msgspec.structs.fields(kind)]
+    if getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return [hints[field.name] for field in dataclasses.fields(kind)]
+    return None
 
 
 def _bounded(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

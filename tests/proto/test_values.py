@@ -363,6 +363,16 @@ class FrozenDataclass:
     x: int
 
 
+@dataclass(frozen=True)
+class FrozenDataclassOfList:
+    xs: list[int]
+
+
+class FrozenChain(msgspec.Struct, frozen=True):
+    inner: FrozenDataclass
+    next: FrozenChain | None = None
+
+
 class Mutable(msgspec.Struct):
     x: int
 
@@ -391,7 +401,9 @@ class FrozenOfList(msgspec.Struct, frozen=True):
         (Mutable, set()),
         (FrozenOfList, set()),
         (Line, set()),
-        (FrozenDataclass, set()),
+        (FrozenDataclass, {FrozenDataclass}),
+        (FrozenChain, {FrozenChain}),
+        (FrozenDataclassOfList, set()),
         (Customer, set()),
         (int | list[int], {int}),
     ],
