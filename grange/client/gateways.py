@@ -111,7 +111,7 @@ class Gateways:
                 if isinstance(cause, HandshakeRefused) and cause.code != "starting":
                     raise cause
             if self._loop.time() >= deadline:
-                tried = "; ".join(f"{seed.endpoint}: {why}" for seed, why in zip(self._seeds, failures, strict=True))
+                tried = "; ".join(str(failure.__cause__ or failure) for failure in failures)
                 raise SiloUnavailable(f"no gateway could be reached: {tried}. Is a silo running there?")
             await asyncio.sleep(0.2 * self._random.uniform(0.5, 1.0))
 

@@ -109,4 +109,6 @@ def place(host: str, port: int) -> str:
 def _cannot_connect(target: str, error: grpc.aio.AioRpcError) -> Exception:
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return HandshakeRefused(f"{target} is a gRPC server, but not a grange silo", code="not-grange")
-    return SiloUnavailable(f"cannot connect to {target}: {error.details()}")
+    # gRPC says at length what it tried; why it failed stands at the end.
+    reason = (error.details() or "no reason given").rpartition(": ")[2].rstrip("]")
+    return SiloUnavailable(f"cannot connect to {target}: {reason}")
