@@ -121,12 +121,11 @@ class Caller:
     ) -> None:
         """Wait before the next try: not at all for a first refusal or a hint, then longer and longer, with jitter."""
         now = self._loop.time()
-        if now >= deadline:
+        if now < deadline and refusals > 1 and (hint is None or refusals > 3):
+            longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
+            await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
+        if self._loop.time() >= deadline:
             raise SiloUnavailable(f"call to {grain_id} was not executed: refused {refusals} times, at last: {why}")
-        if refusals == 1 or (hint is not None and refusals < 4):
-            return
-        longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
-        await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
 
     async def _hand_over(self, outgoing: Outgoing) -> None:
         """One-way: wait until the request is handed over, then see to it in the background."""

@@ -10,6 +10,7 @@ import pytest
 
 from grange.grains.grain import Grain
 from grange.testing.loop import VirtualTime
+from tests.runtime.line import Line
 from tests.runtime.process import Process
 
 
@@ -27,6 +28,22 @@ async def process(time: VirtualTime) -> AsyncIterator[Callable[..., Process]]:
 
     def make(*grains: type[Grain[Any]], **parts: Any) -> Process:
         made.append(Process(*grains, **parts))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, left
+
+
+@pytest.fixture
+async def line(time: VirtualTime) -> AsyncIterator[Callable[..., Line]]:
+    """Makes lines; at the end none has left a task behind."""
+    made: list[Line] = []
+
+    def make(**parts: Any) -> Line:
+        made.append(Line(**parts))
         return made[-1]
 
     yield make

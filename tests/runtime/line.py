@@ -1,0 +1,129 @@
+"""Two ends of a memory line: a sender or caller as a client has it, and silos whose every answer a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from grange.grains.interface import MethodSpec
+from grange.proto.faults import Faults
+from grange.proto.handshake import Hello, Role, Welcome, answer
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Cancel, Message, Request
+from grange.proto.values import ValueCodec
+from grange.runtime.caller import Caller
+from grange.runtime.deadlines import Deadlines
+from grange.runtime.locator import Locator
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.outgoing import Means
+from grange.runtime.plan import Plans
+from grange.runtime.sender import Sender
+from grange.transport.memory import MemoryTransport
+from grange.transport.memory_network import MemoryNetwork
+from grange.transport.options import TransportOptions
+from grange.transport.peers import Peers
+from grange.transport.provider import Connection, Receiver
+
+Script = Callable[["Silo", Request], Message | None]
+"""What a silo answers to a request; None: nothing, for now."""
+
+
+class Silo:
+    """A door on the network that keeps what arrives. `script` answers requests."""
+
+    def __init__(self, network: MemoryNetwork, number: int, script: Script | None, options: TransportOptions) -> None:
+        self.transport = MemoryTransport(network, f"silo-{number}", options)
+        self.address = SiloAddress("127.0.0.1", 20_000 + number, 1)
+        self.script = script
+        self.requests: list[Request] = []
+        self.cancelled: list[int] = []
+        self.connection: Connection | None = None
+        self.came = asyncio.Event()
+
+    async def open(self) -> None:
+        await self.transport.listen(self.address.host, self.address.port, self._admit, self._accept)
+
+    def post(self, message: Message) -> None:
+        """Send on the connection that requests came by."""
+        assert self.connection is not None
+        self.connection.post(message)
+
+    def receive(self, message: Message) -> None:
+        if isinstance(message, Cancel):
+            self.cancelled.append(message.id)
+        if not isinstance(message, Request):
+            return
+        self.requests.append(message)
+        self.came.set()
+        reply = self.script(self, message) if self.script is not None else None
+        if reply is not None:
+            self.post(reply)
+
+    def lost(self, unsent: object, error: Exception | None) -> None:
+        """What came stays in `requests`."""
+
+    def _admit(self, hello: Hello) -> Welcome:
+        return answer(hello, "test", self.address)
+
+    def _accept(self, connection: Connection) -> Receiver:
+        self.connection = connection
+        return self
+
+
+class Line:
+    """A client's sender and caller, and silos to talk to."""
+
+    def __init__(self, locator: Locator | None = None, **options: float) -> None:
+        self.network = MemoryNetwork()
+        self._options = TransportOptions(**options)  # type: ignore[arg-type]
+        self.transport = MemoryTransport(self.network, "client", self._options)
+        self.deadlines, faults = Deadlines(), Faults()
+        self.sender = Sender(self.deadlines, faults)
+        self.hello = Hello("test", Role.CLIENT, "client")
+        self.peers = Peers(
+            self.transport, lambda _: self.hello, self.sender.receiver_for, self._options, random.Random(0)
+        )
+        self.sender.connect_through(self.peers)
+        means = Means(self.sender, faults, self.deadlines, RuntimeOptions())
+        self.caller = Caller(means, locator or Nowhere(), Plans(ValueCodec()), random.Random(0))
+        self.silos: list[Silo] = []
+
+    async def silo(self, script: Script | None = None) -> Silo:
+        silo = Silo(self.network, len(self.silos), script, self._options)
+        await silo.open()
+        self.silos.append(silo)
+        return silo
+
+    async def call(self, method: MethodSpec, *args: object, key: str = "a") -> object:
+        """One call of a method through the caller."""
+        return await self.caller.call(GrainId(method.owner, key), method, args, {})
+
+    async def close(self) -> None:
+        await self.caller.close()
+        await self.peers.close()
+        for silo in self.silos:
+            await silo.transport.close()
+        await self.transport.close()
+        self.deadlines.close()
+
+
+class Nowhere:
+    """runtime.locator.Locator for tests that send to known silos."""
+
+    def known(self, grain_id: GrainId) -> SiloAddress | None:
+        return None
+
+    async def locate(self, grain_id: GrainId) -> SiloAddress:
+        raise AssertionError("nothing is located here")
+
+    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        """Nothing was known."""
+
+    async def changed(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def request() -> Request:
+    """A request as the caller makes it; the sender gives it its number."""
+    return Request(0, GrainId("cart", "a"), "add", b"\x90")
