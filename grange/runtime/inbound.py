@@ -158,9 +158,20 @@ class Incoming:
         try:
             self._connection.post(message)
         except PayloadTooLarge as error:
-            # An answer must come: this one is too big for the line, what is wrong with it is not.
+            self._answer_briefly(message, error)
+
+    def _answer_briefly(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
+        """An answer must come: this one is too big for the line, what is wrong with it is not."""
+        if isinstance(message, Rejection):
+            brief: Response | Rejection = Rejection(message.id, message.reason, "too long to say", message.hint)
+        else:
             fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
-            self._connection.post(Response(message.id, fault, failed=True))
+            brief = Response(message.id, fault, failed=True)
+        try:
+            self._connection.post(brief)
+        except PayloadTooLarge:
+            # A peer that takes not even this gets nothing; others wait behind it, so nothing may be raised here.
+            self._connection.abort(ConnectionLost(f"the peer takes no answers: {error}"))
 
     def fault(self, error: BaseException) -> bytes:
         """An error for the wire."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -12,10 +13,20 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Message, Request
 from grange.testing import TestCluster
 from grange.transport.memory import MemoryTransport
+from grange.transport.options import TransportOptions
 from grange.transport.provider import Connection
 
 
 class Echo(Grain):
+    async def get(self) -> str:
+        return self.key
+
+
+class Broken(Grain):
+    async def on_activate(self) -> None:
+        await asyncio.sleep(1)
+        raise ValueError("no such luck")
+
     async def get(self) -> str:
         return self.key
 
@@ -36,7 +47,7 @@ class Received:
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[TestCluster]:
-    async with TestCluster([Echo], silos=1) as cluster:
+    async with TestCluster([Echo, Broken], silos=1) as cluster:
         yield cluster
 
 
@@ -44,9 +55,13 @@ async def cluster() -> AsyncIterator[TestCluster]:
 async def stranger(cluster: TestCluster) -> AsyncIterator[tuple[Connection, Received]]:
     """A connection that says whatever a test wants it to say."""
     transport, received = MemoryTransport(cluster.network, "stranger"), Received()
-    host, _, port = cluster.silos[0].gateway.rpartition(":")
-    yield await transport.connect(host, int(port), Hello("default", Role.CLIENT, "stranger"), received), received
+    yield await knock(cluster, transport, received), received
     await transport.close()
+
+
+async def knock(cluster: TestCluster, transport: MemoryTransport, received: Received) -> Connection:
+    host, _, port = cluster.silos[0].gateway.rpartition(":")
+    return await transport.connect(host, int(port), Hello("default", Role.CLIENT, "stranger"), received)
 
 
 async def test_request_ids_used_twice_cost_the_connection_and_no_admission(
@@ -60,3 +75,17 @@ async def test_request_ids_used_twice_cost_the_connection_and_no_admission(
     assert cluster.silos[0].management.state().requests == 0
     assert "id 7" in str(received.error)
     assert await cluster.get_grain(Echo, "a").get() == "a"
+
+
+async def test_a_peer_that_takes_no_answers_costs_those_behind_it_nothing(cluster: TestCluster) -> None:
+    """Its answer cannot be sent however short it is; the callers that wait in the same mailbox get theirs."""
+    transport, received = MemoryTransport(cluster.network, "mute", TransportOptions(payload_limit=1)), Received()
+    connection = await knock(cluster, transport, received)
+    connection.post(Request(1, GrainId("broken", "a"), "get", b"\x90"))
+    await cluster.advance(0.5)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ValueError, match="no such luck"):
+        await cluster.get_grain(Broken, "a").get()
+    assert asyncio.get_running_loop().time() - began < 5
+    assert "takes no answers" in str(received.error)
+    await transport.close()
