@@ -7,11 +7,14 @@ round trip and one wait for the disk serve many grains. With little to do nothin
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId
+
+log = logging.getLogger("grange.storage")
 
 Name = tuple[str, str, str]
 """Grain type, key and state name: a record within its service."""
@@ -107,6 +110,10 @@ class ChangeQueue:
         except StorageError as error:
             for change in batch:
                 change.fail(error)
+        except Exception as error:  # a driver's own mistake, or ours: what became of the batch is not known
+            log.exception("a batch of %d changes failed", len(batch), extra={"event": "storage_batch_failed"})
+            for change in batch:
+                change.fail(StorageUnavailable(f"the storage provider failed: {error!r}"))
         else:
             for change in batch:
                 if not change.done.done():

@@ -24,13 +24,13 @@ class Database:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.answer: Mapping[Name, int] | StorageError | None = None
+        self.answer: Mapping[Name, int] | Exception | None = None
         self.gate = asyncio.Event()
 
     async def store(self, batch: Sequence[Change]) -> Mapping[Name, int]:
         self.batches.append([change.name[1] for change in batch])
         await self.gate.wait()
-        if isinstance(self.answer, StorageError):
+        if isinstance(self.answer, Exception):
             raise self.answer
         return {change.name: 1 for change in batch} if self.answer is None else self.answer
 
@@ -130,3 +130,18 @@ async def test_nobody_waits_for_ever_when_the_queue_is_cancelled() -> None:
     worker.cancel()
     await asyncio.wait(tasks)
     assert all(task.cancelled() for task in tasks)
+
+
+async def test_a_fault_of_the_driver_is_told_as_an_outcome_that_is_unknown() -> None:
+    """Nobody is cancelled by it, and what waits behind goes on."""
+    database = Database()
+    queue = ChangeQueue(database.store, lanes=1, timeout=LONG)
+    database.answer = AttributeError("'NoneType' object has no attribute 'write'")
+    changes = [asyncio.create_task(queue.submit(a_change(key))) for key in "ab"]
+    await asyncio.sleep(0)
+    database.gate.set()
+    for outcome in await asyncio.gather(*changes, return_exceptions=True):
+        assert isinstance(outcome, StorageUnavailable)
+        assert "AttributeError" in str(outcome)
+    database.answer = None
+    assert await queue.submit(a_change("c")) == 1
