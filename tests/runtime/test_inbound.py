@@ -1,0 +1,333 @@
+"""What arrives from strangers: every request gets one answer, and none of them costs the silo anything for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from grange import Grain, InvalidResult, one_way, request_context
+from grange.proto.faults import Fault, Faults
+from grange.proto.handshake import Hello, Role, Welcome, answer
+from grange.proto.ids import GrainId
+from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.system_target import SystemTargets, system_id
+from grange.transport.memory import MemoryTransport
+from grange.transport.memory_network import MemoryNetwork
+from grange.transport.provider import Connection
+from tests.runtime.process import HERE, Process, settle
+
+
+class Cart(Grain):
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+        self.gate = asyncio.Event()
+
+    async def add(self, sku: str, number: int = 1) -> list[str]:
+        self.runs.append(sku)
+        return self.runs
+
+    async def hold(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def big(self, size: int) -> bytes:
+        return b"x" * size
+
+    async def fail(self) -> None:
+        raise ValueError(2**70)
+
+    async def context(self) -> dict[str, int]:
+        return {key: value for key, value in request_context.items() if isinstance(value, int)}
+
+    @one_way
+    async def hit(self, sku: str) -> None:
+        self.runs.append(sku)
+        if sku == "bad":
+            raise LookupError("a one-way call failed")
+
+
+class Stranger:
+    """One connection to the process, spoken by hand."""
+
+    def __init__(self, process: Process, transport: MemoryTransport) -> None:
+        self.process = process
+        self.transport = transport
+        self.answers: dict[int, Message] = {}
+        self.came = asyncio.Event()
+        self.connection: Connection | None = None
+        self.numbers = iter(range(1, 1_000_000))
+
+    def send(self, method: str, *args: Any, grain: str = "cart", key: str = "a", **fields: Any) -> int:
+        """Returns the number of the request."""
+        assert self.connection is not None
+        number = next(self.numbers)
+        fields.setdefault("timeout_ms", 5000)
+        given = fields.pop("payload", None)
+        payload = msgspec.msgpack.encode(args) if given is None else given
+        self.connection.post(Request(number, GrainId(grain, key), method, payload, **fields))
+        return number
+
+    async def ask(self, method: str, *args: Any, **fields: Any) -> Any:
+        """The answer to one request."""
+        return await self.answer(self.send(method, *args, **fields))
+
+    async def answer(self, number: int) -> Any:
+        async with asyncio.timeout(1000):
+            while number not in self.answers:
+                self.came.clear()
+                await self.came.wait()
+        return self.answers[number]
+
+    def receive(self, message: Message) -> None:
+        assert message.id not in self.answers, "one request, one answer"
+        self.answers[message.id] = message
+        self.came.set()
+
+    def lost(self, unsent: object, error: Exception | None) -> None:
+        """Some tests break the line."""
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+async def stranger(process: Callable[..., Process]) -> AsyncIterator[Open]:
+    """Opens a connection to a process with carts; at the end nothing is in progress there."""
+    network, opened = MemoryNetwork(), []
+
+    async def open_(**options: Any) -> Stranger:
+        here = process(Cart, options=RuntimeOptions(**options))
+        there = MemoryTransport(network)
+
+        def admit(hello: Hello) -> Welcome:
+            return answer(hello, "test", HERE)
+
+        listener = await there.listen("127.0.0.1", 0, admit, here.inbound.accept)
+        made = Stranger(here, MemoryTransport(network))
+        hello = Hello("test", Role.CLIENT, "stranger")
+        made.connection = await made.transport.connect("127.0.0.1", listener.port, hello, made)
+        opened.extend([made.transport, there])
+        processes.append(here)
+        return made
+
+    processes: list[Process] = []
+    yield open_
+    await settle()
+    assert [each.inbound.in_progress for each in processes] == [0] * len(processes)
+    for transport in opened:
+        await transport.close()
+
+
+def value(response: Any) -> Any:
+    assert isinstance(response, Response), response
+    assert not response.failed
+    return msgspec.msgpack.decode(response.payload)
+
+
+def error(response: Any) -> Exception:
+    assert isinstance(response, Response), response
+    assert response.failed
+    return Faults().load(msgspec.msgpack.decode(response.payload, type=Fault))
+
+
+async def test_a_request_is_run_and_answered(stranger: Open) -> None:
+    there = await stranger()
+    assert value(await there.ask("add", "apple")) == ["apple"]
+    assert value(await there.ask("add", "pear", 2)) == ["apple", "pear"]
+
+
+async def test_json_is_answered_in_json(stranger: Open) -> None:
+    there = await stranger()
+    response = await there.ask("add", payload=b'{"sku": "apple"}', encoding=Encoding.JSON)
+    assert response.payload == b'["apple"]'
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "reason", "says"),
+    [
+        ("nothing", {}, Reason.NO_SUCH_METHOD, "no method 'nothing'"),
+        ("_grange", {}, Reason.NO_SUCH_METHOD, "no method"),
+        ("__init__", {}, Reason.NO_SUCH_METHOD, "no method"),
+        ("on_activate", {}, Reason.NO_SUCH_METHOD, "no method"),
+        ("add", {"grain": "nobody"}, Reason.NO_SUCH_GRAIN, "'nobody'"),
+        ("add", {"key": ""}, Reason.INVALID_CALL, "empty or blank"),
+        ("add", {"payload": b""}, Reason.INVALID_CALL, "truncated"),
+        ("add", {"payload": b"\xc1"}, Reason.INVALID_CALL, "cart.add"),
+        ("add", {"payload": b"\x91\x07"}, Reason.INVALID_CALL, "argument 'sku'"),
+        ("add", {"payload": b"\xdd\xff\xff\xff\xff"}, Reason.INVALID_CALL, "truncated"),
+        ("add", {"payload": b"\x91" * 100_000}, Reason.INVALID_CALL, "cart.add"),
+        ("add", {"context": b"\xc1"}, Reason.INVALID_CALL, "request context is malformed"),
+        ("add", {"context": msgspec.msgpack.encode([1])}, Reason.INVALID_CALL, "request context is malformed"),
+        ("add", {"context": msgspec.msgpack.encode({"a": [1]})}, Reason.INVALID_CALL, "not a scalar"),
+        ("add", {"context": msgspec.msgpack.encode({1: 1})}, Reason.INVALID_CALL, "malformed"),
+        ("add", {"context": b"\x81\xa1a" + b"\x91" * 50_000}, Reason.INVALID_CALL, "malformed"),
+    ],
+)
+async def test_what_is_wrong_is_refused_and_the_connection_lives_on(
+    stranger: Open, method: str, fields: dict[str, Any], reason: Reason, says: str
+) -> None:
+    there = await stranger()
+    refused = await there.ask(method, **fields)
+    assert isinstance(refused, Rejection)
+    assert refused.reason is reason
+    assert says in refused.message
+    assert value(await there.ask("add", "apple")) == ["apple"]
+
+
+async def test_the_context_is_the_methods(stranger: Open) -> None:
+    there = await stranger()
+    assert value(await there.ask("context", context=msgspec.msgpack.encode({"a": 1, "b": "x"}))) == {"a": 1}
+    assert value(await there.ask("context")) == {}
+
+
+async def test_an_error_that_is_hard_to_write_is_answered_all_the_same(stranger: Open) -> None:
+    there = await stranger()
+    assert isinstance(error(await there.ask("fail")), ValueError)
+
+
+async def test_a_result_over_the_limit_was_executed(stranger: Open) -> None:
+    there = await stranger(payload_limit=1000)
+    raised = error(await there.ask("big", 2000))
+    assert isinstance(raised, InvalidResult)
+    assert "the limit is 1000" in str(raised)
+    assert len(value(await there.ask("big", 900))) == 900
+
+
+async def test_what_is_over_its_time_is_not_started(stranger: Open) -> None:
+    there = await stranger()
+    holding = there.send("hold", 3)
+    late, endless = there.send("add", "late", timeout_ms=1000), there.send("add", "endless", timeout_ms=0)
+    assert value(await there.answer(holding)) is None
+    assert (await there.answer(late)).reason is Reason.EXPIRED
+    assert value(await there.answer(endless)) == ["endless"]
+
+
+async def test_what_is_called_back_in_time_is_not_started(stranger: Open) -> None:
+    there = await stranger()
+    holding, waiting = there.send("hold", 3), there.send("add", "called back")
+    await settle()
+    there.connection.post(Cancel(waiting))
+    there.connection.post(Cancel(4711))
+    assert value(await there.answer(holding)) is None
+    assert (await there.answer(waiting)).reason is Reason.CANCELLED
+    assert value(await there.ask("add", "apple")) == ["apple"]
+
+
+async def test_a_turn_that_runs_is_not_ended_by_a_cancel(stranger: Open) -> None:
+    there = await stranger()
+    holding = there.send("hold", 3)
+    await settle()
+    there.connection.post(Cancel(holding))
+    assert value(await there.answer(holding)) is None
+
+
+async def test_a_lost_connection_takes_what_waits_along(stranger: Open) -> None:
+    """Nobody would read the answers; what runs completes."""
+    there = await stranger()
+    there.send("hold", 3)
+    for _ in range(5):
+        there.send("add", "nobody waits")
+    await settle()
+    assert there.process.inbound.in_progress == 6
+    there.connection.abort()
+    await settle()
+    assert there.process.inbound.in_progress == 0
+    await asyncio.sleep(10)
+    assert await there.process.grains.get_grain(Cart, "a").add("mine") == ["mine"]
+
+
+async def test_a_silo_takes_only_so_much_at_once(stranger: Open) -> None:
+    """Beyond its admission limit it refuses at once and says when to come back; later it takes requests again."""
+    there = await stranger(admission_limit=3)
+    numbers = [there.send("hold", 1, key=str(key)) for key in range(5)]
+    outcomes = [await there.answer(number) for number in numbers]
+    assert [type(outcome) for outcome in outcomes] == [Response] * 3 + [Rejection] * 2
+    assert outcomes[3].reason is Reason.OVERLOADED
+    assert outcomes[3].retry_after_ms == 500
+    assert value(await there.ask("add", "apple")) == ["apple"]
+
+
+async def test_a_one_way_request_is_answered_when_its_turn_begins(
+    stranger: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = await stranger()
+    holding, hit = there.send("hold", 3), there.send("hit", "bad", one_way=True, timeout_ms=0)
+    await settle()
+    assert hit not in there.answers
+    await there.answer(holding)
+    assert (await there.answer(hit)) == Response(hit)
+    await settle()
+    assert "one-way call cart/a.hit failed" in caplog.text
+    assert value(await there.ask("add", "apple")) == ["bad", "apple"]
+
+
+async def test_a_one_way_request_that_cannot_run_is_refused(stranger: Open) -> None:
+    there = await stranger()
+    assert (await there.ask("nothing", one_way=True)).reason is Reason.NO_SUCH_METHOD
+
+
+async def test_two_requests_of_one_number_end_the_connection(stranger: Open) -> None:
+    """Whose answer would be whose? And nothing stays in progress for it."""
+    there = await stranger()
+    first = there.send("hold", 3)
+    await settle()
+    there.connection.post(Request(first, GrainId("cart", "b"), "hold", msgspec.msgpack.encode([1.0])))
+    await settle()
+    assert there.connection.closed
+    assert there.process.inbound.in_progress == 0
+
+
+async def test_system_targets_answer_beside_each_other(stranger: Open) -> None:
+    there = await stranger()
+    gate = asyncio.Event()
+
+    async def slow(question: bytes) -> bytes:
+        await gate.wait()
+        return question
+
+    async def fast(question: bytes) -> bytes:
+        gate.set()
+        return question.upper()
+
+    there.process.targets.serve("slow", slow)
+    there.process.targets.serve("fast", fast)
+    waiting = there.send("ask", grain="grange.system", key="slow", payload=b"a")
+    response = await there.ask("ask", grain="grange.system", key="fast", payload=b"b")
+    assert response.payload == b"B"
+    assert (await there.answer(waiting)).payload == b"a"
+
+
+async def test_a_service_that_fails_tells_who_asked(stranger: Open, caplog: pytest.LogCaptureFixture) -> None:
+    there = await stranger()
+
+    async def fail(question: bytes) -> bytes:
+        raise LookupError("the service failed")
+
+    there.process.targets.serve("broken", fail)
+    raised = error(await there.ask("ask", grain="grange.system", key="broken", payload=b""))
+    assert isinstance(raised, LookupError)
+    assert "system target broken failed" in caplog.text
+
+
+async def test_a_service_that_is_not_here_is_refused(stranger: Open) -> None:
+    there = await stranger()
+    refused = await there.ask("ask", grain="grange.system", key="nobody", payload=b"")
+    assert refused.reason is Reason.NO_SUCH_GRAIN
+    assert "'nobody'" in refused.message
+
+
+def test_a_service_is_offered_once() -> None:
+    async def echo(question: bytes) -> bytes:
+        return question
+
+    targets = SystemTargets()
+    targets.serve("echo", echo)
+    assert targets.find("echo") is echo
+    assert targets.find("nobody") is None
+    with pytest.raises(ValueError, match="'echo' is served already"):
+        targets.serve("echo", echo)
+    assert system_id("echo") == GrainId("grange.system", "echo")
