@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -65,6 +65,10 @@ _UNAVAILABLE = frozenset(
 )
 
 
+_BUSY_PAUSE = 0.001
+"""Seconds between two tries while another process writes; a commit takes a few times as long."""
+
+
 class SqliteStorage(DatabaseStorage):
     """Records in one SQLite database, through one connection for changes and one for reads.
 
@@ -96,6 +100,7 @@ class SqliteStorage(DatabaseStorage):
         async with AsyncExitStack() as stack:
             writer = await stack.enter_async_context(_opened(path, options))
             await migrate(writer)
+            await writer.execute("PRAGMA busy_timeout = 0")  # `_change` waits for other processes in its own way
             reader = await stack.enter_async_context(_opened(path, options))
             storage = cls(writer, service, options, reader)
             stack.push_async_callback(storage.flush)
@@ -113,8 +118,24 @@ class SqliteStorage(DatabaseStorage):
         rows = [(*change.name, change.payload, change.etag, change.schema) for change in batch]
         parameters = (self._service, msgspec.json.encode(rows).decode())
         with _typed_errors():
-            stored = await self._writer.execute_fetchall(_STORE, parameters)
+            stored = await self._change(parameters)
         return {(row[0], row[1], row[2]): row[3] for row in stored}
+
+    async def _change(self, parameters: Sequence[str]) -> Iterable[sqlite3.Row]:
+        """Run the statement as soon as no other process is writing.
+
+        SQLite's own wait asks ever more rarely, so beside a process that writes without pause it never finds the
+        moment between two of its commits. Asking every millisecond finds it.
+        """
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self._options.operation_timeout / 2
+        while True:
+            try:
+                return await self._writer.execute_fetchall(_STORE, parameters)
+            except sqlite3.OperationalError as error:
+                if _primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
+                    raise
+            await asyncio.sleep(_BUSY_PAUSE)
 
 
 def _database_path(url: str) -> Path:
