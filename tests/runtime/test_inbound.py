@@ -178,6 +178,14 @@ async def test_what_is_wrong_is_refused_and_the_connection_lives_on(
     assert value(await there.ask("add", "apple")) == ["apple"]
 
 
+async def test_a_refusal_that_is_too_long_for_the_line_stays_a_refusal(stranger: Open) -> None:
+    """It quotes what was asked for, and must not become "was executed" when that is long."""
+    there = await stranger()
+    refused = await there.ask("\0" * 30_000)
+    assert isinstance(refused, Rejection)
+    assert refused.reason is Reason.NO_SUCH_METHOD
+
+
 async def test_the_context_is_the_methods(stranger: Open) -> None:
     there = await stranger()
     assert value(await there.ask("context", context=msgspec.msgpack.encode({"a": 1, "b": "x"}))) == {"a": 1}
