@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from grange.errors import StorageError, StorageUnavailable
+from grange.errors import StorageUnavailable
 from grange.proto.ids import GrainId
 from grange.storage.changes import Change, ChangeQueue, Name, next_batch
 
