@@ -181,7 +181,7 @@ async def test_what_is_wrong_is_refused_and_the_connection_lives_on(
 async def test_a_refusal_that_is_too_long_for_the_line_stays_a_refusal(stranger: Open) -> None:
     """It quotes what was asked for, and must not become "was executed" when that is long."""
     there = await stranger()
-    refused = await there.ask("\0" * 30_000)
+    refused = await there.ask("\0" * 14_000)
     assert isinstance(refused, Rejection)
     assert refused.reason is Reason.NO_SUCH_METHOD
 

@@ -1,0 +1,89 @@
+"""What a silo is made of, checked before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import svcs
+
+from grange import ConfigurationError, Grain, GrainInterface
+from grange.membership.member import Implementations
+from grange.placement.strategies import builtin_strategies
+from grange.silo.definition import SiloDefinition
+from grange.testing.cluster import KeywordConfig
+
+
+class Api(GrainInterface, name="api"):
+    async def get(self) -> int: ...
+
+
+class One(Grain, Api, name="one"):
+    async def get(self) -> int:
+        return 1
+
+
+class Two(Grain, Api, name="two", placement="random"):
+    async def get(self) -> int:
+        return 2
+
+
+class Preferred(Grain, Api, name="preferred", default=True):
+    async def get(self) -> int:
+        return 3
+
+
+class AlsoPreferred(Grain, Api, name="also_preferred", default=True):
+    async def get(self) -> int:
+        return 4
+
+
+class Worker(Grain, name="worker", stateless_workers=2):
+    async def get(self) -> int:
+        return 5
+
+
+class Impostor(Grain, name="one"):
+    async def get(self) -> int:
+        return -1
+
+
+class Elsewhere(Grain, placement="on_the_moon"):
+    pass
+
+
+def definition(*grains: type[Grain[Any]]) -> SiloDefinition:
+    return SiloDefinition(grains, KeywordConfig(), svcs.Registry(), (), builtin_strategies())
+
+
+def test_two_classes_of_one_name_are_both_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"test_definition\.One and .*test_definition\.Impostor .*named 'one'"):
+        definition(One, Impostor).check()
+    definition(One, One).check()
+
+
+def test_a_placement_that_nobody_provides_is_named_with_those_that_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"Elsewhere: there is no placement 'on_the_moon'; known are .*ring"):
+        definition(Elsewhere).check()
+
+
+def test_a_silo_without_grains_is_no_silo() -> None:
+    with pytest.raises(ConfigurationError, match="at least one grain class"):
+        definition().check()
+
+
+def test_what_the_membership_table_says_of_placements() -> None:
+    assert definition(One, Two, Worker).placements() == {"one": "ring", "two": "random", "worker": "stateless_worker"}
+
+
+def test_what_the_membership_table_says_of_interfaces() -> None:
+    assert definition(One, Two).interfaces() == {"api": Implementations(("one", "two"), None)}
+    for grains in ((One, Preferred), (Preferred, One)):
+        names = tuple(cls.__name__.lower() for cls in grains)
+        assert definition(*grains).interfaces() == {"api": Implementations(names, "preferred")}
+    assert definition(Worker).interfaces() == {}
+
+
+def test_an_interface_has_one_default() -> None:
+    with pytest.raises(ConfigurationError, match=r"'preferred' and 'also_preferred' are both default=True .* 'api'"):
+        definition(Preferred, AlsoPreferred).interfaces()

@@ -1,0 +1,185 @@
+"""A client's request at a silo that does not host its grain: carried on, and told exactly what is known."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from grange import (
+    ConnectionLost,
+    Grain,
+    InvalidCall,
+    NoSuchGrain,
+    SiloUnavailable,
+    one_way,
+    response_timeout,
+)
+from grange.client.client import Client
+from grange.placement.provider import PlacementContext
+from grange.proto.ids import SiloAddress
+from grange.silo.silo import Silo
+from grange.testing.cluster import TestCluster
+from grange.transport.memory import MemoryTransport
+
+
+class Cart(Grain):
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def where(self) -> str:
+        return str(self._grange.home.site.here)  # type: ignore[attr-defined]
+
+    async def run(self, seconds: float = 0) -> int:
+        self.runs += 1
+        await asyncio.sleep(seconds)
+        return self.runs
+
+    @one_way
+    async def hit(self) -> None:
+        self.runs += 1
+
+    async def fail(self) -> None:
+        raise LookupError("no such thing")
+
+    async def echo(self, text: str) -> str:
+        return text
+
+    @response_timeout(2)
+    async def brief(self) -> None: ...
+
+
+async def through(cluster: TestCluster, gateway: Silo) -> Client:
+    """A client whose every call enters at this silo. The caller closes it."""
+    client = Client([gateway.gateway], transport=MemoryTransport(cluster.network, f"client of {gateway.gateway}"))
+    await client.__aenter__()
+    only = client._gateways  # type: ignore[attr-defined]
+    host, _, port = gateway.gateway.rpartition(":")
+    only.known = lambda _: SiloAddress(host, int(port), gateway.address.generation)
+    return client
+
+
+async def a_cart_away_from(cluster: TestCluster, client: Client, gateway: Silo) -> Any:
+    """A cart that lives on another silo than the gateway; it is active there."""
+    for number in range(100):
+        cart = client.get_grain(Cart, f"cart-{number}")
+        if await cart.where() != str(gateway.address):
+            return cart
+    raise AssertionError("all carts live on one silo")
+
+
+async def test_requests_are_carried_on_once() -> None:
+    """Results, errors and one-way calls pass through; each runs exactly once."""
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            assert await cart.run() == 1
+            await cart.hit()
+            await cluster.advance(1)
+            assert await cart.run() == 3
+            with pytest.raises(LookupError, match="no such thing"):
+                await cart.fail()
+            with pytest.raises(InvalidCall, match="argument 'text'"):
+                await cart.echo(5)
+            assert cluster.where(cart) is not gateway
+        finally:
+            await client.__aexit__(None, None, None)
+
+
+async def test_a_silo_that_dies_with_the_request_makes_it_unknown() -> None:
+    """The client's own connection is fine: it learns from the gateway, at once, that nothing is known."""
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            call = asyncio.create_task(cart.run(20))
+            await cluster.advance(1)
+            host = cluster.where(cart)
+            assert host is not None
+            before = asyncio.get_running_loop().time()
+            await cluster.kill(host)
+            with pytest.raises(ConnectionLost):
+                await call
+            assert asyncio.get_running_loop().time() - before < 0.1
+        finally:
+            await client.__aexit__(None, None, None)
+
+
+async def test_a_grain_type_that_nobody_hosts_is_told() -> None:
+    class Nobody(Grain):
+        async def run(self) -> None: ...
+
+    async with TestCluster([Cart]) as cluster:
+        with pytest.raises(NoSuchGrain, match="'nobody'"):
+            await cluster.get_grain(Nobody, "a").run()
+
+
+class Lost:
+    """A placement that always fails."""
+
+    name = "lost"
+    computed = False
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def choose(self, context: PlacementContext) -> SiloAddress:
+        if self.error is not None:
+            raise self.error
+        return SiloAddress("nowhere", 1, 1)
+
+
+class Placed(Grain, placement="lost"):
+    @response_timeout(3)
+    async def run(self) -> None: ...
+
+
+async def test_a_placement_that_chooses_nonsense_is_not_executed() -> None:
+    """The client learns of it within its time, and not by waiting in vain for an answer."""
+    async with TestCluster([Placed], placement=[Lost(None)]) as cluster:
+        with pytest.raises(SiloUnavailable, match="which is none of its candidates"):
+            await cluster.get_grain(Placed, "a").run()
+
+
+async def test_whatever_goes_wrong_inside_the_client_has_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """A placement of the author's that raises: told at once as unknown, and logged in the silo."""
+    async with TestCluster([Placed], placement=[Lost(LookupError("the placement failed"))]) as cluster:
+        before = asyncio.get_running_loop().time()
+        with pytest.raises(ConnectionLost, match="the placement failed"):
+            await cluster.get_grain(Placed, "a").run()
+        assert asyncio.get_running_loop().time() - before < 1
+    assert "the placement failed" in caplog.text
+
+
+async def test_a_closing_gateway_sends_clients_elsewhere() -> None:
+    async with TestCluster([Cart]) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        try:
+            await gateway._running._gateway.drain()  # type: ignore[attr-defined]
+            with pytest.raises(SiloUnavailable, match=r"the gateway of .* is closing"):
+                await client.get_grain(Cart, "a").brief()
+        finally:
+            await client.__aexit__(None, None, None)
+
+
+async def test_a_request_that_is_too_big_for_the_next_line_is_not_executed() -> None:
+    """The client's gateway takes it, the silo behind takes less: the client learns of the limit."""
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            host = cluster.where(cart)
+            assert host is not None
+            connection: Any = gateway._running._peers.current(host.address)  # type: ignore[attr-defined]
+            connection._outbox._payload_limit = 100
+            with pytest.raises(Exception, match="100") as caught:
+                await cart.echo("x" * 1000)
+            assert type(caught.value).__name__ == "PayloadTooLarge"
+        finally:
+            await client.__aexit__(None, None, None)
