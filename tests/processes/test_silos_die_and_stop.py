@@ -88,6 +88,21 @@ async def test_a_stopped_silo_costs_no_call(silos: Silos, redis_url: str, postgr
     assert await first.stop() == 0
 
 
+async def test_a_silo_that_was_given_up_ends_with_a_code_of_its_own(silos: Silos) -> None:
+    """A paused process is declared dead; when it goes on it finds that out and must not run grains again."""
+    first, second = await silos.run_two()
+    async with client_of(first) as client:
+        await sees(client, first, second)
+        second.signal(signal.SIGSTOP)
+        await sees(client, first)
+        second.signal(signal.SIGCONT)
+        assert await second.ended() == 4
+        (complaint,) = [line for line in second.logged if line.startswith("error: ")]
+        assert str(second.address) in complaint
+        assert {await client.get_grain(Probe, key).pid() for key in KEYS} == {first.pid}
+    assert await first.stop() == 0
+
+
 async def test_two_silos_need_nothing_but_a_folder(silos: Silos) -> None:
     """The embedded default: SQLite keeps membership and state, and both survive the death of everybody."""
     first, second = await silos.run_two()
