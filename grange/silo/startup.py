@@ -57,10 +57,13 @@ class Startup:
         self._supplies = supplies
         self._parts = AsyncExitStack()
         self._killed = False
+        self._starting = False
+        self._closing = asyncio.Lock()
 
     async def start(self) -> None:
         """Start every part in order; what was started is stopped again if a later one fails."""
         self._definition.check()
+        self._starting = True
         try:
             await self._open_ports()
             await self._open_stores()
@@ -74,15 +77,27 @@ class Startup:
         except BaseException:
             await self._parts.aclose()
             raise
+        finally:
+            self._starting = False
 
     async def stop(self) -> None:
         """Leave the cluster in order: no new grains, running calls end, activations end, the row says dead."""
-        await self._parts.aclose()
+        await self._close()
 
     async def kill(self) -> None:
         """End as by SIGKILL, as far as one process can: nobody is told and nothing is written."""
         self._killed = True
-        await self._parts.aclose()
+        await self._close()
+
+    async def _close(self) -> None:
+        """One at a time: a second caller must neither take away what the first still needs, nor return before it.
+
+        Not during the start, because the parts that start meanwhile would be left running.
+        """
+        if self._starting:
+            raise RuntimeError("this silo is still starting; cancel the task that starts it, which stops its parts")
+        async with self._closing:
+            await self._parts.aclose()
 
     async def _open_ports(self) -> None:
         """First, because the address contains the port. Nobody is let in before `_open_doors_and_join`."""

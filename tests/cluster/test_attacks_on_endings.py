@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from grange import ActivationFailed, CallOutcomeUnknown, Grain, SiloUnavailable
+from grange.silo import Silo
 from grange.testing import TestCluster
 
 journal: list[str] = []
@@ -183,3 +184,33 @@ async def test_a_turn_that_will_not_be_cancelled_does_not_hold_the_stop() -> Non
         with pytest.raises(CallOutcomeUnknown):
             await call
         instance.free.set()  # type: ignore[attr-defined]
+
+
+async def test_two_stops_at_once_are_one() -> None:
+    """The second must not take the network and the table from under the first, nor return before it."""
+    async with TestCluster([Busy]) as cluster:
+        grain = cluster.get_grain(Busy, "a")
+        call = asyncio.create_task(grain.work())
+        await noted("begun")
+        silo = cluster.where(grain)
+        assert silo is not None
+        cluster.silos.remove(silo)
+        await asyncio.gather(silo.stop(), silo.stop(), silo.stop())
+        assert "ended" in journal
+        await call
+
+
+async def test_a_silo_cannot_be_stopped_while_it_starts() -> None:
+    """Parts that start while others stop would be left running; cancelling the start stops them all."""
+    before = asyncio.all_tasks()
+    silo = Silo([Busy], membership="memory://", storage="memory://", port=0, gateway_port=0)
+    start = asyncio.create_task(silo.start())
+    await asyncio.sleep(0)
+    for end in (silo.stop, silo.kill):
+        with pytest.raises(RuntimeError, match="still starting"):
+            await end()
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    await silo.stop()
+    assert asyncio.all_tasks() == before
