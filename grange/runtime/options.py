@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from grange.errors import ConfigurationError
+
 
 class RuntimeOptions(msgspec.Struct, frozen=True):
-    """Times are in seconds, sizes in bytes."""
+    """Times are in seconds, sizes in bytes. Raises ConfigurationError for one that is not positive."""
 
     response_timeout: float = 30.0
     """A call without `@response_timeout` waits at most so long; Orleans' default, long enough for any sane turn."""
@@ -24,3 +26,8 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Requests waiting or running in the whole silo before more are refused as Overloaded."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result; below gRPC's message limit, to leave room for the rest of the frame."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"runtime option {name} must be positive, not {getattr(self, name)!r}")

@@ -59,6 +59,19 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"drain_timeout": 0}, "option 'drain_timeout'"),
         ({"runtime": {"idle": 1}}, r"unknown option runtime\.idle; known are"),
         ({"runtime": {"idle_timeout": "soon"}}, "option runtime"),
+        ({"runtime": {"collect_period": 0}}, "runtime option collect_period must be positive, not 0"),
+        ({"runtime": {"idle_timeout": float("nan")}}, "runtime option idle_timeout must be positive, not nan"),
+        ({"runtime": {"mailbox_limit": -1}}, "runtime option mailbox_limit"),
+        ({"runtime": {"mailbox_limit": 1.5}}, "option runtime: .*mailbox_limit"),
+        ({"runtime": 5}, "option 'runtime'"),
+        ({"drain_timeout": "soon"}, "option 'drain_timeout'"),
+        ({"gateway_port": -1}, "option 'gateway_port'"),
+        ({"storages": {"orders": 5}}, r"option 'storages\.orders'"),
+        ({"labels": 5}, "option 'labels'"),
+        ({"directory": {"nothing": 1}}, r"unknown option directory\.nothing"),
+        ({"storage_options": {"nothing": 1}}, r"unknown option storage_options\.nothing"),
+        ({"membership_options": {"nothing": 1}}, r"unknown option membership_options\.nothing"),
+        ({"transport": {"nothing": 1}}, r"unknown option transport\.nothing"),
         ({"transport": {"connect_timeout": -1}}, "connect_timeout"),
         ({"membership_options": {"votes": 0}}, "votes"),
         ({"storage_options": {"connections": 0}}, "connections"),
@@ -70,6 +83,51 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_wrong_value_is_named(values: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         SiloConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("GRANGE_PORT", "high", "option 'port'.*not 'high'"),
+        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime"),
+        ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", r"unknown option runtime\.idle_timout"),
+        ("GRANGE_STORAGES", "not json", "storages"),
+        ("GRANGE_INSECURE", "perhaps", "option 'insecure'"),
+    ],
+)
+def test_a_wrong_value_of_the_environment_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=says):
+        SiloConfig()
+
+
+def test_the_file_has_tables_and_its_mistakes_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "grange.toml"
+    file.write_text('[storages]\norders = "memory://"\n[transport]\nconnect_timeout = 7\n')
+    assert SiloConfig().storage_urls["orders"] == "memory://"
+    assert SiloConfig().transport_options().connect_timeout == 7
+    for text, says in (("prot = 1\n", "unknown option 'prot'"), ("[runtime]\nidle = 1\n", r"runtime\.idle")):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match=says):
+            SiloConfig()
+
+
+def test_a_keyword_beats_a_secret_file_and_that_beats_the_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("memory://from-secret")
+    (tmp_path / "grange.toml").write_text('storage = "memory://from-toml"\nmembership = "memory://from-toml"\n')
+    monkeypatch.setenv("GRANGE_STORAGE_FILE", str(tmp_path / "secret"))
+    assert SiloConfig().storage == "memory://from-secret"
+    assert SiloConfig().membership == "memory://from-toml"
+    assert SiloConfig(storage="memory://keyword").storage == "memory://keyword"
+    monkeypatch.setenv("GRANGE_STORAGE", "memory://environment")
+    assert SiloConfig().storage == "memory://environment"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_decision(host: str) -> None:
+    assert SiloConfig(host=host).public_host == host
 
 
 def test_a_public_address_is_a_decision() -> None:
