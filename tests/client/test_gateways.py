@@ -1,0 +1,292 @@
+"""Where a client sends its calls: by the ring, around gateways that fail, and never without saying why not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange import ConfigurationError, GrainId, SiloAddress, SiloUnavailable
+from grange.client.gateways import ASK_TIMEOUT, VIEW_SERVICE, Gateways, parse_gateway
+from grange.client.options import ClientOptions
+from grange.errors import CallTimeout, HandshakeRefused
+from grange.membership.member import Member, SiloStatus, View
+from grange.membership.ring import Ring
+from grange.testing.loop import VirtualTime
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+GRAINS = [GrainId("cart", str(number)) for number in range(50)]
+
+
+def member(number: int, status: SiloStatus = SiloStatus.ACTIVE, gateway: int | None = None) -> Member:
+    port = 30_000 + number if gateway is None else gateway
+    address = SiloAddress("10.0.0.1", 11_000 + number, number)
+    return Member(address, status, started=START, alive=START, name=f"silo-{number}", gateway=port)
+
+
+def view(version: int, *members: Member) -> View:
+    return View(version, members)
+
+
+class Cluster:
+    """Gateways that answer with a view, or fail as told."""
+
+    def __init__(self, shown: View) -> None:
+        self.view = shown
+        self.errors: dict[int, Exception] = {}
+        self.asked: list[int] = []
+
+    async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+        assert (service, question, timeout) == (VIEW_SERVICE, b"", ASK_TIMEOUT)
+        self.asked.append(silo.port)
+        await asyncio.sleep(0)
+        if silo.port in self.errors:
+            raise self.errors[silo.port]
+        return msgspec.msgpack.encode(self.view)
+
+
+@pytest.fixture
+async def time() -> AsyncIterator[VirtualTime]:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        yield time
+
+
+def gateways(*seeds: int, **options: float) -> Gateways:
+    return Gateways([f"10.0.0.1:{seed}" for seed in seeds], ClientOptions(**options), random.Random(0))
+
+
+@asynccontextmanager
+async def keeping_up(client: Gateways, cluster: Cluster) -> AsyncIterator[None]:
+    task = asyncio.create_task(client.keep_up(cluster.ask))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+# --- addresses -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("a:1", SiloAddress("a", 1, 0)),
+        ("[::1]:30000", SiloAddress("::1", 30000, 0)),
+        ("h:65535", SiloAddress("h", 65535, 0)),
+    ],
+)
+def test_gateways_are_host_and_port(text: str, address: SiloAddress) -> None:
+    assert parse_gateway(text) == address
+
+
+@given(st.text())
+def test_no_text_breaks_the_parser(text: str) -> None:
+    try:
+        assert 0 < parse_gateway(text).port < 65536
+    except ConfigurationError:
+        return
+
+
+@pytest.mark.parametrize("text", ["h:²", "h:-1", "h:0", "h:65536", "h: 1"])
+def test_ports_are_numbers(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a gateway"):
+        parse_gateway(text)
+
+
+async def test_a_client_needs_a_gateway() -> None:
+    with pytest.raises(ConfigurationError, match="at least one gateway"):
+        gateways()
+
+
+# --- finding the cluster -------------------------------------------------------------------------------------------
+
+
+async def test_one_gateway_that_answers_is_enough(time: VirtualTime) -> None:
+    cluster = Cluster(view(1, member(0), member(1)))
+    cluster.errors[30_009] = SiloUnavailable("nobody listens")
+    client = gateways(30_009, 30_000)
+    await client.find(cluster.ask)
+    assert {address.port for address in client.all()} == {30_000, 30_001}
+
+
+async def test_all_that_failed_are_named_with_their_reasons(time: VirtualTime) -> None:
+    """Not before the connect time-out: a silo may be starting."""
+    cluster = Cluster(view(1))
+    cluster.errors = {1: SiloUnavailable("10.0.0.1:1 is dark"), 2: CallTimeout("10.0.0.1:2 is slow")}
+    before = time.time()
+    with pytest.raises(SiloUnavailable, match=r"10\.0\.0\.1:1 is dark; 10\.0\.0\.1:2 is slow.*Is a silo running there"):
+        await gateways(1, 2, connect_timeout=3).find(cluster.ask)
+    assert 3 <= time.time() - before < 3.5
+    assert len(cluster.asked) > 10
+
+
+async def test_a_silo_that_is_starting_is_waited_for(time: VirtualTime) -> None:
+    cluster = Cluster(view(1, member(0)))
+    cluster.errors[30_000] = HandshakeRefused("still starting", code="starting")
+    found = asyncio.create_task(gateways(30_000).find(cluster.ask))
+    await asyncio.sleep(3)
+    assert not found.done()
+    cluster.errors.clear()
+    await found
+
+
+@pytest.mark.parametrize("code", ["wrong-cluster", "wrong-port", "protocol-version"])
+@pytest.mark.parametrize("wrapped", [True, False])
+async def test_a_no_is_an_answer_and_is_raised_at_once(time: VirtualTime, code: str, wrapped: bool) -> None:
+    cluster = Cluster(view(1))
+    refused = HandshakeRefused("no", code=code)
+    cluster.errors[1] = SiloUnavailable("cannot connect") if wrapped else refused
+    cluster.errors[1].__cause__ = refused if wrapped else None
+    before = time.time()
+    with pytest.raises(HandshakeRefused) as caught:
+        await gateways(1).find(cluster.ask)
+    assert caught.value.code == code
+    assert time.time() == before
+
+
+async def test_an_answer_that_is_no_view_is_a_failure(time: VirtualTime) -> None:
+    async def nonsense(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+        return b"\xc1"
+
+    with pytest.raises(SiloUnavailable, match="no gateway could be reached"):
+        await gateways(1, connect_timeout=1).find(nonsense)
+
+
+# --- choosing ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_goes_to_the_gateway_of_the_silo_that_owns_it(time: VirtualTime) -> None:
+    """So that most calls are one hop; the silos compute the same ring."""
+    members = [member(number) for number in range(4)]
+    client = gateways(30_000)
+    await client.find(Cluster(view(1, *members)).ask)
+    ring = Ring(each.address for each in members)
+    by_address = {each.address: each.gateway for each in members}
+    for grain_id in GRAINS:
+        owner = ring.owner(grain_id.ring_hash)
+        assert owner is not None
+        chosen = client.known(grain_id)
+        assert chosen is not None
+        assert chosen.port == by_address[owner]
+        assert chosen.generation == owner.generation
+
+
+async def test_only_active_silos_with_a_gateway_are_used(time: VirtualTime) -> None:
+    members = [member(0), member(1, SiloStatus.JOINING), member(2, SiloStatus.DEAD), member(3, gateway=0)]
+    client = gateways(30_000)
+    await client.find(Cluster(view(1, *members)).ask)
+    assert {client.known(grain_id).port for grain_id in GRAINS} == {30_000}  # type: ignore[union-attr]
+
+
+async def test_before_anything_is_known_the_seeds_are_tried(time: VirtualTime) -> None:
+    client = gateways(1, 2)
+    assert {client.known(grain_id).port for grain_id in GRAINS} == {1, 2}  # type: ignore[union-attr]
+    assert (await client.locate(GRAINS[0])).port in (1, 2)
+
+
+async def test_a_gateway_that_failed_is_avoided_for_a_while(time: VirtualTime) -> None:
+    """Its grains go through the others meanwhile; when its time is over it is used again."""
+    client = gateways(30_000, avoid_for=2)
+    await client.find(Cluster(view(1, member(0), member(1))).ask)
+    placed = {grain_id: client.known(grain_id) for grain_id in GRAINS}
+    failed = placed[GRAINS[0]]
+    assert failed is not None
+    client.forget(GRAINS[0], failed, None, absent=True)
+    assert failed not in {client.known(grain_id) for grain_id in GRAINS}
+    await asyncio.sleep(2.1)
+    assert {grain_id: client.known(grain_id) for grain_id in GRAINS} == placed
+
+
+async def test_a_gateway_that_only_did_not_have_the_grain_is_not_avoided(time: VirtualTime) -> None:
+    client = gateways(30_000)
+    await client.find(Cluster(view(1, member(0), member(1))).ask)
+    chosen = client.known(GRAINS[0])
+    assert chosen is not None
+    client.forget(GRAINS[0], chosen, None)
+    assert client.known(GRAINS[0]) == chosen
+
+
+async def test_when_all_failed_all_are_tried(time: VirtualTime) -> None:
+    client = gateways(30_000)
+    await client.find(Cluster(view(1, member(0), member(1))).ask)
+    for gateway in client.all():
+        client.forget(GRAINS[0], gateway, None, absent=True)
+    assert client.known(GRAINS[0]) in client.all()
+
+
+# --- keeping up ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_view_is_read_again_once_per_period(time: VirtualTime) -> None:
+    cluster = Cluster(view(1, member(0)))
+    client = gateways(30_000, refresh_period=5)
+    await client.find(cluster.ask)
+    async with keeping_up(client, cluster):
+        cluster.asked.clear()
+        await asyncio.sleep(51)
+        assert 9 <= len(cluster.asked) <= 11
+        cluster.view = view(2, member(0), member(1))
+        await asyncio.sleep(6)
+        assert {address.port for address in client.all()} == {30_000, 30_001}
+
+
+async def test_a_failure_is_followed_by_a_look_at_once(time: VirtualTime) -> None:
+    """And a thousand failures by hardly more looks than one."""
+    cluster = Cluster(view(1, member(0), member(1)))
+    client = gateways(30_000, refresh_period=60)
+    await client.find(cluster.ask)
+    async with keeping_up(client, cluster):
+        cluster.view = view(2, member(1))
+        cluster.asked.clear()
+        for _ in range(1000):
+            client.forget(GRAINS[0], client.all()[0], None, absent=True)
+        await client.changed(10)
+        assert [address.port for address in client.all()] == [30_001]
+        for _ in range(1000):
+            client.forget(GRAINS[0], client.all()[0], None, absent=True)
+            await asyncio.sleep(0.0001)
+        assert len(cluster.asked) <= 10
+
+
+async def test_seeds_are_asked_when_every_known_silo_is_gone(
+    time: VirtualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The whole cluster was replaced behind the same addresses, and its table made anew."""
+    cluster = Cluster(view(7, member(0), member(1)))
+    client = gateways(1, 30_000, refresh_period=5)
+    await client.find(cluster.ask)
+    async with keeping_up(client, cluster):
+        cluster.errors = {port: SiloUnavailable("gone") for port in (1, 30_000, 30_001)}
+        await asyncio.sleep(12)
+        assert "no gateway answers" in caplog.text
+        cluster.view = view(1, member(5))
+        del cluster.errors[1]
+        await asyncio.sleep(12)
+        assert [address.port for address in client.all()] == [30_005]
+        assert client.view.version == 1
+
+
+async def test_waiting_for_a_change_ends_with_it_or_in_time(time: VirtualTime) -> None:
+    cluster = Cluster(view(1, member(0)))
+    client = gateways(30_000, refresh_period=5)
+    await client.find(cluster.ask)
+    before = time.time()
+    await client.changed(3)
+    assert time.time() == before + 3
+    async with keeping_up(client, cluster):
+        cluster.view = view(2, member(0), member(1))
+        await client.changed(60)
+        assert time.time() < before + 10
+        waiting = asyncio.create_task(client.wait_for({member(0).address}))
+        await asyncio.sleep(1)
+        assert not waiting.done()
+        cluster.view = view(3, member(0))
+        await waiting
