@@ -59,7 +59,8 @@ class Silo:
     def definition(self, **overrides: Any) -> SiloDefinition:
         """Everything this silo is made of, with the configuration read now; `overrides` win over all other sources."""
         given = self._config.model_dump() if self._config is not None else {}
-        config = SiloConfig(**{**given, **self._options, **overrides})
+        kind = SiloConfig if self._config is None else type(self._config)  # a test's looks at keywords only
+        config = kind(**{**given, **self._options, **overrides})
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
 

@@ -1,0 +1,170 @@
+"""References: names that call, travel and compare, and say why something cannot be called."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from grange import ConfigurationError, Grain, GrainId, GrainInterface, NoSuchGrain
+from grange.grains.definition import spec_of
+from grange.grains.interface import MethodSpec
+from grange.grains.ref import GrainFactory, Reference, grain_id_of, reference_class
+
+
+class Cart(Grain):
+    """A cart."""
+
+    limit = 3
+
+    async def add(self, sku: str, quantity: int = 1) -> int:
+        """Put something in."""
+        return quantity
+
+    def total(self) -> int:
+        return 0
+
+    async def on_activate(self) -> None: ...
+
+
+class Seat(Grain[tuple[str, int]]):
+    async def row(self) -> int: ...
+
+
+class Api(GrainInterface, name="api"):
+    async def add(self, sku: str) -> int: ...
+
+
+class Calls:
+    """grains.ref.CallsGrains that keeps what is called."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[GrainId, str, tuple[Any, ...], dict[str, Any]]] = []
+
+    async def __call__(
+        self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        self.made.append((grain_id, method.name, args, kwargs))
+        return "result"
+
+
+class Found:
+    """grains.ref.Candidates."""
+
+    def __init__(self, *types: str, default: str | None = None) -> None:
+        self.types = types
+        self.default = default
+
+
+def factory(*types: str, default: str | None = None) -> tuple[GrainFactory, Calls]:
+    calls = Calls()
+    return GrainFactory(calls, lambda _: Found(*types, default=default)), calls
+
+
+async def test_a_reference_forwards_its_calls() -> None:
+    grains, calls = factory()
+    cart = grains.get_grain(Cart, "ann")
+    assert calls.made == []
+    assert await cart.add("apple", quantity=2) == "result"
+    assert calls.made == [(GrainId("cart", "ann"), "add", ("apple",), {"quantity": 2})]
+
+
+def test_references_are_equal_by_identity() -> None:
+    grains, _ = factory("cart")
+    cart, again, other = (grains.get_grain(Cart, key) for key in ("ann", "ann", "bob"))
+    through_interface: object = grains.get_grain(Api, "ann")
+    assert cart == again == through_interface
+    assert hash(cart) == hash(again)
+    assert cart != other
+    assert cart != "cart/ann"
+    assert {cart: 1}[again] == 1
+
+
+def test_a_reference_looks_like_its_grain() -> None:
+    """Type checkers see the class, so isinstance and the docs say the same."""
+    grains, _ = factory()
+    cart: Any = grains.get_grain(Cart, "ann")
+    assert isinstance(cart, Cart)
+    assert type(cart) is reference_class(spec_of(Cart))
+    assert type(cart).__name__ == "CartReference"
+    assert type(cart).__doc__ == "A cart."
+    assert cart.add.__doc__ == "Put something in."
+    assert list(inspect.signature(type(cart).add).parameters) == ["self", "sku", "quantity"]
+    assert repr(cart) == "<reference to cart/ann>"
+    assert cart.reference is cart
+    assert (cart.key, cart.id) == ("ann", GrainId("cart", "ann"))
+    assert grain_id_of(cart) == cart.id
+
+
+def test_a_reference_is_small() -> None:
+    cart: Any = factory()[0].get_grain(Cart, "ann")
+    assert not hasattr(Reference, "__dict__") or "__dict__" not in Reference.__slots__
+    with pytest.raises(AttributeError):
+        cart.anything = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("_private", "leading underscore"),
+        ("on_activate", "only the runtime calls"),
+        ("on_call", "only the runtime calls"),
+        ("total", "not an async def; make it one"),
+        ("limit", "only methods travel"),
+        ("ad", "it has: add"),
+        ("start_timer", "not an async def"),
+        ("deactivate_when_idle", "not an async def"),
+    ],
+)
+def test_what_cannot_be_called_says_why(name: str, hint: str) -> None:
+    cart = factory()[0].get_grain(Cart, "ann")
+    with pytest.raises(AttributeError, match=f"a reference to Cart has no '{name}': .*{hint}|{hint}"):
+        getattr(cart, name)
+
+
+@pytest.mark.parametrize(
+    ("grain", "key", "error", "says"),
+    [
+        (Cart, 7, TypeError, "grain 'cart': the key must be str, not int"),
+        (Cart, "", ValueError, "grain 'cart': a string key must not be empty"),
+        (Cart, "\ud800", ValueError, "grain 'cart': the key is not valid Unicode"),
+        (Seat, ("A", "1"), TypeError, r"grain 'seat': the key must be tuple\[str, int\]"),
+        (Cart, UUID(int=1), TypeError, "must be str, not UUID"),
+    ],
+)
+def test_wrong_keys_are_refused_without_a_call(
+    grain: type[Grain[Any]], key: Any, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        factory()[0].get_grain(grain, key)
+
+
+def test_interfaces_are_resolved_by_name() -> None:
+    assert factory("one")[0].get_grain(Api, "a").id.type == "one"  # type: ignore[attr-defined]
+    assert factory("one", "two", default="two")[0].get_grain(Api, "a").id.type == "two"  # type: ignore[attr-defined]
+    grains, _ = factory("cart", "cart_big", "kiosk")
+    for wanted, found in (("cart", "cart"), ("cart_", "cart_big"), ("k", "kiosk")):
+        assert grains.get_grain(Api, "a", implementation=wanted).id.type == found  # type: ignore[attr-defined]
+    with pytest.raises(ConfigurationError, match="implemented by cart, cart_big, kiosk; say which"):
+        grains.get_grain(Api, "a")
+    with pytest.raises(ConfigurationError, match="it fits 2"):
+        grains.get_grain(Api, "a", implementation="c")
+    with pytest.raises(ConfigurationError, match="it fits 0"):
+        grains.get_grain(Api, "a", implementation="x")
+    with pytest.raises(NoSuchGrain, match="no implementation of the interface 'api'"):
+        factory()[0].get_grain(Api, "a")
+
+
+def test_only_references_have_a_grain_id() -> None:
+    with pytest.raises(TypeError, match="expected a reference"):
+        grain_id_of("cart/ann")
+
+
+def test_a_grain_outside_a_silo_says_what_it_lacks() -> None:
+    """Unit tests build the class itself; what needs an identity says so."""
+    cart = Cart()
+    for use in (lambda: cart.key, lambda: cart.id, lambda: cart.reference, cart.deactivate_when_idle):
+        with pytest.raises(RuntimeError, match=r"built outside a silo .*TestCluster"):
+            use()
