@@ -31,9 +31,9 @@ _FAULT = msgspec.msgpack.Encoder()
 
 
 class WireCall(Invocation):
-    """A request from another process."""
+    """A request from another process. `carrier` is the task that carries it on to another silo, if one does."""
 
-    __slots__ = ("_decoded", "_incoming", "request")
+    __slots__ = ("_decoded", "_incoming", "carrier", "request")
 
     def __init__(
         self, incoming: Incoming, request: Request, deadline: float, context: Mapping[str, Scalar] | None
@@ -42,6 +42,13 @@ class WireCall(Invocation):
         self.request = request
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
+        self.carrier: asyncio.Task[Any] | None = None
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more: here or where it was carried on to, it is dropped if it has not started."""
+        self.gone = True
+        if self.carrier is not None:
+            self.carrier.cancel()
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """Decoded at first need, by the types of the method."""
@@ -139,12 +146,12 @@ class Incoming:
         elif isinstance(message, Cancel):
             call = self._calls.get(message.id)
             if call is not None:
-                call.gone = True
+                call.give_up()
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: nobody waits for these any more; what has not started never will."""
         for call in self._calls.values():
-            call.gone = True
+            call.give_up()
         self._inbound.in_progress -= len(self._calls)
         self._calls.clear()
 

@@ -6,6 +6,8 @@ others are carried on by the silo's caller, and a client never needs to reach mo
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, ConfigurationError, NoSuchGrain, PayloadTooLarge
@@ -38,7 +40,7 @@ class Gateway:
         elif self._catalog.find(call.grain_id) is not None:
             self._catalog.deliver(call)
         else:
-            self._tasks.start(self._carry_on(call))
+            call.carrier = self._tasks.start(self._carry_on(call))
 
     async def drain(self) -> None:
         """Take no more requests, and wait until those that were carried on have their outcome."""
@@ -67,6 +69,9 @@ class Gateway:
             call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
         except (CallNotExecuted, ConfigurationError) as error:  # the latter: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
+        except asyncio.CancelledError:  # its caller gave up, or this silo ends
+            call.lose(f"the gateway of {self._here} carries it on no more")
+            raise
         except Exception as error:  # an answer must come; of any other end nothing is known
             call.lose(str(error))
             if not isinstance(error, CallOutcomeUnknown):

@@ -183,3 +183,26 @@ async def test_a_request_that_is_too_big_for_the_next_line_is_not_executed() -> 
             assert type(caught.value).__name__ == "PayloadTooLarge"
         finally:
             await client.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "disconnected"])
+async def test_a_caller_that_gives_up_takes_its_carried_request_along(how: str) -> None:
+    """It waits in the mailbox of another silo: it is dropped there, as it would be behind no gateway."""
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        cart = await a_cart_away_from(cluster, client, gateway)
+        running = asyncio.create_task(cluster.get_grain(Cart, cart.key).run(20))
+        await cluster.advance(1)
+        waiting = asyncio.create_task(cart.run())
+        await cluster.advance(1)
+        if how == "cancelled":
+            waiting.cancel()
+        else:
+            await client.__aexit__(None, None, None)
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert await running == 1
+        assert await cluster.get_grain(Cart, cart.key).run() == 2
+        assert all(silo.management.state().requests == 0 for silo in cluster.silos)
+        if how == "cancelled":
+            await client.__aexit__(None, None, None)
