@@ -1,0 +1,112 @@
+"""What one silo says of itself, and does when asked to collect."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from grange import Grain
+from grange.membership.member import View
+from grange.silo.management import (
+    COLLECT,
+    GRAINS,
+    MAX_LISTED,
+    STATUS,
+    VIEW,
+    Collect,
+    GrainList,
+    ListGrains,
+    SiloState,
+    encode,
+)
+from grange.testing.cluster import TestCluster
+
+
+class Cart(Grain):
+    async def hold(self, seconds: float = 0) -> None:
+        await asyncio.sleep(seconds)
+
+
+class Order(Grain):
+    async def touch(self) -> None: ...
+
+
+async def ask(cluster: TestCluster, service: str, question: msgspec.Struct | None, kind: Any) -> Any:
+    data = b"" if question is None else encode(question)
+    answer = await cluster.client.ask(cluster.client.gateways[0], service, data)
+    return msgspec.msgpack.decode(answer, type=kind)
+
+
+async def test_a_silo_tells_how_it_is() -> None:
+    async with TestCluster([Cart, Order], silos=1) as cluster:
+        for key in "abc":
+            await cluster.get_grain(Cart, key).hold()
+        await cluster.get_grain(Order, "a").touch()
+        calls = [asyncio.create_task(cluster.get_grain(Cart, "a").hold(5)) for _ in range(3)]
+        await cluster.advance(1)
+        state: SiloState = await ask(cluster, STATUS, None, SiloState)
+        assert state.address == cluster.silos[0].address
+        assert (state.name, state.activations, state.requests) == ("silo-1", {"cart": 3, "order": 1}, 3)
+        assert state.version == cluster.silos[0].view.version
+        before = state.uptime
+        await asyncio.gather(*calls)
+        state = await ask(cluster, STATUS, None, SiloState)
+        assert state.requests == 0
+        assert state.uptime - before == pytest.approx(14, abs=0.5)
+
+
+async def test_a_silo_lists_its_activations() -> None:
+    async with TestCluster([Cart, Order], silos=1) as cluster:
+        await cluster.get_grain(Order, "a").touch()
+        await cluster.advance(10)
+        calls = [asyncio.create_task(cluster.get_grain(Cart, "a").hold(5)) for _ in range(3)]
+        await cluster.advance(1)
+        carts: GrainList = await ask(cluster, GRAINS, ListGrains("cart"), GrainList)
+        (cart,) = carts.activations
+        assert (str(cart.grain_id), cart.phase, cart.running, cart.waiting) == ("cart/a", "active", 1, 2)
+        everything: GrainList = await ask(cluster, GRAINS, ListGrains(), GrainList)
+        idle = {each.grain_id.type: each.idle for each in everything.activations}
+        assert idle["order"] == pytest.approx(11, abs=0.1)
+        assert everything.total == 2
+        await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize(("limit", "listed"), [(2, 2), (0, 0), (-5, 0), (10**6, 7)])
+async def test_a_listing_says_when_it_was_cut(limit: int, listed: int) -> None:
+    async with TestCluster([Order], silos=1) as cluster:
+        for key in range(7):
+            await cluster.get_grain(Order, str(key)).touch()
+        grains = cluster.silos[0].management.grains(ListGrains("", limit))
+        assert (len(grains.activations), grains.total) == (listed, 7)
+    assert ListGrains().limit == MAX_LISTED
+
+
+async def test_a_silo_shows_the_cluster() -> None:
+    async with TestCluster([Order], silos=3) as cluster:
+        view: View = await ask(cluster, VIEW, None, View)
+        assert {each.address for each in view.active} == {silo.address for silo in cluster.silos}
+
+
+async def test_collecting_counts_what_it_ended() -> None:
+    async with TestCluster([Order], silos=1) as cluster:
+        for key in range(3):
+            await cluster.get_grain(Order, str(key)).touch()
+        assert await ask(cluster, COLLECT, Collect(10), int) == 0
+        await cluster.advance(10)
+        await cluster.get_grain(Order, "0").touch()
+        assert await ask(cluster, COLLECT, Collect(10), int) == 2
+        await cluster.advance(1)
+        assert cluster.count() == 1
+
+
+@pytest.mark.parametrize("question", [b"", b"\xc1", b"\x91" * 100_000, encode(Collect(1))[:3]])
+@pytest.mark.parametrize("service", [GRAINS, COLLECT])
+async def test_a_malformed_question_is_an_error_for_who_asked(service: str, question: bytes) -> None:
+    """And for nobody else: the silo answers the next one."""
+    async with TestCluster([Order], silos=1) as cluster:
+        with pytest.raises(Exception, match=r"DecodeError|ValidationError|RecursionError|truncated|invalid|recursion"):
+            await cluster.client.ask(cluster.client.gateways[0], service, question)
+        assert await ask(cluster, GRAINS, ListGrains(), GrainList)
