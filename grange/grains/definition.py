@@ -47,7 +47,8 @@ def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozense
     values: dict[str, Any] = dict(keywords)
     values.setdefault("name", snake_case(cls.__name__))
     values["key"] = _key_kind(cls, values.get("key"))
-    values["errors"] = tuple(values.get("errors", ()))
+    errors = values.get("errors", ())
+    values["errors"] = (errors,) if isinstance(errors, type) else tuple(errors)
     options = check(cls.__name__, GrainOptions(**values))
     definition = Definition(options, outline(cls, base_names), is_interface)
     setattr(cls, _DEFINITION, definition)
@@ -57,6 +58,8 @@ def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozense
 
 def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     """What callers and the runtime need to know of a class; resolved at first use and kept on the class."""
+    if isinstance(cls, Addressable):
+        raise ConfigurationError(f"{type(cls).__name__}() is an object; give the class itself: {type(cls).__name__}")
     spec = cls.__dict__.get(_SPEC)
     if spec is None:
         definition = cls.__dict__.get(_DEFINITION)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypedDict, cast
 
 import msgspec
 
@@ -73,43 +74,47 @@ def snake_case(name: str) -> str:
 
 def check(owner: str, options: GrainOptions) -> GrainOptions:
     """Refuse values out of range and options that contradict each other, naming the class and the option."""
-    problems = [
-        (not _NAME.fullmatch(options.name), f"name={options.name!r} must match {_NAME.pattern}"),
-        (
-            options.name.startswith("grange."),
-            f"name={options.name!r}: names starting with 'grange.' are the runtime's",
-        ),
-        (
-            options.idle_timeout is not None and not options.idle_timeout > 0,
-            f"idle_timeout={options.idle_timeout!r} must be a positive number of seconds",
-        ),
-        (
-            options.keep_alive and options.idle_timeout is not None,
-            "keep_alive=True contradicts idle_timeout=",
-        ),
-        (
-            options.reentrant and options.may_interleave is not None,
-            "reentrant=True contradicts may_interleave=",
-        ),
-        (options.stateless_workers < 0, "stateless_workers= must be 0 or more"),
-        (
-            options.stateless_workers > 0 and options.placement != "ring",
-            "stateless_workers= contradicts placement=: workers run on the caller's silo",
-        ),
-        (options.mailbox_limit is not None and options.mailbox_limit < 1, "mailbox_limit= must be 1 or more"),
-        (
-            not all(_is_error_class(error) for error in options.errors),
-            "errors= must name exception classes",
-        ),
-        (
-            any(_is_error_class(error) and issubclass(error, CallError) for error in options.errors),
-            "errors= must not name a CallError: those tell the outcome of a call, and callers act on it",
-        ),
-    ]
-    for wrong, text in problems:
+    for wrong, text in chain(_bad_values(options), _contradictions(options)):
         if wrong:
             raise ConfigurationError(f"grain class {owner}: {text}")
     return options
+
+
+def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
+    """Lazily: what comes later may rely on what came before."""
+    name = cast(
+        "object", options.name
+    )  # annotations promise the type; nobody has checked yet that authors kept to them
+    idle, limit = options.idle_timeout, options.mailbox_limit
+    yield not (isinstance(name, str) and _NAME.fullmatch(name)), f"name={name!r} must match {_NAME.pattern}"
+    yield str(name).startswith("grange."), f"name={name!r}: names starting with 'grange.' are the runtime's"
+    positive = idle is None or (_is_number(idle) and idle > 0)
+    yield not positive, f"idle_timeout={idle!r} must be a positive number of seconds"
+    yield not _is_count(options.stateless_workers), "stateless_workers= must be a whole number, 0 or more"
+    countable = limit is None or (_is_count(limit) and limit > 0)
+    yield not countable, "mailbox_limit= must be a whole number, 1 or more"
+    yield not all(map(_is_error_class, options.errors)), "errors= must name exception classes"
+    yield (
+        any(issubclass(error, CallError) for error in options.errors),
+        "errors= must not name a CallError: those tell the outcome of a call, and callers act on it",
+    )
+
+
+def _contradictions(options: GrainOptions) -> Iterator[tuple[bool, str]]:
+    yield options.keep_alive and options.idle_timeout is not None, "keep_alive=True contradicts idle_timeout="
+    yield options.reentrant and options.may_interleave is not None, "reentrant=True contradicts may_interleave="
+    yield (
+        options.stateless_workers > 0 and options.placement != "ring",
+        "stateless_workers= contradicts placement=: workers run on the caller's silo",
+    )
+
+
+def _is_number(candidate: object) -> bool:
+    return isinstance(candidate, int | float) and not isinstance(candidate, bool)
+
+
+def _is_count(candidate: object) -> bool:
+    return isinstance(candidate, int) and not isinstance(candidate, bool) and candidate >= 0
 
 
 def _is_error_class(candidate: object) -> bool:

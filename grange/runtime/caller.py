@@ -125,7 +125,8 @@ class Caller:
             longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
             await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
         if self._loop.time() >= deadline:
-            raise SiloUnavailable(f"call to {grain_id} was not executed: refused {refusals} times, at last: {why}")
+            times = "once" if refusals == 1 else f"{refusals} times, at last"
+            raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {why}")
 
     async def _hand_over(self, outgoing: Outgoing) -> None:
         """One-way: wait until the request is handed over, then see to it in the background."""

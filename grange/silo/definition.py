@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,13 @@ from grange.grains.grain import Grain
 from grange.membership.member import Implementations
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
+
+
+def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
+    """The argument `grains=` of a silo. Raises ConfigurationError for one class in place of a list."""
+    if isinstance(grains, type):
+        raise ConfigurationError(f"grains= is a list of classes, not one class: Silo(grains=[{grains.__name__}])")
+    return tuple(grains)
 
 
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):

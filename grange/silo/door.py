@@ -11,6 +11,12 @@ from grange.proto.ids import SiloAddress
 from grange.runtime.inbound import Inbound
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
+_WRONG_PORT = {
+    Role.SILO: "this is the port of {} for other silos; clients use its gateway port (gateway_port, by default 30000)",
+    Role.CLIENT: "this is the gateway port of {}, for clients; silos use its silo port (port, by default 11111)",
+}
+"""What a caller of the wrong kind hears, by the kind that the port is for."""
+
 
 class Door:
     """One port, for silos or for clients."""
@@ -21,6 +27,7 @@ class Door:
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
         self._listener: Listener | None = None
+        self._leaving = False
 
     async def listen(self, transport: Transport, host: str, port: int) -> int:
         """Open the port; returns the real one. Raises ConfigurationError when it is taken."""
@@ -32,6 +39,10 @@ class Door:
         self._address = address
         self._inbound = inbound
 
+    def shut(self) -> None:
+        """Let nobody else in: this silo is leaving."""
+        self._leaving = True
+
     async def close(self) -> None:
         """Close the port and what came through it."""
         if self._listener is not None:
@@ -40,12 +51,10 @@ class Door:
     def _admit(self, hello: Hello) -> Welcome:
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
+        if self._leaving:
+            raise HandshakeRefused(f"silo {self._address} is leaving; use another one", code="leaving")
         if hello.role is not self._role:
-            mine, other = self._role.name.lower(), hello.role.name.lower()
-            raise HandshakeRefused(
-                f"this is the {mine} port of {self._address}, a {other} knocked; use the {other} port",
-                code="wrong-port",
-            )
+            raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")
         return answer(hello, self._cluster, self._address)
 
     def _accept(self, connection: Connection) -> Receiver:

@@ -19,7 +19,7 @@ from grange.proto.ids import SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.catalog import Catalog
 from grange.silo.config import SiloConfig
-from grange.silo.definition import SiloDefinition
+from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.management import Management
 from grange.silo.startup import Startup
 from grange.silo.supplies import Configured, Supplies
@@ -48,7 +48,7 @@ class Silo:
         config: SiloConfig | None = None,
         **options: Any,
     ) -> None:
-        self._grains = tuple(grains)
+        self._grains = as_classes(grains)
         self._services = services or svcs.Registry()
         self._errors = tuple(errors)
         self._placement = tuple(placement)

@@ -10,7 +10,7 @@ import svcs
 from grange import ConfigurationError, Grain, GrainInterface
 from grange.membership.member import Implementations
 from grange.placement.strategies import builtin_strategies
-from grange.silo.definition import SiloDefinition
+from grange.silo.definition import SiloDefinition, as_classes
 from grange.testing.cluster import KeywordConfig
 
 
@@ -54,6 +54,16 @@ class Elsewhere(Grain, placement="on_the_moon"):
 
 def definition(*grains: type[Grain[Any]]) -> SiloDefinition:
     return SiloDefinition(grains, KeywordConfig(), svcs.Registry(), (), builtin_strategies())
+
+
+def test_one_class_in_place_of_a_list_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"list of classes, not one class: Silo\(grains=\[One\]\)"):
+        as_classes(One)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_an_object_in_place_of_its_class_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"One\(\) is an object; give the class itself: One"):
+        definition(One()).check()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_two_classes_of_one_name_are_both_named() -> None:

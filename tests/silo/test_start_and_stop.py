@@ -130,7 +130,7 @@ async def test_a_client_of_another_cluster_is_refused_at_once() -> None:
 async def test_a_client_at_the_silo_port_is_told_so() -> None:
     """The commonest mistake has its own message."""
     async with embedded() as silo:
-        with pytest.raises(HandshakeRefused, match="use the client port"):
+        with pytest.raises(HandshakeRefused, match="clients use its gateway port"):
             async with Client([silo.address.endpoint]):
                 pass
 
