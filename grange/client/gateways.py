@@ -108,7 +108,7 @@ class Gateways:
                 return
             for failure in failures:
                 cause = failure.__cause__ if isinstance(failure.__cause__, HandshakeRefused) else failure
-                if isinstance(cause, HandshakeRefused) and cause.code != "starting":
+                if isinstance(cause, HandshakeRefused) and cause.code not in ("starting", "leaving"):
                     raise cause
             if self._loop.time() >= deadline:
                 tried = "; ".join(str(failure.__cause__ or failure) for failure in failures)

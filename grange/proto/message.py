@@ -75,6 +75,11 @@ class Rejection(msgspec.Struct, gc=False):
     fault: bytes = b""
 
 
+GOODBYE = Rejection(0, Reason.NOT_READY, "this silo is leaving and takes no more requests")
+"""Of no request: the accepting side refuses all that come from now on. The opening side ends the stream when it has
+all answers, so that nothing on its way is lost."""
+
+
 class Cancel(msgspec.Struct, gc=False):
     """The caller of request `id` gave up: drop it if it still waits."""
 

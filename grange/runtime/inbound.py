@@ -15,7 +15,7 @@ import msgspec
 from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
-from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response
 from grange.runtime.invocation import Invocation, log_one_way_failure
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.plan import MethodPlan
@@ -121,10 +121,28 @@ class Inbound:
         self.payload_limit = options.payload_limit
         self.admission_limit = options.admission_limit
         self.in_progress = 0
+        self._connected: set[Incoming] = set()
+        self._alone = asyncio.Event()
+        self._alone.set()
 
     def accept(self, connection: Connection) -> Incoming:
         """transport.Accept: the receiver of a new connection."""
-        return Incoming(self, connection)
+        incoming = Incoming(self, connection)
+        self._connected.add(incoming)
+        self._alone.clear()
+        return incoming
+
+    def leave(self, incoming: Incoming) -> None:
+        """A connection has ended."""
+        self._connected.discard(incoming)
+        if not self._connected:
+            self._alone.set()
+
+    async def dismiss(self) -> None:
+        """Say goodbye to everybody, and wait until all have ended their connections. Requests are refused by now."""
+        for incoming in list(self._connected):
+            incoming.say_goodbye()
+        await self._alone.wait()
 
 
 class Incoming:
@@ -150,6 +168,7 @@ class Incoming:
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: nobody waits for these any more; what has not started never will."""
+        self._inbound.leave(self)
         for call in self._calls.values():
             call.give_up()
         self._inbound.in_progress -= len(self._calls)
@@ -179,6 +198,11 @@ class Incoming:
         except PayloadTooLarge:
             # A peer that takes not even this gets nothing; others wait behind it, so nothing may be raised here.
             self._connection.abort(ConnectionLost(f"the peer takes no answers: {error}"))
+
+    def say_goodbye(self) -> None:
+        """No request that comes from now on is taken."""
+        if not self._connection.closed:
+            self._connection.post(GOODBYE)
 
     def fault(self, error: BaseException) -> bytes:
         """An error for the wire."""

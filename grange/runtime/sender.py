@@ -16,7 +16,7 @@ import msgspec
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.proto.faults import Fault, Faults
 from grange.proto.ids import SiloAddress
-from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.deadlines import Deadlines, until
 from grange.runtime.refusal import Refused
 from grange.runtime.system_target import system_id
@@ -40,6 +40,10 @@ class Connects(Protocol):
 
     async def get(self, address: SiloAddress) -> Connection:
         """An open connection. Raises SiloUnavailable or HandshakeRefused."""
+        ...
+
+    def retire(self, address: SiloAddress, answered: asyncio.Event) -> None:
+        """The peer is leaving: send nothing more on this connection, and close it when all are `answered`."""
         ...
 
 
@@ -68,10 +72,12 @@ class Pending:
 
 
 class Link:
-    """The receiver of one outgoing connection: answers in, pending calls out."""
+    """The receiver of one outgoing connection: answers in, pending calls out. `left` hears of a goodbye."""
 
-    def __init__(self, silo: SiloAddress, faults: Faults) -> None:
+    def __init__(self, silo: SiloAddress, faults: Faults, left: Callable[[SiloAddress, asyncio.Event], None]) -> None:
         self._silo = silo
+        self._left = left
+        self._answered: asyncio.Event | None = None
         self._faults = faults
         self._pending: dict[int, Pending] = {}
         self.connection: Connection | None = None
@@ -83,6 +89,8 @@ class Link:
     def remove(self, request_id: int) -> None:
         """Expect it no more."""
         self._pending.pop(request_id, None)
+        if self._answered is not None and not self._pending:
+            self._answered.set()
 
     def abandon(self, request_id: int) -> None:
         """Expect it no more, and say so to the other side."""
@@ -95,6 +103,8 @@ class Link:
             pending = self._pending.pop(message.id, None)
             if pending is not None and not pending.answer.done():
                 pending.answer.set_result(message)
+        elif isinstance(message, Rejection) and message.id == GOODBYE.id:
+            self._say_goodbye()
         elif isinstance(message, Rejection):
             pending = self._pending.pop(message.id, None)
             if pending is not None:
@@ -104,6 +114,8 @@ class Link:
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: what never left was certainly not executed; of the rest nothing is known."""
+        if self._answered is not None:
+            self._answered.set()
         kept = {message.id for message in unsent if isinstance(message, Request)}
         pending, self._pending = self._pending, {}
         for request_id, entry in pending.items():
@@ -111,6 +123,13 @@ class Link:
                 entry.fail(SiloUnavailable(f"the connection to {self._silo} broke before the request left"))
             else:
                 entry.fail(ConnectionLost(f"the connection to {self._silo} broke while it had the request: {error}"))
+
+    def _say_goodbye(self) -> None:
+        if self._answered is None:
+            self._answered = asyncio.Event()
+            if not self._pending:
+                self._answered.set()
+            self._left(self._silo, self._answered)
 
     def _refused(self, message: Rejection) -> Exception:
         if message.reason is Reason.LOST:
@@ -136,7 +155,7 @@ class Sender:
 
     def receiver_for(self, silo: SiloAddress) -> Link:
         """A receiver for a new connection to this silo. Called by the peers before they connect."""
-        link = self._links[silo] = Link(silo, self._faults)
+        link = self._links[silo] = Link(silo, self._faults, self._retire)
         return link
 
     def forget(self, silo: SiloAddress) -> None:
@@ -186,6 +205,9 @@ class Sender:
         if response.failed:
             raise self._faults.load(_FAULT.decode(response.payload))
         return response.payload
+
+    def _retire(self, silo: SiloAddress, answered: asyncio.Event) -> None:
+        self._peers.retire(silo, answered)
 
     async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
         """A connection with room in its queue. Waiting for it, or for a handshake, ends with the caller's time."""

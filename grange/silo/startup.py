@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
@@ -45,6 +45,10 @@ from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
 
 log = logging.getLogger("grange.silo")
+
+
+DISMISS_TIMEOUT = 2.0
+"""Seconds that others get to end their connections after a goodbye; who does not understand it is cut off then."""
 
 
 class Startup:
@@ -230,11 +234,20 @@ class Startup:
                 await self.catalog.drain()
                 await self._gateway.drain()
                 await self._caller.drain()
+                await self._dismiss()
         except TimeoutError:
             log.warning(
                 "silo %s: calls still run after %g s; they are cancelled", self.address, self._config.drain_timeout,
                 extra={"event": "drain_timeout"},
             )  # fmt: skip
+
+    async def _dismiss(self) -> None:
+        """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""
+        self._client_door.shut()
+        self._silo_door.shut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISMISS_TIMEOUT):
+                await asyncio.gather(self._client_side.dismiss(), self._silo_side.dismiss())
 
     def _row(self) -> Member:
         now = self._supplies.utc_now()

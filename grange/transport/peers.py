@@ -55,6 +55,7 @@ class Peers:
         self._random = random
         self._peers: dict[SiloAddress, _Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retired: dict[Connection, SiloAddress] = {}
         self._closed = False
 
     def current(self, address: SiloAddress) -> Connection | None:
@@ -81,14 +82,29 @@ class Peers:
             # other.
             raise SiloUnavailable(str(error)) from error.__cause__
 
+    def retire(self, address: SiloAddress, answered: asyncio.Event) -> None:
+        """`address` said goodbye: give its connection to nobody, and close it once all it owes is `answered`."""
+        peer = self._peers.get(address)
+        if peer is None or peer.connection is None:
+            return
+        connection, peer.connection = peer.connection, None
+        self._retired[connection] = address
+        task = asyncio.get_running_loop().create_task(
+            self._close(connection, answered), name=f"close {address}", context=contextvars.Context()
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def drop(self, address: SiloAddress) -> None:
         """`address` is dead: give up an attempt to reach it, and end its connection now (its receiver hears
         `lost`).
         """
+        reason = f"silo {address} was declared dead"
+        for connection in [each for each, of in self._retired.items() if of == address]:
+            connection.abort(ConnectionLost(reason))
         peer = self._peers.pop(address, None)
         if peer is None:
             return
-        reason = f"silo {address} was declared dead"
         self._give_up(peer, reason)
         if peer.connection is not None:
             peer.connection.abort(ConnectionLost(reason))
@@ -101,7 +117,7 @@ class Peers:
         for peer in peers:
             self._give_up(peer, "this process is closing its connections")
         tasks = list(self._tasks)
-        connections = [peer.connection for peer in peers if peer.connection is not None]
+        connections = [*self._retired, *(peer.connection for peer in peers if peer.connection is not None)]
         await asyncio.gather(*(each.close() for each in connections), *tasks, return_exceptions=True)
 
     def _attempt(self, address: SiloAddress) -> asyncio.Future[Connection]:
@@ -125,6 +141,14 @@ class Peers:
         peer.attempt.add_done_callback(self._tasks.discard)
         return waiting
 
+    async def _close(self, connection: Connection, answered: asyncio.Event) -> None:
+        """Its end, by whichever side, sets `answered` too."""
+        try:
+            await answered.wait()
+            await connection.close()
+        finally:
+            self._retired.pop(connection, None)
+
     async def _connect(self, address: SiloAddress, peer: _Peer, waiting: asyncio.Future[Connection]) -> None:
         try:
             connection = await self._transport.connect(
@@ -142,7 +166,8 @@ class Peers:
     def _failed(self, peer: _Peer, waiting: asyncio.Future[Connection], address: SiloAddress, error: Exception) -> None:
         if waiting.done():
             return
-        peer.error = f"cannot reach silo {address}: {error}"
+        # Generation 0 is a place where nobody knows yet which silo is there; the error names the place.
+        peer.error = f"cannot reach silo {address}: {error}" if address.generation else str(error)
         peer.failures += 1
         limit = min(self._options.backoff_first * 2 ** min(peer.failures - 1, 30), self._options.backoff_max)
         peer.retry_at = asyncio.get_running_loop().time() + limit * self._random.uniform(0.5, 1.0)
