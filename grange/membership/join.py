@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -15,6 +16,8 @@ from grange.membership.provider import Table
 from grange.membership.session import Decide
 from grange.membership.steps import activate, enter, unreached
 from grange.proto.ids import SiloAddress
+
+log = logging.getLogger("grange.membership")
 
 Persist = Callable[[Decide], Awaitable[Table]]
 """Settles a decision, however long the table is away."""
@@ -33,6 +36,7 @@ class Join:
         self._options = options
         self._detector = Detector(options.missed_limit)
         self._reached: set[SiloAddress] = set()
+        self._named: set[SiloAddress] = set()
         self._step = "reading the membership table"
 
     async def run(self) -> None:
@@ -48,6 +52,7 @@ class Join:
                 while missing := await self._try_to_activate():
                     self._step = "reaching every active silo; no answer from " + ", ".join(map(str, missing))
                     await self._reach(missing)
+                    self._say_who_is_silent(missing)
         except TimeoutError as error:
             raise JoinFailed(
                 f"silo {self._me.address} could not join within {self._options.join_timeout} s; "
@@ -72,6 +77,19 @@ class Join:
                 group.create_task(self._reach_one(silo))
         if not self._reached.issuperset(silos):
             await asyncio.sleep(max(0.0, began + self._options.probe_interval - loop.time()))
+
+    def _say_who_is_silent(self, asked: tuple[SiloAddress, ...]) -> None:
+        """Once for each: whoever starts a silo sees what it waits for, and how long that can take."""
+        silent = set(asked) - self._reached - self._named
+        if silent:
+            self._named |= silent
+            log.warning(
+                "silo %s waits for %s: active by the membership table, but no answer; one that was killed counts as "
+                "dead when it has not written for %g s that it lives",
+                self._me.address,
+                ", ".join(sorted(map(str, silent))),
+                self._options.stale_after.total_seconds(),
+            )
 
     async def _reach_one(self, silo: SiloAddress) -> None:
         if await self._probe(silo):

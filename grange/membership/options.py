@@ -33,8 +33,10 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     vote_expiry: float = 60.0
     """Age at which a vote no longer counts, so that two unrelated hiccups an hour apart kill nobody."""
 
-    alive_period: float = 5.0
-    """How often a silo writes that it lives. Not needed for detection; it is what a cold start judges corpses by."""
+    alive_period: float = 2.0
+    """How often a silo writes that it lives. Not needed for detection; it is what a cold start judges corpses by:
+    who starts after all were killed waits period x missed, as long as a death takes at most.
+    """
 
     alive_missed: int = 4
     """Periods without such a write that make a silo stale. Silos' clocks must agree within period x missed."""
