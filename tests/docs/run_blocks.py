@@ -2,7 +2,8 @@
 
 A program of its own, so that a page cannot disturb the tests or another page. Blocks may use `await` at the
 top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that
-name, so that a later block or command can import it.
+name, so that a later block or command can import it; one with a main line is run as a program too, twice,
+because readers do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import asyncio
 import inspect
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -18,12 +20,20 @@ from pathlib import Path
 from tests.docs.pages import Block, blocks
 
 FILE_NAME = re.compile(r"# ([a-z_]+\.py)\s*\n")
+MAIN = 'if __name__ == "__main__":'
 
 
 def save_if_named(block: Block) -> None:
     named = FILE_NAME.match(block.text)
     if named:
         Path(named[1]).write_text(block.text)
+
+
+def run_if_program(block: Block) -> None:
+    named = FILE_NAME.match(block.text)
+    if named and MAIN in block.text:
+        for _ in range(2):
+            subprocess.run([sys.executable, "-W", "error", named[1]], check=True)
 
 
 async def run(page: Path) -> None:
@@ -38,6 +48,7 @@ async def run(page: Path) -> None:
         result = eval(code, module.__dict__)
         if inspect.iscoroutine(result):
             await result
+        run_if_program(block)
 
 
 if __name__ == "__main__":
