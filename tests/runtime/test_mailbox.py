@@ -193,3 +193,10 @@ def test_a_long_queue_behind_one_turn_is_not_searched() -> None:
         mailbox.wait(Asked(read_only=True))
     assert mailbox.next() is None
     assert mailbox.asked == 0
+    for leave in (mailbox.next, mailbox.take_all):
+        mailbox.wait(Asked(interleaves=True))
+        leave()
+        mailbox.asked = 0
+        mailbox.wait(Asked(read_only=True))
+        assert mailbox.next() is None
+        assert mailbox.asked == 0, "what overtakes is gone again"

@@ -19,6 +19,7 @@ from grange import (
 from grange.client.client import Client
 from grange.placement.provider import PlacementContext
 from grange.proto.ids import SiloAddress
+from grange.proto.message import Message, Request
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 from grange.transport.memory import MemoryTransport
@@ -206,3 +207,39 @@ async def test_a_caller_that_gives_up_takes_its_carried_request_along(how: str) 
         assert all(silo.management.state().requests == 0 for silo in cluster.silos)
         if how == "cancelled":
             await client.__aexit__(None, None, None)
+
+
+class Mover(Grain, placement="random"):
+    async def where(self) -> str:
+        return str(self._grange.home.site.here)  # type: ignore[attr-defined]
+
+    async def finish(self) -> None:
+        self.deactivate_when_idle()
+
+
+async def test_the_gateway_itself_follows_a_grain_that_moved() -> None:
+    """A refusal by a silo where the grain was before is no answer for the client: it sends one request."""
+    async with TestCluster([Mover], silos=4) as cluster:
+        gateway, other = cluster.silos[:2]
+        client = await through(cluster, gateway)
+        moved = 0
+        for number in range(20):
+            mover, elsewhere = client.get_grain(Mover, str(number)), other.get_grain(Mover, str(number))
+            before = await mover.where()
+            await elsewhere.finish()
+            await cluster.advance(1)
+            now = await elsewhere.where()
+            sent: list[Message] = []
+
+            def count(source: str, _: str, message: Message, sent: list[Message] = sent) -> tuple[float]:
+                if source.startswith("client of") and isinstance(message, Request):
+                    sent.append(message)
+                return (0.0,)
+
+            cluster.network.fate = count
+            assert await mover.where() == now
+            cluster.network.fate = None
+            assert len(sent) == 1
+            moved += before != now
+        assert moved
+        await client.__aexit__(None, None, None)
