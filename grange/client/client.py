@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -123,7 +124,7 @@ class Client:
         peers = Peers(transport, lambda _: self._hello, self._sender.receiver_for, options, self._random)
         self._sender.connect_through(peers)
         parts.push_async_callback(peers.close)
-        self._gateways = Gateways(self._seeds, self._options, self._random)
+        self._gateways = Gateways(self._seeds, self._options, self._random, partial(_forget, peers, self._sender))
         plans = Plans(ValueCodec([references]))
         means = Means(self._sender, self._faults, deadlines, self._runtime)
         self._caller = Caller(means, self._gateways, plans, self._random)
@@ -134,3 +135,8 @@ class Client:
         parts.push_async_callback(tasks.close)
         tasks.start(self._gateways.keep_up(self._sender.ask))
         self._grains = grains
+
+
+def _forget(peers: Peers, sender: Sender, gateway: SiloAddress) -> None:
+    peers.drop(gateway)
+    sender.forget(gateway)

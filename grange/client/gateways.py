@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
 
 from grange.client.options import ClientOptions
 from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
-from grange.membership.member import Implementations, View
+from grange.membership.member import Implementations, Member, SiloStatus, View
 from grange.membership.ring import Ring
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.system_target import Ask
@@ -41,12 +41,20 @@ def parse_gateway(text: str) -> SiloAddress:
 class Gateways:
     """runtime.locator.Locator of a client. All addresses it gives out are gateways."""
 
-    def __init__(self, known: Sequence[str], options: ClientOptions, chance: random.Random) -> None:
+    def __init__(
+        self,
+        known: Sequence[str],
+        options: ClientOptions,
+        chance: random.Random,
+        gone: Callable[[SiloAddress], None] = lambda _: None,
+    ) -> None:
         if not known:
             raise ConfigurationError("a client needs at least one gateway: Client(['127.0.0.1:30000'])")
         self._seeds = [parse_gateway(text) for text in known]
         self._options = options
         self._random = chance
+        self._gone = gone  # told of each gateway whose silo is dead, so that nothing is kept of it
+        self._living: frozenset[SiloAddress] = frozenset()
         self._avoided: dict[SiloAddress, float] = {}
         self._loop = asyncio.get_running_loop()
         self._wanted = asyncio.Event()
@@ -146,11 +154,12 @@ class Gateways:
             return
         # A lower version is news too: the cluster's table may have been made anew.
         self.view = view
-        members = [member for member in view.active if member.gateway]
-        self._gateways = {
-            member.address: SiloAddress(member.address.host, member.gateway, member.address.generation)
-            for member in members
-        }
+        self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}
+        # A silo that leaves still answers; only of a dead one nothing can come any more.
+        living = frozenset(_gateway(member) for member in view.members if member.status is not SiloStatus.DEAD)
+        for gateway in self._living - living:
+            self._gone(gateway)
+        self._living = living
         self._ring = Ring(member.address for member in view.active)
         self._changed.set()
         self._changed = asyncio.Event()
@@ -163,3 +172,8 @@ class Gateways:
         self._avoided = {gateway: until for gateway, until in self._avoided.items() if until > now}
         usable = {silo: gateway for silo, gateway in self._gateways.items() if gateway not in self._avoided}
         return usable or self._gateways
+
+
+def _gateway(member: Member) -> SiloAddress:
+    """How a client addresses a silo: by its gateway's port."""
+    return SiloAddress(member.address.host, member.gateway, member.address.generation)

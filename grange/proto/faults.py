@@ -37,6 +37,9 @@ class Fault(msgspec.Struct, array_like=True):
     traceback: str = ""
 
 
+_DECODER = msgspec.msgpack.Decoder(Fault)
+
+
 class Faults:
     """The exception classes that one silo or client can rebuild."""
 
@@ -82,6 +85,13 @@ class Faults:
             attributes if _fits(attributes) else {},
             text,
         )
+
+    def read(self, data: bytes) -> Exception:
+        """The error to raise, from the wire. What cannot be read was an error all the same: a RemoteError says so."""
+        try:
+            return self.load(_DECODER.decode(data))
+        except (ValueError, RecursionError) as error:
+            return RemoteError(f"the peer sent an error that cannot be read: {error}")
 
     def load(self, fault: Fault) -> Exception:
         """The error to raise. Its notes hold the remote traceback."""

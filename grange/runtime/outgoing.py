@@ -10,7 +10,7 @@ import msgspec
 
 from grange.errors import PayloadTooLarge
 from grange.grains.context import Scalar
-from grange.proto.faults import Fault, Faults
+from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
 from grange.runtime.catalog import Catalog
@@ -20,7 +20,6 @@ from grange.runtime.options import RuntimeOptions
 from grange.runtime.plan import MethodPlan
 from grange.runtime.sender import Sender
 
-_FAULT = msgspec.msgpack.Decoder(Fault)
 _CONTEXT = msgspec.msgpack.Encoder()
 
 
@@ -36,7 +35,7 @@ class Means(msgspec.Struct, eq=False):
 
     def error(self, response: Response) -> Exception:
         """What a failed response holds, to be raised."""
-        return self.faults.load(_FAULT.decode(response.payload))
+        return self.faults.read(response.payload)
 
 
 class Outgoing:

@@ -11,10 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
-
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
-from grange.proto.faults import Fault, Faults
+from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.deadlines import Deadlines, until
@@ -23,8 +21,6 @@ from grange.runtime.system_target import system_id
 from grange.transport.provider import Connection
 
 log = logging.getLogger("grange.runtime")
-
-_FAULT = msgspec.msgpack.Decoder(Fault)
 
 
 def _nothing() -> None:
@@ -134,7 +130,7 @@ class Link:
     def _refused(self, message: Rejection) -> Exception:
         if message.reason is Reason.LOST:
             return ConnectionLost(message.message)
-        cause = self._faults.load(_FAULT.decode(message.fault)) if message.fault else None
+        cause = self._faults.read(message.fault) if message.fault else None
         return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
 
 
@@ -203,7 +199,7 @@ class Sender:
         except Refused as refused:
             raise refused.error(request.grain_id) from None
         if response.failed:
-            raise self._faults.load(_FAULT.decode(response.payload))
+            raise self._faults.read(response.payload)
         return response.payload
 
     def _retire(self, silo: SiloAddress, answered: asyncio.Event) -> None:

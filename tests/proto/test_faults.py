@@ -281,3 +281,11 @@ def test_two_classes_of_one_name_are_refused() -> None:
 def test_a_subclass_is_not_taken_for_its_registered_base() -> None:
     special = type("Special", (OutOfStock,), {})
     assert type(travelled(special("a", 1), OutOfStock)) is RemoteError
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x01", b"\x91" * 100_000])
+def test_an_error_that_cannot_be_read_is_an_error_all_the_same(data: bytes) -> None:
+    """A foreign peer's mistake ends the call at once, not at its time-out."""
+    error = Faults().read(data)
+    assert isinstance(error, RemoteError)
+    assert "cannot be read" in str(error)

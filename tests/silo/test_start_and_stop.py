@@ -151,3 +151,15 @@ async def test_a_client_fails_over_between_gateways() -> None:
             await cluster.kill(cluster.silos[0])
             for number in range(20):
                 assert await client.get_grain(Hello, str(number)).say() == f"hello {number}"
+
+
+async def test_a_client_keeps_nothing_of_silos_that_are_gone() -> None:
+    """Twenty generations later it holds connections to the living alone."""
+    async with TestCluster([Hello], silos=1) as cluster:
+        transport = cluster.new_transport("long-lived")
+        async with Client([cluster.silos[0].gateway], transport=transport) as client:
+            for number in range(20):
+                await cluster.restart(cluster.silos[0])
+                await client.wait_for({silo.address for silo in cluster.silos})
+                assert await client.get_grain(Hello, str(number)).say() == f"hello {number}"
+            assert len(client._sender._links) <= 3
