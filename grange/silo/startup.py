@@ -226,10 +226,15 @@ class Startup:
             self.catalog.abandon()  # what even so has not ended
             await self._client_door.close()
             await self._silo_door.close()
+            log.info("silo %s has stopped", self.address, extra={"event": "silo_stopped"})
 
     async def _drain(self) -> None:
+        seconds = self._config.drain_timeout
+        log.info(
+            "silo %s stops: calls that run have %g s to end", self.address, seconds, extra={"event": "silo_stopping"}
+        )
         try:
-            async with asyncio.timeout(self._config.drain_timeout):
+            async with asyncio.timeout(seconds):
                 await self.agent.leave()
                 await self.catalog.drain()
                 await self._gateway.drain()
@@ -237,9 +242,11 @@ class Startup:
                 await self._dismiss()
         except TimeoutError:
             log.warning(
-                "silo %s: calls still run after %g s; they are cancelled", self.address, self._config.drain_timeout,
+                "silo %s: calls still run after %g s; they are cancelled",
+                self.address,
+                seconds,
                 extra={"event": "drain_timeout"},
-            )  # fmt: skip
+            )
 
     async def _dismiss(self) -> None:
         """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""

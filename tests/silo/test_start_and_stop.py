@@ -127,6 +127,15 @@ async def test_a_client_of_another_cluster_is_refused_at_once() -> None:
         assert caught.value.code == "wrong-cluster"
 
 
+async def test_each_step_of_a_silos_life_is_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    """By words that stay the same when messages are reworded, for whoever watches the log."""
+    caplog.set_level("INFO", "grange.silo")
+    async with embedded():
+        pass
+    events = [getattr(each, "event", None) for each in caplog.records if each.name == "grange.silo"]
+    assert events == ["silo_joining", "silo_active", "silo_stopping", "silo_stopped"]
+
+
 async def test_a_client_at_the_silo_port_is_told_so() -> None:
     """The commonest mistake has its own message."""
     async with embedded() as silo:
