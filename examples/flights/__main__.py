@@ -53,9 +53,13 @@ def main(as_json: bool, **options: Any) -> None:
 
 
 async def _until_done(options: Options, bar: Bar) -> Outcome:
-    """SIGTERM ends a run as Ctrl-C does: silos and folder are cleaned up first."""
+    """SIGTERM ends a run as Ctrl-C does: silos and folder are cleaned up first.
+
+    SIGINT has a handler of its own too, because a shell starts what runs in its background with SIGINT ignored.
+    """
     task = asyncio.ensure_future(run(options, bar))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
