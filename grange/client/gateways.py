@@ -23,6 +23,9 @@ from grange.runtime.system_target import Ask
 
 log = logging.getLogger("grange.client")
 
+SILENCE = 3.0
+"""Seconds that a client looks for a gateway before it says so: a person at a terminal wonders by then."""
+
 VIEW_SERVICE = "management.view"
 _VIEW = msgspec.msgpack.Decoder(View)
 
@@ -109,7 +112,9 @@ class Gateways:
 
         A refused handshake is an answer, not a silence: it is raised at once, unless the silo is still starting.
         """
-        deadline = self._loop.time() + self._options.connect_timeout
+        began = self._loop.time()
+        deadline = began + self._options.connect_timeout
+        told = False
         while True:
             failures = [failure for seed in self._seeds if (failure := await self._try(ask, seed)) is not None]
             if len(failures) < len(self._seeds):
@@ -118,9 +123,13 @@ class Gateways:
                 cause = failure.__cause__ if isinstance(failure.__cause__, HandshakeRefused) else failure
                 if isinstance(cause, HandshakeRefused) and cause.code not in ("starting", "leaving"):
                     raise cause
-            if self._loop.time() >= deadline:
-                tried = "; ".join(str(failure.__cause__ or failure) for failure in failures)
+            tried = "; ".join(str(failure.__cause__ or failure) for failure in failures)
+            now = self._loop.time()
+            if now >= deadline:
                 raise SiloUnavailable(f"no gateway could be reached: {tried}. Is a silo running there?")
+            if now - began >= SILENCE and not told:
+                told = True
+                log.warning("no gateway answers yet: %s; trying for %.0f s more", tried, deadline - now)
             await asyncio.sleep(0.2 * self._random.uniform(0.5, 1.0))
 
     async def keep_up(self, ask: Ask) -> None:

@@ -128,9 +128,8 @@ class Peers:
         if peer.waiting is not None:
             return peer.waiting
         loop = asyncio.get_running_loop()
-        wait = peer.retry_at - loop.time()
-        if wait > 0:
-            raise SiloUnavailable(f"{peer.error} (next attempt in {wait:.2f} s)")
+        if loop.time() < peer.retry_at:
+            raise SiloUnavailable(peer.error)
         waiting = peer.waiting = loop.create_future()
         # A context of its own: what the connection does for years is not part of the call that happened to
         # need it.

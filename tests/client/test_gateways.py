@@ -152,6 +152,18 @@ async def test_a_no_is_an_answer_and_is_raised_at_once(time: VirtualTime, code: 
     assert time.time() == before
 
 
+async def test_a_client_that_waits_for_a_gateway_says_so_once(
+    time: VirtualTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before a person at a terminal wonders; a short search only fails."""
+    cluster = Cluster(view(1))
+    cluster.errors[1] = SiloUnavailable("connection refused")
+    for seconds, words in ((2, []), (10, ["no gateway answers yet: connection refused; trying for 7 s more"])):
+        with pytest.raises(SiloUnavailable):
+            await gateways(1, connect_timeout=seconds).find(cluster.ask)
+        assert [each.getMessage() for each in caplog.records] == words
+
+
 async def test_an_answer_that_is_no_view_is_a_failure(time: VirtualTime) -> None:
     async def nonsense(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         return b"\xc1"
