@@ -156,9 +156,9 @@ class Silos:
         await silo.active()
         return silo
 
-    async def run_two(self, *options: str) -> tuple[SiloProcess, SiloProcess]:
+    async def run_two(self, *options: str, **environment: str) -> tuple[SiloProcess, SiloProcess]:
         """Two silos of one cluster."""
-        return await asyncio.gather(self.run(*options), self.run(*options))
+        return await asyncio.gather(self.run(*options, **environment), self.run(*options, **environment))
 
     async def close(self) -> None:
         await asyncio.gather(*(process.close() for process in self._processes))
