@@ -20,6 +20,10 @@ def named_silo(name: str) -> Silo:
     Raises ConfigurationError when there is no such module or silo, or the module fails while it is imported.
     """
     module_name, colon, variable = name.partition(":")
+    if module_name.endswith(".py"):
+        raise ConfigurationError(
+            f"a module is named without .py: {module_name[:-3].replace('/', '.')}:{variable or 'silo'}"
+        )
     if not (colon and module_name and variable):
         raise ConfigurationError(f"{name!r} does not name a silo; write module:variable, such as shop:silo")
     module = _module(module_name)
@@ -47,7 +51,7 @@ def _module(name: str) -> ModuleType:
     except ConfigurationError:
         raise
     except Exception as error:  # whatever the application's code does while it is imported
-        where = _place(error)
+        where = "" if isinstance(error, SyntaxError) else _place(error)  # which names its place itself
         raise ConfigurationError(
             f"the module {name!r} cannot be imported: {type(error).__name__}: {error}{where}"
         ) from error

@@ -45,6 +45,7 @@ silo = Silo(grains=[Cart, Basket], port=0, gateway_port=0)
 def _folder_of_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder with modules of its own; what the runner did to modules, path and logging is undone."""
     (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "unclosed.py").write_text("x = (")
     (tmp_path / "twins.py").write_text(TWINS)
     (tmp_path / "broken.py").write_text("import json\n\nprice = 1 / 0\n")
     (tmp_path / "needy.py").write_text("import a_package_nobody_has\n")
@@ -77,6 +78,8 @@ def complaint(*words: str) -> str:
     ("name", "words"),
     [
         ("shop", "'shop' does not name a silo; write module:variable, such as shop:silo"),
+        ("shop.py", "a module is named without .py: shop:silo"),
+        ("shop.py:other", "a module is named without .py: shop:other"),
         ("store:silo", "there is no module 'store'; it was looked for in "),
         ("shop.carts:silo", "there is no module 'shop.carts'"),
         ("shop:app", "the module has no such variable; silos in it: shop:silo, shop:other, shop:empty"),
@@ -93,6 +96,7 @@ def test_what_is_wrong_with_the_silo_is_named(name: str, words: str) -> None:
 
 def test_the_place_in_a_broken_module_is_named() -> None:
     assert "broken.py:3)" in complaint("run", "broken:silo")
+    assert complaint("run", "unclosed:silo").endswith("SyntaxError: '(' was never closed (unclosed.py, line 1)")
 
 
 @pytest.mark.parametrize(
