@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -96,7 +98,13 @@ class SiloConfig(BaseSettings):
             raise ConfigurationError(_explain(error)) from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"the configuration cannot be read: {_TOML} is not TOML: {error}") from None
-        except ValueError as error:  # an environment value that is not JSON
+        except SettingsError as error:  # an environment value that is not JSON; only its text names the field
+            found = re.search(r'field "(\w+)"', str(error))
+            name = f"{_PREFIX}{found[1].upper()}" if found else str(error)
+            raise ConfigurationError(
+                f"the environment variable {name} must be JSON, such as {_PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
+            ) from None
+        except ValueError as error:
             raise ConfigurationError(f"the configuration cannot be read: {error}") from None
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -78,7 +77,6 @@ class Configured:
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
         """By its URL."""
-        self._make_folder(self._config.membership_url)
         async with open_table(self._config.membership_url, self._config.cluster) as table:
             yield table
 
@@ -88,11 +86,6 @@ class Configured:
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:
             for url in dict.fromkeys(self._config.storage_urls.values()):
-                self._make_folder(url)
                 storage = open_storage(url, self._config.service, self._config.storage_settings())
                 opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
-
-    def _make_folder(self, url: str) -> None:
-        if url.startswith(f"sqlite:///{self._config.data.as_posix()}/"):
-            Path(self._config.data).mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ def test_a_wrong_value_is_named(values: dict[str, object], text: str) -> None:
         ("GRANGE_PORT", "high", "option 'port'.*not 'high'"),
         ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime"),
         ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", r"unknown option runtime\.idle_timout"),
-        ("GRANGE_STORAGES", "not json", "storages"),
+        ("GRANGE_STORAGES", "not json", "GRANGE_STORAGES must be JSON"),
         ("GRANGE_INSECURE", "perhaps", "option 'insecure'"),
     ],
 )
@@ -138,4 +138,10 @@ def test_a_public_address_is_a_decision() -> None:
 def test_malformed_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "grange.toml").write_text("cluster = ")
     with pytest.raises(ConfigurationError, match="cannot be read"):
+        SiloConfig()
+
+
+def test_a_variable_that_must_be_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRANGE_LABELS", "ssd")
+    with pytest.raises(ConfigurationError, match=r"GRANGE_LABELS must be JSON, such as GRANGE_LABELS='\[\"ssd\"\]'"):
         SiloConfig()

@@ -12,7 +12,7 @@ import pytest
 
 from grange import ConfigurationError, Grain, StorageUnavailable
 from grange.client import Client
-from grange.errors import HandshakeRefused, SiloUnavailable
+from grange.errors import HandshakeRefused, MembershipUnavailable, SiloUnavailable
 from grange.silo import Silo
 from grange.silo.supplies import Configured
 from grange.storage.provider import GrainStorage
@@ -134,6 +134,13 @@ async def test_each_step_of_a_silos_life_is_in_its_log(caplog: pytest.LogCapture
         pass
     events = [getattr(each, "event", None) for each in caplog.records if each.name == "grange.silo"]
     assert events == ["silo_joining", "silo_active", "silo_stopping", "silo_stopped"]
+
+
+async def test_a_data_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    silo = embedded(data=tmp_path / "file")
+    with pytest.raises(MembershipUnavailable, match=r"folder of the membership file .*file/.* cannot be made"):
+        await silo.start()
 
 
 async def test_a_client_at_the_silo_port_is_told_so() -> None:
