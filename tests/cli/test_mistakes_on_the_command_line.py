@@ -116,7 +116,7 @@ def test_a_bad_option_is_named(options: list[str], words: str) -> None:
     ("variable", "value", "words"),
     [
         ("GRANGE_PORT", "many", "option 'port': "),
-        ("GRANGE_LABELS", "not json", "labels"),
+        ("GRANGE_LABELS", "not json", "the environment variable GRANGE_LABELS must be JSON"),
         ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", "unknown option runtime.idle_timout; known are "),
         ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime: "),
         ("GRANGE_MEMBERSHIP_OPTIONS__VOTES", "0", "membership option votes must be above 0"),
