@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from grange.proto.ids import GrainId
 from grange.runtime.invocation import Invocation, Tick
@@ -26,6 +27,7 @@ class GrainTimer:
         "_interleave",
         "_keep_alive",
         "_period",
+        "_plans",
         "stopped",
     )
 
@@ -43,6 +45,7 @@ class GrainTimer:
         self._interleave = interleave
         self._keep_alive = keep_alive
         self._period: float | None = None
+        self._plans = 0  # how often it was changed; a tick belongs to the plan that made it
         self._handle: asyncio.TimerHandle | None = None
         self.stopped = False
 
@@ -62,6 +65,7 @@ class GrainTimer:
         self.stopped = False
         self._period = period
         self._cancel()
+        self._plans += 1
         if due is not None:
             self._plan(due)
 
@@ -75,13 +79,13 @@ class GrainTimer:
 
     def _fire(self) -> None:
         self._handle = None
-        tick = Tick(self._grain_id, self._run, self._ended)
+        tick = Tick(self._grain_id, partial(self._run, self._plans), self._ended)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)
 
-    async def _run(self) -> None:
-        if not self.stopped:  # it may have been stopped while the tick waited its turn
+    async def _run(self, plan: int) -> None:
+        if not self.stopped and plan == self._plans:  # stopped or changed while the tick waited its turn: it is void
             await self._callback()
 
     def _ended(self) -> None:

@@ -155,3 +155,30 @@ async def test_a_failing_tick_is_logged_and_the_timer_goes_on(caplog: pytest.Log
         await cluster.advance(3.5)
         assert await cluster.get_grain(Clock, "a").count() == 3
     assert "timer of clock/a failed" in caplog.text
+
+
+async def test_a_tick_that_waits_is_void_once_the_timer_is_changed() -> None:
+    """Due while its activation is busy, then changed: only the new plan ticks."""
+
+    class Changing(Grain, name="changing"):
+        def __init__(self) -> None:
+            self.ticks = 0
+
+        async def change_while_a_tick_waits(self) -> None:
+            timer = self.start_timer(self._tick, 1)
+            await asyncio.sleep(2)
+            timer.change(10)
+
+        async def count(self) -> int:
+            return self.ticks
+
+        async def _tick(self) -> None:
+            self.ticks += 1
+
+    async with TestCluster([Changing]) as cluster:
+        grain = cluster.get_grain(Changing, "a")
+        await grain.change_while_a_tick_waits()
+        await cluster.advance(5)
+        assert await grain.count() == 0
+        await cluster.advance(10)
+        assert await grain.count() == 1

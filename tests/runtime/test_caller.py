@@ -337,7 +337,8 @@ async def test_a_cancelled_caller_takes_back_what_was_not_handed_over(scene: Sce
 async def test_closing_gives_up_what_nobody_took_in_charge(scene: Scene) -> None:
     await scene.here.call(HIT)
     await scene.here.caller.close()
-    await scene.here.caller.drain()
+    await asyncio.wait_for(scene.here.caller.drain(), 1)
+    assert not scene.here.caller._tasks
 
 
 # --- in one process ------------------------------------------------------------------------------------------------
