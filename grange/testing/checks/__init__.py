@@ -1,0 +1,25 @@
+"""Checkers of what grange promises: pure functions over recorded histories, each returning what it finds wrong.
+
+Called by the simulation and by the black-box fault tests, and free to be used on histories of your own. Open
+`history.py` first: what is recorded, and how. Then one file per invariant: `acknowledged.py` (I1, no acknowledged write
+is lost), `writers.py` (I2, at most one writer), `linearizable.py` (I3), `membership.py` (I7), `outcomes.py` (I8).
+"""
+
+from grange.testing.checks.acknowledged import acknowledged
+from grange.testing.checks.history import Event, Recorder, Violation, load
+from grange.testing.checks.outcomes import Execution, outcomes
+from grange.testing.checks.writers import Turn, Write, overlaps, writers
+
+__all__ = [
+    "Event",
+    "Execution",
+    "Recorder",
+    "Turn",
+    "Violation",
+    "Write",
+    "acknowledged",
+    "load",
+    "outcomes",
+    "overlaps",
+    "writers",
+]

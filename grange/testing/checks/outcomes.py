@@ -1,0 +1,65 @@
+"""I8: every call ends in time, and its error does not lie about what was executed. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from grange.testing.checks.history import Event, Operation, Violation, operations
+
+GRACE = 1.0
+"""Seconds after its deadline within which a call must have ended."""
+
+
+class Execution(NamedTuple):
+    """A grain began to run this call: noted by the method itself, before anything else."""
+
+    client: str
+    call: int
+
+
+def outcomes(
+    history: Iterable[Event],
+    deadline: float,
+    executed: Iterable[Execution] | None = None,
+    until: float | None = None,
+) -> list[Violation]:
+    """Check how the calls of a history ended, when each had `deadline` seconds.
+
+    `until` is when the recording ended (default: its last event): a call that was under way then is judged only if it
+    should have ended before. With `executed`, the notes of the grains, a call that failed as not executed must not be
+    among them, one that returned must be, and none may be there twice.
+    """
+    events = list(history)
+    end = until if until is not None else max((event.t for event in events), default=0.0)
+    calls = list(operations(events))
+    found = [violation for call in calls if (violation := _late(call, deadline, end)) is not None]
+    if executed is not None:
+        counts = Counter(executed)
+        found += [violation for call in calls if (violation := _untrue(call, counts)) is not None]
+    return found
+
+
+def _late(call: Operation, deadline: float, until: float) -> Violation | None:
+    took = (until if call.end is None else call.end.t) - call.invoke.t
+    if took <= deadline + GRACE:
+        return None
+    how = "has not ended" if call.end is None else "ended"
+    return Violation("I8", call.invoke.key, f"{_name(call)} {how} after {took:.1f} s, its deadline was {deadline} s")
+
+
+def _untrue(call: Operation, executed: Counter[Execution]) -> Violation | None:
+    times = executed[Execution(call.invoke.client, call.invoke.call)]
+    if times > 1:
+        return Violation("I8", call.invoke.key, f"{_name(call)} was executed {times} times")
+    if call.kind == "fail" and times:
+        error = call.end.error if call.end else ""
+        return Violation("I8", call.invoke.key, f"{_name(call)} ended with {error} as not executed, and was executed")
+    if call.kind == "ok" and not times:
+        return Violation("I8", call.invoke.key, f"{_name(call)} returned, and was not executed")
+    return None
+
+
+def _name(call: Operation) -> str:
+    return f"{call.invoke.op} {call.invoke.client}/{call.invoke.call}"

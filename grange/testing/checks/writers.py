@@ -1,0 +1,87 @@
+"""I2: at most one writer of each grain. Over what the store noted of every accepted write. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import msgspec
+
+from grange.testing.checks.history import Violation
+
+
+class Write(msgspec.Struct, frozen=True):
+    """One accepted write, as an append-only audit beside the store has it: `etag_before` is None for the first.
+
+    `silo` names the generation that wrote, `activation` the activation (empty: not known).
+    """
+
+    t: float
+    grain: str
+    etag_before: str | None
+    etag: str
+    silo: str = ""
+    activation: str = ""
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One turn of one activation, from its first to its last instant in seconds."""
+
+    start: float
+    end: float
+    grain: str
+    activation: str
+
+
+def writers(audit: Iterable[Write]) -> list[Violation]:
+    """Check rows in the order in which the store accepted them.
+
+    The etags of each grain must form one chain without forks, and once an activation's write has followed that of
+    another, the earlier one must never write again.
+    """
+    rows: defaultdict[str, list[Write]] = defaultdict(list)
+    for write in audit:
+        rows[write.grain].append(write)
+    return [found for grain in sorted(rows) for found in _one_grain(grain, rows[grain])]
+
+
+def _one_grain(grain: str, rows: list[Write]) -> list[Violation]:
+    found: list[Violation] = []
+    etag: str | None = None
+    current = ""
+    past: set[str] = set()
+    for write in rows:
+        who = f"{write.activation or 'somebody'} on {write.silo or 'some silo'}"
+        if write.etag_before != etag:
+            text = f"{who} wrote {write.etag} over {write.etag_before} when {etag} was stored: a fork"
+            found.append(Violation("I2", grain, text))
+        etag = write.etag
+        if write.activation and write.activation != current:
+            if write.activation in past:
+                found.append(Violation("I2", grain, f"{who} wrote {write.etag} after a newer activation had written"))
+            past.add(write.activation)
+            current = write.activation
+    return found
+
+
+def overlaps(turns: Iterable[Turn]) -> list[tuple[Turn, Turn]]:
+    """Pairs of turns of one grain in different activations that shared a moment: the duplicate window.
+
+    Each turn is paired at most once, with the turn before it that ended last. An instant that two turns only touch is
+    not shared.
+    """
+    by_grain: defaultdict[str, list[Turn]] = defaultdict(list)
+    for turn in turns:
+        by_grain[turn.grain].append(turn)
+    pairs: list[tuple[Turn, Turn]] = []
+    for grain in sorted(by_grain):
+        last: dict[str, Turn] = {}  # per activation: the turn that ended last
+        for turn in sorted(by_grain[grain], key=lambda each: (each.start, each.end, each.activation)):
+            others = [other for name, other in sorted(last.items()) if name != turn.activation]
+            latest = max(others, key=lambda other: other.end, default=None)
+            if latest is not None and latest.end > turn.start:
+                pairs.append((latest, turn))
+            mine = last.get(turn.activation)
+            if mine is None or turn.end > mine.end:
+                last[turn.activation] = turn
+    return pairs
