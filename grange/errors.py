@@ -14,7 +14,8 @@
     │   │   └── PayloadTooLarge       the encoded arguments are over the limit
     │   ├── CallOutcomeUnknown        may have run, may run still: look before you repeat
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
-    │   │   └── ConnectionLost        the connection broke after the request had left
+    │   │   ├── ConnectionLost        the connection broke after the request had left
+    │   │   └── SiloStopped           the silo stopped while the call ran there, and did not wait for its end
     │   ├── CallCancelled             executed; the method ended by cancelling itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
@@ -95,6 +96,10 @@ class CallTimeout(CallOutcomeUnknown, TimeoutError):
 
 class ConnectionLost(CallOutcomeUnknown):
     """The connection to the silo broke after the request had left this process."""
+
+
+class SiloStopped(CallOutcomeUnknown):
+    """The silo was asked to stop while it ran the call, and its drain time-out was over before the call ended."""
 
 
 class CallCancelled(CallError):

@@ -16,7 +16,7 @@ from grange.errors import InvalidCall
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
-from grange.proto.ids import GrainAddress, GrainId
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
 from grange.runtime.hosted import Built, HostedType
@@ -61,6 +61,10 @@ class Home(Protocol):
 
     def end(self, activation: Activation) -> None:
         """Run its end (`lifecycle.deactivate`) in a task."""
+        ...
+
+    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
+        """Where callers should look for the grain when this activation is gone; None: they will find out."""
         ...
 
     def left(self, activation: Activation) -> None:
@@ -118,7 +122,7 @@ class Activation:
         position = self.mailbox.position(call)
         if position is not None:
             return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
-        return f"running for {asyncio.get_running_loop().time() - call.began:.1f} s"
+        return f"running for {max(0.0, self.home.site.gate.clock() - call.began):.1f} s"
 
     def _joins(self, call: Invocation) -> bool:
         """Whether a request may join the last turns of a closing activation: one of them may be waiting for it."""
@@ -150,7 +154,8 @@ class Activation:
         return True
 
     def _start(self, call: Invocation) -> None:
-        now = asyncio.get_running_loop().time()
+        gate = self.home.site.gate
+        now = gate.clock()
         refused = expired(call, now)
         if refused is not None:
             call.refuse(refused)
@@ -158,7 +163,7 @@ class Activation:
         call.began = now
         self.mailbox.start(call)
         plan = self.hosted.plans.get(call.method)
-        call.task = self.home.site.invoker.start(run_turn(call, self, self._grain, plan, self._ended))
+        call.task = self.home.site.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
 
     def _ended(self, call: Invocation, conflict: bool) -> None:
         self.mailbox.end(call)
@@ -175,6 +180,11 @@ class Activation:
         if self.phase is Phase.CLOSING and not self.mailbox.running:
             self.phase = Phase.ENDING
             self.home.end(self)
+
+    def refuse_waiting(self) -> None:
+        """The silo is fenced: what has not started must start elsewhere."""
+        for call in self.mailbox.take_all():
+            cast("Invocation", call).refuse(self.home.site.gate.refusal())
 
     # --- life -----------------------------------------------------------------------------------------------------
 

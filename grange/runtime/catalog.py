@@ -6,13 +6,13 @@ Every request that reaches this silo, from here or from the wire, enters by `del
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from grange.proto.ids import GrainAddress, GrainId
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activation import Activation
+from grange.runtime.draining import Elsewhere, Ends, cancel_turns, end_all, ended
 from grange.runtime.hosted import HostedType
 from grange.runtime.invocation import Invocation
 from grange.runtime.lifecycle import activate, deactivate
@@ -20,11 +20,6 @@ from grange.runtime.locator import Claims
 from grange.runtime.refusal import Refused
 from grange.runtime.site import Site
 from grange.runtime.workers import WorkerPool
-
-log = logging.getLogger("grange.runtime")
-
-CANCELLED_TURN = 5.0
-"""Seconds that a cancelled turn may take to end."""
 
 
 class Watches(Protocol):
@@ -46,6 +41,8 @@ class Catalog:
         self._targets: dict[GrainId, Activation | WorkerPool] = {}
         self._open = False
         self._emptied: asyncio.Event | None = None
+        self._ends = Ends()
+        self._elsewhere: Elsewhere = _nowhere
 
     def open(self) -> None:
         """From now on absent grains are activated here."""
@@ -95,7 +92,8 @@ class Catalog:
             known = ", ".join(sorted(hosted.plans)) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
-            return Refused(Reason.NOT_READY, f"silo {self.site.here} is not taking new grains")
+            where = self.elsewhere(call.grain_id)
+            return Refused(Reason.NOT_READY, f"silo {self.site.here} is not taking new grains", hint=where)
         return None
 
     # --- activation.Home ------------------------------------------------------------------------------------------
@@ -110,7 +108,12 @@ class Catalog:
 
     def end(self, activation: Activation) -> None:
         """Start its end."""
-        self.site.tasks.start(deactivate(activation))
+        self._ends.began()
+        self.site.tasks.start(deactivate(activation)).add_done_callback(lambda _: self._ends.ended())
+
+    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
+        """Where its callers should look next; None, while this silo takes grains: they know as much as it does."""
+        return None if self._open else self._elsewhere(grain_id)
 
     def left(self, activation: Activation) -> None:
         """Forget it, unless a newer one has its place."""
@@ -152,37 +155,29 @@ class Catalog:
             activation.deactivate(reason)
         return len(chosen)
 
-    async def drain(self) -> None:
-        """Take no new grains, end all activations after their running requests, and wait for the last to be gone."""
+    async def drain(self, elsewhere: Elsewhere | None = None) -> None:
+        """Take no new grains, end all activations after their running requests, and wait for the last to be gone.
+
+        Who is refused from now on hears from `elsewhere` where to try next.
+        """
         self._open = False
+        self._elsewhere = elsewhere or self._elsewhere
+        await end_all(list(self.activations()), self._ends)
+        await self.emptied()
+
+    async def emptied(self) -> None:
+        """Wait until no activation is left."""
         self._emptied = asyncio.Event()
-        self.deactivate_where(lambda _: True, "the silo is stopping")
         self._note_empty()
         await self._emptied.wait()
 
     async def abort(self, at_once: bool = False) -> None:
-        """Cancel every turn and wait for their ends: draining took too long, or the silo is killed (`at_once`).
-
-        Code that will not be cancelled is left behind after a while, or the silo would never stop.
-        """
+        """Cancel every turn and wait for their ends: draining took too long, or the silo is killed (`at_once`)."""
         self._open = False
-        turns = [
-            call.task
-            for activation in self.activations()
-            for call in activation.mailbox.running
-            if isinstance(call, Invocation) and call.task is not None and not call.task.done()
-        ]
+        turns = cancel_turns(self.activations(), self.site.here)
         if at_once:
             self.abandon()
-        for turn in turns:
-            turn.cancel()
-        if turns:
-            _, stubborn = await asyncio.wait(turns, timeout=CANCELLED_TURN)
-            if stubborn:
-                log.error(
-                    "silo %s: %d turns do not end although they were cancelled", self.site.here, len(stubborn),
-                    extra={"event": "turns_left_behind"},
-                )  # fmt: skip
+        await ended(turns, self.site.here)
 
     def abandon(self) -> None:
         """From now on no turn, timer or hook of any grain starts here; who waits is refused."""
@@ -198,3 +193,8 @@ class Catalog:
     def _note_empty(self) -> None:
         if self._emptied is not None and not self._targets:
             self._emptied.set()
+
+
+def _nowhere(_: GrainId) -> None:
+    """Nobody knows where."""
+    return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
+from grange.errors import CallOutcomeUnknown, ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response
@@ -33,7 +33,7 @@ _FAULT = msgspec.msgpack.Encoder()
 class WireCall(Invocation):
     """A request from another process. `carrier` is the task that carries it on to another silo, if one does."""
 
-    __slots__ = ("_decoded", "_incoming", "carrier", "request")
+    __slots__ = ("_decoded", "_incoming", "_lost", "carrier", "request")
 
     def __init__(
         self, incoming: Incoming, request: Request, deadline: float, context: Mapping[str, Scalar] | None
@@ -42,6 +42,7 @@ class WireCall(Invocation):
         self.request = request
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
+        self._lost = False
         self.carrier: asyncio.Task[Any] | None = None
 
     def give_up(self) -> None:
@@ -63,7 +64,7 @@ class WireCall(Invocation):
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Send the result."""
-        if self.request.one_way:
+        if self.request.one_way or self._lost:
             return
         assert plan is not None
         payload = plan.encode_result(value, self.request.encoding)
@@ -78,8 +79,8 @@ class WireCall(Invocation):
         """Send the error."""
         if self.request.one_way:
             log_one_way_failure(self.grain_id, self.method, error)
-            return
-        self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
+        elif not self._lost:
+            self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
@@ -98,9 +99,12 @@ class WireCall(Invocation):
         """Executed elsewhere in the caller's name: send what came back."""
         self._incoming.answer(Response(self.request.id, response.payload, response.failed))
 
-    def lose(self, text: str) -> None:
-        """Sent elsewhere in the caller's name, and nothing is known of it."""
-        self._incoming.answer(Rejection(self.request.id, Reason.LOST, text))
+    def lose(self, error: CallOutcomeUnknown) -> None:
+        """It runs here or elsewhere, and nothing more will be known of it. A one-way request was taken in charge."""
+        if not (self.request.one_way and self.began) and not self._lost:
+            self._lost = True
+            fault = self._incoming.fault(error)
+            self._incoming.answer(Rejection(self.request.id, Reason.LOST, str(error), fault=fault))
 
 
 class Inbound:

@@ -1,6 +1,7 @@
 """One request on its way through a silo, whoever sent it: a call from this process, one from the wire, a timer tick.
 
-An invocation has exactly one outcome: `succeed`, `fail` (executed, raised) or `refuse` (certainly not executed).
+An invocation has exactly one outcome: `succeed`, `fail` (executed, raised), `refuse` (certainly not executed) or
+`lose` (unknown); after `lose` the others have no effect.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from grange.errors import CallTimeout
+from grange.errors import CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
@@ -78,6 +79,10 @@ class Invocation(ABC):
     def refuse(self, refused: Refused) -> None:
         """Certainly not executed."""
 
+    def lose(self, error: CallOutcomeUnknown) -> None:
+        """It runs, and its end will not be told: the caller gets this error now."""
+        self.fail(error)
+
 
 class LocalCall(Invocation):
     """A call whose caller is in this process. The caller awaits `answer()`."""
@@ -121,6 +126,10 @@ class LocalCall(Invocation):
     def refuse(self, refused: Refused) -> None:
         """Hand the refusal to the caller's loop."""
         self._end(refused)
+
+    def lose(self, error: CallOutcomeUnknown) -> None:
+        """Hand it to the caller at once."""
+        self._end(error)
 
     def expire(self) -> None:
         """The caller's time is over; the request is dropped if it has not started."""
@@ -212,6 +221,9 @@ class Tick(Invocation):
             extra={"event": "timer_failed", "grain_type": self.grain_id.type},
         )  # fmt: skip
         self.ended()
+
+    def lose(self, error: CallOutcomeUnknown) -> None:
+        """Nobody waits."""
 
     def refuse(self, refused: Refused) -> None:
         """This tick is lost: the mailbox was full, or the activation is gone and its timers with it."""

@@ -61,8 +61,7 @@ async def deactivate(activation: Activation) -> None:
         if isinstance(error, KeyboardInterrupt) or _is_cancelled():
             raise
     finally:
-        refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
-        await _undo(activation, built, refused)
+        await _undo(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
 
 
 def _check_key(activation: Activation) -> None:
@@ -106,6 +105,8 @@ async def _undo(activation: Activation, built: Built | None, refused: Refused) -
                 activation.claimed = False
                 await activation.home.claims.release(activation.address)
         finally:
+            if refused.reason is Reason.NOT_HERE and refused.hint is None:
+                refused.hint = activation.home.elsewhere(activation.grain_id)
             activation.gone(refused)
 
 

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
-from grange.proto.faults import Faults
+from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
+from grange.proto.faults import Faults, type_name
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.deadlines import Deadlines, until
@@ -128,9 +128,10 @@ class Link:
             self._left(self._silo, self._answered)
 
     def _refused(self, message: Rejection) -> Exception:
-        if message.reason is Reason.LOST:
-            return ConnectionLost(message.message)
         cause = self._faults.read(message.fault) if message.fault else None
+        if message.reason is Reason.LOST:
+            stopped = isinstance(cause, RemoteError) and cause.type_name == type_name(SiloStopped)
+            return SiloStopped(message.message) if stopped else ConnectionLost(message.message)
         return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
 
 

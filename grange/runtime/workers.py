@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activation import Activation, Phase
 from grange.runtime.hosted import HostedType
 from grange.runtime.invocation import Invocation
@@ -70,6 +70,10 @@ class WorkerPool:
     def end(self, activation: Activation) -> None:
         """Start its end."""
         self.site.tasks.start(deactivate(activation))
+
+    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
+        """Workers are wherever they are needed."""
+        return None
 
     def left(self, activation: Activation) -> None:
         """Forget it; an empty pool goes too."""

@@ -10,7 +10,15 @@ import asyncio
 
 import msgspec
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, ConfigurationError, NoSuchGrain, PayloadTooLarge
+from grange.errors import (
+    CallNotExecuted,
+    CallOutcomeUnknown,
+    ConfigurationError,
+    ConnectionLost,
+    NoSuchGrain,
+    PayloadTooLarge,
+    SiloStopped,
+)
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.caller import Caller
@@ -70,12 +78,13 @@ class Gateway:
         except (CallNotExecuted, ConfigurationError) as error:  # the latter: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
         except asyncio.CancelledError:  # its caller gave up, or this silo ends
-            call.lose(f"the gateway of {self._here} carries it on no more")
+            call.lose(SiloStopped(f"the gateway of {self._here}, which stops, carries it on no more"))
             raise
+        except CallOutcomeUnknown as error:
+            call.lose(error)
         except Exception as error:  # an answer must come; of any other end nothing is known
-            call.lose(str(error))
-            if not isinstance(error, CallOutcomeUnknown):
-                raise
+            call.lose(ConnectionLost(str(error)))
+            raise
 
     async def _forward(self, call: WireCall, target: SiloAddress) -> None:
         request = msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import svcs
 
-from grange import CallCancelled, ConfigurationError, Grain, NoSuchGrain, SiloUnavailable
+from grange import ConfigurationError, Grain, NoSuchGrain, SiloStopped, SiloUnavailable
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.activation import Phase
@@ -146,7 +146,7 @@ async def test_an_aborted_silo_cancels_its_turns_and_waits_for_their_end(process
     await log.gate.reached.wait()
     await here.catalog.abort()
     assert log.events == ["activate", "cancelled"]
-    with pytest.raises(CallCancelled):
+    with pytest.raises(SiloStopped, match=r"stopped while it ran cart/a\.hold"):
         await call
 
 
@@ -165,8 +165,11 @@ async def test_code_that_will_not_be_cancelled_is_left_behind(process: Make, cap
     before = asyncio.get_running_loop().time()
     await here.catalog.abort()
     assert asyncio.get_running_loop().time() - before == 5
-    assert "1 turns do not end" in caplog.text
-    await call
+    (complaint,) = [each for each in caplog.records if getattr(each, "event", "") == "turn_would_not_end"]
+    assert "stubborn/a.hold does not end" in complaint.message
+    with pytest.raises(SiloStopped):
+        await call
+    await asyncio.sleep(20)
 
 
 async def test_only_what_matches_is_deactivated(process: Make) -> None:
