@@ -7,19 +7,29 @@ is lost), `writers.py` (I2, at most one writer), `linearizable.py` (I3), `member
 
 from grange.testing.checks.acknowledged import acknowledged
 from grange.testing.checks.history import Event, Recorder, Violation, load
+from grange.testing.checks.linearizable import linearizable
+from grange.testing.checks.membership import Contact, Seen, agreement, membership
+from grange.testing.checks.models import counter, register
 from grange.testing.checks.outcomes import Execution, outcomes
 from grange.testing.checks.writers import Turn, Write, overlaps, writers
 
 __all__ = [
+    "Contact",
     "Event",
     "Execution",
     "Recorder",
+    "Seen",
     "Turn",
     "Violation",
     "Write",
     "acknowledged",
+    "agreement",
+    "counter",
+    "linearizable",
     "load",
+    "membership",
     "outcomes",
     "overlaps",
+    "register",
     "writers",
 ]

@@ -1,0 +1,125 @@
+"""I7: all silos see one history of the cluster. Over the views that each silo published. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from grange.testing.checks.history import Violation
+
+SETTLE = 10.0
+"""Seconds of quiet after which all live silos must agree."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One view that one silo published: `statuses` names each silo's status in it by its address, generation included.
+
+    `incarnation` is the table's when known; views of different incarnations are not compared by version.
+    """
+
+    t: float
+    observer: str
+    version: int
+    statuses: dict[str, str]
+    incarnation: str = ""
+
+
+class Contact(msgspec.Struct, frozen=True):
+    """One probe that was answered: `prober` asked, `target` answered."""
+
+    t: float
+    prober: str
+    target: str
+
+
+def membership(views: Iterable[Seen], contacts: Iterable[Contact] | None = None) -> list[Violation]:
+    """Check all views, in the order in which they were published.
+
+    In each silo versions only rise and the dead stay dead; one version of one incarnation is the same for all. With
+    `contacts`, a silo that is active must have been in contact, both ways, with each silo that was active already when
+    it became so.
+    """
+    seen = list(views)
+    found = [*_rising(seen), *_dead_for_good(seen), *_one_history(seen)]
+    return found if contacts is None else [*found, *_probed_both_ways(seen, list(contacts))]
+
+
+def agreement(
+    views: Iterable[Seen], live: Collection[str], quiet_since: float, settle: float = SETTLE
+) -> list[Violation]:
+    """Check that `settle` seconds after the last fault every live silo sees just `live` as active, in one version."""
+    last: dict[str, Seen] = {}
+    for view in views:
+        if view.t <= quiet_since + settle:
+            last[view.observer] = view
+    found: list[Violation] = []
+    versions = {last[silo].version for silo in live if silo in last}
+    for silo in sorted(live):
+        active = _active(last[silo].statuses) if silo in last else set[str]()
+        if active != set(live):
+            text = f"sees {_names(active)} as active, alive are {_names(live)}"
+            found.append(Violation("I7", silo, text))
+    if len(versions) > 1:
+        found.append(Violation("I7", "cluster", f"live silos are at versions {sorted(versions)} after {settle} s"))
+    return found
+
+
+def _rising(views: list[Seen]) -> Iterable[Violation]:
+    last: dict[str, Seen] = {}
+    for view in views:
+        before = last.get(view.observer)
+        if before is not None and view.version <= before.version:
+            yield Violation("I7", view.observer, f"went from version {before.version} to {view.version}")
+        last[view.observer] = view
+
+
+def _dead_for_good(views: list[Seen]) -> Iterable[Violation]:
+    dead: defaultdict[str, set[str]] = defaultdict(set)
+    for view in views:
+        known = dead[view.observer]
+        for silo, status in sorted(view.statuses.items()):
+            if status == "dead":
+                known.add(silo)
+            elif silo in known:
+                yield Violation("I7", view.observer, f"{silo} was dead and is {status} in version {view.version}")
+
+
+def _one_history(views: list[Seen]) -> Iterable[Violation]:
+    first: dict[tuple[str, int], Seen] = {}
+    for view in views:
+        other = first.setdefault((view.incarnation, view.version), view)
+        if other.statuses != view.statuses:
+            text = f"{other.observer} and {view.observer} see different versions {view.version}: "
+            yield Violation("I7", "cluster", text + f"{_differences(other.statuses, view.statuses)}")
+
+
+def _probed_both_ways(views: list[Seen], contacts: list[Contact]) -> Iterable[Violation]:
+    """At the first sight of a silo as active, by the version in which that happened."""
+    met: dict[tuple[str, str], float] = {}
+    for each in contacts:
+        pair = (each.prober, each.target)
+        met[pair] = min(each.t, met.get(pair, each.t))
+    known: set[str] = set()
+    for view in sorted(views, key=lambda each: (each.version, each.t)):
+        active = _active(view.statuses)
+        pairs = [(silo, other) for silo in sorted(active - known) for other in sorted(active & known)]
+        for silo, other in pairs:
+            if max(met.get((silo, other), math.inf), met.get((other, silo), math.inf)) > view.t:
+                yield Violation("I7", silo, f"became active without contact both ways with {other}")
+        known |= active
+
+
+def _active(statuses: Mapping[str, str]) -> set[str]:
+    return {silo for silo, status in statuses.items() if status == "active"}
+
+
+def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    names = sorted(silo for silo in {*one, *other} if one.get(silo) != other.get(silo))
+    return ", ".join(f"{silo} is {one.get(silo)} or {other.get(silo)}" for silo in names)
+
+
+def _names(silos: Collection[str]) -> str:
+    return ", ".join(sorted(silos)) or "nobody"
