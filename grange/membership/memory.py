@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -75,16 +75,26 @@ class MemoryMembershipTable:
         self._write(table, msgspec.structs.replace(member, alive=max(member.alive, row.member.alive)))
         return True
 
-    async def alive(self, address: SiloAddress, time: datetime) -> None:
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        """See MembershipTable."""
+        await asyncio.sleep(0)
+        if self._table.version != seen:
+            return False
+        rows = tuple(Row(member, str(number)) for member in members)
+        self._store.tables[self._cluster] = Table(table_version(self._store.new_incarnation(), number), rows)
+        return True
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
         await asyncio.sleep(0)
         table = self._table
         row = table.get(address)
         if row is None or row.member.alive >= time:
-            return
+            return row is not None
         told = Row(msgspec.structs.replace(row.member, alive=time), row.etag)
         rows = tuple(told if other is row else other for other in table.rows)
         self._store.tables[self._cluster] = Table(table.version, rows)
+        return True
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""

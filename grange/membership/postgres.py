@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ LEFT JOIN grange_membership_silo s ON s.cluster = v.cluster AND s.address = $2
 WHERE v.cluster = $1
 """
 _CREATE = """
-INSERT INTO grange_membership_version (cluster, incarnation, version) VALUES ($1, $2, 1)
+INSERT INTO grange_membership_version (cluster, incarnation, version) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING RETURNING version
 """
 # The row lock on the version makes changes queue; whoever waited finds another version and changes nothing.
@@ -59,7 +59,14 @@ UPDATE grange_membership_silo
 SET etag = $3, status = $4, member = $5, started = $6, alive = greatest(alive, $7)
 WHERE cluster = $1 AND address = $2 AND etag = $8 RETURNING etag
 """
-_ALIVE = "UPDATE grange_membership_silo SET alive = $3 WHERE cluster = $1 AND address = $2 AND alive < $3"
+_RENEW = """
+UPDATE grange_membership_version SET incarnation = $2, version = $3
+WHERE cluster = $1 AND incarnation = $4 AND version = $5 RETURNING version
+"""
+_CLEAR = "DELETE FROM grange_membership_silo WHERE cluster = $1"
+_ALIVE = """
+UPDATE grange_membership_silo SET alive = greatest(alive, $3) WHERE cluster = $1 AND address = $2 RETURNING alive
+"""
 _LOCK = "SELECT version FROM grange_membership_version WHERE cluster = $1 FOR UPDATE"
 _CLEANUP = """
 WITH gone AS (
@@ -129,10 +136,26 @@ class PostgresMembershipTable:
             return False
         return await self._change(_UPDATE, version, *self._columns(member, version), int(row_etag))
 
-    async def alive(self, address: SiloAddress, time: datetime) -> None:
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        """See MembershipTable."""
+        incarnation = secrets.token_hex(16)
+        rows = [self._columns(member, TableVersion(number - 1, "")) for member in members]
+        async with self._connection() as connection, connection.transaction():
+            if seen == FRESH:
+                started = await connection.fetchval(_CREATE, self._cluster, incarnation, number)
+            else:
+                expected = (seen.incarnation, seen.number)
+                started = await connection.fetchval(_RENEW, self._cluster, incarnation, number, *expected)
+            if started is None:
+                return False
+            await connection.execute(_CLEAR, self._cluster)
+            await connection.executemany(_INSERT, rows)
+            return True
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
         async with self._connection() as connection:
-            await connection.execute(_ALIVE, self._cluster, str(address), time)
+            return await connection.fetchval(_ALIVE, self._cluster, str(address), time) is not None
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
@@ -147,14 +170,14 @@ class PostgresMembershipTable:
         """See MembershipTable."""
         async with self._connection() as connection, connection.transaction():
             await connection.fetchval(_LOCK, self._cluster)
-            await connection.execute("DELETE FROM grange_membership_silo WHERE cluster = $1", self._cluster)
+            await connection.execute(_CLEAR, self._cluster)
             await connection.execute("DELETE FROM grange_membership_version WHERE cluster = $1", self._cluster)
 
     async def _change(self, statement: str, version: TableVersion, *columns: object) -> bool:
         try:
             async with self._connection() as connection, connection.transaction():
                 if version == FRESH:
-                    bumped = await connection.fetchval(_CREATE, self._cluster, secrets.token_hex(16))
+                    bumped = await connection.fetchval(_CREATE, self._cluster, secrets.token_hex(16), 1)
                 else:
                     bumped = await connection.fetchval(_BUMP, self._cluster, version.incarnation, version.number)
                 if bumped is None or await connection.fetchval(statement, *columns) is None:

@@ -6,6 +6,7 @@ Follows Orleans' extended membership protocol: all views are totally ordered by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -87,8 +88,19 @@ class MembershipTable(Protocol):
         """
         ...
 
-    async def alive(self, address: SiloAddress, time: datetime) -> None:
-        """Note that the silo lives: no new version, no new row etag; no effect on a missing row."""
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        """Replace the whole table by these rows, if it is still exactly at `seen` (FRESH: while it holds nothing).
+
+        The new table has an incarnation of its own and starts at version `number`. For a table that the database lost
+        or took back in time; `membership/recovery.py` says when. Of several that try at once, one succeeds.
+        """
+        ...
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
+        """Note that the silo lives: no new version, no new row etag.
+
+        False: there is no such row, and nothing was noted. A lost table is noticed by that.
+        """
         ...
 
     async def cleanup(self, before: datetime) -> int:

@@ -18,8 +18,11 @@ class RareLog:
         self._last = -math.inf
         self._left_out = 0
 
-    def warning(self, message: str, error: Exception) -> None:
-        """Log it, or count it. An error that is not one of ours is a bug, and brings its traceback."""
+    def warning(self, message: str, error: Exception, event: str = "") -> None:
+        """Log it, or count it. An error that is not one of ours is a bug, and brings its traceback.
+
+        `event` is the name under which an operator finds it in `docs/runbooks/`.
+        """
         now = asyncio.get_running_loop().time()
         if now - self._last < self._period:
             self._left_out += 1
@@ -27,4 +30,5 @@ class RareLog:
         more = f" ({self._left_out} more since the last such warning)" if self._left_out else ""
         self._last, self._left_out = now, 0
         bug = None if isinstance(error, GrangeError) else error
-        self._log.warning("%s: %s%s", message, error, more, exc_info=bug)
+        extra = {"event": event} if event else None
+        self._log.warning("%s: %s%s", message, error, more, exc_info=bug, extra=extra)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
 from grange.membership.member import Member, SiloStatus
 from grange.membership.provider import FRESH, Row, Table, TableVersion, table_version
+from grange.membership.redis_scripts import ALIVE, CHANGE, CLEANUP, REBUILD
 from grange.membership.rows import member_from_json, member_to_json, time_from_text, time_to_text
 from grange.proto.ids import SiloAddress
 
@@ -30,49 +31,6 @@ OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""
 
 _ROW = "silo:"
-
-# Arguments: incarnation and version expected (both '' for a fresh table), field, row etag expected ('' = no
-# such row), row, alive, incarnation to draw.
-_CHANGE = """
-local found = redis.call('HMGET', KEYS[1], 'incarnation', 'version', ARGV[3])
-if (found[1] or '') ~= ARGV[1] or (found[2] or '') ~= ARGV[2] then return 0 end
-local etag = ''
-if found[3] then etag = cjson.decode(found[3]).etag end
-if etag ~= ARGV[4] then return 0 end
-if not found[1] then redis.call('HSET', KEYS[1], 'incarnation', ARGV[7]) end
-redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
-local alive = redis.call('HGET', KEYS[2], ARGV[3])
-if not alive or alive < ARGV[6] then redis.call('HSET', KEYS[2], ARGV[3], ARGV[6]) end
-return 1
-"""
-
-_ALIVE = """
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
-local alive = redis.call('HGET', KEYS[2], ARGV[1])
-if not alive or alive < ARGV[2] then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
-return 1
-"""
-
-# Arguments: the prefix of row fields, the status to keep, the time before which a row must be.
-_CLEANUP = """
-local gone = 0
-local all = redis.call('HGETALL', KEYS[1])
-for place = 1, #all, 2 do
-  local field = all[place]
-  if string.sub(field, 1, #ARGV[1]) == ARGV[1] then
-    local row = cjson.decode(all[place + 1])
-    local alive = redis.call('HGET', KEYS[2], field) or row.started
-    if row.status ~= ARGV[2] and row.started < ARGV[3] and alive < ARGV[3] then
-      redis.call('HDEL', KEYS[1], field)
-      redis.call('HDEL', KEYS[2], field)
-      gone = gone + 1
-    end
-  end
-end
-if gone > 0 then redis.call('HINCRBY', KEYS[1], 'version', 1) end
-return gone
-"""
 
 
 class _Stored(msgspec.Struct, frozen=True):
@@ -91,9 +49,10 @@ class RedisMembershipTable:
         self._client = client
         self._place = place
         self._keys = [f"grange:{{{cluster}}}:membership", f"grange:{{{cluster}}}:alive"]
-        self._change = client.register_script(_CHANGE)
-        self._alive = client.register_script(_ALIVE)
-        self._cleanup = client.register_script(_CLEANUP)
+        self._change = client.register_script(CHANGE)
+        self._rebuild = client.register_script(REBUILD)
+        self._alive = client.register_script(ALIVE)
+        self._cleanup = client.register_script(CLEANUP)
 
     @classmethod
     @asynccontextmanager
@@ -146,10 +105,17 @@ class RedisMembershipTable:
         """See MembershipTable."""
         return bool(row_etag) and await self._write(member, row_etag, version)
 
-    async def alive(self, address: SiloAddress, time: datetime) -> None:
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        """See MembershipTable."""
+        rows = ((f"{_ROW}{each.address}", _stored(each, number), time_to_text(each.alive)) for each in members)
+        arguments = [*_expected(seen), secrets.token_hex(16), str(number), *(part for row in rows for part in row)]
+        async with self._operation():
+            return bool(await self._rebuild(keys=self._keys, args=arguments))
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
         async with self._operation():
-            await self._alive(keys=self._keys, args=[f"{_ROW}{address}", time_to_text(time)])
+            return bool(await self._alive(keys=self._keys, args=[f"{_ROW}{address}", time_to_text(time)]))
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
@@ -162,14 +128,11 @@ class RedisMembershipTable:
             await self._client.delete(*self._keys)
 
     async def _write(self, member: Member, row_etag: str, version: TableVersion) -> bool:
-        fresh = version == FRESH
-        json = msgspec.Raw(member_to_json(member).encode())
-        stored = _Stored(str(version.number + 1), member.status, time_to_text(member.started), json)
         arguments = [
-            *(("", "") if fresh else (version.incarnation, str(version.number))),
+            *_expected(version),
             f"{_ROW}{member.address}",
             row_etag,
-            msgspec.json.encode(stored).decode(),
+            _stored(member, version.number + 1),
             time_to_text(member.alive),
             secrets.token_hex(16),
         ]
@@ -181,6 +144,15 @@ class RedisMembershipTable:
         with _mapped(self._place):
             async with asyncio.timeout(OPERATION_TIMEOUT):
                 yield
+
+
+def _expected(version: TableVersion) -> tuple[str, str]:
+    return ("", "") if version == FRESH else (version.incarnation, str(version.number))
+
+
+def _stored(member: Member, etag: int) -> str:
+    json = msgspec.Raw(member_to_json(member).encode())
+    return msgspec.json.encode(_Stored(str(etag), member.status, time_to_text(member.started), json)).decode()
 
 
 def _version(incarnation: str | None, version: str | None) -> TableVersion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +46,8 @@ _UPDATE = """
 UPDATE grange_membership_silo SET etag = ?, status = ?, member = ?, started = ?, alive = max(alive, ?)
 WHERE cluster = ? AND address = ?
 """
-_ALIVE = "UPDATE grange_membership_silo SET alive = ? WHERE cluster = ? AND address = ? AND alive < ?"
+_REBUILD_VERSION = "INSERT INTO grange_membership_version (cluster, incarnation, version) VALUES (?, ?, ?)"
+_ALIVE = "UPDATE grange_membership_silo SET alive = max(alive, ?) WHERE cluster = ? AND address = ?"
 _CLEANUP = "DELETE FROM grange_membership_silo WHERE cluster = ? AND status <> ? AND alive < ? AND started < ?"
 
 
@@ -104,11 +105,22 @@ class SqliteMembershipTable:
             await connection.execute(_UPDATE, self._columns(member, version.number + 1))
             return True
 
-    async def alive(self, address: SiloAddress, time: datetime) -> None:
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        """See MembershipTable."""
+        async with self._transaction() as connection:
+            if await self._version(connection) != seen:
+                return False
+            await self._clear(connection)
+            await connection.execute(_REBUILD_VERSION, (self._cluster, secrets.token_hex(16), number))
+            await connection.executemany(_INSERT, [self._columns(member, number) for member in members])
+            return True
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
         text = time_to_text(time)
         async with self._transaction() as connection:
-            await connection.execute(_ALIVE, (text, self._cluster, str(address), text))
+            told = await connection.execute(_ALIVE, (text, self._cluster, str(address)))
+            return told.rowcount > 0
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
@@ -123,8 +135,11 @@ class SqliteMembershipTable:
     async def delete(self) -> None:
         """See MembershipTable."""
         async with self._transaction() as connection:
-            await connection.execute("DELETE FROM grange_membership_silo WHERE cluster = ?", (self._cluster,))
-            await connection.execute("DELETE FROM grange_membership_version WHERE cluster = ?", (self._cluster,))
+            await self._clear(connection)
+
+    async def _clear(self, connection: aiosqlite.Connection) -> None:
+        await connection.execute("DELETE FROM grange_membership_silo WHERE cluster = ?", (self._cluster,))
+        await connection.execute("DELETE FROM grange_membership_version WHERE cluster = ?", (self._cluster,))
 
     async def _version(self, connection: aiosqlite.Connection) -> TableVersion:
         found = list(await connection.execute_fetchall(_VERSION, (self._cluster,)))

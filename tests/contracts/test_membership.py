@@ -9,7 +9,8 @@ import pytest
 
 from grange.membership.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.urls import open_table as open_url
-from grange.testing.contracts.membership import MembershipTableContract, OpenTable
+from grange.testing.contracts.membership import MembershipTableContract
+from grange.testing.contracts.membership_samples import OpenTable
 
 
 class TestMemory(MembershipTableContract):

@@ -18,7 +18,7 @@ from grange.errors import ConfigurationError, MembershipError, MembershipUnavail
 from grange.membership.member import SiloStatus
 from grange.membership.provider import MembershipTable
 from grange.membership.urls import open_table
-from grange.testing.contracts.membership import NOON, a_silo, insert
+from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 from grange.testing.servers import PostgresServer, RedisServer
 from tests.storage.wire import Wire, a_wire
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -107,9 +107,12 @@ class FaultyTable:
             raise MembershipUnavailable("the answer was lost")
         return done
 
-    async def alive(self, silo: SiloAddress, time: datetime) -> None:
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        return await self._change(self._table.rebuild(members, seen, number))
+
+    async def alive(self, silo: SiloAddress, time: datetime) -> bool:
         self._check()
-        await self._table.alive(silo, time)
+        return await self._table.alive(silo, time)
 
     async def cleanup(self, before: datetime) -> int:
         return await self._table.cleanup(before)

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
-from grange.membership.member import Member, SiloStatus, Vote, make_view
-from grange.membership.provider import MembershipTable, Table, TableVersion
+from grange.membership.member import SiloStatus, Vote, make_view
+from grange.membership.provider import Table, TableVersion
 from grange.proto.ids import SiloAddress
-
-OpenTable = Callable[[str], AbstractAsyncContextManager[MembershipTable]]
-"""Opens the table of a named cluster. All that one test opens must be in the same, empty store."""
-
-NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+from grange.testing.contracts.membership_rebuild import RebuildContract
+from grange.testing.contracts.membership_samples import NOON, OpenTable, a_silo, insert
 
 
-def a_silo(number: int, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = NOON, gateway: int = 0) -> Member:
-    """A member that differs from others by its number only."""
-    return Member(
-        SiloAddress("10.0.0.1", 11000 + number, 1_000_000 + number),
-        status,
-        started=alive,
-        alive=alive,
-        name=f"silo-{number}",
-        gateway=gateway,
-        labels=("zone=a", "größe=m"),
-        grains={"cart": "hash"},
-    )
-
-
-async def insert(table: MembershipTable, member: Member) -> Table:
-    """Insert at the present version, which must succeed; returns the table after it."""
-    assert await table.insert(member, (await table.read()).version)
-    return await table.read()
-
-
-class MembershipTableContract:
+class MembershipTableContract(RebuildContract):
     """Fixture to provide: `open_table`, an `OpenTable` on a store that is empty at the start of each test."""
 
     async def test_a_fresh_table_is_empty_and_at_version_0(self, open_table: OpenTable) -> None:

@@ -1,0 +1,36 @@
+"""Members for the contract of membership tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+
+from grange.membership.member import Member, SiloStatus
+from grange.membership.provider import MembershipTable, Table
+from grange.proto.ids import SiloAddress
+
+OpenTable = Callable[[str], AbstractAsyncContextManager[MembershipTable]]
+"""Opens the table of a named cluster. All that one test opens must be in the same, empty store."""
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def a_silo(number: int, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = NOON, gateway: int = 0) -> Member:
+    """A member that differs from others by its number only."""
+    return Member(
+        SiloAddress("10.0.0.1", 11000 + number, 1_000_000 + number),
+        status,
+        started=alive,
+        alive=alive,
+        name=f"silo-{number}",
+        gateway=gateway,
+        labels=("zone=a", "größe=m"),
+        grains={"cart": "hash"},
+    )
+
+
+async def insert(table: MembershipTable, member: Member) -> Table:
+    """Insert at the present version, which must succeed; returns the table after it."""
+    assert await table.insert(member, (await table.read()).version)
+    return await table.read()
