@@ -43,6 +43,7 @@ class Catalog:
         self._emptied: asyncio.Event | None = None
         self._ends = Ends()
         self._elsewhere: Elsewhere = _nowhere
+        site.gate.on_fence(self._refuse_waiting)
 
     def open(self) -> None:
         """From now on absent grains are activated here."""
@@ -59,6 +60,9 @@ class Catalog:
 
     def deliver(self, call: Invocation) -> None:
         """Bring a request to its grain, creating the activation if need be. The request's outcome tells the rest."""
+        if self.site.gate.fenced is not None:
+            call.refuse(self.site.gate.refusal())
+            return
         target = self._targets.get(call.grain_id)
         if (
             target is not None
@@ -184,6 +188,10 @@ class Catalog:
         self._open = False
         for activation in list(self.activations()):
             activation.abandon(f"silo {self.site.here} has ended")
+
+    def _refuse_waiting(self) -> None:
+        for activation in self.activations():
+            activation.refuse_waiting()
 
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self._targets.get(pool.grain_id) is pool:

@@ -192,12 +192,19 @@ class LocalOneWay(LocalCall):
 class Tick(Invocation):
     """One tick of a timer: a queued request of its own activation, from nobody."""
 
-    __slots__ = ("callback", "ended")
+    __slots__ = ("callback", "ended", "put_off")
 
-    def __init__(self, grain_id: GrainId, callback: Callable[[], Awaitable[None]], ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        grain_id: GrainId,
+        callback: Callable[[], Awaitable[None]],
+        ended: Callable[[], None],
+        put_off: Callable[[], None],
+    ) -> None:
         super().__init__(grain_id, "(timer)", float("inf"))  # no method can have this name
         self.callback = callback
         self.ended = ended
+        self.put_off = put_off
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """A tick has none."""
@@ -226,8 +233,13 @@ class Tick(Invocation):
         """Nobody waits."""
 
     def refuse(self, refused: Refused) -> None:
-        """This tick is lost: the mailbox was full, or the activation is gone and its timers with it."""
-        if refused.reason is not Reason.NOT_HERE:
+        """This tick is lost: the mailbox was full, or the activation is gone and its timers with it.
+
+        But nobody else runs the tick of a silo that must start no turns, so that one comes again.
+        """
+        if refused.reason is Reason.NOT_READY:
+            self.put_off()
+        elif refused.reason is not Reason.NOT_HERE:
             self.ended()
 
 

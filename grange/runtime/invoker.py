@@ -11,7 +11,8 @@ from typing import Any
 from grange.errors import InconsistentStateError, InvalidCall
 from grange.grains.context import context_values, current_activation
 from grange.proto.message import Reason
-from grange.runtime.invocation import Invocation
+from grange.runtime.gate import Gate
+from grange.runtime.invocation import Invocation, expired
 from grange.runtime.plan import MethodPlan
 from grange.runtime.refusal import Refused
 
@@ -45,16 +46,22 @@ async def run_turn(
     grain: Any,
     plan: MethodPlan | None,
     ended: Callable[[Invocation, bool], None],
+    gate: Gate,
 ) -> None:
-    """One turn. `ended(call, conflict)` is called exactly once, whatever happens; `conflict` ends the activation."""
+    """One turn, once the gate lets it start. `ended(call, conflict)` is called exactly once, whatever happens.
+
+    `conflict` ends the activation.
+    """
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
     conflict = False
     try:
-        running = _begin(call, grain, plan)
-        if running is not None:
-            call.succeed(plan, await running)
+        # Here and not before the task was made: only from here on nothing lies between the look and the turn.
+        if gate.clock() <= gate.until or await _admitted(call, gate):
+            running = _begin(call, grain, plan)
+            if running is not None:
+                call.succeed(plan, await running)
     except InconsistentStateError as error:
         conflict = True
         call.fail(error)
@@ -64,6 +71,21 @@ async def run_turn(
             raise
     finally:
         ended(call, conflict)
+
+
+async def _admitted(call: Invocation, gate: Gate) -> bool:
+    """Wait at the closed gate. False: the request was refused."""
+    try:
+        refused = await gate.passage()
+    except asyncio.CancelledError:
+        refused = Refused(Reason.NOT_READY, "the silo ended before it could start")
+    now = gate.clock()
+    refused = refused or expired(call, now)
+    if refused is not None:
+        call.refuse(refused)
+        return False
+    call.began = now
+    return True
 
 
 def _begin(call: Invocation, grain: Any, plan: MethodPlan | None) -> Awaitable[Any] | None:

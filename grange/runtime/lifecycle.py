@@ -29,9 +29,11 @@ async def activate(activation: Activation) -> None:
         async with timeout:
             _check_key(activation)
             await _claim(activation)
+            await _pass_gate(activation)
             built = await activation.hosted.build(activation, activation.grain_id, activation.guard)
             await built.load()
             if activation.hosted.has_on_activate:
+                await _pass_gate(activation)
                 await built.grain.on_activate()
             if activation.reason:
                 # Whatever else ends it here, the silo's stop for one, does not end the grain: it answers elsewhere.
@@ -87,6 +89,13 @@ async def _claim(activation: Activation) -> None:
         raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
     activation.version = winner.version
     activation.claimed = True
+
+
+async def _pass_gate(activation: Activation) -> None:
+    """What comes now is user code. Raises Refused when this silo must start none."""
+    gate = activation.home.site.gate
+    if gate.clock() > gate.until and (refused := await gate.passage()) is not None:
+        raise refused
 
 
 async def _undo(activation: Activation, built: Built | None, refused: Refused) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from grange.grains.ref import GrainFactory
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
+from grange.runtime.gate import Gate
 from grange.runtime.invoker import Invoker
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.tasks import Tasks
@@ -24,3 +25,4 @@ class Site(msgspec.Struct, frozen=True, eq=False):
     invoker: Invoker
     tasks: Tasks
     random: random.Random
+    gate: Gate = msgspec.field(default_factory=Gate)

@@ -16,6 +16,10 @@ MAX_SECONDS = 10 * 365 * 24 * 3600.0
 """Longest due time or period; beyond it something is wrong with the number."""
 
 
+PUT_OFF = 1.0
+"""Seconds after which a tick comes again that found its silo fenced."""
+
+
 class GrainTimer:
     """One timer. `deliver` puts a tick into the activation's mailbox."""
 
@@ -79,7 +83,7 @@ class GrainTimer:
 
     def _fire(self) -> None:
         self._handle = None
-        tick = Tick(self._grain_id, partial(self._run, self._plans), self._ended)
+        tick = Tick(self._grain_id, partial(self._run, self._plans), self._ended, self._put_off)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)
@@ -87,6 +91,10 @@ class GrainTimer:
     async def _run(self, plan: int) -> None:
         if not self.stopped and plan == self._plans:  # stopped or changed while the tick waited its turn: it is void
             await self._callback()
+
+    def _put_off(self) -> None:
+        if not self.stopped and self._handle is None:
+            self._plan(PUT_OFF)
 
     def _ended(self) -> None:
         if not self.stopped and self._handle is None and self._period is not None:
