@@ -12,6 +12,7 @@ import pytest
 from grange import Grain, InconsistentStateError, InvalidCall, request_context
 from grange.grains.context import current_activation
 from grange.proto.message import Reason
+from grange.runtime.gate import Gate
 from grange.runtime.invocation import Invocation
 from grange.runtime.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
 from grange.runtime.plan import MethodPlan
@@ -54,7 +55,7 @@ class Noted(Invocation):
 async def take_turn(call: Noted) -> tuple[list[Any], list[bool]]:
     """Returns the outcomes and the conflicts that `ended` was told."""
     conflicts: list[bool] = []
-    await run_turn(call, "the activation", None, None, lambda _, conflict: conflicts.append(conflict))
+    await run_turn(call, "the activation", None, None, lambda _, conflict: conflicts.append(conflict), Gate())
     return call.outcomes, conflicts
 
 
@@ -63,7 +64,7 @@ async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
         return dict(request_context), current_activation.get()
 
     call = Noted(look)
-    await Invoker().start(run_turn(call, "the activation", None, None, lambda *_: None))
+    await Invoker().start(run_turn(call, "the activation", None, None, lambda *_: None, Gate()))
     assert call.outcomes == ["started", ({"word": "hello"}, "the activation")]
     assert dict(request_context) == {}
     assert current_activation.get() is None
@@ -94,7 +95,7 @@ async def test_a_keyboard_interrupt_goes_on_up_after_its_caller_was_told() -> No
 
     call, ended = Noted(interrupt), []
     with pytest.raises(KeyboardInterrupt):
-        await run_turn(call, None, None, None, lambda *_: ended.append(True))
+        await run_turn(call, None, None, None, lambda *_: ended.append(True), Gate())
     assert [type(outcome) for outcome in call.outcomes] == [str, KeyboardInterrupt]
     assert ended == [True]
 
@@ -124,7 +125,7 @@ async def test_a_result_that_cannot_travel_is_an_error_of_an_executed_call() -> 
 
 async def test_a_cancelled_turn_ends_as_cancelled() -> None:
     forever, ended = Noted(asyncio.Event().wait), []
-    task = Invoker().start(run_turn(forever, None, None, None, lambda *_: ended.append(True)))
+    task = Invoker().start(run_turn(forever, None, None, None, lambda *_: ended.append(True), Gate()))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -137,7 +138,7 @@ async def test_a_turn_that_waits_for_nothing_ends_before_start_returns() -> None
     async def quick() -> None: ...
 
     call = Noted(quick)
-    assert Invoker().start(run_turn(call, None, None, None, lambda *_: None)).done()
+    assert Invoker().start(run_turn(call, None, None, None, lambda *_: None, Gate())).done()
 
 
 @eager
