@@ -52,6 +52,8 @@ class ServerProcess:
 
     name = "server"
     unprivileged = False
+    entry: Sequence[str] = ()
+    """Put before every program, while still root: what leads into a network namespace, such as `ip netns exec NAME`."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"grange-{self.name}-"))
@@ -160,7 +162,7 @@ class ServerProcess:
         drop = (sys.executable, "-I", "-S", "-c", _DROP_ROOT, str(NOBODY)) if self._drops_root() else ()
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*drop, *command],
+                [*self.entry, *drop, *command],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,62 @@
+"""What the grains wrote of their turns, read back: who ran what, and for how long two activations of a grain both ran. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from grange.testing.checks.outcomes import Execution
+from grange.testing.checks.writers import Turn
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One turn with the silo that ran it and the call it was for."""
+
+    turn: Turn
+    silo: str
+    execution: Execution
+
+
+def turns(lines: Mapping[str, Sequence[bytes]], prefix: str, ended: Mapping[str, float], now: float) -> list[Ran]:
+    """All turns of grains whose key begins with `prefix`, from each silo's lines.
+
+    A turn without an end was cut off by the end of its process (`ended`, by silo), or runs `now`.
+    """
+    found: list[Ran] = []
+    for silo, written in sorted(lines.items()):
+        begun: dict[tuple[str, str], tuple[float, str, str]] = {}
+        for line in written:
+            what, t, grain, activation, call = json.loads(line)
+            if not grain.partition("/")[2].startswith(prefix):
+                continue
+            if what == "begin":
+                begun[grain, call] = (t, activation, call)
+            else:
+                start, activation, _ = begun.pop((grain, call))
+                found.append(_ran(silo, Turn(start, t, grain, activation), call))
+        for (grain, call), (start, activation, _) in begun.items():
+            found.append(_ran(silo, Turn(start, max(start, ended.get(silo, now)), grain, activation), call))
+    return found
+
+
+def _ran(silo: str, turn: Turn, call: str) -> Ran:
+    client, _, number = call.rpartition("/")
+    return Ran(turn, silo, Execution(client, int(number)))
+
+
+def duplicate_window(ran: Iterable[Turn]) -> float:
+    """The longest time from the first turn that a newer activation began to the last that an older one began."""
+    grains: defaultdict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for turn in ran:
+        first, last = grains[turn.grain].get(turn.activation, (turn.start, turn.start))
+        grains[turn.grain][turn.activation] = (min(first, turn.start), max(last, turn.start))
+    longest = 0.0
+    for spans in grains.values():
+        in_order = sorted(spans.values())
+        for (_, older_last), (newer_first, _) in pairwise(in_order):
+            longest = max(longest, older_last - newer_first)
+    return longest

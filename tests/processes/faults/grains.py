@@ -1,0 +1,134 @@
+"""The silo under fault tests: `grange run tests.processes.faults.grains:silo`.
+
+Every turn writes a line into a file of its process (`TURNS` names the folder) before and after its work, so that a test
+sees turns that nobody was told of: those of a silo that was cut off, or stopped and continued. Files cross network
+namespaces.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grange import Grain, PersistentState, StorageUnavailable, read_only
+from grange.silo import Silo
+
+TURNS = "FAULTS_TURNS"
+NAME = "FAULTS_SILO"
+
+
+class TurnLog:
+    """One line per begin and end of a turn, in the file before the turn goes on. Without a folder it writes nothing."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.silo = f"{os.environ.get(NAME, 'silo')}#{os.getpid()}"
+        self._file: int | None = None
+        if folder is not None:
+            path = Path(folder) / f"{self.silo}.jsonl"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def write(self, what: str, grain: Grain[str], call: str) -> None:
+        if self._file is not None:
+            facts = [what, time.monotonic(), str(grain.id), grain.activation_id, call]
+            os.write(self._file, json.dumps(facts).encode() + b"\n")
+
+    @contextmanager
+    def turn(self, grain: Grain[str], call: str) -> Generator[None]:
+        self.write("begin", grain, call)
+        try:
+            yield
+        finally:
+            self.write("end", grain, call)
+
+
+turns = TurnLog(os.environ.get(TURNS))
+
+
+@dataclass
+class Total:
+    """A counter's state, signed by who wrote it."""
+
+    total: int = 0
+    silo: str = ""
+    activation: str = ""
+
+
+@dataclass
+class Content:
+    """A register's state, signed by who wrote it."""
+
+    content: int = 0
+    silo: str = ""
+    activation: str = ""
+
+
+class Counter(Grain[str], name="counter"):
+    """Counts, and answers only when the count is stored."""
+
+    def __init__(self, state: PersistentState[Total]) -> None:
+        self.state = state
+
+    async def add(self, call: str) -> int:
+        with turns.turn(self, call):
+            sign(self, self.state)
+            self.state.value.total += 1
+            await self.state.write()
+            return self.state.value.total
+
+    @read_only
+    async def total(self, call: str) -> int:
+        with turns.turn(self, call):
+            return self.state.value.total
+
+
+class Register(Grain[str], name="register"):
+    """One value, of which a reader sees only what is certainly stored."""
+
+    def __init__(self, state: PersistentState[Content]) -> None:
+        self.state = state
+        self._doubt = False
+
+    async def put(self, call: str, content: int) -> None:
+        with turns.turn(self, call):
+            await self._settle()
+            sign(self, self.state)
+            self.state.value.content = content
+            self._doubt = True
+            await self.state.write()
+            self._doubt = False
+
+    async def get(self, call: str) -> int:
+        with turns.turn(self, call):
+            await self._settle()
+            return self.state.value.content
+
+    async def _settle(self) -> None:
+        """After a write of which the outcome is unknown: what is stored is the truth."""
+        if self._doubt:
+            await self.state.read()
+            self._doubt = False
+
+
+class Echo(Grain[str], name="echo"):
+    """Keeps nothing, and needs no store."""
+
+    async def say(self, call: str) -> str:
+        with turns.turn(self, call):
+            return call
+
+    async def pid(self) -> int:
+        return os.getpid()
+
+
+def sign(grain: Grain[str], state: PersistentState[Any]) -> None:
+    """Say in the state who is about to write it; the audit table of a test copies it."""
+    state.value.silo, state.value.activation = turns.silo, grain.activation_id
+
+
+silo = Silo(grains=[Counter, Register, Echo], errors=[StorageUnavailable])

@@ -1,0 +1,201 @@
+"""Where silos, stores and the client live: network namespaces that can be cut from each other, or plain loopback.
+
+Namespaces of one test: a hub with a bridge, in which stores and the client have addresses, and one per silo, joined by
+a veth pair. Cuts: `unplug` takes a silo's link down; `deafen` loses everything that one sends to the other, silently,
+by a wrong hardware address (a blackhole route would make `connect` fail at once, which no real network does, and nft is
+not everywhere).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from grange.testing.server_process import LOOPBACK, free_port
+
+PREFIX = "gfault"
+"""Every namespace of ours begins with it, and with the pid of the process that made it."""
+
+HUB = "hub"
+SUBNET = "10.77.0.0/24"
+HOSTS = {HUB: 254, "redis": 251, "postgres": 252, "a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}
+NOWHERE = "02:00:00:00:de:ad"
+NAMESPACES = Path("/run/netns")
+CLONE_NEWNET = 0x40000000
+
+
+class Loopback:
+    """No namespaces: everybody on 127.0.0.1, nothing can be cut."""
+
+    can_cut = False
+
+    def host(self, name: str) -> str:
+        return LOOPBACK
+
+    def port(self, wanted: int) -> int:
+        return free_port()
+
+    def enter(self, name: str) -> Sequence[str]:
+        """What to put before a command to run it at this place."""
+        return ()
+
+    def listener(self, name: str) -> socket.socket:
+        """A listening socket at this place, on a free port."""
+        return listening(LOOPBACK)
+
+
+class Namespaces:
+    """A hub and a namespace for each silo. Every method that changes it is a coroutine and returns when it is done."""
+
+    can_cut = True
+
+    def __init__(self, silos: Sequence[str]) -> None:
+        self._prefix = f"{PREFIX}{os.getpid()}-{secrets.token_hex(2)}"
+        self._silos = silos
+
+    def host(self, name: str) -> str:
+        return f"10.77.0.{HOSTS[name]}"
+
+    def port(self, wanted: int) -> int:
+        return wanted
+
+    def enter(self, name: str) -> Sequence[str]:
+        return ("ip", "netns", "exec", self._namespace(name))
+
+    def listener(self, name: str) -> socket.socket:
+        """A listening socket at this place: a socket stays in the namespace of the thread that made it."""
+        made: list[socket.socket] = []
+
+        def make() -> None:
+            with (NAMESPACES / self._namespace(name)).open() as namespace:
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            made.append(listening(self.host(name)))
+
+        thread = threading.Thread(target=make, name="enters a namespace")
+        thread.start()
+        thread.join()
+        return made[0]
+
+    async def build(self) -> None:
+        hub = self._namespace(HUB)
+        await run("ip", "netns", "add", hub)
+        await self._in(HUB, "link", "add", "br0", "type", "bridge")
+        for name in (HUB, "redis", "postgres"):
+            await self._in(HUB, "addr", "add", f"{self.host(name)}/24", "dev", "br0")
+        for device in ("lo", "br0"):
+            await self._in(HUB, "link", "set", device, "up")
+        for name in self._silos:
+            await run("ip", "netns", "add", self._namespace(name))
+            peer = ("peer", "name", "eth0", "netns", self._namespace(name))
+            await self._in(HUB, "link", "add", f"to-{name}", "type", "veth", *peer)
+            await self._in(HUB, "link", "set", f"to-{name}", "master", "br0", "up")
+            await self._in(name, "addr", "add", f"{self.host(name)}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                await self._in(name, "link", "set", device, "up")
+
+    async def unplug(self, name: str) -> None:
+        """Nobody reaches this silo and it reaches nobody, the stores included."""
+        await self._in(HUB, "link", "set", f"to-{name}", "down")
+
+    async def plug(self, name: str) -> None:
+        await self._in(HUB, "link", "set", f"to-{name}", "up")
+
+    async def deafen(self, sender: str, receiver: str) -> None:
+        """What `sender` sends to `receiver` is lost; what comes back the other way arrives."""
+        where = ("neigh", "replace", self.host(receiver), "lladdr", NOWHERE, "nud", "permanent")
+        await self._in(sender, *where, "dev", "eth0" if sender in self._silos else "br0")
+
+    async def hear(self, sender: str, receiver: str) -> None:
+        """End what `deafen` did."""
+        device = "eth0" if sender in self._silos else "br0"
+        await self._in(sender, "neigh", "del", self.host(receiver), "dev", device)
+
+    async def cut(self, one: str, other: str) -> None:
+        """These two do not reach each other."""
+        await self.deafen(one, other)
+        await self.deafen(other, one)
+
+    async def mend(self, one: str, other: str) -> None:
+        await self.hear(one, other)
+        await self.hear(other, one)
+
+    async def close(self) -> None:
+        for name in (*self._silos, HUB):
+            with contextlib.suppress(RuntimeError):  # it was not made
+                await run("ip", "netns", "del", self._namespace(name))
+
+    async def _in(self, name: str, *words: str) -> None:
+        await run("ip", "-n", self._namespace(name), *words)
+
+    def _namespace(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
+
+
+Network = Loopback | Namespaces
+
+
+def missing() -> str:
+    """Why there can be no namespaces here; empty when there can."""
+    if shutil.which("ip") is None:
+        return "there is no program `ip`"
+    if os.geteuid() != 0:
+        return "namespaces need root"
+    name = f"{PREFIX}{os.getpid()}-try"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return f"the kernel refuses a namespace: {made.stderr.strip()}"
+    veth = ["ip", "-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1"]
+    paired = subprocess.run(veth, capture_output=True, text=True, check=False)
+    bridge = ["ip", "-n", name, "link", "add", "br0", "type", "bridge"]
+    bridged = subprocess.run(bridge, capture_output=True, text=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], check=False)
+    if paired.returncode or bridged.returncode:
+        return f"the kernel has no veth or bridge: {(paired.stderr + bridged.stderr).strip()}"
+    return ""
+
+
+def sweep() -> None:
+    """Remove namespaces that a test of ours left when it was killed; those of running tests stay."""
+    for path in NAMESPACES.glob(f"{PREFIX}*-*"):
+        owner = path.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            subprocess.run(["ip", "netns", "del", path.name], capture_output=True, check=False)
+
+
+@contextlib.asynccontextmanager
+async def network(silos: Sequence[str]) -> AsyncGenerator[Network]:
+    """Namespaces where they are possible, else loopback."""
+    if missing():
+        yield Loopback()
+        return
+    sweep()
+    made = Namespaces(silos)
+    try:
+        await made.build()
+        yield made
+    finally:
+        await made.close()
+
+
+async def run(*command: str) -> None:
+    """Run a short program. Raises RuntimeError with what it complained of."""
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, complaint = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {complaint.decode().strip()}")
+
+
+def listening(host: str) -> socket.socket:
+    made = socket.create_server((host, 0))
+    made.setblocking(False)
+    return made

@@ -1,0 +1,206 @@
+"""One round of one row: a load of its own, a fault, a quiet period, a verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from grange.testing.checks.history import Event, load
+from tests.processes.faults import verdict
+from tests.processes.faults.evidence import Ran, duplicate_window, turns
+from tests.processes.faults.load import Orders
+from tests.processes.faults.network import HUB
+from tests.processes.faults.silos import FaultSilo, ended
+from tests.processes.faults.stage import Stage
+from tests.processes.faults.stores import audited_writes, stored_totals
+from tests.processes.silo_process import PATIENCE, ROOT
+
+DEADLINE = 10.0
+"""Response time-out of the load's calls, in seconds."""
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How long a round takes: seconds before the fault, and quiet seconds after it; `outage` of a store."""
+
+    warm: float
+    quiet: float
+    hold: float
+    outage: float
+
+
+SHORT = Pace(warm=1.5, quiet=2.0, hold=8.0, outage=8.0)
+LONG = Pace(warm=3.0, quiet=5.0, hold=30.0, outage=30.0)
+
+
+class Round:
+    """Rows act on `stage` and tell what they saw by `figure` and `expect`; `failures` makes the round bad."""
+
+    def __init__(self, row: str, number: int, scene: Stage, pace: Pace) -> None:
+        self.row = row
+        self.name = f"{row.lower()}-{number}-{scene.chance.randrange(16**4):04x}"
+        self.stage = scene
+        self.pace = pace
+        self.failures: list[str] = []
+        self.notes: dict[str, Any] = {}
+        self.figures: defaultdict[str, list[float]] = defaultdict(list)
+        self.dying: set[str] = set()
+        self.history: list[Event] = []
+        self.ran: list[Ran] = []
+        self.at = 0.0
+        self._path = scene.folder / f"{self.name}.history.jsonl"
+
+    def expect(self, condition: bool, text: str) -> None:
+        """Note a failed pass condition, and go on: one fault may break several."""
+        if not condition:
+            self.failures.append(text)
+
+    def figure(self, name: str, value: float, most: float | None = None) -> None:
+        """Note a measured value; over `most` the round fails."""
+        self.figures[name].append(round(value, 3))
+        if most is not None:
+            self.expect(value <= most, f"{name} was {value:.3f}, the most is {most}")
+
+    def pick(self) -> FaultSilo:
+        """A silo, by the seed."""
+        return self.stage.chance.choice(self.stage.silos.running)
+
+    async def kill(self, silo: FaultSilo) -> float:
+        """SIGKILL; its death is expected. Returns when."""
+        self.doom(silo, -signal.SIGKILL)
+        at = time.monotonic()
+        silo.signal(signal.SIGKILL)
+        await ended(silo)
+        return at
+
+    def doom(self, silo: FaultSilo, *codes: int) -> None:
+        """This silo's death is what the fault must cause, and these exit codes are right."""
+        self.dying.add(str(silo.address))
+        silo.expected |= set(codes)
+
+    async def declared(self, silo: FaultSilo, since: float, within: float) -> float:
+        """Wait until the table has it dead; notes how long after `since`, and returns when."""
+        address = str(silo.address)
+        seen = await self.stage.watch.until(lambda each: each.statuses.get(address) == "dead", within + PATIENCE)
+        at = verdict.deaths(self.stage.watch.sightings).get(address, seen.t)
+        self.figure("declared", at - since, within)
+        return at
+
+    async def hold(self, seconds: float) -> None:
+        """Let the fault last."""
+        await asyncio.sleep(seconds)
+
+    async def begin(self) -> None:
+        await self.stage.settle()
+        self._sizes = {path: path.stat().st_size for path in self.stage.silos.turns.glob("*.jsonl")}
+        self._seen = len(self.stage.watch.sightings)
+        orders = Orders(
+            self.stage.gateways, self.stage.cluster, self.name, str(self._path), self.stage.chance.randrange(2**32)
+        )
+        self._load = await asyncio.create_subprocess_exec(
+            *(*self.stage.network.enter(HUB), sys.executable, "-m", "tests.processes.faults.load"),
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=(self.stage.folder / f"{self.name}.load.log").open("wb"),
+            start_new_session=True,
+        )
+        assert self._load.stdin is not None
+        self._load.stdin.write(msgspec.json.encode(orders) + b"\n")
+        await self._said("connected")
+        self.began = time.monotonic()
+        await asyncio.sleep(self.pace.warm)
+
+    async def finish(self) -> None:
+        """Everything is healed: quiet under load, end the load, and judge."""
+        await self.stage.settle()
+        await asyncio.sleep(self.pace.quiet)
+        self.figure("agreed", await self.stage.agreed())
+        await self._end_load()
+        await self._judge()
+
+    async def abandon(self) -> None:
+        """End the load at once; after an error there is nothing to judge."""
+        if self._load.returncode is None:
+            self._load.kill()
+            await self._load.wait()
+
+    async def _end_load(self) -> None:
+        assert self._load.stdin is not None
+        self._load.stdin.close()
+        async with asyncio.timeout(DEADLINE + PATIENCE):
+            await self._said("ended")
+            await self._load.wait()
+
+    async def _judge(self) -> None:
+        self.history = load(self._path)
+        now = time.monotonic()
+        silos = self.stage.silos
+        gone = {silo.identity: silo.ended_at for silo in silos.lives if silo.ended_at is not None}
+        self.ran = turns(self._turn_lines(), self.name, gone, now)
+        connection = await self.stage.postgres.connect()
+        try:
+            writes = await audited_writes(connection, self.name)
+            totals = await stored_totals(connection, self.name)
+        finally:
+            await connection.close()
+        found = verdict.invariants(self.history, totals, writes, self.ran, DEADLINE)
+        sightings = self.stage.watch.sightings
+        found += verdict.one_table(sightings)
+        self.failures += [str(each) for each in found]
+        self.figures["duplicate window"].append(round(duplicate_window(each.turn for each in self.ran), 3))
+        self.notes["shared moments"] = len(verdict.shared_moments(self.ran))
+        self.notes["calls"] = sum(event.kind == "invoke" for event in self.history)
+        self.notes["not ok"] = verdict.errors(verdict.not_ok(self.history))
+        self.notes["writes"] = len(writes)
+        self._judge_deaths()
+
+    def _judge_deaths(self) -> None:
+        """I10: nobody is declared dead, and nobody ends, who had no reason to."""
+        before = set(verdict.deaths(self.stage.watch.sightings[: self._seen]))
+        died = set(verdict.deaths(self.stage.watch.sightings)) - before
+        false = sorted(died - self.dying)
+        self.figures["false deaths"].append(len(false))
+        self.expect(not false, f"I10: declared dead without reason: {', '.join(false)}")
+        for silo in self.stage.silos.lives:
+            if silo.ended_at is not None and silo.ended_at >= self.began:
+                known = silo.code in silo.expected
+                self.expect(known, f"silo {silo.name} ended with {silo.code}: {silo.errors[-600:]}")
+
+    def _turn_lines(self) -> dict[str, list[bytes]]:
+        """What every silo wrote since the round began; a last line that a kill cut off is left out."""
+        found: dict[str, list[bytes]] = {}
+        for path in self.stage.silos.turns.glob("*.jsonl"):
+            with path.open("rb") as file:
+                file.seek(self._sizes.get(path, 0))
+                found[path.stem] = file.read().split(b"\n")[:-1]
+        return found
+
+    async def _said(self, word: str) -> None:
+        assert self._load.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            line = await self._load.stdout.readline()
+        if not line or json.loads(line)["event"] != word:
+            log = Path(self.stage.folder / f"{self.name}.load.log").read_text()
+            raise AssertionError(f"the load did not say {word!r} but {line!r}: {log[-2000:]}")
+
+
+@asynccontextmanager
+async def playing(row: str, number: int, scene: Stage, pace: Pace) -> AsyncGenerator[Round]:
+    """A round with its load under way; at the end of the block it is judged."""
+    one = Round(row, number, scene, pace)
+    await one.begin()
+    try:
+        yield one
+        await one.finish()
+    finally:
+        await one.abandon()

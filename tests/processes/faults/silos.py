@@ -1,0 +1,153 @@
+"""The silos of a fault test: started at their places, killed and stopped from outside, watched by what they log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from grange.testing.server_process import free_port
+from tests.processes.faults.grains import NAME, TURNS
+from tests.processes.faults.network import Network
+from tests.processes.silo_process import PATIENCE, ROOT, SiloProcess
+
+APP = "tests.processes.faults.grains:silo"
+
+
+class FaultSilo(SiloProcess):
+    """One life of one silo. Times are `time.monotonic()`, which all processes of a machine share."""
+
+    name: str
+    ended_at: float | None = None
+    expected: frozenset[int] = frozenset({0})
+    """Exit codes that are no surprise; a row adds to it what its fault must cause."""
+
+    def signal(self, number: int) -> None:
+        """Not asyncio's `send_signal`: that asks after the process first, and so may take its end from who waits."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    async def close(self) -> None:
+        """Kill it if it still runs, and wait until it is gone."""
+        if self.running:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGKILL)
+        await self.ended()
+        self.close_input()
+
+    @property
+    def identity(self) -> str:
+        """How the silo signs turns and states."""
+        return f"{self.name}#{self.pid}"
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    @property
+    def code(self) -> int | None:
+        return self._process.returncode
+
+    def events(self, word: str) -> list[dict[str, Any]]:
+        """Log lines with this `event`, each with its monotonic time as `t`."""
+        return [line for line in self.lines() if line.get("event") == word]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All JSON log lines."""
+        found: list[dict[str, Any]] = []
+        for text in self.logged:
+            if text.startswith("{"):
+                line = json.loads(text)
+                line["t"] = monotonic(line["time"])
+                found.append(line)
+        return found
+
+    async def watch_end(self) -> None:
+        """Notes when the process ended."""
+        await self._process.wait()
+        self.ended_at = time.monotonic()
+
+
+def monotonic(told: str) -> float:
+    """A wall-clock time of a log line as monotonic time; exact as long as nobody sets the clock."""
+    return time.monotonic() - (time.time() - datetime.fromisoformat(told).timestamp())
+
+
+class FaultSilos:
+    """Starts silos by name, always on the same endpoint, so that a restart is a new generation of the same silo."""
+
+    def __init__(self, folder: Path, network: Network, stores: Mapping[str, str], cluster: str) -> None:
+        self._folder = folder
+        self._network = network
+        self._stores = stores
+        self._cluster = cluster
+        self._ports: dict[str, tuple[int, int]] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
+        self.lives: list[FaultSilo] = []
+        self.turns = folder / "turns"
+        self.turns.mkdir(parents=True, exist_ok=True)
+
+    async def start(self, name: str, **environment: str) -> FaultSilo:
+        """Start it; not waited for. `environment` wins over the stores' URLs."""
+        port, gateway = self._ports.setdefault(name, self._choose_ports())
+        arguments = (
+            *("run", APP, "--host", self._network.host(name), "--port", str(port), "--gateway-port", str(gateway)),
+            *("--cluster", self._cluster, "--name", name, "--insecure", "--json", "--log-json", "--stop-with-stdin"),
+        )
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRANGE_")}
+        told = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", NAME: name, TURNS: str(self.turns)}
+        process = await asyncio.create_subprocess_exec(
+            *(*self._network.enter(name), sys.executable, "-m", "grange", *arguments),
+            cwd=self._folder,
+            env={**inherited, **told, **self._stores, **environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        silo = FaultSilo(process)
+        silo.name = name
+        self.lives.append(silo)
+        watcher = asyncio.create_task(silo.watch_end())
+        self._watchers.add(watcher)
+        return silo
+
+    async def run(self, name: str, **environment: str) -> FaultSilo:
+        """Start it and wait until it is active."""
+        silo = await self.start(name, **environment)
+        await silo.active()
+        return silo
+
+    @property
+    def running(self) -> list[FaultSilo]:
+        return [silo for silo in self.lives if silo.running]
+
+    def of(self, name: str) -> FaultSilo:
+        """Its present life, or the last."""
+        return next(silo for silo in reversed(self.lives) if silo.name == name)
+
+    async def close(self) -> None:
+        """End every process and keep what it logged in the folder."""
+        await asyncio.gather(*(silo.close() for silo in self.lives))
+        await asyncio.gather(*self._watchers)
+        for number, silo in enumerate(self.lives):
+            (self._folder / f"{number:02}-{silo.name}.log").write_text(silo.errors + "\n")
+
+    def _choose_ports(self) -> tuple[int, int]:
+        if self._network.can_cut:
+            return 11111, 30000
+        return free_port(), free_port()
+
+
+async def ended(silo: FaultSilo, within: float = PATIENCE) -> int:
+    """Wait for its end; returns the exit code. Raises TimeoutError."""
+    async with asyncio.timeout(within):
+        return await silo._process.wait()  # the end of the process, not of its output

@@ -1,0 +1,74 @@
+"""What the membership table says, looked at each 50 ms: when a death was declared, and whether views only go forward.
+
+Reads the table in Redis itself and not through a silo, so that it sees what was written when it was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import redis.exceptions
+from redis.asyncio import Redis
+
+LOOK_PERIOD = 0.05
+_ROW = "silo:"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The table at a moment: `statuses` by silo address."""
+
+    t: float
+    incarnation: str
+    version: int
+    statuses: Mapping[str, str]
+
+    def active(self) -> set[str]:
+        return {address for address, status in self.statuses.items() if status == "active"}
+
+
+class Watch:
+    """Every change of the table while it runs. `run` belongs to a task of whoever made it."""
+
+    def __init__(self, client: Redis, cluster: str) -> None:
+        self._client = client
+        self._key = f"grange:{{{cluster}}}:membership"
+        self.sightings: list[Sighting] = []
+        self.gaps: list[float] = []
+        self._news = asyncio.Condition()
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except (redis.exceptions.RedisError, OSError):
+                self.gaps.append(time.monotonic())  # Redis is away, as some rows want it
+            await asyncio.sleep(LOOK_PERIOD)
+
+    async def until(self, fits: Callable[[Sighting], bool], within: float) -> Sighting:
+        """The first sighting from now on that fits. Raises TimeoutError."""
+        async with asyncio.timeout(within), self._news:
+            await self._news.wait_for(lambda: bool(self.sightings) and fits(self.sightings[-1]))
+            return self.sightings[-1]
+
+    def first(self, since: float, fits: Callable[[Sighting], bool]) -> Sighting | None:
+        """The first sighting after a moment that fits."""
+        return next((each for each in self.sightings if each.t >= since and fits(each)), None)
+
+    async def _look(self) -> None:
+        fields = await self._client.hgetall(self._key)
+        statuses = {
+            name.removeprefix(_ROW): json.loads(row)["status"]
+            for name, row in sorted(fields.items())
+            if name.startswith(_ROW)
+        }
+        seen = Sighting(time.monotonic(), fields.get("incarnation", ""), int(fields.get("version", 0)), statuses)
+        last = self.sightings[-1] if self.sightings else None
+        if last is None or (last.incarnation, last.version) != (seen.incarnation, seen.version):
+            async with self._news:
+                self.sightings.append(seen)
+                self._news.notify_all()
