@@ -13,6 +13,7 @@ from grange.directory.locator import ClusterLocator
 from grange.directory.partition import Partition
 from grange.directory.partitioned import PartitionedDirectory
 from grange.directory.service import DirectoryService
+from grange.directory.slice import make_slice
 from grange.directory.topology import Topology
 from grange.directory.wiring import Wiring
 from grange.membership.member import View
@@ -21,7 +22,7 @@ from grange.runtime.tasks import Tasks
 
 
 class ClusterDirectory:
-    """`async with` for the life of the silo: recoveries that still run at its end are cancelled and awaited.
+    """`async with` for the life of the silo: what still runs in the background at its end is cancelled and awaited.
 
     `locator` is the runtime's `Locator` and `Claims`; `directory` the `GrainDirectory` behind it; `partition`
     this silo's slice, for management to look at.
@@ -30,10 +31,11 @@ class ClusterDirectory:
     def __init__(self, wiring: Wiring) -> None:
         self._tasks = Tasks()
         self._current = Current(wiring.refresh)
+        slice = make_slice(wiring, self._current, self._tasks)
         hosted = Hosted(wiring.registered)
-        self._service = DirectoryService(wiring, self._current, hosted, self._tasks)
-        self.partition: Partition = self._service.partition
-        self.directory = PartitionedDirectory(wiring, self._current, hosted, self.partition, self._tasks)
+        self._service = DirectoryService(slice, hosted)
+        self.partition: Partition = slice.partition
+        self.directory = PartitionedDirectory(wiring, self._current, hosted, slice.partition, self._tasks)
         self.locator = ClusterLocator(wiring, self._current, self.directory)
 
     async def __aenter__(self) -> Self:
@@ -47,6 +49,13 @@ class ClusterDirectory:
     def serve(self, targets: SystemTargets) -> None:
         """Offer this room's services to other silos; do it before this silo joins."""
         self._service.serve(targets)
+
+    async def handed_over(self, seconds: float) -> bool:
+        """Wait until the new owners have fetched what they got from us; at most so long. True: nothing is left.
+
+        Called by `silo/startup.py` when this silo leaves, after it says so in the table.
+        """
+        return await self._service.handover.handed_over(seconds)
 
     @property
     def topology(self) -> Topology:

@@ -23,6 +23,8 @@ LOOKUP = "directory.lookup"
 UNREGISTER = "directory.unregister"
 RECOVER = "directory.recover"
 LOST = "directory.lost"
+TAKE = "directory.take"
+TAKEN = "directory.taken"
 """The system targets of this room."""
 
 
@@ -62,30 +64,81 @@ class Unregister(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """An owner's decision under its view `version`, or why there is none."""
+    """An owner's decision under its view `version`, or why there is none; `wait` seconds before asking again."""
 
     version: int
     refusal: Refusal | None = None
     entry: Entry | None = None
+    wait: float = 0.0
+
+
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """A dead silo whose grains are held, for so many more seconds."""
+
+    host: str
+    port: int
+    generation: int
+    seconds: float
+
+    @property
+    def silo(self) -> SiloAddress:
+        """The dead silo."""
+        return SiloAddress(self.host, self.port, self.generation)
+
+
+Pairs = tuple[tuple[int, int], ...]
+"""Ranges as they travel: first and last hash, because the end of the ring itself needs 65 bits."""
 
 
 class Recover(msgspec.Struct, frozen=True, array_like=True):
     """What do you run in these ranges? Pairs of first and last hash. Answered by `Recovered`."""
 
     version: int
-    ranges: tuple[tuple[int, int], ...]
+    ranges: Pairs
 
 
 class Recovered(msgspec.Struct, frozen=True, array_like=True):
     """What the answering silo runs in the ranges asked for, except in `rest`: ask again for those.
 
-    `behind` says that it has not seen the asker's view and could not get it, so it told nothing.
+    `behind` says that it has not seen the asker's view and could not get it, so it told nothing. `holds` are the holds
+    it knows of; the asker may have joined after the deaths.
     """
 
     version: int
     entries: tuple[Entry, ...] = ()
-    rest: tuple[tuple[int, int], ...] = ()
+    rest: Pairs = ()
     behind: bool = False
+    holds: tuple[Hold, ...] = ()
+
+
+class Take(msgspec.Struct, frozen=True, array_like=True):
+    """Hand over these ranges, which you owned until the view of this version. Answered by `Handed`."""
+
+    version: int
+    ranges: Pairs
+
+
+class Handed(msgspec.Struct, frozen=True, array_like=True):
+    """The entries of the ranges asked for, except in `rest`: ask again for those; and except in `missing`: there is no
+    snapshot of those, recover them otherwise.
+
+    `behind` as in `Recovered`. In `doubtful` ranges an absent grain may run on one of the silos in `holds`.
+    """
+
+    version: int
+    entries: tuple[Entry, ...] = ()
+    rest: Pairs = ()
+    missing: Pairs = ()
+    behind: bool = False
+    holds: tuple[Hold, ...] = ()
+    doubtful: Pairs = ()
+
+
+class Taken(msgspec.Struct, frozen=True, array_like=True):
+    """What was handed over of these ranges has arrived, or is not needed. Answered by nothing."""
+
+    version: int
+    ranges: Pairs
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True):
@@ -94,7 +147,7 @@ class Lost(msgspec.Struct, frozen=True, array_like=True):
     entries: tuple[Entry, ...]
 
 
-Message = TypeVar("Message", Register, Lookup, Unregister, Reply, Recover, Recovered, Lost)
+Message = TypeVar("Message", Register, Lookup, Unregister, Reply, Recover, Recovered, Lost, Take, Handed, Taken)
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -127,11 +180,11 @@ def to_address(entry: Entry) -> GrainAddress:
     )
 
 
-def to_pairs(ranges: RangeSet) -> tuple[tuple[int, int], ...]:
-    """Ranges as they travel: first and last hash, because the end of the ring itself needs 65 bits."""
+def to_pairs(ranges: RangeSet) -> Pairs:
+    """Ranges as they travel."""
     return tuple((part.start, part.end - 1) for part in ranges.ranges)
 
 
-def to_ranges(pairs: tuple[tuple[int, int], ...]) -> RangeSet:
+def to_ranges(pairs: Pairs) -> RangeSet:
     """The inverse of `to_pairs`."""
     return RangeSet(Range(first, last + 1) for first, last in pairs)

@@ -49,9 +49,23 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     scan_chunk: int = 5_000
     """Activations looked at before other tasks get their turn: about 3 ms."""
 
+    transfer_page: int = 2_000
+    """Entries in one answer of a hand-over: 120 KB, and a few milliseconds of the loop on either side."""
+
+    transfer_timeout: float = 2.0
+    """How long the new owner of a range waits for the next page of the owner before; then it asks the hosts instead."""
+
+    snapshot_keep: float = 30.0
+    """How long a snapshot waits to be fetched: longer than any owner may try. Whoever comes later asks the hosts."""
+
+    death_hold: float = 1.0
+    """How long grains of a silo that others declared dead are held, counted from the view that says so: it may be
+    half a second until it reads that itself, and then it has stopped. 0: not at all.
+    """
+
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            if getattr(self, name) <= 0:
+            if getattr(self, name) < 0 or (getattr(self, name) == 0 and name != "death_hold"):
                 raise ConfigurationError(f"directory option {name} must be above 0, not {getattr(self, name)}")
         if self.ready_wait >= self.ask_timeout:
             raise ConfigurationError(

@@ -72,9 +72,9 @@ class PartitionedDirectory:
         until, pause = loop.time() + seconds, options.retry_first
         while True:
             try:
-                answer = await self._ask_once(question)
+                answer, wait = await self._ask_once(question)
             except CallError as error:
-                answer, reason = Refusal.NOT_READY, str(error)
+                answer, wait, reason = Refusal.NOT_READY, 0.0, str(error)
             else:
                 reason = answer.value if isinstance(answer, Refusal) else ""
             if not isinstance(answer, Refusal):
@@ -82,14 +82,15 @@ class PartitionedDirectory:
             left = until - loop.time()
             if left <= 0 or self._is_over():
                 raise self._unavailable(question, reason)
-            await self._current.changed.wait(min(pause, left))
+            await self._current.changed.wait(min(max(pause, wait), left))
             pause = min(2 * pause, options.retry_limit)
 
-    async def _ask_once(self, question: Question) -> GrainAddress | Refusal | None:
+    async def _ask_once(self, question: Question) -> tuple[GrainAddress | Refusal | None, float]:
+        """The decision, and the seconds to wait before asking again if the grain is held."""
         decision = question.decide(self._partition)
         owner = self._owner(question)
         if decision is not Refusal.NOT_OWNER or owner is None:
-            return decision
+            return decision, self._wiring.options.death_hold if decision is Refusal.HELD else 0.0
         attempt = self._hosted.begin(question.grain_id.ring_hash)
         try:
             reply = await self._ask_owner(owner, question)
@@ -97,14 +98,14 @@ class PartitionedDirectory:
             self._hosted.end(attempt)
         if reply.refusal is not None:
             await self._current.reach(reply.version, self._wiring.options.ask_timeout)
-            return reply.refusal
+            return reply.refusal, reply.wait
         answer = None if reply.entry is None else to_address(reply.entry)
         # From the reply to here nothing was awaited, and nothing is until the asker believes the answer: so
         # either a new owner asked what we run before, and we were not told of this win, or it will hear of
         # it.
         if attempt.missed and question.is_won(answer):
-            return Refusal.NOT_OWNER
-        return answer
+            return Refusal.NOT_OWNER, 0.0
+        return answer, 0.0
 
     async def _ask_owner(self, owner: SiloAddress, question: Question) -> Reply:
         data = question.encoded(self._current.topology.version)
@@ -126,4 +127,6 @@ class PartitionedDirectory:
             return SiloUnavailable(f"no silo is active, so nobody knows where {question.grain_id} lives; start one")
         if reason == Refusal.NOT_READY:
             reason = "its range is being recovered; try again"
+        if reason == Refusal.HELD:
+            reason = "a silo that has just died may still run it; try again"
         return SiloUnavailable(f"the directory could not answer for {question.grain_id} (owner {owner}): {reason}")

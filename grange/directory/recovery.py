@@ -1,4 +1,4 @@
-"""Filling a range that this silo has just gained, by asking every live silo what it runs there.
+"""Filling a range that nobody can hand over, by asking every live silo what it runs there.
 
 The view-synchronous recovery of Orleans' DistributedGrainDirectory: a question names the view that gave us
 the range, and is answered only under that view or a newer one. So whatever a silo registered with an earlier
@@ -12,12 +12,9 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from grange.directory.current import Current
 from grange.directory.hosted import Hosted, page_of
 from grange.directory.messages import (
-    LOST,
     RECOVER,
-    Lost,
     Recover,
     Recovered,
     decode,
@@ -27,12 +24,10 @@ from grange.directory.messages import (
     to_pairs,
     to_ranges,
 )
-from grange.directory.partition import Conflict, Partition
 from grange.directory.ranges import RangeSet
-from grange.directory.wiring import Wiring
+from grange.directory.slice import Slice
 from grange.errors import SiloUnavailable
 from grange.proto.ids import GrainAddress, SiloAddress
-from grange.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -40,24 +35,23 @@ logger = logging.getLogger(__name__)
 class Recovery:
     """Asks and answers recovery questions. Used by `service.py`."""
 
-    def __init__(self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks) -> None:
-        self._wiring = wiring
-        self._current = current
+    def __init__(self, slice: Slice, hosted: Hosted) -> None:
+        self._wiring = slice.wiring
+        self._current = slice.current
+        self._partition = slice.partition
+        self._holding = slice.holding
+        self._duplicates = slice.duplicates
+        self._tasks = slice.tasks
         self._hosted = hosted
-        self._partition = partition
-        self._tasks = tasks
         self._asking: dict[SiloAddress, set[asyncio.Task[None]]] = {}
 
-    def begin(self, version: int) -> None:
-        """Recover what the partition has just gained with this view. Ready at once if there is nobody to
-        ask.
-        """
-        ranges = self._partition.recovering(version)
+    def begin(self, version: int, ranges: RangeSet) -> None:
+        """Recover these ranges, gained with this view. Ready at once if there is nobody to ask."""
         others = self._current.topology.live - {self._wiring.me}
         if not others and not self._hosted.registered(ranges):
-            self._partition.recovered(version)
+            self._ready(version, ranges)
             return
-        self._tasks.start(self._run(version, sorted({*others, self._wiring.me})))
+        self._tasks.start(self._run(version, ranges, sorted({*others, self._wiring.me})))
 
     def silos_gone(self, gone: Iterable[SiloAddress]) -> None:
         """These died: nobody need wait for what they would have answered."""
@@ -74,30 +68,30 @@ class Recovery:
         ranges = to_ranges(question.ranges)
         page, rest = page_of(await self._scan(ranges), ranges, options.recover_page)
         entries = tuple(to_entry(address) for address in page)
-        return encode(Recovered(self._current.topology.version, entries, to_pairs(rest)))
+        holds = self._holding.remaining
+        return encode(Recovered(self._current.topology.version, entries, to_pairs(rest), holds=holds))
 
-    async def answer_lost(self, data: bytes) -> bytes:
-        """The system target `directory.lost`: these of our activations must end."""
-        for entry in decode(Lost, data).entries:
-            self._wiring.lost(to_address(entry))
-        return b""
-
-    async def _run(self, version: int, silos: list[SiloAddress]) -> None:
+    async def _run(self, version: int, ranges: RangeSet, silos: list[SiloAddress]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with asyncio.TaskGroup() as group:
             for silo in silos:
                 # A task cancelled by `silos_gone` ends quietly; the group goes on with the others.
-                task = group.create_task(self._collect(version, silo))
+                task = group.create_task(self._collect(version, silo, ranges))
                 self._asking.setdefault(silo, set()).add(task)
                 task.add_done_callback(self._asking[silo].discard)
-        self._partition.recovered(version)
+        self._ready(version, ranges)
         self._current.changed.fire()
         logger.info("ranges of view %d recovered from %d silos in %.3f s", version, len(silos), loop.time() - began)
 
-    async def _collect(self, version: int, silo: SiloAddress) -> None:
+    def _ready(self, version: int, ranges: RangeSet) -> None:
+        # Who has just died was not asked, and may run what is absent now.
+        self._partition.holds.doubt(ranges)
+        self._partition.ready(version, ranges)
+
+    async def _collect(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
         pause = self._wiring.options.retry_first
-        rest = self._partition.recovering(version)
+        rest = ranges & self._partition.recovering(version)
         while rest and silo in self._current.topology.live:
             try:
                 found, rest = await self._ask(version, silo, rest)
@@ -108,7 +102,7 @@ class Recovery:
                 await self._current.changed.wait(pause)
                 pause = min(2 * pause, self._wiring.options.retry_limit)
             else:
-                self._report(self._partition.merge(version, found))
+                self._duplicates.report(self._partition.merge(version, found))
             rest &= self._partition.recovering(version)
 
     async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet) -> tuple[list[GrainAddress], RangeSet]:
@@ -119,6 +113,7 @@ class Recovery:
         answer = decode(Recovered, reply)
         if answer.behind:
             raise SiloUnavailable(f"it is at view {answer.version} and cannot get view {version}")
+        self._holding.carried(answer.holds, RangeSet())
         return [to_address(entry) for entry in answer.entries], to_ranges(answer.rest)
 
     async def _scan(self, ranges: RangeSet) -> list[tuple[int, GrainAddress]]:
@@ -134,18 +129,3 @@ class Recovery:
             pairs = ((address.grain_id.ring_hash, address) for address in addresses[start : start + chunk])
             found += [pair for pair in pairs if pair[0] in ranges]
         return found
-
-    def _report(self, conflicts: list[Conflict]) -> None:
-        losers: dict[SiloAddress, list[GrainAddress]] = {}
-        for conflict in conflicts:
-            logger.error("two activations of one grain: %s stays, %s must end", conflict.winner, conflict.loser)
-            losers.setdefault(conflict.loser.silo, []).append(conflict.loser)
-        for silo, addresses in losers.items():
-            self._tasks.start(self._tell_lost(silo, addresses))
-
-    async def _tell_lost(self, silo: SiloAddress, losers: list[GrainAddress]) -> None:
-        question = encode(Lost(tuple(to_entry(loser) for loser in losers)))
-        if silo == self._wiring.me:
-            await self.answer_lost(question)
-        else:
-            await self._wiring.ask(silo, LOST, question, self._wiring.options.ask_timeout)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from grange.directory.current import Current
+from grange.directory.gaining import Gaining
+from grange.directory.handover import Handover
 from grange.directory.hosted import Hosted
 from grange.directory.messages import (
     LOOKUP,
     LOST,
     RECOVER,
     REGISTER,
+    TAKE,
+    TAKEN,
     UNREGISTER,
     Lookup,
     Register,
@@ -22,13 +25,12 @@ from grange.directory.messages import (
     to_address,
     to_entry,
 )
-from grange.directory.partition import Partition, Refusal
+from grange.directory.partition import Refusal
 from grange.directory.recovery import Recovery
+from grange.directory.slice import Slice
 from grange.directory.topology import Topology
-from grange.directory.wiring import Wiring
 from grange.proto.ids import GrainAddress, GrainId
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 
 Decision = GrainAddress | None | Refusal
 
@@ -36,11 +38,15 @@ Decision = GrainAddress | None | Refusal
 class DirectoryService:
     """Keeps the partition in step with the views, and answers for it."""
 
-    def __init__(self, wiring: Wiring, current: Current, hosted: Hosted, tasks: Tasks) -> None:
-        self.partition = Partition()
-        self._wiring = wiring
-        self._current = current
-        self._recovery = Recovery(wiring, current, hosted, self.partition, tasks)
+    def __init__(self, slice: Slice, hosted: Hosted) -> None:
+        self.handover = Handover(slice)
+        self._wiring = slice.wiring
+        self._current = slice.current
+        self._partition = slice.partition
+        self._holding = slice.holding
+        self._duplicates = slice.duplicates
+        self._recovery = Recovery(slice, hosted)
+        self._gaining = Gaining(slice, self._recovery)
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the services of this room to other silos."""
@@ -48,40 +54,53 @@ class DirectoryService:
         targets.serve(LOOKUP, self._lookup)
         targets.serve(UNREGISTER, self._unregister)
         targets.serve(RECOVER, self._recovery.answer)
-        targets.serve(LOST, self._recovery.answer_lost)
+        targets.serve(TAKE, self.handover.answer_take)
+        targets.serve(TAKEN, self.handover.answer_taken)
+        targets.serve(LOST, self._duplicates.answer_lost)
 
     def advance(self, before: Topology, after: Topology) -> None:
         """A newer view: take over what it gives us, let go what it takes. Never waits."""
+        for silo in before.abrupt_deaths(after):
+            self._holding.begin(silo, self._wiring.options.death_hold)
+        for silo in self._holding.held:
+            if after.is_superseded(silo):
+                self._holding.lift(silo)
         owned = after.ranges(self._wiring.me)
-        change = self.partition.advance(after.version, owned, after.live, before.may_have_missed(after))
+        change = self._partition.advance(after.version, owned, after.live, before.may_have_missed(after))
         self._recovery.silos_gone(change.gone)
+        self._gaining.silos_gone(change.gone)
+        self.handover.silos_gone(change.gone)
+        if change.sealed is not None:
+            self.handover.keep(change.sealed, after)
         if change.gained:
-            self._recovery.begin(after.version)
+            self._gaining.begin(before, after, change.gained)
 
     async def _register(self, data: bytes) -> bytes:
         question = decode(Register, data)
         address = to_address(question.address)
         previous = None if question.previous is None else to_address(question.previous)
-        return await self._reply(question.version, lambda: self.partition.register(address, previous))
+        return await self._reply(question.version, lambda: self._partition.register(address, previous))
 
     async def _lookup(self, data: bytes) -> bytes:
         question = decode(Lookup, data)
         grain_id = GrainId(question.type, question.key)
-        return await self._reply(question.version, lambda: self.partition.lookup(grain_id))
+        return await self._reply(question.version, lambda: self._partition.lookup(grain_id))
 
     async def _unregister(self, data: bytes) -> bytes:
         question = decode(Unregister, data)
         address = to_address(question.address)
-        return await self._reply(question.version, lambda: self.partition.unregister(address))
+        return await self._reply(question.version, lambda: self._partition.unregister(address))
 
     async def _reply(self, version: int, decide: Callable[[], Decision]) -> bytes:
         """Decide under a view at least as new as the asker's, once the range is ready; else say why not."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._wiring.options.ready_wait
         if not await self._current.reach(version, until - loop.time()):
-            return encode(Reply(self.partition.version, Refusal.BEHIND))
+            return encode(Reply(self._partition.version, Refusal.BEHIND))
         while (decision := decide()) is Refusal.NOT_READY and loop.time() < until:
             await self._current.changed.wait(until - loop.time())
         if isinstance(decision, Refusal):
-            return encode(Reply(self.partition.version, decision))
-        return encode(Reply(self.partition.version, None, None if decision is None else to_entry(decision)))
+            # Who is held is told how long, and asks again: a registration that waited here could not be cancelled.
+            wait = self._holding.longest if decision is Refusal.HELD else 0.0
+            return encode(Reply(self._partition.version, decision, None, wait))
+        return encode(Reply(self._partition.version, None, None if decision is None else to_entry(decision)))

@@ -8,7 +8,7 @@ import msgspec
 
 from grange.directory.ranges import RangeSet
 from grange.membership.member import SiloStatus, View
-from grange.membership.ring import Ring
+from grange.membership.ring import Range, Ring
 from grange.proto.ids import SiloAddress
 
 _BEFORE_ACTIVE = frozenset({None, SiloStatus.JOINING})
@@ -34,7 +34,7 @@ class Topology:
     active ones and those that are leaving. A silo is gone when it was in a view and is no longer live.
     """
 
-    __slots__ = ("_generations", "_statuses", "hosting", "live", "ring", "version")
+    __slots__ = ("_generations", "_statuses", "_voted_dead", "hosting", "live", "ring", "version")
 
     def __init__(self, view: View) -> None:
         self.version = view.version
@@ -46,6 +46,7 @@ class Topology:
         )
         self.hosting = _hosting(view)
         self._statuses = {member.address: member.status for member in view.members}
+        self._voted_dead = frozenset(member.address for member in view.members if member.voted_dead)
         self._generations: dict[str, int] = {}
         for address in sorted(self._statuses):
             self._generations[address.endpoint] = address.generation
@@ -69,6 +70,23 @@ class Topology:
         newest = self._generations.get(silo.endpoint, silo.generation)
         return newest > silo.generation or self._statuses.get(silo) is SiloStatus.DEAD
 
+    def is_superseded(self, silo: SiloAddress) -> bool:
+        """Whether its endpoint has a newer run, which proves that this process is gone."""
+        return self._generations.get(silo.endpoint, silo.generation) > silo.generation
+
+    def abrupt_deaths(self, later: Topology) -> list[SiloAddress]:
+        """The silos that `later` shows dead, by the votes of others, and that may therefore not have noticed.
+
+        Not those that wrote their own death, or were killed by a newer run at their endpoint: these are gone. Not
+        those that were dead in the first view that this silo saw. A silo without a row was lost with the table: it is
+        taken for one that may run.
+        """
+        if not self.version:
+            return []
+        vanished = (silo for silo in self.live if later.status(silo) is None)
+        struck = (silo for silo in later._voted_dead if self.status(silo) is not SiloStatus.DEAD)
+        return sorted(silo for silo in {*vanished, *struck} if not later.is_superseded(silo))
+
     def may_have_missed(self, later: Topology) -> bool:
         """Whether, between this view and `later`, some silo may have been active that is active in neither.
 
@@ -82,6 +100,27 @@ class Topology:
             status in {SiloStatus.LEAVING, SiloStatus.DEAD} and self.status(silo) in {None, SiloStatus.JOINING}
             for silo, status in later._statuses.items()
         )
+
+
+def previous_owners(
+    before: Topology, after: Topology, me: SiloAddress, gained: RangeSet
+) -> dict[SiloAddress, RangeSet]:
+    """Who can hand over what `me` has gained with `after`: live silos that owned it in the very view before.
+
+    Nobody when a view was missed: somebody may have owned it in between. From one view to the next one silo comes or
+    goes; more than that can only be a rebuilt table, and nobody is trusted with it.
+    """
+    joined, left = after.ring.addresses - before.ring.addresses, before.ring.addresses - after.ring.addresses
+    if after.version != before.version + 1 or len(joined) + len(left) != 1:
+        return {}
+    if left:
+        return {silo: gained for silo in left if silo in after.live}
+    parts: dict[SiloAddress, list[Range]] = {}
+    for part in gained.ranges:
+        owner = before.ring.owner(part.start)
+        if owner is not None and owner in after.live and owner != me:
+            parts.setdefault(owner, []).append(part)
+    return {silo: RangeSet(parts[silo]) for silo in sorted(parts)}
 
 
 def _hosting(view: View) -> dict[str, Hosting]:

@@ -59,6 +59,13 @@ class Member(msgspec.Struct, frozen=True):
     grains: dict[str, str] = {}
     interfaces: dict[str, Implementations] = {}
 
+    @property
+    def voted_dead(self) -> bool:
+        """Whether others declared it dead, so that it may not have noticed. One that ends by itself, or is replaced by
+        a newer run at its endpoint, has no votes (or old ones: then this errs to the safe side).
+        """
+        return self.status is SiloStatus.DEAD and bool(self.votes)
+
 
 def moved(member: Member, status: SiloStatus) -> Member:
     """The member with its next status. Raises ValueError for a step back, which would bring the dead to life."""

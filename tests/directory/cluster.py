@@ -123,6 +123,8 @@ class Cluster:
         self.hosts: dict[SiloAddress, Host] = {}
         self.cut: set[tuple[SiloAddress, SiloAddress]] = set()
         """(asker, silo): questions that do not get through."""
+        self.unanswered: set[str] = set()
+        """Services whose questions do not get through to anybody."""
         self.carried: list[tuple[SiloAddress, SiloAddress, str]] = []
         self.tasks = Tasks()
         self._stack = AsyncExitStack()
@@ -197,7 +199,7 @@ class Cluster:
         try:
             async with asyncio.timeout(timeout):
                 await self.pause()
-                if asker not in self.hosts or silo not in self.hosts or (asker, silo) in self.cut:
+                if asker not in self.hosts or silo not in self.hosts or self._is_cut(asker, silo, service):
                     raise SiloUnavailable(f"{silo} is not there")
                 # What has arrived is answered even if the asker gives up.
                 answer = asyncio.get_running_loop().create_task(self._answer(self.hosts[silo], service, data))
@@ -209,6 +211,9 @@ class Cluster:
                 return reply
         except TimeoutError as error:
             raise CallTimeout(f"{silo} did not answer {service} within {timeout} s") from error
+
+    def _is_cut(self, asker: SiloAddress, silo: SiloAddress, service: str) -> bool:
+        return (asker, silo) in self.cut or service in self.unanswered
 
     async def _answer(self, host: Host, service: str, data: bytes) -> bytes:
         answer = host.targets.find(service)

@@ -21,8 +21,8 @@ def test_a_question_and_a_reply_are_these_bytes() -> None:
     """The wire contract: silos of two versions talk to each other during a rolling upgrade."""
     entry = b"\x97\xa4cart\xa3ann\xa3::1\xcd\x2b\x67\x07\xc4\x10\x80" + b"\0" * 14 + b"\x01\x2a"
     assert encode(Register(3, to_entry(ADDRESS))) == b"\x93\x03" + entry + b"\xc0"
-    assert encode(Reply(3, None, to_entry(ADDRESS))) == b"\x93\x03\xc0" + entry
-    assert encode(Reply(3, Refusal.NOT_OWNER)) == b"\x93\x03\xa9not owner\xc0"
+    assert encode(Reply(3, None, to_entry(ADDRESS))) == b"\x94\x03\xc0" + entry + b"\xcb" + b"\0" * 8
+    assert encode(Reply(3, Refusal.NOT_OWNER)) == b"\x94\x03\xa9not owner\xc0\xcb" + b"\0" * 8
 
 
 def test_a_field_that_a_newer_silo_appends_is_ignored() -> None:

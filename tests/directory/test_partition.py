@@ -27,7 +27,7 @@ def activation(number: int, silo: int = 0, version: int = 0, grain_id: GrainId =
 def ready_partition(version: int = 5) -> Partition:
     partition = Partition()
     partition.advance(version, ALL, frozenset(SILOS), reset=False)
-    partition.recovered(version)
+    partition.ready(version, ALL)
     return partition
 
 
@@ -68,7 +68,7 @@ def test_recovery_keeps_the_newest_registration_whatever_the_order_of_answers() 
         conflicts: list[Conflict] = []
         for claim in order:
             conflicts += partition.merge(5, [claim])
-        partition.recovered(5)
+        partition.ready(5, ALL)
         assert partition.lookup(ANN) == activation(9, 1, 4)
         assert {conflict.loser for conflict in conflicts} == {claims[0], claims[2]}
 
@@ -79,7 +79,7 @@ def test_what_a_dead_silo_had_answered_is_dropped() -> None:
     partition.merge(5, [activation(1, silo=1)])
     partition.advance(6, ALL, frozenset(SILOS) - {SILOS[1]}, reset=False)
     partition.merge(5, [activation(1, silo=1)])
-    partition.recovered(5)
+    partition.ready(5, ALL)
     assert partition.lookup(ANN) is None
 
 
@@ -90,7 +90,7 @@ def test_a_reset_forgets_and_recovers_everything() -> None:
     assert change.gained == ALL
     assert partition.lookup(ANN) is Refusal.NOT_READY
     assert partition.merge(5, [activation(2)]) == []
-    partition.recovered(9)
+    partition.ready(9, ALL)
     assert partition.lookup(ANN) is None
 
 
@@ -136,7 +136,7 @@ class PartitionMachine(RuleBasedStateMachine):
 
     @rule(back=st.integers(0, 3))
     def recovered(self, back: int) -> None:
-        self.partition.recovered(self.version - back)
+        self.partition.ready(self.version - back, ALL)
         self.pending = {g: number for g, number in self.pending.items() if number != self.version - back}
 
     @rule(

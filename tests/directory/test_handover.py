@@ -1,0 +1,190 @@
+"""A range that changes hands while its old owner lives: sealed, fetched, forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+
+from grange.directory.messages import RECOVER, REGISTER, TAKE, TAKEN
+from grange.membership.member import SiloStatus
+from grange.proto.ids import GrainId
+from tests.directory.cluster import Cluster
+from tests.directory.moves import moving_grain
+from tests.directory.virtual_time import run
+
+GRAINS = [GrainId("cart", str(number)) for number in range(200)]
+
+
+def services(cluster: Cluster) -> set[str]:
+    """What was asked since the list was cleared."""
+    return {service for _, _, service in cluster.carried}
+
+
+def test_a_joining_silo_fetches_its_ranges_and_nobody_is_asked_what_he_runs() -> None:
+    """DIR-11: nothing stale stays at the previous owner, and no snapshot either."""
+
+    async def main() -> None:
+        async with Cluster(transfer_page=7) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[n % 3].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            cluster.carried.clear()
+            late = await cluster.join()
+            await cluster.quiet()
+            cluster.check_registered()
+            assert len(late.directory.partition) > 20
+            for host in hosts:
+                assert await host.directory.handed_over(5)
+            assert services(cluster) == {TAKE, TAKEN}
+
+    run(main())
+
+
+def test_a_leaving_silo_hands_over_all_it_has_and_waits_for_that() -> None:
+    async def main() -> None:
+        async with Cluster(delay=0.05) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[n % 3].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            had = len(hosts[0].directory.partition)
+            cluster.carried.clear()
+            cluster.set_status(hosts[0], SiloStatus.LEAVING)
+            waiting = asyncio.create_task(hosts[0].directory.handed_over(5))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            assert await waiting
+            assert had > 20
+            assert services(cluster) == {TAKE, TAKEN}
+            await cluster.quiet()
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_a_leaving_silo_waits_for_a_taker_only_so_long() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, _ = await cluster.start(2)
+            await cluster.quiet()
+            cluster.unanswered = {TAKE, TAKEN}
+            cluster.set_status(first, SiloStatus.LEAVING)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            assert not await first.directory.handed_over(5)
+            assert loop.time() - began == 5
+
+    run(main())
+
+
+def test_the_last_silo_has_nobody_to_wait_for() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            [only] = await cluster.start(1)
+            await only.activate(GRAINS[0])
+            cluster.set_status(only, SiloStatus.LEAVING)
+            assert await only.directory.handed_over(5)
+            assert asyncio.get_running_loop().time() == 0
+
+    run(main())
+
+
+def test_an_owner_that_does_not_hand_over_in_time_is_given_up_and_the_hosts_are_asked() -> None:
+    """A transfer has a deadline: the range opens within `transfer_timeout`, whatever the old owner does."""
+
+    async def main() -> None:
+        async with Cluster(transfer_timeout=0.5) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[n % 3].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            cluster.unanswered = {TAKE}
+            began = asyncio.get_running_loop().time()
+            late = await cluster.join()
+            await asyncio.sleep(0.4)
+            assert late.directory.partition.not_ready
+            await asyncio.sleep(0.2)
+            assert not late.directory.partition.not_ready
+            assert asyncio.get_running_loop().time() - began < 1
+            assert RECOVER in services(cluster)
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_a_registration_decided_before_the_seal_stands_though_its_reply_is_late() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            old, host, rival = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = await moving_grain(cluster, old)
+            old.gate = asyncio.Event()
+            claim = asyncio.create_task(host.activate(grain_id))
+            while len(old.directory.partition) == 0:
+                await asyncio.sleep(0)
+            gate, old.gate = old.gate, None
+            new = await cluster.join()
+            await cluster.quiet_but(host)
+            assert cluster.owner(grain_id) is new
+            other = await rival.activate(grain_id)
+            assert other is not None
+            assert other.silo == host.me
+            gate.set()
+            assert await claim == other
+            assert host.believes(grain_id)
+            assert (host.me, new.me, REGISTER) not in cluster.carried
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_an_owner_that_dies_half_way_is_replaced_by_the_hosts() -> None:
+    async def main() -> None:
+        async with Cluster(transfer_page=1, delay=0.1, death_hold=0.0) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[1 + n % 2].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            late = await cluster.join()
+            await asyncio.sleep(0.5)
+            assert late.directory.partition.not_ready
+            cluster.kill(hosts[0])
+            cluster.bury(hosts[0])
+            await cluster.quiet()
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_a_taker_that_dies_half_way_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        async with Cluster(transfer_page=1, delay=0.1, death_hold=0.0) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[n % 3].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            late = await cluster.join()
+            await asyncio.sleep(0.5)
+            assert late.directory.partition.not_ready
+            cluster.kill(late)
+            cluster.bury(late)
+            for host in hosts:
+                assert await host.directory.handed_over(2)
+            await cluster.quiet()
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_a_snapshot_that_nobody_fetches_is_dropped() -> None:
+    async def main() -> None:
+        async with Cluster(snapshot_keep=10.0) as cluster:
+            first, second = await cluster.start(2)
+            await cluster.quiet()
+            await asyncio.gather(*(first.activate(grain_id) for grain_id in GRAINS))
+            cluster.unanswered = {TAKE, TAKEN}
+            await cluster.join()
+            await cluster.quiet()
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            assert not await first.directory.handed_over(5)
+            assert await first.directory.handed_over(20)
+            assert loop.time() - began <= 10
+            assert await second.directory.handed_over(0.1)
+
+    run(main())
