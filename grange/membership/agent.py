@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from grange import clock
 from grange.errors import DeclaredDead, MembershipError
+from grange.membership.condition import Condition
 from grange.membership.join import Join
 from grange.membership.member import Member, SiloStatus, View
 from grange.membership.options import MembershipOptions
@@ -26,13 +24,15 @@ from grange.membership.peers import Peers
 from grange.membership.prober import Prober
 from grange.membership.provider import MembershipTable, Table
 from grange.membership.rare_log import RareLog
-from grange.membership.rings import probed_by
+from grange.membership.rings import middles, probed_by
 from grange.membership.session import Decide, Session
-from grange.membership.steps import Change, bury, given_up, leave, must_end, suspect
+from grange.membership.steps import bury, given_up, leave, must_end
+from grange.membership.surroundings import Surroundings
 from grange.membership.upkeep import Upkeep
 from grange.membership.views import Subscriber, Views
+from grange.membership.voter import Voter
 from grange.proto.ids import SiloAddress
-from grange.runtime.system_target import Ask, SystemTargets
+from grange.runtime.system_target import SystemTargets
 from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.membership")
@@ -41,29 +41,29 @@ log = logging.getLogger("grange.membership")
 class MembershipAgent:
     """Built by `silo/startup.py`: `serve`, `start`, open the door, `join`; at the end `leave`, drain, `stop`.
 
-    `me` is the row to write; its status and times are set here. `now` is the wall clock, for what is written
-    down; durations are the loop's. While the table is away everything goes on with the last view; joins and
-    deaths wait.
+    `me` is the row to write; its status and times are set here. While the table is away everything goes on with the
+    last view; joins and deaths wait.
     """
 
     def __init__(
         self,
         table: MembershipTable,
         me: Member,
-        ask: Ask,
+        around: Surroundings,
         options: MembershipOptions,
-        chance: random.Random,
-        now: Callable[[], datetime] = clock.utc_now,
     ) -> None:
         self._me = me
         self._options = options
-        self._now = now
+        self._vitals = around.vitals
+        self._now = around.now
         self._views = Views()
-        self._session = Session(table, self._see, chance)
+        self._session = Session(table, self._see, around.chance)
         self._complaints = RareLog(log)
-        self._upkeep = Upkeep(self._session, self._views, options, chance, self._complaints)
-        self._peers = Peers(me.address, ask, self._upkeep, options)
-        self._prober = Prober(self._peers.probe, self._suspect, options, chance)
+        self._upkeep = Upkeep(self._session, self._views, options, around.chance, self._complaints)
+        self._peers = Peers(me.address, around, self._upkeep, options)
+        self._voter = Voter(me.address, around, lambda: self.view, self._settle, self._is_trusted, options)
+        self._prober = Prober(self._peers, self._voter.suspect, options, around.chance, lambda: self._vitals.score)
+        self._condition = Condition(me.address, around, lambda: self.view, self._prober, options)
         self._tasks = Tasks()
         self._ended = asyncio.Event()
         self._end: DeclaredDead | None = None
@@ -123,6 +123,7 @@ class MembershipAgent:
         """
         await self._session.read()
         self._tasks.start(self._upkeep.keep_fresh())
+        self._tasks.start(self._condition.run())
 
     async def join(self) -> None:
         """Become active. The silo must answer probes before this is called.
@@ -134,7 +135,7 @@ class MembershipAgent:
         self._tasks.start(self._upkeep.tell_alive(self.me, self._now))
         now = self._now()
         me = msgspec.structs.replace(self._me, status=SiloStatus.JOINING, started=now, alive=now, votes=())
-        await Join(me, self._persist, self._peers.probe, self._suspect, self._options).run()
+        await Join(me, self._persist, self._peers, self._voter.suspect, self._options).run()
         log.info("silo %s is active in version %d", self.me, self.view.version)
 
     async def leave(self) -> None:
@@ -182,26 +183,24 @@ class MembershipAgent:
             await self._session.read()
         return self.view
 
-    async def _suspect(self, silo: SiloAddress) -> None:
-        trusted = self._session.reachable_for(self._options.stale_after)
+    def answer_probe(self, question: bytes) -> bytes:
+        """Answers a probe that came by the probe line: see `answers.py`. Called from any thread."""
+        return self._peers.answer_probe(question)
 
-        def decide(table: Table) -> Change | None:
-            return suspect(table, silo, self.me, self._now(), self._options, trusted)
-
-        try:
-            await self._settle(decide)
-        except Exception as error:
-            self._complaints.warning(f"silo {self.me} could not vote on {silo}, which does not answer", error)
+    def _is_trusted(self) -> bool:
+        return self._session.reachable_for(self._options.stale_after)
 
     def _see(self, view: View) -> None:
         had_row = self.status is not None
+        self._vitals.version = max(self._vitals.version, view.version)
         if not self._views.publish(view) or self._stopping or self._end is not None:
             return
         if (had_row or view.get(self.me)) and must_end(view, self.me):
             self._end = given_up(view, self.me)
             log.error("%s", self._end)
             self._ended.set()
-        self._prober.watch(probed_by(self.me, view, self._now(), self._options))
+        self._prober.watch(probed_by(self.me, view, self._now(), self._options), middles(self.me, view))
+        self._condition.measure()
 
     async def _settle(self, decide: Decide) -> Table:
         before = self.view

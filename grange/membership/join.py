@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from grange.errors import JoinFailed
-from grange.membership.detector import Detector, Verdict
+from grange.membership.detector import Detector, Finding, Suspicion, Verdict
 from grange.membership.member import Member, SiloStatus
 from grange.membership.options import MembershipOptions
-from grange.membership.prober import Probe, Suspect
+from grange.membership.peers import Through
+from grange.membership.prober import Probes, Suspect
 from grange.membership.provider import Table
 from grange.membership.session import Decide
 from grange.membership.steps import activate, enter, unreached
@@ -27,11 +28,11 @@ class Join:
     """One attempt of one silo to become active; `run` it once. Made by `agent.py`."""
 
     def __init__(
-        self, me: Member, persist: Persist, probe: Probe, suspect: Suspect, options: MembershipOptions
+        self, me: Member, persist: Persist, probes: Probes, suspect: Suspect, options: MembershipOptions
     ) -> None:
         self._me = me
         self._persist = persist
-        self._probe = probe
+        self._probes = probes
         self._suspect = suspect
         self._options = options
         self._detector = Detector(options.missed_limit)
@@ -92,8 +93,13 @@ class Join:
             )
 
     async def _reach_one(self, silo: SiloAddress) -> None:
-        if await self._probe(silo):
+        """There and back: nobody becomes active whom an active silo cannot reach."""
+        began, timeout = asyncio.get_running_loop().time(), self._options.probe_timeout
+        if await self._probes.probe(silo, timeout) is Finding.ANSWERED:
             self._detector.answered(silo)
-            self._reached.add(silo)
-        elif self._detector.missed(silo) is Verdict.SUSPECT:
-            await self._suspect(silo)
+            if await self._probes.probe_through(silo, self._me.address, timeout, timeout) is Through.REACHED:
+                self._reached.add(silo)
+        elif self._detector.missed(silo, began, timeout) is Verdict.SUSPECT:
+            silence = self._detector.silence(silo)
+            if silence is not None and asyncio.get_running_loop().time() - silence.began >= self._options.vote_after:
+                await self._suspect(Suspicion(silo, silence))

@@ -1,7 +1,8 @@
-"""What silos say to each other about membership: probes, and views spread after a change. Pure.
+"""What silos say to each other about membership: probes, direct and through a third silo, and views after a change.
+Pure.
 
-They are questions and answers of system targets (`runtime/system_target.py`), as MessagePack of these
-structs. Fields may be added with defaults; unknown ones are ignored.
+They are questions and answers of system targets (`runtime/system_target.py`) or of the probe line, as MessagePack of
+these structs. Fields are added at the end, with defaults; unknown ones are ignored.
 """
 
 from __future__ import annotations
@@ -14,21 +15,52 @@ from grange.proto.ids import SiloAddress
 PROBE_SERVICE = "membership.probe"
 """Do you answer? Question `Probe`, answer `ProbeReply`."""
 
+PROBE_FOR_SERVICE = "membership.probe_for"
+"""Does that silo answer you? Question `ProbeFor`, answer `ProbedFor`."""
+
 VIEW_SERVICE = "membership.view"
 """I have changed the table. Question `Announcement`, answer empty."""
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """Asked of a silo to learn whether it answers; `version` is of the asker's view."""
+class Probe(msgspec.Struct, frozen=True, array_like=True):
+    """Asked of a silo to learn whether it answers.
+
+    `version` is of the asker's view. `mutual` says that `prober` got an answer to the probe before this one: the silo
+    that hears it knows that the way back is open, too.
+    """
 
     version: int
+    prober: SiloAddress
+    mutual: bool = False
 
 
-class ProbeReply(msgspec.Struct, frozen=True):
-    """`silo` is who really answers: another generation at the same endpoint is not the one asked."""
+class ProbeReply(msgspec.Struct, frozen=True, array_like=True):
+    """`silo` is who really answers: another generation at the same endpoint is not the one asked.
+
+    `version` is of its view, `lag` the seconds that its event loop is behind, `score` its local health (0: well).
+    """
 
     silo: SiloAddress
     version: int
+    lag: float = 0.0
+    score: int = 0
+
+
+class ProbeFor(msgspec.Struct, frozen=True, array_like=True):
+    """Asks a third silo to probe `target` once, within `timeout` seconds. One's own address: can you reach me?"""
+
+    target: SiloAddress
+    timeout: float
+
+
+class ProbedFor(msgspec.Struct, frozen=True, array_like=True):
+    """What came of a `ProbeFor`: `silo` asked, `reached` says whether the target answered it, `score` how well it is
+    itself; a silo with a score above 0 may be the one that is cut off.
+    """
+
+    silo: SiloAddress
+    reached: bool
+    score: int
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -41,10 +73,12 @@ class Announcement(msgspec.Struct, frozen=True):
 _encoder = msgspec.msgpack.Encoder()
 _probes = msgspec.msgpack.Decoder(Probe)
 _replies = msgspec.msgpack.Decoder(ProbeReply)
+_probes_for = msgspec.msgpack.Decoder(ProbeFor)
+_probed_for = msgspec.msgpack.Decoder(ProbedFor)
 _announcements = msgspec.msgpack.Decoder(Announcement)
 
 
-def encode(message: Probe | ProbeReply | Announcement) -> bytes:
+def encode(message: Probe | ProbeReply | ProbeFor | ProbedFor | Announcement) -> bytes:
     """The message as bytes."""
     return _encoder.encode(message)
 
@@ -57,6 +91,16 @@ def decode_probe(data: bytes) -> Probe:
 def decode_reply(data: bytes) -> ProbeReply:
     """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
     return _replies.decode(data)
+
+
+def decode_probe_for(data: bytes) -> ProbeFor:
+    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    return _probes_for.decode(data)
+
+
+def decode_probed_for(data: bytes) -> ProbedFor:
+    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    return _probed_for.decode(data)
 
 
 def decode_announcement(data: bytes) -> Announcement:

@@ -6,30 +6,48 @@ says. It only spares everybody the wait for the next read.
 
 from __future__ import annotations
 
+import asyncio
+import enum
 import logging
 from collections.abc import Iterable
 from typing import Protocol
 
 from grange.errors import GrangeError
-from grange.membership.member import View
+from grange.membership.answers import ProbeAnswers
+from grange.membership.detector import Finding
+from grange.membership.health import WORST
+from grange.membership.member import Member, View
 from grange.membership.messages import (
+    PROBE_FOR_SERVICE,
     PROBE_SERVICE,
     VIEW_SERVICE,
     Announcement,
     Probe,
-    ProbeReply,
+    ProbedFor,
+    ProbeFor,
     decode_announcement,
-    decode_probe,
+    decode_probe_for,
+    decode_probed_for,
     decode_reply,
     encode,
 )
 from grange.membership.options import MembershipOptions
 from grange.membership.rings import PROBED
+from grange.membership.surroundings import Surroundings
 from grange.proto.ids import SiloAddress
-from grange.runtime.system_target import Ask, SystemTargets
+from grange.runtime.system_target import SystemTargets
 from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.membership")
+
+
+class Through(enum.StrEnum):
+    """What came of a probe through a third silo."""
+
+    REACHED = "reached"
+    FAILED = "failed"
+    DEGRADED = "degraded"
+    NO_ANSWER = "no answer"
 
 
 class Knowledge(Protocol):
@@ -38,6 +56,10 @@ class Knowledge(Protocol):
     @property
     def version(self) -> int:
         """The version of this silo's view."""
+        ...
+
+    def member(self, silo: SiloAddress) -> Member | None:
+        """The silo's row in this silo's view."""
         ...
 
     def hint(self, version: int) -> None:
@@ -49,33 +71,56 @@ class Knowledge(Protocol):
         ...
 
 
+LATE = 0.5
+"""A time-out that fires so many seconds late shows that this very process was stopped or busy, not the other one."""
+
+
 class Peers:
     """The other silos, as one silo's agent talks to them."""
 
-    def __init__(self, me: SiloAddress, ask: Ask, knowledge: Knowledge, options: MembershipOptions) -> None:
+    def __init__(self, me: SiloAddress, around: Surroundings, knowledge: Knowledge, options: MembershipOptions) -> None:
         self._me = me
-        self._ask = ask
+        self._ask = around.ask
+        self._probe_line = around.probe_line
+        self._vitals = around.vitals
+        self._answers = ProbeAnswers(me, around.vitals)
         self._knowledge = knowledge
         self._options = options
+        self._mutual: set[SiloAddress] = set()
         self._tasks = Tasks()
 
     def serve(self, targets: SystemTargets) -> None:
         """Answer what they ask."""
         targets.serve(PROBE_SERVICE, self._answer_probe)
+        targets.serve(PROBE_FOR_SERVICE, self._answer_probe_for)
         targets.serve(VIEW_SERVICE, self._hear)
 
-    async def probe(self, silo: SiloAddress) -> bool:
-        """Whether this very generation answers within the probe time-out. Never raises."""
-        question = encode(Probe(self._knowledge.version))
+    def answer_probe(self, question: bytes) -> bytes:
+        """For the probe line: see `ProbeAnswers`. Called from any thread."""
+        return self._answers.answer_probe(question)
+
+    async def probe(self, silo: SiloAddress, timeout: float) -> Finding:
+        """Whether this very generation answers within `timeout` seconds. Never raises."""
+        began = asyncio.get_running_loop().time()
+        if await self._answered(silo, timeout):
+            self._mutual.add(silo)
+            return Finding.ANSWERED
+        self._mutual.discard(silo)
+        took = asyncio.get_running_loop().time() - began
+        return Finding.UNKNOWN if took > timeout + LATE else Finding.MISSED
+
+    async def probe_through(self, middle: SiloAddress, silo: SiloAddress, timeout: float, patience: float) -> Through:
+        """Have `middle` probe `silo` within `timeout`; `patience` is for the way to `middle` and back. Never raises."""
+        question = encode(ProbeFor(silo, timeout))
         try:
-            answer = await self._ask(silo, PROBE_SERVICE, question, self._options.probe_timeout)
-            reply = decode_reply(answer)
+            answer = decode_probed_for(await self._ask(middle, PROBE_FOR_SERVICE, question, timeout + patience))
         except Exception as error:
-            # Whatever a peer answers or raises in a probe's stead, it is no answer to the probe.
-            log.debug("silo %s did not answer a probe: %r", silo, error)
-            return False
-        self._knowledge.hint(reply.version)
-        return reply.silo == silo
+            # Whatever it answers or raises in place of a finding, it has found nothing.
+            log.debug("silo %s was asked to probe %s and did not answer: %r", middle, silo, error)
+            return Through.NO_ANSWER
+        if answer.reached:
+            return Through.REACHED
+        return Through.DEGRADED if answer.score else Through.FAILED
 
     def spread(self, announcement: Announcement, before: View) -> None:
         """Tell everybody who is not dead, or was not dead `before`: who died should know it first."""
@@ -98,9 +143,35 @@ class Peers:
         except GrangeError as error:
             log.debug("silo %s was not told of the new view: %s", silo, error)
 
+    async def _answered(self, silo: SiloAddress, timeout: float) -> bool:
+        question = encode(Probe(self._knowledge.version, self._me, silo in self._mutual))
+        try:
+            reply = decode_reply(await self._ask_probe(silo, question, timeout))
+        except Exception as error:
+            # Whatever a peer answers or raises in a probe's stead, it is no answer to the probe.
+            log.debug("silo %s did not answer a probe: %r", silo, error)
+            return False
+        self._knowledge.hint(reply.version)
+        return reply.silo == silo and reply.lag < self._options.dead_loop_after
+
+    async def _ask_probe(self, silo: SiloAddress, question: bytes, timeout: float) -> bytes:
+        member = self._knowledge.member(silo)
+        if self._probe_line is None or member is None or not member.probe:
+            return await self._ask(silo, PROBE_SERVICE, question, timeout)
+        return await self._probe_line(member, question, timeout)
+
     async def _answer_probe(self, question: bytes) -> bytes:
-        self._knowledge.hint(decode_probe(question).version)
-        return encode(ProbeReply(self._me, self._knowledge.version))
+        reply = self._answers.answer_probe(question)
+        self._knowledge.hint(self._vitals.newest)
+        return reply
+
+    async def _answer_probe_for(self, question: bytes) -> bytes:
+        asked = decode_probe_for(question)
+        longest = self._options.probe_timeout_max * (WORST + 1)
+        finding = await self.probe(asked.target, min(asked.timeout, longest))
+        # Who does not know whether it was itself that was late, is no witness.
+        score = max(self._vitals.score, int(finding is Finding.UNKNOWN))
+        return encode(ProbedFor(self._me, finding is Finding.ANSWERED, score))
 
     async def _hear(self, question: bytes) -> bytes:
         self._knowledge.hear(decode_announcement(question))

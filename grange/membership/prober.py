@@ -1,33 +1,67 @@
-"""Probes the silos that this one watches, each in a task of its own, and reports the ones that stop answering."""
+"""Probes the silos that this one watches, each in a task of its own, and reports the ones that stop answering.
+
+From the probe on that would be the last allowed to fail, it asks a third silo to probe in its stead: the way from here
+may be the only one that is cut (Das, Gupta, Motivala: SWIM, 2002; as Orleans uses it).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Protocol
 
-from grange.membership.detector import Detector, Verdict
+from grange.membership.detector import Detector, Finding, Suspicion, Verdict
 from grange.membership.options import MembershipOptions
+from grange.membership.patience import Patience
+from grange.membership.peers import Through
 from grange.proto.ids import SiloAddress
 from grange.runtime.tasks import Tasks
 
-Probe = Callable[[SiloAddress], Awaitable[bool]]
-"""Probes a silo once; returns whether it answered in time, and never raises."""
-
-Suspect = Callable[[SiloAddress], Awaitable[None]]
+Suspect = Callable[[Suspicion], Coroutine[Any, Any, None]]
 """Called when a silo has missed too many probes in a row, and after each further miss; never raises."""
+
+LAST_LOOK = 0.5
+"""Seconds before a vote in which the suspect is asked once more, directly."""
+
+
+class Probes(Protocol):
+    """Single probes; `peers.py` implements it. Neither raises."""
+
+    async def probe(self, silo: SiloAddress, timeout: float) -> Finding:
+        """Probe a silo directly."""
+        ...
+
+    async def probe_through(self, middle: SiloAddress, silo: SiloAddress, timeout: float, patience: float) -> Through:
+        """Have another silo probe it, and wait `patience` longer than that."""
+        ...
 
 
 class Prober:
-    """Whom to watch is told by `agent.py` with each view; the verdicts are `detector.py`'s."""
+    """Whom to watch is told by `agent.py` with each view; the verdicts are `detector.py`'s.
 
-    def __init__(self, probe: Probe, suspect: Suspect, options: MembershipOptions, chance: random.Random) -> None:
-        self._probe = probe
+    `score` is this silo's local health, which stretches its time-outs.
+    """
+
+    def __init__(
+        self,
+        probes: Probes,
+        suspect: Suspect,
+        options: MembershipOptions,
+        chance: random.Random,
+        score: Callable[[], int],
+    ) -> None:
+        self._probes = probes
         self._suspect = suspect
         self._interval = options.probe_interval
+        self._vote_after = options.vote_after
         self._chance = chance
+        self._score = score
         self._detector = Detector(options.missed_limit)
+        self._patience = Patience(options)
         self._watched: dict[SiloAddress, asyncio.Task[None]] = {}
+        self._middles: tuple[SiloAddress, ...] = ()
+        self._unfit: dict[SiloAddress, set[SiloAddress]] = {}
         self._tasks = Tasks()
 
     @property
@@ -35,11 +69,22 @@ class Prober:
         """The silos probed now."""
         return frozenset(self._watched)
 
-    def watch(self, silos: Collection[SiloAddress]) -> None:
-        """Probe exactly these from now on; the count of misses of those watched before goes on."""
+    @property
+    def silent(self) -> int:
+        """How many of them did not answer the last probe."""
+        return self._detector.missing
+
+    def watch(self, silos: Collection[SiloAddress], middles: tuple[SiloAddress, ...] = ()) -> None:
+        """Probe exactly these from now on, if need be through one of `middles`; the count of misses of those watched
+        before goes on.
+        """
+        if middles != self._middles:
+            self._middles = middles
+            self._unfit.clear()
         for silo in [silo for silo in self._watched if silo not in silos]:
             self._watched.pop(silo).cancel()
         self._detector.keep(silos)
+        self._patience.keep({*silos, *middles})
         for silo in silos:
             if silo not in self._watched:
                 self._watched[silo] = self._tasks.start(self._watch(silo))
@@ -52,11 +97,70 @@ class Prober:
     async def _watch(self, silo: SiloAddress) -> None:
         # From a random moment on, so that the probes of many silos do not come in bursts.
         await asyncio.sleep(self._chance.uniform(0, self._interval))
-        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
-            if await self._probe(silo):
-                self._detector.answered(silo)
-            elif self._detector.missed(silo) is Verdict.SUSPECT:
-                await self._suspect(silo)
-            await asyncio.sleep(max(0.0, began + self._interval - loop.time()))
+            began = _now()
+            middle = self._middle(silo) if self._detector.at_last_allowed(silo) else None
+            finding = await (self._directly(silo) if middle is None else self._through(middle, silo))
+            if self._judge(silo, finding, began) is Verdict.SUSPECT and not await self._answers_a_last_look(silo):
+                await self._report(silo, middle if finding is Through.FAILED else None)
+            await _sleep_until(began + self._interval)
+
+    async def _directly(self, silo: SiloAddress) -> Finding:
+        began = _now()
+        finding = await self._probes.probe(silo, self._timeout(silo))
+        if finding is Finding.ANSWERED:
+            self._patience.answered(silo, _now() - began)
+        return finding
+
+    async def _through(self, middle: SiloAddress, silo: SiloAddress) -> Through:
+        found = await self._probes.probe_through(middle, silo, self._timeout(silo), self._timeout(middle))
+        if found is Through.DEGRADED:
+            self._unfit.setdefault(silo, set()).add(middle)
+        return found
+
+    def _judge(self, silo: SiloAddress, finding: Finding | Through, began: float) -> Verdict:
+        if silo not in self._watched:
+            return Verdict.ANSWERS
+        if finding in (Finding.ANSWERED, Through.REACHED):
+            self._unfit.pop(silo, None)
+            return self._detector.answered(silo)
+        if finding in (Finding.UNKNOWN, Through.DEGRADED):
+            return Verdict.MISSED
+        return self._detector.missed(silo, began, self._timeout(silo))
+
+    async def _answers_a_last_look(self, silo: SiloAddress) -> bool:
+        """Wait until a vote is allowed; the last half second of that is for one more direct probe."""
+        silence = self._detector.silence(silo)
+        if silence is None:
+            return True
+        allowed = silence.began + self._vote_after
+        if allowed <= _now():
+            return False
+        await _sleep_until(allowed - LAST_LOOK)
+        finding = await self._probes.probe(silo, allowed - _now())
+        if finding is Finding.ANSWERED:
+            self._detector.answered(silo)
+        await _sleep_until(allowed)
+        return finding is not Finding.MISSED
+
+    async def _report(self, silo: SiloAddress, witness: SiloAddress | None) -> None:
+        silence = self._detector.silence(silo)
+        if silence is not None:
+            # In a task of its own: the death that comes of it ends this one.
+            await asyncio.shield(self._tasks.start(self._suspect(Suspicion(silo, silence, witness))))
+
+    def _middle(self, silo: SiloAddress) -> SiloAddress | None:
+        unfit = self._unfit.get(silo, ())
+        fit = [middle for middle in self._middles if middle != silo and middle not in unfit]
+        return self._chance.choice(fit) if fit else None
+
+    def _timeout(self, silo: SiloAddress) -> float:
+        return self._patience.timeout(silo, self._score(), self._detector.missed_in_row(silo))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _sleep_until(time: float) -> None:
+    await asyncio.sleep(max(0.0, time - _now()))

@@ -6,7 +6,7 @@ Several rings, each a different order of the same silos, make a random expander 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 
 import xxhash
@@ -25,7 +25,7 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
     everybody = {*silos, me}
     chosen: list[SiloAddress] = []
     for seed in range(count):
-        ring = sorted(everybody, key=lambda silo: (xxhash.xxh3_64_intdigest(str(silo).encode(), seed=seed), silo))
+        ring = _ring(everybody, seed)
         here = ring.index(me)
         following = ring[here + 1 :] + ring[:here]
         fresh = next((silo for silo in following if silo not in chosen), None)
@@ -35,12 +35,32 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
     return tuple(chosen)
 
 
-def probed_by(me: SiloAddress, view: View, now: datetime, options: MembershipOptions) -> tuple[SiloAddress, ...]:
-    """Whom `me` probes in this view: nobody unless it is active itself; else its successors and all suspects."""
+def first_ring(me: SiloAddress, silos: Iterable[SiloAddress]) -> list[SiloAddress]:
+    """The ring on which everybody is probed by its predecessor, with `me` on it."""
+    return _ring({*silos, me}, 0)
+
+
+def probed_by(
+    me: SiloAddress, view: View, now: datetime, options: MembershipOptions, stale: Container[SiloAddress] = ()
+) -> tuple[SiloAddress, ...]:
+    """Whom `me` probes in this view: nobody unless it is active itself; else its successors, and everybody who is
+    suspected or `stale`.
+    """
     own = view.get(me)
     if own is None or own.status is not SiloStatus.ACTIVE:
         return ()
     members = view.with_status(*PROBED)
     chosen = successors(me, (member.address for member in members), options.probed_silos)
-    suspects = (member.address for member in members if fresh_votes(member, now, options.vote_window))
-    return tuple(dict.fromkeys((*chosen, *(silo for silo in suspects if silo != me))))
+    doubtful = (
+        member.address for member in members if member.address in stale or fresh_votes(member, now, options.vote_window)
+    )
+    return tuple(dict.fromkeys((*chosen, *(silo for silo in doubtful if silo != me))))
+
+
+def middles(me: SiloAddress, view: View, stale: Container[SiloAddress] = ()) -> tuple[SiloAddress, ...]:
+    """Through whom `me` may probe a third silo: whoever else is active and writes that it lives."""
+    return tuple(member.address for member in view.active if member.address != me and member.address not in stale)
+
+
+def _ring(silos: Iterable[SiloAddress], seed: int) -> list[SiloAddress]:
+    return sorted(silos, key=lambda silo: (xxhash.xxh3_64_intdigest(str(silo).encode(), seed=seed), silo))

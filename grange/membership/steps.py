@@ -17,7 +17,7 @@ from grange.errors import DeclaredDead, JoinFailed
 from grange.membership.member import Member, SiloStatus, View, make_view, moved
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Row, Table, TableVersion
-from grange.membership.votes import cast_vote, fresh_votes, required_votes
+from grange.membership.votes import cast_vote, fresh_votes, is_overdue, required_votes
 from grange.proto.ids import SiloAddress
 
 
@@ -108,28 +108,45 @@ def bury(table: Table, me: SiloAddress) -> Change | None:
 def suspect(
     table: Table,
     target: SiloAddress,
-    voter: SiloAddress,
+    voters: tuple[SiloAddress, ...],
     now: datetime,
     options: MembershipOptions,
     trusted: bool,
 ) -> Change | None:
     """Vote for the death of `target`, or make it dead if that is enough.
 
+    The first of `voters` is the silo that writes; another one, which found the same, counts while it is active.
     `trusted` says whether `alive` times mean anything: after the table itself was down, everybody looks
     stale. A joining silo may only vote for a corpse or an already suspected silo: it is more likely cut off
     itself. Raises DeclaredDead when the voter has been given up: the dead do not vote.
     """
+    voter, *others = voters
     own, row = own_row(table, voter), table.get(target)
     if row is None:
         return None
-    stale = {row.member.address for row in table.rows if trusted and now - row.member.alive > options.stale_after}
+    stale = stale_in(table, now, options) if trusted else frozenset()
     suspected = bool(fresh_votes(row.member, now, options.vote_window))
     if own.member.status is SiloStatus.JOINING and not suspected and target not in stale:
         return None
-    live = sum(row.member.status is SiloStatus.ACTIVE and row.member.address not in stale for row in table.rows)
-    required = required_votes(options.votes, live)
-    voted = cast_vote(row.member, voter, now, options.vote_window, required)
+    active = {row.member.address for row in table.rows if row.member.status is SiloStatus.ACTIVE}
+    required = required_votes(options.votes, len(active - stale))
+    casting = (voter, *(other for other in others if other in active))
+    voted = cast_vote(row.member, casting, now, options.vote_window, required)
     return None if voted is None else Change(voted, row.etag)
+
+
+def finish(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
+    """Write the death of a silo whose row holds enough votes and is not dead. Raises DeclaredDead for a dead `me`."""
+    own_row(table, me)
+    for row in table.rows:
+        if row.member.address != me and is_overdue(row.member, now, options.vote_window, options.votes):
+            return _to(row, SiloStatus.DEAD)
+    return None
+
+
+def stale_in(table: Table, now: datetime, options: MembershipOptions) -> frozenset[SiloAddress]:
+    """Who has not written for long that it lives."""
+    return frozenset(row.member.address for row in table.rows if now - row.member.alive > options.stale_after)
 
 
 def own_row(table: Table, me: SiloAddress) -> Row:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.backoff import Backoff
+from grange.membership.member import Member
 from grange.membership.messages import Announcement
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Table
@@ -40,6 +41,10 @@ class Upkeep:
     def version(self) -> int:
         """The version of this silo's view."""
         return self._views.current.version
+
+    def member(self, silo: SiloAddress) -> Member | None:
+        """The silo's row in this silo's view."""
+        return self._views.current.get(silo)
 
     def hint(self, version: int) -> None:
         """Somebody has seen this version: read the table soon if it is a newer one."""

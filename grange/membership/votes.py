@@ -27,19 +27,30 @@ def required_votes(votes: int, live: int) -> int:
     return max(1, min(votes, (live + 1) // 2))
 
 
-def cast_vote(member: Member, voter: SiloAddress, now: datetime, window: timedelta, required: int) -> Member | None:
-    """The suspect's row with this voter's vote: DEAD when there are enough. None: nothing to write.
+def cast_vote(
+    member: Member, voters: tuple[SiloAddress, ...], now: datetime, window: timedelta, required: int
+) -> Member | None:
+    """The suspect's row with the votes of these: DEAD when there are enough. None: nothing to write.
 
     A silo has one vote however often it votes; it is renewed once half of its time has passed, so that a silo
     that cannot find a second voter does not write a new table version with every missed probe.
     """
-    if member.status is SiloStatus.DEAD or member.address == voter:
+    casting = tuple(voter for voter in dict.fromkeys(voters) if voter != member.address)
+    if member.status is SiloStatus.DEAD or not casting:
         return None
     fresh = fresh_votes(member, now, window)
-    others = tuple(vote for vote in fresh if vote.voter != voter)
-    votes = (*others, Vote(voter, now))
+    others = tuple(vote for vote in fresh if vote.voter not in casting)
+    votes = (*others, *(Vote(voter, now) for voter in casting))
     if len(votes) >= required:
         return msgspec.structs.replace(moved(member, SiloStatus.DEAD), votes=votes)
-    if any(vote.voter == voter and now - vote.time < window / 2 for vote in fresh):
+    young = {vote.voter for vote in fresh if now - vote.time < window / 2}
+    if young.issuperset(casting):
         return None
     return msgspec.structs.replace(member, votes=votes)
+
+
+def is_overdue(member: Member, now: datetime, window: timedelta, votes: int) -> bool:
+    """Whether enough silos have voted and yet the row is not DEAD. Whoever casts the last vote needed writes the
+    death with it, so this is somebody's mistake, and the death is to be finished.
+    """
+    return member.status is not SiloStatus.DEAD and len(fresh_votes(member, now, window)) >= votes

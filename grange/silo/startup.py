@@ -18,6 +18,8 @@ from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
 from grange.membership.agent import MembershipAgent
 from grange.membership.member import Member, SiloStatus, View
+from grange.membership.surroundings import Surroundings
+from grange.membership.vitals import Vitals
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
@@ -141,13 +143,17 @@ class Startup:
 
     async def _know_the_cluster(self) -> None:
         """Who is there, and where grains live."""
+        settings = self._config.membership_settings()
         self.agent = MembershipAgent(
             self._table,
             self._row(),
-            self._sender.ask,
-            self._config.membership_settings(),
-            self._supplies.random,
-            self._supplies.utc_now,
+            Surroundings(
+                ask=self._sender.ask,
+                vitals=Vitals(asyncio.get_running_loop().time, settings.probe_interval),
+                chance=self._supplies.random,
+                now=self._supplies.utc_now,
+            ),
+            settings,
         )
         wiring = Wiring(
             me=self.address,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,11 +11,14 @@ from datetime import UTC, datetime
 
 from grange.errors import CallTimeout, MembershipUnavailable, SiloUnavailable
 from grange.membership.agent import MembershipAgent
+from grange.membership.detector import Silence, Suspicion
 from grange.membership.member import Member, SiloStatus, View
 from grange.membership.memory import MemoryMembershipTable
 from grange.membership.messages import PROBE_SERVICE
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import MembershipTable, Row, Table, TableVersion
+from grange.membership.surroundings import Surroundings
+from grange.membership.vitals import Vitals
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
 from grange.testing.loop import VirtualTime
@@ -30,12 +34,18 @@ def member(silo: SiloAddress, status: SiloStatus = SiloStatus.ACTIVE, alive: dat
     return Member(silo, status, started=START, alive=alive)
 
 
+BREAK_AFTER = 6.0
+"""Seconds for which messages still come one way over a line that is cut the other way; then its connections break."""
+
+
 class Network:
     """Carries questions at once; a silo that is down refuses them, a cut swallows them and the answers."""
 
     def __init__(self) -> None:
         self.silos: dict[SiloAddress, SystemTargets] = {}
-        self.cuts: set[tuple[SiloAddress, SiloAddress]] = set()
+        self.cuts: dict[tuple[SiloAddress, SiloAddress], float] = {}
+        self.heard: dict[tuple[SiloAddress, SiloAddress], float] = {}
+        self.deaf_threads: set[SiloAddress] = set()
         self.refused: set[tuple[SiloAddress, SiloAddress]] = set()
         self.asked: list[tuple[SiloAddress, SiloAddress, str]] = []
 
@@ -48,12 +58,17 @@ class Network:
                 raise CallTimeout(f"{silo} did not answer")
             if silo not in self.silos or (asker, silo) in self.refused:
                 raise SiloUnavailable(f"{silo} is down")
+            self._arrives(asker, silo)
             answer = self.silos[silo].find(service)
             assert answer is not None
+            if service == PROBE_SERVICE and silo in self.deaf_threads:
+                await asyncio.sleep(timeout)
+                raise CallTimeout(f"{silo} does not answer probes")
             reply = await answer(question)
             if (silo, asker) in self.cuts:
                 await asyncio.sleep(timeout)
                 raise CallTimeout(f"the answer of {silo} was lost")
+            self._arrives(silo, asker)
             return reply
 
         return ask
@@ -61,8 +76,21 @@ class Network:
     def probed_by(self, asker: SiloAddress) -> set[SiloAddress]:
         return {to for who, to, service in self.asked if who == asker and service == PROBE_SERVICE}
 
-    def cut(self, one: SiloAddress, other: SiloAddress) -> None:
-        self.cuts |= {(one, other), (other, one)}
+    def heard_by(self, silo: SiloAddress):
+        """Surroundings.heard_from of this silo."""
+        return lambda other: self.heard.get((other, silo), -math.inf)
+
+    def cut(self, one: SiloAddress, other: SiloAddress, one_way: bool = False) -> None:
+        now = asyncio.get_running_loop().time()
+        self.cuts[one, other] = now
+        if not one_way:
+            self.cuts[other, one] = now
+
+    def _arrives(self, source: SiloAddress, target: SiloAddress) -> None:
+        """Bytes come; but not for long on a connection whose acknowledgements do not get back."""
+        now = asyncio.get_running_loop().time()
+        if now - self.cuts.get((target, source), math.inf) < BREAK_AFTER or (target, source) not in self.cuts:
+            self.heard[source, target] = now
 
 
 class FaultyTable:
@@ -131,10 +159,14 @@ class Silo:
         self.agent = MembershipAgent(
             self.table,
             member(silo),
-            cluster.network.ask_from(silo),
+            Surroundings(
+                ask=cluster.network.ask_from(silo),
+                vitals=Vitals(cluster.time.time, cluster.options.probe_interval),
+                chance=random.Random(silo.port),
+                now=cluster.time.utc_now,
+                heard_from=cluster.network.heard_by(silo),
+            ),
             cluster.options,
-            random.Random(silo.port),
-            cluster.time.utc_now,
         )
         self.views: list[View] = []
         self.agent.subscribe(self.views.append)
@@ -145,6 +177,11 @@ class Silo:
         self.agent.serve(targets)
         await self.agent.start()
         self.cluster.network.silos[self.address] = targets
+
+    async def accuse(self, silo: SiloAddress, witness: SiloAddress | None = None) -> None:
+        """Vote, as after probes that were missed; nothing has been heard since."""
+        silence = Silence(3, began=self.cluster.time.time() - 4, deaf_from=math.inf)
+        await self.agent._voter.suspect(Suspicion(silo, silence, witness))
 
     async def crash(self) -> None:
         self.cluster.network.silos.pop(self.address, None)

@@ -11,6 +11,8 @@ from grange.errors import DeclaredDead, JoinFailed
 from grange.membership.agent import MembershipAgent
 from grange.membership.member import SiloStatus
 from grange.membership.options import MembershipOptions
+from grange.membership.surroundings import Surroundings
+from grange.membership.vitals import Vitals
 from tests.membership.cluster import START, address, cluster, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -132,15 +134,32 @@ async def test_a_joining_silo_goes_on_when_the_way_is_mended():
         assert await c.status(late.address) is ACTIVE
 
 
-async def test_a_joining_silo_that_an_active_one_cannot_reach_is_told_so():
-    """I7: nobody becomes active who is reached one way only; the error names who could not reach it."""
+@pytest.mark.parametrize("one_way", [False, True])
+async def test_a_joining_silo_that_an_active_one_cannot_reach_stays_out(one_way):
+    """I7: nobody becomes active who is reached one way only, even if others reach it; the error names who cannot."""
     async with cluster() as c:
-        _, second = await c.joined(2)
+        first, second = await c.joined(2)
         late = c.make(2)
-        c.network.cut(late.address, second.address)
+        c.network.cut(second.address, late.address, one_way=one_way)
         await late.start()
-        with pytest.raises(DeclaredDead, match=str(second.address)):
+        with pytest.raises(JoinFailed, match=str(second.address)):
             await late.agent.join()
+        assert [await c.status(silo.address) for silo in (first, second)] == [ACTIVE, ACTIVE]
+        assert ACTIVE not in statuses(late)
+
+
+async def test_a_joining_silo_that_nobody_can_reach_is_told_so():
+    """ADR 0023: it is declared dead within seconds, and its error names who could not reach it."""
+    async with cluster() as c:
+        silos = await c.joined(2)
+        late = c.make(2)
+        for silo in silos:
+            c.network.refused.add((silo.address, late.address))
+        await late.start()
+        began = c.time.time()
+        with pytest.raises(DeclaredDead, match="by the votes of"):
+            await late.agent.join()
+        assert c.time.time() - began <= 8
 
 
 async def test_a_cold_start_gets_past_corpses(caplog):
@@ -242,7 +261,9 @@ async def test_the_wall_clock_is_the_machines_unless_one_is_given():
     """In a real silo nobody passes one."""
     async with cluster() as c:
         me = address(0)
-        agent = MembershipAgent(c.table, member(me), c.network.ask_from(me), c.options, random.Random(1))
+        vitals = Vitals(c.time.time)
+        around = Surroundings(ask=c.network.ask_from(me), vitals=vitals, chance=random.Random(1))
+        agent = MembershipAgent(c.table, member(me), around, c.options)
         async with agent:
             await agent.join()
             assert agent.view.get(me).started > START

@@ -7,8 +7,12 @@ import pytest
 from grange.errors import ConfigurationError
 from grange.membership.options import MembershipOptions
 
+NUMBERS = [
+    name for name in MembershipOptions.__struct_fields__ if not isinstance(getattr(MembershipOptions(), name), bool)
+]
 
-@pytest.mark.parametrize("name", MembershipOptions.__struct_fields__)
+
+@pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_is_above_0(name):
     """The message names the option."""
     for wrong in (0, -1):
@@ -30,3 +34,16 @@ def test_the_defaults_find_a_death_in_time():
     assert longest <= 4
     assert options.vote_expiry > 2 * longest
     assert options.backoff_limit <= options.refresh_period
+
+
+def test_a_silo_fences_itself_before_anybody_may_vote():
+    """R5: the margin is a quarter of a second; the defaults keep it, and "within 3 s"."""
+    with pytest.raises(ConfigurationError, match="fence_after"):
+        MembershipOptions(fence_after=3.01, vote_after=3.25)
+    assert MembershipOptions(fence_after=3.0).vote_after == 3.25
+    assert MembershipOptions().fence_after < 3
+
+
+def test_the_shortest_time_out_is_not_above_the_longest():
+    with pytest.raises(ConfigurationError, match="probe_timeout_min"):
+        MembershipOptions(probe_timeout_min=6)

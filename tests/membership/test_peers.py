@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from grange.errors import CallTimeout, SiloUnavailable
+from grange.membership.detector import Finding
 from grange.membership.member import SiloStatus, make_view
 from grange.membership.messages import VIEW_SERVICE, Announcement, ProbeReply, decode_announcement, encode
 from grange.membership.options import MembershipOptions
 from grange.membership.peers import Peers
+from grange.membership.surroundings import Surroundings
+from grange.membership.vitals import Vitals
 from tests.membership.cluster import address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -23,6 +28,9 @@ class Knowledge:
     def __init__(self) -> None:
         self.hints: list[int] = []
         self.heard: list[Announcement] = []
+
+    def member(self, silo):
+        return None
 
     def hint(self, version: int) -> None:
         self.hints.append(version)
@@ -47,13 +55,14 @@ class Answers:
 
 def peers(answer: bytes | Exception) -> tuple[Peers, Knowledge, Answers]:
     knowledge, answers = Knowledge(), Answers(answer)
-    return Peers(ME, answers, knowledge, MembershipOptions()), knowledge, answers
+    around = Surroundings(ask=answers, vitals=Vitals(lambda: 0.0), chance=random.Random(1))
+    return Peers(ME, around, knowledge, MembershipOptions()), knowledge, answers
 
 
 async def test_the_silo_that_was_meant_answers():
     """Its version is taken as a hint."""
     mine, knowledge, _ = peers(encode(ProbeReply(TARGET, 9)))
-    assert await mine.probe(TARGET)
+    assert await mine.probe(TARGET, 1.0) is Finding.ANSWERED
     assert knowledge.hints == [9]
 
 
@@ -73,7 +82,7 @@ async def test_the_silo_that_was_meant_answers():
 async def test_anything_else_is_no_answer(answer):
     """Another generation at the same endpoint, rubbish, refusals, and what the other side raised."""
     mine, _, _ = peers(answer)
-    assert not await mine.probe(TARGET)
+    assert await mine.probe(TARGET, 1.0) is Finding.MISSED
 
 
 async def test_a_view_is_told_to_the_living_and_to_who_just_died():

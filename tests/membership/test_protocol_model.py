@@ -71,7 +71,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(number=numbers, generation=generations, other=numbers, other_generation=generations, trusted=st.booleans())
     def suspect(self, number: int, generation: int, other: int, other_generation: int, trusted: bool) -> None:
         me, target = address(number, generation), address(other, other_generation)
-        self.decide(me, lambda table: suspect(table, target, me, self.now, OPTIONS, trusted))
+        self.decide(me, lambda table: suspect(table, target, (me,), self.now, OPTIONS, trusted))
 
     def decide(self, me, step) -> None:
         """On what was read last, which may be old by now."""

@@ -97,7 +97,7 @@ def test_leave_and_bury_are_done_once():
 def vote(number: int = 1, live: int = 3, now=START, trusted: bool = True, **changed):
     """A vote of `number` on silo 2 in a cluster of `live` active silos."""
     rows = [member(address(each), alive=changed.get("alive", now)) for each in range(1, live + 1)]
-    return suspect(table(*rows), address(2), address(number), now, OPTIONS, trusted)
+    return suspect(table(*rows), address(2), (address(number),), now, OPTIONS, trusted)
 
 
 def test_two_votes_kill_and_one_where_two_live():
@@ -117,24 +117,24 @@ def test_the_dead_do_not_vote():
     """F10: who lost the race finds itself dead."""
     rows = (member(ME, DEAD), member(address(2)))
     with pytest.raises(DeclaredDead):
-        suspect(table(*rows), address(2), ME, START, OPTIONS, trusted=True)
+        suspect(table(*rows), address(2), (ME,), START, OPTIONS, trusted=True)
 
 
 def test_nobody_votes_on_a_row_that_is_gone():
-    assert suspect(table(member(ME)), address(2), ME, START, OPTIONS, trusted=True) is None
+    assert suspect(table(member(ME)), address(2), (ME,), START, OPTIONS, trusted=True) is None
 
 
 def test_a_joining_silo_votes_only_on_the_stale_and_the_suspected():
     """It is more likely cut off itself."""
     joining, other = member(ME, JOINING), member(address(2))
-    assert suspect(table(joining, other), address(2), ME, START, OPTIONS, trusted=True) is None
-    assert suspect(table(joining, other), address(2), ME, STALE, OPTIONS, trusted=True).member.status is DEAD
-    assert suspect(table(joining, other), address(2), ME, STALE, OPTIONS, trusted=False) is None
+    assert suspect(table(joining, other), address(2), (ME,), START, OPTIONS, trusted=True) is None
+    assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=True).member.status is DEAD
+    assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=False) is None
     suspected = msgspec.structs.replace(other, votes=(Vote(address(3), START),))
-    assert suspect(table(joining, suspected), address(2), ME, START, OPTIONS, trusted=True).member.status is DEAD
+    assert suspect(table(joining, suspected), address(2), (ME,), START, OPTIONS, trusted=True).member.status is DEAD
     expired = START + OPTIONS.vote_window
     lively = msgspec.structs.replace(suspected, alive=expired)
-    assert suspect(table(joining, lively), address(2), ME, expired, OPTIONS, trusted=True) is None
+    assert suspect(table(joining, lively), address(2), (ME,), expired, OPTIONS, trusted=True) is None
 
 
 @pytest.mark.parametrize(

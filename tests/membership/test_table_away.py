@@ -43,7 +43,7 @@ async def test_after_the_table_was_away_nobody_counts_as_stale():
         await asyncio.sleep(600)
         first.table.down = False
         await first.agent.refresh()
-        await first.agent._suspect(second.address)
+        await first.accuse(second.address)
         assert await c.status(second.address) is ACTIVE
         assert len((await c.table.read()).get(second.address).member.votes) == 1
 
@@ -93,8 +93,8 @@ async def test_a_vote_whose_answer_was_lost_counts_once():
     async with cluster() as c:
         first, _, _, victim = await c.joined(4)
         first.table.lose_answers = 1
-        await first.agent._suspect(victim.address)
-        await first.agent._suspect(victim.address)
+        await first.accuse(victim.address)
+        await first.accuse(victim.address)
         row = (await c.table.read()).get(victim.address)
         assert [vote.voter for vote in row.member.votes] == [first.address]
 

@@ -37,7 +37,7 @@ def test_how_many_votes_it_takes(votes, live, needed):
 
 def test_one_vote_of_one_is_death():
     """MEM-06"""
-    dead = cast_vote(victim(), address(1), START, WINDOW, required=1)
+    dead = cast_vote(victim(), (address(1),), START, WINDOW, required=1)
     assert dead.status is DEAD
     assert [vote.voter for vote in dead.votes] == [address(1)]
 
@@ -46,17 +46,17 @@ def test_three_votes_of_one_silo_are_one_vote():
     """MEM-06: the victim stays; a second silo's vote is the end."""
     row = victim()
     for seconds in (0, 40, 80, 120):
-        row = cast_vote(row, address(1), after(seconds), WINDOW, required=2) or row
+        row = cast_vote(row, (address(1),), after(seconds), WINDOW, required=2) or row
         assert row.status is ACTIVE
         assert [vote.voter for vote in row.votes] == [address(1)]
-    dead = cast_vote(row, address(2), after(125), WINDOW, required=2)
+    dead = cast_vote(row, (address(2),), after(125), WINDOW, required=2)
     assert dead.status is DEAD
     assert {vote.voter for vote in dead.votes} == {address(1), address(2)}
 
 
 def test_an_expired_vote_does_not_count_and_is_dropped():
     row = victim(Vote(address(1), START))
-    voted = cast_vote(row, address(2), after(60), WINDOW, required=2)
+    voted = cast_vote(row, (address(2),), after(60), WINDOW, required=2)
     assert voted.status is ACTIVE
     assert [vote.voter for vote in voted.votes] == [address(2)]
 
@@ -64,25 +64,25 @@ def test_an_expired_vote_does_not_count_and_is_dropped():
 def test_a_young_vote_of_ones_own_is_not_written_again():
     """No new table version with each further missed probe; it is renewed before it expires."""
     row = victim(Vote(address(1), START))
-    assert cast_vote(row, address(1), after(29), WINDOW, required=2) is None
-    assert cast_vote(row, address(1), after(31), WINDOW, required=2).votes == (Vote(address(1), after(31)),)
+    assert cast_vote(row, (address(1),), after(29), WINDOW, required=2) is None
+    assert cast_vote(row, (address(1),), after(31), WINDOW, required=2).votes == (Vote(address(1), after(31)),)
 
 
 def test_a_vote_that_has_become_enough_kills():
     """The cluster shrank since: the same vote is enough now."""
-    assert cast_vote(victim(Vote(address(1), START)), address(1), after(1), WINDOW, required=1).status is DEAD
+    assert cast_vote(victim(Vote(address(1), START)), (address(1),), after(1), WINDOW, required=1).status is DEAD
 
 
 def test_nobody_votes_on_the_dead_or_on_itself():
-    assert cast_vote(victim(status=DEAD), address(1), START, WINDOW, required=1) is None
-    assert cast_vote(victim(), VICTIM, START, WINDOW, required=1) is None
+    assert cast_vote(victim(status=DEAD), (address(1),), START, WINDOW, required=1) is None
+    assert cast_vote(victim(), (VICTIM,), START, WINDOW, required=1) is None
 
 
 def test_a_clock_that_runs_ahead_hides_nothing():
     """The window ends at the newest vote, be it in the future; the own vote always counts."""
     row = victim(Vote(address(1), after(300)))
     assert fresh_votes(row, START, WINDOW) == row.votes
-    assert cast_vote(row, address(2), START, WINDOW, required=2).status is DEAD
+    assert cast_vote(row, (address(2),), START, WINDOW, required=2).status is DEAD
     assert fresh_votes(victim(Vote(address(1), START), Vote(address(2), after(300))), START, WINDOW) == (
         Vote(address(2), after(300)),
     )
@@ -97,7 +97,7 @@ def test_death_takes_as_many_different_fresh_voters_as_needed(casts, required):
     row = victim()
     latest: dict[int, int] = {}
     for number, seconds in sorted(casts, key=lambda cast: cast[1]):
-        written = cast_vote(row, address(number), after(seconds), WINDOW, required)
+        written = cast_vote(row, (address(number),), after(seconds), WINDOW, required)
         if written is not None or number not in latest:
             latest[number] = seconds
         row = written or row
