@@ -41,6 +41,7 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    WriteOutcomeUnknown,
 )
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
@@ -81,6 +82,7 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "WriteOutcomeUnknown",
     "always_interleave",
     "one_way",
     "read_only",

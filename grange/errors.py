@@ -21,7 +21,8 @@
     │   └── RemoteError               executed; raised an error that this process has no class for
     ├── InconsistentStateError        somebody else wrote this state since it was read
     ├── StorageError                  a storage provider could not do its work
-    │   └── StorageUnavailable        the database cannot be reached
+    │   ├── StorageUnavailable        the database cannot be reached; nothing was changed
+    │   └── WriteOutcomeUnknown       the database's answer was lost: the change may have been stored
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
     ├── MembershipError               the cluster's table or protocol refused
     │   ├── MembershipUnavailable     the membership table cannot be reached
@@ -131,13 +132,15 @@ class InconsistentStateError(GrangeError):
     """A write or clear named an etag that is not the stored one: somebody else wrote in between.
 
     `stored` and `given` are the two etags (None: no record). If it escapes a grain method, only that activation is
-    dropped; the next call activates the grain anew and reads the stored state.
+    dropped; the next call activates the grain anew and reads the stored state. `fenced`: the other silos declared the
+    writer's silo dead; whatever etag it names, nothing it writes is stored any more.
     """
 
-    def __init__(self, message: str, stored: str | None = None, given: str | None = None) -> None:
+    def __init__(self, message: str, stored: str | None = None, given: str | None = None, fenced: bool = False) -> None:
         super().__init__(message)
         self.stored = stored
         self.given = given
+        self.fenced = fenced
 
 
 class StorageError(GrangeError):
@@ -145,7 +148,15 @@ class StorageError(GrangeError):
 
 
 class StorageUnavailable(StorageError):
-    """The database cannot be reached or did not answer. A write that raised this may have been applied."""
+    """The database cannot be reached, or did not answer a read. A write or clear that raised this was not applied."""
+
+
+class WriteOutcomeUnknown(StorageError):
+    """A write or clear left for the database and its answer was lost: it may have been applied, or may be yet.
+
+    If it escapes a grain method, that activation is dropped; the next call activates the grain anew and reads what is
+    stored. A grain that catches it may write again: that finds out, and stores its value once.
+    """
 
 
 class ConfigurationError(GrangeError, ValueError):

@@ -11,8 +11,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from grange.errors import StorageError, StorageUnavailable
-from grange.proto.ids import GrainId
+from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.proto.ids import SiloAddress
+from grange.storage.provider import Stamp
 
 log = logging.getLogger("grange.storage")
 
@@ -27,19 +28,31 @@ class Change:
     """One write, or one clear (payload None), of one record.
 
     `etag` is the counter that must be stored now (0: no record). `done` becomes the new counter, or None when
-    another one was stored.
+    another one was stored or the writer was fenced. `left` is True from the moment that it may reach the database.
     """
 
-    __slots__ = ("done", "etag", "name", "payload", "schema")
+    __slots__ = ("done", "etag", "left", "name", "payload", "schema", "stamp")
 
     def __init__(
-        self, grain_id: GrainId, state: str, payload: str | None, etag: int, schema: int | None = None
+        self,
+        name: Name,
+        payload: str | None,
+        etag: int,
+        schema: int | None = None,
+        stamp: Stamp | None = None,
     ) -> None:
-        self.name: Name = (grain_id.type, grain_id.key, state)
+        self.name = name
         self.payload = payload
         self.etag = etag
         self.schema = schema
+        self.stamp = stamp
+        self.left = False
         self.done: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def writer(self) -> SiloAddress | None:
+        """The silo that makes it; None: nobody in particular, who cannot be fenced."""
+        return None if self.stamp is None else self.stamp.writer
 
     def __str__(self) -> str:
         kind, key, state = self.name
@@ -56,9 +69,9 @@ class Change:
 class ChangeQueue:
     """Hands changes to `store` in batches, on at most `lanes` tasks at a time; `flush` awaits them.
 
-    `store` gets changes of different records and returns the new counter of each that it stored; a change that is
-    missing in the answer named the wrong etag. What `store` raises fails every change of the batch that it has not
-    failed itself.
+    `store` gets changes of different records by one writer and returns the new counter of each that it stored; a
+    change that is missing in the answer named the wrong etag, or its writer was fenced. What `store` raises fails
+    every change of the batch that it has not failed itself.
     """
 
     def __init__(
@@ -73,8 +86,8 @@ class ChangeQueue:
     async def submit(self, change: Change) -> int | None:
         """Store a change; its new counter, or None when its etag was not the stored one.
 
-        Raises StorageUnavailable when that takes longer than `timeout` seconds. A change that was given up before
-        its batch left is certainly not stored.
+        When that takes longer than `timeout` seconds, raises StorageUnavailable if its batch had not left yet, so that
+        it is certainly not stored, and otherwise WriteOutcomeUnknown.
         """
         self._waiting.append(change)
         if len(self._tasks) < self._lanes:
@@ -83,7 +96,8 @@ class ChangeQueue:
             async with asyncio.timeout(self._timeout):
                 return await change.done
         except TimeoutError:
-            raise StorageUnavailable(f"{change}: the database did not answer within {self._timeout} s") from None
+            lost = WriteOutcomeUnknown if change.left else StorageUnavailable
+            raise lost(f"{change}: the database did not answer within {self._timeout} s") from None
 
     async def flush(self) -> None:
         """Wait until every change submitted so far has ended."""
@@ -105,6 +119,8 @@ class ChangeQueue:
                 change.done.cancel()
 
     async def _store_batch(self, batch: list[Change]) -> None:
+        for change in batch:
+            change.left = True
         try:
             stored = await self._store(batch)
         except StorageError as error:
@@ -113,7 +129,7 @@ class ChangeQueue:
         except Exception as error:  # a driver's own mistake, or ours: what became of the batch is not known
             log.exception("a batch of %d changes failed", len(batch), extra={"event": "storage_batch_failed"})
             for change in batch:
-                change.fail(StorageUnavailable(f"the storage provider failed: {error!r}"))
+                change.fail(WriteOutcomeUnknown(f"the storage provider failed: {error!r}"))
         else:
             for change in batch:
                 if not change.done.done():
@@ -121,7 +137,7 @@ class ChangeQueue:
 
 
 def next_batch(waiting: deque[Change], lanes: int = 1) -> list[Change]:
-    """Take the oldest changes, each record once: a second change of one record waits for the next batch.
+    """Take the oldest changes of one writer, each record once: a second change of one record waits for the next batch.
 
     With several lanes only a share is taken, so that all lanes have work. Changes that nobody waits for any more
     (timed out, cancelled) are dropped: certainly not stored.
@@ -129,14 +145,15 @@ def next_batch(waiting: deque[Change], lanes: int = 1) -> list[Change]:
     batch: dict[Name, Change] = {}
     later: list[Change] = []
     most = min(_MOST_CHANGES, (len(waiting) + lanes - 1) // lanes)
-    size = 0
+    size, writer = 0, None
     while waiting and len(batch) < most and size < _MOST_BYTES:
         change = waiting.popleft()
         if change.done.done():
             continue
-        if change.name in batch:
+        if change.name in batch or (batch and change.writer != writer):
             later.append(change)
             continue
+        writer = change.writer
         batch[change.name] = change
         size += len(change.payload or "")
     waiting.extendleft(reversed(later))

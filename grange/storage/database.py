@@ -1,20 +1,38 @@
 """What the database providers share: checks, etags as counters, time-outs, and changes stored in batches.
 
-A provider (`sqlite.py`, `redis.py`, `postgres.py`) brings two verbs: read one record, store a batch of changes.
+A provider (`sqlite.py`, `redis.py`, `postgres.py`) brings four verbs: read one record, store a batch of changes, note
+deaths, and say whether one is noted.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from grange.errors import StorageError, StorageUnavailable
-from grange.proto.ids import GrainId
+from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.changes import Change, ChangeQueue, Name
 from grange.storage.options import StorageOptions
-from grange.storage.provider import StateRecord
-from grange.storage.record import check_name, check_payload, check_service, etag_number, inconsistent
+from grange.storage.provider import Stamp, StateRecord
+from grange.storage.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
+
+DEATHS_KEPT = 7 * 86_400
+"""Seconds that a store remembers a death. Membership forgets after a day; a machine may sleep over a weekend."""
+
+
+class Sending:
+    """How far an operation got: once `began`, a lost connection leaves the outcome of a change unknown."""
+
+    __slots__ = ("began",)
+
+    def __init__(self) -> None:
+        self.began = False
+
+    @property
+    def lost(self) -> type[StorageError]:
+        """What a lost connection or a lost answer means now."""
+        return WriteOutcomeUnknown if self.began else StorageUnavailable
 
 
 class DatabaseStorage(ABC):
@@ -33,6 +51,15 @@ class DatabaseStorage(ABC):
     async def _store(self, batch: Sequence[Change]) -> Mapping[Name, int]:
         """Store what names the stored etag: see `ChangeQueue`. Bounds its own time."""
 
+    @abstractmethod
+    async def _bury(self, silos: Sequence[SiloAddress]) -> None:
+        """Note deaths, so that no `_store` that ends later stores anything by these writers. Time is bounded by the
+        caller."""
+
+    @abstractmethod
+    async def _is_dead(self, writer: SiloAddress) -> bool:
+        """Whether this generation, or a later one of its endpoint, is noted as dead."""
+
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         """See `GrainStorage.read`."""
         check_name(self._service, grain_id, state)
@@ -47,26 +74,61 @@ class DatabaseStorage(ABC):
         except StorageError as error:
             raise type(error)(f"read of state {state!r} of {grain_id}: {error}") from error
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+    async def write(
+        self,
+        grain_id: GrainId,
+        state: str,
+        payload: bytes,
+        etag: str | None,
+        schema: int = 1,
+        stamp: Stamp | None = None,
+    ) -> str:
         """See `GrainStorage.write`."""
         check_name(self._service, grain_id, state)
         text = check_payload(grain_id, state, payload, self._options.payload_limit)
-        stored = await self._changes.submit(Change(grain_id, state, text, etag_number(etag), schema))
-        return str(stored) if stored is not None else await self._refuse(grain_id, state, etag)
+        name = (grain_id.type, grain_id.key, state)
+        stored = await self._changes.submit(Change(name, text, etag_number(etag), schema, stamp))
+        return str(stored) if stored is not None else await self._refuse(grain_id, state, etag, stamp)
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`."""
         if etag is None:
             held = await self.read(grain_id, state)
-            return None if held.etag is None else await self._refuse(grain_id, state, etag)
+            return None if held.etag is None else await self._refuse(grain_id, state, etag, stamp)
         check_name(self._service, grain_id, state)
-        stored = await self._changes.submit(Change(grain_id, state, None, etag_number(etag)))
-        return str(stored) if stored is not None else await self._refuse(grain_id, state, etag)
+        name = (grain_id.type, grain_id.key, state)
+        stored = await self._changes.submit(Change(name, None, etag_number(etag), None, stamp))
+        return str(stored) if stored is not None else await self._refuse(grain_id, state, etag, stamp)
+
+    async def fence(self, silos: Collection[SiloAddress]) -> None:
+        """See `GrainStorage.fence`."""
+        if not silos:
+            return
+        try:
+            async with asyncio.timeout(self._options.operation_timeout):
+                await self._bury(sorted(silos))
+        except TimeoutError:
+            raise StorageUnavailable(
+                f"noting the death of {len(silos)} silos: the database did not answer within "
+                f"{self._options.operation_timeout} s"
+            ) from None
 
     async def flush(self) -> None:
         """Wait until every change that was asked for has ended. `open` does it before it closes."""
         await self._changes.flush()
 
-    async def _refuse(self, grain_id: GrainId, state: str, given: str | None) -> str:
+    async def _refuse(self, grain_id: GrainId, state: str, given: str | None, stamp: Stamp | None) -> str:
+        """Nothing was stored just now: because it was before, because the writer is dead, or because it lost a race."""
         held = await self.read(grain_id, state)
+        if stamp is not None and held.stamp == stamp and held.etag is not None:
+            return held.etag
+        if stamp is not None and await self._is_buried(stamp.writer):
+            raise fenced(grain_id, state, stamp.writer, held, given)
         raise inconsistent(grain_id, state, stored=held.etag, given=given)
+
+    async def _is_buried(self, writer: SiloAddress) -> bool:
+        try:
+            async with asyncio.timeout(self._options.operation_timeout):
+                return await self._is_dead(writer)
+        except TimeoutError:
+            raise StorageUnavailable("the database did not say whether this silo was declared dead") from None

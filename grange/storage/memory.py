@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 
 from grange.errors import ConfigurationError
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
-from grange.storage.provider import StateRecord
+from grange.storage.provider import Stamp, StateRecord
 from grange.storage.record import (
     check_name,
     check_payload,
     check_service,
     etag_number,
     etag_text,
+    fenced,
     inconsistent,
 )
 
@@ -32,6 +33,7 @@ class MemoryStorage:
         self._service = check_service(service)
         self._options = options
         self._records: dict[tuple[GrainId, str], StateRecord] = {}
+        self._dead: dict[str, int] = {}
 
     @classmethod
     @asynccontextmanager
@@ -48,34 +50,56 @@ class MemoryStorage:
         check_name(self._service, grain_id, state)
         return self._records.get((grain_id, state), _ABSENT)
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+    async def write(
+        self,
+        grain_id: GrainId,
+        state: str,
+        payload: bytes,
+        etag: str | None,
+        schema: int = 1,
+        stamp: Stamp | None = None,
+    ) -> str:
         """See `GrainStorage.write`."""
         check_name(self._service, grain_id, state)
         check_payload(grain_id, state, payload, self._options.payload_limit)
-        held = self._matching(grain_id, state, etag)
-        return self._store(grain_id, state, StateRecord(bytes(payload), held.etag, schema))
+        held = self._held(grain_id, state)
+        if held.etag is not None and stamp is not None and held.stamp == stamp:
+            return held.etag
+        self._check(grain_id, state, etag, stamp)
+        return self._store(grain_id, state, StateRecord(bytes(payload), held.etag, schema, stamp))
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`."""
         check_name(self._service, grain_id, state)
-        held = self._matching(grain_id, state, etag)
+        held = self._held(grain_id, state)
+        if stamp is not None and held.stamp == stamp:
+            return held.etag
+        self._check(grain_id, state, etag, stamp)
         if held.etag is None:
             return None
-        return self._store(grain_id, state, StateRecord(None, held.etag, held.schema))
+        return self._store(grain_id, state, StateRecord(None, held.etag, held.schema, stamp))
+
+    async def fence(self, silos: Collection[SiloAddress]) -> None:
+        """See `GrainStorage.fence`."""
+        for silo in silos:
+            self._dead[silo.endpoint] = max(silo.generation, self._dead.get(silo.endpoint, silo.generation))
 
     def seed(self, grain_id: GrainId, state: str, payload: bytes, schema: int = 1) -> str:
         """Store a record whatever its etag, as a test does before its grains start. Returns the new etag."""
-        held = self._records.get((grain_id, state), _ABSENT)
-        return self._store(grain_id, state, StateRecord(bytes(payload), held.etag, schema))
+        return self._store(grain_id, state, StateRecord(bytes(payload), self._held(grain_id, state).etag, schema))
 
-    def _matching(self, grain_id: GrainId, state: str, etag: str | None) -> StateRecord:
-        held = self._records.get((grain_id, state), _ABSENT)
+    def _held(self, grain_id: GrainId, state: str) -> StateRecord:
+        return self._records.get((grain_id, state), _ABSENT)
+
+    def _check(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None) -> None:
+        held = self._held(grain_id, state)
+        if stamp is not None and stamp.writer.generation <= self._dead.get(stamp.writer.endpoint, -1):
+            raise fenced(grain_id, state, stamp.writer, held, given=etag)
         if held.etag != etag:
             raise inconsistent(grain_id, state, stored=held.etag, given=etag)
-        return held
 
     def _store(self, grain_id: GrainId, state: str, record: StateRecord) -> str:
         etag = etag_text(etag_number(record.etag) + 1)
         assert etag is not None
-        self._records[(grain_id, state)] = StateRecord(record.payload, etag, record.schema)
+        self._records[(grain_id, state)] = StateRecord(record.payload, etag, record.schema, record.stamp)
         return etag

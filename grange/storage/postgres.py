@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from grange.errors import ConfigurationError, StorageError, StorageUnavailable
+from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.proto.ids import SiloAddress
 from grange.proto.migrations import (
     ADVISORY_LOCK,
     CREATE_SCHEMA_TABLE,
@@ -24,9 +25,10 @@ from grange.proto.migrations import (
     shipped_migrations,
 )
 from grange.storage.changes import Change, Name
-from grange.storage.database import DatabaseStorage
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage, Sending
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
+from grange.storage.record import stamp_of
 from grange.storage.urls import has_valid_hosts, shown_hosts
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -38,49 +40,49 @@ _MIGRATION_SECONDS = 60.0
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
-_READ = f"SELECT payload::text, etag, schema FROM grange_state WHERE {_KEY}"
+_READ = f"SELECT payload::text, etag, schema, writer, write_number FROM grange_state WHERE {_KEY}"
 
-# Parameters of both: the service, and one array each of types, keys, state names, payloads, schemas (and etags).
-# Payloads pass as text, so that a jsonb codec set on a caller's own pool is not involved.
-_INSERT = """
-INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema)
-SELECT $1, change.grain_type, change.grain_key, change.state, change.payload::jsonb, 1, change.schema
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[])
-  AS change (grain_type, grain_key, state, payload, schema)
-ON CONFLICT DO NOTHING RETURNING grain_type, grain_key, state, etag
-"""
+# Parameters: the service, the writer's endpoint and generation, and one array each of the changes' numbers, types,
+# keys, state names, payloads, schemas and etags. Payloads pass as text, so that a jsonb codec set on a caller's own
+# pool is not involved. The functions are in `migrations/postgres/0002_fences.sql`.
+_STORE = "SELECT * FROM grange_store($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
-_UPDATE = """
-UPDATE grange_state AS held
-SET payload = change.payload::jsonb, etag = held.etag + 1, schema = coalesce(change.schema, held.schema)
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
-  AS change (grain_type, grain_key, state, payload, schema, etag)
-WHERE held.service = $1 AND held.grain_type = change.grain_type AND held.grain_key = change.grain_key
-  AND held.state = change.state AND held.etag = change.etag
-RETURNING held.grain_type, held.grain_key, held.state, held.etag
+_RECORDED = """
+SELECT silo.endpoint, silo.generation FROM unnest($2::text[], $3::bigint[]) AS silo (endpoint, generation)
+JOIN grange_dead_silos AS dead
+  ON dead.service = $1 AND dead.endpoint = silo.endpoint AND dead.generation >= silo.generation
 """
+_FENCE = "SELECT grange_fence($1, $2, $3)"
+_FORGET = f"DELETE FROM grange_dead_silos WHERE service = $1 AND recorded < now() - interval '{DEATHS_KEPT} seconds'"
 
 # Statements at a time; more of them would store smaller batches.
 _LANES = 4
 
-# What passes by itself: the server starts, stops, fails over, is full, or a statement ran out of time.
-_UNAVAILABLE = (
-    OSError,
-    asyncpg.PostgresConnectionError,
+_REFUSED_LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+
+# What passes by itself: the server is full, or a statement ran out of time. It answered, so the statement was undone.
+_NOT_APPLIED = (
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
     asyncpg.ReadOnlySQLTransactionError,
+    *_REFUSED_LOGIN,
+)
+
+# The connection ended: the server starts, stops, fails over. If a change was under way, nobody knows.
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.InternalClientError,  # the server said goodbye on a connection just as a statement began
 )
-
-_REFUSED_LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
 class PostgresStorage(DatabaseStorage):
@@ -114,47 +116,52 @@ class PostgresStorage(DatabaseStorage):
             rows = await self._fetch(_READ, self._service, *name)
         if not rows:
             return StateRecord(None, None)
-        payload, etag, schema = rows[0]
-        return StateRecord(None if payload is None else payload.encode(), str(etag), schema)
+        payload, etag, schema, writer, number = rows[0]
+        stamp = stamp_of(writer, number)
+        return StateRecord(None if payload is None else payload.encode(), str(etag), schema, stamp)
 
     async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
-        stored: dict[Name, int] = {}
-        for sql, some in (
-            (_INSERT, [change for change in batch if change.etag == 0]),
-            (_UPDATE, [change for change in batch if change.etag != 0]),
-        ):
-            if some:
-                stored |= await self._store_alike(sql, some)
-        return stored
-
-    async def _store_alike(self, sql: str, batch: Sequence[Change]) -> dict[Name, int]:
-        names = zip(*(change.name for change in batch), strict=True)
-        columns = [*map(list, names), [c.payload for c in batch], [c.schema for c in batch]]
-        if sql is _UPDATE:
-            columns.append([change.etag for change in batch])
+        sending = Sending()
         try:
-            with _typed_errors():
-                rows = await self._fetch(sql, self._service, *columns)
+            with _typed_errors(sending=sending):
+                rows = await self._fetch(_STORE, self._service, *_columns(batch), sending=sending)
         except StorageError as error:
-            if len(batch) > 1 and not isinstance(error, StorageUnavailable):
-                return await self._store_singly(sql, batch)
-            # Not raised: the other statement of this batch may have been stored, and keeps its outcome.
-            for change in batch:
-                change.fail(error)
-            return {}
+            if len(batch) > 1 and not isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
+                return await self._store_singly(batch)
+            raise
         return {(row[0], row[1], row[2]): row[3] for row in rows}
 
-    async def _store_singly(self, sql: str, batch: Sequence[Change]) -> dict[Name, int]:
+    async def _store_singly(self, batch: Sequence[Change]) -> dict[Name, int]:
         """Nothing of a refused statement was stored: find out which change it was, and store the others."""
         stored: dict[Name, int] = {}
         for change in batch:
-            stored |= await self._store_alike(sql, [change])
+            try:
+                stored |= await self._store([change])
+            except StorageError as error:
+                # Not raised: the others have their own outcomes.
+                change.fail(error)
         return stored
 
-    async def _fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
+    async def _bury(self, silos: Sequence[SiloAddress]) -> None:
+        names = [silo.endpoint for silo in silos], [silo.generation for silo in silos]
+        with _typed_errors():
+            recorded = {(row[0], row[1]) for row in await self._fetch(_RECORDED, self._service, *names)}
+            for silo in silos:
+                if (silo.endpoint, silo.generation) not in recorded:
+                    await self._fetch(_FENCE, self._service, silo.endpoint, silo.generation)
+            with suppress(asyncpg.InsufficientPrivilegeError):  # a user who may not delete leaves it to others
+                await self._fetch(_FORGET, self._service)
+
+    async def _is_dead(self, writer: SiloAddress) -> bool:
+        with _typed_errors():
+            return bool(await self._fetch(_RECORDED, self._service, [writer.endpoint], [writer.generation]))
+
+    async def _fetch(self, sql: str, *parameters: Any, sending: Sending | None = None) -> list[asyncpg.Record]:
         async with asyncio.timeout(self._options.operation_timeout):
             connection = await self._pool.acquire()
             try:
+                if sending is not None:
+                    sending.began = True
                 return await connection.fetch(sql, *parameters)
             except (TimeoutError, asyncio.CancelledError):
                 # Not handed back: its server may never answer the cancel request that a release waits for.
@@ -162,6 +169,19 @@ class PostgresStorage(DatabaseStorage):
                 raise
             finally:
                 await self._pool.release(connection)
+
+
+def _columns(batch: Sequence[Change]) -> list[Any]:
+    """The parameters of `_STORE` after the service. All changes of a batch have one writer."""
+    writer = batch[0].writer
+    return [
+        *((None, None) if writer is None else (writer.endpoint, writer.generation)),
+        [None if change.stamp is None else change.stamp.number for change in batch],
+        *map(list, zip(*(change.name for change in batch), strict=True)),
+        [change.payload for change in batch],
+        [change.schema for change in batch],
+        [change.etag for change in batch],
+    ]
 
 
 async def migrate(connection: Connection) -> None:
@@ -244,17 +264,20 @@ async def _no_reset(connection: Connection) -> None:
 
 
 @contextmanager
-def _typed_errors(prefix: str = "") -> Generator[None]:
+def _typed_errors(prefix: str = "", sending: Sending | None = None) -> Generator[None]:
     """Turn the driver's errors into grange's."""
+    lost = sending if sending is not None else Sending()
     try:
         yield
     except TimeoutError:
-        raise StorageUnavailable(f"{prefix}Postgres did not answer in time") from None
-    except (*_UNAVAILABLE, *_REFUSED_LOGIN) as error:
+        raise lost.lost(f"{prefix}Postgres did not answer in time") from None
+    except _NOT_APPLIED as error:
         raise StorageUnavailable(f"{prefix}Postgres is not available: {error}") from error
+    except _LOST as error:
+        raise lost.lost(f"{prefix}Postgres is not available: {error}") from error
     except asyncpg.InterfaceError as error:
         # A value that the protocol cannot carry; else a connection or pool that was closed under our hands.
-        kind = StorageError if isinstance(error, ValueError) else StorageUnavailable
+        kind = StorageError if isinstance(error, ValueError) else lost.lost
         raise kind(f"{prefix}the Postgres driver refused: {error}") from error
     except asyncpg.PostgresError as error:
         raise StorageError(f"{prefix}Postgres refused: {error}") from error

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.provider import Stamp, StateRecord
 
 NAME_LIMIT = 2_500
 """Bytes (UTF-8) of service, grain type, key and state name together: a Postgres index row holds 2,704."""
@@ -72,6 +73,16 @@ def etag_text(number: int) -> str | None:
     return str(number) if number else None
 
 
+def stamp_of(writer: str | None, number: int | None) -> Stamp | None:
+    """The stamp as a row holds it. None: written without one, or by a tool that wrote something else."""
+    if writer is None or number is None:
+        return None
+    try:
+        return Stamp(SiloAddress.parse(writer), number)
+    except ConfigurationError:
+        return None
+
+
 def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str | None) -> InconsistentStateError:
     """The error of a lost race, worded the same by every provider."""
     return InconsistentStateError(
@@ -79,6 +90,17 @@ def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str |
         f"this write names {given}; read it again before writing",
         stored=stored,
         given=given,
+    )
+
+
+def fenced(grain_id: GrainId, state: str, writer: SiloAddress, held: StateRecord, given: str | None) -> Exception:
+    """The error of a silo that was declared dead, whatever etag it names."""
+    return InconsistentStateError(
+        f"state {state!r} of {grain_id} was not changed: this silo was declared dead ({writer}), and the store "
+        f"takes nothing from it any more; the grain lives elsewhere by now",
+        stored=held.etag,
+        given=given,
+        fenced=True,
     )
 
 

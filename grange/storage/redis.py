@@ -4,8 +4,10 @@ Changes that wait for each other are sent together, in one pipeline (`changes.py
 
 Key layout: `grange:state:<service>:<grain type>:<key>:<state name>`, each part with `%` and `:` written as
 `%25` and `%3A`. Fields of the hash: `etag` (a counter), `payload` (JSON text; absent after a clear),
-`schema`. A cleared record keeps its hash, so that its etags never come back. One key per operation: works
-on a Redis cluster too.
+`schema`, `writer` (the silo that changed it last) and `number` (of that change). A cleared record keeps its hash, so
+that its etags never come back. `grange:dead:<service>:<endpoint>` is the latest generation of that endpoint that was
+declared dead; the script of a change reads it in the same step, so both keys must be on one server: a Redis Cluster,
+which spreads keys, cannot be used.
 
 Redis keeps what its persistence keeps: with `appendonly yes` and `appendfsync everysec` a power failure may
 take the last second.
@@ -38,21 +40,41 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
+from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, Name
-from grange.storage.database import DatabaseStorage
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage, Sending
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
+from grange.storage.record import stamp_of
 from grange.storage.urls import has_valid_hosts, shown_hosts
 
-# ARGV: the etag that must be stored (empty: no record), the schema (empty: unchanged), and for a write the payload.
-# Returns the new etag, or nothing when another one is stored. One script for write and clear: a batch needs one SHA.
+# KEYS: the record, and the death note of its writer's endpoint. ARGV: the etag that must be stored (empty: no record),
+# the schema (empty: unchanged), the writer's endpoint and generation and the number of the change (empty: no writer),
+# and for a write the payload. Returns the new etag, or nothing when another one is stored or the writer is dead. One
+# script for write and clear: a batch needs one SHA. Generations have fewer digits than Lua's numbers.
 _CHANGE = """
 local stored = redis.call('HGET', KEYS[1], 'etag') or ''
 if stored ~= ARGV[1] then return false end
+if ARGV[3] ~= '' then
+  local dead = redis.call('GET', KEYS[2])
+  if dead and tonumber(dead) >= tonumber(ARGV[4]) then return false end
+  redis.call('HSET', KEYS[1], 'writer', ARGV[3] .. '@' .. ARGV[4], 'number', ARGV[5])
+else
+  redis.call('HDEL', KEYS[1], 'writer', 'number')
+end
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'schema', ARGV[2]) end
-if ARGV[3] then redis.call('HSET', KEYS[1], 'payload', ARGV[3]) else redis.call('HDEL', KEYS[1], 'payload') end
+if ARGV[6] then redis.call('HSET', KEYS[1], 'payload', ARGV[6]) else redis.call('HDEL', KEYS[1], 'payload') end
 return redis.call('HINCRBY', KEYS[1], 'etag', 1)
 """
+
+# KEYS: the death note of one endpoint. ARGV: the generation, and the seconds that the note is kept.
+_BURY = """
+local dead = redis.call('GET', KEYS[1])
+if not dead or tonumber(dead) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+
+_FIELDS = ("payload", "etag", "schema", "writer", "number")
 
 # Pipelines at a time; more of them would carry fewer changes each.
 _LANES = 4
@@ -103,11 +125,12 @@ class RedisStorage(DatabaseStorage):
 
     async def _read(self, name: Name) -> StateRecord:
         with _typed_errors():
-            fields = await cast("Any", self._client).hmget(self._key(name), ["payload", "etag", "schema"])
-        payload, etag, schema = fields
+            fields = await cast("Any", self._client).hmget(self._key(name), _FIELDS)
+        payload, etag, schema, writer, number = fields
         if etag is None:
             return StateRecord(None, None)
-        return StateRecord(None if payload is None else _bytes(payload), _text(etag), int(schema))
+        stamp = None if writer is None or number is None else stamp_of(_text(writer), int(number))
+        return StateRecord(None if payload is None else _bytes(payload), _text(etag), int(schema), stamp)
 
     async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
         answers = await self._run(batch)
@@ -129,19 +152,47 @@ class RedisStorage(DatabaseStorage):
             return [error] * len(batch)
 
     async def _run(self, batch: Sequence[Change]) -> list[Any]:
-        with _typed_errors():
+        sending = Sending()
+        with _typed_errors(sending=sending):
             async with asyncio.timeout(self._options.operation_timeout):
                 pipeline = cast("Any", self._client).pipeline(transaction=False)
                 for change in batch:
-                    payload = () if change.payload is None else (change.payload,)
-                    given, schema = change.etag or "", change.schema or ""
-                    pipeline.evalsha(self._script.sha, 1, self._key(change.name), given, schema, *payload)
+                    pipeline.evalsha(self._script.sha, *self._arguments(change))
+                # Apart from the sending: without a connection nothing has left. The pipeline hands it back.
+                pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
+                sending.began = True
                 answers: list[Any] = await pipeline.execute(raise_on_error=False)
                 return answers
 
+    def _arguments(self, change: Change) -> list[Any]:
+        writer, endpoint, generation, number = change.writer, "", "", ""
+        if change.stamp is not None and writer is not None:
+            endpoint, generation, number = writer.endpoint, str(writer.generation), str(change.stamp.number)
+        keys = (self._key(change.name), self._death_key(endpoint))
+        payload = () if change.payload is None else (change.payload,)
+        return [2, *keys, change.etag or "", change.schema or "", endpoint, generation, number, *payload]
+
+    async def _bury(self, silos: Sequence[SiloAddress]) -> None:
+        with _typed_errors():
+            for silo in silos:
+                key = self._death_key(silo.endpoint)
+                await cast("Any", self._client).eval(_BURY, 1, key, silo.generation, DEATHS_KEPT)
+
+    async def _is_dead(self, writer: SiloAddress) -> bool:
+        with _typed_errors():
+            dead = await self._client.get(self._death_key(writer.endpoint))
+        return dead is not None and int(dead) >= writer.generation
+
+    def _death_key(self, endpoint: str) -> str:
+        return "grange:dead:" + ":".join(_escaped(part) for part in (self._service, endpoint))
+
     def _key(self, name: Name) -> str:
         parts = (self._service, *name)
-        return "grange:state:" + ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
+        return "grange:state:" + ":".join(_escaped(part) for part in parts)
+
+
+def _escaped(part: str) -> str:
+    return part.replace("%", "%25").replace(":", "%3A")
 
 
 def _stored(batch: Sequence[Change], answers: Sequence[Any]) -> dict[Name, int]:
@@ -185,17 +236,21 @@ async def _connect_once(client: Redis) -> None:
 
 
 @contextmanager
-def _typed_errors(prefix: str = "") -> Generator[None]:
+def _typed_errors(prefix: str = "", sending: Sending | None = None) -> Generator[None]:
     """Turn the driver's errors into grange's."""
     try:
         yield
+    except TimeoutError:
+        lost = StorageUnavailable if sending is None else sending.lost
+        raise lost(f"{prefix}Redis did not answer in time") from None
     except (RedisError, OSError) as error:
-        raise _typed_error(error, prefix) from error
+        raise _typed_error(error, prefix, sending) from error
 
 
-def _typed_error(error: Exception, prefix: str = "") -> StorageError:
+def _typed_error(error: Exception, prefix: str = "", sending: Sending | None = None) -> StorageError:
     if isinstance(error, _UNAVAILABLE):
-        return StorageUnavailable(f"{prefix}Redis is not available: {str(error) or type(error).__name__}")
+        lost = StorageUnavailable if sending is None else sending.lost
+        return lost(f"{prefix}Redis is not available: {str(error) or type(error).__name__}")
     return StorageError(f"{prefix}Redis refused: {error}")
 
 

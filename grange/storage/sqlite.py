@@ -11,44 +11,60 @@ import sqlite3
 from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosqlite
 import msgspec
 
-from grange.errors import ConfigurationError, StorageError, StorageUnavailable
+from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.proto.ids import SiloAddress
 from grange.proto.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, Migration, plan, shipped_migrations
 from grange.storage.changes import Change, Name
-from grange.storage.database import DatabaseStorage
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
+from grange.storage.record import stamp_of
 
 COMPONENT = "storage"
 
 _READ = """
-SELECT CAST(payload AS BLOB), etag, schema FROM grange_state
+SELECT CAST(payload AS BLOB), etag, schema, writer, write_number FROM grange_state
 WHERE service = ? AND grain_type = ? AND grain_key = ? AND state = ?
 """
 
-# Parameters: the service, and the changes as a JSON array of arrays. `json_each` makes a row of each, the join finds
-# what is held, and only changes that name the held etag are stored. A statement is atomic and holds the write lock
-# from its start.
+# Parameters: the service, the changes as a JSON array of arrays, and their writer's endpoint and generation.
+# `json_each` makes a row of each, the join finds what is held, and only changes that name the held etag are stored,
+# unless their writer is dead. A statement is atomic and holds the write lock from its start.
 _STORE = """
-INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema)
+INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema, writer, write_number)
 SELECT ?1, change.grain_type, change.grain_key, change.state, change.payload,
-       coalesce(held.etag, 0) + 1, coalesce(change.schema, held.schema, 1)
+       coalesce(held.etag, 0) + 1, coalesce(change.schema, held.schema, 1), ?3 || '@' || ?4, change.number
 FROM (SELECT json_extract(value, '$[0]') AS grain_type, json_extract(value, '$[1]') AS grain_key,
              json_extract(value, '$[2]') AS state, json_extract(value, '$[3]') AS payload,
-             json_extract(value, '$[4]') AS etag, json_extract(value, '$[5]') AS schema
+             json_extract(value, '$[4]') AS etag, json_extract(value, '$[5]') AS schema,
+             json_extract(value, '$[6]') AS number
       FROM json_each(?2)) AS change
 LEFT JOIN grange_state AS held
   ON held.service = ?1 AND held.grain_type = change.grain_type
  AND held.grain_key = change.grain_key AND held.state = change.state
 WHERE coalesce(held.etag, 0) = change.etag
+  AND NOT EXISTS (SELECT 1 FROM grange_dead_silos WHERE service = ?1 AND endpoint = ?3 AND generation >= ?4)
 ON CONFLICT (service, grain_type, grain_key, state) DO UPDATE
-   SET payload = excluded.payload, etag = excluded.etag, schema = excluded.schema
+   SET payload = excluded.payload, etag = excluded.etag, schema = excluded.schema,
+       writer = excluded.writer, write_number = excluded.write_number
 RETURNING grain_type, grain_key, state, etag
 """
+
+# Parameters: the service, and the silos as a JSON array of arrays. Julian days, because SQLite has no dates.
+_BURY = """
+INSERT INTO grange_dead_silos (service, endpoint, generation, recorded)
+SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), julianday('now') FROM json_each(?2) WHERE true
+ON CONFLICT (service, endpoint) DO UPDATE
+   SET generation = max(generation, excluded.generation), recorded = excluded.recorded
+"""
+_FORGET = f"DELETE FROM grange_dead_silos WHERE service = ? AND recorded < julianday('now') - {DEATHS_KEPT / 86_400}"
+_IS_DEAD = "SELECT 1 FROM grange_dead_silos WHERE service = ? AND endpoint = ? AND generation >= ?"
 
 # The first with STRICT tables; RETURNING is older.
 _OLDEST_SQLITE = (3, 37)
@@ -111,17 +127,32 @@ class SqliteStorage(DatabaseStorage):
             rows = list(await self._reader.execute_fetchall(_READ, (self._service, *name)))
         if not rows:
             return StateRecord(None, None)
-        payload, etag, schema = rows[0]
-        return StateRecord(payload, str(etag), schema)
+        payload, etag, schema, writer, number = rows[0]
+        return StateRecord(payload, str(etag), schema, stamp_of(writer, number))
 
     async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
-        rows = [(*change.name, change.payload, change.etag, change.schema) for change in batch]
-        parameters = (self._service, msgspec.json.encode(rows).decode())
-        with _typed_errors():
-            stored = await self._change(parameters)
+        rows = [
+            (*change.name, change.payload, change.etag, change.schema, change.stamp and change.stamp.number)
+            for change in batch
+        ]
+        writer = batch[0].writer
+        by = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        with _typed_errors(is_change=True):
+            stored = await self._change(_STORE, (self._service, msgspec.json.encode(rows).decode(), *by))
         return {(row[0], row[1], row[2]): row[3] for row in stored}
 
-    async def _change(self, parameters: Sequence[str]) -> Iterable[sqlite3.Row]:
+    async def _bury(self, silos: Sequence[SiloAddress]) -> None:
+        rows = [(silo.endpoint, silo.generation) for silo in silos]
+        with _typed_errors():
+            await self._change(_BURY, (self._service, msgspec.json.encode(rows).decode()))
+            await self._change(_FORGET, (self._service,))
+
+    async def _is_dead(self, writer: SiloAddress) -> bool:
+        with _typed_errors():
+            parameters = (self._service, writer.endpoint, writer.generation)
+            return bool(list(await self._reader.execute_fetchall(_IS_DEAD, parameters)))
+
+    async def _change(self, sql: str, parameters: Sequence[Any]) -> Iterable[sqlite3.Row]:
         """Run the statement as soon as no other process is writing.
 
         SQLite's own wait asks ever more rarely, so beside a process that writes without pause it never finds the
@@ -131,7 +162,7 @@ class SqliteStorage(DatabaseStorage):
         ends = loop.time() + self._options.operation_timeout / 2
         while True:
             try:
-                return await self._writer.execute_fetchall(_STORE, parameters)
+                return await self._writer.execute_fetchall(sql, parameters)
             except sqlite3.OperationalError as error:
                 if _primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
                     raise
@@ -217,11 +248,16 @@ async def _run_plan(connection: aiosqlite.Connection, known: tuple[Migration, ..
 
 
 @contextmanager
-def _typed_errors(prefix: str = "") -> Generator[None]:
-    """Turn SQLite's errors into StorageUnavailable (locked, full, gone) or StorageError."""
+def _typed_errors(prefix: str = "", is_change: bool = False) -> Generator[None]:
+    """Turn SQLite's errors into StorageUnavailable (locked, full, gone) or StorageError.
+
+    A change whose commit met an I/O error may be found in the log file by whoever opens it next.
+    """
     try:
         yield
     except sqlite3.Error as error:
+        if is_change and _primary_code(error) == sqlite3.SQLITE_IOERR:
+            raise WriteOutcomeUnknown(f"{prefix}SQLite could not tell the outcome: {error}") from error
         if _primary_code(error) in _UNAVAILABLE:
             raise StorageUnavailable(f"{prefix}SQLite is not available: {error}") from error
         raise StorageError(f"{prefix}SQLite refused: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -13,11 +14,12 @@ from grange import (
     GrainId,
     InconsistentStateError,
     PersistentState,
+    SiloAddress,
     StorageUnavailable,
     Stored,
 )
 from grange.storage.memory import MemoryStorage
-from grange.storage.provider import StateRecord
+from grange.storage.provider import Stamp, StateRecord
 from grange.testing.cluster import TestCluster
 
 
@@ -45,17 +47,28 @@ class Recorded:
         self._leave("read")
         return record
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+    async def write(
+        self,
+        grain_id: GrainId,
+        state: str,
+        payload: bytes,
+        etag: str | None,
+        schema: int = 1,
+        stamp: Stamp | None = None,
+    ) -> str:
         self._enter("write")
-        new = await self.inner.write(grain_id, state, payload, etag, schema)
+        new = await self.inner.write(grain_id, state, payload, etag, schema, stamp)
         self._leave("write")
         return new
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         self._enter("clear")
-        new = await self.inner.clear(grain_id, state, etag)
+        new = await self.inner.clear(grain_id, state, etag, stamp)
         self._leave("clear")
         return new
+
+    async def fence(self, silos: Collection[SiloAddress]) -> None:
+        await self.inner.fence(silos)
 
 
 @dataclass

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from grange import StorageUnavailable
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.memory import MemoryStorage
-from grange.storage.provider import StateRecord
+from grange.storage.provider import Stamp, StateRecord
 
 Hook = Callable[[GrainId], Awaitable[None]]
 
@@ -29,15 +29,26 @@ class Unreliable:
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         return await self.inner.read(grain_id, state)
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
+    async def write(
+        self,
+        grain_id: GrainId,
+        state: str,
+        payload: bytes,
+        etag: str | None,
+        schema: int = 1,
+        stamp: Stamp | None = None,
+    ) -> str:
         await self.before(grain_id)
-        written = await self.inner.write(grain_id, state, payload, etag, schema)
+        written = await self.inner.write(grain_id, state, payload, etag, schema, stamp)
         self.writes += 1
         await self.after(grain_id)
         return written
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
-        return await self.inner.clear(grain_id, state, etag)
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
+        return await self.inner.clear(grain_id, state, etag, stamp)
+
+    async def fence(self, silos: Collection[SiloAddress]) -> None:
+        await self.inner.fence(silos)
 
     def fail_at_random(self, chance: random.Random, share: float) -> None:
         """From now on this share of writes fails, half of them after they were stored."""

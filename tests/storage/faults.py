@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.memory import MemoryStorage
-from grange.storage.provider import StateRecord
+from grange.storage.provider import Stamp, StateRecord
 
 T = TypeVar("T")
 
@@ -27,11 +27,22 @@ class FaultyStorage:
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         return await self._run("read", lambda: self.inner.read(grain_id, state))
 
-    async def write(self, grain_id: GrainId, state: str, payload: bytes, etag: str | None, schema: int = 1) -> str:
-        return await self._run("write", lambda: self.inner.write(grain_id, state, payload, etag, schema))
+    async def write(
+        self,
+        grain_id: GrainId,
+        state: str,
+        payload: bytes,
+        etag: str | None,
+        schema: int = 1,
+        stamp: Stamp | None = None,
+    ) -> str:
+        return await self._run("write", lambda: self.inner.write(grain_id, state, payload, etag, schema, stamp))
 
-    async def clear(self, grain_id: GrainId, state: str, etag: str | None) -> str | None:
-        return await self._run("clear", lambda: self.inner.clear(grain_id, state, etag))
+    async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
+        return await self._run("clear", lambda: self.inner.clear(grain_id, state, etag, stamp))
+
+    async def fence(self, silos: Collection[SiloAddress]) -> None:
+        await self._run("fence", lambda: self.inner.fence(silos))
 
     def hold(self) -> asyncio.Event:
         """From now on operations wait until the event returned is set."""

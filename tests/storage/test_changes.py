@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from grange.errors import StorageUnavailable
-from grange.proto.ids import GrainId
+from grange.errors import StorageUnavailable, WriteOutcomeUnknown
+from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, ChangeQueue, Name, next_batch
+from grange.storage.provider import Stamp
 
 LONG = 60.0
 
 
 def a_change(key: object, payload: str | None = "1") -> Change:
-    return Change(GrainId("cart", str(key)), "state", payload, 0, 1)
+    return Change(("cart", str(key), "state"), payload, 0, 1)
 
 
 class Database:
@@ -110,11 +111,35 @@ async def test_a_change_that_was_given_up_in_time_is_not_stored() -> None:
 
 async def test_a_change_does_not_wait_for_ever() -> None:
     queue = ChangeQueue(Database().store, lanes=1, timeout=0.001)
-    with pytest.raises(StorageUnavailable, match=r"cart/a: the database did not answer within 0\.001 s"):
+    with pytest.raises(WriteOutcomeUnknown, match=r"cart/a: the database did not answer within 0\.001 s"):
         await queue.submit(a_change("a"))
     (worker,) = asyncio.all_tasks() - {asyncio.current_task()}
     worker.cancel()
     await queue.flush()
+
+
+async def test_a_change_that_never_left_is_certainly_not_stored() -> None:
+    """It waits behind another one when its time is over: the error says so, and it is not stored later."""
+    database = Database()
+    queue = ChangeQueue(database.store, lanes=1, timeout=0.01)
+    running = asyncio.ensure_future(queue.submit(a_change("running")))
+    while not database.batches:
+        await asyncio.sleep(0)
+    with pytest.raises(StorageUnavailable, match="cart/waiting"):
+        await queue.submit(a_change("waiting"))
+    with pytest.raises(WriteOutcomeUnknown):
+        await running
+    database.gate.set()
+    await queue.flush()
+    assert database.batches == [["running"]]
+
+
+async def test_changes_of_different_writers_do_not_share_a_batch() -> None:
+    """One statement checks one writer."""
+    one, two = (Stamp(SiloAddress("a", port, 1), 1) for port in (1, 2))
+    waiting = deque(Change(("cart", str(key), "state"), "1", 0, 1, stamp) for key, stamp in enumerate((one, two, one)))
+    assert [change.name[1] for change in next_batch(waiting)] == ["0", "2"]
+    assert [change.name[1] for change in next_batch(waiting)] == ["1"]
 
 
 async def test_nobody_waits_for_ever_when_the_queue_is_cancelled() -> None:
@@ -141,7 +166,7 @@ async def test_a_fault_of_the_driver_is_told_as_an_outcome_that_is_unknown() -> 
     await asyncio.sleep(0)
     database.gate.set()
     for outcome in await asyncio.gather(*changes, return_exceptions=True):
-        assert isinstance(outcome, StorageUnavailable)
+        assert isinstance(outcome, WriteOutcomeUnknown)
         assert "AttributeError" in str(outcome)
     database.answer = None
     assert await queue.submit(a_change("c")) == 1

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from grange.errors import ConfigurationError
+from grange.proto.ids import SiloAddress
 from grange.proto.migrations import Migration, parse_migrations, plan, shipped_migrations
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN
@@ -70,7 +71,7 @@ async def test_sqlite_migrates_once_for_silos_that_start_together(tmp_path: Path
     with sqlite3.connect(path) as connection:
         applied = connection.execute("SELECT component, version FROM grange_schema").fetchall()
     connection.close()
-    assert applied == [("storage", 1)]
+    assert applied == [("storage", 1), ("storage", 2)]
 
 
 async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url: str) -> None:
@@ -78,25 +79,25 @@ async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url
     connection = await asyncpg.connect(postgres_url)
     applied = await connection.fetch("SELECT component, version FROM grange_schema")
     await connection.close()
-    assert [tuple(row) for row in applied] == [("storage", 1)]
+    assert [tuple(row) for row in applied] == [("storage", 1), ("storage", 2)]
 
 
 async def test_sqlite_refuses_a_newer_schema(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     await open_several(f"sqlite:///{path}")
     with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO grange_schema VALUES ('storage', 2, 'later')")
+        connection.execute("INSERT INTO grange_schema VALUES ('storage', 3, 'later')")
     connection.close()
-    with pytest.raises(ConfigurationError, match="schema version 2"):
+    with pytest.raises(ConfigurationError, match="schema version 3"):
         await open_several(f"sqlite:///{path}")
 
 
 async def test_postgres_refuses_a_newer_schema(postgres_url: str) -> None:
     await open_several(postgres_url)
     connection = await asyncpg.connect(postgres_url)
-    await connection.execute("INSERT INTO grange_schema VALUES ('storage', 2, 'later')")
+    await connection.execute("INSERT INTO grange_schema VALUES ('storage', 3, 'later')")
     await connection.close()
-    with pytest.raises(ConfigurationError, match="schema version 2"):
+    with pytest.raises(ConfigurationError, match="schema version 3"):
         await open_several(postgres_url)
 
 
@@ -124,6 +125,7 @@ async def test_a_user_who_may_not_create_tables_opens_a_migrated_database(postgr
     try:
         async with open_storage(postgres_url.replace("postgres@", "grange_runner@"), "other") as storage:
             await storage.write(ANN, "state", b"1", None)
+            await storage.fence([SiloAddress("a", 1, 1)])
     finally:
         await connection.execute("DROP OWNED BY grange_runner; DROP ROLE grange_runner")
         await connection.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from grange.errors import InconsistentStateError, StorageError, StorageUnavailable
+from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import GrainStorage
@@ -42,6 +42,7 @@ async def storage(wire: Wire) -> AsyncIterator[GrainStorage]:
 
 
 async def all_verbs_are_unavailable(storage: GrainStorage) -> None:
+    """A read says that; a change that may have left says that its outcome is unknown."""
     verbs = (
         storage.read(ANN, "state"),
         storage.write(ANN, "state", b"2", "1"),
@@ -49,7 +50,8 @@ async def all_verbs_are_unavailable(storage: GrainStorage) -> None:
     )
     async with asyncio.timeout(PATIENCE):
         outcomes = await asyncio.gather(*verbs, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * 3
+    assert type(outcomes[0]) is StorageUnavailable
+    assert {type(outcome) for outcome in outcomes[1:]} <= {StorageUnavailable, WriteOutcomeUnknown}
     assert all("ann" in str(outcome) for outcome in outcomes)
 
 
@@ -103,7 +105,7 @@ async def test_silence_does_not_use_up_the_connections(wire: Wire, storage: Grai
     writes = (storage.write(grain, "state", b"1", None) for grain in grains)
     async with asyncio.timeout(PATIENCE):
         outcomes = await asyncio.gather(*writes, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {StorageUnavailable}
+    assert {type(outcome) for outcome in outcomes} <= {StorageUnavailable, WriteOutcomeUnknown}
     await wire.cut()
     await wire.join()
     await rewritten(storage)
