@@ -1,4 +1,4 @@
-"""What the grains wrote of their turns, read back: who ran what, and for how long two activations of a grain both ran. Pure."""
+"""What the grains wrote of their turns, read back: who ran what, and how long two activations overlapped. Pure."""
 
 from __future__ import annotations
 
