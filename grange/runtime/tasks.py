@@ -37,12 +37,29 @@ class Tasks:
         while self._running:
             await asyncio.wait(set(self._running))
 
-    async def close(self) -> None:
-        """Cancel all and wait for their end, also for those that start others while they end."""
+    async def close(self, seconds: float | None = None) -> None:
+        """Cancel all and wait for their end, also for those that start others while they end.
+
+        With `seconds`, what has not ended by then is left behind, with an error in the log: user code may swallow its
+        cancellation, and nobody can stop it.
+        """
+        loop = asyncio.get_running_loop()
+        until = None if seconds is None else loop.time() + seconds
         while self._running:
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                self._leave_behind()
+                return
             for task in set(self._running):
                 task.cancel()
-            await asyncio.wait(set(self._running))
+            await asyncio.wait(set(self._running), timeout=left)
+
+    def _leave_behind(self) -> None:
+        for task in self._running:
+            log.error(
+                "%s does not end although it was cancelled; it is left behind", task.get_coro(),
+                extra={"event": "turn_would_not_end"},
+            )  # fmt: skip
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from grange.membership.member import View
+from grange.membership.member import SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import idle_for
@@ -23,7 +23,10 @@ MAX_LISTED = 1000
 
 
 class SiloState(msgspec.Struct, frozen=True):
-    """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside."""
+    """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
+
+    `ready`: it is active and takes new grains; not while it joins or leaves.
+    """
 
     address: SiloAddress
     name: str
@@ -31,6 +34,7 @@ class SiloState(msgspec.Struct, frozen=True):
     uptime: float
     activations: dict[str, int]
     requests: int
+    ready: bool = True
 
 
 class ListGrains(msgspec.Struct, frozen=True):
@@ -94,7 +98,10 @@ class Management:
         """How this silo is now."""
         uptime = self._loop.time() - self._started
         counts = self._catalog.counts()
-        return SiloState(self._address, self._name, self._view().version, uptime, counts, self._requests())
+        view = self._view()
+        own = view.get(self._address)
+        ready = own is not None and own.status is SiloStatus.ACTIVE
+        return SiloState(self._address, self._name, view.version, uptime, counts, self._requests(), ready)
 
     def grains(self, wanted: ListGrains) -> GrainList:
         """Activations of this silo."""

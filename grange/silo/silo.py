@@ -84,6 +84,10 @@ class Silo:
         """Wait until the cluster gives this silo up; returns the error with which the process should end."""
         return await self._running.agent.declared_dead()
 
+    async def asked_to_stop(self) -> None:
+        """Wait until somebody drains this silo through management (`grange drain`); it stops by itself then."""
+        await self._running.asked_to_stop.wait()
+
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to a grain, for code in this process that is not a grain."""
         return self._running.grains.get_grain(grain, key, implementation=implementation)
@@ -134,13 +138,15 @@ class Silo:
 
 
 async def run_until(silo: Silo, stop: asyncio.Event) -> DeclaredDead | None:
-    """Serve until `stop` is set or the cluster gives the silo up; returns the error in the second case."""
+    """Serve until `stop` is set, somebody drains the silo, or the cluster gives it up; returns the error in the last
+    case.
+    """
     dead = asyncio.create_task(silo.declared_dead())
-    asked = asyncio.create_task(stop.wait())
+    tasks = (dead, asyncio.create_task(stop.wait()), asyncio.create_task(silo.asked_to_stop()))
     try:
-        await asyncio.wait((dead, asked), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return dead.result() if dead.done() else None
     finally:
-        for task in (dead, asked):
+        for task in tasks:
             task.cancel()
-        await asyncio.wait((dead, asked))
+        await asyncio.wait(tasks)

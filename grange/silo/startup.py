@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
+from contextvars import Context
 
 import msgspec
 
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.wiring import Wiring
+from grange.errors import SiloUnavailable
 from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
 from grange.membership.agent import MembershipAgent
@@ -28,6 +30,7 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import Collector
 from grange.runtime.deadlines import Deadlines
+from grange.runtime.draining import CANCELLED_TURN
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
 from grange.runtime.invoker import Invoker
@@ -38,6 +41,7 @@ from grange.runtime.site import Site
 from grange.runtime.system_target import SystemTargets
 from grange.runtime.tasks import Tasks
 from grange.silo.definition import SiloDefinition
+from grange.silo.departure import Departing, Departure
 from grange.silo.door import Door
 from grange.silo.gateway import Gateway
 from grange.silo.management import Management
@@ -47,10 +51,6 @@ from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
 
 log = logging.getLogger("grange.silo")
-
-
-DISMISS_TIMEOUT = 2.0
-"""Seconds that others get to end their connections after a goodbye; who does not understand it is cut off then."""
 
 
 class Startup:
@@ -65,6 +65,8 @@ class Startup:
         self._killed = False
         self._starting = False
         self._closing = asyncio.Lock()
+        self._asked: asyncio.Task[None] | None = None
+        self.asked_to_stop = asyncio.Event()
 
     async def start(self) -> None:
         """Start every part in order; what was started is stopped again if a later one fails."""
@@ -89,6 +91,16 @@ class Startup:
     async def stop(self) -> None:
         """Leave the cluster in order: no new grains, running calls end, activations end, the row says dead."""
         await self._close()
+        if self._asked is not None:
+            await self._asked  # what it raised must not be lost
+
+    def ask_to_stop(self) -> None:
+        """Somebody asked through management, so nobody waits: stop in a task of its own. Asking again is harmless."""
+        if self._starting:
+            raise SiloUnavailable(f"silo {self.address} is still starting; ask again when it is active")
+        if self._asked is None:
+            self._asked = asyncio.get_running_loop().create_task(self._close(), name="drain", context=Context())
+            self.asked_to_stop.set()
 
     async def kill(self) -> None:
         """End as by SIGKILL, as far as one process can: nobody is told and nothing is written."""
@@ -197,10 +209,12 @@ class Startup:
         self.management = Management(
             self.address, self._name, self.catalog, lambda: self.agent.view, self._requests_in_progress
         )
+        self.drain = self._departure().drain()
         self.agent.serve(silos)
         self.directory.serve(silos)
-        self.management.serve(silos)
-        self.management.serve(clients)
+        for targets in (silos, clients):
+            self.management.serve(targets)
+            self.drain.serve(targets, self.ask_to_stop)
 
     async def _open_doors_and_join(self) -> None:
         """From `open` on this silo answers; then its name goes on the door; then clients may come."""
@@ -222,45 +236,36 @@ class Startup:
             if self._killed:
                 await self.catalog.abort(at_once=True)
             else:
-                await self._drain()
+                log.info(
+                    "silo %s stops: calls that run have %g s to end",
+                    self.address, self._config.drain_timeout, extra={"event": "silo_stopping"},
+                )  # fmt: skip
+                await self.drain.run()
         finally:
             await self._gateway.close()
             await self._caller.close()
             await self.catalog.abort()
             await (self.agent.halt() if self._killed else self.agent.stop())
-            await self._tasks.close()
+            await self._tasks.close(CANCELLED_TURN)
             self.catalog.abandon()  # what even so has not ended
             await self._client_door.close()
             await self._silo_door.close()
             log.info("silo %s has stopped", self.address, extra={"event": "silo_stopped"})
 
-    async def _drain(self) -> None:
-        seconds = self._config.drain_timeout
-        log.info(
-            "silo %s stops: calls that run have %g s to end", self.address, seconds, extra={"event": "silo_stopping"}
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                await self.agent.leave()
-                await self.catalog.drain()
-                await self._gateway.drain()
-                await self._caller.drain()
-                await self._dismiss()
-        except TimeoutError:
-            log.warning(
-                "silo %s: calls still run after %g s; they are cancelled",
-                self.address,
-                seconds,
-                extra={"event": "drain_timeout"},
+    def _departure(self) -> Departure:
+        return Departure(
+            Departing(
+                address=self.address,
+                agent=self.agent,
+                directory=self.directory,
+                catalog=self.catalog,
+                gateway=self._gateway,
+                caller=self._caller,
+                doors=(self._client_door, self._silo_door),
+                sides=(self._client_side, self._silo_side),
+                drain_timeout=self._config.drain_timeout,
             )
-
-    async def _dismiss(self) -> None:
-        """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""
-        self._client_door.shut()
-        self._silo_door.shut()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DISMISS_TIMEOUT):
-                await asyncio.gather(self._client_side.dismiss(), self._silo_side.dismiss())
+        )
 
     def _row(self) -> Member:
         now = self._supplies.utc_now()

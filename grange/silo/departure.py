@@ -1,0 +1,89 @@
+"""What a silo does before it stops, so that nobody misses it. `silo/drain.py` takes these steps one after the other.
+
+The order matters: first the others place nothing here any more, then what is here ends, then what this silo does for
+others, and only when nothing is left it says goodbye and closes its doors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from grange.directory.cluster import ClusterDirectory
+from grange.membership.agent import MembershipAgent
+from grange.proto.ids import SiloAddress
+from grange.runtime.caller import Caller
+from grange.runtime.catalog import Catalog
+from grange.runtime.draining import CANCELLED_TURN
+from grange.runtime.inbound import Inbound
+from grange.silo.door import Door
+from grange.silo.drain import Drain, Phase, Step
+from grange.silo.gateway import Gateway
+
+LEAVE_TIMEOUT = 10.0
+"""Seconds for writing that this silo leaves. Membership itself gives up earlier (`stop_timeout`) and says so."""
+
+LAST_ENDS = 10.0
+"""Seconds in which activations end whose turns were cancelled, or that had no time to end before."""
+
+DISMISS_TIMEOUT = 2.0
+"""Seconds that others get to end their connections after a goodbye; who does not understand it is cut off then."""
+
+
+class Departing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """The parts of a silo that take part in its departure. `drain_timeout` is what running calls get, in seconds."""
+
+    address: SiloAddress
+    agent: MembershipAgent
+    directory: ClusterDirectory
+    catalog: Catalog
+    gateway: Gateway
+    caller: Caller
+    doors: tuple[Door, ...]
+    sides: tuple[Inbound, ...]
+    drain_timeout: float
+
+
+class Departure:
+    """The steps of one silo's drain."""
+
+    def __init__(self, parts: Departing) -> None:
+        self._parts = parts
+        self._finished = False
+
+    def drain(self) -> Drain:
+        """The drain made of them."""
+        steps = (
+            Step(Phase.LEAVING, LEAVE_TIMEOUT, self._parts.agent.leave),
+            Step(Phase.MOVING, self._parts.drain_timeout, self._finish),
+            Step(Phase.CANCELLING, CANCELLED_TURN + LAST_ENDS, self._cancel, lambda: not self._finished),
+            Step(Phase.DISMISSING, DISMISS_TIMEOUT, self._dismiss),
+        )
+        return Drain(self._parts.address, steps, self._left)
+
+    async def _finish(self) -> None:
+        """What runs here ends, then what the gateway and one-way calls have under way elsewhere."""
+        await self._empty()
+        await self._parts.gateway.drain()
+        await self._parts.caller.drain()
+        self._finished = True
+
+    async def _cancel(self) -> None:
+        await self._parts.catalog.abort()
+        await self._parts.gateway.close()
+        await self._parts.caller.close()
+        await self._empty()
+
+    async def _empty(self) -> None:
+        await self._parts.catalog.drain(self._parts.directory.locator.known)
+
+    async def _dismiss(self) -> None:
+        """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""
+        for door in self._parts.doors:
+            door.shut()
+        await asyncio.gather(*(side.dismiss() for side in self._parts.sides))
+
+    def _left(self) -> tuple[int, int]:
+        activations = sum(1 for _ in self._parts.catalog.activations())
+        return activations, sum(side.in_progress for side in self._parts.sides)
