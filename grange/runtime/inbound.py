@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from grange.errors import CallOutcomeUnknown, ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
+from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response
 from grange.runtime.invocation import Invocation, log_one_way_failure
 from grange.runtime.options import RuntimeOptions
@@ -136,6 +138,12 @@ class Inbound:
         self._alone.clear()
         return incoming
 
+    def heard_at(self, silo: SiloAddress) -> float:
+        """When anything last came from this silo by a connection that it opened, in the event loop's time; -inf: by
+        none.
+        """
+        return max((each.heard_at for each in self._connected if each.opened_by(silo)), default=-math.inf)
+
     def leave(self, incoming: Incoming) -> None:
         """A connection has ended."""
         self._connected.discard(incoming)
@@ -157,6 +165,15 @@ class Incoming:
         self._connection = connection
         self._calls: dict[int, WireCall] = {}
         self.payload_limit = min(inbound.payload_limit, connection.payload_limit)
+
+    @property
+    def heard_at(self) -> float:
+        """When the last frame came by it."""
+        return self._connection.heard_at
+
+    def opened_by(self, silo: SiloAddress) -> bool:
+        """Whether it is this silo that asks by it."""
+        return self._connection.hello.address == silo
 
     def receive(self, message: Message) -> None:
         """transport.Receiver: one message."""

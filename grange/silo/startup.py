@@ -164,6 +164,7 @@ class Startup:
                 vitals=Vitals(asyncio.get_running_loop().time, settings.probe_interval),
                 chance=self._supplies.random,
                 now=self._supplies.utc_now,
+                heard_from=self._heard_from,
             ),
             settings,
         )
@@ -290,6 +291,10 @@ class Startup:
         for member in view.with_status(SiloStatus.DEAD):
             self._peers.drop(member.address)
             self._sender.forget(member.address)
+
+    def _heard_from(self, silo: SiloAddress) -> float:
+        """When anything last came from this silo, in the event loop's time."""
+        return max(self._peers.heard_at(silo), self._silo_side.heard_at(silo))
 
     def _requests_in_progress(self) -> int:
         return self._silo_side.in_progress + self._client_side.in_progress

@@ -59,6 +59,7 @@ class FramedConnection:
         self._given: Exception | None = None
         loop = asyncio.get_running_loop()
         self._loop = loop
+        self._heard_at = loop.time()
         self._wakeup: asyncio.Future[None] | None = None
         self._stop: asyncio.Future[None] = loop.create_future()
         self._over: asyncio.Future[None] = loop.create_future()
@@ -80,6 +81,10 @@ class FramedConnection:
     @property
     def full(self) -> bool:
         return self._outbox.full
+
+    @property
+    def heard_at(self) -> float:
+        return self._heard_at
 
     @property
     def payload_limit(self) -> int:
@@ -196,7 +201,9 @@ class FramedConnection:
         limit = self._options.frame_limit
         outbox = self._outbox
         receive = self._receiver.receive
+        now = self._loop.time
         while (data := await self._stream.read()) is not None:
+            self._heard_at = now()
             try:
                 messages = decode_frame(data, limit)
             except InvalidFrame as error:

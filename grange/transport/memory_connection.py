@@ -35,6 +35,7 @@ class MemoryConnection:
         self._greeting = greeting
         self._accepting = accepting
         self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
         # Callbacks must not run in the context of whoever posted: a request context would leak across silos.
         self._context = contextvars.Context()
         peer_limit = greeting.hello.payload_limit if accepting else greeting.welcome.payload_limit
@@ -77,6 +78,10 @@ class MemoryConnection:
     @property
     def full(self) -> bool:
         return self._outbox.full
+
+    @property
+    def heard_at(self) -> float:
+        return self._heard_at
 
     @property
     def payload_limit(self) -> int:
@@ -199,6 +204,7 @@ class MemoryConnection:
 
     def _deliver(self, batch: list[Message]) -> None:
         receiver = self._receiver
+        self._heard_at = self._loop.time()
         for message in batch:
             if self._ended or receiver is None:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Callable
 from random import Random
 
@@ -64,6 +65,13 @@ class Peers:
         if peer is None or peer.connection is None or peer.connection.closed:
             return None
         return peer.connection
+
+    def heard_at(self, address: SiloAddress) -> float:
+        """When anything last came from `address` by its live connection, in the event loop's time; -inf: there is
+        none.
+        """
+        connection = self.current(address)
+        return -math.inf if connection is None else connection.heard_at
 
     async def get(self, address: SiloAddress) -> Connection:
         """The connection to `address`, opened if need be. Raises SiloUnavailable, with the reason, when that

@@ -55,6 +55,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def heard_at(self) -> float:
+        """When the last frame arrived, in the event loop's time; at first, when the handshake ended."""
+        ...
+
+    @property
     def payload_limit(self) -> int:
         """The largest payload, in bytes, that `post` takes on this connection: the lower of both sides' limits."""
         ...

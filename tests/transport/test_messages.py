@@ -139,3 +139,20 @@ async def test_a_receiver_that_raises_is_reported_and_harms_nobody(net: Net) -> 
     connection.post(request(2))
     assert [message.id for message in await site.inbox.count(1)] == [2]
     assert str(reports[0]["exception"]) == "no ones here"
+
+
+async def test_a_connection_knows_when_it_last_heard_of_the_other_end(net: Net) -> None:
+    """MEM-13: at first of the handshake, then of each frame that arrives; what is sent does not count."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    site, connection, inbox = await net.pair()
+    ends = (connection, site.connection)
+    assert all(began <= end.heard_at <= loop.time() for end in ends)
+    at_first = [end.heard_at for end in ends]
+    connection.post(request(1))
+    await site.inbox.count(1)
+    assert connection.heard_at == at_first[0]
+    assert site.connection.heard_at > at_first[1]
+    site.connection.post(Response(1))
+    await inbox.count(1)
+    assert connection.heard_at > at_first[0]

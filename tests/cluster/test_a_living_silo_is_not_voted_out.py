@@ -1,0 +1,29 @@
+"""Whoever still sends messages is alive: what a silo knows of the connections from and to the others."""
+
+from __future__ import annotations
+
+import math
+
+from grange.grains.grain import Grain
+from grange.testing.cluster import TestCluster
+
+
+class Quiet(Grain):
+    """Only there to have something to host."""
+
+
+async def test_a_silo_knows_when_it_last_heard_of_each_other():
+    """MEM-13: by connections of either side's making; not of the dead, and not of a silo that stopped sending."""
+    async with TestCluster(grains=[Quiet], silos=3) as cluster:
+        first, second, third = cluster.silos
+        await cluster.advance(10)
+        heard_from = first._startup._heard_from
+        now = cluster.time.time()
+        assert all(now - heard_from(other.address) <= 1 for other in (second, third))
+        cluster.partition(first, second)
+        await cluster.advance(2)
+        assert cluster.time.time() - heard_from(second.address) >= 1.9
+        assert cluster.time.time() - heard_from(third.address) <= 1
+        await cluster.kill(third)
+        await cluster.advance(10)
+        assert heard_from(third.address) == -math.inf
