@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -106,6 +106,10 @@ class Silo:
     def view(self) -> View:
         """The cluster as this silo knows it."""
         return self._running.agent.view
+
+    def subscribe(self, subscriber: Callable[[View], None]) -> Callable[[], None]:
+        """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
+        return self._running.agent.subscribe(subscriber)
 
     @property
     def management(self) -> Management:
