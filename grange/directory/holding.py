@@ -21,20 +21,21 @@ class Holding:
         self._current = current
         self._tasks = tasks
         self._until: dict[SiloAddress, float] = {}
+        self._known: set[SiloAddress] = set()
 
     def begin(self, silo: SiloAddress, seconds: float) -> None:
-        """Hold the grains of this dead silo for so long; one that is held already, for the longer of the two."""
-        if seconds <= 0:
+        """Hold the grains of this silo for so long, from now on: its death has just been seen. Only the first time
+        counts.
+        """
+        if seconds <= 0 or silo in self._known:
             return
-        until = asyncio.get_running_loop().time() + seconds
-        known = self._until.get(silo)
-        self._until[silo] = max(until, known or until)
-        if known is None:
-            self._holds.begin(silo)
-            self._tasks.start(self._lift_in_time(silo))
+        self._known.add(silo)
+        self._until[silo] = asyncio.get_running_loop().time() + seconds
+        self._holds.begin(silo)
+        self._tasks.start(self._lift_in_time(silo))
 
     def carried(self, holds: Iterable[Hold], doubtful: RangeSet) -> None:
-        """Another owner's holds, which came with its entries."""
+        """Another owner's holds, which came with its entries. Needed for deaths that it saw and we did not."""
         found = list(holds)
         for hold in found:
             self.begin(hold.silo, hold.seconds)
@@ -64,8 +65,5 @@ class Holding:
 
     async def _lift_in_time(self, silo: SiloAddress) -> None:
         loop = asyncio.get_running_loop()
-        while (until := self._until.get(silo)) is not None:
-            if (left := until - loop.time()) <= 0:
-                self.lift(silo)
-                return
-            await asyncio.sleep(left)
+        await asyncio.sleep(self._until[silo] - loop.time())
+        self.lift(silo)

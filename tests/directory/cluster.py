@@ -16,7 +16,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.directory.options import DirectoryOptions
 from grange.directory.wiring import Wiring
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
-from grange.membership.member import Member, SiloStatus, View, make_view
+from grange.membership.member import Member, SiloStatus, View, Vote, make_view
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.system_target import SystemTargets
@@ -154,12 +154,14 @@ class Cluster:
             self.set_status(host, SiloStatus.ACTIVE)
         return host
 
-    def set_status(self, host: Host, status: SiloStatus) -> None:
+    def set_status(self, host: Host, status: SiloStatus, votes: tuple[Vote, ...] = ()) -> None:
         """Write a status into the table; the silo itself sees it at once unless it is dead, the others by and
         by.
         """
         members = [
-            msgspec.structs.replace(member, status=status) if member.address == host.me else member
+            msgspec.structs.replace(member, status=status, votes=votes or member.votes)
+            if member.address == host.me
+            else member
             for member in self.view.members
         ]
         self._publish(members, host if status is not SiloStatus.DEAD else None)
@@ -168,9 +170,19 @@ class Cluster:
         """The process is gone at once; nobody knows."""
         self.hosts.pop(host.me, None)
 
-    def bury(self, host: Host) -> None:
-        """The others find out; or they declare it, though it lives."""
-        self.set_status(host, SiloStatus.DEAD)
+    def bury(self, host: Host, by_itself: bool = False) -> None:
+        """The others find out, or declare it dead though it lives; or it wrote its own death."""
+        self.set_status(host, SiloStatus.DEAD, () if by_itself else self.vote_of(host))
+
+    def vote_of(self, host: Host) -> tuple[Vote, ...]:
+        """What makes a silo suspected."""
+        return (Vote(host.me, THEN),)
+
+    def replace(self, host: Host) -> None:
+        """A newer run at the endpoint of a killed silo, which wrote the death of the older one."""
+        self.bury(host, by_itself=True)
+        newer = msgspec.structs.replace(host.me, generation=host.me.generation + 1)
+        self._publish([*self.view.members, Member(newer, SiloStatus.JOINING, THEN, THEN, grains=TYPES)], None)
 
     def _publish(self, members: list[Member], first: Host | None) -> None:
         self.view = make_view(self.view.version + 1, members)

@@ -207,7 +207,7 @@ def test_a_choice_outside_the_candidates_is_an_error_of_the_strategy() -> None:
 
 def test_a_claim_replaces_a_winner_that_died_before_its_name_arrived() -> None:
     async def main() -> None:
-        async with Cluster() as cluster:
+        async with Cluster(death_hold=0.0) as cluster:
             first, second, third = await cluster.start(3)
             await cluster.quiet()
             grain_id = cluster.owned_by(first)

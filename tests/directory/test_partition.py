@@ -194,7 +194,7 @@ class PartitionMachine(RuleBasedStateMachine):
         for grain_id in GRAINS:
             expected = self.refusal(grain_id) or self.entries.get(grain_id)
             assert self.partition.lookup(grain_id) == expected
-        assert len(self.partition) == len(self.entries)
+        assert len(self.partition.entries) == len(self.entries)
 
 
 TestPartition = PartitionMachine.TestCase

@@ -80,7 +80,7 @@ async def use(cluster: Cluster) -> None:
 async def change(cluster: Cluster, doomed: set[Host]) -> None:
     """One change of the cluster, which keeps at least two active silos."""
     running = [host for host in cluster.hosts.values() if active(cluster, host) and host not in doomed]
-    kind = cluster.random.choice(["join", "kill", "leave", "brief"] if len(running) > 2 else ["join"])
+    kind = cluster.random.choice(["join", "kill", "leave", "brief", "zombie"] if len(running) > 2 else ["join"])
     if kind in {"join", "brief"}:
         host = await cluster.join(activate=False)
         doomed.add(host)
@@ -96,14 +96,21 @@ async def change(cluster: Cluster, doomed: set[Host]) -> None:
         cluster.kill(host)
         await asyncio.sleep(cluster.random.random() * 0.5)
         cluster.bury(host)
+    elif kind == "zombie":
+        # Declared dead though it lives: for a while it goes on, and does not know.
+        host.deaf, host.table_gate = True, asyncio.Event()
+        cluster.bury(host)
+        await asyncio.sleep(cluster.random.random() * 0.9)
+        cluster.kill(host)
     elif kind in {"leave", "brief"}:
         cluster.set_status(host, SiloStatus.LEAVING)
         await asyncio.gather(*(host.deactivate(grain_id) for grain_id in list(host.won)))
         while host.claiming or host.releasing or host.won:
             await asyncio.sleep(0.05)
             await asyncio.gather(*(host.deactivate(grain_id) for grain_id in list(host.won)))
+        await host.directory.handed_over(5)
         cluster.kill(host)
-        cluster.bury(host)
+        cluster.bury(host, by_itself=True)
 
 
 def active(cluster: Cluster, host: Host) -> bool:

@@ -1,0 +1,233 @@
+"""After an abrupt death: what the dead silo may still run is nobody else's yet."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.directory.messages import REGISTER, TAKE
+from grange.errors import SiloUnavailable
+from grange.membership.member import SiloStatus
+from grange.proto.ids import GrainId, SiloAddress
+from tests.directory.cluster import Cluster, Host
+from tests.directory.virtual_time import run
+
+GRAINS = [GrainId("cart", str(number)) for number in range(60)]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def lookup(host: Host, grain_id: GrainId) -> SiloAddress | None:
+    entry = await host.directory.directory.lookup(grain_id)
+    return None if entry is None else entry.silo
+
+
+def test_a_dead_silos_grain_is_nobodys_until_the_hold_has_passed() -> None:
+    """DIR-09: no registration and no look-up during the hold; afterwards a survivor registers."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, dead = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await dead.activate(grain_id)
+            cluster.kill(dead)
+            cluster.bury(dead)
+            died = now()
+            claims = [asyncio.create_task(host.activate(grain_id)) for host in (owner, other)]
+            await asyncio.sleep(0.9)
+            assert not any(claim.done() for claim in claims)
+            assert await lookup(other, grain_id) is None
+            winners = await asyncio.gather(*claims)
+            assert 1.0 <= now() - died < 1.1
+            assert winners[0] == winners[1]
+            await cluster.quiet()
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_in_a_dead_owners_range_what_lives_answers_at_once_and_the_absent_is_held() -> None:
+    """DIR-09, the range's part: the dead owner may have registered grains of its own there."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            host, other, dead = await cluster.start(3)
+            await cluster.quiet()
+            known = cluster.owned_by(dead)
+            absent = cluster.grain(lambda grain: grain != known and cluster.owner(grain) is dead)
+            free = cluster.owned_by(host)
+            await host.activate(known)
+            cluster.kill(dead)
+            cluster.bury(dead)
+            died = now()
+            await cluster.quiet()
+            assert await lookup(other, known) == host.me
+            assert await other.activate(known) == host.won[known]
+            await other.activate(free)
+            assert now() - died < 0.1
+            assert await lookup(other, absent) is None
+            await other.activate(absent)
+            assert 1.0 <= now() - died < 1.1
+
+    run(main())
+
+
+def test_a_graceful_stop_holds_nothing() -> None:
+    """DIR-10: it left first, and wrote its own death."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, leaver = await cluster.start(3)
+            await cluster.quiet()
+            grain_id, its_own = cluster.owned_by(owner), cluster.owned_by(leaver)
+            cluster.set_status(leaver, SiloStatus.LEAVING)
+            await leaver.directory.handed_over(5)
+            cluster.kill(leaver)
+            cluster.bury(leaver, by_itself=True)
+            began = now()
+            await other.activate(grain_id)
+            await other.activate(its_own)
+            assert now() == began
+
+    run(main())
+
+
+def test_a_silo_that_is_declared_dead_while_it_leaves_is_held_for() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, leaver = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await leaver.activate(grain_id)
+            cluster.set_status(leaver, SiloStatus.LEAVING)
+            cluster.kill(leaver)
+            cluster.bury(leaver)
+            died = now()
+            await other.activate(grain_id)
+            assert now() - died >= 1.0
+
+    run(main())
+
+
+def test_the_first_silos_of_a_cluster_hold_nothing() -> None:
+    """DIR-10: also when the table is full of rows that died by votes before."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            old = await cluster.start(2)
+            for host in old:
+                cluster.kill(host)
+            for host in old:
+                cluster.bury(host)
+            began = now()
+            first, second = await cluster.start(2)
+            await first.activate(GRAINS[0])
+            await second.activate(GRAINS[1])
+            assert now() - began < 0.1
+
+    run(main())
+
+
+def test_a_run_that_was_replaced_at_its_endpoint_is_not_held_for() -> None:
+    """DIR-10: the newer run proves that the older process is gone."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, killed = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await killed.activate(grain_id)
+            cluster.kill(killed)
+            cluster.set_status(killed, SiloStatus.ACTIVE, cluster.vote_of(owner))
+            began = now()
+            cluster.replace(killed)
+            assert owner.directory.topology.is_superseded(killed.me)
+            await other.activate(grain_id)
+            assert now() == began
+
+    run(main())
+
+
+def test_no_hold_when_it_is_switched_off() -> None:
+    """DIR-10."""
+
+    async def main() -> None:
+        async with Cluster(death_hold=0.0) as cluster:
+            owner, other, dead = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await dead.activate(grain_id)
+            cluster.kill(dead)
+            cluster.bury(dead)
+            died = now()
+            await other.activate(grain_id)
+            assert now() - died < 0.1
+
+    run(main())
+
+
+@pytest.mark.parametrize("from_afar", [False, True])
+def test_a_registration_that_is_cancelled_while_it_is_held_leaves_no_entry(from_afar: bool) -> None:
+    """DIR-10."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, other, dead = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await dead.activate(grain_id)
+            cluster.kill(dead)
+            cluster.bury(dead)
+            claim = asyncio.create_task((other if from_afar else owner).activate(grain_id))
+            await asyncio.sleep(0.5)
+            claim.cancel()
+            await asyncio.sleep(5)
+            assert claim.cancelled()
+            assert owner.directory.partition.entries == []
+
+    run(main())
+
+
+def test_a_claim_that_cannot_wait_so_long_says_why() -> None:
+    async def main() -> None:
+        async with Cluster(death_hold=60.0, claim_timeout=2.0) as cluster:
+            owner, other, dead = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            await dead.activate(grain_id)
+            cluster.kill(dead)
+            cluster.bury(dead)
+            cluster.carried.clear()
+            with pytest.raises(SiloUnavailable, match="has just died may still run it"):
+                await other.activate(grain_id)
+            assert [service for *_, service in cluster.carried].count(REGISTER) <= 3
+
+    run(main())
+
+
+@pytest.mark.parametrize("cut", [set[str](), {TAKE}])
+def test_a_silo_that_joins_after_the_death_learns_of_the_hold(cut: set[str]) -> None:
+    """With the snapshot, or from the hosts that it asks."""
+
+    async def main() -> None:
+        async with Cluster(transfer_timeout=0.1) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            dead = hosts[2]
+            await asyncio.gather(*(dead.activate(grain_id) for grain_id in GRAINS))
+            cluster.kill(dead)
+            cluster.bury(dead)
+            died = now()
+            await asyncio.sleep(0.1)
+            cluster.unanswered = cut
+            late = await cluster.join()
+            mine = [grain_id for grain_id in GRAINS if cluster.owner(grain_id) is late]
+            assert mine
+            await asyncio.gather(*(late.activate(grain_id) for grain_id in mine))
+            assert 1.0 <= now() - died < 1.3
+
+    run(main())
