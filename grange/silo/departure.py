@@ -27,6 +27,10 @@ LEAVE_TIMEOUT = 10.0
 LAST_ENDS = 10.0
 """Seconds in which activations end whose turns were cancelled, or that had no time to end before."""
 
+HAND_OVER = 5.0
+"""Seconds in which the new owners of this silo's part of the directory get what it holds. It began when the others
+learnt that this silo leaves; what is not fetched by then is recovered by asking every silo."""
+
 DISMISS_TIMEOUT = 2.0
 """Seconds that others get to end their connections after a goodbye; who does not understand it is cut off then."""
 
@@ -58,6 +62,7 @@ class Departure:
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._parts.agent.leave),
             Step(Phase.MOVING, self._parts.drain_timeout, self._finish),
             Step(Phase.CANCELLING, CANCELLED_TURN + LAST_ENDS, self._cancel, lambda: not self._finished),
+            Step(Phase.HANDING_OVER, HAND_OVER, self._hand_over),
             Step(Phase.DISMISSING, DISMISS_TIMEOUT, self._dismiss),
         )
         return Drain(self._parts.address, steps, self._left)
@@ -77,6 +82,9 @@ class Departure:
 
     async def _empty(self) -> None:
         await self._parts.catalog.drain(self._parts.directory.locator.known)
+
+    async def _hand_over(self) -> None:
+        await self._parts.directory.handed_over(HAND_OVER)
 
     async def _dismiss(self) -> None:
         """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""
