@@ -72,8 +72,6 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.reset()
-        for task in self._tasks:
-            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 

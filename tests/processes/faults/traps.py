@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 WRITES = (b"INSERT", b"UPDATE", b"DELETE", b"COMMIT")
+ASKS_FOR_ENCRYPTION = (struct.pack("!II", 8, 80877103), struct.pack("!II", 8, 80877104))
 
 Chosen = Callable[[], bool]
 """Asked once for each reply that could be lost: whether it is to be."""
@@ -24,13 +25,17 @@ class LostCommit:
     sprung: bool = False
     _caught: bool = False
     _rest: bytes = b""
+    _asked_for_encryption: int = 0
 
     def up(self, chunk: bytes) -> bytes:
+        self._asked_for_encryption += chunk in ASKS_FOR_ENCRYPTION
         return chunk
 
     def down(self, chunk: bytes) -> bytes:
         """Backend messages: a type, the length of the rest as four bytes with themselves, the rest."""
-        received, passed = self._rest + chunk, b""
+        bare = min(self._asked_for_encryption, len(chunk))  # its answer is one byte that is no message
+        self._asked_for_encryption -= bare
+        received, passed = self._rest + chunk[bare:], chunk[:bare]
         while len(received) >= 5 and not self.sprung:
             size = 1 + struct.unpack("!I", received[1:5])[0]
             if len(received) < size:
