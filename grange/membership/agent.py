@@ -17,6 +17,7 @@ import msgspec
 
 from grange.errors import DeclaredDead, MembershipError
 from grange.membership.condition import Condition
+from grange.membership.detector import Finding
 from grange.membership.join import Join
 from grange.membership.member import Member, SiloStatus, View
 from grange.membership.options import MembershipOptions
@@ -24,6 +25,7 @@ from grange.membership.peers import Peers
 from grange.membership.prober import Prober
 from grange.membership.provider import MembershipTable, Table
 from grange.membership.rare_log import RareLog
+from grange.membership.rebuild import Others, Rebuild
 from grange.membership.rings import middles, probed_by
 from grange.membership.session import Decide, Session
 from grange.membership.steps import bury, given_up, leave, must_end
@@ -57,13 +59,15 @@ class MembershipAgent:
         self._vitals = around.vitals
         self._now = around.now
         self._views = Views()
-        self._session = Session(table, self._see, around.chance)
+        self._session = Session(table, self._see, around.chance, me.address, around.now)
         self._complaints = RareLog(log)
         self._upkeep = Upkeep(self._session, self._views, options, around.chance, self._complaints)
         self._peers = Peers(me.address, around, self._upkeep, options)
         self._voter = Voter(me.address, around, lambda: self.view, self._settle, self._is_trusted, options)
         self._prober = Prober(self._peers, self._voter.suspect, options, around.chance, lambda: self._vitals.score)
         self._condition = Condition(me.address, around, lambda: self.view, self._prober, options)
+        others = Others(self._settle, self._answers, self._peers.spread, lambda: self._upkeep.heard)
+        self._rebuild = Rebuild(self._session, others, options, around.now)
         self._tasks = Tasks()
         self._ended = asyncio.Event()
         self._end: DeclaredDead | None = None
@@ -90,6 +94,11 @@ class MembershipAgent:
     def probed(self) -> frozenset[SiloAddress]:
         """The silos that this one probes now."""
         return self._prober.watched
+
+    @property
+    def table(self) -> str:
+        """How the membership table is, for people: "ok", "unreachable", or "lost" until it is rebuilt or back."""
+        return self._session.standing
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
@@ -123,6 +132,7 @@ class MembershipAgent:
         """
         await self._session.read()
         self._tasks.start(self._upkeep.keep_fresh())
+        self._tasks.start(self._rebuild.run())
         self._tasks.start(self._condition.run())
 
     async def join(self) -> None:
@@ -186,6 +196,9 @@ class MembershipAgent:
     def answer_probe(self, question: bytes) -> bytes:
         """Answers a probe that came by the probe line: see `answers.py`. Called from any thread."""
         return self._peers.answer_probe(question)
+
+    async def _answers(self, silo: SiloAddress) -> bool:
+        return await self._peers.probe(silo, self._options.probe_timeout) is Finding.ANSWERED
 
     def _is_trusted(self) -> bool:
         return self._session.reachable_for(self._options.stale_after)

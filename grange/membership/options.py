@@ -42,6 +42,14 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     fence_after: float = 2.75
     """Without proof of contact for so long a silo starts no turns; at least 0.25 s below `vote_after`."""
 
+    fence_limit: float = 300.0
+    """A silo that was fenced for so long ends: where it runs, something is broken that it will not repair."""
+
+    pause_gap: float = 1.0
+    """So long between two ticks of the event loop's watchdog (0.25 s apart) means that the process stood still; it then
+    asks whether it was given up meanwhile before the next turn starts.
+    """
+
     dead_loop_after: float = 60.0
     """A silo whose event loop is behind by so much counts as silent, although its probe thread answers."""
 
@@ -91,6 +99,11 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     stop_timeout: float = 5.0
     """How long a stopping silo tries to write its own death; after that the others find out by their probes."""
+
+    rebuild_after: float = 10.0
+    """How long a lost table is waited for before the silos rebuild it: a restart of the database, or an operator who
+    restores it, is better. Half as long for a table that is there but went back in time.
+    """
 
     backoff_first: float = 2.0
     """First pause after the table could not be reached; doubles up to `backoff_limit`."""

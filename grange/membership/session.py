@@ -8,11 +8,14 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from grange import clock
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.member import View
+from grange.membership.graves import Graves
+from grange.membership.member import Member, View
 from grange.membership.messages import Announcement
 from grange.membership.provider import MembershipTable, Table, TableVersion, table_version
-from grange.membership.steps import Change, Standing, standing, view_of
+from grange.membership.recovery import Loss, Memory, forgotten, judge
+from grange.membership.steps import Change, Standing, view_of
 from grange.proto.ids import SiloAddress
 
 Decide = Callable[[Table], Change | None]
@@ -21,31 +24,56 @@ Decide = Callable[[Table], Change | None]
 CONTENTION_PAUSE = 0.05
 """Longest wait in seconds after a lost race, so that silos that join together do not stay in step."""
 
+MEMORY_SPAN = timedelta(hours=1)
+"""A silo that saw no table for longer than this was away itself: it believes the table, not its memory of who lives."""
+
 
 class Session:
-    """The table as one silo knows it. `seen` is called with the view of each read and each accepted announcement."""
+    """The table as one silo knows it. `seen` is called with the view of each read and each accepted announcement.
 
-    def __init__(self, table: MembershipTable, seen: Callable[[View], None], chance: random.Random) -> None:
+    Views have the remembered dead as dead, whatever the table says. `amiss` is set when the table is not what it was,
+    or has forgotten something that this silo remembers; `rebuild.py` waits for it.
+    """
+
+    def __init__(
+        self,
+        table: MembershipTable,
+        seen: Callable[[View], None],
+        chance: random.Random,
+        me: SiloAddress | None = None,
+        now: Callable[[], datetime] = clock.utc_now,
+    ) -> None:
         self._table = table
         self._seen = seen
         self._chance = chance
-        self._known: TableVersion | None = None
+        self._now = now
         self._reachable_since: float | None = -math.inf
+        self._accepted_at = now()
+        self.memory = Memory(me=me)
+        self.graves = Graves()
+        self.own: Member | None = None
+        self.loss: Loss | None = None
+        self.amiss = asyncio.Event()
+
+    @property
+    def standing(self) -> str:
+        """For people: "ok", "unreachable", or "lost" while the table is not what it was."""
+        if self._reachable_since is None:
+            return "unreachable"
+        return "ok" if self.loss is None else "lost"
 
     async def read(self) -> Table:
         """The table now. Raises MembershipUnavailable, and TableLost when it is not the table it was."""
-        known = self._known
-        try:
-            table = await self._table.read()
-        except MembershipUnavailable:
-            self._reachable_since = None
-            raise
-        if self._reachable_since is None:
-            self._reachable_since = asyncio.get_running_loop().time()
-        if standing(known, table.version) is Standing.LOST:
-            raise _lost(known, table.version)
-        self._learn(table.version, view_of(table))
-        return table
+        while True:
+            before = self.memory
+            table = await self._read()
+            if self._judge(before, table.version, view_of(table)) is not Standing.LOST:
+                self.loss = None
+                self._learn(table.version, view_of(table))
+                return table
+            if self.memory is before:
+                raise self._lost(table)
+            # What is known has changed since the read began: it is judged by an outdated memory. Read again.
 
     async def settle(self, decide: Decide) -> Table:
         """Change the table until `decide` has nothing left to change; returns the table that it was content
@@ -59,21 +87,31 @@ class Session:
             change = decide(table)
             if change is None:
                 return table
-            if not await self._write(change, table.version):
+            if not await self.write(change, table.version):
                 await asyncio.sleep(self._chance.uniform(0, CONTENTION_PAUSE))
 
-    async def alive(self, address: SiloAddress, time: datetime) -> None:
-        """Tell the table that this silo lives."""
-        await self._table.alive(address, time)
+    async def write(self, change: Change, version: TableVersion) -> bool:
+        """Make one change to the table as it was at `version`. False: somebody else was first."""
+        if change.row_etag is None:
+            return await self._table.insert(change.member, version)
+        return await self._table.update(change.member, change.row_etag, version)
+
+    async def rebuild(self, members: tuple[Member, ...], seen: TableVersion, number: int) -> bool:
+        """Replace a lost table. False: it is no longer as it was seen."""
+        return await self._table.rebuild(members, seen, number)
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
+        """Tell the table that this silo lives. False: it has no such row."""
+        return await self._table.alive(address, time)
 
     def hear(self, announcement: Announcement) -> bool:
-        """Take over a view that another silo has read. False when it is of another table: read, to find out."""
-        known = self._known
+        """Take over a view that another silo has read. False when it does not fit what is known: read, to find out."""
+        known = self.memory.known
         if known is None or known.incarnation != announcement.incarnation:
             return False
         version = table_version(announcement.incarnation, announcement.view.version)
         self._learn(version, announcement.view)
-        return True
+        return self.memory.known is not None and version.number <= self.memory.known.number
 
     def announcement(self, table: Table) -> Announcement:
         """What to tell the others about a table just read."""
@@ -84,22 +122,51 @@ class Session:
         since = self._reachable_since
         return since is not None and asyncio.get_running_loop().time() - since >= span.total_seconds()
 
-    async def _write(self, change: Change, version: TableVersion) -> bool:
-        if change.row_etag is None:
-            return await self._table.insert(change.member, version)
-        return await self._table.update(change.member, change.row_etag, version)
+    async def _read(self) -> Table:
+        try:
+            table = await self._table.read()
+        except MembershipUnavailable:
+            self._reachable_since = None
+            raise
+        if self._reachable_since is None:
+            self._reachable_since = asyncio.get_running_loop().time()
+        return table
+
+    def _judge(self, memory: Memory, version: TableVersion, found: View) -> Standing:
+        if self._now() - self._accepted_at > MEMORY_SPAN:
+            memory = Memory(memory.known)
+        return judge(memory, version, found)
 
     def _learn(self, version: TableVersion, view: View) -> None:
         # Announcements may have overtaken a read: what is known never goes back.
-        if standing(self._known, version) is Standing.NEWER:
-            self._known = version
-            self._seen(view)
+        standing = self._judge(self.memory, version, view)
+        if standing is Standing.LOST:
+            return
+        self._accepted_at = self._now()
+        if standing is Standing.SAME:
+            return
+        self.graves.remember(view, self._now())
+        corrected = self.graves.corrected(view)
+        self.memory = Memory(version, corrected, self.memory.me)
+        self._remember_own(view)
+        if forgotten(view.members, self.graves, self.own):
+            self.amiss.set()
+        self._seen(corrected)
 
+    def _remember_own(self, view: View) -> None:
+        own = view.get(self.memory.me) if self.memory.me is not None else None
+        if own is not None and (self.own is None or own.status.rank >= self.own.status.rank):
+            self.own = own
 
-def _lost(known: TableVersion | None, read: TableVersion) -> TableLost:
-    before = known.number if known else 0
-    found = f"at version {read.number}" if read.incarnation else "empty"
-    return TableLost(
-        f"the membership table was at version {before} and is {found} now: the database lost it or went back in time; "
-        f"running silos go on without joins and deaths; restore the table, or restart all silos"
-    )
+    def _lost(self, table: Table) -> TableLost:
+        if self.loss is None or self.loss.table.version.incarnation != table.version.incarnation:
+            self.loss = Loss(table, asyncio.get_running_loop().time())
+        self.loss = Loss(table, self.loss.since)
+        self.amiss.set()
+        known, read = self.memory.known, table.version
+        before = known.number if known else 0
+        found = f"at version {read.number}" if read.incarnation else "empty"
+        return TableLost(
+            f"the membership table was at version {before} and is {found} now: the database lost it or went back in "
+            f"time; running silos go on without joins and deaths, and rebuild it"
+        )

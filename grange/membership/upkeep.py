@@ -36,6 +36,7 @@ class Upkeep:
         self._chance = chance
         self._complaints = complaints
         self._news = asyncio.Event()
+        self.heard = 0
 
     @property
     def version(self) -> int:
@@ -48,6 +49,7 @@ class Upkeep:
 
     def hint(self, version: int) -> None:
         """Somebody has seen this version: read the table soon if it is a newer one."""
+        self.heard = max(self.heard, version)
         if version > self.version:
             self._news.set()
 
@@ -66,14 +68,18 @@ class Upkeep:
         """Write that `me` lives, once in an alive period, first at a random moment of it."""
         backoff = self._backoff()
         pause = self._chance.uniform(0, self._options.alive_period)
+        failed = False
         while True:
             await asyncio.sleep(pause)
             try:
-                await self._session.alive(me, now())
+                if not await self._session.alive(me, now()) or failed:
+                    self._news.set()  # the row is gone, or the database was: is it still the same table?
+                failed = False
                 backoff.reset()
                 pause = self._options.alive_period
             except Exception as error:
-                self._complaints.warning(f"silo {me} could not tell the membership table that it lives", error)
+                self._complain(f"silo {me} could not tell the membership table that it lives", error)
+                failed = True
                 pause = backoff.pause()
 
     async def persist(self, settle: Callable[[Decide], Awaitable[Table]], decide: Decide) -> Table:
@@ -83,7 +89,7 @@ class Upkeep:
             try:
                 return await settle(decide)
             except (MembershipUnavailable, TableLost) as error:
-                self._complaints.warning("waiting for the membership table", error)
+                self._complain("waiting for the membership table", error)
                 await asyncio.sleep(backoff.pause())
 
     async def _read_at_last(self) -> None:
@@ -92,8 +98,10 @@ class Upkeep:
             try:
                 await self._session.read()
                 return
+            except TableLost:
+                return  # `rebuild.py` looks after it, and often
             except Exception as error:
-                self._complaints.warning("the membership view could not be refreshed", error)
+                self._complain("the membership view could not be refreshed", error)
                 await asyncio.sleep(backoff.pause())
 
     async def _news_or_period(self) -> None:
@@ -103,6 +111,10 @@ class Upkeep:
         except TimeoutError:
             pass
         self._news.clear()
+
+    def _complain(self, message: str, error: Exception) -> None:
+        away = isinstance(error, MembershipUnavailable)
+        self._complaints.warning(message, error, "table_unreachable" if away else "")
 
     def _backoff(self) -> Backoff:
         return Backoff(self._options.backoff_first, self._options.backoff_limit, self._chance)

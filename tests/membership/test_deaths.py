@@ -28,14 +28,15 @@ async def test_a_silo_that_was_declared_dead_must_end():
 
 
 async def test_a_silo_whose_row_was_removed_must_end():
-    """MEM-04: declared dead and cleaned up before it looked: gone in a newer version is as good as dead."""
+    """MEM-04, R4: declared dead and cleaned up before it looked: the others remember, whatever it writes then."""
     async with cluster() as c:
-        silo, _ = await c.joined(2)
+        silo, other = await c.joined(2)
         table = await c.table.read()
         old = member(silo.address, DEAD)
         await c.table.update(old, table.get(silo.address).etag, table.version)
         silo.table.down = True
         c.network.silos.pop(silo.address)
+        await other.agent.refresh()
         assert await c.table.cleanup(c.time.utc_now().replace(year=2100)) == 1
         silo.table.down = False
         assert isinstance(await silo.fatal, DeclaredDead)
@@ -98,22 +99,6 @@ async def test_one_silo_alone_kills_nobody_in_a_larger_cluster():
         assert await c.status(second.address) is DEAD
 
 
-async def test_of_two_silos_that_lose_each_other_exactly_one_dies():
-    """F10: the compare-and-swap decides; the loser learns it from the table and ends."""
-    for seed in range(10):
-        async with cluster() as c:
-            one, two = await c.joined(2)
-            await asyncio.sleep(seed / 7)
-            c.network.cut(one.address, two.address)
-            done, _ = await asyncio.wait([one.fatal, two.fatal], return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(30)
-            assert len(done) == 1
-            assert one.fatal.done() != two.fatal.done()
-            dead, alive = (one, two) if one.fatal.done() else (two, one)
-            assert await c.status(dead.address) is DEAD
-            assert await c.status(alive.address) is ACTIVE
-
-
 async def test_two_silos_that_vote_in_the_same_moment_do_not_kill_each_other():
     """Both decide on the same table; one loses the race, reads itself dead, and does not vote any more."""
     async with cluster() as c:
@@ -152,28 +137,3 @@ async def test_a_silo_that_is_not_active_probes_nobody_of_its_own_accord():
         c.network.asked.clear()
         await asyncio.sleep(10)
         assert c.network.probed_by(spectator.address) == set()
-
-
-async def seconds_to_a_death(seed: int, hangs: bool) -> float:
-    """From the crash, or the first swallowed packet, until every other silo knows."""
-    async with cluster() as c:
-        *others, victim = await c.joined(5)
-        await asyncio.sleep(20 + seed * 0.37)
-        began = c.time.time()
-        for other in others if hangs else ():
-            c.network.cut(other.address, victim.address)
-        if not hangs:
-            await victim.crash()
-        for silo in others:
-            await silo.agent.wait_for(lambda view: view.is_dead(victim.address))
-        assert len(others[0].agent.view.active) == 4
-        return c.time.time() - began
-
-
-@pytest.mark.parametrize("hangs", [False, True])
-async def test_thirty_deaths_are_found_within_the_figures(hangs):
-    """Design 7: half of them within 4 s, all within 8 s, and nobody else dies."""
-    took = sorted([await seconds_to_a_death(seed, hangs) for seed in range(30)])
-    print(f"deaths found after {took[15]:.1f} s (median), {took[-1]:.1f} s (maximum)")
-    assert took[15] <= 4
-    assert took[-1] <= 8
