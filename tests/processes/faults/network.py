@@ -38,6 +38,9 @@ class Loopback:
 
     can_cut = False
 
+    async def heal(self) -> None:
+        """There is nothing to heal."""
+
     def host(self, name: str) -> str:
         return LOOPBACK
 
@@ -61,6 +64,8 @@ class Namespaces:
     def __init__(self, silos: Sequence[str]) -> None:
         self._prefix = f"{PREFIX}{os.getpid()}-{secrets.token_hex(2)}"
         self._silos = silos
+        self._unplugged: set[str] = set()
+        self._deaf: set[tuple[str, str]] = set()
 
     def host(self, name: str) -> str:
         return f"10.77.0.{HOSTS[name]}"
@@ -105,20 +110,30 @@ class Namespaces:
 
     async def unplug(self, name: str) -> None:
         """Nobody reaches this silo and it reaches nobody, the stores included."""
+        self._unplugged.add(name)
         await self._in(HUB, "link", "set", f"to-{name}", "down")
 
     async def plug(self, name: str) -> None:
         await self._in(HUB, "link", "set", f"to-{name}", "up")
+        self._unplugged.discard(name)
+
+    async def heal(self) -> None:
+        """End every cut that is left."""
+        for name in sorted(self._unplugged):
+            await self.plug(name)
+        for sender, receiver in sorted(self._deaf):
+            await self.hear(sender, receiver)
 
     async def deafen(self, sender: str, receiver: str) -> None:
         """What `sender` sends to `receiver` is lost; what comes back the other way arrives."""
         where = ("neigh", "replace", self.host(receiver), "lladdr", NOWHERE, "nud", "permanent")
-        await self._in(sender, *where, "dev", "eth0" if sender in self._silos else "br0")
+        self._deaf.add((sender, receiver))
+        await self._in(sender, *where, "dev", "eth0")
 
     async def hear(self, sender: str, receiver: str) -> None:
         """End what `deafen` did."""
-        device = "eth0" if sender in self._silos else "br0"
-        await self._in(sender, "neigh", "del", self.host(receiver), "dev", device)
+        await self._in(sender, "neigh", "del", self.host(receiver), "dev", "eth0")
+        self._deaf.discard((sender, receiver))
 
     async def cut(self, one: str, other: str) -> None:
         """These two do not reach each other."""

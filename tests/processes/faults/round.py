@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from grange.testing.checks.history import Event, load
+from grange.testing.checks.writers import Write
 from tests.processes.faults import verdict
 from tests.processes.faults.evidence import Ran, duplicate_window, turns
 from tests.processes.faults.load import Orders
@@ -56,7 +57,8 @@ class Round:
         self.dying: set[str] = set()
         self.history: list[Event] = []
         self.ran: list[Ran] = []
-        self.at = 0.0
+        self.writes: list[Write] = []
+        self._load: asyncio.subprocess.Process | None = None
         self._path = scene.folder / f"{self.name}.history.jsonl"
 
     def expect(self, condition: bool, text: str) -> None:
@@ -99,12 +101,28 @@ class Round:
         """Let the fault last."""
         await asyncio.sleep(seconds)
 
-    async def begin(self) -> None:
+    def answering(self, at: float, most: float) -> None:
+        """For a judge: note how long after a moment the last call failed or was slow."""
+        self.figure("grains back", verdict.answering_again(self.history, at), most)
+
+    def none_failed(self, figure: str) -> None:
+        """For a judge: note the calls without a result, of which there must be none."""
+        bad = verdict.errors(verdict.not_ok(self.history))
+        self.figures[figure].append(sum(bad.values()))
+        self.expect(not bad, f"calls failed: {bad}")
+
+    async def begin(self, rate: float) -> None:
+        """Three silos and a load on them."""
         await self.stage.settle()
         self._sizes = {path: path.stat().st_size for path in self.stage.silos.turns.glob("*.jsonl")}
         self._seen = len(self.stage.watch.sightings)
         orders = Orders(
-            self.stage.gateways, self.stage.cluster, self.name, str(self._path), self.stage.chance.randrange(2**32)
+            self.stage.gateways,
+            self.stage.cluster,
+            self.name,
+            str(self._path),
+            self.stage.chance.randrange(2**32),
+            rate,
         )
         self._load = await asyncio.create_subprocess_exec(
             *(*self.stage.network.enter(HUB), sys.executable, "-m", "tests.processes.faults.load"),
@@ -123,6 +141,7 @@ class Round:
     async def finish(self) -> None:
         """Everything is healed: quiet under load, end the load, and judge."""
         await self.stage.settle()
+        self.healed = time.monotonic()
         await asyncio.sleep(self.pace.quiet)
         self.figure("agreed", await self.stage.agreed())
         await self._end_load()
@@ -130,11 +149,12 @@ class Round:
 
     async def abandon(self) -> None:
         """End the load at once; after an error there is nothing to judge."""
-        if self._load.returncode is None:
-            self._load.kill()
+        if self._load is not None and self._load.returncode is None:
+            os.kill(self._load.pid, signal.SIGKILL)
             await self._load.wait()
 
     async def _end_load(self) -> None:
+        assert self._load is not None
         assert self._load.stdin is not None
         self._load.stdin.close()
         async with asyncio.timeout(DEADLINE + PATIENCE):
@@ -149,11 +169,11 @@ class Round:
         self.ran = turns(self._turn_lines(), self.name, gone, now)
         connection = await self.stage.postgres.connect()
         try:
-            writes = await audited_writes(connection, self.name)
+            self.writes = await audited_writes(connection, self.name)
             totals = await stored_totals(connection, self.name)
         finally:
             await connection.close()
-        found = verdict.invariants(self.history, totals, writes, self.ran, DEADLINE)
+        found = verdict.invariants(self.history, totals, self.writes, self.ran, DEADLINE)
         sightings = self.stage.watch.sightings
         found += verdict.one_table(sightings)
         self.failures += [str(each) for each in found]
@@ -161,7 +181,7 @@ class Round:
         self.notes["shared moments"] = len(verdict.shared_moments(self.ran))
         self.notes["calls"] = sum(event.kind == "invoke" for event in self.history)
         self.notes["not ok"] = verdict.errors(verdict.not_ok(self.history))
-        self.notes["writes"] = len(writes)
+        self.notes["writes"] = len(self.writes)
         self._judge_deaths()
 
     def _judge_deaths(self) -> None:
@@ -186,6 +206,7 @@ class Round:
         return found
 
     async def _said(self, word: str) -> None:
+        assert self._load is not None
         assert self._load.stdout is not None
         async with asyncio.timeout(PATIENCE):
             line = await self._load.stdout.readline()
@@ -194,13 +215,31 @@ class Round:
             raise AssertionError(f"the load did not say {word!r} but {line!r}: {log[-2000:]}")
 
 
-@asynccontextmanager
-async def playing(row: str, number: int, scene: Stage, pace: Pace) -> AsyncGenerator[Round]:
-    """A round with its load under way; at the end of the block it is judged."""
-    one = Round(row, number, scene, pace)
-    await one.begin()
+Judge = Callable[[], None]
+"""What a row looks at when the round is over and its history is read."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the fault matrix. `run` injects, holds and heals; the judge that it returns looks at what happened."""
+
+    id: str
+    title: str
+    run: Callable[[Round], Awaitable[Judge]]
+    cuts: bool = False
+    rate: float = 160.0
+
+
+async def play(row: Row, number: int, scene: Stage, pace: Pace) -> Round:
+    """One round; whatever went wrong is in its `failures`, and the stage is healed in any case."""
+    one = Round(row.id, number, scene, pace)
     try:
-        yield one
+        await one.begin(row.rate)
+        judge = await row.run(one)
         await one.finish()
+        judge()
+    except (AssertionError, TimeoutError, OSError, RuntimeError) as error:
+        one.failures.append(f"{type(error).__name__}: {error}")
     finally:
         await one.abandon()
+        await scene.heal()
+    return one

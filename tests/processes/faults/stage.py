@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import secrets
+import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -58,11 +59,21 @@ class Stage:
         parts.push_async_callback(cancelled, watching)
         await asyncio.gather(*(self.silos.run(name) for name in NAMES[1 : self.size]))
 
+    async def heal(self) -> None:
+        """End whatever a row has left: cuts, stopped processes, stores that are down, silos beyond the usual ones."""
+        await self.network.heal()
+        for silo in self.silos.running:
+            silo.signal(signal.SIGCONT)
+        await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.redis, self.postgres)))
+        for silo in self.silos.running:
+            if silo.name not in NAMES[: self.size]:
+                await silo.close()
+
     async def settle(self, within: float = PATIENCE) -> None:
-        """Three silos run, and the table shows these and no others. Restarts those that are gone."""
-        for name in NAMES[: self.size]:
-            if not self.silos.of(name).running:
-                await self.silos.run(name)
+        """Three silos run, and the table shows these and no others. Restarts who is gone, as operators would."""
+        async with asyncio.timeout(within):
+            gone = [name for name in NAMES[: self.size] if not self.silos.of(name).running]
+            await asyncio.gather(*(self.silos.run(name) for name in gone))
         await self.shows(self.silos.running, within)
 
     async def shows(self, silos: Sequence[FaultSilo], within: float = PATIENCE) -> float:

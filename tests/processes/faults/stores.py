@@ -6,6 +6,7 @@ The test looks into both by these sockets, which no cut of the network touches a
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -117,12 +118,14 @@ async def install_audit(connection: Connection) -> None:
 
 
 async def audited_writes(connection: Connection, prefix: str) -> list[Write]:
-    """Accepted writes of grains whose key begins so, in order."""
+    """Accepted writes of grains whose key begins so, in order; their times as `time.monotonic()` of this machine."""
+    offset = time.monotonic() - time.time()
     rows = await connection.fetch(
-        "SELECT extract(epoch FROM t)::float8, grain, etag_before::text, etag::text, "
+        "SELECT extract(epoch FROM t)::float8 + $2, grain, etag_before::text, etag::text, "
         "coalesce(silo, ''), coalesce(activation, '') "
         "FROM fault_audit WHERE grain LIKE '%/' || $1 || '-%' ORDER BY number",
         prefix,
+        offset,
     )
     return [Write(*row) for row in rows]
 

@@ -58,6 +58,11 @@ def not_ok(history: Iterable[Event]) -> list[Operation]:
     return [call for call in operations(history) if call.kind != "ok"]
 
 
+def returned(history: Iterable[Event]) -> list[Operation]:
+    """Calls that returned a result, in the order in which they were made."""
+    return [call for call in operations(history) if call.kind == "ok"]
+
+
 def errors(calls: Iterable[Operation]) -> dict[str, int]:
     """How many calls ended with which error."""
     counted: dict[str, int] = {}

@@ -1,0 +1,130 @@
+"""Networks that are cut: F9, F10, F11, F12, F13. They need namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.processes.faults.network import Namespaces
+from tests.processes.faults.round import Judge, Round, Row
+from tests.processes.faults.rows_deaths import stopped
+from tests.processes.faults.rows_pauses import GONE
+from tests.processes.faults.silos import FaultSilo, ended
+from tests.processes.silo_process import PATIENCE
+
+DECLARED = 8.0
+FENCED = 3.0
+BACK = 10.0
+STABLE = 10.0
+FENCE_EVENT = "self_fenced"
+
+
+async def isolated(one: Round) -> Judge:
+    """One silo reaches nobody and no store: it fences itself before the others declare it dead; they go on."""
+    net, victim = cuts(one), one.pick()
+    one.doom(victim, *GONE)
+    at = time.monotonic()
+    await net.unplug(victim.name)
+    declared = await one.declared(victim, at, DECLARED)
+    await one.hold(max(0.0, at + one.pace.hold - time.monotonic()))
+    healed = time.monotonic()
+    await net.plug(victim.name)
+    await rejoined(one, victim, healed)
+
+    def judge() -> None:
+        fenced_before(one, victim, at, declared)
+        one.answering(at, DECLARED + BACK)
+
+    return judge
+
+
+async def two_do_not_reach_each_other(one: Round) -> Judge:
+    """Two silos, one cut between them, the table reachable by both: exactly one dies."""
+    net = cuts(one)
+    await stopped(one, one.stage.silos.of("c"))
+    pair = [one.stage.silos.of("a"), one.stage.silos.of("b")]
+    await one.stage.shows(pair)
+    at = time.monotonic()
+    await net.cut("a", "b")
+    seen = await one.stage.watch.until(lambda each: len(each.active()) == 1, PATIENCE)
+    one.figure("declared", seen.t - at, DECLARED)
+    (loser,) = [silo for silo in pair if str(silo.address) not in seen.active()]
+    one.doom(loser, *GONE)
+    await one.hold(one.pace.hold / 2)
+    await net.mend("a", "b")
+    await ended(loser)
+    return lambda: one.answering(at, DECLARED + BACK)
+
+
+async def one_way(one: Round) -> Judge:
+    """What a sends to b is lost; c reaches both: nobody dies, and calls end typed."""
+    net = cuts(one)
+    await net.deafen("a", "b")
+    await one.hold(one.pace.hold + 5.0)
+    healed = time.monotonic()
+    await net.hear("a", "b")
+    return lambda: one.answering(healed, BACK)
+
+
+async def without_the_table(one: Round) -> Judge:
+    """One silo does not reach Redis: it serves on, and nobody declares it dead."""
+    net, victim = cuts(one), one.pick()
+    await net.deafen(victim.name, "redis")
+    await one.hold(one.pace.hold + 5.0)
+    await net.hear(victim.name, "redis")
+    return lambda: one.none_failed("failed calls while a silo missed the table")
+
+
+async def without_peers(one: Round) -> Judge:
+    """One silo reaches the stores and clients, and no other silo: it dies, and writes nothing after that."""
+    net, victim = cuts(one), one.pick()
+    others = [silo for silo in one.stage.silos.running if silo is not victim]
+    one.doom(victim, *GONE)
+    at = time.monotonic()
+    await asyncio.gather(*(net.cut(victim.name, other.name) for other in others))
+    declared = await one.declared(victim, at, DECLARED)
+    await ended(victim)
+    one.figure("dead silo ended", time.monotonic() - declared, BACK)
+    await net.heal()
+
+    def judge() -> None:
+        fenced_before(one, victim, at, declared)
+        late = [write for write in one.writes if write.silo == victim.identity and write.t > declared]
+        one.figures["writes of the dead"].append(len(late))
+        one.expect(not late, f"{len(late)} writes of {victim.identity} were accepted after its death was declared")
+        one.answering(at, DECLARED + BACK)
+
+    return judge
+
+
+def cuts(one: Round) -> Namespaces:
+    assert isinstance(one.stage.network, Namespaces), "this row needs network namespaces"
+    return one.stage.network
+
+
+async def rejoined(one: Round, silo: FaultSilo, healed: float) -> None:
+    """The silo that was cut off ends by itself, is started again, and all three are active in time."""
+    await ended(silo)
+    await one.stage.settle()
+    one.figure("stable after heal", time.monotonic() - healed, STABLE)
+
+
+def fenced_before(one: Round, silo: FaultSilo, at: float, declared: float) -> None:
+    """For a judge: the silo fenced itself in time, before its death, and began no turn from then on."""
+    fences = [line["t"] for line in silo.events(FENCE_EVENT) if line["t"] >= at]
+    one.expect(bool(fences), f"silo {silo.name} did not say {FENCE_EVENT}")
+    if fences:
+        one.figure("self-fence", fences[0] - at, FENCED + 0.25)
+        one.expect(fences[0] < declared, f"it fenced itself {fences[0] - declared:.3f} s after its death was declared")
+    last = max((each.turn.start for each in one.ran if each.silo == silo.identity), default=at)
+    one.figure("last turn of a cut-off silo", max(0.0, last - at), FENCED + 0.25)
+    one.expect(last < declared, f"it began a turn {last - declared:.3f} s after its death was declared")
+
+
+ROWS = (
+    Row("F9", "one silo cut off from everything", isolated, cuts=True),
+    Row("F10", "two silos cut from each other", two_do_not_reach_each_other, cuts=True),
+    Row("F11", "one way between two is lost", one_way, cuts=True),
+    Row("F12", "one silo without Redis", without_the_table, cuts=True),
+    Row("F13", "one silo without peers", without_peers, cuts=True),
+)
