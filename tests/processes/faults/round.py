@@ -48,6 +48,7 @@ class Round:
 
     def __init__(self, row: str, number: int, scene: Stage, pace: Pace) -> None:
         self.row = row
+        self.number = number
         self.name = f"{row.lower()}-{number}-{scene.chance.randrange(16**4):04x}"
         self.stage = scene
         self.pace = pace
@@ -220,7 +221,7 @@ Judge = Callable[[], None]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line of the fault matrix. `run` injects, holds and heals; the judge that it returns looks at what happened."""
+    """One line of the fault matrix. `run` injects, holds and heals; the judge that it returns looks at the outcome."""
 
     id: str
     title: str

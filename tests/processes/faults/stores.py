@@ -5,6 +5,7 @@ The test looks into both by these sockets, which no cut of the network touches a
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -67,6 +68,12 @@ class Redis(RedisServer):
                 return f"process_id:{pid}\r\n".encode() in connection.recv(65536)
         except OSError:
             return False
+
+    def erase(self) -> None:
+        """Remove what it stored, while it is down."""
+        for name in ("appendonlydir", "dump.rdb"):
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def client(self) -> redis.asyncio.Redis:
         """For the test's own looks; it never repeats a command."""
