@@ -26,6 +26,7 @@ from grange.membership.member import SiloStatus
 from grange.silo import tables
 from grange.silo.config import SiloConfig
 from grange.silo.dev import DevOptions, LocalCluster
+from grange.silo.drain_command import Draining
 from grange.silo.environment import check_names
 from grange.silo.inspect import activations_by_type, grain_lists, silo_states
 from grange.silo.logs import LEVELS, write_logs
@@ -229,6 +230,28 @@ def _list_activations(target: Target, wanted: ListGrains) -> None:
     cut = [f"{len(rows)} of {total} are shown"] if len(rows) < total else []
     facts = {"activations": rows, "total": total}
     target.show(facts, tables.activations_table(rows), *cut, *tables.problems(answers))
+
+
+@main.command()
+@click.argument("silo")
+@click.option("--timeout", type=click.FloatRange(0.1), default=150.0, show_default=True, help="Seconds to watch it.")
+@click.option("--wait/--no-wait", default=True, help="Watch until it is gone, or only start it.", show_default=True)
+@asks_a_cluster
+def drain(target: Target, silo: str, timeout: float, wait: bool) -> None:
+    """Stop one SILO in order: its grains answer elsewhere, no call fails, its process ends with code 0.
+
+    SILO is a name, host:port or address, as `grange silos` shows them.
+    """
+
+    async def question(client: Client) -> Draining:
+        draining = Draining(client.ask, client.view, silo, not target.as_json)
+        await draining.run(timeout if wait else None)
+        return draining
+
+    draining = target.ask(question)
+    target.show(draining.facts(), draining.text())
+    if not draining.done:
+        raise click.exceptions.Exit(ExitCode.FAILED)
 
 
 @main.command()

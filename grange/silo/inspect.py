@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from grange.errors import CallError, HandshakeRefused
-from grange.membership.member import Member, View
+from grange.membership.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
 from grange.silo.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
 
@@ -31,7 +31,7 @@ class Answer(msgspec.Struct, Generic[A], frozen=True):
 
 
 async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
-    """How each active silo is. Waits for one that does not answer at most so many seconds."""
+    """How each silo is that is active or leaves. Waits for one that does not answer at most so many seconds."""
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
 
 
@@ -49,13 +49,18 @@ def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str,
     return dict(sorted(found.items()))
 
 
+def gateway_address(member: Member) -> SiloAddress:
+    """How a client addresses this silo: by its gateway's port."""
+    return SiloAddress(member.address.host, member.gateway, member.address.generation)
+
+
 async def _ask_all(ask: Ask, view: View, question: tuple[str, bytes, float], kind: type[A]) -> list[Answer[A]]:
-    return list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in view.gateways)))
+    members = [each for each in view.with_status(SiloStatus.ACTIVE, SiloStatus.LEAVING) if each.gateway]
+    return list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in members)))
 
 
 async def _ask_one(ask: Ask, member: Member, question: tuple[str, bytes, float], kind: type[A]) -> Answer[A]:
-    gateway = SiloAddress(member.address.host, member.gateway, member.address.generation)
     try:
-        return Answer(member, msgspec.msgpack.decode(await ask(gateway, *question), type=kind))
+        return Answer(member, msgspec.msgpack.decode(await ask(gateway_address(member), *question), type=kind))
     except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
         return Answer(member, None, str(error))
