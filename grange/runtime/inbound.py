@@ -127,14 +127,14 @@ class Inbound:
         self.payload_limit = options.payload_limit
         self.admission_limit = options.admission_limit
         self.in_progress = 0
-        self._connected: set[Incoming] = set()
+        self._connected: dict[Incoming, None] = {}  # a set in order: goodbyes must not depend on addresses in memory
         self._alone = asyncio.Event()
         self._alone.set()
 
     def accept(self, connection: Connection) -> Incoming:
         """transport.Accept: the receiver of a new connection."""
         incoming = Incoming(self, connection)
-        self._connected.add(incoming)
+        self._connected[incoming] = None
         self._alone.clear()
         return incoming
 
@@ -146,7 +146,7 @@ class Inbound:
 
     def leave(self, incoming: Incoming) -> None:
         """A connection has ended."""
-        self._connected.discard(incoming)
+        self._connected.pop(incoming, None)
         if not self._connected:
             self._alone.set()
 
