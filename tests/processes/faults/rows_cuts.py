@@ -114,10 +114,10 @@ def fenced_before(one: Round, silo: FaultSilo, at: float, declared: float) -> No
     fences = [line["t"] for line in silo.events(FENCE_EVENT) if line["t"] >= at]
     one.expect(bool(fences), f"silo {silo.name} did not say {FENCE_EVENT}")
     if fences:
-        one.figure("self-fence", fences[0] - at, FENCED + 0.25)
+        one.figure("self-fence", fences[0] - at, FENCED)
         one.expect(fences[0] < declared, f"it fenced itself {fences[0] - declared:.3f} s after its death was declared")
     last = max((each.turn.start for each in one.ran if each.silo == silo.identity), default=at)
-    one.figure("last turn of a cut-off silo", max(0.0, last - at), FENCED + 0.25)
+    one.figure("last turn of a cut-off silo", max(0.0, last - at), FENCED)
     one.expect(last < declared, f"it began a turn {last - declared:.3f} s after its death was declared")
 
 

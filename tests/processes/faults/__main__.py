@@ -1,0 +1,128 @@
+"""`make faults`: every row in several rounds, a table of the figures, and tests/processes/faults/results.json.
+
+Ends with 1 when a promise was broken or a figure missed its target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from tests.processes.faults import network
+from tests.processes.faults.plan import GROUPS, OUTAGE, chosen, pace_of, rounds_of
+from tests.processes.faults.report import Result, figures, figures_table, result_of, rows_table
+from tests.processes.faults.round import LONG, Pace, Row, play
+from tests.processes.faults.stage import stage
+from tests.processes.silo_process import ROOT
+
+RESULTS = Path(__file__).with_name("results.json")
+Say = Callable[[str], None]
+
+
+class Run:
+    """One run over some rows: plays them, keeps what they found."""
+
+    def __init__(self, folder: Path, seed: int, say: Say) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._say = say
+        self.results: list[Result] = []
+        self.skips: dict[str, str] = {}
+
+    async def group(self, name: str, rows: Sequence[Row], rounds: int) -> None:
+        """The rows of a group on one cluster; those that need namespaces are skipped where there are none."""
+        reason = network.missing()
+        for row in rows:
+            if row.cuts and reason:
+                self.skips[row.id] = f"no network namespaces: {reason}"
+                self._say(f"{row.id:5} SKIPPED: no network namespaces: {reason}")
+        playable = [row for row in rows if row.id not in self.skips]
+        if not playable:
+            return
+        async with stage(self._folder / name, random.Random(f"{self._seed} {name}").getrandbits(64)) as scene:
+            for row in playable:
+                for number in range(rounds_of(row, rounds)):
+                    self._keep(result_of(await play(row, number, scene, pace_of(row, number))), row)
+
+    async def outage(self, seconds: float) -> None:
+        """One long outage of Redis, while nothing else happens."""
+        pace = Pace(LONG.warm, LONG.quiet, LONG.hold, seconds)
+        async with stage(self._folder / "outage", self._seed) as scene:
+            self._keep(result_of(await play(OUTAGE, 0, scene, pace)), OUTAGE)
+
+    def _keep(self, result: Result, row: Row) -> None:
+        self.results.append(result)
+        told = "[red]FAILED[/]" if result.failures else "[yellow]late[/]" if result.late else "[green]ok[/]"
+        self._say(f"{row.id:5} {result.number + 1:2}  {result.seconds:6.1f} s  {told}  {row.title}")
+        for text in [*result.failures[:5], *result.late]:
+            self._say(f"          {text[:1000]}")
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds of every row.")
+@click.option("--rows", default="", help="Only these, such as F1,F5.")
+@click.option("--outage", type=click.FloatRange(0), default=600.0, show_default=True, help="Seconds without Redis.")
+@click.option("--seed", type=int, default=None, help="Repeats the choices of an earlier run.")
+@click.option("--keep", is_flag=True, help="Keep the folder with histories and logs even when all is well.")
+def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) -> None:
+    """Faults from outside against real processes and stores; prints what was seen beside what is promised."""
+    console = Console(highlight=False)
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    folder = Path(tempfile.mkdtemp(prefix="grange-faults-"))
+    console.print(f"seed {seed}, histories and logs in {folder}")
+    try:
+        groups = chosen(rows)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    run = Run(folder, seed, console.print)
+    asyncio.run(everything(run, groups, rounds, outage if not rows or OUTAGE.id in rows.upper().split(",") else 0.0))
+    titles = {row.id: row.title for each in GROUPS.values() for row in each} | {OUTAGE.id: OUTAGE.title}
+    lines = figures(run.results)
+    console.print(rows_table(run.results, titles, run.skips))
+    console.print(figures_table(lines))
+    facts = {**machine(), "seed": seed, "rounds": rounds, "skips": run.skips, "figures": lines, "rows": run.results}
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
+    good = all(line.ok for line in lines) and not any(result.failures for result in run.results)
+    if good and not keep:
+        shutil.rmtree(folder)
+    sys.exit(0 if good else 1)
+
+
+async def everything(run: Run, groups: Mapping[str, Sequence[Row]], rounds: int, outage: float) -> None:
+    for name, rows in groups.items():
+        await run.group(name, rows, rounds)
+    if outage:
+        await run.outage(outage)
+
+
+def machine() -> dict[str, object]:
+    """What the figures were seen on."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "machine": {"cores": os.cpu_count(), "memory_mib": memory, "system": platform.platform()},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("grange", "grpcio", "redis", "asyncpg")},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What a run found, as the table of figures beside their targets, a table of rows, and a JSON file. Pure but for printing."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from tests.processes.faults.round import Round
+
+OVERLAPPING = ("F5", "F6", "F9", "F10", "F13", "F1", "F2", "F31")
+"""Rows in which a silo is lost; in all others the cluster is stable and no grain may be active twice."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One played round."""
+
+    row: str
+    number: int
+    seconds: float
+    failures: list[str]
+    late: list[str]
+    figures: dict[str, list[float]]
+    notes: dict[str, Any]
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One line of the table: `seen` of all rounds, against the target."""
+
+    name: str
+    target: float
+    unit: str
+    seen: float | None
+    samples: int
+    ok: bool
+
+
+def result_of(one: Round) -> Result:
+    """What is kept of a round."""
+    return Result(one.row, one.number, one.seconds, one.failures, one.late, dict(one.figures), one.notes)
+
+
+def samples(results: Iterable[Result], name: str, rows: Sequence[str] = (), but: Sequence[str] = ()) -> list[float]:
+    """All values of a figure, of some rows or of all."""
+    return [
+        value
+        for result in results
+        if (not rows or result.row in rows) and result.row not in but
+        for value in result.figures.get(name, ())
+    ]
+
+
+def figures(results: Sequence[Result]) -> list[Figure]:
+    """The table of section 7 of the reliability page, as far as faults from outside can fill it."""
+
+    def most(name: str, target: float, *of: str, rows: Sequence[str] = (), but: Sequence[str] = ()) -> Figure:
+        values = [value for each in of for value in samples(results, each, rows, but)]
+        return line(name, target, "s", values, max)
+
+    def none(name: str, *of: str) -> Figure:
+        return line(name, 0, "", [value for each in of for value in samples(results, each)], sum)
+
+    outage = samples(results, "seconds without Redis")
+    calls = sum(samples(results, "calls in rolling restarts"))
+    return [
+        line("death declared after kill -9, p50", 4.0, "s", samples(results, "declared", ["F1"]), statistics.median),
+        most("death declared after kill -9, max", 8.0, "declared", rows=["F1"]),
+        most("death declared, any fault, max", 8.0, "declared", but=["F1", "F2"]),
+        most("calls in flight to a killed silo ended", 0.1, "in-flight calls ended"),
+        most("grains callable again after kill -9", 10.0, "grains back", rows=["F1"]),
+        none("false deaths, every row (CPU hog, 2 s pauses)", "false deaths"),
+        most("self-fence", 3.0, "self-fence"),
+        most("last turn of a silo that is cut off", 3.0, "last turn of a cut-off silo"),
+        none("turns of a zombie", "turns of a zombie"),
+        most("duplicate window, stable cluster", 0.0, "duplicate window", but=OVERLAPPING),
+        most("duplicate window, silo lost or cut off", 3.0, "duplicate window", rows=OVERLAPPING),
+        none("second accepted writes (I2), writes of the dead", "broken I2", "writes of the dead"),
+        none("acknowledged writes lost or doubled (I1)", "broken I1"),
+        none("registers not linearisable (I3)", "broken I3"),
+        none("outcomes that lied, calls that never ended (I8)", "broken I8"),
+        none("views that went back, dead that returned (I7)", "broken I7"),
+        none(f"failed calls in graceful stops, of {calls:.0f}", "failed calls in graceful stops"),
+        none(f"failed calls while Redis was away, {max(outage, default=0):.0f} s", "failed calls while Redis was away"),
+        most("table rebuilt after it was lost", 30.0, "table rebuilt"),
+        none("failed calls while the table was lost", "failed calls while the table was lost"),
+        most("joins again after Redis came back", 3.0, "joined after Redis came back"),
+        most("calls refused without Postgres", 2.0, "refused without Postgres"),
+        most("back after Postgres came back", 5.0, "back after Postgres"),
+        most("single silo restarted after kill -9", 5.0, "single silo restarted"),
+        most("first call after a cold start of all", 10.0, "first call from cold"),
+    ]
+
+
+def line(
+    name: str, target: float, unit: str, values: Sequence[float], of: Callable[[Sequence[float]], float]
+) -> Figure:
+    """One figure; without a sample it is neither good nor bad."""
+    if not values:
+        return Figure(name, target, unit, None, 0, ok=True)
+    seen = round(of(values), 3)
+    return Figure(name, target, unit, seen, len(values), seen <= target)
+
+
+def figures_table(lines: Iterable[Figure]) -> Table:
+    table = Table("figure", "target", "seen", "samples", "ok", box=None, pad_edge=False, header_style="bold")
+    for each in lines:
+        seen = "not played" if each.seen is None else f"{each.seen:g} {each.unit}".strip()
+        ok = "" if each.seen is None else "yes" if each.ok else "NO"
+        table.add_row(each.name, f"≤ {each.target:g} {each.unit}".strip(), seen, str(each.samples), ok)
+    return table
+
+
+def rows_table(results: Sequence[Result], titles: dict[str, str], skips: dict[str, str]) -> Table:
+    table = Table("row", "fault", "rounds", "calls", "without result", "failed rounds", "late rounds", box=None)
+    for row, title in titles.items():
+        played = [result for result in results if result.row == row]
+        if row in skips:
+            table.add_row(row, title, "SKIPPED", skips[row])
+        if not played:
+            continue
+        calls = sum(result.notes.get("calls", 0) for result in played)
+        bad = sum(sum(result.notes.get("not ok", {}).values()) for result in played)
+        failed = sum(bool(result.failures) for result in played)
+        late = sum(bool(result.late) for result in played)
+        table.add_row(row, title, *(str(each) for each in (len(played), calls, bad, failed, late)))
+    return table
