@@ -1,4 +1,4 @@
-"""What a run found, as the table of figures beside their targets, a table of rows, and a JSON file. Pure but for printing."""
+"""What a run found, as values: the figures beside their targets, and the rows. Pure; `__main__.py` prints and writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One short round of every row of the fault matrix that fits into a CI run. `make faults` plays all, longer and more often.
+"""One short round of every row of the fault matrix that fits into a CI run; `make faults` plays all, and more often.
 
 A broken promise fails the test; a time over its target is only reported, because CI machines are as busy as they like.
 """
