@@ -40,6 +40,16 @@ test: check test-servers test-newest ## all of it: check, then every other test 
 .PHONY: check
 check: lint types test-fast ## the fast part: format, lint, layers, types, tests without servers
 
+# Figures are measured with nothing else running. OUTAGE is in seconds; ROWS=F1,F5 plays only these; SEED repeats choices.
+ROUNDS ?= 3
+ROWS ?=
+OUTAGE ?= 600
+SEED ?=
+.PHONY: faults
+faults: $(READY) ## every fault from outside in ROUNDS rounds: the figures beside their targets (ROWS=F1,F5 OUTAGE=600)
+	$(BIN)/python -m tests.processes.faults --rounds $(ROUNDS) --rows "$(ROWS)" --outage $(OUTAGE) \
+		$(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: $(READY) ## measure grange beside its peers, write benchmarks/results.json
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""What a run found, as values: the figures beside their targets, and the rows. Pure; `__main__.py` prints and writes."""
+"""What a run found, as values: figures beside their targets, and the rows. Pure; `__main__.py` prints and writes."""
 
 from __future__ import annotations
 
