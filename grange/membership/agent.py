@@ -28,6 +28,7 @@ from grange.membership.rare_log import RareLog
 from grange.membership.rebuild import Others, Rebuild
 from grange.membership.rings import middles, probed_by
 from grange.membership.session import Decide, Session
+from grange.membership.shared_read import SharedRead
 from grange.membership.steps import bury, given_up, leave, must_end
 from grange.membership.surroundings import Surroundings
 from grange.membership.upkeep import Upkeep
@@ -69,6 +70,7 @@ class MembershipAgent:
         others = Others(self._settle, self._answers, self._peers.spread, lambda: self._upkeep.heard)
         self._rebuild = Rebuild(self._session, others, options, around.now)
         self._tasks = Tasks()
+        self._shared_read = SharedRead(self._session.read, self._tasks)
         self._ended = asyncio.Event()
         self._end: DeclaredDead | None = None
         self._joining = False
@@ -185,12 +187,14 @@ class MembershipAgent:
         await self.stop()
 
     async def refresh(self, at_least: int | None = None) -> View:
-        """Read the table now, unless the view is at version `at_least` already; returns the view.
+        """Read the table now, unless the view is at version `at_least` already; returns the view. Callers share reads.
 
         Raises MembershipUnavailable or TableLost; the view then stays what it was.
         """
-        if at_least is None or self.view.version < at_least:
-            await self._session.read()
+        if at_least is None:
+            await self._shared_read.fresh()
+        elif self.view.version < at_least:
+            await self._shared_read.fresh(lambda: self.view.version >= at_least)
         return self.view
 
     def answer_probe(self, question: bytes) -> bytes:

@@ -1,0 +1,104 @@
+"""One read of the table answers everybody who asks meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from grange.errors import MembershipUnavailable
+from grange.membership.shared_read import SharedRead
+from grange.runtime.tasks import Tasks
+
+
+class Desk:
+    """Reads that end when they are told to."""
+
+    def __init__(self) -> None:
+        self.began: list[asyncio.Future[None]] = []
+        self.tasks = Tasks()
+        self.shared = SharedRead(self.read, self.tasks)
+
+    async def read(self) -> None:
+        end = asyncio.get_running_loop().create_future()
+        self.began.append(end)
+        await end
+
+    async def ask(self, *, fresh: bool = False) -> asyncio.Task[None]:
+        asked = asyncio.ensure_future(self.shared.fresh() if fresh else self.shared.joined())
+        await turns()
+        return asked
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_all_who_ask_meanwhile_share_the_read():
+    """Any number of questions, one read."""
+    desk = Desk()
+    asked = [await desk.ask() for _ in range(10)]
+    assert len(desk.began) == 1
+    desk.began[0].set_result(None)
+    await asyncio.gather(*asked)
+    assert len(desk.tasks) == 0
+
+
+async def test_who_wants_it_fresh_shares_the_next_one():
+    """A read that began before proves nothing about now."""
+    desk = Desk()
+    early = await desk.ask()
+    late = [await desk.ask(fresh=True) for _ in range(3)]
+    desk.began[0].set_exception(MembershipUnavailable("away"))
+    with pytest.raises(MembershipUnavailable):
+        await early
+    await turns()
+    assert len(desk.began) == 2
+    desk.began[1].set_result(None)
+    await asyncio.gather(*late)
+
+
+async def test_a_read_that_was_enough_is_not_repeated():
+    """The version that was asked for came with the read that was under way."""
+    desk = Desk()
+    early = await desk.ask()
+    late = asyncio.ensure_future(desk.shared.fresh(lambda: True))
+    await turns()
+    desk.began[0].set_result(None)
+    await asyncio.gather(early, late)
+    assert len(desk.began) == 1
+
+
+async def test_who_gives_up_takes_nothing_from_the_others():
+    """Cancellation of one caller, be it the first."""
+    desk = Desk()
+    first, second = await desk.ask(), await desk.ask()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    desk.began[0].set_result(None)
+    await second
+    assert len(desk.began) == 1
+
+
+async def test_a_failure_reaches_everybody_and_the_next_asks_anew(caplog):
+    """Nobody is told a view that was not read, and the owner of the read has nothing to complain about."""
+    desk = Desk()
+    asked = [await desk.ask() for _ in range(2)]
+    desk.began[0].set_exception(MembershipUnavailable("away"))
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [MembershipUnavailable] * 2
+    again = await desk.ask()
+    desk.began[1].set_result(None)
+    await again
+    assert not caplog.records
+
+
+async def test_a_silo_that_stops_meanwhile_says_so():
+    """A caller who was not cancelled sees an error, not a cancellation."""
+    desk = Desk()
+    asked = await desk.ask()
+    await desk.tasks.close()
+    with pytest.raises(MembershipUnavailable, match="stops"):
+        await asked
