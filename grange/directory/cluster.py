@@ -7,18 +7,32 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from grange.directory.current import Current
+from grange.directory.detector import Detector
 from grange.directory.hosted import Hosted
 from grange.directory.locator import ClusterLocator
 from grange.directory.partition import Partition
 from grange.directory.partitioned import PartitionedDirectory
 from grange.directory.service import DirectoryService
 from grange.directory.slice import make_slice
+from grange.directory.sweep import Sweep
 from grange.directory.topology import Topology
 from grange.directory.wiring import Wiring
 from grange.membership.member import View
 from grange.runtime.system_target import SystemTargets
 from grange.runtime.tasks import Tasks
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """Counts: second activations that were ended, activations that had to be registered again, entries without an
+    activation. On a healthy cluster the first is always 0, the others after lost messages only.
+    """
+
+    duplicates: int = 0
+    repaired: int = 0
+    stale: int = 0
 
 
 class ClusterDirectory:
@@ -36,9 +50,13 @@ class ClusterDirectory:
         self._service = DirectoryService(slice, hosted)
         self.partition: Partition = slice.partition
         self.directory = PartitionedDirectory(wiring, self._current, hosted, slice.partition, self._tasks)
+        self._sweep = Sweep(slice)
+        self._detector = Detector(slice, self.directory, self._sweep)
+        self._duplicates = slice.duplicates
         self.locator = ClusterLocator(wiring, self._current, self.directory)
 
     async def __aenter__(self) -> Self:
+        self._tasks.start(self._detector.run())
         return self
 
     async def __aexit__(
@@ -49,6 +67,17 @@ class ClusterDirectory:
     def serve(self, targets: SystemTargets) -> None:
         """Offer this room's services to other silos; do it before this silo joins."""
         self._service.serve(targets)
+        self._detector.serve(targets)
+        self._sweep.serve(targets)
+
+    @property
+    def findings(self) -> Findings:
+        """What was found wrong since the silo started."""
+        return Findings(self._duplicates.found, self._detector.repaired, self._sweep.removed)
+
+    async def compare(self) -> None:
+        """Compare the directory with what the silos run now, not only once in a period."""
+        await self._detector.compare()
 
     async def handed_over(self, seconds: float) -> bool:
         """Wait until the new owners have fetched what they got from us; at most so long. True: nothing is left.

@@ -25,6 +25,8 @@ RECOVER = "directory.recover"
 LOST = "directory.lost"
 TAKE = "directory.take"
 TAKEN = "directory.taken"
+CHECK = "directory.check"
+PRESENT = "directory.present"
 """The system targets of this room."""
 
 
@@ -147,7 +149,52 @@ class Lost(msgspec.Struct, frozen=True, array_like=True):
     entries: tuple[Entry, ...]
 
 
-Message = TypeVar("Message", Register, Lookup, Unregister, Reply, Recover, Recovered, Lost, Take, Handed, Taken)
+class Check(msgspec.Struct, frozen=True, array_like=True):
+    """We run these activations, registered with you under the view of this version. Answered by `Checked`."""
+
+    version: int
+    entries: tuple[Entry, ...]
+
+
+class Checked(msgspec.Struct, frozen=True, array_like=True):
+    """Which of the activations asked for (by index) the directory does not have: with what it has in their place.
+
+    Means nothing unless `version` is that of the question.
+    """
+
+    version: int
+    findings: tuple[tuple[int, Entry | None], ...] = ()
+
+
+class Present(msgspec.Struct, frozen=True, array_like=True):
+    """Are these activations of yours there, in whatever phase? Answered by `Absent`."""
+
+    entries: tuple[Entry, ...]
+
+
+class Absent(msgspec.Struct, frozen=True, array_like=True):
+    """These (by index) are not; activation numbers never come again, so they never will be."""
+
+    entries: tuple[int, ...] = ()
+
+
+Message = TypeVar(
+    "Message",
+    Register,
+    Lookup,
+    Unregister,
+    Reply,
+    Recover,
+    Recovered,
+    Lost,
+    Take,
+    Handed,
+    Taken,
+    Check,
+    Checked,
+    Present,
+    Absent,
+)
 
 
 def encode(message: msgspec.Struct) -> bytes:

@@ -49,8 +49,8 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     scan_chunk: int = 5_000
     """Activations looked at before other tasks get their turn: about 3 ms."""
 
-    transfer_page: int = 2_000
-    """Entries in one answer of a hand-over: 120 KB, and a few milliseconds of the loop on either side."""
+    transfer_page: int = 1_000
+    """Entries in one answer of a hand-over: 60 KB, and about 5 ms of the loop on either side."""
 
     transfer_timeout: float = 2.0
     """How long the new owner of a range waits for the next page of the owner before; then it asks the hosts instead."""
@@ -61,6 +61,17 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     death_hold: float = 1.0
     """How long grains of a silo that others declared dead are held, counted from the view that says so: it may be
     half a second until it reads that itself, and then it has stopped. 0: not at all.
+    """
+
+    check_period: float = 10.0
+    """How often this silo compares what it runs with the directory, and its slice with what others run; 25% jitter."""
+
+    check_page: int = 1_000
+    """Activations in one question of that comparison: 60 KB, and a few milliseconds of the loop."""
+
+    check_limit: int = 50_000
+    """Activations compared in one period, on either side: about 0.3 s of work if none of them is local. With more,
+    it takes several periods to get round.
     """
 
     def __post_init__(self) -> None:

@@ -20,14 +20,17 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
 
     `registered` is asked while other tasks stand still. From the moment that `claim` has returned an activation as the
     winner until the moment that `release` is called for it, the activation must be there, carrying the version that
-    `claim` returned; and at no other time. `lost` is called when an activation of this silo turns out not to be its
-    grain's one: drop it without releasing it.
+    `claim` returned; and at no other time; `is_registered` says it of one. `is_here` says whether this very activation
+    exists in whatever phase: at least from before `claim` is called until after `release` has returned. `lost` is
+    called when an activation of this silo turns out not to be its grain's one: drop it without releasing it.
     """
 
     me: SiloAddress
     ask: Ask
     refresh: Refresh
     registered: RegisteredHere
+    is_registered: Callable[[GrainAddress], bool]
+    is_here: Callable[[GrainAddress], bool]
     lost: Callable[[GrainAddress], None]
     strategies: Mapping[str, PlacementStrategy]
     random: Random

@@ -133,10 +133,22 @@ class Catalog:
             yield from target.workers if isinstance(target, WorkerPool) else (target,)
 
     def registered(self) -> Iterable[GrainAddress]:
-        """What the directory must know of this silo: activations that won their claim and have not released it."""
-        return [
-            target.address for target in self._targets.values() if isinstance(target, Activation) and target.claimed
-        ]
+        """What the directory must know of this silo: activations that won their claim and have not released it.
+
+        Each is looked at when it is asked for; take them all at once for what is true at one moment.
+        """
+        targets = list(self._targets.values())
+        return (target.address for target in targets if isinstance(target, Activation) and target.claimed)
+
+    def is_registered(self, address: GrainAddress) -> bool:
+        """Whether this very activation is one of `registered`."""
+        target = self._targets.get(address.grain_id)
+        return isinstance(target, Activation) and target.claimed and target.address.same_activation(address)
+
+    def is_here(self, address: GrainAddress) -> bool:
+        """Whether this very activation exists, in whatever phase."""
+        target = self._targets.get(address.grain_id)
+        return isinstance(target, Activation) and target.address.same_activation(address)
 
     def lose(self, address: GrainAddress) -> None:
         """The directory found another activation to be the grain's one: end this one, and leave its entry alone."""

@@ -173,6 +173,8 @@ class Startup:
             ask=self._sender.ask,
             refresh=self._refresh,
             registered=lambda: self.catalog.registered(),
+            is_registered=lambda address: self.catalog.is_registered(address),
+            is_here=lambda address: self.catalog.is_here(address),
             lost=lambda address: self.catalog.lose(address),
             strategies=self._definition.strategies,
             random=self._supplies.random,

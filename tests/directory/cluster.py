@@ -34,7 +34,7 @@ class Host:
     def __init__(self, cluster: Cluster, me: SiloAddress) -> None:
         self.cluster = cluster
         self.me = me
-        self.claiming: set[GrainId] = set()
+        self.claiming: dict[GrainId, GrainAddress] = {}
         self.won: dict[GrainId, GrainAddress] = {}
         self.releasing: set[GrainId] = set()
         self.lost: list[GrainAddress] = []
@@ -51,7 +51,9 @@ class Host:
                 ask=self._ask,
                 refresh=self._refresh,
                 registered=self._registered,
-                lost=self.lost.append,
+                is_registered=self._is_registered,
+                is_here=self._is_here,
+                lost=self._lose,
                 strategies=cluster.strategies,
                 random=cluster.random,
                 options=cluster.options,
@@ -71,7 +73,7 @@ class Host:
         if grain_id in self.won:
             return self.won[grain_id]
         address = self.address(grain_id)
-        self.claiming.add(grain_id)
+        self.claiming[grain_id] = address
         try:
             winner = await self.locator.claim(address)
             if winner.same_activation(address):
@@ -79,7 +81,7 @@ class Host:
                 self.cluster.check_single(grain_id)
             return winner
         finally:
-            self.claiming.discard(grain_id)
+            del self.claiming[grain_id]
 
     async def deactivate(self, grain_id: GrainId) -> None:
         """As a catalog does: it is registered until the release begins, and here until that has ended."""
@@ -97,6 +99,18 @@ class Host:
 
     def _registered(self) -> Iterator[GrainAddress]:
         return iter([address for grain_id, address in self.won.items() if grain_id not in self.releasing])
+
+    def _is_registered(self, address: GrainAddress) -> bool:
+        return self.believes(address.grain_id) and address.same_activation(self.won[address.grain_id])
+
+    def _is_here(self, address: GrainAddress) -> bool:
+        grain_id = address.grain_id
+        return address.same_activation(self.won.get(grain_id)) or address.same_activation(self.claiming.get(grain_id))
+
+    def _lose(self, address: GrainAddress) -> None:
+        self.lost.append(address)
+        if self._is_registered(address):
+            del self.won[address.grain_id]
 
     async def _ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         return await self.cluster.carry(self.me, silo, service, question, timeout)

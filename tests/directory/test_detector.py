@@ -1,0 +1,240 @@
+"""The directory and the catalogs are compared all the time: what differs is found, counted and put right."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+import pytest
+
+from grange.directory.cluster import Findings
+from grange.directory.messages import CHECK, PRESENT
+from grange.errors import SiloUnavailable
+from grange.proto.ids import GrainAddress, GrainId
+from tests.directory.cluster import Cluster, Host
+from tests.directory.virtual_time import run
+
+GRAINS = [GrainId("cart", str(number)) for number in range(60)]
+TWO_PERIODS = 26.0
+"""Two of 10 s, with their jitter and the second look."""
+
+
+def plant(host: Host, grain_id: GrainId) -> GrainAddress:
+    """An activation behind the directory's back."""
+    host.won[grain_id] = host.address(grain_id)
+    return host.won[grain_id]
+
+
+def found(cluster: Cluster) -> Findings:
+    """By all silos together."""
+    each = [host.directory.findings for host in cluster.hosts.values()]
+    return Findings(*(sum(values) for values in zip(*map(msgspec.structs.astuple, each), strict=True)))
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_duplicate_is_found_within_two_periods_and_the_registered_one_stays(
+    local: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(second if local else third)
+            stays = await first.activate(grain_id)
+            assert stays is not None
+            ends = plant(second, grain_id)
+            await asyncio.sleep(TWO_PERIODS)
+            assert second.lost == [ends]
+            assert not first.lost
+            assert found(cluster) == Findings(duplicates=1)
+            [record] = [one for one in caplog.records if getattr(one, "event", "") == "duplicate_activation"]
+            assert record.levelno == logging.ERROR
+            for address in (stays, ends):
+                assert f"{address.activation:032x} on silo {address.silo}" in record.getMessage()
+            cluster.check_registered()
+
+    run(main())
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_an_activation_that_is_not_registered_is_registered_again(local: bool) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(first if local else third)
+            address = plant(first, grain_id)
+            await asyncio.sleep(TWO_PERIODS)
+            entry = await second.directory.directory.lookup(grain_id)
+            assert address.same_activation(entry)
+            assert found(cluster) == Findings(repaired=1)
+            assert not first.lost
+
+    run(main())
+
+
+def test_an_entry_that_nobody_runs_gives_way_to_the_activation_that_is_there() -> None:
+    """It names a live silo, which does not have it: so that is no duplicate."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(third)
+            third.directory.partition.register(second.address(grain_id))
+            address = plant(first, grain_id)
+            await first.directory.compare()
+            assert found(cluster) == Findings(repaired=1)
+            assert address.same_activation(await second.directory.directory.lookup(grain_id))
+
+    run(main())
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_an_entry_that_nobody_runs_is_removed(local: bool) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, _ = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(first)
+            first.directory.partition.register((first if local else second).address(grain_id))
+            await asyncio.sleep(TWO_PERIODS)
+            assert first.directory.partition.entries == []
+            assert found(cluster) == Findings(stale=1)
+
+    run(main())
+
+
+def test_a_claim_or_a_release_on_its_way_is_no_finding() -> None:
+    async def main() -> None:
+        async with Cluster(ask_timeout=500.0, claim_timeout=500.0, release_timeout=500.0) as cluster:
+            owner, host, other = await cluster.start(3)
+            await cluster.quiet()
+            claimed, released = cluster.owned_by(owner), cluster.owned_by(owner, "dice")
+            await host.activate(released)
+            # Decided by the owner, but its replies do not come back yet.
+            owner.gate = asyncio.Event()
+            claim = asyncio.create_task(host.activate(claimed))
+            release = asyncio.create_task(host.deactivate(released))
+            await asyncio.sleep(0.1)
+            owner_gate, owner.gate = owner.gate, None
+            for one in (owner, host, other):
+                await one.directory.compare()
+            assert not claim.done()
+            assert not release.done()
+            owner_gate.set()
+            await asyncio.gather(claim, release)
+            assert found(cluster) == Findings()
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_an_activation_that_ends_between_the_two_looks_is_no_finding() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(third)
+            await first.activate(grain_id)
+            plant(second, grain_id)
+            comparing = asyncio.create_task(second.directory.compare())
+            await asyncio.sleep(0.25)
+            del second.won[grain_id]
+            await comparing
+            assert found(cluster) == Findings()
+
+    run(main())
+
+
+def test_while_ranges_move_nothing_is_concluded() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(third)
+            await first.activate(grain_id)
+            plant(second, grain_id)
+            cluster.hosts[third.me].gate = asyncio.Event()
+            comparing = asyncio.create_task(second.directory.compare())
+            await asyncio.sleep(0.1)
+            await cluster.join()
+            assert third.gate is not None
+            third.gate.set()
+            await comparing
+            assert second.lost == []
+            await second.directory.compare()
+            assert len(second.lost) == 1
+
+    run(main())
+
+
+def test_what_is_in_order_costs_no_message_where_it_is_local_and_two_pages_where_it_is_not() -> None:
+    async def main() -> None:
+        async with Cluster(check_page=40, check_limit=80) as cluster:
+            first, _ = await cluster.start(2)
+            await cluster.quiet()
+            cluster.carried.clear()
+            await asyncio.sleep(TWO_PERIODS)
+            assert cluster.carried == []
+            for grain_id in GRAINS:
+                if cluster.owner(grain_id) is first:
+                    await first.activate(grain_id)
+            await asyncio.sleep(TWO_PERIODS)
+            assert cluster.carried == []
+            for grain_id in GRAINS:
+                await first.activate(grain_id)
+            cluster.carried.clear()
+            await first.directory.compare()
+            assert 1 <= [service for *_, service in cluster.carried].count(CHECK) <= 2
+            assert PRESENT not in {service for *_, service in cluster.carried}
+            assert found(cluster) == Findings()
+
+    run(main())
+
+
+def test_with_more_than_the_limit_every_activation_has_its_turn() -> None:
+    async def main() -> None:
+        async with Cluster(check_page=5, check_limit=20) as cluster:
+            first, second = await cluster.start(2)
+            await cluster.quiet()
+            for grain_id in GRAINS:
+                await first.activate(grain_id)
+            last = plant(first, cluster.grain(lambda grain: grain not in GRAINS and cluster.owner(grain) is second))
+            for number in range(30):
+                second.directory.partition.register(second.address(GrainId("pet", str(number))))
+            stale = len(second.directory.partition) - len([g for g in GRAINS if cluster.owner(g) is second])
+            for _ in range(8):
+                await first.directory.compare()
+                await second.directory.compare()
+            assert found(cluster) == Findings(repaired=1, stale=stale)
+            assert last.same_activation(await second.directory.directory.lookup(last.grain_id))
+
+    run(main())
+
+
+def test_a_claim_that_gave_up_after_the_owner_took_it_leaves_nothing_for_long() -> None:
+    """Not even if the owner never hears that it was given up."""
+
+    async def main() -> None:
+        async with Cluster(claim_timeout=1.0, ask_timeout=0.9, ready_wait=0.5, release_timeout=1.0) as cluster:
+            owner, host, other = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(owner)
+            owner.gate = asyncio.Event()
+            claim = asyncio.create_task(host.activate(grain_id))
+            await asyncio.sleep(0.1)
+            cluster.cut.add((host.me, owner.me))
+            with pytest.raises(SiloUnavailable):
+                await claim
+            await asyncio.sleep(2)
+            owner.gate.set()
+            owner.gate = None
+            assert [entry.silo for entry in owner.directory.partition.entries] == [host.me]
+            await asyncio.sleep(TWO_PERIODS)
+            winner = await other.activate(grain_id)
+            assert winner is not None
+            assert winner.silo == other.me
+
+    run(main())
