@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from grange.directory.cluster import Findings
 from grange.membership.member import SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.catalog import Catalog
@@ -25,7 +26,8 @@ MAX_LISTED = 1000
 class SiloState(msgspec.Struct, frozen=True):
     """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
 
-    `ready`: it is active and takes new grains; not while it joins or leaves.
+    `ready`: it is active and takes new grains; not while it joins or leaves. `duplicates`, `repaired` and `stale` count
+    what the duplicate-activation detector of this silo found since the start (`Findings`).
     """
 
     address: SiloAddress
@@ -77,13 +79,20 @@ class Management:
     """One silo's answers. Offered on the silo port and on the gateway."""
 
     def __init__(
-        self, address: SiloAddress, name: str, catalog: Catalog, view: Callable[[], View], requests: Callable[[], int]
+        self,
+        address: SiloAddress,
+        name: str,
+        catalog: Catalog,
+        view: Callable[[], View],
+        requests: Callable[[], int],
+        findings: Callable[[], Findings],
     ) -> None:
         self._address = address
         self._name = name
         self._catalog = catalog
         self._view = view
         self._requests = requests
+        self._findings = findings
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
 
@@ -101,7 +110,19 @@ class Management:
         view = self._view()
         own = view.get(self._address)
         ready = own is not None and own.status is SiloStatus.ACTIVE
-        return SiloState(self._address, self._name, view.version, uptime, counts, self._requests(), ready)
+        found = self._findings()
+        return SiloState(
+            self._address,
+            self._name,
+            view.version,
+            uptime,
+            counts,
+            self._requests(),
+            ready,
+            found.duplicates,
+            found.repaired,
+            found.stale,
+        )
 
     def grains(self, wanted: ListGrains) -> GrainList:
         """Activations of this silo."""

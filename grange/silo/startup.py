@@ -210,7 +210,12 @@ class Startup:
         self._silo_side = Inbound(self.catalog.deliver, silos, self._faults, self._tasks, self._options)
         self._client_side = Inbound(self._gateway.deliver, clients, self._faults, self._tasks, self._options)
         self.management = Management(
-            self.address, self._name, self.catalog, lambda: self.agent.view, self._requests_in_progress
+            self.address,
+            self._name,
+            self.catalog,
+            lambda: self.agent.view,
+            self._requests_in_progress,
+            lambda: self.directory.findings,
         )
         self.drain = self._departure().drain()
         self.agent.serve(silos)
