@@ -119,7 +119,8 @@ def test_i8_rejects_a_refusal_of_what_ran() -> None:
 
 
 def test_i8_rejects_what_ran_twice_and_a_result_of_nothing() -> None:
-    for kind in ("ok", "unknown", "invoke"):
-        history = increments(kind)  # type: ignore[arg-type]
+    kinds: tuple[Kind, ...] = ("ok", "unknown", "invoke")
+    for kind in kinds:
+        history = increments(kind)
         assert "executed 2 times" in texts(outcomes(history, 9.0, [Execution("c", 1)] * 2))[0]
     assert texts(outcomes(increments("ok"), 9.0, [])) == ["I8 a: increment c/1 returned, and was not executed"]

@@ -1,0 +1,236 @@
+"""What goes wrong in a simulation, when, and for how long: drawn from the seed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from grange.testing.simulation.host import Machine, Surroundings
+from grange.testing.simulation.loop import Process
+from grange.testing.simulation.stores import Database, Weather
+
+Fault = Callable[[], Awaitable[None]]
+"""Begins a fault, holds it, and ends it."""
+
+
+class Nemesis:
+    """One fault after the other, sometimes several at once, until `stop`; what it began it also ends.
+
+    `calm` is the mean time in seconds between the beginnings of two faults.
+    """
+
+    def __init__(
+        self,
+        machines: Sequence[Machine],
+        clients: Sequence[Process],
+        around: Surroundings,
+        chance: random.Random,
+        calm: float,
+    ) -> None:
+        self._machines = machines
+        self._clients = clients
+        self._network = around.network
+        self._table, self._store = around.table, around.store
+        self._memory = around.memory
+        self._trace = around.trace
+        self._chance = chance
+        self._calm = calm
+        self._running: list[asyncio.Task[None]] = []
+        self.faults: dict[str, tuple[float, Fault]] = {
+            "crash": (3.0, self._crash),
+            "crash_two": (0.5, self._crash_two),
+            "pause_short": (2.0, self._pause_short),
+            "pause_long": (2.0, self._pause_long),
+            "drain": (1.5, self._drain),
+            "isolate": (2.0, self._isolate),
+            "cut_pair": (1.5, self._cut_pair),
+            "cut_one_way": (1.5, self._cut_one_way),
+            "cut_client": (1.0, self._cut_client),
+            "slow_network": (1.0, self._slow_network),
+            "lossy": (1.0, self._lossy),
+            "table_down": (1.0, self._table_down),
+            "table_down_for_one": (1.5, self._table_down_for_one),
+            "table_flaky": (1.5, self._table_flaky),
+            "table_rolled_back": (0.7, self._table_rolled_back),
+            "table_emptied": (0.7, self._table_emptied),
+            "store_down": (1.0, self._store_down),
+            "store_flaky": (1.5, self._store_flaky),
+            "store_slow": (1.0, self._store_slow),
+        }
+
+    async def run(self, until: float) -> None:
+        """Make trouble until the time has come; then end every fault that is still held."""
+        loop = asyncio.get_running_loop()
+        while True:
+            pause = self._chance.expovariate(1 / self._calm)
+            await asyncio.sleep(min(pause, max(until - loop.time(), 0.0)))
+            if loop.time() >= until:
+                break
+            names = list(self.faults)
+            name = self._chance.choices(names, [self.faults[each][0] for each in names])[0]
+            self._running = [each for each in self._running if not each.done()]
+            if len(self._running) < 3:
+                self._running.append(asyncio.create_task(self._inject(name)))
+        await self._end()
+
+    async def _inject(self, name: str) -> None:
+        self._trace.saw(f"fault:{name}")
+        await self.faults[name][1]()
+
+    async def _end(self) -> None:
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+        for each in self._running:
+            if not each.cancelled():
+                each.result()
+        self._network.heal()
+        self._table.heal()
+        self._store.heal()
+        for machine in self._machines:
+            machine.resume()
+            machine.start()
+        self._trace.saw("quiet")
+
+    async def _hold(self, least: float, most: float) -> None:
+        await asyncio.sleep(self._chance.uniform(least, most))
+
+    def _one(self) -> Machine:
+        return self._chance.choice(self._machines)
+
+    # -- processes --
+
+    async def _crash(self, *others: Machine) -> None:
+        victims = others or (self._one(),)
+        for machine in victims:
+            self._trace.saw("crashes", machine.name)
+            await machine.crash()
+        try:
+            await self._hold(0.2, 25.0)
+        finally:
+            for machine in victims:
+                machine.start()
+
+    async def _crash_two(self) -> None:
+        await self._crash(*self._chance.sample(self._machines, 2))
+
+    async def _pause_short(self) -> None:
+        await self._pause(0.5, 2.0)
+
+    async def _pause_long(self) -> None:
+        await self._pause(4.0, 30.0)
+
+    async def _pause(self, least: float, most: float) -> None:
+        machine = self._one()
+        process = machine.process
+        machine.pause()
+        try:
+            await self._hold(least, most)
+        finally:
+            if machine.process is process:
+                machine.resume()
+
+    async def _drain(self) -> None:
+        machine = self._one()
+        try:
+            async with asyncio.timeout(90):
+                await machine.stop()
+            await self._hold(0.1, 10.0)
+        except TimeoutError:
+            self._trace.saw("drain_gave_up", machine.name)
+            await machine.crash()
+        finally:
+            machine.start()
+
+    # -- lines --
+
+    def _processes(self) -> list[Process]:
+        return [*(machine.process for machine in self._machines), *self._clients]
+
+    async def _cut(self, pairs: list[tuple[Process, Process]], least: float = 1.0, most: float = 25.0) -> None:
+        for one, other in pairs:
+            self._network.cut(one, other)
+        try:
+            await self._hold(least, most)
+        finally:
+            self._network.heal()
+
+    async def _isolate(self) -> None:
+        """One silo reaches nobody, but the databases."""
+        alone = self._one().process
+        others = [each for each in self._processes() if each is not alone]
+        await self._cut([pair for other in others for pair in ((alone, other), (other, alone))])
+
+    async def _cut_pair(self) -> None:
+        one, other = self._chance.sample(self._machines, 2)
+        await self._cut([(one.process, other.process), (other.process, one.process)])
+
+    async def _cut_one_way(self) -> None:
+        one, other = self._chance.sample(self._machines, 2)
+        await self._cut([(one.process, other.process)])
+
+    async def _cut_client(self) -> None:
+        client, silo = self._chance.choice(self._clients), self._one().process
+        await self._cut([(client, silo), (silo, client)])
+
+    async def _slow_network(self) -> None:
+        for one in self._processes():
+            for other in self._processes():
+                self._network.line(one, other).delay = 0.3
+        await self._until_healed()
+
+    async def _lossy(self) -> None:
+        for one in self._processes():
+            for other in self._processes():
+                line = self._network.line(one, other)
+                line.loss, line.repeat = 0.02, 0.02
+        await self._until_healed()
+
+    async def _until_healed(self) -> None:
+        try:
+            await self._hold(2.0, 25.0)
+        finally:
+            self._network.heal()
+
+    # -- databases --
+
+    async def _weather(self, database: Database, weather: Weather, least: float, most: float) -> None:
+        database.weather = weather
+        try:
+            await self._hold(least, most)
+        finally:
+            database.weather = Weather()
+
+    async def _table_down(self) -> None:
+        await self._weather(self._table, Weather(down=True), 2.0, 40.0)
+
+    async def _table_flaky(self) -> None:
+        await self._weather(self._table, Weather(delay=1.0, failure=0.2, lost_answer=0.2), 5.0, 30.0)
+
+    async def _table_down_for_one(self) -> None:
+        name = self._one().process.name
+        self._table.local[name] = Weather(down=True)
+        try:
+            await self._hold(2.0, 40.0)
+        finally:
+            self._table.local.pop(name, None)
+
+    async def _table_rolled_back(self) -> None:
+        back = self._memory.roll_back(self._chance.randint(1, 4))
+        self._trace.saw("rolled_back", str(back))
+        await self._hold(10.0, 20.0)
+
+    async def _table_emptied(self) -> None:
+        self._memory.empty()
+        await self._hold(10.0, 20.0)
+
+    async def _store_down(self) -> None:
+        await self._weather(self._store, Weather(down=True), 1.0, 20.0)
+
+    async def _store_flaky(self) -> None:
+        await self._weather(self._store, Weather(delay=0.2, failure=0.1, lost_answer=0.1), 5.0, 30.0)
+
+    async def _store_slow(self) -> None:
+        await self._weather(self._store, Weather(delay=2.5), 3.0, 20.0)
