@@ -94,8 +94,8 @@ async def postgres_killed(one: Round) -> Judge:
     return judge
 
 
-UNAVAILABLE = ("StorageUnavailable", "InconsistentStateError")
-"""The second: a write that had been stored although its reply was lost, found by the next one."""
+UNAVAILABLE = ("StorageUnavailable", "WriteOutcomeUnknown", "InconsistentStateError")
+"""The third: a write that had been stored although its reply was lost, found by the next one."""
 
 
 async def replies_lost_after_commit(one: Round) -> Judge:
