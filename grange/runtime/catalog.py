@@ -12,7 +12,7 @@ from typing import Protocol
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activation import Activation
-from grange.runtime.draining import Elsewhere, Ends, cancel_turns, end_all, ended
+from grange.runtime.draining import STOPPING, Elsewhere, Ends, cancel_turns, end_all, ended
 from grange.runtime.hosted import HostedType
 from grange.runtime.invocation import Invocation
 from grange.runtime.lifecycle import activate, deactivate
@@ -190,10 +190,14 @@ class Catalog:
     async def abort(self, at_once: bool = False) -> None:
         """Cancel every turn and wait for their ends: draining took too long, or the silo is killed (`at_once`)."""
         self._open = False
+        self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)  # no turn may follow
         turns = cancel_turns(self.activations(), self.site.here)
         if at_once:
             self.abandon()
         await ended(turns, self.site.here)
+        for activation in list(self.activations()):
+            if activation.mailbox.running:  # it will never be empty, so nobody should wait for that
+                activation.abandon(f"silo {self.site.here} has ended, and a turn would not")
 
     def abandon(self) -> None:
         """From now on no turn, timer or hook of any grain starts here; who waits is refused."""

@@ -24,6 +24,7 @@ from grange.errors import (
     MembershipError,
     StorageError,
 )
+from grange.silo.last_resort import DRAIN_MARGIN, EXIT_GRACE, TASKS_GRACE, end_within
 from grange.silo.silo import Silo, run_until
 
 try:
@@ -73,11 +74,16 @@ class StopSignals:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = asyncio.Event()
         self._first: float | None = None
+        self._patience: float | None = None
         self._previous: dict[int, Any] = {}
 
-    def attach(self) -> asyncio.Event:
-        """From now on a signal sets the returned event, in the running loop."""
+    def attach(self, patience: float | None = None) -> asyncio.Event:
+        """From now on a signal sets the returned event, in the running loop.
+
+        `patience` seconds after it the process ends by force: a turn that blocks the loop would never let it stop.
+        """
         self._loop = asyncio.get_running_loop()
+        self._patience = patience
         if self._first is not None:
             self._asked.set()
         return self._asked
@@ -86,6 +92,8 @@ class StopSignals:
         """Ask for the stop from another thread, as a signal would; asking again changes nothing."""
         if self._first is None:
             self._first = time.monotonic()  # not the loop's time, which stands still while a turn blocks the loop
+            if self._patience is not None:
+                end_within(self._patience, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._asked.set)
 
@@ -133,16 +141,25 @@ def run(silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce
 async def _serve(
     silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]
 ) -> None:
-    stop = signals.attach()
+    stop = signals.attach(silo.definition(**overrides).config.drain_timeout + DRAIN_MARGIN)
     if not await _started(silo, overrides, stop):
         return
     announce(silo)
     dead = await run_until(silo, stop)
     if dead is None:
         await silo.stop()
+        _leave_behind(ExitCode.CLEAN)
     else:
         await silo.kill()  # the others run its grains by now: there is nothing to hand over
+        _leave_behind(exit_code(dead))
         raise dead
+
+
+def _leave_behind(code: ExitCode) -> None:
+    """What does not end although it was cancelled must not keep the process: Python would wait for it for ever."""
+    tasks = len(asyncio.all_tasks()) - 1
+    seconds = TASKS_GRACE if tasks else EXIT_GRACE
+    end_within(seconds, code, f"{tasks} tasks and {threading.active_count() - 1} threads are left behind")
 
 
 async def _started(silo: Silo, overrides: Mapping[str, Any], stop: asyncio.Event) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import dataclass
 
 from grange import Grain, PersistentState, read_only
@@ -41,6 +42,20 @@ class Probe(Grain[str], name="probe"):
         """Never ends; says on standard output that it has begun."""
         print(f"holding {self.key}", flush=True)
         await asyncio.Event().wait()
+
+    async def resist(self) -> None:
+        """Never ends, not even when it is cancelled."""
+        print(f"resisting {self.key}", flush=True)
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def block(self) -> None:
+        """Leaves a thread behind that never ends."""
+        print(f"blocking {self.key}", flush=True)
+        await asyncio.to_thread(threading.Event().wait)
 
     async def take(self, data: bytes) -> int:
         return len(data)

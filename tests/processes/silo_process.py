@@ -50,6 +50,11 @@ class Process:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether its end was not seen yet."""
+        return self._process.returncode is None
+
+    @property
     def errors(self) -> str:
         """All of standard error."""
         return "\n".join(self.logged)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 
 import pytest
 
-from grange import CallOutcomeUnknown
+from grange import CallOutcomeUnknown, SiloStopped
 from grange.client import Client
 from tests.processes.counters import Counter, Probe
 from tests.processes.load import load
@@ -133,6 +134,26 @@ async def test_a_silo_asked_twice_to_stop_ends_at_once(silos: Silos) -> None:
         assert "asked twice to stop" in silo.errors
         with pytest.raises(CallOutcomeUnknown):
             await call
+
+
+@pytest.mark.parametrize("method", ["resist", "block"])
+async def test_code_that_will_not_end_holds_no_process(silos: Silos, method: str) -> None:
+    """One SIGTERM is enough: its caller is told at once, the grain is named, and the exit code is that of a stop."""
+    silo = await silos.run(GRANGE_DRAIN_TIMEOUT="0.2")
+    async with client_of(silo) as client:
+        call = asyncio.create_task(getattr(client.get_grain(Probe, "ann"), method)())
+        await silo.says(f"{method}ing ann")
+        silo.signal(signal.SIGTERM)
+        with pytest.raises(SiloStopped, match=rf"stopped while it ran probe/ann\.{method}"):
+            await call
+        assert silo.running, "the caller waited for the end of the process"
+    assert await silo.ended() == 0
+    assert '"event":"drain_timeout"' in silo.errors
+    named = [json.loads(line) for line in silo.logged if '"event":"turn_would_not_end"' in line]
+    assert [(line["grain_type"], line["method"]) for line in named] == (
+        [("probe", "resist")] if method == "resist" else []
+    )
+    assert '"event":"ended_by_force"' in silo.errors
 
 
 async def test_a_silo_asked_to_stop_while_it_waits_to_join_ends_cleanly(silos: Silos) -> None:
