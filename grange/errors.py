@@ -28,7 +28,8 @@
     │   ├── MembershipUnavailable     the membership table cannot be reached
     │   ├── TableLost                 the database lost the membership table, or went back in time
     │   ├── JoinFailed                this silo could not become active
-    │   └── DeclaredDead              the others declared this silo dead; its process must end
+    │   ├── DeclaredDead              the others declared this silo dead; its process must end
+    │   └── SelfFenced                this silo was cut off for too long; its process must end
     └── HandshakeRefused              the other side speaks another cluster, version or identity
 """
 
@@ -184,6 +185,10 @@ class JoinFailed(MembershipError):
 
 class DeclaredDead(MembershipError):
     """The other silos declared this silo dead; its process must end and may come back as a new generation."""
+
+
+class SelfFenced(MembershipError):
+    """This silo was cut off from its cluster for so long that its process must end and be started where it is not."""
 
 
 class HandshakeRefused(GrangeError):

@@ -35,6 +35,22 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
     return tuple(chosen)
 
 
+def probers_of(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> frozenset[SiloAddress]:
+    """The silos of which `me` is a successor: `successors` seen from the other side, at the cost of one silo's."""
+    everybody = {*silos, me}
+    rings = [_ring(everybody, seed) for seed in range(count)]
+    places = [{silo: place for place, silo in enumerate(ring)} for ring in rings]
+    found: set[SiloAddress] = set()
+    for silo in everybody - {me}:
+        chosen = {silo}
+        for ring, place in zip(rings, places, strict=True):
+            following = (ring[(place[silo] + step) % len(ring)] for step in range(1, len(ring)))
+            chosen.add(next((each for each in following if each not in chosen), silo))
+        if me in chosen:
+            found.add(silo)
+    return frozenset(found)
+
+
 def first_ring(me: SiloAddress, silos: Iterable[SiloAddress]) -> list[SiloAddress]:
     """The ring on which everybody is probed by its predecessor, with `me` on it."""
     return _ring({*silos, me}, 0)
