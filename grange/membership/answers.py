@@ -4,6 +4,7 @@ while the event loop is blocked.
 
 from __future__ import annotations
 
+from grange.membership.health import WORST
 from grange.membership.messages import ProbeReply, decode_probe, encode
 from grange.membership.vitals import Vitals
 from grange.proto.ids import SiloAddress
@@ -24,4 +25,7 @@ class ProbeAnswers:
         probe = decode_probe(question)
         vitals = self._vitals
         vitals.heard(probe.prober, probe.mutual, probe.version)
-        return encode(ProbeReply(self._me, vitals.version, vitals.lag(), vitals.score))
+        lag = vitals.lag()
+        # The loop that would measure its own lag is the one that hangs.
+        score = min(WORST, max(vitals.score, int(lag)))
+        return encode(ProbeReply(self._me, vitals.version, lag, score))

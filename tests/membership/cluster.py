@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -39,18 +39,24 @@ BREAK_AFTER = 6.0
 
 
 class Network:
-    """Carries questions at once; a silo that is down refuses them, a cut swallows them and the answers."""
+    """Carries questions at once; a silo that is down refuses them, a cut swallows them and the answers, a silo that is
+    paused leaves them until it goes on.
+    """
 
     def __init__(self) -> None:
         self.silos: dict[SiloAddress, SystemTargets] = {}
         self.cuts: dict[tuple[SiloAddress, SiloAddress], float] = {}
         self.heard: dict[tuple[SiloAddress, SiloAddress], float] = {}
         self.deaf_threads: set[SiloAddress] = set()
+        self.blocked: set[SiloAddress] = set()
+        self.delay: Callable[[], float] = lambda: 0.0
+        self.paused: dict[SiloAddress, asyncio.Event] = {}
         self.refused: set[tuple[SiloAddress, SiloAddress]] = set()
         self.asked: list[tuple[SiloAddress, SiloAddress, str]] = []
 
     def ask_from(self, asker: SiloAddress):
         async def ask(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+            await self._while_paused(asker, math.inf)
             self.asked.append((asker, silo, service))
             await asyncio.sleep(0)
             if (asker, silo) in self.cuts:
@@ -58,17 +64,24 @@ class Network:
                 raise CallTimeout(f"{silo} did not answer")
             if silo not in self.silos or (asker, silo) in self.refused:
                 raise SiloUnavailable(f"{silo} is down")
+            await self._while_paused(silo, timeout)
             self._arrives(asker, silo)
+            if (late := self.delay()) > 0:
+                await asyncio.sleep(min(late, timeout))
+                if late >= timeout:
+                    raise CallTimeout(f"the answer of {silo} is late")
             answer = self.silos[silo].find(service)
             assert answer is not None
             if service == PROBE_SERVICE and silo in self.deaf_threads:
                 await asyncio.sleep(timeout)
                 raise CallTimeout(f"{silo} does not answer probes")
             reply = await answer(question)
+            await self._while_paused(asker, math.inf)
             if (silo, asker) in self.cuts:
                 await asyncio.sleep(timeout)
                 raise CallTimeout(f"the answer of {silo} was lost")
-            self._arrives(silo, asker)
+            if silo not in self.blocked:
+                self._arrives(silo, asker)
             return reply
 
         return ask
@@ -85,6 +98,27 @@ class Network:
         self.cuts[one, other] = now
         if not one_way:
             self.cuts[other, one] = now
+
+    async def block(self, silo: Silo) -> None:
+        """Its event loop hangs from now on; its probe thread answers by a line of its own."""
+        self.blocked.add(silo.address)
+        silo.vitals.tick()
+        await silo.agent.halt()
+
+    def pause(self, silo: SiloAddress) -> None:
+        self.paused[silo] = asyncio.Event()
+
+    def go_on(self, silo: SiloAddress) -> None:
+        self.paused.pop(silo).set()
+
+    async def _while_paused(self, silo: SiloAddress, timeout: float) -> None:
+        if silo not in self.paused:
+            return
+        try:
+            async with asyncio.timeout(None if timeout == math.inf else timeout):
+                await self.paused[silo].wait()
+        except TimeoutError:
+            raise CallTimeout(f"{silo} did not answer") from None
 
     def _arrives(self, source: SiloAddress, target: SiloAddress) -> None:
         """Bytes come; but not for long on a connection whose acknowledgements do not get back."""
@@ -156,12 +190,13 @@ class Silo:
         self.cluster = cluster
         self.address = silo
         self.table = FaultyTable(cluster.table)
+        self.vitals = Vitals(cluster.time.time, cluster.options.probe_interval)
         self.agent = MembershipAgent(
             self.table,
             member(silo),
             Surroundings(
                 ask=cluster.network.ask_from(silo),
-                vitals=Vitals(cluster.time.time, cluster.options.probe_interval),
+                vitals=self.vitals,
                 chance=random.Random(silo.port),
                 now=cluster.time.utc_now,
                 heard_from=cluster.network.heard_by(silo),
@@ -182,6 +217,11 @@ class Silo:
         """Vote, as after probes that were missed; nothing has been heard since."""
         silence = Silence(3, began=self.cluster.time.time() - 4, deaf_from=math.inf)
         await self.agent._voter.suspect(Suspicion(silo, silence, witness))
+
+    @property
+    def last_probed(self) -> float:
+        """Time of the last proof of contact by a probe."""
+        return max(self.vitals.contacts().values(), default=-math.inf)
 
     async def crash(self) -> None:
         self.cluster.network.silos.pop(self.address, None)

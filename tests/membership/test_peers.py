@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
+import msgspec
 import pytest
 
 from grange.errors import CallTimeout, SiloUnavailable
+from grange.membership.answers import ProbeAnswers
 from grange.membership.detector import Finding
 from grange.membership.member import SiloStatus, make_view
-from grange.membership.messages import VIEW_SERVICE, Announcement, ProbeReply, decode_announcement, encode
+from grange.membership.messages import (
+    PROBE_FOR_SERVICE,
+    PROBE_SERVICE,
+    VIEW_SERVICE,
+    Announcement,
+    Probe,
+    ProbedFor,
+    ProbeFor,
+    ProbeReply,
+    decode_announcement,
+    decode_probe,
+    decode_probe_for,
+    decode_probed_for,
+    decode_reply,
+    encode,
+)
 from grange.membership.options import MembershipOptions
-from grange.membership.peers import Peers
+from grange.membership.peers import Peers, Through
 from grange.membership.surroundings import Surroundings
-from grange.membership.vitals import Vitals
+from grange.membership.vitals import TICK, Vitals
+from grange.runtime.system_target import SystemTargets
+from grange.testing.loop import VirtualTime
 from tests.membership.cluster import address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
-ME, TARGET = address(0), address(1, generation=5)
+ME, TARGET, MIDDLE = address(0), address(1, generation=5), address(2)
 
 
 class Knowledge:
@@ -83,6 +103,105 @@ async def test_anything_else_is_no_answer(answer):
     """Another generation at the same endpoint, rubbish, refusals, and what the other side raised."""
     mine, _, _ = peers(answer)
     assert await mine.probe(TARGET, 1.0) is Finding.MISSED
+
+
+async def test_a_silo_whose_loop_is_dead_does_not_answer():
+    """F8: its probe thread does, and says how far the loop is behind; a minute is too much."""
+    behind = [(59.9, Finding.ANSWERED), (60.0, Finding.MISSED), (1e9, Finding.MISSED)]
+    for lag, expected in behind:
+        mine, _, _ = peers(encode(ProbeReply(TARGET, 9, lag)))
+        assert await mine.probe(TARGET, 1.0) is expected
+
+
+async def test_a_probe_says_whether_the_one_before_was_answered():
+    """Decision 2: so the other side learns that its answers arrive."""
+    mine, _, answers = peers(encode(ProbeReply(TARGET, 9)))
+    for answer in (answers.answer, SiloUnavailable("down"), answers.answer, answers.answer):
+        answers.answer = answer
+        await mine.probe(TARGET, 1.0)
+    asked = [decode_probe(question) for _, _, question in answers.asked]
+    assert [probe.mutual for probe in asked] == [False, True, False, True]
+    assert {(probe.prober, probe.version) for probe in asked} == {(ME, 7)}
+
+
+async def test_a_time_out_that_fires_late_is_ones_own_fault():
+    """A stopped process finds its timers expired before it can read the answers that lie there."""
+    mine, _, _ = peers(b"")
+    with VirtualTime(asyncio.get_running_loop()).installed():
+
+        async def ask(silo, service, question, timeout):
+            await asyncio.sleep(seconds)
+            raise CallTimeout("late")
+
+        mine._ask = ask
+        for seconds, expected in ((1.0, Finding.MISSED), (1.4, Finding.MISSED), (1.6, Finding.UNKNOWN)):
+            assert await mine.probe(TARGET, 1.0) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (encode(ProbedFor(MIDDLE, True, 0)), Through.REACHED),
+        (encode(ProbedFor(MIDDLE, True, 5)), Through.REACHED),
+        (encode(ProbedFor(MIDDLE, False, 0)), Through.FAILED),
+        (encode(ProbedFor(MIDDLE, False, 1)), Through.DEGRADED),
+        (b"rubbish", Through.NO_ANSWER),
+        (SiloUnavailable("down"), Through.NO_ANSWER),
+        (CallTimeout("late"), Through.NO_ANSWER),
+    ],
+    ids=str,
+)
+async def test_what_a_third_silo_says(answer, expected):
+    """MEM-11: a failure counts only from a silo that is well itself."""
+    mine, _, answers = peers(answer)
+    assert await mine.probe_through(MIDDLE, TARGET, 1.0, 0.5) is expected
+    ((asked, service, question),) = answers.asked
+    assert (asked, service, decode_probe_for(question)) == (MIDDLE, PROBE_FOR_SERVICE, ProbeFor(TARGET, 1.0))
+
+
+@pytest.mark.parametrize(("score", "answers_it"), [(0, True), (0, False), (3, False)])
+async def test_a_probe_in_anothers_stead(score, answers_it):
+    """MEM-11: it is a direct one, and the answer says how well the prober is itself."""
+    mine, _, answers = peers(encode(ProbeReply(TARGET, 9)) if answers_it else SiloUnavailable("down"))
+    mine._vitals.score = score
+    targets = SystemTargets()
+    mine.serve(targets)
+    answer = await targets.find(PROBE_FOR_SERVICE)(encode(ProbeFor(TARGET, 1.0)))
+    assert decode_probed_for(answer) == ProbedFor(ME, answers_it, score)
+    assert [(silo, service) for silo, service, _ in answers.asked] == [(TARGET, PROBE_SERVICE)]
+
+
+async def test_an_answer_to_a_probe_tells_how_one_is():
+    """Its lag counts for the score at once: the loop that would measure it is the one that hangs."""
+    time = [0.0]
+    vitals = Vitals(lambda: time[0])
+    answers = ProbeAnswers(ME, vitals)
+    vitals.version, vitals.score = 4, 1
+    vitals.tick()
+    assert decode_reply(answers.answer_probe(encode(Probe(9, TARGET)))) == ProbeReply(ME, 4, 0.0, 1)
+    assert vitals.newest == 9
+    for time[0], score in ((3.5, 3), (90.0, 8)):
+        reply = decode_reply(answers.answer_probe(encode(Probe(9, TARGET, True))))
+        assert (reply.lag, reply.score) == (time[0] - TICK, score)
+    with pytest.raises(ValueError, match="MessagePack"):
+        answers.answer_probe(b"\xc1rubbish")
+
+
+async def test_the_probe_line_is_asked_where_there_is_one():
+    """Decision 4: it answers while an event loop is blocked; a member without a port is asked over the connection."""
+    mine, knowledge, answers = peers(encode(ProbeReply(TARGET, 9)))
+    line: list = []
+
+    async def ask_line(member, question, timeout):
+        line.append((member.probe, timeout))
+        return encode(ProbeReply(TARGET, 9))
+
+    mine._probe_line = ask_line
+    for port in (0, 777):
+        knowledge.member = lambda silo, port=port: msgspec.structs.replace(member(TARGET), probe=port)
+        assert await mine.probe(TARGET, 0.5) is Finding.ANSWERED
+    assert line == [(777, 0.5)]
+    assert len(answers.asked) == 1
 
 
 async def test_a_view_is_told_to_the_living_and_to_who_just_died():

@@ -16,6 +16,7 @@ from grange.membership.steps import (
     activate,
     bury,
     enter,
+    finish,
     given_up,
     leave,
     must_end,
@@ -118,6 +119,28 @@ def test_the_dead_do_not_vote():
     rows = (member(ME, DEAD), member(address(2)))
     with pytest.raises(DeclaredDead):
         suspect(table(*rows), address(2), (ME,), START, OPTIONS, trusted=True)
+
+
+@pytest.mark.parametrize(("status", "dies"), [(ACTIVE, True), (JOINING, False), (LEAVING, False), (DEAD, False)])
+def test_a_witness_counts_while_it_is_active(status, dies):
+    """MEM-11: two votes are needed of three silos; the witness' row is read with the suspect's."""
+    rows = (member(ME), member(address(2)), member(address(4)), member(address(3), status))
+    change = suspect(table(*rows), address(2), (ME, address(3)), START, OPTIONS, trusted=True)
+    assert (change.member.status is DEAD) == dies
+    assert change.row_etag == "etag-1"
+
+
+def test_a_death_that_was_voted_but_not_written_is_finished():
+    """By any other reader that lives; a row with fewer votes is left alone."""
+    votes = (Vote(address(3), START), Vote(address(4), START))
+    overdue = msgspec.structs.replace(member(address(2)), votes=votes)
+    found = table(member(ME), overdue)
+    change = finish(found, ME, START, OPTIONS)
+    assert (change.member.address, change.member.status, change.row_etag) == (address(2), DEAD, "etag-1")
+    assert finish(found, address(2), START, OPTIONS) is None
+    assert finish(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
+    with pytest.raises(DeclaredDead):
+        finish(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
 
 
 def test_nobody_votes_on_a_row_that_is_gone():

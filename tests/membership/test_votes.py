@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.membership.member import SiloStatus, Vote, moved
-from grange.membership.votes import cast_vote, fresh_votes, required_votes
+from grange.membership.votes import cast_vote, fresh_votes, is_overdue, required_votes
 from tests.membership.cluster import START, address, member
 
 WINDOW = timedelta(seconds=60)
@@ -76,6 +76,32 @@ def test_a_vote_that_has_become_enough_kills():
 def test_nobody_votes_on_the_dead_or_on_itself():
     assert cast_vote(victim(status=DEAD), (address(1),), START, WINDOW, required=1) is None
     assert cast_vote(victim(), (VICTIM,), START, WINDOW, required=1) is None
+
+
+def test_a_witness_votes_in_the_same_write():
+    """MEM-11: both votes in one compare-and-swap; twice the same silo is one vote, and the suspect is no witness."""
+    dead = cast_vote(victim(), (address(1), address(2)), START, WINDOW, required=2)
+    assert dead.status is DEAD
+    assert [vote.voter for vote in dead.votes] == [address(1), address(2)]
+    for witness in (address(1), VICTIM):
+        voted = cast_vote(victim(), (address(1), witness), START, WINDOW, required=2)
+        assert (voted.status, len(voted.votes)) == (ACTIVE, 1)
+
+
+def test_a_new_witness_is_written_though_ones_own_vote_is_young():
+    row = victim(Vote(address(1), START))
+    voted = cast_vote(row, (address(1), address(2)), after(1), WINDOW, required=3)
+    assert [vote.voter for vote in voted.votes] == [address(1), address(2)]
+    assert cast_vote(voted, (address(1), address(2)), after(2), WINDOW, required=3) is None
+
+
+def test_a_row_with_enough_votes_that_is_not_dead_is_overdue():
+    """A broken invariant; fewer votes, or expired ones, are not."""
+    row = victim(Vote(address(1), START), Vote(address(2), START))
+    assert is_overdue(row, START, WINDOW, votes=2)
+    assert not is_overdue(row, START, WINDOW, votes=3)
+    assert not is_overdue(row, after(60), WINDOW, votes=2)
+    assert not is_overdue(moved(row, DEAD), START, WINDOW, votes=2)
 
 
 def test_a_clock_that_runs_ahead_hides_nothing():
