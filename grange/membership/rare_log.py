@@ -23,6 +23,11 @@ class RareLog:
         if (more := self._due()) is not None:
             self._log.warning("%s%s", message, more, extra={"event": event})
 
+    def error(self, message: str, event: str) -> None:
+        """The same, of something that must not have happened."""
+        if (more := self._due()) is not None:
+            self._log.error("%s%s", message, more, extra={"event": event})
+
     def warning(self, message: str, error: Exception, event: str = "") -> None:
         """Log it, or count it. An error that is not one of ours is a bug, and brings its traceback.
 

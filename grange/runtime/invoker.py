@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from grange.errors import InconsistentStateError, InvalidCall
+from grange.errors import InconsistentStateError, InvalidCall, WriteOutcomeUnknown
 from grange.grains.context import context_values, current_activation
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
@@ -62,7 +62,7 @@ async def run_turn(
             running = _begin(call, grain, plan)
             if running is not None:
                 call.succeed(plan, await running)
-    except InconsistentStateError as error:
+    except (InconsistentStateError, WriteOutcomeUnknown) as error:
         conflict = True
         call.fail(error)
     except BaseException as error:

@@ -47,6 +47,7 @@ from grange.silo.gateway import Gateway
 from grange.silo.management import Management
 from grange.silo.supplies import Supplies
 from grange.storage.facet import PersistentStates
+from grange.storage.guards import StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
 
@@ -130,7 +131,10 @@ class Startup:
 
     async def _open_stores(self) -> None:
         self._table = await self._parts.enter_async_context(self._supplies.table())
-        self._storages = await self._parts.enter_async_context(self._supplies.storages())
+        storages = await self._parts.enter_async_context(self._supplies.storages())
+        timeout = self._config.storage_settings().operation_timeout
+        guards = StorageGuards(storages, self.address, self._supplies.random, timeout)
+        self._stores = await self._parts.enter_async_context(guards)
 
     def _prepare_values(self) -> None:
         self._references = References()
@@ -196,7 +200,7 @@ class Startup:
         site = Site(
             self.address, self._options, self.grains, self._faults, Invoker(), self._tasks, self._supplies.random
         )
-        facets = {PersistentState: PersistentStates(self._storages, self._codec)}
+        facets = {PersistentState: PersistentStates(self._stores.storages, self._codec, self._stores.stamps.next)}
         services = self._definition.services
         hosted = [HostedType(cls, self._plans, facets, services, self._options) for cls in self._definition.grains]
         self._faults.register(error for each in hosted for error in each.options.errors)
@@ -228,6 +232,7 @@ class Startup:
         """From `open` on this silo answers; then its name goes on the door; then clients may come."""
         self._parts.push_async_callback(self._end)
         self._tasks.start(self._collector.run())
+        self.agent.subscribe(self._stores.on_view)  # first: what the directory now gives away waits for the fence
         self.agent.subscribe(self.directory.on_view)
         self.agent.subscribe(self._bury)
         self._silo_door.open(self.address, self._silo_side)

@@ -11,7 +11,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 from grange.storage.defaults import default_factory
-from grange.storage.provider import GrainStorage
+from grange.storage.provider import GrainStorage, Stamp
 from grange.storage.state import PersistentState, Stored
 
 
@@ -34,9 +34,12 @@ class _JsonState:
 class PersistentStates:
     """grains.facets.FacetFactory for `PersistentState[T]`."""
 
-    def __init__(self, storages: Mapping[str, GrainStorage], codec: ValueCodec) -> None:
+    def __init__(
+        self, storages: Mapping[str, GrainStorage], codec: ValueCodec, stamps: Callable[[], Stamp] | None = None
+    ) -> None:
         self._storages = storages
         self._codec = codec
+        self._stamps = stamps
         self._kinds: dict[Any, tuple[_JsonState, Callable[[], Any]]] = {}
 
     def check(self, owner: str, parameter: Parameter) -> None:
@@ -59,7 +62,8 @@ class PersistentStates:
                 f"which this silo does not have; it has: {known}. Add it to storages="
             )
         codec, default = self._of_kind(get_args(parameter.kind)[0])
-        return PersistentState(storage, grain_id, stored.name or parameter.name, codec, default, guard)
+        state = PersistentState(storage, grain_id, stored.name or parameter.name, codec, default, guard)
+        return state.stamped_by(self._stamps)
 
     def _of_kind(self, kind: Any) -> tuple[_JsonState, Callable[[], Any]]:
         made = self._kinds.get(kind)

@@ -8,19 +8,23 @@ background tasks): `operations.py` keeps them one at a time and joins those that
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 import msgspec
 
-from grange.errors import ConfigurationError, StorageError
+from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
 from grange.storage.memory import MemoryStorage
 from grange.storage.operations import Kind, OperationQueue
-from grange.storage.provider import GrainStorage, StateRecord
+from grange.storage.provider import GrainStorage, Stamp, StateRecord
 
 T = TypeVar("T")
 S = TypeVar("S")
+E = TypeVar("E", bound="str | None")
+
+MOST_DOUBTS = 8
+"""Changes with lost answers that one state remembers; of more, the oldest would cost the activation its next write."""
 
 
 class StateCodec(Protocol[T]):
@@ -80,12 +84,14 @@ class PersistentState(Generic[T]):
     __slots__ = (
         "_codec",
         "_default",
+        "_doubts",
         "_etag",
         "_exists",
         "_grain_id",
         "_guard",
         "_name",
         "_operations",
+        "_stamps",
         "_storage",
         "_value",
     )
@@ -111,6 +117,13 @@ class PersistentState(Generic[T]):
         self._etag: str | None = None
         self._exists = False
         self._operations = OperationQueue(self._perform)
+        self._stamps: Callable[[], Stamp] | None = None
+        self._doubts: tuple[Stamp, ...] = ()
+
+    def stamped_by(self, stamps: Callable[[], Stamp] | None) -> Self:
+        """Have every change carry a stamp of the silo. Called by the runtime when it makes the facet."""
+        self._stamps = stamps
+        return self
 
     @staticmethod
     def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
@@ -186,16 +199,55 @@ class PersistentState(Generic[T]):
             self._adopt(await self._storage.read(self._grain_id, self._name))
         elif kind is Kind.WRITE:
             payload = self._encoded()
-            self._etag = await self._storage.write(self._grain_id, self._name, payload, self._etag)
+            self._etag = await self._change(
+                lambda stamp: self._storage.write(self._grain_id, self._name, payload, self._etag, stamp=stamp)
+            )
             self._exists = True
         else:
             fresh = self._default()
-            self._etag = await self._storage.clear(self._grain_id, self._name, self._etag)
+            if self._doubts and self._etag is None:
+                raise WriteOutcomeUnknown(
+                    f"clear of state {self._name!r} of {self._grain_id}: an earlier first write is still in doubt and "
+                    f"may be stored later; write again, or read"
+                )
+            self._etag = await self._change(
+                lambda stamp: self._storage.clear(self._grain_id, self._name, self._etag, stamp)
+            )
             self._value, self._exists = fresh, False
+
+    async def _change(self, change: Callable[[Stamp | None], Awaitable[E]]) -> E:
+        """Perform a change. One that was in doubt before it may turn out to be what the store holds: then go on from
+        there, since memory holds what it stored, and what the grain did to it since."""
+        stamp = None if self._stamps is None else self._stamps()
+        try:
+            try:
+                etag = await change(stamp)
+            except InconsistentStateError as error:
+                if error.fenced or not await self._is_own_doubt():
+                    raise
+                etag = await change(stamp)
+        except WriteOutcomeUnknown:
+            if stamp is not None:
+                self._doubts = (*self._doubts, stamp)[-MOST_DOUBTS:]
+            raise
+        self._doubts = ()
+        return etag
+
+    async def _is_own_doubt(self) -> bool:
+        """Whether the store holds a change of ours whose answer was lost; its etag is adopted."""
+        if not self._doubts:
+            return False
+        held = await self._storage.read(self._grain_id, self._name)
+        if held.stamp not in self._doubts:
+            return False
+        self._etag = held.etag
+        return True
 
     def _adopt(self, record: StateRecord) -> None:
         value = self._default() if record.payload is None else self._decoded(record.payload)
         self._value, self._etag, self._exists = value, record.etag, record.payload is not None
+        # What was in doubt and arrives later finds another etag, or costs this activation its next write.
+        self._doubts = ()
 
     def _encoded(self) -> bytes:
         try:

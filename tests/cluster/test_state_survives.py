@@ -17,6 +17,7 @@ from grange import (
     SiloAddress,
     StorageUnavailable,
     Stored,
+    WriteOutcomeUnknown,
 )
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import Stamp, StateRecord
@@ -31,6 +32,7 @@ class Recorded:
         self.calls: list[str] = []
         self.fail_before = ""
         self.fail_after = ""
+        self.fail_once = ""
 
     def _enter(self, verb: str) -> None:
         self.calls.append(verb)
@@ -39,7 +41,11 @@ class Recorded:
 
     def _leave(self, verb: str) -> None:
         if self.fail_after == verb:
-            raise StorageUnavailable(f"down after {verb}")
+            lost = StorageUnavailable if verb == "read" else WriteOutcomeUnknown
+            raise lost(f"down after {verb}")
+        if self.fail_once == verb:
+            self.fail_once = ""
+            raise WriteOutcomeUnknown(f"answer to {verb} lost")
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         self._enter("read")
@@ -133,6 +139,7 @@ async def test_a_read_error_at_activation_reaches_the_caller() -> None:
         with pytest.raises(StorageUnavailable, match="down before read"):
             await cluster.get_grain(Store, "a").get()
         storage.fail_before = ""
+        await cluster.advance(2)  # within which the silo looks whether the storage is back
         assert await cluster.get_grain(Store, "a").get() == 0
 
 
@@ -161,6 +168,7 @@ async def test_a_failed_read_keeps_the_last_good_value() -> None:
                 await grain.reread()
             assert await grain.get() == 5
             setattr(storage, moment, "")
+            await cluster.advance(2)
         assert await grain.reread() == 5
 
 
@@ -179,18 +187,33 @@ async def test_a_failed_write_keeps_the_store_and_the_attempt() -> None:
 
 
 async def test_an_error_after_the_write_leaves_the_new_value_stored() -> None:
-    """PST-07: the call fails although the store holds 83; the next write cannot overwrite it unseen."""
+    """PST-07: the call fails as unknown although the store holds 83; its activation is dropped, so the next sees it."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
         storage.fail_after = "write"
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(WriteOutcomeUnknown):
             await grain.set(83)
         storage.fail_after = ""
         assert (await storage.inner.read(STORE, "state")).payload == b'{"value":83}'
-        with pytest.raises(InconsistentStateError):
-            await grain.set(84)
+        await cluster.advance(2)
         assert await grain.get() == 83
+        await grain.set(84)
+        assert (await storage.inner.read(STORE, "state")).etag == "2"
+
+
+async def test_an_answer_that_was_lost_once_costs_the_caller_nothing() -> None:
+    """F23: the write is found to have been applied; it is neither lost nor doubled, and the activation stays."""
+    storage = Recorded()
+    async with TestCluster([Store], storage=storage) as cluster:
+        grain = cluster.get_grain(Store, "a")
+        await grain.set(82)
+        storage.fail_once = "write"
+        await grain.set(83)
+        await grain.set(84)
+        record = await storage.inner.read(STORE, "state")
+        assert (record.payload, record.etag) == (b'{"value":84}', "3")
+        assert storage.calls.count("write") == 4
 
 
 async def test_a_lost_race_drops_only_that_activation() -> None:

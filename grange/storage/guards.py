@@ -1,0 +1,71 @@
+"""The stores of one silo with their guards, and the tasks of these. Built and fed by `silo/startup.py`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from grange.membership.member import View
+from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.tasks import Tasks
+from grange.storage.breaker import Breaker
+from grange.storage.fencing import Fence
+from grange.storage.guarded import GuardedStorage
+from grange.storage.provider import GrainStorage
+from grange.storage.stamps import Stamps
+
+LOOKED_AT = GrainId("grange-storage-probe", "probe")
+"""A record that nobody writes; reading it tells whether the store answers."""
+
+
+class StorageGuards:
+    """Puts one guard before each store; several names of one store share it. Use as `async with`."""
+
+    def __init__(
+        self, storages: Mapping[str, GrainStorage], me: SiloAddress, chance: random.Random, timeout: float
+    ) -> None:
+        self._tasks = Tasks()
+        self._fences: list[Fence] = []
+        self._guarded: list[GuardedStorage] = []
+        self.stamps = Stamps(me)
+        self.storages: dict[str, GrainStorage] = {}
+        """By the names that grains use."""
+        done: list[tuple[GrainStorage, GuardedStorage]] = []
+        for name, storage in storages.items():
+            known = next((guarded for other, guarded in done if other is storage), None)
+            guarded = known or self._guard(name, storage, me, chance, timeout)
+            if known is None:
+                done.append((storage, guarded))
+            self.storages[name] = guarded
+
+    @property
+    def fenced_writes(self) -> int:
+        """Changes that stores refused because this silo was declared dead."""
+        return sum(guarded.fenced_writes for guarded in self._guarded)
+
+    def on_view(self, view: View) -> None:
+        """A subscriber of membership views: from here on state is loaded once the deaths in it are noted."""
+        for fence in self._fences:
+            fence.on_view(view)
+
+    async def __aenter__(self) -> Self:
+        for fence in self._fences:
+            self._tasks.start(fence.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._tasks.close()
+
+    def _guard(
+        self, name: str, storage: GrainStorage, me: SiloAddress, chance: random.Random, timeout: float
+    ) -> GuardedStorage:
+        fence = Fence(storage, name, me, chance)
+        breaker = Breaker(name, lambda: storage.read(LOOKED_AT, "probe"), fence.note_again, chance, self._tasks)
+        guarded = GuardedStorage(storage, fence, breaker, timeout)
+        self._fences.append(fence)
+        self._guarded.append(guarded)
+        return guarded
