@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 
 import svcs
 
-from grange.errors import DeclaredDead
+from grange.directory.cluster import ClusterDirectory
+from grange.errors import DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
 from grange.membership.member import View
@@ -120,6 +121,11 @@ class Silo:
     def catalog(self) -> Catalog:
         """The activations of this silo, for tests and tools in this process."""
         return self._running.catalog
+
+    @property
+    def directory(self) -> ClusterDirectory:
+        """This silo's part of the grain directory, for tests and tools in this process."""
+        return self._running.directory
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
         """Wait until this silo sees exactly these silos as active."""
