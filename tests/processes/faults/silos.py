@@ -27,6 +27,8 @@ class FaultSilo(SiloProcess):
 
     name: str
     ended_at: float | None = None
+    diverted: bool = False
+    """Whether it was given other stores than the usual ones, as a proxy in front of them."""
     expected: frozenset[int] = frozenset({0})
     """Exit codes that are no surprise; a row adds to it what its fault must cause."""
 
@@ -114,7 +116,7 @@ class FaultSilos:
             start_new_session=True,
         )
         silo = FaultSilo(process)
-        silo.name = name
+        silo.name, silo.diverted = name, bool(environment)
         self.lives.append(silo)
         watcher = asyncio.create_task(silo.watch_end())
         self._watchers.add(watcher)

@@ -66,7 +66,7 @@ class Stage:
             silo.signal(signal.SIGCONT)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.redis, self.postgres)))
         for silo in self.silos.running:
-            if silo.name not in NAMES[: self.size]:
+            if silo.name not in NAMES[: self.size] or silo.diverted:
                 await silo.close()
 
     async def settle(self, within: float = PATIENCE) -> None:

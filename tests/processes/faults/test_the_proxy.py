@@ -72,7 +72,7 @@ async def test_a_reset_is_a_reset_and_not_an_end(tmp_path: Path) -> None:
 
 
 async def test_a_commit_is_stored_and_its_reply_is_lost() -> None:
-    """Reads pass, a write that changes nothing passes; the next write is in the database and the client never hears."""
+    """Reads pass, a refusal passes; the next write is in the database and the client never hears."""
     with Postgres(Loopback()) as server:
         async with Proxy(listening(LOOPBACK), server.socket, LostCommit) as proxy:
             host, port = proxy.address
@@ -81,7 +81,8 @@ async def test_a_commit_is_stored_and_its_reply_is_lost() -> None:
             client = await asyncpg.connect(host=host, port=port, user="postgres", database="postgres")
             proxy.to_lose = 1
             assert await client.fetchval("SELECT 1") == 1
-            await client.execute("UPDATE held SET number = 1")
+            with pytest.raises(asyncpg.UndefinedTableError):
+                await client.execute("INSERT INTO lost VALUES (1)")
             with pytest.raises((asyncpg.PostgresConnectionError, OSError)):
                 await client.fetch("INSERT INTO held VALUES ($1) RETURNING number", 7)
             assert await look.fetchval("SELECT number FROM held") == 7
@@ -107,16 +108,22 @@ async def test_a_script_is_run_and_its_reply_is_lost() -> None:
             await client.aclose()
 
 
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + (4 + len(body)).to_bytes(4, "big") + body
+
+
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_trap_does_not_depend_on_how_bytes_are_cut(cut: int) -> None:
-    def message(kind: bytes, body: bytes) -> bytes:
-        return kind + (4 + len(body)).to_bytes(4, "big") + body
-
-    stream = message(b"C", b"SELECT 3\0") + message(b"Z", b"I")
-    caught = message(b"D", b"row") + message(b"C", b"UPDATE 1\0") + message(b"Z", b"I")
+    greeting = (8).to_bytes(4, "big") + (196608).to_bytes(4, "big")
+    reading = message(b"Q", b"SELECT 3\0")
+    writing = message(b"P", b"s\0SELECT * FROM grange_store($1)\0\0\0") + message(b"B", b"\0s\0") + message(b"E", b"\0")
+    asked = greeting + reading + writing
+    passing = message(b"C", b"SELECT 3\0") + message(b"Z", b"I") + message(b"D", b"row")
+    answered = passing + message(b"C", b"SELECT 1\0") + message(b"Z", b"I")
     trap, passed = LostCommit(lambda: True), b""
-    for at in range(0, len(stream + caught), cut):
+    assert b"".join(trap.up(asked[at : at + cut]) for at in range(0, len(asked), cut)) == asked
+    for at in range(0, len(answered), cut):
         assert not trap.sprung
-        passed += trap.down((stream + caught)[at : at + cut])
+        passed += trap.down(answered[at : at + cut])
     assert trap.sprung
-    assert passed == stream + message(b"D", b"row")
+    assert passed == passing

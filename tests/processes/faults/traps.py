@@ -2,71 +2,98 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
-WRITES = (b"INSERT", b"UPDATE", b"DELETE", b"COMMIT")
-ASKS_FOR_ENCRYPTION = (struct.pack("!II", 8, 80877103), struct.pack("!II", 8, 80877104))
+WRITES = re.compile(rb"\s*(INSERT|UPDATE|DELETE)\b|.*\bgrange_store\(", re.DOTALL)
+"""Statements that change state: plain ones, and the function of our own storage."""
+
+PROTOCOL_3 = 196608
+BARE_ANSWER = frozenset({80877103, 80877104})
+"""Requests for encryption; the answer is one byte and no message."""
 
 Chosen = Callable[[], bool]
 """Asked once for each reply that could be lost: whether it is to be."""
 
 
-@dataclass
 class LostCommit:
-    """Postgres: from the message that says how many rows a write changed, nothing passes; sprung once it is committed.
+    """Postgres: from the message that a write is done, nothing passes; sprung once the write is committed.
 
     The server commits before it says that it is ready for the next query (`Z`, not in a transaction), so the trap waits
-    for that. A write that changed no row is let through.
+    for that. A write that the server refused is let through.
     """
 
-    chosen: Chosen
-    sprung: bool = False
-    _caught: bool = False
-    _rest: bytes = b""
-    _asked_for_encryption: int = 0
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self.sprung = False
+        self._requests = b""
+        self._answers = b""
+        self._greeted = False
+        self._bare = 0
+        self._prepared: dict[bytes, bool] = {}
+        self._bound = False
+        self._writes: deque[bool] = deque()
+        self._caught = False
 
     def up(self, chunk: bytes) -> bytes:
-        self._asked_for_encryption += chunk in ASKS_FOR_ENCRYPTION
+        self._requests += chunk
+        while not self._greeted and len(self._requests) >= 8:
+            size, code = struct.unpack("!II", self._requests[:8])
+            if len(self._requests) < size:
+                return chunk
+            self._requests = self._requests[size:]
+            self._bare += code in BARE_ANSWER
+            self._greeted = code == PROTOCOL_3
+        if self._greeted:
+            messages, self._requests = split(self._requests)
+            for message in messages:
+                self._request(message[:1], message[5:])
         return chunk
 
     def down(self, chunk: bytes) -> bytes:
-        """Backend messages: a type, the length of the rest as four bytes with themselves, the rest."""
-        bare = min(self._asked_for_encryption, len(chunk))  # its answer is one byte that is no message
-        self._asked_for_encryption -= bare
-        received, passed = self._rest + chunk[bare:], chunk[:bare]
-        while len(received) >= 5 and not self.sprung:
-            size = 1 + struct.unpack("!I", received[1:5])[0]
-            if len(received) < size:
-                break
-            message, received = received[:size], received[size:]
-            self._look(message)
-            if not self._caught:
-                passed += message
-        self._rest = received
+        bare = min(self._bare, len(chunk))
+        self._bare -= bare
+        messages, self._answers = split(self._answers + chunk[bare:])
+        passed = chunk[:bare]
+        for message in messages:
+            if not self.sprung:
+                passed += self._answer(message)
         return passed
 
-    def _look(self, message: bytes) -> None:
-        kind, body = message[:1], message[5:]
-        if self._caught:
-            self.sprung = kind == b"Z" and body == b"I"
-        elif kind == b"C" and body.startswith(WRITES) and not body.rstrip(b"\0").endswith(b" 0"):
-            self._caught = self.chosen()
+    def _request(self, kind: bytes, body: bytes) -> None:
+        if kind == b"P":
+            name, statement, _ = body.split(b"\0", 2)
+            self._prepared[name] = WRITES.match(statement) is not None
+        elif kind == b"B":
+            self._bound = self._prepared.get(body.split(b"\0", 2)[1], False)
+        elif kind in (b"E", b"Q"):
+            self._writes.append(self._bound if kind == b"E" else WRITES.match(body) is not None)
+
+    def _answer(self, message: bytes) -> bytes:
+        """What passes of this message."""
+        kind = message[:1]
+        if kind in (b"C", b"E", b"I", b"s") and self._writes:
+            written = self._writes.popleft()
+            if kind == b"C" and written and self._chosen():
+                self._caught = True
+        self.sprung = self._caught and message[:1] + message[5:] == b"ZI"
+        return b"" if self._caught else message
 
 
-@dataclass
 class LostReply:
     """Redis: the reply to a script is lost, after the server has run it."""
 
-    chosen: Chosen
-    sprung: bool = False
-    _asked: bool = False
-    _owed: bool = False
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self.sprung = False
+        self._asked = False
+        self._owed = False
 
     def up(self, chunk: bytes) -> bytes:
         if b"EVALSHA" in chunk.upper():
-            self._asked = self._owed or self.chosen()
+            self._asked = self._owed or self._chosen()
             self._owed = False
         return chunk
 
@@ -78,3 +105,15 @@ class LostReply:
             return chunk
         self.sprung = True
         return b""
+
+
+def split(received: bytes) -> tuple[list[bytes], bytes]:
+    """Whole messages of Postgres, and the rest: a type, the length of what follows as four bytes with themselves."""
+    messages: list[bytes] = []
+    while len(received) >= 5:
+        size = 1 + struct.unpack("!I", received[1:5])[0]
+        if len(received) < size:
+            break
+        messages.append(received[:size])
+        received = received[size:]
+    return messages, received
