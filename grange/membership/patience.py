@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from statistics import NormalDist, fmean, pstdev
+from math import fsum, sqrt
+from statistics import NormalDist
 
 from grange.membership.options import MembershipOptions
 from grange.proto.ids import SiloAddress
@@ -50,8 +51,9 @@ class Patience:
         taken = self._taken.get(silo, ())
         wanted = self._first
         if len(taken) >= AT_LEAST:
-            mean = fmean(taken)
-            wanted = mean + DEVIATIONS * pstdev(taken, mean)
+            # Not statistics.pstdev, which counts in fractions and took a sixth of a simulation's time.
+            mean = fsum(taken) / len(taken)
+            wanted = mean + DEVIATIONS * sqrt(fsum((each - mean) ** 2 for each in taken) / len(taken))
         wanted = min(max(wanted, self._min), self._max)
         if missed:
             wanted = min(2 * wanted, max(self._first, wanted))
