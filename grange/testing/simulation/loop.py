@@ -13,7 +13,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -77,6 +76,23 @@ class SimulatedTask(asyncio.Task[Any]):
         return self is other
 
 
+class Within:
+    """Another process for a moment. A class of its own because it is entered for each message."""
+
+    __slots__ = ("_before", "_loop", "_process")
+
+    def __init__(self, loop: SimulatedLoop, process: Process) -> None:
+        self._loop = loop
+        self._process = process
+        self._before = loop.process
+
+    def __enter__(self) -> None:
+        self._loop.process = self._process
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.process = self._before
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Run it like any loop. `process` is the process of the running callback; what that starts belongs to it too."""
 
@@ -96,14 +112,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Virtual seconds."""
         return self._now
 
-    @contextmanager
-    def within(self, process: Process) -> Generator[None]:
-        """What is started inside belongs to `process`."""
-        before, self.process = self.process, process
-        try:
-            yield
-        finally:
-            self.process = before
+    def within(self, process: Process) -> Within:
+        """A context: what is started inside belongs to `process`."""
+        return Within(self, process)
 
     def pause(self, process: Process) -> None:
         """Let a process stand still, as SIGSTOP does."""
