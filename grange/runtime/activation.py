@@ -35,6 +35,11 @@ OWN_WISH = "the grain asked for it"
 """Why an activation ends that called `deactivate_when_idle`."""
 
 
+JOIN_AFTER = 0.2
+"""Seconds that the last turns of a closing activation have to themselves. Then those requests join them that may run
+beside them, and so again: at once would let a steady load keep the activation from ever ending."""
+
+
 class Phase(enum.IntEnum):
     """The life of an activation; it only moves forward."""
 
@@ -103,10 +108,10 @@ class Activation:
         if call.keeps_alive:
             self.last_used = loop.time()
         call.status = self.status
-        if self.phase is Phase.ACTIVE or (self.phase is Phase.CLOSING and self._joins(call)):
+        if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             if not self._admit(call):
                 return
-            if self.mailbox.may_run(call):
+            if self.phase is Phase.ACTIVE and self.mailbox.may_run(call):
                 self._start(call)
                 return
         elif self.phase is Phase.GONE:
@@ -123,12 +128,6 @@ class Activation:
         if position is not None:
             return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
         return f"running for {max(0.0, self.home.site.gate.clock() - call.began):.1f} s"
-
-    def _joins(self, call: Invocation) -> bool:
-        """Whether a request may join the last turns of a closing activation: one of them may be waiting for it."""
-        plan = self.hosted.plans.get(call.method)
-        always = call.always_interleave if plan is None else plan.method.options.always_interleave
-        return always and bool(self.mailbox.running)
 
     def _admit(self, call: Invocation) -> bool:
         """Read the method's options into the request; refuse what the class does not have."""
@@ -212,8 +211,19 @@ class Activation:
             self.phase = Phase.CLOSING
             self.reason = reason
             self.pump()
+            self._join_later()
         elif self.phase is Phase.ACTIVATING:
             self.reason = reason  # lifecycle.activate sees it and gives up
+
+    def _join_later(self) -> None:
+        if self.phase is Phase.CLOSING:
+            asyncio.get_running_loop().call_later(JOIN_AFTER, self._join)
+
+    def _join(self) -> None:
+        """A last turn that goes on may be waiting, even through other grains, for a request that waits here."""
+        while self.phase is Phase.CLOSING and (call := self.mailbox.next()) is not None:
+            self._start(cast("Invocation", call))
+        self._join_later()
 
     def abandon(self, reason: str) -> None:
         """The silo ends at once: of this activation nothing starts any more, and no end is run."""

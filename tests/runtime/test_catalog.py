@@ -145,7 +145,7 @@ async def test_an_aborted_silo_cancels_its_turns_and_waits_for_their_end(process
     call = asyncio.create_task(here.grains.get_grain(Cart, "a").hold())
     await log.gate.reached.wait()
     await here.catalog.abort()
-    assert log.events == ["activate", "cancelled"]
+    assert log.events[:2] == ["activate", "cancelled"]
     with pytest.raises(SiloStopped, match=r"stopped while it ran cart/a\.hold"):
         await call
 
