@@ -14,6 +14,7 @@ from grange.proto.ids import GrainId
 from grange.proto.keys import encode_key
 from grange.storage.provider import GrainStorage, StateRecord
 from grange.storage.state import PersistentState
+from grange.testing.contracts.storage_fences import FencingCases
 from grange.testing.contracts.storage_samples import (
     ANN,
     BIG,
@@ -28,7 +29,7 @@ from grange.testing.contracts.storage_samples import (
 )
 
 
-class StorageContract:
+class StorageContract(FencingCases):
     """Fixture to provide: `open_storage`, an `OpenStorage` on a database that is empty when a test starts."""
 
     delete_on_clear = False

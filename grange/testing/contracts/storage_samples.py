@@ -63,6 +63,14 @@ async def refused(operation: Awaitable[Any], stored: str | None, given: str | No
     assert (error.stored, error.given) == (stored, given)
 
 
+async def fenced(operation: Awaitable[Any]) -> None:
+    """The operation is refused because its writer is dead, and says so."""
+    error = await _raised(operation)
+    assert isinstance(error, InconsistentStateError), error
+    assert error.fenced, error
+    assert "this silo was declared dead" in str(error)
+
+
 async def rejected(operation: Awaitable[Any]) -> None:
     """The operation is refused as impossible, which is neither a lost race nor an outage."""
     assert type(await _raised(operation)) is StorageError
