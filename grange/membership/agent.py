@@ -16,10 +16,11 @@ from typing import Self
 import msgspec
 
 from grange.errors import DeclaredDead, MembershipError
+from grange.membership.caretaker import Caretaker
 from grange.membership.condition import Condition
 from grange.membership.detector import Finding
 from grange.membership.join import Join
-from grange.membership.member import Member, SiloStatus, View
+from grange.membership.member import Member, SiloStatus, View, just_voted_dead
 from grange.membership.options import MembershipOptions
 from grange.membership.peers import Peers
 from grange.membership.prober import Prober
@@ -56,6 +57,7 @@ class MembershipAgent:
         options: MembershipOptions,
     ) -> None:
         self._me = me
+        self._table = table
         self._options = options
         self._vitals = around.vitals
         self._now = around.now
@@ -67,6 +69,8 @@ class MembershipAgent:
         self._voter = Voter(me.address, around, lambda: self.view, self._settle, self._is_trusted, options)
         self._prober = Prober(self._peers, self._voter.suspect, options, around.chance, lambda: self._vitals.score)
         self._condition = Condition(me.address, around, lambda: self.view, self._prober, options)
+        self._caretaker = Caretaker(me.address, around, self._settle, self._watch, options)
+        self._session.when_read = self._look
         others = Others(self._settle, self._answers, self._peers.spread, lambda: self._upkeep.heard)
         self._rebuild = Rebuild(self._session, others, options, around.now)
         self._tasks = Tasks()
@@ -136,6 +140,7 @@ class MembershipAgent:
         self._tasks.start(self._upkeep.keep_fresh())
         self._tasks.start(self._rebuild.run())
         self._tasks.start(self._condition.run())
+        self._tasks.start(self._caretaker.sweep(self._session, self._table))
 
     async def join(self) -> None:
         """Become active. The silo must answer probes before this is called.
@@ -174,6 +179,7 @@ class MembershipAgent:
         """End all tasks at once and tell nobody, as a crash would."""
         self._stopping = True
         await self._prober.close()
+        await self._caretaker.close()
         await self._peers.close()
         await self._tasks.close()
 
@@ -208,7 +214,8 @@ class MembershipAgent:
         return self._session.reachable_for(self._options.stale_after)
 
     def _see(self, view: View) -> None:
-        had_row = self.status is not None
+        before = self.view
+        had_row = before.get(self.me) is not None
         self._vitals.version = max(self._vitals.version, view.version)
         if not self._views.publish(view) or self._stopping or self._end is not None:
             return
@@ -216,7 +223,18 @@ class MembershipAgent:
             self._end = given_up(view, self.me)
             log.error("%s", self._end)
             self._ended.set()
-        self._prober.watch(probed_by(self.me, view, self._now(), self._options), middles(self.me, view))
+        for silo in just_voted_dead(before, view):
+            self._peers.tell_its_death(silo, self._session.current())
+        self._watch()
+
+    def _look(self, table: Table) -> None:
+        if not self._stopping and self._end is None:
+            self._caretaker.look(table, self._is_trusted())
+
+    def _watch(self) -> None:
+        stale = self._caretaker.stale
+        watched = probed_by(self.me, self.view, self._now(), self._options, stale)
+        self._prober.watch(watched, middles(self.me, self.view, stale))
         self._condition.measure()
 
     async def _settle(self, decide: Decide) -> Table:

@@ -119,3 +119,10 @@ class View(msgspec.Struct, frozen=True):
 def make_view(version: int, members: Iterable[Member]) -> View:
     """A view with its members in the one order that every silo agrees on."""
     return View(version, tuple(sorted(members, key=lambda member: member.address)))
+
+
+def just_voted_dead(before: View, after: View) -> tuple[SiloAddress, ...]:
+    """Who was there `before` and is dead by votes in `after`; not who ended by itself or was superseded."""
+    voted = (member.address for member in after.with_status(SiloStatus.DEAD) if member.votes)
+    living = {member.address for member in before.members if member.status is not SiloStatus.DEAD}
+    return tuple(address for address in voted if address in living)

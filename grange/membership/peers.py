@@ -16,7 +16,7 @@ from grange.errors import GrangeError
 from grange.membership.answers import ProbeAnswers
 from grange.membership.detector import Finding
 from grange.membership.health import WORST
-from grange.membership.member import Member, View
+from grange.membership.member import Member, View, just_voted_dead
 from grange.membership.messages import (
     PROBE_FOR_SERVICE,
     PROBE_SERVICE,
@@ -123,11 +123,19 @@ class Peers:
         return Through.DEGRADED if answer.score else Through.FAILED
 
     def spread(self, announcement: Announcement, before: View) -> None:
-        """Tell everybody who is not dead, or was not dead `before`: who died should know it first."""
+        """Tell everybody who is not dead, or was not dead `before`: who died should know it first. Whom votes made dead
+        everybody tells who learns of it: see `tell_its_death`.
+        """
         data = encode(announcement)
+        told = set(just_voted_dead(before, announcement.view))
         for silo in dict.fromkeys((*_living(announcement.view), *_living(before))):
-            if silo != self._me:
+            if silo != self._me and silo not in told:
                 self._tasks.start(self._tell(silo, data))
+
+    def tell_its_death(self, silo: SiloAddress, announcement: Announcement | None) -> None:
+        """Tell a silo that it was voted dead: whoever declared it could not reach it, but this silo may."""
+        if announcement is not None and silo != self._me:
+            self._tasks.start(self._tell(silo, encode(announcement)))
 
     async def flush(self) -> None:
         """Wait until everybody has been told, or could not be within the gossip time-out."""

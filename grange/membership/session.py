@@ -28,11 +28,16 @@ MEMORY_SPAN = timedelta(hours=1)
 """A silo that saw no table for longer than this was away itself: it believes the table, not its memory of who lives."""
 
 
+def _nothing(table: Table) -> None:
+    """Nobody wants to know."""
+
+
 class Session:
     """The table as one silo knows it. `seen` is called with the view of each read and each accepted announcement.
 
     Views have the remembered dead as dead, whatever the table says. `amiss` is set when the table is not what it was,
-    or has forgotten something that this silo remembers; `rebuild.py` waits for it.
+    or has forgotten something that this silo remembers; `rebuild.py` waits for it. `when_read` is called with each
+    table that is as it should be.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Session:
         self.own: Member | None = None
         self.loss: Loss | None = None
         self.amiss = asyncio.Event()
+        self.when_read: Callable[[Table], None] = _nothing
 
     @property
     def standing(self) -> str:
@@ -70,6 +76,7 @@ class Session:
             if self._judge(before, table.version, view_of(table)) is not Standing.LOST:
                 self.loss = None
                 self._learn(table.version, view_of(table))
+                self.when_read(table)
                 return table
             if self.memory is before:
                 raise self._lost(table)
@@ -112,6 +119,11 @@ class Session:
         version = table_version(announcement.incarnation, announcement.view.version)
         self._learn(version, announcement.view)
         return self.memory.known is not None and version.number <= self.memory.known.number
+
+    def current(self) -> Announcement | None:
+        """What to tell others about what is known now."""
+        known, view = self.memory.known, self.memory.view
+        return None if known is None else Announcement(known.incarnation, view)
 
     def announcement(self, table: Table) -> Announcement:
         """What to tell the others about a table just read."""

@@ -164,8 +164,9 @@ def given_up(view: View, me: SiloAddress) -> DeclaredDead:
     if own is None:
         reason = "its row is gone from the membership table"
     elif own.status is SiloStatus.DEAD:
-        voters = ", ".join(str(vote.voter) for vote in own.votes) or "a newer process at its endpoint"
-        reason = f"its row says dead, by the votes of {voters}"
+        voters = ", ".join(str(vote.voter) for vote in own.votes)
+        without = "without a vote: a newer process was at its endpoint, or it was joining for too long"
+        reason = f"its row says dead, by the votes of {voters}" if voters else f"its row says dead, {without}"
     else:
         reason = "a newer generation has its endpoint"
     return DeclaredDead(

@@ -127,14 +127,16 @@ async def test_a_probe_says_whether_the_one_before_was_answered():
 async def test_a_time_out_that_fires_late_is_ones_own_fault():
     """A stopped process finds its timers expired before it can read the answers that lie there."""
     mine, _, _ = peers(b"")
+    took: list[float] = []
+
+    async def ask(silo, service, question, timeout):
+        await asyncio.sleep(took[-1])
+        raise CallTimeout("late")
+
+    mine._ask = ask
     with VirtualTime(asyncio.get_running_loop()).installed():
-
-        async def ask(silo, service, question, timeout):
-            await asyncio.sleep(seconds)
-            raise CallTimeout("late")
-
-        mine._ask = ask
         for seconds, expected in ((1.0, Finding.MISSED), (1.4, Finding.MISSED), (1.6, Finding.UNKNOWN)):
+            took.append(seconds)
             assert await mine.probe(TARGET, 1.0) is expected
 
 

@@ -184,7 +184,7 @@ def test_who_must_end_and_why():
     by_votes = msgspec.structs.replace(member(ME, DEAD), votes=(Vote(address(2), START),))
     cases = [
         ([by_votes], "by the votes of silo:11002@1"),
-        ([member(ME, DEAD)], "a newer process at its endpoint"),
+        ([member(ME, DEAD)], "a newer process was at its endpoint"),
         ([], "gone from the membership table"),
         ([member(ME), member(address(1, 2), JOINING)], "a newer generation"),
     ]
