@@ -133,14 +133,15 @@ class Round:
             self.stage.chance.randrange(2**32),
             rate,
         )
-        self._load = await asyncio.create_subprocess_exec(
-            *(*self.stage.network.enter(HUB), sys.executable, "-m", "tests.processes.faults.load"),
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=(self.stage.folder / f"{self.name}.load.log").open("wb"),
-            start_new_session=True,
-        )
+        with (self.stage.folder / f"{self.name}.load.log").open("wb") as log:
+            self._load = await asyncio.create_subprocess_exec(
+                *(*self.stage.network.enter(HUB), sys.executable, "-m", "tests.processes.faults.load"),
+                env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
         assert self._load.stdin is not None
         self._load.stdin.write(msgspec.json.encode(orders) + b"\n")
         await self._said("connected")
