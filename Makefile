@@ -35,7 +35,7 @@ demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, 
 	$(BIN)/python -m examples.flights
 
 .PHONY: test
-test: check test-servers test-newest ## all of it: check, then every other test on real servers and processes
+test: check test-simulation test-servers test-newest ## all of it: check, then every other test on real servers and processes
 
 .PHONY: check
 check: lint types test-fast ## the fast part: format, lint, layers, types, tests without servers
@@ -57,6 +57,18 @@ bench: $(READY) ## measure grange beside its peers, write benchmarks/results.jso
 .PHONY: dev
 dev: $(READY) ## a local cluster of two silos that keeps running (APP=module:silo)
 	$(BIN)/grange dev $(APP)
+
+# A failing seed prints how to run it again: make simulate SEED=7
+SEEDS ?= 20000
+FIRST ?= 1
+.PHONY: simulate
+simulate: $(READY) ## whole clusters under faults, one for each seed (SEEDS=20000 FIRST=1, or one with its log: SEED=7)
+	@$(BIN)/python -m grange.testing.simulation --workers $(WORKERS) \
+		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST)) $(if $(JSON),--json)
+
+.PHONY: test-simulation
+test-simulation: $(READY) ## 200 seeds of the simulation, ten virtual minutes each
+	$(BIN)/python -m grange.testing.simulation --seeds 200 --workers $(WORKERS) --strict
 
 .PHONY: lint
 lint: $(READY) ## format, lint and layers only

@@ -21,6 +21,7 @@ from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.testing.checks.history import Recorder, Violation
 from grange.testing.checks.membership import Seen
+from grange.testing.checks.writers import overlaps
 from grange.testing.simulation.host import Machine
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.nemesis import Nemesis
@@ -118,6 +119,8 @@ class Simulation:
 
     def run(self) -> Result:
         """Run it and judge it. Prints nothing; `str(result)` says how to replay what it found."""
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("a simulation runs an event loop of its own: call run() where no loop runs")
         self.loop.set_exception_handler(self._failed)
         collecting = gc.isenabled()
         gc.disable()  # what is collected at an arbitrary moment would run code at an arbitrary moment
@@ -129,7 +132,11 @@ class Simulation:
             if collecting:
                 gc.enable()
         counts = {**self.trace.counts, **{f"message:{name}": count for name, count in self._messages.items()}}
-        figures = {"virtual_seconds": self._seconds, "calls": len(self._recorder.events) / 2}
+        figures = {
+            "virtual_seconds": self._seconds,
+            "calls": sum(event.kind == "invoke" for event in self._recorder.events),
+            "duplicate_turns": len(overlaps(self._notes.turns)),
+        }
         return Result(
             self.seed, self.trace.hash, violations, dict(sorted(counts.items())), figures, self.loop.steps,
             self.trace.lines,
