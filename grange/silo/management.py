@@ -37,6 +37,9 @@ class SiloState(msgspec.Struct, frozen=True):
     activations: dict[str, int]
     requests: int
     ready: bool = True
+    duplicates: int = 0
+    repaired: int = 0
+    stale: int = 0
 
 
 class ListGrains(msgspec.Struct, frozen=True):
