@@ -1,6 +1,15 @@
 """One outside process that calls grains. Open `client.py` first; `gateways.py` decides which silo to send to."""
 
 from grange.client.client import Client
+from grange.client.events import ClusterFound, ClusterLost, ConnectionEvent, GatewayFound, GatewayLost
 from grange.client.options import ClientOptions
 
-__all__ = ["Client", "ClientOptions"]
+__all__ = [
+    "Client",
+    "ClientOptions",
+    "ClusterFound",
+    "ClusterLost",
+    "ConnectionEvent",
+    "GatewayFound",
+    "GatewayLost",
+]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from grange.client.events import Listeners, OnConnectFailure, OnConnectionChange
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
-from grange.errors import ConfigurationError
+from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
@@ -26,7 +28,7 @@ from grange.runtime.deadlines import Deadlines
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.outgoing import Means
 from grange.runtime.plan import Plans
-from grange.runtime.sender import Sender
+from grange.runtime.sender import Link, Sender
 from grange.runtime.tasks import Tasks
 from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
@@ -34,6 +36,9 @@ from grange.transport.peers import Peers
 from grange.transport.provider import Transport
 
 G = TypeVar("G", bound=Addressable)
+
+RETRY_PAUSE = 0.2
+"""Least seconds between a failure to connect and the next try, whatever `on_connect_failure` says."""
 
 
 class Client:
@@ -43,7 +48,9 @@ class Client:
     `errors` are exception classes of yours that calls may raise as themselves (those named in `errors=` of a grain
     class need no mention). `response_timeout` is in seconds. `transport` replaces the network in tests.
 
-    Entering raises SiloUnavailable when no gateway answers, and HandshakeRefused for a wrong cluster or version.
+    Entering raises SiloUnavailable when no gateway answers, and HandshakeRefused for a wrong cluster or version;
+    `on_connect_failure` is awaited before that, and may have it try again. Once connected, a client goes on looking for
+    gateways however long none answers; `on_connection_change` tells when it loses and finds them.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Client:
         errors: Iterable[type[Exception]] = (),
         response_timeout: float = 30.0,
         options: ClientOptions | None = None,
+        on_connect_failure: OnConnectFailure | None = None,
         transport: Transport | None = None,
         chance: random.Random | None = None,
     ) -> None:
@@ -66,6 +74,8 @@ class Client:
         self._hello = Hello(cluster, Role.CLIENT, name)
         self._faults = Faults(errors)
         self._options = options or ClientOptions()
+        self._on_connect_failure = on_connect_failure
+        self._listeners = Listeners()
         self._runtime = RuntimeOptions(response_timeout=response_timeout)
         self._transport = transport
         self._random = chance or random.Random()
@@ -78,6 +88,17 @@ class Client:
             raise RuntimeError("this client is not connected; use it inside `async with client:`")
         self._faults.register(spec_of(grain).options.errors)
         return self._grains.get_grain(grain, key, implementation=implementation)
+
+    def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:
+        """Have `listener` called with each GatewayFound, GatewayLost, ClusterLost and ClusterFound. Returns what ends
+        that. Before `async with` it hears of the first gateways too.
+        """
+        return self._listeners.add(listener)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a gateway answered when they were last asked; false outside of `async with`."""
+        return self._grains is not None and not self._gateways.cut_off
 
     @property
     def view(self) -> View:
@@ -121,20 +142,40 @@ class Client:
         deadlines, references, tasks = Deadlines(), References(), Tasks()
         parts.callback(deadlines.close)
         self._sender = Sender(deadlines, self._faults)
-        peers = Peers(transport, lambda _: self._hello, self._sender.receiver_for, options, self._random)
+        peers = Peers(transport, lambda _: self._hello, self._receiver_for, options, self._random)
         self._sender.connect_through(peers)
         parts.push_async_callback(peers.close)
-        self._gateways = Gateways(self._seeds, self._options, self._random, partial(_forget, peers, self._sender))
+        self._gateways = Gateways(
+            self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners
+        )
         plans = Plans(ValueCodec([references]))
         means = Means(self._sender, self._faults, deadlines, self._runtime)
         self._caller = Caller(means, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
         grains = GrainFactory(self._caller.call, self._gateways.implementations)
         references.bind(grains)
-        await self._gateways.find(self._sender.ask)
+        await self._find()
         parts.push_async_callback(tasks.close)
         tasks.start(self._gateways.keep_up(self._sender.ask))
+        parts.callback(self._gateways.close)
         self._grains = grains
+
+    async def _find(self) -> None:
+        attempts = 0
+        while True:
+            try:
+                await self._gateways.find(self._sender.ask)
+                return
+            except (SiloUnavailable, HandshakeRefused) as error:
+                attempts += 1
+                if self._on_connect_failure is None or not await self._on_connect_failure(error, attempts):
+                    raise
+            await asyncio.sleep(RETRY_PAUSE)
+
+    def _receiver_for(self, gateway: SiloAddress) -> Link:
+        link = self._sender.receiver_for(gateway)
+        link.ended = self._gateways.disconnected
+        return link
 
 
 def _forget(peers: Peers, sender: Sender, gateway: SiloAddress) -> None:

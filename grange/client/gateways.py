@@ -14,6 +14,8 @@ from contextlib import suppress
 
 import msgspec
 
+from grange.client.contacts import Contacts
+from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
 from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.membership.member import Implementations, Member, SiloStatus, View
@@ -33,6 +35,13 @@ ASK_TIMEOUT = 2.0
 """Seconds for one question about the cluster."""
 
 
+BREATH = 0.05
+"""Seconds between two looks at least: however many calls fail at once, ask at most so often."""
+
+SEARCH_PAUSE = 0.25
+"""Seconds between two looks while no gateway answers: calls wait for the first one."""
+
+
 def parse_gateway(text: str) -> SiloAddress:
     """`host:port` of a gateway. Raises ConfigurationError for anything else."""
     host, colon, port = text.rpartition(":")
@@ -50,6 +59,7 @@ class Gateways:
         options: ClientOptions,
         chance: random.Random,
         gone: Callable[[SiloAddress], None] = lambda _: None,
+        listeners: Listeners | None = None,
     ) -> None:
         if not known:
             raise ConfigurationError("a client needs at least one gateway: Client(['127.0.0.1:30000'])")
@@ -57,6 +67,9 @@ class Gateways:
         self._options = options
         self._random = chance
         self._gone = gone  # told of each gateway whose silo is dead, so that nothing is kept of it
+        self._listeners = listeners or Listeners()
+        self._contacts = Contacts()
+        self._closed = False
         self._living: frozenset[SiloAddress] = frozenset()
         self._avoided: dict[SiloAddress, float] = {}
         self._loop = asyncio.get_running_loop()
@@ -82,8 +95,11 @@ class Gateways:
         """A gateway that could not be reached or takes no calls is not used for a while; look who is there."""
         if not absent:
             return  # it will find the grain at the next try
-        self._avoided[silo] = self._loop.time() + self._options.avoid_for
-        self._wanted.set()
+        self._avoid(silo, "it could not be reached, or takes no calls")
+
+    def disconnected(self, gateway: SiloAddress, error: Exception | None) -> None:
+        """The connection to a gateway has ended: use another one, and look who is there. Told by the sender's link."""
+        self._avoid(gateway, str(error or "it closed the connection"))
 
     async def changed(self, seconds: float) -> None:
         """Wait for a newer view, at most so long."""
@@ -100,6 +116,11 @@ class Gateways:
     def implementations(self, interface: str) -> Implementations:
         """Which grain types fulfil an interface, in the whole cluster."""
         return self.view.implementations(interface)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether no gateway answered when they were last asked."""
+        return self._contacts.cut_off
 
     def all(self) -> tuple[SiloAddress, ...]:
         """The gateways of all active silos."""
@@ -139,14 +160,42 @@ class Gateways:
                 async with asyncio.timeout(self._options.refresh_period):
                     await self._wanted.wait()
             self._wanted.clear()
-            candidates = [*self._usable().values(), *self._seeds]
-            self._random.shuffle(candidates)
-            for gateway in dict.fromkeys(candidates):
-                if await self._try(ask, gateway) is None:
-                    break
+            if await self._look(ask):
+                await asyncio.sleep(BREATH)
             else:
-                log.warning("no gateway answers; trying again", extra={"event": "no_gateway"})
-            await asyncio.sleep(0.05)  # however many calls fail at once, ask at most so often
+                await asyncio.sleep(SEARCH_PAUSE)
+                self._wanted.set()
+
+    async def _look(self, ask: Ask) -> bool:
+        """Ask one gateway, and if it does not answer all others at once; also those that were lost: are they back?"""
+        candidates = [*self._usable().values(), *self._seeds]
+        self._random.shuffle(candidates)
+        first, *others = dict.fromkeys(candidates)
+        failures = {first: failure} if (failure := await self._try(ask, first)) is not None else {}
+        rest = [each for each in (others if failures else self._contacts.missed) if each != first]
+        for gateway, failed in zip(rest, await asyncio.gather(*(self._try(ask, each) for each in rest)), strict=True):
+            if failed is not None:
+                failures[gateway] = failed
+        if len(failures) <= len(rest):
+            return True
+        news = self._contacts.nobody_answers({gateway: str(failure) for gateway, failure in failures.items()})
+        if news:
+            log.warning("no gateway answers, the client goes on looking: %s", news[0], extra={"event": "no_gateway"})
+        self._tell(news)
+        return False
+
+    def close(self) -> None:
+        """The client ends its connections itself now: that is no news."""
+        self._closed = True
+
+    def _avoid(self, gateway: SiloAddress, reason: str) -> None:
+        self._avoided[gateway] = self._loop.time() + self._options.avoid_for
+        self._tell(self._contacts.failed(gateway, reason))
+        self._wanted.set()
+
+    def _tell(self, events: Sequence[ConnectionEvent]) -> None:
+        for event in () if self._closed else events:
+            self._listeners.tell(event)
 
     async def _try(self, ask: Ask, gateway: SiloAddress) -> Exception | None:
         """Ask one gateway for the view; returns why that failed."""
@@ -154,8 +203,10 @@ class Gateways:
             self._learn(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
             self._avoided[gateway] = self._loop.time() + self._options.avoid_for
+            self._tell(self._contacts.failed(gateway, str(error)))
             return error
         self._avoided.pop(gateway, None)
+        self._tell(self._contacts.answered(gateway))
         return None
 
     def _learn(self, view: View) -> None:
@@ -164,6 +215,7 @@ class Gateways:
         # A lower version is news too: the cluster's table may have been made anew.
         self.view = view
         self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}
+        self._tell(self._contacts.listed(self._gateways.values()))
         # A silo that leaves still answers; only of a dead one nothing can come any more.
         living = frozenset(_gateway(member) for member in view.members if member.status is not SiloStatus.DEAD)
         for gateway in self._living - living:

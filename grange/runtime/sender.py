@@ -27,6 +27,10 @@ def _nothing() -> None:
     """For callers who need not know when a request was posted."""
 
 
+def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
+    """For links whose end nobody but their calls need know."""
+
+
 class Connects(Protocol):
     """One connection per peer; `transport/peers.py` implements it."""
 
@@ -77,6 +81,7 @@ class Link:
         self._faults = faults
         self._pending: dict[int, Pending] = {}
         self.connection: Connection | None = None
+        self.ended: Callable[[SiloAddress, Exception | None], None] = _ignore
 
     def add(self, pending: Pending) -> None:
         """Expect an answer."""
@@ -109,7 +114,11 @@ class Link:
             self._pending[message.id].status = message.text
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """transport.Receiver: what never left was certainly not executed; of the rest nothing is known."""
+        """transport.Receiver: what never left was certainly not executed; of the rest nothing is known.
+
+        `ended` hears of it first, so that who repeats a call at once knows already.
+        """
+        self.ended(self._silo, error)
         if self._answered is not None:
             self._answered.set()
         kept = {message.id for message in unsent if isinstance(message, Request)}

@@ -1,0 +1,190 @@
+"""A client notices that gateways, or all of them, are lost and found, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from grange import Grain, SiloUnavailable
+from grange.client import (
+    Client,
+    ClientOptions,
+    ClusterFound,
+    ClusterLost,
+    ConnectionEvent,
+    GatewayFound,
+    GatewayLost,
+)
+from grange.errors import HandshakeRefused
+from grange.silo.silo import Silo
+from grange.testing import TestCluster
+
+
+class Hello(Grain):
+    async def say(self) -> str:
+        return f"hello {self.key}"
+
+
+class Seen:
+    """What a listener was told, and when."""
+
+    def __init__(self) -> None:
+        self.events: list[ConnectionEvent] = []
+        self._changed = asyncio.Event()
+
+    def __call__(self, event: ConnectionEvent) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    async def first(self, kind: type[ConnectionEvent]) -> float:
+        """Wait for an event of this kind; returns how long that took."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.timeout(60):
+            while not any(isinstance(event, kind) for event in self.events):
+                self._changed.clear()
+                await self._changed.wait()
+        return loop.time() - began
+
+    def gateways(self, kind: type[GatewayFound | GatewayLost]) -> list[str]:
+        return [event.gateway for event in self.events if isinstance(event, kind)]
+
+
+@asynccontextmanager
+async def watched(cluster: TestCluster) -> AsyncIterator[tuple[Client, Seen]]:
+    """A client with nothing to do, and what it tells."""
+    seen = Seen()
+    client = Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("watcher"))
+    client.on_connection_change(seen)
+    async with client:
+        await client.wait_for({silo.address for silo in cluster.silos})
+        assert sorted(seen.gateways(GatewayFound)) == sorted(silo.gateway for silo in cluster.silos)
+        assert client.connected
+        seen.events.clear()
+        yield client, seen
+        before = list(seen.events)
+    assert seen.events == before, "the client's own end is no news"
+    assert not client.connected
+
+
+def cut(cluster: TestCluster, silo: Silo) -> None:
+    cluster.network.partition("watcher", silo.gateway)
+
+
+@pytest.mark.parametrize("how", ["killed", "cut off"])
+async def test_the_loss_of_the_whole_cluster_is_told_within_ten_seconds(how: str) -> None:
+    """CLI-01, first half: to a client that makes no call; and what it does then waits, and is carried out later."""
+    async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, seen):
+        silos = list(cluster.silos)
+        for silo in silos:
+            if how == "killed":
+                await cluster.kill(silo)
+            else:
+                cut(cluster, silo)
+        assert await seen.first(ClusterLost) <= 10
+        assert not client.connected
+        assert set(seen.gateways(GatewayLost)) == {silo.gateway for silo in silos}
+        call = asyncio.create_task(client.get_grain(Hello, "a").say())
+        await cluster.advance(1)
+        assert not call.done()
+        cluster.heal()
+        if how == "killed":
+            for silo in silos:
+                await cluster._start_silo({"port": silo.address.port, "gateway_port": int(silo.gateway.split(":")[1])})
+        assert await seen.first(ClusterFound) <= 10
+        assert await call == "hello a"
+        assert client.connected
+        assert sum(isinstance(event, ClusterLost | ClusterFound) for event in seen.events) == 2
+
+
+async def test_the_loss_and_return_of_one_gateway_are_told() -> None:
+    """CLI-01, second half: lost within 20 s, found again after its restart."""
+    async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, seen):
+        silo = cluster.silos[0]
+        await cluster.kill(silo)
+        assert await seen.first(GatewayLost) <= 20
+        assert seen.gateways(GatewayLost) == [silo.gateway]
+        assert client.connected
+        await cluster.add_silo(port=silo.address.port, gateway_port=int(silo.gateway.rpartition(":")[2]))
+        await client.wait_for({each.address for each in cluster.silos})
+        assert silo.gateway in seen.gateways(GatewayFound)
+
+
+async def test_a_gateway_that_was_only_cut_off_is_found_again() -> None:
+    """Its silo never left the cluster, so no view says that it is back: the client tries."""
+    async with TestCluster([Hello], silos=2) as cluster, watched(cluster) as (_, seen):
+        silo = cluster.silos[0]
+        cut(cluster, silo)
+        assert await seen.first(GatewayLost) <= 20
+        cluster.heal()
+        assert await seen.first(GatewayFound) <= 10
+        assert seen.gateways(GatewayLost) == seen.gateways(GatewayFound) == [silo.gateway]
+
+
+async def test_a_client_whose_gateway_is_killed_goes_on_within_a_second() -> None:
+    """F16: calls in flight there end typed, and the next ones, at once after it, succeed at another gateway."""
+    async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, _):
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            await cluster.kill(cluster.silos[0])
+            began = loop.time()
+            keys = [key for key in map(str, range(30)) if cluster.where(cluster.get_grain(Hello, key))]
+            await asyncio.gather(*(client.get_grain(Hello, key).say() for key in keys))
+            assert loop.time() - began <= 1
+
+
+async def test_who_is_told_to_try_again_connects_later() -> None:
+    """CLI-02: the failure goes to a hook, with its number; when that says retry, the client connects later."""
+    async with TestCluster([Hello], silos=1) as cluster:
+        silo = cluster.silos[0]
+        cut(cluster, silo)
+        failures: list[tuple[type[Exception], int]] = []
+
+        async def again(error: Exception, times: int) -> bool:
+            failures.append((type(error), times))
+            if times == 3:
+                cluster.heal()
+            return True
+
+        options = ClientOptions(connect_timeout=1)
+        transport = cluster.new_transport("watcher")
+        async with Client([silo.gateway], options=options, on_connect_failure=again, transport=transport) as client:
+            assert await client.get_grain(Hello, "a").say() == "hello a"
+        assert failures == [(SiloUnavailable, times) for times in (1, 2, 3)]
+
+
+async def test_who_is_not_told_to_try_again_raises() -> None:
+    """CLI-02: also for a refusal that trying again would not change."""
+
+    async def no(error: Exception, times: int) -> bool:
+        assert times == 1
+        return False
+
+    async with TestCluster([Hello], silos=1) as cluster:
+        wrong = Client(
+            [cluster.silos[0].gateway], cluster="other", on_connect_failure=no, transport=cluster.new_transport("x")
+        )
+        with pytest.raises(HandshakeRefused):
+            await wrong.__aenter__()
+
+
+async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, the others are told all the same, and one that was removed hears nothing."""
+    async with TestCluster([Hello], silos=2) as cluster, watched(cluster) as (client, seen):
+
+        def fails(event: ConnectionEvent) -> None:
+            raise LookupError("no such apple")
+
+        quiet = Seen()
+        client.on_connection_change(fails)
+        client.on_connection_change(quiet)()
+        last = Seen()
+        client.on_connection_change(last)
+        await cluster.stop(cluster.silos[0])
+        assert await last.first(GatewayLost) <= 20
+        assert quiet.events == []
+        assert "no such apple" in caplog.text
+        assert seen.events == last.events
