@@ -27,9 +27,13 @@ from grange.directory.messages import (
 from grange.directory.ranges import RangeSet
 from grange.directory.slice import Slice
 from grange.errors import SiloUnavailable
+from grange.membership.rare_log import RareLog
 from grange.proto.ids import GrainAddress, SiloAddress
 
 logger = logging.getLogger(__name__)
+
+LONG = 8.0
+"""Seconds after which a silo that does not answer should have been declared dead."""
 
 
 class Recovery:
@@ -43,6 +47,7 @@ class Recovery:
         self._duplicates = slice.duplicates
         self._tasks = slice.tasks
         self._hosted = hosted
+        self._complaints = RareLog(logger)
         self._asking: dict[SiloAddress, set[asyncio.Task[None]]] = {}
 
     def begin(self, version: int, ranges: RangeSet) -> None:
@@ -90,7 +95,8 @@ class Recovery:
         self._partition.ready(version, ranges)
 
     async def _collect(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
-        pause = self._wiring.options.retry_first
+        loop = asyncio.get_running_loop()
+        began, pause = loop.time(), self._wiring.options.retry_first
         rest = ranges & self._partition.recovering(version)
         while rest and silo in self._current.topology.live:
             try:
@@ -98,12 +104,21 @@ class Recovery:
             except Exception as error:
                 # Whatever it is, the range must not open without this silo's answer, and not stay shut
                 # either.
-                logger.warning("silo %s did not tell what it runs, asking again: %s", silo, error)
+                logger.info("silo %s did not tell what it runs, asking again: %s", silo, error)
+                if loop.time() - began > LONG:
+                    self._complain(version, silo, loop.time() - began, error)
                 await self._current.changed.wait(pause)
                 pause = min(2 * pause, self._wiring.options.retry_limit)
             else:
                 self._duplicates.report(self._partition.merge(version, found))
             rest &= self._partition.recovering(version)
+
+    def _complain(self, version: int, silo: SiloAddress, seconds: float, error: Exception) -> None:
+        message = (
+            f"ranges that came to silo {self._wiring.me} with view {version} are closed for {seconds:.0f} s: "
+            f"silo {silo} is not declared dead, but does not tell what it runs"
+        )
+        self._complaints.warning(message, error, "range_recovering_long")
 
     async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet) -> tuple[list[GrainAddress], RangeSet]:
         if silo == self._wiring.me:

@@ -300,3 +300,25 @@ def test_at_its_end_a_silo_leaves_no_recovery_behind() -> None:
             assert second.directory.partition.not_ready
 
     run(main())
+
+
+def test_a_range_that_stays_closed_is_an_alarm_that_names_the_silo(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            cluster.unanswered = {RECOVER}
+            cluster.kill(first)
+            cluster.bury(first)
+            await asyncio.sleep(7)
+            assert alarms() == []
+            await asyncio.sleep(53)
+            assert 2 <= len([text for text in alarms() if f"silo {third.me} is not declared dead" in text]) <= 6
+            assert f"silo {second.me}" in "".join(alarms())
+            cluster.unanswered.clear()
+            await cluster.quiet()
+
+    def alarms() -> list[str]:
+        return [one.getMessage() for one in caplog.records if getattr(one, "event", "") == "range_recovering_long"]
+
+    run(main())
