@@ -8,27 +8,20 @@ slot of a Redis Cluster.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import msgspec
-import redis.asyncio
-import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
+from grange.errors import MembershipError
 from grange.membership.member import Member, SiloStatus
 from grange.membership.provider import FRESH, Row, Table, TableVersion, table_version
+from grange.membership.redis_link import RedisLink
 from grange.membership.redis_scripts import ALIVE, CHANGE, CLEANUP, REBUILD
 from grange.membership.rows import member_from_json, member_to_json, time_from_text, time_to_text
 from grange.proto.ids import SiloAddress
-
-OPERATION_TIMEOUT = 2.0
-"""Seconds that one operation may take, connecting included."""
 
 _ROW = "silo:"
 
@@ -45,42 +38,27 @@ class _Stored(msgspec.Struct, frozen=True):
 class RedisMembershipTable:
     """A cluster's table in one Redis. The driver never repeats a command: a change whose answer is lost is unknown."""
 
-    def __init__(self, client: redis.asyncio.Redis, place: str, cluster: str) -> None:
-        self._client = client
-        self._place = place
+    def __init__(self, link: RedisLink, cluster: str) -> None:
+        self._link = link
         self._keys = [f"grange:{{{cluster}}}:membership", f"grange:{{{cluster}}}:alive"]
-        self._change = client.register_script(CHANGE)
-        self._rebuild = client.register_script(REBUILD)
-        self._alive = client.register_script(ALIVE)
-        self._cleanup = client.register_script(CLEANUP)
+        self._alive = link.client.register_script(ALIVE)
+        self._cleanup = link.client.register_script(CLEANUP)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[RedisMembershipTable, None]:
-        """`redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS. See TableFactory."""
-        try:
-            client = redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-                url,
-                decode_responses=True,
-                socket_timeout=OPERATION_TIMEOUT,
-                socket_connect_timeout=OPERATION_TIMEOUT,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"not a Redis membership URL: {error}; write 'redis://host:port/0'") from error
-        connection = client.connection_pool.connection_kwargs
-        place = f"{connection.get('host', 'localhost')}:{connection.get('port', 6379)}"
-        try:
-            table = cls(client, place, cluster)
+        """`redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS, or `redis+sentinel://` as in
+        `redis_address.py`. See TableFactory.
+        """
+        async with RedisLink.open(url) as link:
+            table = cls(link, cluster)
             await table.read()
             yield table
-        finally:
-            await client.aclose()
 
     async def read(self) -> Table:
         """See MembershipTable."""
-        async with self._operation():
-            pipeline = self._client.pipeline(transaction=True)
+        async with self._link.operation():
+            pipeline = self._link.client.pipeline(transaction=True)
             pipeline.hgetall(self._keys[0])
             pipeline.hgetall(self._keys[1])
             fields, alive = await pipeline.execute()
@@ -90,8 +68,8 @@ class RedisMembershipTable:
     async def read_row(self, address: SiloAddress) -> tuple[Row | None, TableVersion]:
         """See MembershipTable."""
         field = f"{_ROW}{address}"
-        async with self._operation():
-            pipeline = self._client.pipeline(transaction=True)
+        async with self._link.operation():
+            pipeline = self._link.client.pipeline(transaction=True)
             pipeline.hmget(self._keys[0], ["incarnation", "version", field])
             pipeline.hget(self._keys[1], field)
             (incarnation, version, text), alive = await pipeline.execute()
@@ -109,23 +87,22 @@ class RedisMembershipTable:
         """See MembershipTable."""
         rows = ((f"{_ROW}{each.address}", _stored(each, number), time_to_text(each.alive)) for each in members)
         arguments = [*_expected(seen), secrets.token_hex(16), str(number), *(part for row in rows for part in row)]
-        async with self._operation():
-            return bool(await self._rebuild(keys=self._keys, args=arguments))
+        return await self._link.change(REBUILD, self._keys, arguments, lasting=True)
 
     async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
-        async with self._operation():
+        async with self._link.operation():
             return bool(await self._alive(keys=self._keys, args=[f"{_ROW}{address}", time_to_text(time)]))
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
-        async with self._operation():
+        async with self._link.operation():
             return int(await self._cleanup(keys=self._keys, args=[_ROW, SiloStatus.ACTIVE, time_to_text(before)]))
 
     async def delete(self) -> None:
         """See MembershipTable."""
-        async with self._operation():
-            await self._client.delete(*self._keys)
+        async with self._link.operation():
+            await self._link.client.delete(*self._keys)
 
     async def _write(self, member: Member, row_etag: str, version: TableVersion) -> bool:
         arguments = [
@@ -136,14 +113,9 @@ class RedisMembershipTable:
             time_to_text(member.alive),
             secrets.token_hex(16),
         ]
-        async with self._operation():
-            return bool(await self._change(keys=self._keys, args=arguments))
-
-    @asynccontextmanager
-    async def _operation(self) -> AsyncGenerator[None, None]:
-        with _mapped(self._place):
-            async with asyncio.timeout(OPERATION_TIMEOUT):
-                yield
+        joined = member.status is SiloStatus.ACTIVE and not member.votes
+        lasting = joined or member.status is SiloStatus.DEAD
+        return await self._link.change(CHANGE, self._keys, arguments, lasting=lasting)
 
 
 def _expected(version: TableVersion) -> tuple[str, str]:
@@ -166,16 +138,3 @@ def _row(text: str, alive: str | None) -> Row:
         raise MembershipError(f"a row of the membership table cannot be read: {error}; row: {text!r:.200}") from error
     told = alive or stored.started
     return Row(member_from_json(stored.member, time_from_text(told)), stored.etag)
-
-
-@contextmanager
-def _mapped(place: str) -> Generator[None, None, None]:
-    """Turn what the driver raises into errors of ours."""
-    try:
-        yield
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError) as error:
-        raise MembershipUnavailable(
-            f"the membership table in Redis at {place} did not answer within {OPERATION_TIMEOUT} s: {error}"
-        ) from error
-    except redis.exceptions.RedisError as error:
-        raise MembershipUnavailable(f"Redis at {place} refused a membership operation: {error}") from error

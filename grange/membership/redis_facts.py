@@ -1,0 +1,47 @@
+"""What a Redis says about itself, understood. Pure; asked by `redis_link.py` and judged by `redis_checks.py`.
+
+Facts are the answer to INFO; a user who may not ask has none, and then nothing is concluded from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Facts = Mapping[str, str]
+
+LEAST_VERSION = (6, 2)
+"""Older servers lack commands that the table or its tools use."""
+
+WAITAOF_VERSION = (7, 2)
+"""Since when a client can wait until its writes are on the disk."""
+
+
+def parsed_info(text: str) -> Facts:
+    """The answer to INFO: a line for each fact, and headings."""
+    pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+    return {name: value for name, _, value in pairs if name}
+
+
+def version_of(facts: Facts) -> tuple[int, ...] | None:
+    """As Redis counts: Valkey says which Redis it equals. None: unknown."""
+    parts = facts.get("redis_version", "").split(".")
+    return tuple(int(part) for part in parts) if parts[0].isdigit() and all(map(str.isdigit, parts)) else None
+
+
+def replicas(facts: Facts) -> int:
+    """How many are connected now."""
+    return int(facts.get("connected_slaves", 0))
+
+
+def keeps_a_log(facts: Facts) -> bool:
+    """Whether there is an append-only file, and WAITAOF to wait for it."""
+    version = version_of(facts)
+    return bool(int(facts.get("aof_enabled", 0))) and version is not None and version >= WAITAOF_VERSION
+
+
+def waits_for_disk(appendfsync: str | None) -> bool:
+    """Whether writes reach the disk by themselves within a second; with `no`, WAITAOF would wait in vain.
+
+    Who may not ask assumes that they do.
+    """
+    return appendfsync != "no"
