@@ -15,10 +15,11 @@ from typing import Self
 
 import msgspec
 
-from grange.errors import DeclaredDead, MembershipError
+from grange.errors import DeclaredDead, MembershipError, SelfFenced
 from grange.membership.caretaker import Caretaker
 from grange.membership.condition import Condition
 from grange.membership.detector import Finding
+from grange.membership.guard import Contact, Guard
 from grange.membership.join import Join
 from grange.membership.member import Member, SiloStatus, View, just_voted_dead
 from grange.membership.options import MembershipOptions
@@ -72,11 +73,15 @@ class MembershipAgent:
         self._caretaker = Caretaker(me.address, around, self._settle, self._watch, options)
         self._session.when_read = self._look
         others = Others(self._settle, self._answers, self._peers.spread, lambda: self._upkeep.heard)
+        contact = Contact(
+            read=self._session.read, ask_version=self._peers.ask_version, fetch=self._peers.fetch, give_up=self._give_up
+        )
+        self._guard = Guard(me.address, around.gate, around.vitals, contact, options)
         self._rebuild = Rebuild(self._session, others, options, around.now)
         self._tasks = Tasks()
         self._shared_read = SharedRead(self._session.read, self._tasks)
         self._ended = asyncio.Event()
-        self._end: DeclaredDead | None = None
+        self._end: DeclaredDead | SelfFenced | None = None
         self._joining = False
         self._stopping = False
 
@@ -118,8 +123,9 @@ class MembershipAgent:
         """Wait until a view fits, and return it; the current one may."""
         return await self._views.wait_for(predicate)
 
-    async def declared_dead(self) -> DeclaredDead:
-        """Wait until the others give this silo up; returns the error with which its process must end.
+    async def declared_dead(self) -> DeclaredDead | SelfFenced:
+        """Wait until the others give this silo up, or it gives itself up after it was fenced for too long; returns the
+        error with which its process must end.
 
         Never returns for a silo that leaves of its own accord.
         """
@@ -141,6 +147,7 @@ class MembershipAgent:
         self._tasks.start(self._rebuild.run())
         self._tasks.start(self._condition.run())
         self._tasks.start(self._caretaker.sweep(self._session, self._table))
+        self._tasks.start(self._guard.run())
 
     async def join(self) -> None:
         """Become active. The silo must answer probes before this is called.
@@ -178,6 +185,7 @@ class MembershipAgent:
     async def halt(self) -> None:
         """End all tasks at once and tell nobody, as a crash would."""
         self._stopping = True
+        self._guard.end(f"silo {self.me} has stopped")
         await self._prober.close()
         await self._caretaker.close()
         await self._peers.close()
@@ -203,6 +211,11 @@ class MembershipAgent:
             await self._shared_read.fresh(lambda: self.view.version >= at_least)
         return self.view
 
+    @property
+    def fenced(self) -> str:
+        """Since when and why this silo starts no turns, for people; empty while it does."""
+        return self._guard.fenced
+
     def answer_probe(self, question: bytes) -> bytes:
         """Answers a probe that came by the probe line: see `answers.py`. Called from any thread."""
         return self._peers.answer_probe(question)
@@ -217,12 +230,13 @@ class MembershipAgent:
         before = self.view
         had_row = before.get(self.me) is not None
         self._vitals.version = max(self._vitals.version, view.version)
-        if not self._views.publish(view) or self._stopping or self._end is not None:
+        if not self._views.publish(view):
+            return
+        self._guard.see(view)
+        if self._stopping or self._end is not None:
             return
         if (had_row or view.get(self.me)) and must_end(view, self.me):
-            self._end = given_up(view, self.me)
-            log.error("%s", self._end)
-            self._ended.set()
+            self._give_up(given_up(view, self.me))
         for silo in just_voted_dead(before, view):
             self._peers.tell_its_death(silo, self._session.current())
         self._watch()
@@ -236,6 +250,15 @@ class MembershipAgent:
         watched = probed_by(self.me, self.view, self._now(), self._options, stale)
         self._prober.watch(watched, middles(self.me, self.view, stale))
         self._condition.measure()
+
+    def _give_up(self, error: DeclaredDead | SelfFenced) -> None:
+        """This process must end; until then no turn starts in it."""
+        if self._end is None:
+            event = "declared_dead" if isinstance(error, DeclaredDead) else "fenced_too_long"
+            log.error("%s", error, extra={"event": event})
+            self._end = error
+            self._guard.end(str(error))
+            self._ended.set()
 
     async def _settle(self, decide: Decide) -> Table:
         before = self.view

@@ -18,6 +18,9 @@ PROBE_SERVICE = "membership.probe"
 PROBE_FOR_SERVICE = "membership.probe_for"
 """Does that silo answer you? Question `ProbeFor`, answer `ProbedFor`."""
 
+FETCH_SERVICE = "membership.fetch"
+"""What is the newest view that you have seen? Question empty, answer `Announcement`."""
+
 VIEW_SERVICE = "membership.view"
 """I have changed the table. Question `Announcement`, answer empty."""
 

@@ -18,6 +18,7 @@ from grange.membership.detector import Finding
 from grange.membership.health import WORST
 from grange.membership.member import Member, View, just_voted_dead
 from grange.membership.messages import (
+    FETCH_SERVICE,
     PROBE_FOR_SERVICE,
     PROBE_SERVICE,
     VIEW_SERVICE,
@@ -25,6 +26,7 @@ from grange.membership.messages import (
     Probe,
     ProbedFor,
     ProbeFor,
+    ProbeReply,
     decode_announcement,
     decode_probe_for,
     decode_probed_for,
@@ -70,6 +72,10 @@ class Knowledge(Protocol):
         """Another silo has changed the table and read it since."""
         ...
 
+    def announcement(self) -> Announcement:
+        """The newest view of this silo, for another one."""
+        ...
+
 
 LATE = 0.5
 """A time-out that fires so many seconds late shows that this very process was stopped or busy, not the other one."""
@@ -94,6 +100,7 @@ class Peers:
         targets.serve(PROBE_SERVICE, self._answer_probe)
         targets.serve(PROBE_FOR_SERVICE, self._answer_probe_for)
         targets.serve(VIEW_SERVICE, self._hear)
+        targets.serve(FETCH_SERVICE, self._answer_fetch)
 
     def answer_probe(self, question: bytes) -> bytes:
         """For the probe line: see `ProbeAnswers`. Called from any thread."""
@@ -108,6 +115,20 @@ class Peers:
         self._mutual.discard(silo)
         took = asyncio.get_running_loop().time() - began
         return Finding.UNKNOWN if took > timeout + LATE else Finding.MISSED
+
+    async def ask_version(self, silo: SiloAddress, timeout: float) -> int | None:
+        """The version of the view of this very generation; None when it does not answer in time. Never raises."""
+        question = encode(Probe(self._knowledge.version, self._me, silo in self._mutual))
+        reply = await self._replied(silo, question, timeout)
+        return reply.version if reply is not None and reply.silo == silo else None
+
+    async def fetch(self, silo: SiloAddress) -> None:
+        """Take over the view of another silo, for want of the table. Never raises."""
+        try:
+            data = await self._ask(silo, FETCH_SERVICE, b"", self._options.gossip_timeout)
+            self._knowledge.hear(decode_announcement(data))
+        except (GrangeError, ValueError) as error:
+            log.debug("silo %s did not tell its view: %s", silo, error)
 
     async def probe_through(self, middle: SiloAddress, silo: SiloAddress, timeout: float, patience: float) -> Through:
         """Have `middle` probe `silo` within `timeout`; `patience` is for the way to `middle` and back. Never raises."""
@@ -153,14 +174,18 @@ class Peers:
 
     async def _answered(self, silo: SiloAddress, timeout: float) -> bool:
         question = encode(Probe(self._knowledge.version, self._me, silo in self._mutual))
+        reply = await self._replied(silo, question, timeout)
+        return reply is not None and reply.silo == silo and reply.lag < self._options.dead_loop_after
+
+    async def _replied(self, silo: SiloAddress, question: bytes, timeout: float) -> ProbeReply | None:
         try:
             reply = decode_reply(await self._ask_probe(silo, question, timeout))
         except Exception as error:
             # Whatever a peer answers or raises in a probe's stead, it is no answer to the probe.
             log.debug("silo %s did not answer a probe: %r", silo, error)
-            return False
+            return None
         self._knowledge.hint(reply.version)
-        return reply.silo == silo and reply.lag < self._options.dead_loop_after
+        return reply
 
     async def _ask_probe(self, silo: SiloAddress, question: bytes, timeout: float) -> bytes:
         member = self._knowledge.member(silo)
@@ -180,6 +205,9 @@ class Peers:
         # Who does not know whether it was itself that was late, is no witness.
         score = max(self._vitals.score, int(finding is Finding.UNKNOWN))
         return encode(ProbedFor(self._me, finding is Finding.ANSWERED, score))
+
+    async def _answer_fetch(self, _: bytes) -> bytes:
+        return encode(self._knowledge.announcement())
 
     async def _hear(self, question: bytes) -> bytes:
         self._knowledge.hear(decode_announcement(question))

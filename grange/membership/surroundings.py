@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from grange import clock
 from grange.membership.member import Member
 from grange.membership.vitals import Vitals
 from grange.proto.ids import SiloAddress
+from grange.runtime.gate import Gate
 from grange.runtime.system_target import Ask
 
 AskProbe = Callable[[Member, bytes, float], Awaitable[bytes]]
@@ -30,8 +31,8 @@ def heard_nothing(silo: SiloAddress) -> float:
 class Surroundings:
     """Built by `silo/startup.py`. `now` is the wall clock, for what is written down; durations are the loop's.
 
-    `probe_line` asks ports of their own, which answer also while an event loop is blocked; None: probes go by the
-    ordinary connection.
+    `gate` is what every turn of this silo passes; it and `vitals` have one clock. `probe_line` asks ports of their own,
+    which answer also while an event loop is blocked; None: probes go by the ordinary connection.
     """
 
     ask: Ask
@@ -40,3 +41,4 @@ class Surroundings:
     now: Callable[[], datetime] = clock.utc_now
     heard_from: HeardFrom = heard_nothing
     probe_line: AskProbe | None = None
+    gate: Gate = field(default_factory=Gate)

@@ -53,6 +53,13 @@ class Upkeep:
         if version > self.version:
             self._news.set()
 
+    def announcement(self) -> Announcement:
+        """What to tell somebody who cannot read the table. Raises MembershipUnavailable before the first read."""
+        known = self._session.memory.known
+        if known is None:
+            raise MembershipUnavailable("this silo has not read the membership table yet")
+        return Announcement(known.incarnation, self._views.current)
+
     def hear(self, announcement: Announcement) -> None:
         """Take over what somebody else has read; if it does not fit what is known, read the table soon."""
         if not self._session.hear(announcement):

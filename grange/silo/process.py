@@ -22,6 +22,7 @@ from grange.errors import (
     GrangeError,
     JoinFailed,
     MembershipError,
+    SelfFenced,
     StorageError,
 )
 from grange.silo.last_resort import DRAIN_MARGIN, EXIT_GRACE, TASKS_GRACE, end_within
@@ -56,6 +57,7 @@ def exit_code(error: Exception) -> ExitCode:
         (ConfigurationError, ExitCode.USAGE),
         (JoinFailed, ExitCode.NOT_JOINED),
         (DeclaredDead, ExitCode.DECLARED_DEAD),
+        (SelfFenced, ExitCode.FENCED),
         (MembershipError, ExitCode.STORE_UNUSABLE),
         (StorageError, ExitCode.STORE_UNUSABLE),
         (GrangeError, ExitCode.FAILED),
@@ -131,7 +133,8 @@ class StopSignals:
 def run(silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]) -> None:
     """Start the silo, `announce` it once it is active, and serve until a signal asks to stop.
 
-    Returns after a clean stop. Raises what `Silo.start` raises, and DeclaredDead when the cluster gave this silo up;
+    Returns after a clean stop. Raises what `Silo.start` raises, DeclaredDead when the cluster gave this silo up, and
+    SelfFenced when it was cut off for too long;
     `exit_code` says how the process should end then.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

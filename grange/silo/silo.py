@@ -81,8 +81,10 @@ class Silo:
         """End at once and tell nobody, as a crash would. For tests."""
         await self._running.kill()
 
-    async def declared_dead(self) -> DeclaredDead:
-        """Wait until the cluster gives this silo up; returns the error with which the process should end."""
+    async def declared_dead(self) -> DeclaredDead | SelfFenced:
+        """Wait until the cluster gives this silo up, or it gives itself up; returns the error with which the process
+        should end.
+        """
         return await self._running.agent.declared_dead()
 
     async def asked_to_stop(self) -> None:
@@ -147,7 +149,7 @@ class Silo:
         return self._startup
 
 
-async def run_until(silo: Silo, stop: asyncio.Event) -> DeclaredDead | None:
+async def run_until(silo: Silo, stop: asyncio.Event) -> DeclaredDead | SelfFenced | None:
     """Serve until `stop` is set, somebody drains the silo, or the cluster gives it up; returns the error in the last
     case.
     """

@@ -31,6 +31,7 @@ from grange.runtime.catalog import Catalog
 from grange.runtime.collector import Collector
 from grange.runtime.deadlines import Deadlines
 from grange.runtime.draining import CANCELLED_TURN
+from grange.runtime.gate import Gate
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
 from grange.runtime.invoker import Invoker
@@ -159,13 +160,15 @@ class Startup:
 
     async def _know_the_cluster(self) -> None:
         """Who is there, and where grains live."""
+        self._gate = Gate()
         settings = self._config.membership_settings()
         self.agent = MembershipAgent(
             self._table,
             self._row(),
             Surroundings(
                 ask=self._sender.ask,
-                vitals=Vitals(asyncio.get_running_loop().time, settings.probe_interval),
+                vitals=Vitals(self._gate.clock, settings.probe_interval),
+                gate=self._gate,
                 chance=self._supplies.random,
                 now=self._supplies.utc_now,
                 heard_from=self._heard_from,
@@ -198,7 +201,14 @@ class Startup:
         self._tasks = Tasks()
         self._collector = Collector(self._options.collect_period)
         site = Site(
-            self.address, self._options, self.grains, self._faults, Invoker(), self._tasks, self._supplies.random
+            self.address,
+            self._options,
+            self.grains,
+            self._faults,
+            Invoker(),
+            self._tasks,
+            self._supplies.random,
+            self._gate,
         )
         facets = {PersistentState: PersistentStates(self._stores.storages, self._codec, self._stores.stamps.next)}
         services = self._definition.services
