@@ -1,0 +1,101 @@
+"""Redis servers with roles: replicas of one another, and a Sentinel that watches them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+
+from grange.testing.servers import RedisServer
+
+PASSWORD = "s3cret-canary"
+PATIENCE = 30.0
+
+
+class Server(RedisServer):
+    """A Redis with a password, and settings of the test's choice, which win over the usual ones."""
+
+    def __init__(self, *settings: str) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def command(self) -> Sequence[str]:
+        secret = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
+        return [*super().command(), *secret, "--repl-diskless-sync-delay", "0", *self._settings]
+
+    def answers(self, pid: int) -> bool:
+        try:
+            return int(self.ask("INFO", "server")["process_id"]) == pid
+        except redis.exceptions.ConnectionError:
+            return False
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
+
+    def ask(self, *command: str) -> Any:
+        with redis.Redis.from_url(self.url, decode_responses=True) as client:
+            return client.execute_command(*command)
+
+    def replica(self, *settings: str) -> Server:
+        return Server("--replicaof", f"127.0.0.1 {self.port}", *settings)
+
+
+class Sentinel(RedisServer):
+    """One Sentinel, which decides alone, watching one master under the name `table`."""
+
+    def __init__(self, master: Server) -> None:
+        super().__init__()
+        self._master = master
+
+    def command(self) -> Sequence[str]:
+        lines = (
+            f"bind 127.0.0.1\nport {self.port}\ndir {self.folder}\n"
+            f"sentinel monitor table 127.0.0.1 {self._master.port} 1\n"
+            f"sentinel auth-pass table {PASSWORD}\n"
+            "sentinel down-after-milliseconds table 500\nsentinel failover-timeout table 2000\n"
+        )
+        path = self.folder / "sentinel.conf"
+        path.write_text(lines)
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        return [str(self.program), str(path), "--sentinel"]
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def ask(self, *command: str) -> Any:
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            return client.execute_command(*command)
+
+
+@contextmanager
+def stopped(server: RedisServer) -> Iterator[None]:
+    assert server._process is not None
+    os.kill(server._process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server._process.pid, signal.SIGCONT)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Look every now and then until it has."""
+    async with asyncio.timeout(PATIENCE):
+        while not happened():
+            await asyncio.sleep(0.05)
+
+
+async def replicated(master: Server, count: int = 1) -> None:
+    """Until so many replicas are connected and have everything."""
+
+    def online() -> bool:
+        return str(master.ask("INFO", "replication")).count("'state': 'online'") >= count
+
+    await until(online)
