@@ -27,6 +27,10 @@ UNHEARD_INTERVALS = 3
 """Probe intervals without a probe after which it seems that none reaches this silo."""
 
 
+WORTH_SAYING = 2
+"""The lowest score that is logged: one sign alone comes and goes on any busy machine."""
+
+
 class Condition:
     """One silo's local health. Made by `agent.py`; `run` is a task of its own."""
 
@@ -69,7 +73,7 @@ class Condition:
             suspicions=suspicions_of(self._me, view, self._around.now(), self._options.vote_window),
         )
         before, vitals.score = vitals.score, score_of(signs)
-        if signs.active and vitals.score > before:
+        if signs.active and vitals.score > before and vitals.score >= WORTH_SAYING:
             self._complaints.say(f"silo {self._me} is not well: {_shown(signs)}", "health_degraded")
 
     def _is_unheard(self, view: View) -> bool:

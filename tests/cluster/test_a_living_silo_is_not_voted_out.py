@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from grange.grains.grain import Grain
 from grange.testing.cluster import TestCluster
 
@@ -27,3 +29,16 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
         await cluster.kill(third)
         await cluster.advance(10)
         assert heard_from(third.address) == -math.inf
+
+
+@pytest.mark.parametrize("silos", [1, 3])
+async def test_a_silo_killed_and_started_again_is_active_within_five_seconds(silos):
+    """MEM-02, F31: at the same endpoint nobody waits for its death; the newcomer declares it."""
+    async with TestCluster(grains=[Quiet], silos=silos) as cluster:
+        await cluster.advance(20)
+        for _ in range(3):
+            began = cluster.time.time()
+            await cluster.restart(cluster.silos[0])
+            assert cluster.time.time() - began <= 5
+            await cluster.advance(5)
+        assert len(cluster.silos) == silos
