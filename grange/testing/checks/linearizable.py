@@ -166,11 +166,11 @@ def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configu
     seen = _Visited()
     seen.add(start)
     waiting = [start]
-    for now in waiting:  # grows while it is read
-        possible, state = model(now.state, target.op, target.argument, target.result, True)
+    for here in waiting:  # which grows while it is read
+        possible, state = model(here.state, target.op, target.argument, target.result, True)
         if possible:
-            reached.append(_Configuration(state, now.done, now.spent))
-        waiting.extend(nearer for nearer in _steps(now, answer, model) if seen.add(nearer))
+            reached.append(_Configuration(state, here.done, here.spent))
+        waiting.extend(nearer for nearer in _steps(here, answer, model) if seen.add(nearer))
     return sorted(reached, key=lambda each: sum(count for _, count in each.spent))
 
 

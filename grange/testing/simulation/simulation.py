@@ -6,7 +6,7 @@ import asyncio
 import gc
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -61,12 +61,21 @@ class Result(msgspec.Struct):
         return "\n".join(lines)
 
 
+OwnCall = Callable[[Client, random.Random], Awaitable[None]]
+"""A call of the user's, made by the clients of a simulation."""
+
+
 class Load(msgspec.Struct, frozen=True):
-    """The workload: so many clients call so many counters and registers, each once in `pace` seconds on average."""
+    """The workload: so many clients call so many counters and registers, each once in `pace` seconds on average.
+
+    `own` is one more call of yours, made as often: a coroutine function of a client and a source of chance. Errors of
+    grange are what faults bring; any other that it raises is a violation.
+    """
 
     clients: int = 3
     keys: int = 15
     pace: float = 1.0
+    own: OwnCall | None = None
 
 
 LOAD = Load()
@@ -205,10 +214,24 @@ class Simulation:
                         gateways, response_timeout=RESPONSE_TIMEOUT, transport=transport, chance=self._draw()
                     )
                     await stack.enter_async_context(client)
-                    await worker.work(client, self._load.keys, lambda: self._working)
+                    await asyncio.gather(
+                        worker.work(client, self._load.keys, lambda: self._working), self._own_calls(client)
+                    )
             except GrangeError as error:
                 self.trace.saw("client_failed", f"{type(error).__name__}")
         await transport.close()
+
+    async def _own_calls(self, client: Client) -> None:
+        own, chance = self._load.own, self._draw()
+        while own is not None and self._working:
+            await asyncio.sleep(chance.expovariate(1 / self._load.pace))
+            try:
+                await own(client, chance)
+                self.trace.saw("own_call_ok")
+            except GrangeError as error:
+                self.trace.saw("own_call_failed", type(error).__name__)
+            except Exception as error:  # the user's own check
+                self.broken("own", self.loop.process.name, f"at {self.loop.time():.3f} s: {error!r}")
 
     def _gather(self) -> Evidence:
         running = [machine for machine in self._machines if machine.ready and machine.silo is not None]
