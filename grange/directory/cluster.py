@@ -53,7 +53,7 @@ class ClusterDirectory:
         self._sweep = Sweep(slice)
         self._detector = Detector(slice, self.directory, self._sweep)
         self._duplicates = slice.duplicates
-        self.locator = ClusterLocator(wiring, self._current, self.directory)
+        self.locator = ClusterLocator(wiring, self._current, self.directory, self._sweep)
 
     async def __aenter__(self) -> Self:
         self._tasks.start(self._detector.run())

@@ -8,7 +8,7 @@ anybody may believe in it. One that was believed in before the answer is part of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from grange.directory.ranges import RangeSet
 from grange.proto.ids import GrainAddress
@@ -47,15 +47,15 @@ class Hosted:
         """The reply is here, or there will be none."""
         self._attempts.discard(attempt)
 
-    def registered(self, ranges: RangeSet) -> list[GrainAddress]:
-        """What is registered at this moment, in whatever range; the caller picks out `ranges`, in its own
-        time.
+    def registered(self, ranges: RangeSet) -> Iterator[GrainAddress]:
+        """What is registered at this moment, in whatever range; the caller picks out `ranges`, in its own time. What
+        is released before it is reached may be left out: its release goes to the owner that asks.
 
         Marks the registrations in flight in these ranges as missed.
         """
         for attempt in self._attempts:
             attempt.missed = attempt.missed or attempt.hash in ranges
-        return list(self._registered())
+        return iter(self._registered())
 
 
 def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:

@@ -12,9 +12,11 @@ import logging
 from grange.directory.cache import PlaceCache
 from grange.directory.current import Current
 from grange.directory.provider import GrainDirectory
+from grange.directory.sweep import Sweep
 from grange.directory.topology import Hosting, Topology
 from grange.directory.wiring import Wiring
 from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnavailable
+from grange.membership.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
@@ -24,10 +26,11 @@ logger = logging.getLogger(__name__)
 class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims`."""
 
-    def __init__(self, wiring: Wiring, current: Current, directory: GrainDirectory) -> None:
+    def __init__(self, wiring: Wiring, current: Current, directory: GrainDirectory, sweep: Sweep) -> None:
         self._wiring = wiring
         self._current = current
         self._directory = directory
+        self._sweep = sweep
         self._cache = PlaceCache(wiring.options.cache_size)
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
@@ -79,10 +82,11 @@ class ClusterLocator:
         """See `Claims`. The winner carries the version under which it was registered: keep it.
 
         A winner whose silo is gone, or an older one of this very silo, is replaced: nobody runs it any more,
-        since a catalog has one activation of a grain at a time.
+        since a catalog has one activation of a grain at a time. One on a silo that leaves is replaced if it is not
+        there: such a silo claims nothing any more, so nobody else would find out.
         """
         winner = await self._directory.register(address, previous)
-        while not winner.same_activation(address) and self._is_over(winner):
+        while not winner.same_activation(address) and (self._is_over(winner) or await self._has_left(winner)):
             winner = await self._directory.register(address, winner)
         grain_id = address.grain_id
         if winner.silo != self._wiring.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
@@ -110,6 +114,11 @@ class ClusterLocator:
 
     def _is_over(self, winner: GrainAddress) -> bool:
         return winner.silo == self._wiring.me or self._current.topology.is_dead(winner.silo)
+
+    async def _has_left(self, winner: GrainAddress) -> bool:
+        if self._current.topology.status(winner.silo) is not SiloStatus.LEAVING:
+            return False
+        return bool(await self._sweep.absent(winner.silo, [winner]))
 
     def _hosting(self, grain_id: GrainId) -> Hosting:
         topology = self._current.topology

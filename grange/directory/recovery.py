@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from itertools import islice
 
 from grange.directory.hosted import Hosted, page_of
 from grange.directory.messages import (
@@ -53,7 +54,7 @@ class Recovery:
     def begin(self, version: int, ranges: RangeSet) -> None:
         """Recover these ranges, gained with this view. Ready at once if there is nobody to ask."""
         others = self._current.topology.live - {self._wiring.me}
-        if not others and not self._hosted.registered(ranges):
+        if not others and next(self._hosted.registered(ranges), None) is None:
             self._ready(version, ranges)
             return
         self._tasks.start(self._run(version, ranges, sorted({*others, self._wiring.me})))
@@ -138,9 +139,9 @@ class Recovery:
         addresses = self._hosted.registered(ranges)
         found: list[tuple[int, GrainAddress]] = []
         chunk = self._wiring.options.scan_chunk
-        for start in range(0, len(addresses), chunk):
-            if start:
-                await asyncio.sleep(0)
-            pairs = ((address.grain_id.ring_hash, address) for address in addresses[start : start + chunk])
+        while part := list(islice(addresses, chunk)):
+            pairs = ((address.grain_id.ring_hash, address) for address in part)
             found += [pair for pair in pairs if pair[0] in ranges]
+            if len(part) == chunk:
+                await asyncio.sleep(0)
         return found

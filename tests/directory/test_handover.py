@@ -188,3 +188,67 @@ def test_a_snapshot_that_nobody_fetches_is_dropped() -> None:
             assert await second.directory.handed_over(0.1)
 
     run(main())
+
+
+def test_an_owner_that_has_not_seen_the_view_catches_up_and_then_hands_over() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[n % 3].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            for host in hosts:
+                host.deaf = True
+            cluster.carried.clear()
+            late = await cluster.join()
+            await cluster.quiet()
+            assert hosts[0].directory.topology.version == late.directory.topology.version
+            assert services(cluster) == {TAKE, TAKEN}
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_a_range_that_leaves_and_comes_back_brings_what_was_registered_meanwhile() -> None:
+    async def main() -> None:
+        async with Cluster(delay=0.02) as cluster:
+            old, host, other = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = await moving_grain(cluster, old)
+            first = await host.activate(grain_id)
+            brief = await cluster.join()
+            await cluster.quiet()
+            assert cluster.owner(grain_id) is brief
+            await host.deactivate(grain_id)
+            second = await other.activate(grain_id)
+            cluster.carried.clear()
+            cluster.set_status(brief, SiloStatus.LEAVING)
+            assert await brief.directory.handed_over(5)
+            cluster.kill(brief)
+            cluster.bury(brief, by_itself=True)
+            await cluster.quiet()
+            assert cluster.owner(grain_id) is old
+            assert RECOVER not in services(cluster)
+            assert first != second == await old.directory.directory.lookup(grain_id)
+            cluster.check_registered()
+
+    run(main())
+
+
+def test_what_the_old_owner_had_not_got_yet_is_asked_of_the_hosts() -> None:
+    """Two joins in a row: the second takes from the first what it is still fetching."""
+
+    async def main() -> None:
+        async with Cluster(delay=0.1, transfer_page=1) as cluster:
+            hosts = await cluster.start(2)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[n % 2].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            first = await cluster.join()
+            await asyncio.sleep(0.5)
+            assert first.directory.partition.not_ready
+            cluster.carried.clear()
+            await cluster.join()
+            await cluster.quiet()
+            assert {TAKE, RECOVER} <= services(cluster)
+            cluster.check_registered()
+
+    run(main())

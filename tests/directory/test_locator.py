@@ -300,3 +300,23 @@ def test_changed_ends_with_a_newer_view_and_not_later_than_asked() -> None:
             assert loop.time() < 4
 
     run(main())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_claim_replaces_an_entry_of_a_leaving_silo_only_if_nobody_is_there(there: bool) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, leaver = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(first, "dice")
+            entry = await leaver.activate(grain_id)
+            assert entry is not None
+            if not there:
+                del leaver.won[grain_id]
+            cluster.set_status(leaver, SiloStatus.LEAVING)
+            await cluster.quiet()
+            winner = await second.activate(grain_id)
+            assert winner is not None
+            assert winner.silo == (leaver.me if there else second.me)
+
+    run(main())
