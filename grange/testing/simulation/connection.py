@@ -131,7 +131,8 @@ class SimulatedConnection:
     # -- what the network does --
 
     def resume(self) -> None:
-        self._network.later(self.process, self.far, self._land_held)
+        if self._peer is not None:
+            self._network.later(self.far, self.process, self._peer._land_held)
 
     def lose(self, error: Exception) -> None:
         self._end(error)

@@ -47,7 +47,7 @@ class End(Protocol):
         ...
 
     def resume(self) -> None:
-        """The line from here is good again: what was held arrives."""
+        """The line to here is good again: what was held arrives, also when who sent it has ended."""
         ...
 
     def lose(self, error: Exception) -> None:
@@ -96,7 +96,7 @@ class SimulatedNetwork:
         """Every line is good again."""
         lines, self._lines = self._lines, {}
         for end in list(self._ends):
-            line = lines.get((end.process, end.far))
+            line = lines.get((end.far, end.process))
             if line is not None and line.cut:
                 end.resume()
 

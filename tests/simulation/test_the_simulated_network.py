@@ -1,0 +1,222 @@
+"""Streams stay ordered, cuts hold, and each end of a connection learns only what could have reached it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from grange.errors import ConnectionLost, SiloUnavailable
+from grange.proto.handshake import Hello, Role, Welcome
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Message, Request
+from grange.runtime.system_target import system_id
+from grange.testing.simulation.loop import Process, SimulatedLoop
+from grange.testing.simulation.network import KEEPALIVE, SimulatedNetwork
+from grange.testing.simulation.transport import SimulatedTransport
+from grange.transport.provider import Connection
+
+SILO = SiloAddress("127.0.0.1", 11, 1)
+HELLO = Hello("default", Role.SILO, "a", SiloAddress("127.0.0.1", 12, 1), target=SILO)
+
+
+@dataclass
+class Ear:
+    """A receiver that writes down what it hears, when and where."""
+
+    loop: SimulatedLoop
+    heard: list[int] = field(default_factory=list)
+    where: set[str] = field(default_factory=set)
+    lost_at: float | None = None
+    unsent: Sequence[Message] = ()
+    error: Exception | None = None
+
+    def receive(self, message: Message) -> None:
+        self.heard.append(message.id)
+        self.where.add(self.loop.process.name)
+
+    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
+        assert self.lost_at is None, "told once"
+        self.lost_at, self.unsent, self.error = self.loop.time(), unsent, error
+
+
+@dataclass
+class Pair:
+    """Two processes and a connection from `a` to `b`."""
+
+    loop: SimulatedLoop
+    network: SimulatedNetwork
+    a: Process
+    b: Process
+    near: Connection
+    far: Connection
+    at_a: Ear
+    at_b: Ear
+
+    def say(self, *numbers: int, system: bool = False) -> None:
+        grain_id = system_id("probe") if system else GrainId("cart", "ann")
+        with self.loop.within(self.a):
+            for number in numbers:
+                self.near.post(Request(number, grain_id, "ask", b""))
+
+
+def with_pair(test: Callable[[Pair], Awaitable[None]], seed: int = 1) -> None:
+    loop = SimulatedLoop(random.Random(seed))
+    network = SimulatedNetwork(loop, random.Random(seed), lambda source, target, message: None)
+    a, b = Process("a"), Process("b")
+    at_a, at_b = Ear(loop), Ear(loop)
+    accepted: list[Connection] = []
+
+    def accept(connection: Connection) -> Ear:
+        accepted.append(connection)
+        return at_b
+
+    async def main() -> None:
+        listener = await SimulatedTransport(network, b).listen("h", 1, lambda hello: Welcome("default", SILO, 1), accept)
+        near = await SimulatedTransport(network, a).connect("h", 1, HELLO, at_a)
+        await test(Pair(loop, network, a, b, near, accepted[0], at_a, at_b))
+        await listener.close()
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+def test_a_stream_keeps_its_order_whatever_the_delays() -> None:
+    async def test(pair: Pair) -> None:
+        pair.network.jitter = 0.5
+        for number in range(100):
+            pair.say(number)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2)
+        assert pair.at_b.heard == list(range(100))
+        assert pair.at_b.where == {"b"}, "in the receiver's process"
+
+    with_pair(test)
+
+
+def test_a_cut_holds_one_direction_and_healing_delivers_in_order() -> None:
+    async def test(pair: Pair) -> None:
+        pair.say(1)
+        pair.network.cut(pair.a, pair.b)
+        pair.say(2, 3)
+        with pair.loop.within(pair.b):
+            pair.far.post(Request(9, GrainId("cart", "ann"), "ask", b""))
+        await asyncio.sleep(KEEPALIVE / 2)
+        assert (pair.at_b.heard, pair.at_a.heard) == ([], [9])
+        pair.say(4)
+        pair.network.heal()
+        await asyncio.sleep(0.1)
+        assert pair.at_b.heard == [1, 2, 3, 4]
+
+    with_pair(test)
+
+
+def test_both_ends_of_a_cut_connection_give_up_each_by_itself() -> None:
+    async def test(pair: Pair) -> None:
+        cut_at = pair.loop.time()
+        pair.network.cut(pair.a, pair.b)
+        pair.say(1)
+        await asyncio.sleep(KEEPALIVE + 2)
+        assert pair.at_a.lost_at is not None
+        assert pair.at_b.lost_at is not None
+        assert pair.at_a.lost_at != pair.at_b.lost_at
+        assert min(pair.at_a.lost_at, pair.at_b.lost_at) >= cut_at + KEEPALIVE
+        assert isinstance(pair.at_a.error, ConnectionLost)
+        pair.network.heal()
+        await asyncio.sleep(1)
+        assert pair.at_b.heard == [], "what was on its way is lost with the connection"
+
+    with_pair(test)
+
+
+def test_a_reset_does_not_cross_a_cut() -> None:
+    async def test(pair: Pair) -> None:
+        pair.network.cut(pair.a, pair.b)
+        pair.near.abort(ConnectionLost("mine"))
+        assert pair.at_a.lost_at is not None
+        await asyncio.sleep(KEEPALIVE / 2)
+        assert pair.at_b.lost_at is None, "the other end cannot know"
+        pair.network.heal()
+        await asyncio.sleep(0.1)
+        assert isinstance(pair.at_b.error, ConnectionLost)
+
+    with_pair(test)
+
+
+def test_who_talks_with_a_process_that_stands_still_gives_up_and_it_learns_when_it_resumes() -> None:
+    async def test(pair: Pair) -> None:
+        pair.loop.pause(pair.b)
+        pair.network.paused(pair.b)
+        pair.say(1)
+        await asyncio.sleep(KEEPALIVE + 2)
+        assert pair.at_a.lost_at is not None
+        assert pair.at_b.lost_at is None
+        assert pair.at_b.heard == []
+        pair.loop.resume(pair.b)
+        await asyncio.sleep(0.1)
+        assert pair.at_b.lost_at is not None
+
+    with_pair(test)
+
+
+def test_the_death_of_a_process_reaches_its_peers() -> None:
+    async def test(pair: Pair) -> None:
+        pair.b.alive = False
+        pair.network.sever(pair.b)
+        await asyncio.sleep(0.1)
+        assert isinstance(pair.at_a.error, ConnectionLost)
+        try:
+            await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, Ear(pair.loop))
+        except SiloUnavailable as error:
+            assert "nobody listens" in str(error)  # noqa: PT017
+        else:
+            raise AssertionError("a dead process accepted a connection")
+
+    with_pair(test)
+
+
+def test_connecting_over_a_cut_takes_the_whole_time_out() -> None:
+    async def test(pair: Pair) -> None:
+        pair.network.cut(pair.b, pair.a)
+        began = pair.loop.time()
+        try:
+            await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, Ear(pair.loop))
+        except SiloUnavailable:
+            assert pair.loop.time() - began >= 2.0
+        else:
+            raise AssertionError("a connection crossed a cut")
+
+    with_pair(test)
+
+
+def test_closing_sends_what_is_queued_and_ends_both_in_order() -> None:
+    async def test(pair: Pair) -> None:
+        pair.say(1, 2, 3)
+        with pair.loop.within(pair.a):
+            await pair.near.close()
+        await asyncio.sleep(0.1)
+        assert pair.at_b.heard == [1, 2, 3]
+        assert pair.at_a.lost_at is not None
+        assert pair.at_b.lost_at is not None
+        assert (pair.at_a.error, pair.at_b.error, pair.at_a.unsent) == (None, None, [])
+
+    with_pair(test)
+
+
+def test_only_questions_to_system_services_are_repeated_and_anything_may_be_lost() -> None:
+    async def test(pair: Pair) -> None:
+        line = pair.network.line(pair.a, pair.b)
+        line.repeat = 1.0
+        pair.say(1, 2)
+        pair.say(3, 4, system=True)
+        await asyncio.sleep(0.1)
+        assert pair.at_b.heard == [1, 2, 3, 3, 4, 4]
+        line.repeat, line.loss = 0.0, 1.0
+        pair.say(5)
+        await asyncio.sleep(0.1)
+        assert pair.at_b.heard == [1, 2, 3, 3, 4, 4]
+
+    with_pair(test)
