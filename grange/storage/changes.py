@@ -66,12 +66,39 @@ class Change:
             self.done.set_exception(named)
 
 
+class Sending:
+    """How far an operation got: once `began`, a lost connection leaves the outcome of a change unknown."""
+
+    __slots__ = ("began",)
+
+    def __init__(self) -> None:
+        self.began = False
+
+    def begin(self, batch: Sequence[Change]) -> list[Change]:
+        """The changes of a batch that somebody still waits for; from now on they may reach the database.
+
+        Called by a provider right before it sends, with nothing awaited in between: what was given up while the
+        batch waited for a connection was told as certainly not stored.
+        """
+        self.began = True
+        wanted = [change for change in batch if not change.done.done()]
+        for change in wanted:
+            change.left = True
+        return wanted
+
+    @property
+    def lost(self) -> type[StorageError]:
+        """What a lost connection or a lost answer means now."""
+        return WriteOutcomeUnknown if self.began else StorageUnavailable
+
+
 class ChangeQueue:
     """Hands changes to `store` in batches, on at most `lanes` tasks at a time; `flush` awaits them.
 
     `store` gets changes of different records by one writer and returns the new counter of each that it stored; a
     change that is missing in the answer named the wrong etag, or its writer was fenced. What `store` raises fails
-    every change of the batch that it has not failed itself.
+    every change of the batch that it has not failed itself. Right before it sends a batch it must call
+    `Sending.begin` and send only what that returns.
     """
 
     def __init__(
@@ -119,8 +146,6 @@ class ChangeQueue:
                 change.done.cancel()
 
     async def _store_batch(self, batch: list[Change]) -> None:
-        for change in batch:
-            change.left = True
         try:
             stored = await self._store(batch)
         except StorageError as error:

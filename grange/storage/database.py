@@ -10,7 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
-from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.changes import Change, ChangeQueue, Name
 from grange.storage.options import StorageOptions
@@ -19,20 +19,6 @@ from grange.storage.record import check_name, check_payload, check_service, etag
 
 DEATHS_KEPT = 7 * 86_400
 """Seconds that a store remembers a death. Membership forgets after a day; a machine may sleep over a weekend."""
-
-
-class Sending:
-    """How far an operation got: once `began`, a lost connection leaves the outcome of a change unknown."""
-
-    __slots__ = ("began",)
-
-    def __init__(self) -> None:
-        self.began = False
-
-    @property
-    def lost(self) -> type[StorageError]:
-        """What a lost connection or a lost answer means now."""
-        return WriteOutcomeUnknown if self.began else StorageUnavailable
 
 
 class DatabaseStorage(ABC):

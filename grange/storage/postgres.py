@@ -24,8 +24,8 @@ from grange.proto.migrations import (
     plan,
     shipped_migrations,
 )
-from grange.storage.changes import Change, Name
-from grange.storage.database import DEATHS_KEPT, DatabaseStorage, Sending
+from grange.storage.changes import Change, Name, Sending
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
@@ -124,7 +124,7 @@ class PostgresStorage(DatabaseStorage):
         sending = Sending()
         try:
             with _typed_errors(sending=sending):
-                rows = await self._fetch(_STORE, self._service, *_columns(batch), sending=sending)
+                rows = await self._send(batch, sending)
         except StorageError as error:
             if len(batch) > 1 and not isinstance(error, StorageUnavailable | WriteOutcomeUnknown):
                 return await self._store_singly(batch)
@@ -156,13 +156,22 @@ class PostgresStorage(DatabaseStorage):
         with _typed_errors():
             return bool(await self._fetch(_RECORDED, self._service, [writer.endpoint], [writer.generation]))
 
-    async def _fetch(self, sql: str, *parameters: Any, sending: Sending | None = None) -> list[asyncpg.Record]:
+    async def _send(self, batch: Sequence[Change], sending: Sending) -> list[asyncpg.Record]:
+        async with self._connection() as connection:
+            wanted = sending.begin(batch)
+            return await connection.fetch(_STORE, self._service, *_columns(wanted)) if wanted else []
+
+    async def _fetch(self, sql: str, *parameters: Any) -> list[asyncpg.Record]:
+        async with self._connection() as connection:
+            return await connection.fetch(sql, *parameters)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[Connection]:
+        """A connection of the pool; the wait for it and its use are bounded together."""
         async with asyncio.timeout(self._options.operation_timeout):
             connection = await self._pool.acquire()
             try:
-                if sending is not None:
-                    sending.began = True
-                return await connection.fetch(sql, *parameters)
+                yield connection
             except (TimeoutError, asyncio.CancelledError):
                 # Not handed back: its server may never answer the cancel request that a release waits for.
                 connection.terminate()

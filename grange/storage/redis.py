@@ -41,8 +41,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, Name
-from grange.storage.database import DEATHS_KEPT, DatabaseStorage, Sending
+from grange.storage.changes import Change, Name, Sending
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
@@ -156,13 +156,17 @@ class RedisStorage(DatabaseStorage):
         with _typed_errors(sending=sending):
             async with asyncio.timeout(self._options.operation_timeout):
                 pipeline = cast("Any", self._client).pipeline(transaction=False)
-                for change in batch:
-                    pipeline.evalsha(self._script.sha, *self._arguments(change))
                 # Apart from the sending: without a connection nothing has left. The pipeline hands it back.
                 pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
-                sending.began = True
-                answers: list[Any] = await pipeline.execute(raise_on_error=False)
-                return answers
+                wanted = sending.begin(batch)
+                for change in wanted:
+                    pipeline.evalsha(self._script.sha, *self._arguments(change))
+                if not wanted:
+                    await pipeline.reset()
+                    return [None] * len(batch)
+                answers = iter(await pipeline.execute(raise_on_error=False))
+                sent = set(wanted)
+                return [next(answers) if change in sent else None for change in batch]
 
     def _arguments(self, change: Change) -> list[Any]:
         writer, endpoint, generation, number = change.writer, "", "", ""

@@ -20,7 +20,7 @@ import msgspec
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, Migration, plan, shipped_migrations
-from grange.storage.changes import Change, Name
+from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
@@ -133,7 +133,7 @@ class SqliteStorage(DatabaseStorage):
     async def _store(self, batch: Sequence[Change]) -> dict[Name, int]:
         rows = [
             (*change.name, change.payload, change.etag, change.schema, change.stamp and change.stamp.number)
-            for change in batch
+            for change in Sending().begin(batch)
         ]
         writer = batch[0].writer
         by = (None, None) if writer is None else (writer.endpoint, writer.generation)

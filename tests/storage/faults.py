@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
+from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import Stamp, StateRecord
@@ -14,13 +15,18 @@ T = TypeVar("T")
 
 
 class FaultyStorage:
-    """Counts in `calls`; `fail_before` and `fail_after` are raised once; while `gate` is set, operations wait."""
+    """Counts in `calls`; `fail_before` and `fail_after` are raised once; while `gate` is set, operations wait.
+
+    While `down` is set nothing is reached; the next `lost` changes are applied and their answers lost.
+    """
 
     def __init__(self) -> None:
         self.inner = MemoryStorage()
         self.calls: list[str] = []
         self.fail_before: Exception | None = None
         self.fail_after: Exception | None = None
+        self.down = False
+        self.lost = 0
         self.gate: asyncio.Event | None = None
         self.started = asyncio.Event()
 
@@ -55,10 +61,15 @@ class FaultyStorage:
         self.started.set()
         if self.gate is not None:
             await self.gate.wait()
+        if self.down:
+            raise StorageUnavailable(f"{verb}: nobody listens")
         error, self.fail_before = self.fail_before, None
         if error is not None:
             raise error
         result = await operation()
+        if verb in {"write", "clear"} and self.lost > 0:
+            self.lost -= 1
+            raise WriteOutcomeUnknown(f"{verb}: the answer was lost")
         error, self.fail_after = self.fail_after, None
         if error is not None:
             raise error

@@ -10,7 +10,7 @@ import pytest
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, ChangeQueue, Name, next_batch
+from grange.storage.changes import Change, ChangeQueue, Name, Sending, next_batch
 from grange.storage.provider import Stamp
 
 LONG = 60.0
@@ -29,7 +29,7 @@ class Database:
         self.gate = asyncio.Event()
 
     async def store(self, batch: Sequence[Change]) -> Mapping[Name, int]:
-        self.batches.append([change.name[1] for change in batch])
+        self.batches.append([change.name[1] for change in Sending().begin(batch)])
         await self.gate.wait()
         if isinstance(self.answer, Exception):
             raise self.answer

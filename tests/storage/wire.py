@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Wire:
-    """Relays connections to one server. `silent` holds every byte back; `cut` breaks all and refuses new ones."""
+    """Relays connections to one server. `silent` holds every byte back, `deaf` those of the server; `cut` breaks all and refuses new ones."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -19,6 +19,8 @@ class Wire:
         self._server: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -27,8 +29,17 @@ class Wire:
         login, at, _ = self._parts.netloc.rpartition("@")
         return urlunsplit(self._parts._replace(netloc=f"{login}{at}127.0.0.1:{self._port}"))
 
+    @property
+    def server_url(self) -> str:
+        """The same server, past this wire."""
+        return urlunsplit(self._parts)
+
     def silent(self) -> None:
         self._flowing.clear()
+
+    def deaf(self) -> None:
+        """From now on the server hears everything and its answers are held back."""
+        self._answering.clear()
 
     async def cut(self) -> None:
         if self._server is not None:
@@ -41,6 +52,7 @@ class Wire:
 
     async def join(self) -> None:
         self._flowing.set()
+        self._answering.set()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -51,7 +63,8 @@ class Wire:
         try:
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             try:
-                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+                back = self._pump(far_reader, writer, self._answering)
+                await asyncio.gather(self._pump(reader, far_writer, self._flowing), back)
             finally:
                 far_writer.transport.abort()
         except asyncio.CancelledError:
@@ -60,9 +73,10 @@ class Wire:
             writer.transport.abort()
             self._tasks.discard(task)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
         while data := await reader.read(65536):
             await self._flowing.wait()
+            await passing.wait()
             writer.write(data)
         raise asyncio.CancelledError
 

@@ -1,0 +1,58 @@
+"""One guarded store of one silo under virtual time: what the tests of the guards share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from grange.membership.member import Member, SiloStatus, View, make_view
+from grange.proto.ids import SiloAddress
+from grange.storage.guards import StorageGuards
+from grange.storage.provider import GrainStorage
+from grange.storage.state import PersistentState
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
+from grange.testing.loop import VirtualTime
+from tests.storage.faults import FaultyStorage
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TIMEOUT = 1.8
+
+
+def silo(number: int, generation: int = 1) -> SiloAddress:
+    return SiloAddress("silo", 11000 + number, generation)
+
+
+ME = silo(0, 5)
+
+
+def view(version: int, **status: SiloStatus) -> View:
+    """`view(3, silo1=DEAD)`: me active, and these silos of generation 1."""
+    rows = [Member(ME, SiloStatus.ACTIVE, NOW, NOW)]
+    rows += [Member(silo(int(name[4:])), each, NOW, NOW) for name, each in status.items()]
+    return make_view(version, rows)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.store = FaultyStorage()
+        self.guards = StorageGuards({"default": self.store}, ME, random.Random(1), TIMEOUT)
+
+    @property
+    def storage(self) -> GrainStorage:
+        return self.guards.storages["default"]
+
+    def state(self) -> PersistentState[Flight]:
+        """As an activation of this silo has one."""
+        made = PersistentState(self.storage, ANN, "state", JsonCodec[Flight](Flight), Flight)
+        return made.stamped_by(self.guards.stamps.next)
+
+
+@asynccontextmanager
+async def a_bench() -> AsyncIterator[Bench]:
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        bench = Bench()
+        async with bench.guards:
+            yield bench
