@@ -63,7 +63,7 @@ class Detector:
             try:
                 await self.compare()
             except Exception:
-                logger.exception("the directory could not be compared", extra={"event": "directory_check_failed"})
+                logger.exception("the directory could not be compared; the next period tries again")
 
     async def compare(self) -> None:
         """One period's comparison. Costs no message where everything is local."""
