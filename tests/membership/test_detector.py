@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from grange.membership.detector import Detector, Verdict
+from grange.membership.detector import Detector, Silence, Verdict
 from tests.membership.cluster import address
 
 ONE, TWO = address(1), address(2)
@@ -27,6 +29,45 @@ def test_an_answer_sets_the_count_back_to_0():
     assert detector.answered(ONE) is Verdict.ANSWERS
     assert detector.missed_in_row(ONE) == 0
     assert [detector.missed(ONE, 5.0, 0.5) for _ in range(3)] == [Verdict.MISSED, Verdict.MISSED, Verdict.SUSPECT]
+
+
+def test_a_silence_begins_with_the_first_miss():
+    """Decision 1: the vote is timed from its start; its answer could have come until its time-out."""
+    detector = Detector(3)
+    assert detector.silence(ONE) is None
+    detector.missed(ONE, 5.0, 0.5)
+    detector.missed(ONE, 6.0, 1.0)
+    assert detector.silence(ONE) == Silence(2, began=5.0, deaf_from=5.5)
+    detector.answered(ONE)
+    assert detector.silence(ONE) is None
+
+
+@pytest.mark.parametrize(("limit", "last"), [(1, 0), (2, 1), (3, 2)])
+def test_the_last_probe_allowed_to_fail_is_known_before(limit, last):
+    """MEM-11: that one goes through a third silo."""
+    detector = Detector(limit)
+    found = [detector.at_last_allowed(ONE)]
+    for _ in range(limit):
+        detector.missed(ONE, 5.0, 0.5)
+        found.append(detector.at_last_allowed(ONE))
+    assert found == [count >= last for count in range(limit + 1)]
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.booleans()), max_size=40), st.integers(1, 4))
+def test_what_counts_is_the_misses_since_the_last_answer(probes, limit):
+    """Of each silo by itself, in whatever order probes end."""
+    detector = Detector(limit)
+    for time, (silo, answers) in enumerate(probes):
+        verdict = detector.answered(silo) if answers else detector.missed(silo, time, 0.5)
+        since = [each for at, each in probes[: time + 1] if at == silo][::-1]
+        row = since.index(True) if True in since else len(since)
+        assert detector.missed_in_row(silo) == row
+        expected = Verdict.ANSWERS if answers else Verdict.SUSPECT if row >= limit else Verdict.MISSED
+        assert verdict is expected
+        silence = detector.silence(silo)
+        times = [at for at, probe in enumerate(probes[: time + 1]) if probe[0] == silo]
+        assert (silence.began if silence else None) == (times[-row] if row else None)
+    assert detector.missing == sum(bool(detector.missed_in_row(silo)) for silo in (ONE, TWO))
 
 
 def test_silos_are_counted_apart():

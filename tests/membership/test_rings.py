@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from grange.membership.member import SiloStatus, Vote, make_view
 from grange.membership.options import MembershipOptions
-from grange.membership.rings import probed_by, successors
+from grange.membership.rings import first_ring, middles, probed_by, successors
 from grange.proto.ids import SiloAddress
 from tests.membership.cluster import START, address, member
 
@@ -71,3 +71,35 @@ def test_every_suspect_is_probed_by_all_while_the_suspicion_lasts():
     later = START + timedelta(seconds=OPTIONS.vote_expiry)
     assert any(suspect.address not in probed_by(other.address, view, later, OPTIONS) for other in others)
     assert suspect.address not in probed_by(suspect.address, view, START, OPTIONS)
+
+
+def test_the_stale_are_probed_by_all():
+    """MEM-10: whatever the rings say; not by themselves, and not the dead."""
+    others = [member(address(number)) for number in range(20)]
+    view = make_view(1, [*others, member(address(50), LEAVING), member(address(51), DEAD)])
+    stale = {address(5), address(50), address(51)}
+    for other in others:
+        found = probed_by(other.address, view, START, OPTIONS, stale)
+        assert {address(5), address(50)} - {other.address} <= set(found)
+        assert address(51) not in found
+        assert other.address not in found
+
+
+def test_intermediaries_are_others_that_are_active_and_not_stale():
+    """MEM-11"""
+    view = make_view(
+        1, [member(address(number), status) for number, status in enumerate([ACTIVE, *SiloStatus, ACTIVE])]
+    )
+    assert middles(address(0), view) == (address(2), address(5))
+    assert middles(address(0), view, {address(2)}) == (address(5),)
+    assert middles(address(2), view, {address(2)}) == (address(0), address(5))
+
+
+@given(groups)
+def test_on_the_first_ring_everybody_is_probed_by_its_predecessor(group):
+    """What a silo's expectation of probes rests on."""
+    for me in group:
+        ring = first_ring(me, group)
+        assert sorted(ring) == sorted(group)
+        if len(ring) > 1:
+            assert me in successors(ring[ring.index(me) - 1], group, 1)

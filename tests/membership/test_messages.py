@@ -1,0 +1,53 @@
+"""What silos say to each other, as bytes: arrays whose fields are only ever added at the end."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from grange.membership.messages import (
+    Probe,
+    ProbedFor,
+    ProbeFor,
+    ProbeReply,
+    decode_probe,
+    decode_probe_for,
+    decode_probed_for,
+    decode_reply,
+    encode,
+)
+from grange.proto.ids import SiloAddress
+
+SILO = SiloAddress("h", 1, 2)
+SILO_BYTES = b"\x83\xa4host\xa1h\xa4port\x01\xaageneration\x02"
+GOLDEN = [
+    (Probe(7, SILO, True), decode_probe, b"\x93\x07" + SILO_BYTES + b"\xc3"),
+    (ProbeReply(SILO, 7, 0.5, 3), decode_reply, b"\x94" + SILO_BYTES + b"\x07\xcb\x3f\xe0\0\0\0\0\0\0\x03"),
+    (ProbeFor(SILO, 0.5), decode_probe_for, b"\x92" + SILO_BYTES + b"\xcb\x3f\xe0\0\0\0\0\0\0"),
+    (ProbedFor(SILO, False, 2), decode_probed_for, b"\x93" + SILO_BYTES + b"\xc2\x02"),
+]
+
+
+@pytest.mark.parametrize(("message", "decode", "data"), GOLDEN, ids=lambda each: type(each).__name__)
+def test_the_bytes_are_these(message, decode, data):
+    """Silos of two releases talk to each other while a cluster is being upgraded."""
+    assert encode(message) == data
+    assert decode(data) == message
+
+
+@pytest.mark.parametrize(("message", "decode", "data"), GOLDEN, ids=lambda each: type(each).__name__)
+def test_a_field_of_a_later_release_is_ignored(message, decode, data):
+    longer = bytes([data[0] + 1]) + data[1:] + b"\xa3new"
+    assert decode(longer) == message
+
+
+def test_a_field_that_an_earlier_release_does_not_send_has_its_default():
+    assert decode_probe(b"\x92\x07" + SILO_BYTES) == Probe(7, SILO, mutual=False)
+    assert decode_reply(b"\x92" + SILO_BYTES + b"\x07") == ProbeReply(SILO, 7)
+
+
+@pytest.mark.parametrize("decode", [decode_probe, decode_reply, decode_probe_for, decode_probed_for])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x93\x07\x07\x07", b"\xff" * 100])
+def test_anything_else_is_refused(decode, data):
+    with pytest.raises(msgspec.MsgspecError):
+        decode(data)
