@@ -16,8 +16,8 @@ import secrets
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from grange.testing.server_process import LOOPBACK, free_port
@@ -77,19 +77,24 @@ class Namespaces:
         return ("ip", "netns", "exec", self._namespace(name))
 
     def listener(self, name: str) -> socket.socket:
-        """A listening socket at this place: a socket stays in the namespace of the thread that made it."""
-        made: list[socket.socket] = []
+        """A listening socket at this place, on a free port."""
+        made = self.socket(name)
+        made.bind((self.host(name), 0))
+        made.listen()
+        made.setblocking(False)
+        return made
 
-        def make() -> None:
+    def socket(self, name: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket of this place: it stays in the namespace of the thread that made it, whoever uses it."""
+
+        def make() -> socket.socket:
             with (NAMESPACES / self._namespace(name)).open() as namespace:
                 if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), "setns")
-            made.append(listening(self.host(name)))
+            return socket.socket(socket.AF_INET, kind)
 
-        thread = threading.Thread(target=make, name="enters a namespace")
-        thread.start()
-        thread.join()
-        return made[0]
+        with ThreadPoolExecutor(1) as thread:  # which ends with the block and so takes nobody along
+            return thread.submit(make).result()
 
     async def build(self) -> None:
         hub = self._namespace(HUB)
@@ -153,7 +158,7 @@ class Namespaces:
         await run("ip", "-n", self._namespace(name), *words)
 
     def _namespace(self, name: str) -> str:
-        return f"{self._prefix}-{name}"
+        return f"{self._prefix}-{name if name in self._silos else HUB}"
 
 
 Network = Loopback | Namespaces

@@ -73,6 +73,7 @@ def figures(results: Sequence[Result]) -> list[Figure]:
         most("grains callable again after kill -9", 10.0, "grains back", rows=["F1"]),
         none("false deaths, every row (CPU hog, 2 s pauses)", "false deaths"),
         most("self-fence", 3.0, "self-fence"),
+        most("turns after a death that the table told", 0.5, "turns after the death was declared"),
         most("last turn of a silo that is cut off", 3.0, "last turn of a cut-off silo"),
         none("turns of a zombie", "turns of a zombie"),
         most("duplicate window, stable cluster", 0.0, "duplicate window", but=OVERLAPPING),

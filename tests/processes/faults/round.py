@@ -39,7 +39,7 @@ class Pace(msgspec.Struct, frozen=True):
     outage: float
 
 
-SHORT = Pace(warm=1.5, quiet=2.0, hold=8.0, outage=8.0)
+SHORT = Pace(warm=1.0, quiet=1.5, hold=7.0, outage=6.0)
 LONG = Pace(warm=3.0, quiet=3.0, hold=30.0, outage=30.0)
 AGAIN = Pace(warm=3.0, quiet=3.0, hold=12.0, outage=12.0)
 

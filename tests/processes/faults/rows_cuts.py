@@ -16,6 +16,9 @@ DECLARED = 8.0
 FENCED = 3.0
 BACK = 10.0
 STABLE = 10.0
+TABLE_POLL = 0.5
+"""How often a silo that nobody probes reads the table, and so how long it may go on after its death."""
+
 FENCE_EVENT = "self_fenced"
 
 
@@ -76,7 +79,10 @@ async def without_the_table(one: Round) -> Judge:
 
 
 async def without_peers(one: Round) -> Judge:
-    """One silo reaches the stores and clients, and no other silo: it dies, and writes nothing after that."""
+    """One silo reaches the stores and clients, and no other silo: it dies, and writes nothing after that.
+
+    It needs no fence: the table tells it that it is active, and soon that it is not. Until then it may begin turns.
+    """
     net, victim = cuts(one), one.pick()
     others = [silo for silo in one.stage.silos.running if silo is not victim]
     one.doom(victim, *GONE)
@@ -88,7 +94,8 @@ async def without_peers(one: Round) -> Judge:
     await net.heal()
 
     def judge() -> None:
-        fenced_before(one, victim, at, declared)
+        last = max((each.turn.start for each in one.ran if each.silo == victim.identity), default=at)
+        one.figure("turns after the death was declared", max(0.0, last - declared), TABLE_POLL)
         late = [write for write in one.writes if write.silo == victim.identity and write.t > declared]
         one.figures["writes of the dead"].append(len(late))
         one.expect(not late, f"{len(late)} writes of {victim.identity} were accepted after its death was declared")
