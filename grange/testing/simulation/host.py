@@ -32,6 +32,10 @@ KILL_TIMEOUT = 60.0
 """Seconds in which a killed silo's tasks must have ended."""
 
 
+REBUILT = 30
+"""Seconds in which a lost table is rebuilt, if anybody is left to do it."""
+
+
 class Surroundings(Protocol):
     """What a machine finds in its simulation."""
 
@@ -128,6 +132,7 @@ class Machine:
 
     async def _live(self) -> None:
         while not self._stop.is_set():
+            await self._table_rebuilt()
             self._starts += 1
             self.process = Process(f"{self.name}#{self._starts}")
             self.ready = False
@@ -142,6 +147,13 @@ class Machine:
             self._die()
             if not self._stop.is_set():
                 await asyncio.sleep(0.5 + self._around.chance.random())
+
+    async def _table_rebuilt(self) -> None:
+        """Start nothing while the table is lost: on an empty one a silo founds a cluster of its own (ADR 0071)."""
+        patience = REBUILT
+        while self._around.memory.lost and patience > 0:
+            await asyncio.sleep(1.0)
+            patience -= 1
 
     async def _one_life(self, process: Process) -> None:
         """In the silo's process: start, serve, and end in whatever way."""

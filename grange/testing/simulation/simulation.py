@@ -162,7 +162,10 @@ class Simulation:
     def seen(self, silo: str, view: View) -> None:
         """Note a view."""
         statuses = {str(member.address): member.status.value for member in view.members}
-        self._views.append(Seen(self.loop.time(), silo, view.version, statuses))
+        origin = self.memory.origin(view)
+        if origin is None:
+            self.broken("I7", silo, f"published version {view.version}, which was never in the table: {statuses}")
+        self._views.append(Seen(self.loop.time(), silo, view.version, statuses, origin or ""))
         self.trace.saw("view", f"{view.version} " + " ".join(f"{name}={status}" for name, status in statuses.items()))
 
     def broken(self, invariant: str, key: str, text: str) -> None:

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from grange.errors import InconsistentStateError, MembershipUnavailable, StorageUnavailable, WriteOutcomeUnknown
+from grange.membership.member import View
 from grange.membership.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.provider import Table
+from grange.membership.steps import view_of
 from grange.proto.ids import GrainId
 from grange.storage.memory import MemoryStorage
 from grange.testing.checks.writers import Write
@@ -137,7 +139,12 @@ class SimulatedTable:
         return self._raced(await self._ask("update", lambda: self._memory.table.update(*args, **options)))
 
     async def rebuild(self, *args: Any, **options: Any) -> bool:
-        return self._raced(await self._ask("rebuild", lambda: self._memory.table.rebuild(*args, **options)))
+        async def rebuild() -> bool:
+            rebuilt = await self._memory.table.rebuild(*args, **options)
+            self._memory.lost = self._memory.lost and not rebuilt
+            return rebuilt
+
+        return self._raced(await self._ask("rebuild", rebuild))
 
     async def alive(self, *args: Any, **options: Any) -> bool:
         return await self._ask("alive", lambda: self._memory.table.alive(*args, **options))
@@ -210,12 +217,20 @@ class Memory:
         self.audit: list[Write] = []
         self._past: list[Table] = []
         self._stored: dict[str, int] = {}
+        self._origins: dict[tuple[int, tuple[tuple[str, str], ...]], str] = {}
+        self._losses = 0
+        self.lost = False  # from a loss of the table to its rebuilding
 
     def remember(self) -> None:
         """Keep the table as it is now, if it is another one than before."""
         now = self.tables.tables.get(CLUSTER)
         if now is not None and (not self._past or self._past[-1].version != now.version):
             self._past = [*self._past[-HISTORY:], now]
+            self._origins[_contents(view_of(now))] = f"{now.version.incarnation}/{self._losses}"
+
+    def origin(self, view: View) -> str | None:
+        """Which table this view is of: each loss makes it another one. None: it was never in the table."""
+        return self._origins.get(_contents(view))
 
     def roll_back(self, versions: int) -> int:
         """Return to the table of so many versions ago, or the oldest known; returns how many it was."""
@@ -223,12 +238,18 @@ class Memory:
         if back > 0:
             self._past = self._past[:-back]
             self.tables.tables[CLUSTER] = self._past[-1]
+            self._lose()
         return max(back, 0)
 
     def empty(self) -> None:
         """The membership table is gone, as by FLUSHALL."""
-        self.tables.tables.pop(CLUSTER, None)
-        self._past.clear()
+        if self.tables.tables.pop(CLUSTER, None) is not None:
+            self._past.clear()
+            self._lose()
+
+    def _lose(self) -> None:
+        self._losses += 1
+        self.lost = True
 
     def counters(self) -> dict[str, int]:
         """The stored value of each counter of the workload, by its key."""
@@ -243,6 +264,10 @@ class Memory:
         self._stored[grain_id.key] = state.value
         writer = state.writer
         self.audit.append(Write(self.trace.now(), f"{grain_id.type}/{grain_id.key}", before, etag, silo, writer))
+
+
+def _contents(view: View) -> tuple[int, tuple[tuple[str, str], ...]]:
+    return view.version, tuple((str(member.address), member.status.value) for member in view.members)
 
 
 def table_server(loop: SimulatedLoop, chance: random.Random) -> Database:

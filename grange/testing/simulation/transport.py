@@ -49,6 +49,9 @@ class SimulatedTransport:
             raise SiloUnavailable(f"cannot connect to {host}:{port}: nobody listens there")
         return contextvars.Context().run(self._shake_hands, door, hello, receiver)
 
+    async def probes(self, host: str, port: int, cluster: str) -> None:
+        """See `provider.Transport`. A simulation has no threads; probes travel as requests."""
+
     async def close(self) -> None:
         """See `provider.Transport`."""
         for listener in self._doors:
