@@ -18,7 +18,7 @@ from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards import StorageGuards
 from grange.storage.options import StorageOptions
-from grange.storage.provider import GrainStorage, Stamp
+from grange.storage.provider import GrainStorage, Stamp, StateRecord
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN, json_of
 from tests.storage.wire import Wire, a_wire
@@ -159,7 +159,7 @@ async def add_ones(guards: StorageGuards, number: int, done: asyncio.Event) -> t
     return acknowledged, acknowledged
 
 
-async def until_read(storage: GrainStorage, grain: GrainId):
+async def until_read(storage: GrainStorage, grain: GrainId) -> StateRecord:
     while True:
         try:
             return await storage.read(grain, "s")
@@ -192,11 +192,10 @@ async def test_a_pool_that_is_used_up_is_waited_for_in_bounds(postgres_url: str)
 async def test_cancelling_at_any_moment_of_a_write_leaves_a_chain_of_etags(tmp_path: Path) -> None:
     """On SQLite: whatever the moment, the record is either as before or as written, and the next write goes on."""
     async with open_storage(f"sqlite:///{tmp_path}/state.db", "svc") as storage:
-        etag, number = await storage.write(ANN, "s", b"0", None), 0
-        for moment in range(40):
-            number += 1
+        etag = await storage.write(ANN, "s", b"0", None)
+        for number in range(1, 41):
             writing = asyncio.create_task(storage.write(ANN, "s", str(number).encode(), etag, stamp=Stamp(ME, number)))
-            for _ in range(moment % 20):
+            for _ in range(number % 20):
                 await asyncio.sleep(0)
             writing.cancel()
             await asyncio.wait([writing])

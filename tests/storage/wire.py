@@ -9,7 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Wire:
-    """Relays connections to one server. `silent` holds every byte back, `deaf` those of the server; `cut` breaks all and refuses new ones."""
+    """Relays connections to one server. `silent` holds every byte back, `deaf` those of the server.
+
+    `cut` breaks all connections and refuses new ones.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

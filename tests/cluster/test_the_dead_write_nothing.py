@@ -1,0 +1,107 @@
+"""A silo that was declared dead and still runs changes nothing in the store (R7)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from grange import Grain, GrainId, InconsistentStateError, PersistentState, StorageUnavailable
+from grange.storage.memory import MemoryStorage
+from grange.storage.provider import Stamp
+from grange.testing.cluster import TestCluster
+from tests.storage.faults import FaultyStorage
+
+
+@dataclass
+class Total:
+    value: int = 0
+
+
+class Account(Grain, name="account"):
+    def __init__(self, state: PersistentState[Total]) -> None:
+        self.state = state
+
+    async def add(self) -> int:
+        self.state.value.value += 1
+        await self.state.write()
+        return self.state.value.value
+
+    async def get(self) -> int:
+        return self.state.value.value
+
+
+class Greeter(Grain, name="greeter"):
+    async def hello(self) -> str:
+        return "hello"
+
+
+async def add_somewhere(cluster: TestCluster, key: str) -> int:
+    """Until a silo takes the call."""
+    while True:
+        try:
+            return await cluster.get_grain(Account, key).add()
+        except Exception:  # a call to a silo that has just died
+            await cluster.advance(0.5)
+
+
+async def test_a_zombies_write_is_refused_once_its_grains_live_elsewhere() -> None:
+    """F5, F13: the store refuses it by the writer, although its etag would fit."""
+    storage = MemoryStorage()
+    async with TestCluster([Account], silos=3, storage=storage) as cluster:
+        for number in range(12):
+            await cluster.get_grain(Account, str(number)).add()
+        victim = cluster.silos[1]
+        zombie = Stamp(victim.address, 1_000_000)
+        await cluster.kill(victim)
+        await cluster.advance(15)
+        for number in range(12):
+            assert await add_somewhere(cluster, str(number)) == 2
+        for number in range(12):
+            grain_id = GrainId("account", str(number))
+            record = await storage.read(grain_id, "state")
+            with pytest.raises(InconsistentStateError, match="this silo was declared dead"):
+                await storage.write(grain_id, "state", b'{"value":99}', record.etag, stamp=zombie)
+
+
+async def test_grains_with_state_wait_for_the_fence_and_others_do_not() -> None:
+    """With the store away when a silo dies, stateless grains answer at once, and state is not loaded unfenced."""
+    storage = FaultyStorage()
+    async with TestCluster([Account, Greeter], silos=3, storage=storage) as cluster:
+        keys = [str(number) for number in range(12)]
+        for key in keys:
+            await cluster.get_grain(Account, key).add()
+        victim = cluster.silos[1]
+        zombie = Stamp(victim.address, 1_000_000)
+        storage.down = True
+        await cluster.kill(victim)
+        await cluster.advance(15)
+        for key in keys:
+            assert await cluster.get_grain(Greeter, key).hello() == "hello"
+        outcomes = await asyncio.gather(
+            *(cluster.get_grain(Account, key).get() for key in keys), return_exceptions=True
+        )
+        assert any(isinstance(outcome, StorageUnavailable) for outcome in outcomes)
+        # The zombie still reaches the store that the others do not: its write is the last one it gets.
+        lost = next(GrainId("account", key) for key, outcome in zip(keys, outcomes, strict=True) if outcome != 1)
+        record = await storage.inner.read(lost, "state")
+        await storage.inner.write(lost, "state", b'{"value":7}', record.etag, stamp=zombie)
+        storage.down = False
+        await cluster.advance(5)
+        assert await cluster.get_grain(Account, lost.key).get() == 7
+        record = await storage.inner.read(lost, "state")
+        with pytest.raises(InconsistentStateError, match="this silo was declared dead"):
+            await storage.inner.write(lost, "state", b"{}", record.etag, stamp=Stamp(victim.address, 1_000_001))
+
+
+async def test_every_write_says_which_silo_made_it() -> None:
+    """And no two writes have one stamp: what the checker of invariant I2 reads."""
+    storage = MemoryStorage()
+    async with TestCluster([Account], silos=2, storage=storage) as cluster:
+        stamps: set[Stamp | None] = set()
+        for number in range(20):
+            await cluster.get_grain(Account, str(number)).add()
+            stamps.add((await storage.read(GrainId("account", str(number)), "state")).stamp)
+        assert len(stamps) == 20
+        assert {stamp.writer for stamp in stamps if stamp} == {silo.address for silo in cluster.silos}
