@@ -200,6 +200,42 @@ async def test_a_turn_that_takes_too_long_is_cancelled_and_its_caller_told_at_on
         assert cluster.where(grain) is other
 
 
+async def test_a_call_that_a_gateway_carried_on_ends_as_one_that_was_sent_directly() -> None:
+    """The gateway tells its client that the other silo stopped, and not only that it lost it."""
+    async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
+        silo, other = cluster.silos
+        key = "0"
+        while await cluster.get_grain(Busy, key).work(0) != str(silo.address):
+            key += "0"
+        cluster.network.partition("client", silo.gateway)
+        call = asyncio.create_task(cluster.get_grain(Busy, key).work(1000))
+        while not any(each.mailbox.running for each in silo.catalog.activations()):
+            await cluster.advance(0.1)
+        assert other._running._client_side.in_progress == 1
+        stop = asyncio.create_task(cluster.stop(silo))
+        with pytest.raises(SiloStopped, match=f"silo {silo.address} stopped"):
+            await call
+        await stop
+
+
+async def test_a_gateway_that_stops_ends_what_it_carried_on_in_time() -> None:
+    """The call runs elsewhere and goes on there; its caller learns that nobody will tell him of its end."""
+    async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
+        silo, other = cluster.silos
+        key = "0"
+        while await cluster.get_grain(Busy, key).work(0) != str(other.address):
+            key += "0"
+        cluster.network.partition("client", other.gateway)
+        call = asyncio.create_task(cluster.get_grain(Busy, key).work(10))
+        while not any(each.mailbox.running for each in other.catalog.activations()):
+            await cluster.advance(0.1)
+        stop = asyncio.create_task(cluster.stop(silo))
+        with pytest.raises(SiloStopped, match="carries it on no more"):
+            await call
+        cluster.heal()
+        await stop
+
+
 async def test_a_silo_is_drained_by_name_and_watched_until_it_is_gone() -> None:
     """What `grange drain` does, with any client; the last silo of a cluster included."""
     async with TestCluster([Busy], silos=3) as cluster:

@@ -10,9 +10,10 @@ import pytest
 
 from grange import CallOutcomeUnknown, SiloStopped
 from grange.client import Client
+from grange.testing.server_process import free_port
 from tests.processes.counters import Counter, Probe
 from tests.processes.load import load
-from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
+from tests.processes.silo_process import PATIENCE, Process, SiloProcess, Silos
 
 KEYS = [f"counter-{number}" for number in range(24)]
 
@@ -134,6 +135,41 @@ async def test_a_silo_asked_twice_to_stop_ends_at_once(silos: Silos) -> None:
         assert "asked twice to stop" in silo.errors
         with pytest.raises(CallOutcomeUnknown):
             await call
+
+
+async def test_silos_are_drained_from_a_shell_until_the_last_is_gone(silos: Silos) -> None:
+    """By name, from any gateway; wrong names are answered with the right ones; the processes end with code 0."""
+    first, second = await asyncio.gather(silos.run("--name", "one"), silos.run("--name", "two"))
+
+    async def drain(name: str, at: SiloProcess) -> Process:
+        command = await silos.command("drain", name, "--gateway", at.gateway)
+        await command.ended()
+        return command
+
+    wrong, gone = await asyncio.gather(drain("three", first), drain("two", first))
+    assert await wrong.ended() == 2
+    assert "no silo is named 'three': " in wrong.errors
+    assert f"one ({first.address})" in wrong.errors
+    assert (await gone.ended(), await second.ended()) == (0, 0), gone.errors
+    assert gone.printed[0].startswith(f"silo two ({second.address}) is gone after")
+    dead = await drain("two", first)
+    assert dead.printed == [f"silo two ({second.address}) is dead already; there is nothing to drain"]
+    last = await drain(first.gateway, first)
+    assert (await last.ended(), await first.ended()) == (0, 0), last.errors
+
+
+async def test_all_silos_come_back_on_their_ports_after_all_were_killed(silos: Silos) -> None:
+    """F31: the corpses at their addresses do not block them; what was acknowledged is there."""
+    ports = [("--port", str(free_port()), "--gateway-port", str(free_port())) for _ in range(2)]
+    killed = await asyncio.gather(*(silos.run(*port) for port in ports))
+    async with client_of(*killed) as client:
+        for key in KEYS:
+            assert await client.get_grain(Counter, key).add(3) == 3
+        for silo in killed:
+            silo.signal(signal.SIGKILL)
+        again = await asyncio.gather(*(silos.run(*port) for port in ports))
+        await sees(client, *again)
+        assert [await client.get_grain(Counter, key).total() for key in KEYS] == [3] * len(KEYS)
 
 
 @pytest.mark.parametrize("method", ["resist", "block"])
