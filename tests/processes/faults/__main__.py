@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tests.processes.faults import network
 from tests.processes.faults.plan import GROUPS, OUTAGE, chosen, pace_of, rounds_of
@@ -30,18 +31,19 @@ from tests.processes.faults.stage import stage
 from tests.processes.silo_process import ROOT
 
 RESULTS = Path(__file__).with_name("results.json")
-Say = Callable[[str], None]
 
 
 class Run:
-    """One run over some rows: plays them, keeps what they found."""
+    """One run over some rows: plays them with a line of progress for each, and keeps what they found."""
 
-    def __init__(self, folder: Path, seed: int, say: Say) -> None:
+    def __init__(self, folder: Path, seed: int, progress: Progress) -> None:
         self._folder = folder
         self._seed = seed
-        self._say = say
+        self._progress = progress
+        self._say = progress.console.print
         self.results: list[Result] = []
         self.skips: dict[str, str] = {}
+        self.servers: dict[str, str] = {}
 
     async def group(self, name: str, rows: Sequence[Row], rounds: int) -> None:
         """The rows of a group on one cluster; those that need namespaces are skipped where there are none."""
@@ -54,22 +56,30 @@ class Run:
         if not playable:
             return
         async with stage(self._folder / name, random.Random(f"{self._seed} {name}").getrandbits(64)) as scene:
+            self.servers = scene.versions
             for row in playable:
+                line = self._line(row, rounds_of(row, rounds))
                 for number in range(rounds_of(row, rounds)):
-                    self._keep(result_of(await play(row, number, scene, pace_of(row, number))), row)
+                    self._keep(result_of(await play(row, number, scene, pace_of(row, number))), line)
 
     async def outage(self, seconds: float) -> None:
         """One long outage of Redis, while nothing else happens."""
         pace = Pace(LONG.warm, LONG.quiet, LONG.hold, seconds)
         async with stage(self._folder / "outage", self._seed) as scene:
-            self._keep(result_of(await play(OUTAGE, 0, scene, pace)), OUTAGE)
+            line = self._line(OUTAGE, 1)
+            self._keep(result_of(await play(OUTAGE, 0, scene, pace)), line)
 
-    def _keep(self, result: Result, row: Row) -> None:
+    def _line(self, row: Row, rounds: int) -> TaskID:
+        return self._progress.add_task(f"{row.id:4} {row.title}", total=rounds, seen="[dim]is played[/]")
+
+    def _keep(self, result: Result, line: TaskID) -> None:
         self.results.append(result)
-        told = "[red]FAILED[/]" if result.failures else "[yellow]late[/]" if result.late else "[green]ok[/]"
-        self._say(f"{row.id:5} {result.number + 1:2}  {result.seconds:6.1f} s  {told}  {row.title}")
+        played = [each for each in self.results if each.row == result.row]
+        failed, late = sum(bool(each.failures) for each in played), sum(bool(each.late) for each in played)
+        seen = f"[red]{failed} failed[/]" if failed else f"[yellow]{late} late[/]" if late else "[green]ok[/]"
+        self._progress.update(line, advance=1, seen=seen)
         for text in [*result.failures[:5], *result.late]:
-            self._say(f"          {text[:1000]}")
+            self._say(f"{result.row} round {result.number + 1}: {text[:1000]}", markup=False)
 
 
 @click.command()
@@ -88,13 +98,28 @@ def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) ->
         groups = chosen(rows)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    run = Run(folder, seed, console.print)
-    asyncio.run(everything(run, groups, rounds, outage if not rows or OUTAGE.id in rows.upper().split(",") else 0.0))
+    wanted = rows.upper().split(",")
+    columns = (
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[seen]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        run = Run(folder, seed, progress)
+        asyncio.run(everything(run, groups, rounds, outage if not rows or OUTAGE.id in wanted else 0.0))
     titles = {row.id: row.title for each in GROUPS.values() for row in each} | {OUTAGE.id: OUTAGE.title}
     lines = figures(run.results)
     console.print(rows_table(run.results, titles, run.skips))
     console.print(figures_table(lines))
-    facts = {**machine(), "seed": seed, "rounds": rounds, "skips": run.skips, "figures": lines, "rows": run.results}
+    facts = {
+        **machine(run.servers),
+        "seed": seed,
+        "rounds": rounds,
+        "skips": run.skips,
+        "figures": lines,
+        "rows": run.results,
+    }
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=1) + b"\n")
     good = all(line.ok for line in lines) and not any(result.failures for result in run.results)
     if good and not keep:
@@ -109,7 +134,7 @@ async def everything(run: Run, groups: Mapping[str, Sequence[Row]], rounds: int,
         await run.outage(outage)
 
 
-def machine() -> dict[str, object]:
+def machine(servers: Mapping[str, str]) -> dict[str, object]:
     """What the figures were seen on."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -119,7 +144,7 @@ def machine() -> dict[str, object]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "machine": {"cores": os.cpu_count(), "memory_mib": memory, "system": platform.platform()},
-        "versions": {"python": platform.python_version()}
+        "versions": {"python": platform.python_version(), **servers}
         | {name: version(name) for name in ("grange", "grpcio", "redis", "asyncpg")},
     }
 

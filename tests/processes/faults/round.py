@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,14 @@ class Round:
         self.notes["calls"] = sum(event.kind == "invoke" for event in self.history)
         self.notes["not ok"] = verdict.errors(verdict.not_ok(self.history))
         self.notes["writes"] = len(self.writes)
+        self.notes["alarms"] = self._alarms()
         self._judge_deaths()
+
+    def _alarms(self) -> dict[str, int]:
+        """How often silos logged which warning or error since the round began."""
+        lines = [line for silo in self.stage.silos.lives for line in silo.lines() if line["t"] >= self.began]
+        loud = [line for line in lines if line["level"] in ("warning", "error")]
+        return dict(sorted(Counter(line.get("event") or line["message"][:60] for line in loud).items()))
 
     def _judge_deaths(self) -> None:
         """I10: nobody is declared dead, and nobody ends, who had no reason to."""

@@ -51,8 +51,12 @@ class Stage:
         await self.silos.run(NAMES[0])
         connection = await self.postgres.connect()
         await install_audit(connection)
-        await connection.close()
         client = self.redis.client()
+        self.versions = {
+            "postgres server": await connection.fetchval("SHOW server_version"),
+            "redis server": (await client.info("server"))["redis_version"],
+        }
+        await connection.close()
         parts.push_async_callback(client.aclose)
         self.watch = Watch(client, self.cluster)
         watching = asyncio.create_task(self.watch.run())
