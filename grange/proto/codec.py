@@ -116,6 +116,35 @@ def decode_greeting(data: bytes, limit: int) -> Hello | Welcome | HandshakeRefus
     raise InvalidFrame("the first frame holds neither Hello nor Welcome nor Refusal")
 
 
+def encode_question(cluster: str, target: SiloAddress, body: bytes) -> bytes:
+    """A probe, for the silo that is meant."""
+    question = pb.ProbeQuestion(cluster=cluster, body=body)
+    _fill_address(question.target, target)
+    return question.SerializeToString()
+
+
+def decode_question(data: bytes) -> tuple[str, SiloAddress, bytes]:
+    """Cluster, target and body of a probe. Raises InvalidFrame."""
+    try:
+        question = pb.ProbeQuestion.FromString(data)
+    except DecodeError as error:
+        raise InvalidFrame(f"these {len(data):,} bytes are not a probe: {error}") from None
+    return question.cluster, _address(question.target), question.body
+
+
+def encode_answer(body: bytes) -> bytes:
+    """The answer to a probe."""
+    return pb.ProbeAnswer(body=body).SerializeToString()
+
+
+def decode_answer(data: bytes) -> bytes:
+    """The body of the answer to a probe. Raises InvalidFrame."""
+    try:
+        return pb.ProbeAnswer.FromString(data).body
+    except DecodeError as error:
+        raise InvalidFrame(f"these {len(data):,} bytes are not an answer to a probe: {error}") from None
+
+
 def _hello(hello: pb.Hello) -> Hello:
     return Hello(
         cluster=hello.cluster,

@@ -20,9 +20,11 @@ from grange.transport.framed import FramedConnection
 from grange.transport.greeting import Greeting, ask, conclude
 from grange.transport.grpc_listener import METHOD, GrpcListener
 from grange.transport.grpc_options import channel_options
+from grange.transport.grpc_place import place
+from grange.transport.grpc_probe import GrpcProbeLine
 from grange.transport.grpc_streams import Call, ClientStream
 from grange.transport.options import TransportOptions
-from grange.transport.provider import Accept, Admit, Connection, Listener, Receiver
+from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 
 
 class GrpcTransport:
@@ -67,6 +69,12 @@ class GrpcTransport:
         task.add_done_callback(self._running.pop)
         return connection
 
+    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+        """See `provider.Transport`."""
+        line = GrpcProbeLine(place(host, port), cluster, self._options)
+        line.start()
+        return line
+
     async def close(self) -> None:
         """See `provider.Transport`."""
         self._closed = True
@@ -99,11 +107,6 @@ class GrpcTransport:
         if not isinstance(words, Welcome):
             raise HandshakeRefused(f"{target} does not speak grange: it said Hello back", code="malformed")
         return conclude(hello, words)
-
-
-def place(host: str, port: int) -> str:
-    """How gRPC writes an endpoint."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _cannot_connect(target: str, error: grpc.aio.AioRpcError) -> Exception:

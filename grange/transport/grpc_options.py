@@ -8,6 +8,9 @@ from grange.transport.options import TransportOptions
 
 Setting = tuple[str, int]
 
+PROBE_LIMIT = 64 * 1024
+"""Bytes of a probe or its answer at most; they have about a hundred."""
+
 
 def channel_options(options: TransportOptions) -> list[Setting]:
     """For the opening side. One channel is one connection: never shared, never retried behind our back."""
@@ -33,6 +36,18 @@ def server_options(options: TransportOptions) -> list[Setting]:
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.keepalive_time / 2)),
         ("grpc.http2.max_ping_strikes", 10),
     ]
+
+
+def probe_options(options: TransportOptions) -> list[Setting]:
+    """For both sides of a probe line: as above, with room for a probe and no more."""
+    small = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
+    return [*(setting for setting in channel_options(options) if setting[0] not in dict(small)), *small]
+
+
+def probe_server_options(options: TransportOptions) -> list[Setting]:
+    """For the accepting side of a probe line."""
+    small = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
+    return [*(setting for setting in server_options(options) if setting[0] not in dict(small)), *small]
 
 
 def _both(options: TransportOptions) -> list[Setting]:

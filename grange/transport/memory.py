@@ -14,7 +14,7 @@ from grange.transport.greeting import ask, conclude, refusal, reply
 from grange.transport.memory_connection import MemoryConnection
 from grange.transport.memory_network import Door, MemoryNetwork
 from grange.transport.options import TransportOptions
-from grange.transport.provider import Accept, Admit, Connection, Listener, Receiver
+from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 
 
 class MemoryTransport:
@@ -53,6 +53,10 @@ class MemoryTransport:
         if door is None:
             raise SiloUnavailable(f"cannot connect to {host}:{port}: nobody listens there")
         return self._shake_hands(door, hello, receiver)
+
+    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+        """See `provider.Transport`. Virtual time has no threads; probes travel as requests."""
+        return None
 
     async def close(self) -> None:
         """See `provider.Transport`. The node leaves the network; its name may be used again."""

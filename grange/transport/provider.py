@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from grange.proto.handshake import Hello, Welcome
+from grange.proto.ids import SiloAddress
 from grange.proto.message import Message
 
 
@@ -111,6 +112,31 @@ class Listener(Protocol):
         ...
 
 
+class ProbeLine(Protocol):
+    """Probes beside the connections: answered by a thread of their own, also while the event loop is blocked."""
+
+    @property
+    def port(self) -> int:
+        """The port that answers."""
+        ...
+
+    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes]) -> None:
+        """Answer from now on, as `me`. `answer` is called in a thread; what it raises is no answer."""
+        ...
+
+    async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float) -> bytes:
+        """The answer of this very generation. Raises SiloUnavailable when none comes within `timeout` seconds."""
+        ...
+
+    async def drop(self, silo: SiloAddress) -> None:
+        """This silo is gone: release what was kept to ask it."""
+        ...
+
+    async def close(self) -> None:
+        """Answer no more, and release everything."""
+        ...
+
+
 class Transport(Protocol):
     """A network. One object serves one silo or client."""
 
@@ -122,6 +148,13 @@ class Transport(Protocol):
         """Open a connection and shake hands, within the connect time-out.
 
         Raises `SiloUnavailable` when nobody answers there and `HandshakeRefused` when the peer says no.
+        """
+        ...
+
+    async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
+        """A probe line of its own on this port (0: a free one), closed by the caller; None: this network has none.
+
+        Raises ConfigurationError when the port is in use or not ours.
         """
         ...
 

@@ -48,6 +48,22 @@ REASON_ACTIVATION_FAILED: Reason
 REASON_CANCELLED: Reason
 REASON_LOST: Reason
 
+class ProbeQuestion(_message.Message):
+    __slots__ = ("cluster", "target", "body")
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    cluster: str
+    target: SiloAddress
+    body: bytes
+    def __init__(self, cluster: _Optional[str] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., body: _Optional[bytes] = ...) -> None: ...
+
+class ProbeAnswer(_message.Message):
+    __slots__ = ("body",)
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    def __init__(self, body: _Optional[bytes] = ...) -> None: ...
+
 class Frame(_message.Message):
     __slots__ = ("hello", "welcome", "refusal", "requests", "responses", "rejections", "cancels", "statuses")
     HELLO_FIELD_NUMBER: _ClassVar[int]

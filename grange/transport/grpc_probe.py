@@ -1,0 +1,125 @@
+"""Probes between processes: a small synchronous gRPC server in threads of its own, beside the asyncio one.
+
+A turn that blocks the event loop must not look like a death: these threads go on answering. Who asks does so from its
+event loop, over a channel that carries nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import grpc.aio
+
+from grange.errors import ConfigurationError, SiloUnavailable
+from grange.proto.codec import InvalidFrame, decode_answer, decode_question, encode_answer, encode_question
+from grange.proto.ids import SiloAddress
+from grange.transport.grpc_options import probe_options, probe_server_options
+from grange.transport.grpc_place import place
+from grange.transport.options import TransportOptions
+
+SERVICE = "grange.v1.Probe"
+METHOD = f"/{SERVICE}/Ask"
+
+THREADS = 2
+"""An answer takes microseconds; the second thread is there while the first is held up by a slow peer."""
+
+AT_ONCE = 64
+"""Probes in progress at most; a handful of silos probe one, and a flood must not cost it its memory."""
+
+log = logging.getLogger("grange.transport")
+
+
+class GrpcProbeLine:
+    """See `provider.ProbeLine`."""
+
+    def __init__(self, endpoint: str, cluster: str, options: TransportOptions) -> None:
+        self._endpoint = endpoint
+        self._cluster = cluster
+        self._options = options
+        self._me: SiloAddress | None = None
+        self._answer: Callable[[bytes], bytes] = _nobody
+        self._channels: dict[SiloAddress, grpc.aio.Channel] = {}
+        self._port = 0
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grange-probe")
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._asked)
+        self._server = grpc.server(
+            self._threads,
+            handlers=[grpc.method_handlers_generic_handler(SERVICE, {"Ask": method})],
+            options=probe_server_options(options),
+            maximum_concurrent_rpcs=AT_ONCE,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that answers."""
+        return self._port
+
+    def start(self) -> None:
+        """Open the port. Raises ConfigurationError when it cannot be had."""
+        try:
+            self._port = self._server.add_insecure_port(self._endpoint)
+        except RuntimeError:
+            self._threads.shutdown(wait=False)
+            raise ConfigurationError(
+                f"cannot answer probes on {self._endpoint}: the address is in use or not of this machine; "
+                "choose another probe_port or host"
+            ) from None
+        self._server.start()
+
+    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes]) -> None:
+        """See `provider.ProbeLine`."""
+        self._me, self._answer = me, answer
+
+    async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float) -> bytes:
+        """See `provider.ProbeLine`."""
+        channel = self._channels.get(silo)
+        if channel is None:
+            channel = grpc.aio.insecure_channel(place(silo.host, port), options=probe_options(self._options))
+            self._channels[silo] = channel
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        try:
+            return decode_answer(await call(encode_question(self._cluster, silo, question), timeout=timeout))
+        except (grpc.aio.AioRpcError, InvalidFrame) as error:
+            reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
+            raise SiloUnavailable(f"silo {silo} did not answer on its probe port {port}: {reason}") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if silo in self._channels or (task is not None and task.cancelling()):
+                raise
+            raise SiloUnavailable(f"silo {silo} was dropped while it was probed") from None
+
+    async def drop(self, silo: SiloAddress) -> None:
+        """See `provider.ProbeLine`."""
+        channel = self._channels.pop(silo, None)
+        if channel is not None:
+            await channel.close()
+
+    async def close(self) -> None:
+        """See `provider.ProbeLine`."""
+        stopped = self._server.stop(0)
+        channels, self._channels = list(self._channels.values()), {}
+        await asyncio.gather(*(channel.close() for channel in channels))
+        await asyncio.get_running_loop().run_in_executor(None, stopped.wait)
+        self._threads.shutdown(wait=False)
+
+    def _asked(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        """One probe, in a thread. What is refused here is no answer, and need not say more."""
+        try:
+            cluster, target, body = decode_question(data)
+            if (cluster, target) == (self._cluster, self._me):
+                return encode_answer(self._answer(body))
+        except ValueError as error:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        context.abort(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"this is {self._me} of cluster {self._cluster!r}, and not who was meant",
+        )
+        raise AssertionError("abort raises")
+
+
+def _nobody(_: bytes) -> bytes:
+    raise ValueError("this silo does not answer probes yet")
