@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ class Gate:
     __slots__ = ("_examine", "_on_fence", "_paused", "_waiting", "clock", "fenced", "until")
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        self.clock = clock or asyncio.get_running_loop().time
+        self.clock = clock or _steady_clock()
         self.until = math.inf
         self.fenced: str | None = None
         self._paused = False
@@ -98,6 +99,12 @@ class Gate:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_result(None)
+
+
+def _steady_clock() -> Callable[[], float]:
+    """The running loop's time, or what it is made from if the loop keeps its time for a whole round."""
+    loop = asyncio.get_running_loop()
+    return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
 
 
 def _nothing() -> None:
