@@ -192,6 +192,12 @@ class Cluster:
         """What makes a silo suspected."""
         return (Vote(host.me, THEN),)
 
+    def suspect(self, host: Host) -> None:
+        """A view in which nothing moves: somebody who sees only the next one has missed a version."""
+        member = self.view.get(host.me)
+        assert member is not None
+        self.set_status(host, member.status, self.vote_of(host))
+
     def replace(self, host: Host) -> None:
         """A newer run at the endpoint of a killed silo, which wrote the death of the older one."""
         self.bury(host, by_itself=True)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.directory.hosted import page_of
-from grange.directory.partition import Conflict, Partition, Refusal
+from grange.directory.partition import Conflict, Partition, Refusal, Sealed
 from grange.directory.ranges import RangeSet
 from grange.membership.ring import RING_SIZE, Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 ALL = RangeSet([Range(0, RING_SIZE)])
 GRAINS = [GrainId("cart", str(number)) for number in range(12)]
-SILOS = [SiloAddress("silo", port, 1) for port in range(4)]
+SILOS = [SiloAddress("silo", port, 1) for port in range(6)]
 ANN = GRAINS[0]
 
 
@@ -105,39 +105,73 @@ def test_pages_cover_everything_once_and_never_part_equal_hashes() -> None:
 
 
 class PartitionMachine(RuleBasedStateMachine):
-    """Views come and go while hosts register; the model is a plain dict per grain, and a set of states."""
+    """Views come and go while hosts register; the model is a plain dict per grain, and a few sets.
+
+    `entries` holds also what silos registered that are gone by now: it does not count, unless its silo is `held`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.partition = Partition()
         self.version = 0
         self.live = frozenset[SiloAddress]()
+        self.dead = set[SiloAddress]()
+        self.held = set[SiloAddress]()
         self.owned: set[GrainId] = set()
         self.pending: dict[GrainId, int] = {}
+        self.doubts: list[tuple[GrainId, set[SiloAddress]]] = []
         self.entries: dict[GrainId, GrainAddress] = {}
 
     @rule(
         owned=st.sets(st.sampled_from(GRAINS)),
-        live=st.sets(st.sampled_from(SILOS), min_size=1),
+        live=st.sets(st.sampled_from(SILOS), min_size=2),
         reset=st.booleans(),
+        hold=st.booleans(),
     )
-    def view(self, owned: set[GrainId], live: set[SiloAddress], reset: bool) -> None:
+    def view(self, owned: set[GrainId], live: set[SiloAddress], reset: bool, hold: bool) -> None:
         self.version += 1
-        exact = RangeSet(Range(grain.ring_hash, grain.ring_hash + 1) for grain in owned)
-        gone = self.live - live
-        change = self.partition.advance(self.version, exact, frozenset(live), reset)
+        now_live = frozenset(live - self.dead)
+        gone = self.live - now_live
+        for silo in sorted(gone) if hold else ():
+            self.partition.holds.begin(silo)
+            self.held.add(silo)
+        change = self.partition.advance(self.version, exactly(owned), now_live, reset)
         kept = set() if reset else self.owned & owned
         assert {grain for grain in GRAINS if grain.ring_hash in change.gained} == owned - kept
         assert change.gone == gone
-        self.live, self.owned = frozenset(live), owned
-        self.entries = {grain: entry for grain, entry in self.entries.items() if grain in kept and entry.silo in live}
+        self.check_sealed(change.sealed, set() if reset else self.owned - owned)
+        self.live, self.owned = now_live, owned
+        self.dead |= gone
+        self.entries = {grain: entry for grain, entry in self.entries.items() if grain in kept}
         self.pending = {grain: number for grain, number in self.pending.items() if grain in kept}
         self.pending |= dict.fromkeys(owned - kept, self.version)
 
-    @rule(back=st.integers(0, 3))
-    def recovered(self, back: int) -> None:
-        self.partition.ready(self.version - back, ALL)
-        self.pending = {g: number for g, number in self.pending.items() if number != self.version - back}
+    def check_sealed(self, sealed: Sealed | None, lost: set[GrainId]) -> None:
+        if not lost:
+            assert sealed is None
+            return
+        assert sealed is not None
+        assert (sealed.after, sealed.version) == (self.version - 1, self.version)
+        complete = {grain for grain in lost if grain not in self.pending}
+        assert {grain for grain in lost if grain.ring_hash in sealed.ranges} == complete
+        found = {entry.grain_id: entry for entry in sealed.entries}
+        assert found == {grain: entry for grain, entry in self.entries.items() if grain in lost}
+
+    @rule(back=st.integers(0, 3), grains=st.sets(st.sampled_from(GRAINS)), asked=st.booleans())
+    def ready(self, back: int, grains: set[GrainId], asked: bool) -> None:
+        recovery = self.version - back
+        if asked:
+            self.partition.holds.doubt(exactly(grains))
+            self.doubts += [(grain, set(self.held)) for grain in grains]
+        self.partition.ready(recovery, exactly(grains))
+        self.pending = {g: number for g, number in self.pending.items() if number != recovery or g not in grains}
+
+    @rule(silo=st.sampled_from(SILOS))
+    def lift(self, silo: SiloAddress) -> None:
+        self.partition.holds.lift(silo)
+        self.held.discard(silo)
+        for _, silos in self.doubts:
+            silos.discard(silo)
 
     @rule(
         back=st.integers(0, 3),
@@ -147,12 +181,17 @@ class PartitionMachine(RuleBasedStateMachine):
     def merge(self, back: int, silo: SiloAddress, found: dict[GrainId, int]) -> None:
         recovery = self.version - back
         answers = [GrainAddress(grain, silo, number, number) for grain, number in found.items()]
-        self.partition.merge(recovery, answers)
+        conflicts = self.partition.merge(recovery, answers)
         for answer in answers:
-            if silo in self.live and self.pending.get(answer.grain_id) == recovery:
-                entry = self.entries.get(answer.grain_id, answer)
-                newest = max(entry, answer, key=lambda one: (one.version, one.activation, one.silo))
-                self.entries[answer.grain_id] = newest
+            if self.pending.get(answer.grain_id) != recovery or silo not in self.live | self.held:
+                continue
+            entry = self.entries.get(answer.grain_id, answer)
+            if silo in self.live and entry.silo in self.live:
+                assert entry.same_activation(answer) or any(one.winner in (entry, answer) for one in conflicts)
+                entry = max(entry, answer, key=lambda one: (one.version, one.activation, one.silo))
+            elif silo in self.live or entry.same_activation(answer):
+                entry = answer
+            self.entries[answer.grain_id] = entry
 
     @rule(
         grain_id=st.sampled_from(GRAINS),
@@ -162,14 +201,18 @@ class PartitionMachine(RuleBasedStateMachine):
     )
     def register(self, grain_id: GrainId, silo: SiloAddress, number: int, previous: int) -> None:
         address = GrainAddress(grain_id, silo, number)
-        entry = self.entries.get(grain_id)
-        named = None if entry is None else GrainAddress(grain_id, entry.silo, previous)
+        kept = self.entries.get(grain_id)
+        entry = self.standing(grain_id)
+        named = None if kept is None else GrainAddress(grain_id, kept.silo, previous)
         result = self.partition.register(address, named)
         if self.refusal(grain_id) is not None:
             assert result is self.refusal(grain_id)
             return
         if silo not in self.live:
             assert result is Refusal.NOT_LIVE
+            return
+        if entry is None and ((kept and kept.silo in self.held) or any(g == grain_id and s for g, s in self.doubts)):
+            assert result is Refusal.HELD
             return
         same = entry is not None and (entry.silo, entry.activation) == (silo, number)
         if entry is None or (entry.activation == previous and not same):
@@ -189,12 +232,20 @@ class PartitionMachine(RuleBasedStateMachine):
             return Refusal.NOT_OWNER
         return Refusal.NOT_READY if grain_id in self.pending else None
 
+    def standing(self, grain_id: GrainId) -> GrainAddress | None:
+        entry = self.entries.get(grain_id)
+        return entry if entry is not None and entry.silo in self.live else None
+
     @invariant()
     def looks_up_what_the_model_holds(self) -> None:
         for grain_id in GRAINS:
-            expected = self.refusal(grain_id) or self.entries.get(grain_id)
-            assert self.partition.lookup(grain_id) == expected
-        assert len(self.partition.entries) == len(self.entries)
+            assert self.partition.lookup(grain_id) == (self.refusal(grain_id) or self.standing(grain_id))
+        assert len(self.partition) == len(self.entries)
+        assert {entry.grain_id for entry in self.partition.entries} == {g for g in GRAINS if self.standing(g)}
+
+
+def exactly(grains: set[GrainId]) -> RangeSet:
+    return RangeSet(Range(grain.ring_hash, grain.ring_hash + 1) for grain in grains)
 
 
 TestPartition = PartitionMachine.TestCase

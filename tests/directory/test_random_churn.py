@@ -1,7 +1,8 @@
-"""Seeded churn: silos join, leave and die, hosts claim and release, with every delay drawn by lot.
+"""Seeded churn: silos join, leave, die, and live on for a while though they are declared dead; ranges are handed over
+or recovered, hosts claim and release, with every delay drawn by lot.
 
-At every win nobody else may believe in the grain; at every quiet point each believer is registered exactly
-once, at its owner. A failing seed is named by the test's id and replays.
+At every win nobody else may believe in the grain, zombies included; at every quiet point each believer is registered
+exactly once, at its owner. A failing seed is named by the test's id and replays.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 
 import pytest
 
+from grange.directory.messages import RECOVER, TAKE, TAKEN
 from grange.errors import SiloUnavailable
 from grange.membership.member import SiloStatus
 from grange.proto.ids import GrainId
@@ -38,10 +40,41 @@ def test_also_when_answers_are_lost(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(200, 205))
-def test_also_when_recovery_answers_come_in_pages(seed: int) -> None:
+def test_also_when_answers_come_in_pages(seed: int) -> None:
     async def main() -> None:
-        async with Cluster(seed, delay=0.2, recover_page=2, scan_chunk=3) as cluster:
+        async with Cluster(seed, delay=0.2, recover_page=2, scan_chunk=3, transfer_page=1) as cluster:
             await churn(cluster)
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(300, 308))
+def test_also_when_half_of_the_hand_overs_are_given_up(seed: int) -> None:
+    """A deadline that is about as long as a page takes."""
+
+    async def main() -> None:
+        async with Cluster(seed, delay=0.2, transfer_page=1, transfer_timeout=0.3, snapshot_keep=1.0) as cluster:
+            await churn(cluster)
+            services = {service for _, _, service in cluster.carried}
+            assert {TAKE, TAKEN, RECOVER} <= services
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(400, 408))
+def test_what_lost_answers_leave_behind_is_repaired_while_all_goes_on(seed: int) -> None:
+    """The detector runs all the time and concludes nothing false; it puts right what losses left."""
+
+    async def main() -> None:
+        async with Cluster(seed, delay=0.2, loss=0.1, check_period=1.0, check_page=3) as cluster:
+            await churn(cluster, strict=False)
+            cluster.loss = 0.0
+            await asyncio.sleep(5)
+            await cluster.quiet()
+            cluster.check_registered()
+            for host in cluster.hosts.values():
+                assert host.directory.findings.duplicates == 0
+                assert host.lost == []
 
     run(main())
 
@@ -77,10 +110,16 @@ async def use(cluster: Cluster) -> None:
                 assert host.me not in cluster.hosts or not active(cluster, host)
 
 
-async def change(cluster: Cluster, doomed: set[Host]) -> None:
+async def change(cluster: Cluster, doomed: set[Host], kind: str = "") -> None:
     """One change of the cluster, which keeps at least two active silos."""
     running = [host for host in cluster.hosts.values() if active(cluster, host) and host not in doomed]
-    kind = cluster.random.choice(["join", "kill", "leave", "brief", "zombie"] if len(running) > 2 else ["join"])
+    kind = kind or cluster.random.choice(
+        ["join", "kill", "leave", "brief", "zombie", "twice"] if len(running) > 2 else ["join"]
+    )
+    cluster.suspect(cluster.random.choice(running))
+    if kind == "twice":
+        await asyncio.gather(change(cluster, doomed, "join"), change(cluster, doomed, "brief"))
+        return
     if kind in {"join", "brief"}:
         host = await cluster.join(activate=False)
         doomed.add(host)

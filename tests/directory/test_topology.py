@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grange.directory.topology import Topology
-from grange.membership.member import Member, SiloStatus, make_view
+from grange.directory.topology import Topology, previous_owners
+from grange.membership.member import Member, SiloStatus, View, Vote, make_view
 from grange.proto.ids import SiloAddress
 from tests.directory.cluster import THEN
 
@@ -68,3 +68,76 @@ def test_a_silo_that_was_active_only_in_a_missed_view_is_noticed(
     version: int, before: dict[int, SiloStatus], after: dict[int, SiloStatus], missed: bool
 ) -> None:
     assert topology(1, before).may_have_missed(topology(version, after)) is missed
+
+
+VOTE = (Vote(silo(9), THEN),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "voted", "abrupt"),
+    [
+        (A, D, True, True),
+        (A, D, False, False),  # by its own hand, or its successor's
+        (L, D, True, True),  # declared dead while it left
+        (L, D, False, False),
+        (J, D, True, True),
+        (None, D, True, True),  # it was there in a view that we missed
+        (D, D, True, False),
+        (A, A, True, False),  # suspected
+        (A, L, True, False),
+        (A, None, False, True),  # its row was lost with the table
+        (D, None, False, False),  # its row was cleaned up
+    ],
+)
+def test_which_deaths_are_abrupt(
+    before: SiloStatus | None, after: SiloStatus | None, voted: bool, abrupt: bool
+) -> None:
+    """DIR-10: what a view shows, compared with the one before."""
+
+    def facts(version: int, status: SiloStatus | None, votes: tuple[Vote, ...]) -> Topology:
+        other = Member(silo(2), A, THEN, THEN)
+        rows = [other] if status is None else [Member(silo(1), status, THEN, THEN, votes=votes), other]
+        return Topology(make_view(version, rows))
+
+    later = facts(8, after, VOTE if voted else ())
+    old_votes = VOTE if before is D and voted else ()
+    assert facts(7, before, old_votes).abrupt_deaths(later) == ([silo(1)] if abrupt else [])
+    assert Topology(View(0)).abrupt_deaths(later) == []
+
+
+def test_a_newer_run_at_its_endpoint_makes_no_death_abrupt() -> None:
+    dead = Member(silo(1), D, THEN, THEN, votes=VOTE)
+    later = Topology(make_view(8, [dead, Member(silo(1, 2), J, THEN, THEN)]))
+    assert topology(7, {1: A}).abrupt_deaths(later) == []
+    assert later.is_superseded(silo(1))
+    assert not later.is_superseded(silo(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "after", "owners"),
+    [
+        (2, {1: A, 2: A}, {1: A, 2: A, 3: A}, {1, 2}),  # 3 joins
+        (3, {1: A, 2: A}, {1: A, 2: A, 3: A}, set()),  # a view was missed
+        (2, {1: A, 2: A, 3: J, 4: J}, {1: A, 2: A, 3: A, 4: A}, set()),  # two at once: a rebuilt table
+        (2, {1: A, 2: A}, {1: D, 2: A, 3: A}, set()),
+        (2, {1: A, 2: L}, {1: A, 2: L, 3: A}, {1}),  # one that leaves owns nothing
+        (1, {}, {3: A}, set()),
+    ],
+)
+def test_who_can_hand_over_to_a_silo_that_joins(
+    version: int, before: dict[int, SiloStatus], after: dict[int, SiloStatus], owners: set[int]
+) -> None:
+    facts, later = topology(1, before), topology(version, after)
+    gained = later.ranges(silo(3))
+    parts = previous_owners(facts, later, silo(3), gained)
+    assert set(parts) == {silo(port) for port in owners}
+    for owner, ranges in parts.items():
+        assert ranges == gained & facts.ranges(owner)
+
+
+@pytest.mark.parametrize(("status", "hands_over"), [(L, True), (D, False)])
+def test_who_can_hand_over_when_a_silo_goes(status: SiloStatus, hands_over: bool) -> None:
+    facts, later = topology(1, {1: A, 2: A, 3: A}), topology(2, {1: status, 2: A, 3: A})
+    gained = later.ranges(silo(2)) - facts.ranges(silo(2))
+    assert gained
+    assert previous_owners(facts, later, silo(2), gained) == ({silo(1): gained} if hands_over else {})

@@ -1,0 +1,75 @@
+"""What was sealed, until it is taken."""
+
+from __future__ import annotations
+
+from grange.directory.entries import Entries
+from grange.directory.partition import Sealed
+from grange.directory.ranges import RangeSet
+from grange.directory.snapshots import Snapshots
+from grange.membership.ring import RING_SIZE, Range, Ring
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+
+ALL = RangeSet([Range(0, RING_SIZE)])
+HALF = RangeSet([Range(0, RING_SIZE // 2)])
+ME, FIRST, SECOND = (SiloAddress("silo", port, 1) for port in range(3))
+GRAINS = [GrainId("cart", str(number)) for number in range(40)]
+RING = Ring([FIRST, SECOND])
+
+
+def sealed(after: int, version: int, ranges: RangeSet = ALL) -> Sealed:
+    entries = Entries()
+    for grain_id in GRAINS:
+        if grain_id.ring_hash in ranges:
+            entries.put(GrainAddress(grain_id, ME, 1), grain_id.ring_hash)
+    return Sealed(after, version, ranges, entries)
+
+
+def test_it_answers_for_the_views_that_were_taken_in_with_it_and_for_no_other() -> None:
+    """Decided under view 3, noticed with view 6: what we had until 4, 5 and 6; not what somebody may have by 7."""
+    snapshots = Snapshots()
+    snapshots.add(sealed(3, 6), RING)
+    for version, covered in [(3, False), (4, True), (5, True), (6, True), (7, False)]:
+        assert bool(snapshots.missing(version, HALF)) is not covered
+        page, rest = snapshots.page(version, HALF, 1000)
+        assert bool(page) is covered
+        assert not rest
+
+
+def test_what_it_does_not_cover_is_missing() -> None:
+    snapshots = Snapshots()
+    snapshots.add(sealed(1, 2, HALF), RING)
+    assert snapshots.missing(2, ALL) == ALL - HALF
+    page, _ = snapshots.page(2, ALL, 1000)
+    assert {entry.grain_id for entry in page} == {grain for grain in GRAINS if grain.ring_hash in HALF}
+
+
+def test_what_was_taken_is_gone_and_the_last_part_ends_it() -> None:
+    snapshots = Snapshots()
+    snapshots.add(sealed(1, 2), RING)
+    snapshots.taken(2, HALF)
+    assert snapshots.missing(2, ALL) == HALF
+    assert len(snapshots) == 1
+    snapshots.taken(1, ALL)
+    assert len(snapshots) == 1
+    snapshots.taken(2, ALL - HALF)
+    assert len(snapshots) == 0
+
+
+def test_the_part_of_a_dead_taker_is_dropped_and_the_others_stay() -> None:
+    snapshots = Snapshots()
+    snapshots.add(sealed(1, 2), RING)
+    snapshots.silos_gone([ME, FIRST])
+    assert snapshots.missing(2, ALL) == RangeSet(RING.ranges(FIRST))
+    snapshots.silos_gone([SECOND])
+    assert len(snapshots) == 0
+
+
+def test_nothing_is_kept_for_nobody() -> None:
+    snapshots = Snapshots()
+    assert snapshots.add(sealed(1, 2), Ring([])) is None
+    assert snapshots.add(sealed(1, 2, RangeSet()), RING) is None
+    kept = snapshots.add(sealed(2, 3), RING)
+    assert kept is not None
+    assert snapshots.drop(kept)
+    assert not snapshots.drop(kept)
+    assert len(snapshots) == 0
