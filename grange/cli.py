@@ -26,6 +26,7 @@ from grange.membership.member import SiloStatus
 from grange.silo import tables
 from grange.silo.config import SiloConfig
 from grange.silo.dev import DevOptions, LocalCluster
+from grange.silo.doctor import doctor
 from grange.silo.drain_command import Draining
 from grange.silo.environment import check_names
 from grange.silo.inspect import activations_by_type, grain_lists, silo_states
@@ -292,3 +293,6 @@ def _report_failed_call(error: Exception, as_json: bool) -> None:
     else:
         prefix = click.style("error:", fg="red")
         click.echo(f"{prefix} {facts['type']} ({facts['outcome']}): {' '.join(facts['message'].split())}", err=True)
+
+
+main.add_command(doctor)

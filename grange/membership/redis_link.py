@@ -48,10 +48,10 @@ class RedisLink:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncGenerator[RedisLink, None]:
+    async def open(cls, url: str, *, any_role: bool = False) -> AsyncGenerator[RedisLink, None]:
         """By `redis://`, `rediss://` or `redis+sentinel://`; connects when it is needed first.
 
-        Raises ConfigurationError for a malformed URL.
+        `any_role` is for looking at a replica as well. Raises ConfigurationError for a malformed URL.
         """
         if url.startswith("redis+sentinel://"):
             async with _sentinel_link(url) as link:
@@ -59,7 +59,7 @@ class RedisLink:
             return
         try:
             client = redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-                url, **_options()
+                url, **_options(any_role)
             )
         except ValueError as error:
             raise ConfigurationError(f"not a Redis membership URL: {error}; write 'redis://host:port/0'") from error
@@ -195,11 +195,11 @@ async def _sentinel_link(url: str) -> AsyncGenerator[RedisLink, None]:
             await each.aclose()
 
 
-def _options() -> dict[str, Any]:
+def _options(any_role: bool = False) -> dict[str, Any]:
     return {
         "decode_responses": True,
         "socket_timeout": OPERATION_TIMEOUT,
         "socket_connect_timeout": OPERATION_TIMEOUT,
         "retry": Retry(NoBackoff(), 0),
-        "redis_connect_func": masters_only,
+        "redis_connect_func": None if any_role else masters_only,
     }

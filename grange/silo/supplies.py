@@ -15,6 +15,7 @@ from grange import clock
 from grange.membership.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.silo.config import SiloConfig
+from grange.silo.store_checks import check_at_start
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
@@ -55,6 +56,7 @@ class Configured:
 
     def __init__(self, config: SiloConfig) -> None:
         self._config = config
+        self._checked: set[str] = set()
         self.random = Random()
 
     def utc_now(self) -> datetime:
@@ -77,6 +79,7 @@ class Configured:
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
         """By its URL."""
+        await self._check(self._config.membership_url)
         async with open_table(self._config.membership_url, self._config.cluster) as table:
             yield table
 
@@ -86,6 +89,13 @@ class Configured:
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:
             for url in dict.fromkeys(self._config.storage_urls.values()):
+                await self._check(url)
                 storage = open_storage(url, self._config.service, self._config.storage_settings())
                 opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
+
+    async def _check(self, url: str) -> None:
+        """Each place once; a file of our own is looked at by `grange doctor` only, because that reads all of it."""
+        if url not in self._checked and not url.startswith("sqlite:"):
+            self._checked.add(url)
+            await check_at_start(url)

@@ -1,0 +1,88 @@
+"""`grange doctor`: is what the silos rely on safe to rely on? It asks the stores of a configuration and starts nothing.
+
+The same checks run at the start of a silo; see `store_checks.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from grange.membership.findings import Level
+from grange.silo.config import SiloConfig
+from grange.silo.named import named_silo
+from grange.silo.store_checks import StoreReport, reports, stores_of
+
+WIDE = 200
+"""Columns of a table that goes into a pipe or file."""
+
+COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
+
+
+@click.command()
+@click.argument("app", metavar="[MODULE:SILO]", required=False)
+@click.option("--membership", metavar="URL", help="Membership table (default: as a silo here would use).")
+@click.option("--storage", metavar="URL", help="Default storage (default: as a silo here would use).")
+@click.option("--strict", is_flag=True, help="Fail for warnings, too.")
+@click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
+def doctor(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> None:
+    """Check the stores of a silo: persistence, eviction, roles, versions. Changes nothing.
+
+    Exit code 1 when something cannot work or cannot be reached.
+    """
+    found = asyncio.run(reports(stores_of(_config(app, {name: url for name, url in urls.items() if url}))))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(facts(found))))
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False).print(_table(found))
+    levels = {finding.level for report in found for finding in report.findings}
+    if Level.BAD in levels or (strict and Level.WARN in levels):
+        raise click.exceptions.Exit(1)
+
+
+def facts(found: list[StoreReport]) -> list[dict[str, Any]]:
+    """For programs: one entry for each thing that was looked at. The keys are part of the command line's contract."""
+    return [
+        {
+            "stores": list(report.stores),
+            "place": report.place,
+            "check": finding.subject,
+            "level": str(finding.level),
+            "found": finding.found,
+            "remedy": finding.remedy,
+        }
+        for report in found
+        for finding in report.findings
+    ]
+
+
+def _table(found: list[StoreReport]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("store", "place", "check", "", "found", "what to do"):
+        table.add_column(column, no_wrap=column == "check")
+    colours = dict(COLOURS)
+    for each in facts(found):
+        table.add_row(
+            ", ".join(each["stores"]),
+            each["place"],
+            each["check"],
+            each["level"],
+            each["found"],
+            each["remedy"],
+            style=None if each["level"] == "ok" else colours[each["level"]],
+        )
+    return table
+
+
+def _config(app: str | None, overrides: dict[str, str]) -> SiloConfig:
+    """As a silo on this machine would read it; whether it may listen where it wants to is of no concern here."""
+    values: dict[str, Any] = {**overrides, "insecure": True}
+    if app is None:
+        return SiloConfig(**values, advertise="localhost")
+    return named_silo(app).definition(**values).config

@@ -1,0 +1,61 @@
+"""The stores of a silo, checked: at its start, and by `grange doctor` (rule R9)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from grange.errors import GrangeError, MembershipUnavailable
+from grange.membership.checks import check_store, place_of
+from grange.membership.findings import Level, StoreFinding, bad, ok
+from grange.silo.config import SiloConfig
+
+log = logging.getLogger("grange.silo")
+
+
+class StoreReport(msgspec.Struct, frozen=True):
+    """What was found at one place; `stores` are the names under which the silo uses it."""
+
+    stores: tuple[str, ...]
+    place: str
+    findings: tuple[StoreFinding, ...]
+
+
+def stores_of(config: SiloConfig) -> dict[str, tuple[str, ...]]:
+    """The URLs that a silo of this configuration uses, each with what for."""
+    named = [("membership", config.membership_url)]
+    named += [(f"storage {name}", url) for name, url in config.storage_urls.items()]
+    return {url: tuple(name for name, other in named if other == url) for url in dict.fromkeys(u for _, u in named)}
+
+
+async def reports(stores: Mapping[str, tuple[str, ...]]) -> list[StoreReport]:
+    """One report for each URL, in order; a store that cannot be asked is a bad finding."""
+    return [StoreReport(names, place_of(url), tuple(await _findings(url))) for url, names in stores.items()]
+
+
+async def _findings(url: str) -> list[StoreFinding]:
+    try:
+        return await check_store(url) or [ok("check", "there is none for this kind of store")]
+    except GrangeError as error:
+        return [bad("connection", str(error), "start the store, or correct the URL, user or password")]
+
+
+async def check_at_start(url: str) -> None:
+    """Warn of what is unsafe about the store; `Configured` calls this before it opens it.
+
+    Raises MembershipUnavailable, which ends the process with exit code 6, for what cannot work. A store that cannot be
+    asked is left to whoever opens it, who says so better.
+    """
+    try:
+        found = await check_store(url)
+    except GrangeError as error:
+        log.debug("the store at %s could not be checked: %s", place_of(url), error)
+        return
+    for each in found:
+        text = f"{place_of(url)} is not safe to rely on: {each.subject}: {each.found}; {each.remedy}"
+        if each.level is Level.BAD:
+            raise MembershipUnavailable(text)
+        if each.level is Level.WARN:
+            log.warning("%s", text, extra={"event": "store_not_safe"})
