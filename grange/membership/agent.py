@@ -74,7 +74,11 @@ class MembershipAgent:
         self._session.when_read = self._look
         others = Others(self._settle, self._answers, self._peers.spread, lambda: self._upkeep.heard)
         contact = Contact(
-            read=self._session.read, ask_version=self._peers.ask_version, fetch=self._peers.fetch, give_up=self._give_up
+            read=self._session.read,
+            ask_version=self._peers.ask_version,
+            fetch=self._peers.fetch,
+            hint=self._upkeep.hint,
+            give_up=self._give_up,
         )
         self._guard = Guard(me.address, around.gate, around.vitals, contact, options)
         self._rebuild = Rebuild(self._session, others, options, around.now)

@@ -60,13 +60,14 @@ class Contact:
     """How a guard reaches the cluster. Made by `agent.py`.
 
     `read` reads the table; `ask_version` returns the version that another silo has seen, None when it does not answer
-    in so many seconds; `fetch` has another silo tell its view; `give_up` is told the error with which this process must
-    end.
+    in so many seconds; `fetch` has another silo tell its view; `hint` is told the newest version that any prober has
+    seen (probes may come by a thread that can tell nobody); `give_up` is told the error with which this process must end.
     """
 
     read: Callable[[], Awaitable[Table]]
     ask_version: Callable[[SiloAddress, float], Awaitable[int | None]]
     fetch: Callable[[SiloAddress], Awaitable[None]]
+    hint: Callable[[int], None]
     give_up: Callable[[SelfFenced], None]
 
 
@@ -137,6 +138,7 @@ class Guard:
         now = self._gate.clock()
         self._ticked = now
         self._vitals.tick()
+        self._contact.hint(self._vitals.newest)
         if self._over:
             return
         self._gate.extend(self._until())

@@ -66,6 +66,8 @@ class SiloConfig(BaseSettings):
     """Port for other silos; 0 picks a free one."""
     gateway_port: int = pydantic.Field(default=30000, ge=0, le=65535)
     """Port for clients; 0 picks a free one."""
+    probe_port: int = pydantic.Field(default=0, ge=0, le=65535)
+    """Port that answers other silos' probes, also while a turn blocks the event loop; 0 picks a free one."""
     data: Path = Path(".grange")
     """Folder of the embedded databases."""
     membership: str = ""

@@ -46,6 +46,7 @@ from grange.silo.departure import Departing, Departure
 from grange.silo.door import Door
 from grange.silo.gateway import Gateway
 from grange.silo.management import Management
+from grange.silo.probing import Probing
 from grange.silo.supplies import Supplies
 from grange.storage.facet import PersistentStates
 from grange.storage.guards import StorageGuards
@@ -122,6 +123,8 @@ class Startup:
     async def _open_ports(self) -> None:
         """First, because the address contains the port. Nobody is let in before `_open_doors_and_join`."""
         self._transport = await self._parts.enter_async_context(self._supplies.transport())
+        self._probing = await self._parts.enter_async_context(Probing())
+        await self._probing.open(self._transport, self._config.host, self._config.probe_port, self._config.cluster)
         self._silo_door = Door(Role.SILO, self._config.cluster)
         self._client_door = Door(Role.CLIENT, self._config.cluster)
         port = await self._silo_door.listen(self._transport, self._config.host, self._config.port)
@@ -160,15 +163,17 @@ class Startup:
 
     async def _know_the_cluster(self) -> None:
         """Who is there, and where grains live."""
-        self._gate = Gate()
         settings = self._config.membership_settings()
+        self._gate = Gate()
+        self._vitals = Vitals(self._gate.clock, settings.probe_interval)
         self.agent = MembershipAgent(
             self._table,
             self._row(),
             Surroundings(
                 ask=self._sender.ask,
-                vitals=Vitals(self._gate.clock, settings.probe_interval),
+                vitals=self._vitals,
                 gate=self._gate,
+                probe_line=self._probing.ask,
                 chance=self._supplies.random,
                 now=self._supplies.utc_now,
                 heard_from=self._heard_from,
@@ -247,6 +252,7 @@ class Startup:
         self.agent.subscribe(self._bury)
         self._silo_door.open(self.address, self._silo_side)
         await self.agent.start()
+        self._probing.serve(self.address, self.agent.answer_probe, self._vitals)
         self.catalog.open()
         log.info("silo %s joins cluster %r", self.address, self._config.cluster, extra={"event": "silo_joining"})
         await self.agent.join()
@@ -299,6 +305,7 @@ class Startup:
             alive=now,
             name=self._name,
             gateway=self.gateway_port,
+            probe=self._probing.port,
             labels=self._config.labels,
             grains=self._definition.placements(),
             interfaces=self._definition.interfaces(),
@@ -310,6 +317,7 @@ class Startup:
 
     def _bury(self, view: View) -> None:
         """Calls in flight to a dead silo end now, not at their time-outs."""
+        self._probing.bury(member.address for member in view.with_status(SiloStatus.DEAD))
         for member in view.with_status(SiloStatus.DEAD):
             self._peers.drop(member.address)
             self._sender.forget(member.address)

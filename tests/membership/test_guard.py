@@ -47,7 +47,14 @@ class World:
         self.reachable = set(others)
         self.errors: list[SelfFenced] = []
         self.probing: dict[SiloAddress, asyncio.Task[None]] = {}
-        contact = Contact(read=self._read, ask_version=self._ask, fetch=self._fetch, give_up=self.errors.append)
+        self.hints: list[int] = []
+        contact = Contact(
+            read=self._read,
+            ask_version=self._ask,
+            fetch=self._fetch,
+            hint=self.hints.append,
+            give_up=self.errors.append,
+        )
         self.guard = Guard(ME, self.gate, self.vitals, contact, OPTIONS)
         self.guard.see(self.view())
         self.task = asyncio.create_task(self.guard.run())
@@ -351,6 +358,13 @@ async def test_who_was_given_up_never_starts_turns_again(world: Make) -> None:
     await asyncio.sleep(MINUTE)
     assert here.gate.fenced == "this silo was declared dead"
     assert here.reads == []
+
+
+async def test_a_newer_version_that_a_probe_told_a_thread_reaches_the_loop(world: Make) -> None:
+    here = world(B)
+    here.vitals.heard(B, mutual=False, version=9)
+    await asyncio.sleep(TICK + 0.01)
+    assert 9 in here.hints
 
 
 # --- the pause ----------------------------------------------------------------------------------------------------

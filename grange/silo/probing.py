@@ -1,0 +1,70 @@
+"""What of a silo runs beside its event loop: the line that answers probes, and the watch over a blocked loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from grange.membership.member import Member
+from grange.membership.surroundings import AskProbe
+from grange.membership.vitals import Vitals
+from grange.proto.ids import SiloAddress
+from grange.runtime.tasks import Tasks
+from grange.silo.loop_watch import LoopWatch
+from grange.transport.provider import ProbeLine, Transport
+
+
+class Probing:
+    """Opened before the silo joins and closed last, by `startup.py`. Does nothing on a network without probe lines."""
+
+    def __init__(self) -> None:
+        self._line: ProbeLine | None = None
+        self._watch: LoopWatch | None = None
+        self._tasks = Tasks()
+
+    async def open(self, transport: Transport, host: str, port: int, cluster: str) -> None:
+        """Open the port. Raises ConfigurationError when it cannot be had."""
+        self._line = await transport.probes(host, port, cluster)
+
+    @property
+    def port(self) -> int:
+        """Where probes are answered; 0: by the ordinary connection."""
+        return self._line.port if self._line is not None else 0
+
+    @property
+    def ask(self) -> AskProbe | None:
+        """How membership asks the probe ports of others; None: there is no line."""
+        line = self._line
+        if line is None:
+            return None
+
+        async def ask(member: Member, question: bytes, timeout: float) -> bytes:
+            return await line.ask(member.address, member.probe, question, timeout)
+
+        return ask
+
+    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], vitals: Vitals) -> None:
+        """Answer from now on, and look on when the event loop is blocked."""
+        if self._line is not None:
+            self._line.serve(me, answer)
+            self._watch = LoopWatch(me, vitals)
+            self._watch.start()
+
+    def bury(self, dead: Iterable[SiloAddress]) -> None:
+        """These are gone."""
+        if self._line is not None:
+            for silo in dead:
+                self._tasks.start(self._line.drop(silo))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        await self._tasks.close()
+        if self._line is not None:
+            await self._line.close()
