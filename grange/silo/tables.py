@@ -41,6 +41,9 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
         "uptime": round(state.uptime, 1),
         "activations": dict(sorted(state.activations.items())),
         "requests": state.requests,
+        "duplicates": state.duplicates,
+        "repaired": state.repaired,
+        "stale": state.stale,
     }
 
 
@@ -74,12 +77,13 @@ def silos_table(members: Iterable[Member]) -> Table:
 
 def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
     """`grange status`."""
-    table = _table("silo", "name", "status", "uptime", "activations", "requests")
+    table = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates")
     for answer in answers:
         state, member = answer.answer, answer.member
-        told = ("no answer: " + answer.problem, "", "")
+        told = ("no answer: " + answer.problem, "", "", "")
         if state is not None:
-            told = (duration(state.uptime), str(sum(state.activations.values())), str(state.requests))
+            active = str(sum(state.activations.values()))
+            told = (duration(state.uptime), active, str(state.requests), str(state.duplicates))
         table.add_row(str(member.address), member.name, str(member.status), *told)
     return table
 
