@@ -73,7 +73,9 @@ def with_pair(test: Callable[[Pair], Awaitable[None]], seed: int = 1) -> None:
         return at_b
 
     async def main() -> None:
-        listener = await SimulatedTransport(network, b).listen("h", 1, lambda hello: Welcome("default", SILO, 1), accept)
+        listener = await SimulatedTransport(network, b).listen(
+            "h", 1, lambda hello: Welcome("default", SILO, 1), accept
+        )
         near = await SimulatedTransport(network, a).connect("h", 1, HELLO, at_a)
         await test(Pair(loop, network, a, b, near, accepted[0], at_a, at_b))
         await listener.close()
