@@ -1,0 +1,72 @@
+"""What withholds a vote, and what the log says of one that is cast."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from grange.membership.detector import Silence, Suspicion
+from grange.membership.member import SiloStatus
+from grange.membership.options import MembershipOptions
+from tests.membership.cluster import Cluster, Silo, cluster
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+OPTIONS = MembershipOptions()
+
+
+async def is_spared(c: Cluster, voter: Silo, suspect: Silo, heard: float, began: float = -3.25) -> bool:
+    """Whether bytes that came at `heard` withhold a vote cast now, with a first probe missed at `began`; both before
+    now.
+    """
+    now = c.time.time()
+    c.network.heard[suspect.address, voter.address] = now + heard
+    before = voter.agent._voter.withheld
+    await voter.agent._voter.suspect(Suspicion(suspect.address, Silence(3, now + began, now + began + 0.5)))
+    return voter.agent._voter.withheld > before
+
+
+@pytest.mark.parametrize(
+    ("heard", "began", "spared"),
+    [
+        (-0.1, -3.25, True),
+        (-2.7, -3.25, True),
+        (-2.8, -3.25, False),  # within the time of the first probe: what was on its way may still arrive
+        (-3.3, -3.25, False),  # before it
+        (-3.2, -60.0, True),  # a long silence, and a word within the time that a vote takes
+        (-3.3, -60.0, False),  # it was spared for long, and has been quiet since
+    ],
+)
+async def test_what_came_since_the_silence_and_lately_withholds_a_vote(heard, began, spared):
+    """MEM-13: bytes of a stopped process may come out of the kernel's buffers for a moment."""
+    async with cluster() as c:
+        voter, suspect, _ = await c.joined(3)
+        await asyncio.sleep(100)
+        assert await is_spared(c, voter, suspect, heard, began) == spared
+        row = (await c.table.read()).get(suspect.address)
+        assert bool(row.member.votes) == (not spared)
+
+
+async def test_votes_are_in_the_log_with_their_reasons(caplog):
+    """What an operator finds: a warning of the first vote, an error of the death, who voted and why."""
+    async with cluster() as c:
+        one, two, three, victim = await c.joined(4)
+        await one.accuse(victim.address)
+        await one.accuse(victim.address)
+        await two.accuse(victim.address, witness=three.address)
+        events = [(each.event, each.levelno) for each in caplog.records if hasattr(each, "event")]
+        assert events[:2] == [("silo_suspected", logging.WARNING), ("silo_declared_dead", logging.ERROR)]
+        assert events.count(("silo_suspected", logging.WARNING)) == 1
+        (text,) = [each.getMessage() for each in caplog.records if getattr(each, "event", "") == "silo_declared_dead"]
+        assert all(str(silo.address) in text for silo in (one, two, three, victim))
+        assert "no answer to 3 probes in 4.0 s" in text
+
+
+async def test_who_loses_the_race_does_not_claim_the_death(caplog):
+    """One error for one death, by whoever wrote it."""
+    async with cluster() as c:
+        one, two, three, victim = await c.joined(4)
+        await asyncio.gather(*(silo.accuse(victim.address, witness=three.address) for silo in (one, two)))
+        said = [each for each in caplog.records if getattr(each, "event", "") == "silo_declared_dead"]
+        assert len(said) == 1
