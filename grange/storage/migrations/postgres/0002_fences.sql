@@ -25,34 +25,38 @@ CREATE FUNCTION grange_store(
 ) RETURNS TABLE (stored_type text, stored_key text, stored_state text, stored_etag bigint)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    by_whom CONSTANT text := by_endpoint || '@' || by_generation;
 BEGIN
-    IF by_endpoint IS NOT NULL THEN
-        PERFORM pg_advisory_xact_lock_shared(grange_writer_lock(of_service, by_endpoint));
-        IF EXISTS (
-            SELECT FROM grange_dead_silos AS dead
-            WHERE dead.service = of_service AND dead.endpoint = by_endpoint AND dead.generation >= by_generation
-        ) THEN
-            RETURN;
-        END IF;
+    IF by_endpoint IS NOT NULL AND pg_advisory_xact_lock_shared(grange_writer_lock(of_service, by_endpoint)) IS NULL THEN
+        RETURN; -- never: it waits until it has the lock
     END IF;
     RETURN QUERY
         UPDATE grange_state AS held
         SET payload = change.payload::jsonb, etag = held.etag + 1, schema = coalesce(change.schema, held.schema),
-            writer = by_endpoint || '@' || by_generation, write_number = change.number
+            writer = by_whom, write_number = change.number
         FROM unnest(types, keys, states, payloads, schemas, etags, numbers)
           AS change (grain_type, grain_key, state, payload, schema, etag, number)
         WHERE held.service = of_service AND held.grain_type = change.grain_type AND held.grain_key = change.grain_key
           AND held.state = change.state AND held.etag = change.etag
+          AND NOT EXISTS (
+              SELECT FROM grange_dead_silos AS dead
+              WHERE dead.service = of_service AND dead.endpoint = by_endpoint AND dead.generation >= by_generation
+          )
         RETURNING held.grain_type, held.grain_key, held.state, held.etag;
     IF 0 = ANY (etags) THEN
         RETURN QUERY
             INSERT INTO grange_state AS held
                 (service, grain_type, grain_key, state, payload, etag, schema, writer, write_number)
             SELECT of_service, change.grain_type, change.grain_key, change.state, change.payload::jsonb, 1,
-                   change.schema, by_endpoint || '@' || by_generation, change.number
+                   change.schema, by_whom, change.number
             FROM unnest(types, keys, states, payloads, schemas, etags, numbers)
               AS change (grain_type, grain_key, state, payload, schema, etag, number)
             WHERE change.etag = 0
+              AND NOT EXISTS (
+                  SELECT FROM grange_dead_silos AS dead
+                  WHERE dead.service = of_service AND dead.endpoint = by_endpoint AND dead.generation >= by_generation
+              )
             ON CONFLICT DO NOTHING
             RETURNING held.grain_type, held.grain_key, held.state, held.etag;
     END IF;
