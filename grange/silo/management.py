@@ -27,7 +27,8 @@ class SiloState(msgspec.Struct, frozen=True):
     """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
 
     `ready`: it is active and takes new grains; not while it joins or leaves. `duplicates`, `repaired` and `stale` count
-    what the duplicate-activation detector of this silo found since the start (`Findings`).
+    what the duplicate-activation detector of this silo found since the start (`Findings`). `table` is "ok",
+    "unreachable" or "lost"; `fenced` says why the silo starts no turns, and is empty while it does.
     """
 
     address: SiloAddress
@@ -40,6 +41,16 @@ class SiloState(msgspec.Struct, frozen=True):
     duplicates: int = 0
     repaired: int = 0
     stale: int = 0
+    table: str = "ok"
+    fenced: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What membership says of one silo: its `view`, how the `table` is, and why it is `fenced`, if it is."""
+
+    view: View
+    table: str
+    fenced: str
 
 
 class ListGrains(msgspec.Struct, frozen=True):
@@ -86,14 +97,14 @@ class Management:
         address: SiloAddress,
         name: str,
         catalog: Catalog,
-        view: Callable[[], View],
+        standing: Callable[[], Standing],
         requests: Callable[[], int],
         findings: Callable[[], Findings],
     ) -> None:
         self._address = address
         self._name = name
         self._catalog = catalog
-        self._view = view
+        self._standing = standing
         self._requests = requests
         self._findings = findings
         self._loop = asyncio.get_running_loop()
@@ -110,7 +121,8 @@ class Management:
         """How this silo is now."""
         uptime = self._loop.time() - self._started
         counts = self._catalog.counts()
-        view = self._view()
+        standing = self._standing()
+        view = standing.view
         own = view.get(self._address)
         ready = own is not None and own.status is SiloStatus.ACTIVE
         found = self._findings()
@@ -125,6 +137,8 @@ class Management:
             found.duplicates,
             found.repaired,
             found.stale,
+            standing.table,
+            standing.fenced,
         )
 
     def grains(self, wanted: ListGrains) -> GrainList:
@@ -144,7 +158,7 @@ class Management:
         return GrainList(self._address, listed, len(matching))
 
     async def _answer_view(self, _: bytes) -> bytes:
-        return encode(self._view())
+        return encode(self._standing().view)
 
     async def _answer_status(self, _: bytes) -> bytes:
         return encode(self.state())

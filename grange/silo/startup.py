@@ -45,7 +45,7 @@ from grange.silo.definition import SiloDefinition
 from grange.silo.departure import Departing, Departure
 from grange.silo.door import Door
 from grange.silo.gateway import Gateway
-from grange.silo.management import Management
+from grange.silo.management import Management, Standing
 from grange.silo.probing import Probing
 from grange.silo.supplies import Supplies
 from grange.storage.facet import PersistentStates
@@ -232,7 +232,7 @@ class Startup:
             self.address,
             self._name,
             self.catalog,
-            lambda: self.agent.view,
+            lambda: Standing(self.agent.view, self.agent.table, self.agent.fenced),
             self._requests_in_progress,
             lambda: self.directory.findings,
         )
