@@ -61,7 +61,8 @@ class Contact:
 
     `read` reads the table; `ask_version` returns the version that another silo has seen, None when it does not answer
     in so many seconds; `fetch` has another silo tell its view; `hint` is told the newest version that any prober has
-    seen (probes may come by a thread that can tell nobody); `give_up` is told the error with which this process must end.
+    seen (probes may come by a thread that can tell nobody); `give_up` is told the error with which this process must
+    end.
     """
 
     read: Callable[[], Awaitable[Table]]

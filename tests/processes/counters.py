@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from dataclasses import dataclass
 
 from grange import Grain, PersistentState, read_only
@@ -56,6 +57,15 @@ class Probe(Grain[str], name="probe"):
         """Leaves a thread behind that never ends."""
         print(f"blocking {self.key}", flush=True)
         await asyncio.to_thread(threading.Event().wait)
+
+    async def say(self, word: str) -> None:
+        """Say on standard output that a turn ran."""
+        print(f"turn {word}", flush=True)
+
+    async def hold_up(self, seconds: float) -> None:
+        """Keep the whole event loop from going on."""
+        print(f"holding up {self.key}", flush=True)
+        time.sleep(seconds)
 
     async def take(self, data: bytes) -> int:
         return len(data)

@@ -1,0 +1,253 @@
+"""A silo that may have been given up starts no turns: cuts, a table that is away, and processes that stood still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from grange import Grain, SiloUnavailable
+from grange.errors import DeclaredDead, MembershipUnavailable, SelfFenced
+from grange.membership.member import Member, SiloStatus
+from grange.membership.options import MembershipOptions
+from grange.membership.provider import MembershipTable, Row, Table, TableVersion
+from grange.proto.ids import SiloAddress
+from grange.silo import Silo
+from grange.testing import TestCluster
+
+OPTIONS = MembershipOptions()
+LONGEST = 3.0
+"""Seconds after which a silo that is cut off starts no turns: what the design promises."""
+
+
+class Turn(Grain[str], name="turn"):
+    async def take(self) -> str:
+        return self.key
+
+
+class Line:
+    """One silo's way to the table, which can be cut."""
+
+    def __init__(self, table: MembershipTable) -> None:
+        self._table = table
+        self.cut = False
+
+    def _look(self) -> None:
+        if self.cut:
+            raise MembershipUnavailable("the line to the table is cut")
+
+    async def read(self) -> Table:
+        self._look()
+        return await self._table.read()
+
+    async def insert(self, member: Member, version: TableVersion) -> bool:
+        self._look()
+        return await self._table.insert(member, version)
+
+    async def update(self, member: Member, etag: str, version: TableVersion) -> bool:
+        self._look()
+        return await self._table.update(member, etag, version)
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
+        self._look()
+        return await self._table.alive(address, time)
+
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        self._look()
+        return await self._table.rebuild(members, seen, number)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+
+class Cluster(TestCluster):
+    """Each silo has a line of its own to the table."""
+
+    def __init__(self, silos: int, **options: Any) -> None:
+        super().__init__([Turn], silos=silos, **options)
+        self.lines: dict[SiloAddress, Line] = {}
+        self.shared = self.table
+
+    async def _start_silo(self, options: dict[str, Any]) -> Silo:
+        line = self.table = Line(self.shared)
+        silo = await super()._start_silo(options)
+        self.lines[silo.address] = line
+        return silo
+
+    def isolate(self, silo: Silo, *others: Silo, table: bool = True) -> None:
+        """Cut a silo off from these silos, and perhaps from the table."""
+        for other in others:
+            self.partition(silo, other)
+        self.lines[silo.address].cut = table
+
+    def table_away(self, away: bool = True) -> None:
+        for line in self.lines.values():
+            line.cut = away
+
+    async def row(self, silo: Silo) -> Row:
+        row = (await self.shared.read()).get(silo.address)
+        assert row is not None
+        return row
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def is_closed(silo: Silo) -> bool:
+    return silo.catalog.site.gate.closed
+
+
+async def fenced(silo: Silo) -> float:
+    """Wait until this silo starts no turns; returns when."""
+    while not is_closed(silo):
+        await asyncio.sleep(0.01)
+    return now()
+
+
+async def dead(cluster: Cluster, silo: Silo) -> float:
+    """Wait until the table says dead; returns when."""
+    while (await cluster.row(silo)).member.status is not SiloStatus.DEAD:
+        await asyncio.sleep(0.01)
+    return now()
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_silo_that_is_cut_off_stops_before_it_is_declared_dead(count: int, seed: int) -> None:
+    """F9: within 3 s of the cut; when the cut is healed it learns that it must end."""
+    async with Cluster(count, seed=seed) as cluster:
+        lost, *rest = cluster.silos
+        await cluster.advance(20 + seed * 0.37)
+        cut = now()
+        cluster.isolate(lost, *rest)
+        ended = asyncio.create_task(lost.declared_dead())
+        stopped, died = await asyncio.gather(fenced(lost), dead(cluster, lost))
+        assert stopped - cut <= LONGEST
+        assert stopped < died
+        assert died - cut <= 8
+        with pytest.raises(SiloUnavailable, match="not executed"):
+            await lost.get_grain(Turn, "a").take()
+        cluster.heal()
+        cluster.lines[lost.address].cut = False
+        healed = now()
+        assert isinstance(await ended, DeclaredDead)
+        assert now() - healed <= 1
+        assert is_closed(lost)
+        await cluster.kill(lost)
+
+
+async def test_the_smaller_side_stops_even_if_its_silos_hear_each_other() -> None:
+    """AB | CDE and the table: what A and B hear of each other is no proof."""
+    async with Cluster(5, seed=3) as cluster:
+        few, many = cluster.silos[:2], cluster.silos[2:]
+        await cluster.advance(20)
+        cut = now()
+        for silo in few:
+            cluster.isolate(silo, *many)
+        for silo in few:
+            assert await fenced(silo) - cut <= LONGEST
+            assert (await cluster.row(silo)).member.status is SiloStatus.ACTIVE
+        await cluster.advance(20)
+        assert not any(is_closed(silo) for silo in many)
+        for silo in few:
+            assert is_closed(silo)
+            await cluster.kill(silo)
+
+
+@pytest.mark.parametrize("outwards", [True, False])
+async def test_one_direction_is_enough_to_be_cut_off(outwards: bool) -> None:
+    """A hears the probes of others that never get its answers, or the other way round."""
+    async with Cluster(3, seed=1) as cluster:
+        lost, *rest = cluster.silos
+        await cluster.advance(20)
+        cut = now()
+        cluster.lines[lost.address].cut = True
+        for other in rest:
+            cluster.partition(*((lost, other) if outwards else (other, lost)), one_way=True)
+        assert await fenced(lost) - cut <= LONGEST
+        died = await dead(cluster, lost)
+        assert died - cut <= 12
+        await cluster.kill(lost)
+
+
+async def test_a_silo_that_only_the_table_knows_learns_of_its_death_at_once() -> None:
+    """F13: it reaches the table and no other silo; at most half a second lies between its death and its end."""
+    async with Cluster(3, seed=2) as cluster:
+        lost, *rest = cluster.silos
+        await cluster.advance(20)
+        cluster.isolate(lost, *rest, table=False)
+        died, stopped = await asyncio.gather(dead(cluster, lost), fenced(lost))
+        assert stopped - died <= 0.5
+        assert isinstance(await lost.declared_dead(), DeclaredDead)
+        await cluster.kill(lost)
+
+
+async def test_a_silo_that_cannot_reach_the_table_goes_on() -> None:
+    """F12: all others reach it, so it serves on and is not declared dead; nothing has to be restarted."""
+    async with Cluster(3) as cluster:
+        lost = cluster.silos[0]
+        cluster.lines[lost.address].cut = True
+        for number in range(60):
+            await cluster.advance(1)
+            assert not is_closed(lost)
+            assert await lost.get_grain(Turn, str(number)).take() == str(number)
+        cluster.lines[lost.address].cut = False
+        await cluster.add_silo()
+        assert (await cluster.row(lost)).member.status is SiloStatus.ACTIVE
+
+
+async def test_without_the_table_the_cluster_goes_on() -> None:
+    """R8, F17: ten minutes without a table, and no turn is refused."""
+    async with Cluster(3) as cluster:
+        cluster.table_away()
+        for number in range(300):
+            await cluster.advance(2)
+            assert not any(is_closed(silo) for silo in cluster.silos)
+            assert await cluster.get_grain(Turn, str(number)).take() == str(number)
+        cluster.table_away(False)
+
+
+async def test_without_the_table_a_crash_stops_nobody_else() -> None:
+    async with Cluster(3) as cluster:
+        await cluster.advance(20)
+        cluster.table_away()
+        await cluster.kill(cluster.silos[-1])
+        for _ in range(200):
+            await cluster.advance(0.3)
+            assert not any(is_closed(silo) for silo in cluster.silos)
+        cluster.table_away(False)
+
+
+async def test_a_silo_that_stays_cut_off_ends() -> None:
+    async with Cluster(2, membership_options={"fence_limit": 60.0}) as cluster:
+        lost, other = cluster.silos
+        await cluster.advance(20)
+        cluster.isolate(lost, other)
+        await fenced(lost)
+        began = now()
+        assert isinstance(await lost.declared_dead(), SelfFenced)
+        assert now() - began == pytest.approx(60, abs=1)
+        await cluster.kill(lost)
+
+
+async def test_calls_to_a_cut_off_silo_are_executed_elsewhere() -> None:
+    """What waits and what comes is refused as not executed, so its callers' loops repeat it where it can run."""
+    async with Cluster(3, seed=4) as cluster:
+        lost, *rest = cluster.silos
+        keys = [str(number) for number in range(60)]
+        for key in keys:
+            await cluster.get_grain(Turn, key).take()
+        cluster.isolate(lost, *rest)
+        await fenced(lost)
+        answers = await asyncio.gather(*(rest[0].get_grain(Turn, key).take() for key in keys), return_exceptions=True)
+        await dead(cluster, lost)
+        with suppress(SiloUnavailable):
+            await lost.get_grain(Turn, "x").take()
+        assert [await rest[1].get_grain(Turn, key).take() for key in keys] == keys
+        assert not [each for each in answers if isinstance(each, AssertionError)]
+        await cluster.kill(lost)

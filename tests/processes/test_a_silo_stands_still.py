@@ -1,0 +1,103 @@
+"""Processes that stand still: a short stop costs nothing, a long one is the end, and a turn that blocks is no death."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+from grange.client import Client
+from tests.processes.counters import Probe
+from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
+
+
+async def three(silos: Silos) -> list[SiloProcess]:
+    return list(await asyncio.gather(*(silos.run() for _ in range(3))))
+
+
+async def sees(client: Client, *silos: SiloProcess) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await client.wait_for([silo.address for silo in silos])
+
+
+async def asked(client: Client, key: str) -> None:
+    """Ask the same probe again and again; raises what its call raises."""
+    while True:
+        await client.get_grain(Probe, key).pid()
+
+
+async def key_on(client: Client, silo: SiloProcess) -> str:
+    """The key of a probe that runs in this process."""
+    for attempt in range(1000):
+        key = f"probe-{attempt}"
+        if await client.get_grain(Probe, key).pid() == silo.pid:
+            return key
+    raise AssertionError(f"of 1000 probes none runs on {silo.pid}")
+
+
+async def test_a_stop_of_two_seconds_costs_no_call(silos: Silos) -> None:
+    """F4: nobody is declared dead, no call fails, and the silo asks the table before it goes on."""
+    first, second, third = running = await three(silos)
+    async with Client([silo.gateway for silo in running], response_timeout=30) as client:
+        await sees(client, *running)
+        callers = [asyncio.create_task(asked(client, f"probe-{number}")) for number in range(24)]
+        await asyncio.sleep(0.5)
+        second.signal(signal.SIGSTOP)
+        await asyncio.sleep(2)
+        second.signal(signal.SIGCONT)
+        await second.logs("loop_blocked")
+        await asyncio.sleep(1)
+        for caller in callers:
+            caller.cancel()
+        assert {type(end) for end in await asyncio.gather(*callers, return_exceptions=True)} == {asyncio.CancelledError}
+        assert {member.address for member in client.view.active} == {silo.address for silo in running}
+    assert [await silo.stop() for silo in (first, second, third)] == [0, 0, 0]
+    assert "declared_dead" not in second.errors
+
+
+async def test_a_silo_that_was_given_up_while_it_stood_still_runs_no_turn(silos: Silos) -> None:
+    """F5: what lay in its sockets meanwhile is refused or lost, never executed; it ends with code 4."""
+    first, second, zombie = running = await three(silos)
+    async with Client([silo.gateway for silo in running]) as client, Client([zombie.gateway]) as near:
+        await sees(client, *running)
+        key = await key_on(client, zombie)
+        await near.get_grain(Probe, key).say("before")
+        await zombie.says("turn before")
+        zombie.signal(signal.SIGSTOP)
+        late = [asyncio.create_task(near.get_grain(Probe, key).say("late")) for _ in range(50)]
+        await sees(client, first, second)
+        zombie.signal(signal.SIGCONT)
+        async with asyncio.timeout(PATIENCE):
+            began = asyncio.get_running_loop().time()
+            assert await zombie.ended() == 4
+            ended = asyncio.get_running_loop().time()
+        print(f"the zombie ended {ended - began:.2f} s after SIGCONT")
+        for call in late:
+            call.cancel()
+        await asyncio.wait(late)
+        assert "turn late" not in zombie.printed
+        assert await client.get_grain(Probe, key).pid() != zombie.pid
+    assert "declared_dead" in zombie.errors
+    assert [await silo.stop() for silo in (first, second)] == [0, 0]
+
+
+async def test_a_turn_that_blocks_the_loop_is_named_and_no_death(silos: Silos) -> None:
+    """F7: a thread answers probes and shows the stack; other silos are not affected."""
+    first, blocked, third = running = await three(silos)
+    async with Client([first.gateway, third.gateway], response_timeout=30) as client:
+        await sees(client, *running)
+        key = await key_on(client, blocked)
+        others = [await key_on(client, silo) for silo in (first, third)]
+        call = asyncio.create_task(client.get_grain(Probe, key).hold_up(6))
+        await blocked.says(f"holding up {key}")
+        warning = json.loads(await blocked.logs("loop_blocked"))
+        assert not call.done()
+        assert "time.sleep(seconds)" in json.dumps(warning)
+        for other in others:
+            await client.get_grain(Probe, other).pid()
+        assert not call.done()
+        await call
+        assert await client.get_grain(Probe, key).pid() == blocked.pid
+        assert {member.address for member in client.view.active} == {silo.address for silo in running}
+    assert not any("declared_dead" in silo.errors for silo in running)
+    assert [await silo.stop() for silo in running] == [0, 0, 0]
