@@ -1,0 +1,160 @@
+"""What to make of a table that is not what it was: every kind of loss, and what the rebuilt table holds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from grange.membership.graves import Graves
+from grange.membership.member import SiloStatus, View, make_view
+from grange.membership.provider import FRESH, Row, Table, table_version
+from grange.membership.recovery import (
+    Loss,
+    Memory,
+    forgotten,
+    judge,
+    lower,
+    merged,
+    missing,
+    next_number,
+    reassert,
+    rejoin,
+)
+from grange.membership.steps import Standing
+from tests.membership.cluster import START, address, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+ME, OTHER, THIRD = address(1), address(2), address(3)
+LATER = START + timedelta(hours=1)
+
+
+def a_view(number: int, *members) -> View:
+    return make_view(number, members)
+
+
+def memory(number: int = 10, *members, me=ME) -> Memory:
+    members = members or (member(ME), member(OTHER))
+    return Memory(table_version("one", number), a_view(number, *members), me)
+
+
+def a_table(incarnation: str, number: int, *members) -> Table:
+    version = table_version(incarnation, number) if incarnation else FRESH
+    return Table(version, tuple(Row(each, "1") for each in members))
+
+
+def graves(*silos) -> Graves:
+    found = Graves()
+    found.remember(a_view(1, *(member(silo, DEAD) for silo in silos)), START)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("incarnation", "number", "members", "expected"),
+    [
+        ("one", 11, (ME, OTHER), Standing.NEWER),
+        ("one", 10, (ME, OTHER), Standing.SAME),
+        ("one", 9, (ME, OTHER), Standing.LOST),
+        ("one", 11, (ME,), Standing.LOST),
+        ("one", 11, (OTHER,), Standing.LOST),
+        ("", 0, (), Standing.LOST),
+        ("two", 2, (THIRD,), Standing.LOST),
+        ("two", 10, (ME, OTHER), Standing.LOST),
+        ("two", 11, (ME, OTHER), Standing.NEWER),
+        ("two", 11, (ME, THIRD), Standing.LOST),
+        ("two", 11, (ME, OTHER, THIRD), Standing.NEWER),
+    ],
+)
+def test_a_table_is_believed_if_it_is_ahead_and_nobody_is_missing(incarnation, number, members, expected):
+    """R3: another incarnation as well, once everybody is in it."""
+    version = table_version(incarnation, number) if incarnation else FRESH
+    assert judge(memory(), version, a_view(number, *map(member, members))) is expected
+
+
+def test_who_knows_nothing_believes_everything():
+    """The first read; and a table that was fresh when it was read."""
+    found = a_view(5, member(OTHER))
+    assert judge(Memory(), table_version("any", 5), found) is Standing.NEWER
+    assert judge(Memory(FRESH, View(0), ME), table_version("any", 5), found) is Standing.NEWER
+
+
+def test_only_who_can_never_vanish_is_missing():
+    """The dead are cleaned up, joining silos may give up; a newer generation replaces an older one. Oneself counts."""
+    known = memory(
+        10, member(ME, JOINING), member(OTHER, DEAD), member(THIRD, JOINING), member(address(4)), member(address(5))
+    )
+    found = a_view(11, member(address(4, generation=2)))
+    assert missing(known, found) == (ME, address(5))
+
+
+def test_the_rebuilt_table_holds_everybody_as_far_as_anybody_saw_them_go():
+    """Rows found and remembered, each in its furthest status; the dead stay dead; alive times start anew."""
+    found = a_table("two", 3, member(THIRD, JOINING), member(OTHER, ACTIVE), member(address(6)))
+    known = memory(10, member(ME), member(OTHER, LEAVING), member(address(4), DEAD))
+    rows = {each.address: each for each in merged(found, known, graves(address(5), address(6)), LATER)}
+    assert {silo: row.status for silo, row in rows.items()} == {
+        ME: ACTIVE,
+        OTHER: LEAVING,
+        THIRD: JOINING,
+        address(4): DEAD,
+        address(5): DEAD,
+        address(6): DEAD,
+    }
+    assert rows[ME].alive == LATER
+    assert rows[address(4)].alive == START
+    assert list(rows) == sorted(rows)
+
+
+def test_of_two_generations_at_one_endpoint_the_newest_lives():
+    """A silo that was restarted while the table was lost."""
+    found = a_table("two", 2, member(address(2, generation=2)))
+    rows = {each.address: each.status for each in merged(found, memory(), Graves(), LATER)}
+    assert rows == {ME: ACTIVE, OTHER: DEAD, address(2, generation=2): ACTIVE}
+
+
+def test_the_number_is_above_all():
+    """Of this silo, of the table found, and of what others said."""
+    assert next_number(memory(10), a_table("two", 3), 4) == 11
+    assert next_number(memory(10), a_table("two", 13), 4) == 14
+    assert next_number(memory(10), a_table("", 0), 20) == 21
+
+
+def test_whose_turn_it_is():
+    """Active silos by address; who only joins or leaves comes after them; the dead never."""
+    members = (member(ME, JOINING), member(OTHER), member(THIRD), member(address(0), DEAD))
+    assert lower(memory(10, *members, me=OTHER)) == ()
+    assert lower(memory(10, *members, me=THIRD)) == (OTHER,)
+    assert lower(memory(10, *members, me=ME)) == (OTHER, THIRD)
+
+
+def test_who_alone_is_missing_puts_its_row_back():
+    """Not in an empty table, not in one that is behind, and not while others are missing too."""
+    own = member(ME)
+    change = rejoin(a_table("two", 10, member(OTHER)), memory(), own)
+    assert (change.member, change.row_etag) == (own, None)
+    assert rejoin(a_table("", 0), memory(), own) is None
+    assert rejoin(a_table("two", 9, member(OTHER)), memory(), own) is None
+    assert rejoin(a_table("two", 10, member(THIRD)), memory(), own) is None
+    assert rejoin(a_table("two", 10, member(ME), member(OTHER)), memory(), own) is None
+
+
+def test_what_the_table_forgot_is_written_again():
+    """R4: a death, and how far this silo had gone; one change at a time, until nothing is left."""
+    dead = graves(OTHER)
+    own = member(ME, LEAVING)
+    found = a_table("one", 12, member(OTHER), member(ME))
+    assert forgotten((row.member for row in found.rows), dead, own)
+    first = reassert(found, dead, own)
+    assert (first.member.address, first.member.status, first.row_etag) == (OTHER, DEAD, "1")
+    second = reassert(a_table("one", 13, member(OTHER, DEAD), member(ME)), dead, own)
+    assert (second.member.address, second.member.status) == (ME, LEAVING)
+    done = a_table("one", 14, member(OTHER, DEAD), member(ME, LEAVING))
+    assert reassert(done, dead, own) is None
+    assert not forgotten((row.member for row in done.rows), dead, own)
+
+
+def test_a_rollback_is_told_from_a_loss():
+    """The same incarnation means that the database is there."""
+    assert Loss(a_table("one", 3), 0.0).rolled_back(table_version("one", 10))
+    assert not Loss(a_table("", 0), 0.0).rolled_back(table_version("one", 10))
+    assert not Loss(a_table("two", 3), 0.0).rolled_back(table_version("one", 10))
