@@ -99,6 +99,8 @@ class Gateways:
 
     def disconnected(self, gateway: SiloAddress, error: Exception | None) -> None:
         """The connection to a gateway has ended: use another one, and look who is there. Told by the sender's link."""
+        if not gateway.generation and error is not None:  # one of the seeds, before it was known which silo is there
+            gateway = next((each for each in self._gateways.values() if each.endpoint == gateway.endpoint), gateway)
         self._avoid(gateway, str(error or "it closed the connection"))
 
     async def changed(self, seconds: float) -> None:

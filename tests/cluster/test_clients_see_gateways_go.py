@@ -104,6 +104,7 @@ async def test_the_loss_and_return_of_one_gateway_are_told() -> None:
     """CLI-01, second half: lost within 20 s, found again after its restart."""
     async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, seen):
         silo = cluster.silos[0]
+        await asyncio.gather(*(client.get_grain(Hello, str(number)).say() for number in range(30)))
         await cluster.kill(silo)
         assert await seen.first(GatewayLost) <= 1, "the end of its connection went unheard"
         assert seen.gateways(GatewayLost) == [silo.gateway]
