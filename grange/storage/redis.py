@@ -40,6 +40,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
+from grange.membership.redis_link import masters_only
 from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
@@ -140,6 +141,9 @@ class RedisStorage(DatabaseStorage):
             again = await self._taught([batch[index] for index in unknown])
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            # A failover made it a replica. Reads would go on and be behind; new connections ask for its role (R10).
+            await self._client.connection_pool.disconnect(inuse_connections=False)
         return _stored(batch, answers)
 
     async def _taught(self, batch: Sequence[Change]) -> list[Any]:
@@ -221,7 +225,8 @@ def _pool(url: str, options: StorageOptions) -> BlockingConnectionPool:
             timeout=options.operation_timeout,
             socket_connect_timeout=options.connect_timeout,
             socket_timeout=options.operation_timeout,
-            # A script that was sent may have run, so it is never sent twice.
+            redis_connect_func=masters_only,
+            # A script that was sent may have run, so the driver never sends it twice.
             retry=Retry(NoBackoff(), 0),
         )
     except (ValueError, TypeError):

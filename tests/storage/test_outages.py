@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import redis
 
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
@@ -135,6 +136,22 @@ async def test_a_killed_server_comes_back_with_everything_acknowledged(
             server.kill()
             await all_verbs_are_unavailable(storage)
             server.start()
+            assert await rewritten(storage) == ["1", "2"]
+
+
+@pytest.mark.servers
+async def test_a_redis_that_became_a_replica_is_neither_written_nor_read() -> None:
+    """R10: writes are refused as not applied, later operations find no master; when it is one again, all goes on."""
+    with RedisServer() as server:
+        async with open_storage(server.url, "svc", HURRIED) as storage:
+            etag = await storage.write(ANN, "state", b"1", None)
+            with redis.Redis.from_url(server.url) as admin:
+                admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+                with pytest.raises(StorageUnavailable):
+                    await storage.write(ANN, "state", b"2", etag)
+                with pytest.raises(StorageUnavailable, match="replica"):
+                    await storage.read(ANN, "state")
+                admin.execute_command("REPLICAOF", "NO", "ONE")
             assert await rewritten(storage) == ["1", "2"]
 
 
