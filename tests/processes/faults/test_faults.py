@@ -19,8 +19,8 @@ from tests.processes.faults.round import SHORT, Row, play
 from tests.processes.faults.stage import Stage, stage
 
 SEED = "FAULTS_SEED"
-LONG_ONLY = frozenset({"F31", "HOG"})
-"""Rows of which a short round would take a minute and more; `make faults` has them."""
+LONG_ONLY = frozenset({"F2", "F3", "F31", "HOG"})
+"""Rows for `make faults` only: a short round takes half a minute and more, or another row does the same and more."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 

@@ -105,6 +105,10 @@ async def test_a_script_is_run_and_its_reply_is_lost() -> None:
                 await script(keys=["held"])
             assert await client.get("held") == "1"
             assert await script(keys=["held"]) == 2
+            proxy.to_lose = 1
+            with pytest.raises(redis.exceptions.ConnectionError):
+                await client.eval("return redis.call('INCR', KEYS[1])", 1, "held")
+            assert await client.get("held") == "3"
             await client.aclose()
 
 

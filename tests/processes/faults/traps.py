@@ -10,6 +10,9 @@ from collections.abc import Callable
 WRITES = re.compile(rb"\s*(INSERT|UPDATE|DELETE)\b|.*\bgrange_store\(", re.DOTALL)
 """Statements that change state: plain ones, and the function of our own storage."""
 
+SCRIPTS = re.compile(rb"\r\nEVAL(SHA)?\r\n", re.IGNORECASE)
+"""The commands of Redis that run a script."""
+
 PROTOCOL_3 = 196608
 BARE_ANSWER = frozenset({80877103, 80877104})
 """Requests for encryption; the answer is one byte and no message."""
@@ -92,7 +95,7 @@ class LostReply:
         self._owed = False
 
     def up(self, chunk: bytes) -> bytes:
-        if b"EVALSHA" in chunk.upper():
+        if SCRIPTS.search(chunk):
             self._asked = self._owed or self._chosen()
             self._owed = False
         return chunk
