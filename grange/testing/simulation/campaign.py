@@ -34,7 +34,7 @@ SOMETIMES = {
     "message:directory.recover": "a range was recovered from the hosts",
     "log:vote_withheld": "a vote for a death was withheld",
     "log:silo_declared_dead": "a silo was declared dead",
-    "log:silo_fenced": "a silo fenced itself",
+    "log:self_fenced": "a silo fenced itself",
     "log:table_lost": "a silo noticed that the table was lost",
     "log:table_rebuilt": "a lost table was rebuilt",
     "silo_given_up": "a silo read of its own death and ended",

@@ -170,7 +170,7 @@ class Machine:
             self.silo, self.ready = silo, True
             around.trace.saw("silo_ready", str(silo.address))
             given_up = await run_until(silo, self._stop)
-            self.ready = False
+            self._not_ready(process)
             if given_up is None:
                 await silo.stop()
                 around.trace.saw("silo_left")
@@ -180,9 +180,14 @@ class Machine:
         except GrangeError as error:
             around.trace.saw("silo_failed", f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
-            self.ready = False
+            self._not_ready(process)
             with suppress(RuntimeError):
                 await self._kill(silo)
+
+    def _not_ready(self, process: Process) -> None:
+        """Unless another life has begun meanwhile: what is left of a killed one may take long to unwind."""
+        if self.process is process:
+            self.ready = False
 
     async def _kill(self, silo: Silo) -> None:
         try:

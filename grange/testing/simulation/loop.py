@@ -164,6 +164,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Refused: a thread would bring real time into the simulation."""
         raise RuntimeError("nothing may run in a thread inside a simulation")
 
+    def __del__(self) -> None:
+        """Nothing to warn of: a loop that was never run or closed holds no socket and no thread."""
+
     def _run_once(self) -> None:
         queue = self._queue
         if not queue:

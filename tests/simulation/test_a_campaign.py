@@ -1,0 +1,64 @@
+"""Many seeds: spread over processes, summed up, and failed for what broke and for what never happened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from grange.testing import Simulation
+from grange.testing.checks.history import Violation
+from grange.testing.simulation.campaign import SOMETIMES, Finding, rows, summarise, try_seed
+
+
+def finding(seed: int, *violations: Violation, counts: dict[str, int] | None = None, error: str = "") -> Finding:
+    return Finding(seed, "", 2.0, list(violations), counts or {}, 1, error)
+
+
+def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "grange.testing.simulation", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_sums_failures_and_what_never_happened() -> None:
+    broken = finding(2, Violation("I1", "a", "lost"), counts={"cas_lost": 1})
+    raised = finding(3, error="Traceback")
+    summary = summarise([finding(1, counts={"fault:crash": 2, "cas_lost": 1}), broken, raised], 10.0)
+    assert summary.failed == [broken, raised]
+    assert (summary.counts["cas_lost"], summary.faults, summary.seconds_per_seed) == (2, 2, 2.0)
+    assert set(summary.missing) == set(SOMETIMES) - {"cas_lost", "fault:crash"}
+    assert {name for name, _, _ in rows(summary)} == set(SOMETIMES)
+
+
+def test_a_simulation_that_breaks_down_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(self: Simulation) -> None:
+        raise RuntimeError("the harness is wrong")
+
+    monkeypatch.setattr(Simulation, "run", break_down)
+    found = try_seed(5, 1.5)
+    assert not found.good
+    assert "the harness is wrong" in found.error
+
+
+def test_seeds_are_spread_over_processes_and_summed_up_as_json() -> None:
+    done = campaign("--seeds", "3", "--first", "11", "--minutes", "1.5", "--workers", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["seeds"], summary["failed"]) == (3, [])
+    assert summary["counts"]["call_ok"] > 100
+
+
+def test_a_campaign_that_is_strict_fails_for_what_never_happened() -> None:
+    done = campaign("--seeds", "1", "--minutes", "1.5", "--strict")
+    assert done.returncode == 1
+    assert "never happened:" in done.stdout
+
+
+def test_one_seed_prints_its_log_and_its_hash() -> None:
+    done = campaign("--seed", "11", "--minutes", "1.5")
+    result = Simulation(11, minutes=1.5).run()
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == result.log
+    assert done.stderr.splitlines()[-1] == f"event log {result.hash}"
