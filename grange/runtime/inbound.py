@@ -6,6 +6,7 @@ One `Incoming` per accepted connection; answers leave by the connection their re
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,11 +18,12 @@ from grange.errors import CallOutcomeUnknown, ConnectionLost, GrangeError, Inval
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
-from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.invocation import Invocation, log_one_way_failure
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.plan import MethodPlan
 from grange.runtime.refusal import Refused
+from grange.runtime.status import SHARE_LEFT
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
 from grange.runtime.tasks import Tasks
 from grange.transport.provider import Connection
@@ -35,7 +37,7 @@ _FAULT = msgspec.msgpack.Encoder()
 class WireCall(Invocation):
     """A request from another process. `carrier` is the task that carries it on to another silo, if one does."""
 
-    __slots__ = ("_decoded", "_incoming", "_lost", "carrier", "request")
+    __slots__ = ("_decoded", "_incoming", "_lost", "carrier", "request", "told")
 
     def __init__(
         self, incoming: Incoming, request: Request, deadline: float, context: Mapping[str, Scalar] | None
@@ -45,6 +47,7 @@ class WireCall(Invocation):
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
         self._lost = False
+        self.told = False  # how far it is
         self.carrier: asyncio.Task[Any] | None = None
 
     def give_up(self) -> None:
@@ -52,6 +55,11 @@ class WireCall(Invocation):
         self.gone = True
         if self.carrier is not None:
             self.carrier.cancel()
+
+    def takes_long(self, now: float) -> bool:
+        """Whether a quarter of its time is over, so that its caller should hear how far it is. Only once."""
+        since = self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
+        return not self.told and now >= since and self.status is not None
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """Decoded at first need, by the types of the method."""
@@ -150,9 +158,14 @@ class Inbound:
         if not self._connected:
             self._alone.set()
 
+    @property
+    def connected(self) -> list[Incoming]:
+        """The connections of now, in the order in which they came."""
+        return list(self._connected)
+
     async def dismiss(self) -> None:
         """Say goodbye to everybody, and wait until all have ended their connections. Requests are refused by now."""
-        for incoming in list(self._connected):
+        for incoming in self.connected:
             incoming.say_goodbye()
         await self._alone.wait()
 
@@ -219,6 +232,15 @@ class Incoming:
         except PayloadTooLarge:
             # A peer that takes not even this gets nothing; others wait behind it, so nothing may be raised here.
             self._connection.abort(ConnectionLost(f"the peer takes no answers: {error}"))
+
+    def tell_status(self, now: float, most: int) -> int:
+        """status.Tells: say how far the requests are that take long."""
+        due = list(itertools.islice((call for call in self._calls.values() if call.takes_long(now)), max(0, most)))
+        for call in due:
+            call.told = True
+            if call.status is not None and not self._connection.closed:
+                self._connection.post(Status(call.request.id, call.status(call)))
+        return len(due)
 
     def say_goodbye(self) -> None:
         """No request that comes from now on is taken."""

@@ -50,20 +50,29 @@ class Connects(Protocol):
 class Pending:
     """One request that waits for its answer."""
 
-    __slots__ = ("answer", "link", "request", "status", "step")
+    __slots__ = ("answer", "link", "request", "status", "step", "told_at")
 
     def __init__(self, link: Link, request: Request, answer: asyncio.Future[Response]) -> None:
         self.link = link
         self.request = request
         self.answer = answer
         self.status = "status unknown"
+        self.told_at = 0.0
         self.step = 0
+
+    def told(self, status: str) -> None:
+        """The callee says how far it is."""
+        self.status, self.told_at = status, asyncio.get_running_loop().time()
 
     def expire(self) -> None:
         """The caller's time is over; tell the callee to drop the request if it still waits there."""
         request = self.request
         self.link.abandon(request.id)
-        self.fail(CallTimeout(f"call to {request.grain_id}.{request.method} timed out: {self.status}"))
+        status = self.status
+        if self.told_at:
+            age = asyncio.get_running_loop().time() - self.told_at
+            status = f"{status}, as silo {self.link.silo} said {age:.1f} s before"
+        self.fail(CallTimeout(f"call to {request.grain_id}.{request.method} timed out: {status}"))
 
     def fail(self, error: Exception) -> None:
         """End it with an error, unless it has ended."""
@@ -75,7 +84,7 @@ class Link:
     """The receiver of one outgoing connection: answers in, pending calls out. `left` hears of a goodbye."""
 
     def __init__(self, silo: SiloAddress, faults: Faults, left: Callable[[SiloAddress, asyncio.Event], None]) -> None:
-        self._silo = silo
+        self.silo = silo
         self._left = left
         self._answered: asyncio.Event | None = None
         self._faults = faults
@@ -111,30 +120,30 @@ class Link:
             if pending is not None:
                 pending.fail(self._refused(message))
         elif isinstance(message, Status) and message.id in self._pending:
-            self._pending[message.id].status = message.text
+            self._pending[message.id].told(message.text)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: what never left was certainly not executed; of the rest nothing is known.
 
         `ended` hears of it first, so that who repeats a call at once knows already.
         """
-        self.ended(self._silo, error)
+        self.ended(self.silo, error)
         if self._answered is not None:
             self._answered.set()
         kept = {message.id for message in unsent if isinstance(message, Request)}
         pending, self._pending = self._pending, {}
         for request_id, entry in pending.items():
             if request_id in kept:
-                entry.fail(SiloUnavailable(f"the connection to {self._silo} broke before the request left"))
+                entry.fail(SiloUnavailable(f"the connection to {self.silo} broke before the request left"))
             else:
-                entry.fail(ConnectionLost(f"the connection to {self._silo} broke while it had the request: {error}"))
+                entry.fail(ConnectionLost(f"the connection to {self.silo} broke while it had the request: {error}"))
 
     def _say_goodbye(self) -> None:
         if self._answered is None:
             self._answered = asyncio.Event()
             if not self._pending:
                 self._answered.set()
-            self._left(self._silo, self._answered)
+            self._left(self.silo, self._answered)
 
     def _refused(self, message: Rejection) -> Exception:
         cause = self._faults.read(message.fault) if message.fault else None

@@ -25,6 +25,7 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.deadlines import milliseconds_until
 from grange.runtime.inbound import WireCall
+from grange.runtime.invocation import Invocation
 from grange.runtime.refusal import REPEATED, Refused
 from grange.runtime.sender import Sender
 from grange.runtime.tasks import Tasks
@@ -48,6 +49,7 @@ class Gateway:
         elif self._catalog.find(call.grain_id) is not None:
             self._catalog.deliver(call)
         else:
+            call.status = self._status
             call.carrier = self._tasks.start(self._carry_on(call))
 
     async def drain(self) -> None:
@@ -59,6 +61,9 @@ class Gateway:
         """Drop what is still in progress."""
         self._open = False
         await self._tasks.close()
+
+    def _status(self, _: Invocation) -> str:
+        return f"carried on to another silo by the gateway of {self._here}"
 
     async def _carry_on(self, call: WireCall) -> None:
         """Call in the client's name, and tell it exactly what is known of the outcome."""

@@ -39,6 +39,7 @@ from grange.runtime.outgoing import Means
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Sender
 from grange.runtime.site import Site
+from grange.runtime.status import tell_callers
 from grange.runtime.system_target import SystemTargets
 from grange.runtime.tasks import Tasks
 from grange.silo.definition import SiloDefinition
@@ -247,6 +248,7 @@ class Startup:
         """From `open` on this silo answers; then its name goes on the door; then clients may come."""
         self._parts.push_async_callback(self._end)
         self._tasks.start(self._collector.run())
+        self._tasks.start(tell_callers(lambda: [*self._silo_side.connected, *self._client_side.connected]))
         self.agent.subscribe(self._stores.on_view)  # first: what the directory now gives away waits for the fence
         self.agent.subscribe(self.directory.on_view)
         self.agent.subscribe(self._bury)
