@@ -220,6 +220,11 @@ class MembershipAgent:
         """Since when and why this silo starts no turns, for people; empty while it does."""
         return self._guard.fenced
 
+    @property
+    def doubts(self) -> tuple[int, int]:
+        """This silo's local health score, and how many of its votes a live connection withheld."""
+        return self._vitals.score, self._voter.withheld
+
     def answer_probe(self, question: bytes) -> bytes:
         """Answers a probe that came by the probe line: see `answers.py`. Called from any thread."""
         return self._peers.answer_probe(question)

@@ -29,6 +29,7 @@ class SiloState(msgspec.Struct, frozen=True):
     `ready`: it is active and takes new grains; not while it joins or leaves. `duplicates`, `repaired` and `stale` count
     what the duplicate-activation detector of this silo found since the start (`Findings`). `table` is "ok",
     "unreachable" or "lost"; `fenced` says why the silo starts no turns, and is empty while it does.
+    `score` is its local health, 0 (well) to 8; `withheld` counts its votes that a live connection withheld.
     """
 
     address: SiloAddress
@@ -43,14 +44,18 @@ class SiloState(msgspec.Struct, frozen=True):
     stale: int = 0
     table: str = "ok"
     fenced: str = ""
+    score: int = 0
+    withheld: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What membership says of one silo: its `view`, how the `table` is, and why it is `fenced`, if it is."""
+    """What membership says of one silo: its `view`, how the `table` is, why it is `fenced`, if it is; see `SiloState`."""
 
     view: View
     table: str
     fenced: str
+    score: int = 0
+    withheld: int = 0
 
 
 class ListGrains(msgspec.Struct, frozen=True):
@@ -139,6 +144,8 @@ class Management:
             found.stale,
             standing.table,
             standing.fenced,
+            standing.score,
+            standing.withheld,
         )
 
     def grains(self, wanted: ListGrains) -> GrainList:

@@ -233,7 +233,7 @@ class Startup:
             self.address,
             self._name,
             self.catalog,
-            lambda: Standing(self.agent.view, self.agent.table, self.agent.fenced),
+            lambda: Standing(self.agent.view, self.agent.table, self.agent.fenced, *self.agent.doubts),
             self._requests_in_progress,
             lambda: self.directory.findings,
         )

@@ -20,6 +20,7 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
         first, second, third = cluster.silos
         await cluster.advance(10)
         heard_from = first._startup._heard_from
+        assert (first.management.state().score, first.management.state().withheld) == (0, 0)
         now = cluster.time.time()
         assert all(now - heard_from(other.address) <= 1 for other in (second, third))
         cluster.partition(first, second)
@@ -29,6 +30,7 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
         await cluster.kill(third)
         await cluster.advance(10)
         assert heard_from(third.address) == -math.inf
+        assert first.management.state().score > 0
 
 
 @pytest.mark.parametrize("silos", [1, 3])
