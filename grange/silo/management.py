@@ -49,7 +49,7 @@ class SiloState(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What membership says of one silo: its `view`, how the `table` is, why it is `fenced`, if it is; see `SiloState`."""
+    """What membership says of one silo: its `view`, how the `table` is, why it is `fenced`; see `SiloState`."""
 
     view: View
     table: str
