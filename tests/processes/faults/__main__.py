@@ -78,6 +78,8 @@ class Run:
         failed, late = sum(bool(each.failures) for each in played), sum(bool(each.late) for each in played)
         seen = f"[red]{failed} failed[/]" if failed else f"[yellow]{late} late[/]" if late else "[green]ok[/]"
         self._progress.update(line, advance=1, seen=seen)
+        if not self._progress.console.is_terminal:  # where nothing can move, a line for each round
+            self._say(f"{result.row} round {result.number + 1}: {result.seconds} s, {seen}")
         for text in [*result.failures[:5], *result.late]:
             self._say(f"{result.row} round {result.number + 1}: {text[:1000]}", markup=False)
 
