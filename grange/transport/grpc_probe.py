@@ -7,7 +7,6 @@ event loop, over a channel that carries nothing else.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +29,8 @@ THREADS = 2
 AT_ONCE = 64
 """Probes in progress at most; a handful of silos probe one, and a flood must not cost it its memory."""
 
-log = logging.getLogger("grange.transport")
+NOT_THERE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""What gRPC says when nothing answers."""
 
 
 class GrpcProbeLine:
@@ -83,20 +83,24 @@ class GrpcProbeLine:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:
             return decode_answer(await call(encode_question(self._cluster, silo, question), timeout=timeout))
-        except (grpc.aio.AioRpcError, InvalidFrame) as error:
-            reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
-            raise SiloUnavailable(f"silo {silo} did not answer on its probe port {port}: {reason}") from None
+        except InvalidFrame as error:
+            raise SiloUnavailable(f"what answers on probe port {port} of {silo} is no silo: {error}") from None
+        except grpc.aio.AioRpcError as error:
+            if error.code() in NOT_THERE:
+                await self._retire(silo, channel)
+            raise SiloUnavailable(f"silo {silo} did not answer on its probe port {port}: {error.details()}") from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if silo in self._channels or (task is not None and task.cancelling()):
+            if task is not None and task.cancelling():
                 raise
+            # gRPC says this too when somebody else closes the channel.
             raise SiloUnavailable(f"silo {silo} was dropped while it was probed") from None
 
     async def drop(self, silo: SiloAddress) -> None:
         """See `provider.ProbeLine`."""
-        channel = self._channels.pop(silo, None)
+        channel = self._channels.get(silo)
         if channel is not None:
-            await channel.close()
+            await self._retire(silo, channel)
 
     async def close(self) -> None:
         """See `provider.ProbeLine`."""
@@ -105,6 +109,12 @@ class GrpcProbeLine:
         await asyncio.gather(*(channel.close() for channel in channels))
         await asyncio.get_running_loop().run_in_executor(None, stopped.wait)
         self._threads.shutdown(wait=False)
+
+    async def _retire(self, silo: SiloAddress, channel: grpc.aio.Channel) -> None:
+        """The next probe connects anew: gRPC's own back-off would let a silo that is back seem dead for seconds."""
+        if self._channels.get(silo) is channel:
+            del self._channels[silo]
+        await channel.close()
 
     def _asked(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         """One probe, in a thread. What is refused here is no answer, and need not say more."""
