@@ -124,7 +124,7 @@ def suspect(
     own, row = own_row(table, voter), table.get(target)
     if row is None:
         return None
-    stale = stale_in(table, now, options) if trusted else frozenset()
+    stale = stale_in(table, now, options) if trusted else frozenset[SiloAddress]()
     suspected = bool(fresh_votes(row.member, now, options.vote_window))
     if own.member.status is SiloStatus.JOINING and not suspected and target not in stale:
         return None
