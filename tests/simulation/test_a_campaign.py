@@ -29,7 +29,7 @@ def test_sums_failures_and_what_never_happened() -> None:
     assert summary.failed == [broken, raised]
     assert (summary.counts["cas_lost"], summary.faults, summary.seconds_per_seed) == (2, 2, 2.0)
     assert set(summary.missing) == set(SOMETIMES) - {"cas_lost", "fault:crash"}
-    assert {name for name, _, _ in rows(summary)} == set(SOMETIMES)
+    assert {name for name, _, _ in rows(summary)} == {*SOMETIMES, "duplicate_turns"}
 
 
 def test_a_simulation_that_breaks_down_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,7 @@ class Finding(msgspec.Struct):
     counts: dict[str, int]
     steps: int
     error: str = ""
+    longest_duplicate: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -60,7 +61,7 @@ class Finding(msgspec.Struct):
 
 
 class Summary(msgspec.Struct):
-    """All seeds together. `missing` names what never happened and should have."""
+    """All seeds together. `missing` names what never happened and should have; `longest_duplicate` is in seconds."""
 
     seeds: int
     minutes: float
@@ -70,6 +71,7 @@ class Summary(msgspec.Struct):
     failed: list[Finding]
     counts: dict[str, int]
     missing: list[str]
+    longest_duplicate: float
 
 
 def try_seed(seed: int, minutes: float) -> Finding:
@@ -82,7 +84,8 @@ def try_seed(seed: int, minutes: float) -> Finding:
     finally:
         gc.collect()
     took = time.process_time() - began
-    return Finding(seed, result.hash, took, result.violations, result.counts, result.steps)
+    longest = result.figures["longest_duplicate"]
+    return Finding(seed, result.hash, took, result.violations, result.counts, result.steps, longest_duplicate=longest)
 
 
 def work(seeds: Iterable[int], minutes: float) -> None:
@@ -143,6 +146,7 @@ def summarise(findings: list[Finding], minutes: float) -> Summary:
         failed=[finding for finding in findings if not finding.good],
         counts=dict(sorted(counts.items())),
         missing=[name for name in SOMETIMES if not counts[name]],
+        longest_duplicate=max((finding.longest_duplicate for finding in findings), default=0.0),
     )
 
 
@@ -151,5 +155,11 @@ def rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
     for name, count in summary.counts.items():
         if name.startswith("fault:") and name not in SOMETIMES:
             yield name, f"{count:,}", ""
+    duplicates = summary.counts.get("duplicate_turns", 0)
+    yield (
+        "duplicate_turns",
+        f"{duplicates:,}",
+        f"turns of two activations at once, {summary.longest_duplicate:.2f} s at most",
+    )
     for name, words in SOMETIMES.items():
         yield name, f"{summary.counts.get(name, 0):,}", words

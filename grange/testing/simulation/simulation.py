@@ -141,10 +141,13 @@ class Simulation:
             if collecting:
                 gc.enable()
         counts = {**self.trace.counts, **{f"message:{name}": count for name, count in self._messages.items()}}
+        duplicates = overlaps(self._notes.turns)
+        counts["duplicate_turns"] = len(duplicates)
         figures = {
             "virtual_seconds": self._seconds,
             "calls": sum(event.kind == "invoke" for event in self._recorder.events),
-            "duplicate_turns": len(overlaps(self._notes.turns)),
+            "duplicate_turns": len(duplicates),
+            "longest_duplicate": max((min(one.end, other.end) - other.start for one, other in duplicates), default=0.0),
         }
         return Result(
             self.seed, self.trace.hash, violations, dict(sorted(counts.items())), figures, self.loop.steps,
