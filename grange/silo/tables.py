@@ -44,6 +44,8 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
         "duplicates": state.duplicates,
         "repaired": state.repaired,
         "stale": state.stale,
+        "table": state.table,
+        "fenced": state.fenced,
     }
 
 
@@ -77,15 +79,16 @@ def silos_table(members: Iterable[Member]) -> Table:
 
 def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
     """`grange status`."""
-    table = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates")
+    rows = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
         state, member = answer.answer, answer.member
-        told = ("no answer: " + answer.problem, "", "", "")
+        told = ("no answer: " + answer.problem, "", "", "", "")
         if state is not None:
             active = str(sum(state.activations.values()))
-            told = (duration(state.uptime), active, str(state.requests), str(state.duplicates))
-        table.add_row(str(member.address), member.name, str(member.status), *told)
-    return table
+            table = f"{state.table}, fenced" if state.fenced else state.table
+            told = (duration(state.uptime), active, str(state.requests), str(state.duplicates), table)
+        rows.add_row(str(member.address), member.name, str(member.status), *told)
+    return rows
 
 
 def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Table:
