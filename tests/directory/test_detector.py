@@ -238,3 +238,40 @@ def test_a_claim_that_gave_up_after_the_owner_took_it_leaves_nothing_for_long() 
             assert winner.silo == other.me
 
     run(main())
+
+
+def test_a_finding_that_is_another_at_the_second_look_waits_for_the_next_period() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second, third = await cluster.start(3)
+            await cluster.quiet()
+            grain_id = cluster.owned_by(third)
+            await first.activate(grain_id)
+            plant(second, grain_id)
+            comparing = asyncio.create_task(second.directory.compare())
+            await asyncio.sleep(0.25)
+            await first.deactivate(grain_id)
+            await comparing
+            assert found(cluster) == Findings()
+            await second.directory.compare()
+            assert found(cluster) == Findings(repaired=1)
+
+    run(main())
+
+
+def test_entries_of_a_dead_silo_are_swept_away_once_they_are_not_held() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            owner, dead, _ = await cluster.start(3)
+            await cluster.quiet()
+            await dead.activate(cluster.owned_by(owner))
+            cluster.kill(dead)
+            cluster.bury(dead)
+            await owner.directory.compare()
+            assert len(owner.directory.partition) == 1
+            await asyncio.sleep(1)
+            await owner.directory.compare()
+            assert len(owner.directory.partition) == 0
+            assert found(cluster) == Findings()
+
+    run(main())

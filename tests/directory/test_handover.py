@@ -252,3 +252,23 @@ def test_what_the_old_owner_had_not_got_yet_is_asked_of_the_hosts() -> None:
             cluster.check_registered()
 
     run(main())
+
+
+def test_an_owner_that_dies_is_not_waited_for() -> None:
+    async def main() -> None:
+        async with Cluster(ask_timeout=1000.0, transfer_timeout=1000.0) as cluster:
+            hosts = await cluster.start(3)
+            await cluster.quiet()
+            await asyncio.gather(*(hosts[1 + n % 2].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
+            hosts[0].gate = asyncio.Event()
+            late = await cluster.join()
+            await asyncio.sleep(5)
+            assert late.directory.partition.not_ready
+            cluster.kill(hosts[0])
+            cluster.bury(hosts[0])
+            began = asyncio.get_running_loop().time()
+            await cluster.quiet()
+            assert asyncio.get_running_loop().time() - began < 1
+            cluster.check_registered()
+
+    run(main())

@@ -83,6 +83,17 @@ def test_what_a_dead_silo_had_answered_is_dropped() -> None:
     assert partition.lookup(ANN) is None
 
 
+def test_what_a_dead_silo_is_held_for_never_stands_against_a_live_one() -> None:
+    dead, live = activation(9, 1, 4), activation(2, 0, 3)
+    for order in permutations([dead, live]):
+        partition = Partition()
+        partition.holds.begin(SILOS[1])
+        partition.advance(5, ALL, frozenset(SILOS) - {SILOS[1]}, reset=False)
+        assert [partition.merge(5, [one]) for one in order] == [[], []]
+        partition.ready(5, ALL)
+        assert partition.lookup(ANN) == live
+
+
 def test_a_reset_forgets_and_recovers_everything() -> None:
     partition = ready_partition()
     partition.register(activation(1))
