@@ -1,0 +1,127 @@
+"""What a guard sees of its cluster, scripted: what the tests of the guard share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from grange.errors import MembershipUnavailable, SelfFenced
+from grange.membership.guard import Contact, Guard
+from grange.membership.member import Member, SiloStatus, make_view
+from grange.membership.options import MembershipOptions
+from grange.membership.provider import Row, Table, table_version
+from grange.membership.vitals import Vitals
+from grange.proto.ids import SiloAddress
+from grange.runtime.gate import Gate
+from grange.testing.loop import VirtualTime
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OPTIONS = MembershipOptions()
+ACTIVE, DEAD = SiloStatus.ACTIVE, SiloStatus.DEAD
+ME, B, C, D = (SiloAddress("127.0.0.1", 11111 + number, 1) for number in range(4))
+MINUTE = 60.0
+
+
+class World:
+    """A silo's cluster as a guard can see it: a table, other silos that answer or not, and their probes."""
+
+    def __init__(self, time: VirtualTime, *others: SiloAddress) -> None:
+        self.time = time
+        self.loop = asyncio.get_running_loop()
+        self.gate = Gate()
+        self.vitals = Vitals(self.gate.clock)
+        self.statuses = {ME: ACTIVE, **dict.fromkeys(others, ACTIVE)}
+        self.version = 7
+        self.seen_by = dict.fromkeys(others, 7)
+        self.table_is_there = True
+        self.read_takes = 0.0
+        self.reads: list[float] = []
+        self.asked: list[float] = []
+        self.fetched: list[SiloAddress] = []
+        self.reachable = set(others)
+        self.errors: list[SelfFenced] = []
+        self.probing: dict[SiloAddress, asyncio.Task[None]] = {}
+        self.hints: list[int] = []
+        contact = Contact(
+            read=self._read,
+            ask_version=self._ask,
+            fetch=self._fetch,
+            hint=self.hints.append,
+            give_up=self.errors.append,
+        )
+        self.guard = Guard(ME, self.gate, self.vitals, contact, OPTIONS)
+        self.guard.see(self.view())
+        self.task = asyncio.create_task(self.guard.run())
+        for other in others:
+            self.probe(other)
+
+    @property
+    def now(self) -> float:
+        return self.loop.time()
+
+    def view(self):
+        return make_view(self.version, (Member(silo, status, NOW, NOW) for silo, status in self.statuses.items()))
+
+    def probe(self, other: SiloAddress) -> None:
+        """This silo probes from now on, and has our answers."""
+        self.probing[other] = asyncio.create_task(self._probe(other))
+
+    def cut(self, *others: SiloAddress) -> None:
+        """These are gone, for this silo."""
+        for other in others:
+            self.probing.pop(other).cancel()
+            self.reachable.discard(other)
+
+    def heal(self, *others: SiloAddress) -> None:
+        for other in others:
+            self.reachable.add(other)
+            self.probe(other)
+
+    def stand_still(self, seconds: float) -> None:
+        """The process is stopped: nothing runs, and then everything is late."""
+        self.time._now += seconds
+
+    async def closed(self) -> float:
+        """Wait until the gate closes; returns when."""
+        while not self.gate.closed:
+            await asyncio.sleep(0.001)
+        return self.now
+
+    async def opened(self) -> float:
+        while self.gate.closed:
+            await asyncio.sleep(0.001)
+        return self.now
+
+    async def close(self) -> None:
+        for task in (self.task, *self.probing.values()):
+            task.cancel()
+        await asyncio.wait((self.task, *self.probing.values()))
+
+    async def _probe(self, other: SiloAddress) -> None:
+        mutual = False
+        while True:
+            self.vitals.heard(other, mutual, self.seen_by[other])
+            mutual = True
+            await asyncio.sleep(1.0)
+
+    async def _read(self) -> Table:
+        self.reads.append(self.now)
+        await asyncio.sleep(self.read_takes)
+        if not self.table_is_there:
+            raise MembershipUnavailable("away")
+        return Table(table_version("x", self.version), tuple(Row(member, "e") for member in self.view().members))
+
+    async def _ask(self, silo: SiloAddress, timeout: float) -> int | None:
+        self.asked.append(self.now)
+        if silo not in self.reachable:
+            await asyncio.sleep(timeout)
+            return None
+        await asyncio.sleep(0.001)
+        return self.seen_by[silo]
+
+    async def _fetch(self, silo: SiloAddress) -> None:
+        self.fetched.append(silo)
+
+
+Make = Callable[..., World]
