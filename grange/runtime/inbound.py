@@ -58,8 +58,7 @@ class WireCall(Invocation):
 
     def takes_long(self, now: float) -> bool:
         """Whether a quarter of its time is over, so that its caller should hear how far it is. Only once."""
-        since = self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
-        return not self.told and now >= since and self.status is not None
+        return not self.told and now >= self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """Decoded at first need, by the types of the method."""
@@ -238,7 +237,7 @@ class Incoming:
         due = list(itertools.islice((call for call in self._calls.values() if call.takes_long(now)), max(0, most)))
         for call in due:
             call.told = True
-            if call.status is not None and not self._connection.closed:
+            if call.status and not self._connection.closed:
                 self._connection.post(Status(call.request.id, call.status(call)))
         return len(due)
 

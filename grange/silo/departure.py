@@ -7,6 +7,7 @@ others, and only when nothing is left it says goodbye and closes its doors.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 
@@ -17,9 +18,12 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.draining import CANCELLED_TURN
 from grange.runtime.inbound import Inbound
+from grange.runtime.tasks import Tasks
 from grange.silo.door import Door
 from grange.silo.drain import Drain, Phase, Step
 from grange.silo.gateway import Gateway
+
+log = logging.getLogger("grange.silo")
 
 LEAVE_TIMEOUT = 10.0
 """Seconds for writing that this silo leaves. Membership itself gives up earlier (`stop_timeout`) and says so."""
@@ -46,6 +50,7 @@ class Departing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     caller: Caller
     doors: tuple[Door, ...]
     sides: tuple[Inbound, ...]
+    tasks: Tasks
     drain_timeout: float
 
 
@@ -55,9 +60,6 @@ class Departure:
     def __init__(self, parts: Departing) -> None:
         self._parts = parts
         self._finished = False
-
-    def drain(self) -> Drain:
-        """The drain made of them."""
         steps = (
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._parts.agent.leave),
             Step(Phase.MOVING, self._parts.drain_timeout, self._finish),
@@ -65,7 +67,30 @@ class Departure:
             Step(Phase.HANDING_OVER, HAND_OVER, self._hand_over),
             Step(Phase.DISMISSING, DISMISS_TIMEOUT, self._dismiss),
         )
-        return Drain(self._parts.address, steps, self._left)
+        self.drain = Drain(parts.address, steps, self._left)
+
+    async def end(self, killed: bool) -> None:
+        """The end of the silo: the drain, unless it is `killed`, then of all that it started, in reverse."""
+        parts = self._parts
+        try:
+            if killed:
+                await parts.catalog.abort(at_once=True)
+            else:
+                log.info(
+                    "silo %s stops: calls that run have %g s to end",
+                    parts.address, parts.drain_timeout, extra={"event": "silo_stopping"},
+                )  # fmt: skip
+                await self.drain.run()
+        finally:
+            await parts.gateway.close()
+            await parts.caller.close()
+            await parts.catalog.abort()
+            await (parts.agent.halt() if killed else parts.agent.stop())
+            await parts.tasks.close(CANCELLED_TURN)
+            parts.catalog.abandon()  # what even so has not ended
+            for door in parts.doors:
+                await door.close()
+            log.info("silo %s has stopped", parts.address, extra={"event": "silo_stopped"})
 
     async def _finish(self) -> None:
         """What runs here ends, then what the gateway and one-way calls have under way elsewhere."""

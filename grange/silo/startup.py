@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from contextvars import Context
 
 import msgspec
 
@@ -30,7 +29,6 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import Collector
 from grange.runtime.deadlines import Deadlines
-from grange.runtime.draining import CANCELLED_TURN
 from grange.runtime.gate import Gate
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
@@ -103,7 +101,7 @@ class Startup:
         if self._starting:
             raise SiloUnavailable(f"silo {self.address} is still starting; ask again when it is active")
         if self._asked is None:
-            self._asked = asyncio.get_running_loop().create_task(self._close(), name="drain", context=Context())
+            self._asked = asyncio.get_running_loop().create_task(self._close(), name="drain")
             self.asked_to_stop.set()
 
     async def kill(self) -> None:
@@ -128,11 +126,11 @@ class Startup:
         await self._probing.open(self._transport, self._config.host, self._config.probe_port, self._config.cluster)
         self._silo_door = Door(Role.SILO, self._config.cluster)
         self._client_door = Door(Role.CLIENT, self._config.cluster)
-        port = await self._silo_door.listen(self._transport, self._config.host, self._config.port)
-        self.gateway_port = await self._client_door.listen(
-            self._transport, self._config.host, self._config.gateway_port
-        )
+        host = self._config.host
+        port = await self._silo_door.listen(self._transport, host, self._config.port)
+        self.gateway_port = await self._client_door.listen(self._transport, host, self._config.gateway_port)
         self.address = SiloAddress(self._config.public_host, port, self._supplies.generation())
+        self._name = self._config.name or self.address.endpoint
 
     async def _open_stores(self) -> None:
         self._table = await self._parts.enter_async_context(self._supplies.table())
@@ -184,7 +182,7 @@ class Startup:
         wiring = Wiring(
             me=self.address,
             ask=self._sender.ask,
-            refresh=self._refresh,
+            refresh=self.agent.refresh,
             registered=lambda: self.catalog.registered(),
             is_registered=lambda address: self.catalog.is_registered(address),
             is_here=lambda address: self.catalog.is_here(address),
@@ -234,10 +232,24 @@ class Startup:
             self._name,
             self.catalog,
             lambda: Standing(self.agent.view, self.agent.table, self.agent.fenced, *self.agent.doubts),
-            self._requests_in_progress,
+            lambda: self._silo_side.in_progress + self._client_side.in_progress,
             lambda: self.directory.findings,
         )
-        self.drain = self._departure().drain()
+        self._departure = Departure(
+            Departing(
+                address=self.address,
+                agent=self.agent,
+                directory=self.directory,
+                catalog=self.catalog,
+                gateway=self._gateway,
+                caller=self._caller,
+                doors=(self._client_door, self._silo_door),
+                sides=(self._client_side, self._silo_side),
+                tasks=self._tasks,
+                drain_timeout=self._config.drain_timeout,
+            )
+        )
+        self.drain = self._departure.drain
         self.agent.serve(silos)
         self.directory.serve(silos)
         for targets in (silos, clients):
@@ -246,7 +258,7 @@ class Startup:
 
     async def _open_doors_and_join(self) -> None:
         """From `open` on this silo answers; then its name goes on the door; then clients may come."""
-        self._parts.push_async_callback(self._end)
+        self._parts.push_async_callback(lambda: self._departure.end(self._killed))
         self._tasks.start(self._collector.run())
         self._tasks.start(tell_callers(lambda: [*self._silo_side.connected, *self._client_side.connected]))
         self.agent.subscribe(self._stores.on_view)  # first: what the directory now gives away waits for the fence
@@ -260,43 +272,6 @@ class Startup:
         await self.agent.join()
         self._client_door.open(self.address, self._client_side)
         log.info("silo %s of cluster %r is active", self.address, self._config.cluster, extra={"event": "silo_active"})
-
-    async def _end(self) -> None:
-        """The other way round. The drain is bounded; what still runs then is cancelled."""
-        try:
-            if self._killed:
-                await self.catalog.abort(at_once=True)
-            else:
-                log.info(
-                    "silo %s stops: calls that run have %g s to end",
-                    self.address, self._config.drain_timeout, extra={"event": "silo_stopping"},
-                )  # fmt: skip
-                await self.drain.run()
-        finally:
-            await self._gateway.close()
-            await self._caller.close()
-            await self.catalog.abort()
-            await (self.agent.halt() if self._killed else self.agent.stop())
-            await self._tasks.close(CANCELLED_TURN)
-            self.catalog.abandon()  # what even so has not ended
-            await self._client_door.close()
-            await self._silo_door.close()
-            log.info("silo %s has stopped", self.address, extra={"event": "silo_stopped"})
-
-    def _departure(self) -> Departure:
-        return Departure(
-            Departing(
-                address=self.address,
-                agent=self.agent,
-                directory=self.directory,
-                catalog=self.catalog,
-                gateway=self._gateway,
-                caller=self._caller,
-                doors=(self._client_door, self._silo_door),
-                sides=(self._client_side, self._silo_side),
-                drain_timeout=self._config.drain_timeout,
-            )
-        )
 
     def _row(self) -> Member:
         now = self._supplies.utc_now()
@@ -313,10 +288,6 @@ class Startup:
             interfaces=self._definition.interfaces(),
         )
 
-    @property
-    def _name(self) -> str:
-        return self._config.name or self.address.endpoint
-
     def _bury(self, view: View) -> None:
         """Calls in flight to a dead silo end now, not at their time-outs."""
         self._probing.bury(member.address for member in view.with_status(SiloStatus.DEAD))
@@ -327,9 +298,3 @@ class Startup:
     def _heard_from(self, silo: SiloAddress) -> float:
         """When anything last came from this silo, in the event loop's time."""
         return max(self._peers.heard_at(silo), self._silo_side.heard_at(silo))
-
-    def _requests_in_progress(self) -> int:
-        return self._silo_side.in_progress + self._client_side.in_progress
-
-    async def _refresh(self, version: int) -> None:
-        await self.agent.refresh(version)

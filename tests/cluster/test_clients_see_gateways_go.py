@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -54,7 +54,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def watched(cluster: TestCluster) -> AsyncIterator[tuple[Client, Seen]]:
+async def watched(cluster: TestCluster) -> AsyncGenerator[tuple[Client, Seen]]:
     """A client with nothing to do, and what it tells."""
     seen = Seen()
     client = Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("watcher"))
