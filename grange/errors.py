@@ -175,7 +175,7 @@ class MembershipUnavailable(MembershipError):
 class TableLost(MembershipError):
     """The database no longer holds the membership table it held before. Running silos go on; joins and deaths wait.
 
-    Restore the table, or restart the whole cluster: a silo never takes a lost table for a fresh one.
+    The silos rebuild it from what they know: a silo never takes a lost table for a fresh one.
     """
 
 

@@ -293,7 +293,7 @@ async def test_a_silo_that_slept_for_days_believes_the_table():
         for silo in silos:
             c.network.cut(sleeper.address, silo.address)
         await agreed(silos)
-        await asyncio.sleep(9000)
+        await asyncio.sleep(3700)
         found = await c.table.read()
         rows = tuple(row for row in found.rows if row.member.address != sleeper.address)
         c.table._store.tables["default"] = Table(found.version, rows)
