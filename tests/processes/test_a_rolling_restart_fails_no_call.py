@@ -13,7 +13,7 @@ from tests.processes.counters import Counter, Probe
 from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
 
 CALLS = 20_000
-CALLERS = 24
+CALLERS = 12
 
 
 class Load:
