@@ -67,13 +67,14 @@ class Stage:
         await asyncio.gather(*(self.silos.run(name) for name in NAMES[1 : self.size]))
 
     async def heal(self) -> None:
-        """End whatever a row has left: cuts, stopped processes, stores that are down, silos beyond the usual ones."""
+        """End whatever a row has left: cuts, stopped processes, stores that are down, silos that are odd or hang."""
         await self.network.heal()
         for silo in self.silos.running:
             silo.signal(signal.SIGCONT)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.redis, self.postgres)))
+        active = self.watch.sightings[-1].active() if self.watch.sightings else set[str]()
         for silo in self.silos.running:
-            if silo.name not in NAMES[: self.size] or silo.diverted:
+            if silo.name not in NAMES[: self.size] or silo.diverted or str(getattr(silo, "address", "")) not in active:
                 await silo.close()
 
     async def settle(self, within: float = PATIENCE) -> None:
