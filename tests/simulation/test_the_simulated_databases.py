@@ -19,11 +19,11 @@ from grange.testing.simulation.stores import (
     Memory,
     SimulatedStorage,
     SimulatedTable,
-    Weather,
     state_server,
     table_server,
 )
 from grange.testing.simulation.trace import Trace
+from grange.testing.simulation.weather import Weather
 
 CART = GrainId("cart", "c-ann")
 

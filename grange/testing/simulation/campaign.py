@@ -18,6 +18,7 @@ from grange.testing.simulation.simulation import Simulation
 SOMETIMES = {
     "fault:crash": "a silo was killed",
     "fault:pause_long": "a silo stood still for longer than a death takes",
+    "fault:pause_mid_write": "a silo stood still in a turn, just before its write",
     "fault:isolate": "a silo reached nobody but the databases",
     "fault:cut_one_way": "a line was cut in one direction",
     "fault:drain": "a silo drained and left",
@@ -25,7 +26,6 @@ SOMETIMES = {
     "fault:table_rolled_back": "the membership table went back in time",
     "fault:store_flaky": "the store failed, or lost its answer after committing",
     "cas_lost": "a compare-and-swap of the table was lost",
-    "stale_write_refused": "a write over another one was refused",
     "silo_fenced_by_store": "the store refused a write of a dead silo",
     "call_fail": "a call failed as not executed",
     "call_unknown": "a call ended with an unknown outcome",

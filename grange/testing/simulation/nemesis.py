@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from grange.testing.simulation.host import Machine, Surroundings
 from grange.testing.simulation.loop import Process
-from grange.testing.simulation.stores import Database, Weather
+from grange.testing.simulation.stores import Database
+from grange.testing.simulation.weather import Weather
 
 Fault = Callable[[], Awaitable[None]]
 """Begins a fault, holds it, and ends it."""
@@ -42,6 +43,7 @@ class Nemesis:
             "crash_two": (0.5, self._crash_two),
             "pause_short": (2.0, self._pause_short),
             "pause_long": (2.0, self._pause_long),
+            "pause_mid_write": (1.5, self._pause_mid_write),
             "drain": (1.5, self._drain),
             "isolate": (2.0, self._isolate),
             "cut_pair": (1.5, self._cut_pair),
@@ -129,6 +131,28 @@ class Nemesis:
         try:
             await self._hold(least, most)
         finally:
+            if machine.process is process:
+                machine.resume()
+
+    async def _pause_mid_write(self) -> None:
+        """In a turn, just before its write leaves: when it resumes, others may run the grain."""
+        machine = self._one()
+        process = machine.process
+        sprung = asyncio.Event()
+
+        def spring() -> None:
+            machine.pause()
+            sprung.set()
+
+        self._store.traps[process] = spring
+        try:
+            async with asyncio.timeout(10):
+                await sprung.wait()
+            await self._hold(8.0, 20.0)
+        except TimeoutError:
+            pass  # nothing was written in this time
+        finally:
+            self._store.traps.pop(process, None)
             if machine.process is process:
                 machine.resume()
 

@@ -23,6 +23,7 @@ from grange.storage.memory import MemoryStorage
 from grange.testing.checks.writers import Write
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.trace import Trace
+from grange.testing.simulation.weather import Weather
 
 T = TypeVar("T")
 
@@ -43,17 +44,10 @@ class _Kept(msgspec.Struct):
     writer: str = ""
 
 
-class Weather(msgspec.Struct):
-    """What one silo meets in one database. Delays are in seconds, chances between 0 and 1."""
-
-    down: bool = False
-    delay: float = 0.0
-    failure: float = 0.0
-    lost_answer: float = 0.0
-
-
 class Database:
-    """One simulated server. `weather` is what everybody meets, `local` what single silos meet instead, by name."""
+    """One simulated server. `weather` is what everybody meets, `local` what single silos meet instead, by name;
+    `traps` are sprung when a process is about to send a change.
+    """
 
     def __init__(
         self,
@@ -70,6 +64,7 @@ class Database:
         self._unknown = unknown
         self.weather = Weather()
         self.local: dict[str, Weather] = {}
+        self.traps: dict[Process, Callable[[], None]] = {}
 
     def heal(self) -> None:
         """Everything works again."""
@@ -81,6 +76,9 @@ class Database:
         answer: asyncio.Future[T] = self._loop.create_future()
         if not asker.alive:
             return await answer  # nobody is there any more to send it, or to hear the answer
+        if change and asker in self.traps:
+            self.traps.pop(asker)()
+            await asyncio.sleep(0)  # who is paused now sends this when it resumes
         weather = self._weather(asker)
         if weather.down:
             await asyncio.sleep(self._chance.choice((0.01, 1.0)))
