@@ -90,9 +90,10 @@ class Machine:
         return self._life is not None and not self._life.done()
 
     def start(self) -> None:
-        """Switch it on: from now on a silo that ends by itself is started again."""
-        if not self.up:
+        """Switch it on: from now on a silo that ends by itself is started again, also one that drains just now."""
+        if self._stop.is_set():
             self._stop = asyncio.Event()
+        if not self.up:
             with self._around.loop.within(self._around.loop.outside):
                 self._life = asyncio.create_task(self._live())
 
