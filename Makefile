@@ -19,6 +19,8 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # Workers for the tests that need no server. Tests with servers and processes run one at a time: they measure nothing,
 # but two clusters on two cores make each other slow.
 WORKERS ?= 2
+# What needs neither servers nor processes nor a copy of the tree.
+FAST := not servers and not processes and not planted
 # Further arguments for pytest, for example: make check PYTEST_ARGS="-k mailbox"
 PYTEST_ARGS ?=
 # The cluster that `make dev` keeps running, as module:silo.
@@ -35,7 +37,7 @@ demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, 
 	$(BIN)/python -m examples.flights
 
 .PHONY: test
-test: check test-simulation test-servers test-newest ## all of it: check, then every other test on real servers and processes
+test: check test-simulation test-planted test-servers test-newest ## all of it: check, then seeds, planted bugs, and tests on real servers and processes
 
 .PHONY: check
 check: lint types test-fast ## the fast part: format, lint, layers, types, tests without servers
@@ -88,7 +90,11 @@ format: $(READY) ## let ruff lay out the code and mend what it can
 
 .PHONY: test-fast
 test-fast: $(READY) ## tests that need neither servers nor processes
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not servers and not processes" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "$(FAST)" $(PYTEST_ARGS)
+
+.PHONY: test-planted
+test-planted: $(READY) ## bugs planted in a copy of the tree: each must be noticed
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m planted $(PYTEST_ARGS)
 
 .PHONY: test-servers
 test-servers: $(READY) ## tests on real Redis, real Postgres and real processes
@@ -106,7 +112,7 @@ test-newest: $(READY) ## tests without servers again, on the newest other Python
 	else \
 		$(AGAIN) --no-print-directory $(NEWEST_READY) NEWEST_PYTHON="$$newest" && \
 		$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) \
-			-m "not servers and not processes" --ignore=tests/architecture --ignore=tests/typing $(PYTEST_ARGS); \
+			-m "$(FAST)" --ignore=tests/architecture --ignore=tests/typing $(PYTEST_ARGS); \
 	fi
 
 .PHONY: lock
