@@ -78,7 +78,7 @@ def in_flight(history: Iterable[Event], at: float) -> float:
     return max((seconds for seconds in cut if seconds >= 0), default=0.0)
 
 
-SLOW = 0.5
+SLOW = 1.0
 """Seconds that a call may take on a busy machine and still count as answered as always."""
 
 
