@@ -30,6 +30,9 @@ from tests.processes.faults.round import LONG, Pace, Row, play
 from tests.processes.faults.stage import stage
 from tests.processes.silo_process import ROOT
 
+FILE_WIDTH = 140
+"""Columns of the tables where no terminal says how many there are."""
+
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -93,6 +96,8 @@ class Run:
 def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) -> None:
     """Faults from outside against real processes and stores; prints what was seen beside what is promised."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     folder = Path(tempfile.mkdtemp(prefix="grange-faults-"))
     console.print(f"seed {seed}, histories and logs in {folder}")
