@@ -60,6 +60,7 @@ async def rolling_restart(one: Round) -> Judge:
         await stopped(one, one.stage.silos.of(name))
         await one.stage.silos.run(name)
         await one.stage.shows(one.stage.silos.running)
+        await one.hold(one.pace.warm)
 
     def judge() -> None:
         one.none_failed("failed calls in graceful stops")
@@ -121,6 +122,6 @@ ROWS = (
     Row("F1", "kill -9 one silo", killed),
     Row("F2", "kill -9 two of four at once", two_of_four_killed),
     Row("F3", "SIGTERM under load", asked_to_stop),
-    Row("F30", "rolling restart of three under load", rolling_restart, rate=400.0),
+    Row("F30", "rolling restart of three under load", rolling_restart, rate=600.0),
     Row("F31", "scale 1, 6, 1; then all killed and started cold", scaled_and_started_cold),
 )
