@@ -114,6 +114,7 @@ class Guard:
                 self._tick()
                 await asyncio.sleep(TICK)
         finally:
+            self._vitals.end()
             if self._timer is not None:
                 self._timer.cancel()
             await self._tasks.close()

@@ -43,8 +43,12 @@ class Vitals:
         """The event loop runs. Called by its watchdog every `TICK` seconds."""
         self._ticked = self._clock()
 
+    def end(self) -> None:
+        """Nobody ticks any more: that the event loop is not seen to run says nothing about it from now on."""
+        self._ticked = None
+
     def lag(self) -> float:
-        """Seconds that the event loop is behind; 0 before its first tick."""
+        """Seconds that the event loop is behind; 0 before its first tick and after the end."""
         ticked = self._ticked
         return 0.0 if ticked is None else max(0.0, self._clock() - ticked - TICK)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
@@ -37,6 +39,9 @@ learnt that this silo leaves; what is not fetched by then is recovered by asking
 
 DISMISS_TIMEOUT = 2.0
 """Seconds that others get to end their connections after a goodbye; who does not understand it is cut off then."""
+
+PART_TIMEOUT = 10.0
+"""Seconds in which each part of the silo ends after the drain; the longest, membership, gives itself five."""
 
 
 class Departing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -82,15 +87,30 @@ class Departure:
                 )  # fmt: skip
                 await self.drain.run()
         finally:
-            await parts.gateway.close()
-            await parts.caller.close()
-            await parts.catalog.abort()
-            await (parts.agent.halt() if killed else parts.agent.stop())
-            await parts.tasks.close(CANCELLED_TURN)
-            parts.catalog.abandon()  # what even so has not ended
-            for door in parts.doors:
-                await door.close()
+            await self._tear_down(killed)
             log.info("silo %s has stopped", parts.address, extra={"event": "silo_stopped"})
+
+    async def _tear_down(self, killed: bool) -> None:
+        """Each part gets a deadline: one that does not end must not keep the others, or the process, from ending."""
+        parts = self._parts
+        await self._part("the gateway", parts.gateway.close())
+        await self._part("calls under way", parts.caller.close())
+        await self._part("activations", parts.catalog.abort())
+        await self._part("membership", parts.agent.halt() if killed else parts.agent.stop())
+        await parts.tasks.close(CANCELLED_TURN)
+        parts.catalog.abandon()  # what even so has not ended
+        for door in parts.doors:
+            await self._part("a port", door.close())
+
+    async def _part(self, name: str, end: Coroutine[Any, Any, None]) -> None:
+        try:
+            async with asyncio.timeout(PART_TIMEOUT):
+                await end
+        except TimeoutError:
+            log.error(
+                "silo %s: %s did not end within %g s; the stop goes on without it",
+                self._parts.address, name, PART_TIMEOUT, extra={"event": "part_would_not_end"},
+            )  # fmt: skip
 
     async def _finish(self) -> None:
         """What runs here ends, then what the gateway and one-way calls have under way elsewhere."""
