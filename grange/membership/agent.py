@@ -242,9 +242,12 @@ class MembershipAgent:
         if not self._views.publish(view):
             return
         self._guard.see(view)
+        over = (had_row or view.get(self.me) is not None) and must_end(view, self.me)
+        if self._stopping and over:
+            self._guard.end(f"silo {self.me} is dead")  # what waits for a turn is carried out elsewhere
         if self._stopping or self._end is not None:
             return
-        if (had_row or view.get(self.me)) and must_end(view, self.me):
+        if over:
             self._give_up(given_up(view, self.me))
         for silo in just_voted_dead(before, view):
             self._peers.tell_its_death(silo, self._session.current())

@@ -20,6 +20,7 @@ from grange.membership.provider import MembershipTable, Row, Table, TableVersion
 from grange.membership.surroundings import Surroundings
 from grange.membership.vitals import Vitals
 from grange.proto.ids import SiloAddress
+from grange.runtime.gate import Gate
 from grange.runtime.system_target import SystemTargets
 from grange.testing.loop import VirtualTime
 
@@ -103,7 +104,9 @@ class Network:
         """Its event loop hangs from now on; its probe thread answers by a line of its own."""
         self.blocked.add(silo.address)
         silo.vitals.tick()
+        ticked = silo.vitals._ticked
         await silo.agent.halt()
+        silo.vitals._ticked = ticked  # it stands still; nobody has said that it ends
 
     def pause(self, silo: SiloAddress) -> None:
         self.paused[silo] = asyncio.Event()
@@ -191,12 +194,14 @@ class Silo:
         self.address = silo
         self.table = FaultyTable(cluster.table)
         self.vitals = Vitals(cluster.time.time, cluster.options.probe_interval)
+        self.gate = Gate(cluster.time.time)
         self.agent = MembershipAgent(
             self.table,
             member(silo),
             Surroundings(
                 ask=cluster.network.ask_from(silo),
                 vitals=self.vitals,
+                gate=self.gate,
                 chance=random.Random(silo.port),
                 now=cluster.time.utc_now,
                 heard_from=cluster.network.heard_by(silo),
