@@ -214,7 +214,9 @@ class Gateways:
     def _learn(self, view: View) -> None:
         if view.version == self.view.version and self.view.members:
             return
-        # A lower version is news too: the cluster's table may have been made anew.
+        if view.version < self.view.version and any(self.view.get(member.address) for member in view.members):
+            return  # a silo is behind: what it does not know of yet must not be given up
+        # A lower version with none of these silos is news: the cluster and its table were made anew.
         self.view = view
         self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}
         self._tell(self._contacts.listed(self._gateways.values()))

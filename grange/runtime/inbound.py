@@ -10,6 +10,7 @@ import itertools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -93,16 +94,9 @@ class WireCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
-        self._incoming.answer(
-            Rejection(
-                self.request.id,
-                refused.reason,
-                refused.message,
-                refused.hint,
-                int(refused.retry_after * 1000),
-                b"" if refused.cause is None else self._incoming.fault(refused.cause),
-            )
-        )
+        fault = b"" if refused.cause is None else self._incoming.fault(refused.cause)
+        after = int(refused.retry_after * 1000)
+        self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
 
     def pass_on(self, response: Response) -> None:
         """Executed elsewhere in the caller's name: send what came back."""
@@ -237,14 +231,19 @@ class Incoming:
         due = list(itertools.islice((call for call in self._calls.values() if call.takes_long(now)), max(0, most)))
         for call in due:
             call.told = True
-            if call.status and not self._connection.closed:
-                self._connection.post(Status(call.request.id, call.status(call)))
+            if call.status:
+                self._say(Status(call.request.id, call.status(call)))
         return len(due)
 
     def say_goodbye(self) -> None:
         """No request that comes from now on is taken."""
+        self._say(GOODBYE)
+
+    def _say(self, word: Status | Rejection) -> None:
+        """A peer that takes not even this goes without; others are told after it."""
         if not self._connection.closed:
-            self._connection.post(GOODBYE)
+            with suppress(PayloadTooLarge):
+                self._connection.post(word)
 
     def fault(self, error: BaseException) -> bytes:
         """An error for the wire."""

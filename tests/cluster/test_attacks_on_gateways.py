@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from grange import Grain
+from grange import CallTimeout, Grain, response_timeout
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId
 from grange.proto.message import Message, Request
@@ -28,6 +28,13 @@ class Broken(Grain):
         raise ValueError("no such luck")
 
     async def get(self) -> str:
+        return self.key
+
+
+class Slow(Grain):
+    @response_timeout(8)
+    async def work(self) -> str:
+        await asyncio.sleep(20)
         return self.key
 
 
@@ -89,3 +96,17 @@ async def test_a_peer_that_takes_no_answers_costs_those_behind_it_nothing(cluste
     assert asyncio.get_running_loop().time() - began < 5
     assert "takes no answers" in str(received.error)
     await transport.close()
+
+
+async def test_a_peer_that_takes_no_word_costs_others_neither_status_nor_goodbye() -> None:
+    """It misses how far its request is and the goodbye; the silo goes on telling others, and stops in order."""
+    async with TestCluster([Slow], silos=1) as cluster:
+        transport, received = MemoryTransport(cluster.network, "mute", TransportOptions(payload_limit=1)), Received()
+        connection = await knock(cluster, transport, received)
+        connection.post(Request(1, GrainId("slow", "a"), "work", b"\x90", timeout_ms=8000))
+        await cluster.advance(4)
+        with pytest.raises(CallTimeout, match="running for"):
+            await cluster.get_grain(Slow, "b").work()
+        await cluster.stop(cluster.silos[0])
+        assert [message for message in received.messages if message.id in (0, 1)] == []
+        await transport.close()
