@@ -47,6 +47,7 @@ class Breaker:
         self._opened = 0.0
         self._why = ""
         self._complaints = RareLog(log)
+        self._surprises = RareLog(log)
 
     @property
     def is_open(self) -> bool:
@@ -95,6 +96,9 @@ class Breaker:
             return False
         except StorageError:
             return True  # it refused, so it is there
+        except Exception as error:  # whatever it is: the next look must come, or operations were refused for ever
+            self._surprises.warning(f"storage {self._name!r} could not be looked at", error, "storage_unavailable")
+            return False
         return True
 
     def _open(self, error: StorageError) -> None:

@@ -1,0 +1,36 @@
+"""What the guard of a store believes of it: away, or there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from grange.errors import StorageUnavailable
+from grange.runtime.tasks import Tasks
+from grange.storage.breaker import Breaker
+from grange.testing.loop import VirtualTime
+
+
+async def test_a_look_that_raises_what_no_store_should_raise_does_not_leave_it_open_for_ever() -> None:
+    """Drivers and providers of others have bugs, in failovers above all; operations are refused only until the store
+    answers."""
+    answers: list[Exception | None] = [StorageUnavailable("away"), RuntimeError("a bug"), KeyError("another"), None]
+
+    async def look() -> None:
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            raise answer
+
+    tasks, told = Tasks(), list[str]()
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        breaker = Breaker("default", look, lambda: told.append("back"), random.Random(1), tasks)
+        breaker.failed(StorageUnavailable("away"))
+        await asyncio.sleep(0.1)
+        with pytest.raises(StorageUnavailable, match="not tried"):
+            breaker.check("a write")
+        await asyncio.sleep(10)
+        breaker.check("a write")
+        assert told == ["back"]
+        await tasks.close()
