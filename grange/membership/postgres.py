@@ -17,6 +17,7 @@ from grange.membership.provider import FRESH, Row, Table, TableVersion, table_ve
 from grange.membership.rows import member_from_json, member_to_json
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.runtime.awake import AwakeTimer
 
 COMPONENT = "membership"
 OPERATION_TIMEOUT = 2.0
@@ -194,17 +195,17 @@ class PostgresMembershipTable:
     async def _connection(
         self, seconds: float = OPERATION_TIMEOUT
     ) -> AsyncGenerator[asyncpg.pool.PoolConnectionProxy, None]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        began = asyncio.get_running_loop().time()
         with _mapped(self._place):
             async with self._pool.acquire(timeout=OPERATION_TIMEOUT) as connection:
                 # A time-out around the block would wait for the server's word on the roll-back; a server that hangs
                 # gives none. Breaking the connection ends every wait on it.
-                limit = loop.call_at(deadline, connection.terminate)
+                left = began + seconds - asyncio.get_running_loop().time()
+                limit = AwakeTimer(max(0.0, left), connection.terminate)
                 try:
                     yield connection
                 finally:
-                    limit.cancel()
+                    limit.stop()
 
     async def _migrate(self) -> None:
         known = shipped_migrations("grange.membership", "postgres")

@@ -7,7 +7,6 @@ change that must last is waited for until replicas and disk have it (rule R2).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -22,6 +21,7 @@ from redis.backoff import NoBackoff
 from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.redis_address import sentinel_address
 from grange.membership.redis_facts import Facts, keeps_a_log, parsed_info, replicas, waits_for_disk
+from grange.runtime.awake import AwakeTimeout
 
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""
@@ -73,12 +73,16 @@ class RedisLink:
     async def operation(self, seconds: float = OPERATION_TIMEOUT) -> AsyncGenerator[None, None]:
         """Bounds what is done inside, and turns what the driver raises into MembershipUnavailable."""
         try:
-            async with asyncio.timeout(seconds):
+            async with AwakeTimeout(seconds):
                 yield
         except redis.exceptions.ReadOnlyError as error:
             # A master that became a replica: its connections are of no use, and the next ones look for the master.
             await self.client.connection_pool.disconnect(inuse_connections=False)
             raise MembershipUnavailable(f"Redis at {self.place} has become a replica: {error}") from error
+        except RuntimeError as error:
+            if not is_closed_transport(error):
+                raise
+            raise MembershipUnavailable(f"the connection to Redis at {self.place} was reset: {error}") from error
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError) as error:
             raise MembershipUnavailable(
                 f"the membership table in Redis at {self.place} did not answer within {seconds} s: {error}"
@@ -154,6 +158,11 @@ async def permitted_config(connection: AbstractConnection, name: str) -> str | N
     return str(values[0]) if values else None
 
 
+def is_closed_transport(error: RuntimeError) -> bool:
+    """Whether it is uvloop's word for a connection that was reset before something was written to it."""
+    return "the handler is closed" in str(error) or "closed=True" in str(error)
+
+
 async def masters_only(connection: Any) -> None:
     """What is done first on each new connection: the usual greeting, and a look at the server's role.
 
@@ -198,7 +207,7 @@ async def _sentinel_link(url: str) -> AsyncGenerator[RedisLink, None]:
 def _options(any_role: bool = False) -> dict[str, Any]:
     return {
         "decode_responses": True,
-        "socket_timeout": OPERATION_TIMEOUT,
+        "socket_timeout": None,  # `operation` bounds the time, and sees when it was this process that stood still
         "socket_connect_timeout": OPERATION_TIMEOUT,
         "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": None if any_role else masters_only,

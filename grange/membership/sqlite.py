@@ -19,6 +19,7 @@ from grange.membership.provider import FRESH, Row, Table, TableVersion, table_ve
 from grange.membership.rows import member_from_json, member_to_json, time_from_text, time_to_text
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.runtime.awake import AwakeTimeout
 
 COMPONENT = "membership"
 OPERATION_TIMEOUT = 2.0
@@ -164,7 +165,7 @@ class SqliteMembershipTable:
     @asynccontextmanager
     async def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> AsyncGenerator[aiosqlite.Connection, None]:
         with _mapped(self._path):
-            async with asyncio.timeout(OPERATION_TIMEOUT), self._turn:
+            async with AwakeTimeout(OPERATION_TIMEOUT), self._turn:
                 try:
                     await self._connection.execute(begin)
                     yield self._connection
@@ -178,7 +179,7 @@ class SqliteMembershipTable:
 
     async def _prepare(self) -> None:
         with _mapped(self._path):
-            async with asyncio.timeout(OPERATION_TIMEOUT):
+            async with AwakeTimeout(OPERATION_TIMEOUT):
                 await self._enter_wal_mode()
             await self._connection.execute("PRAGMA synchronous = NORMAL")
         known = shipped_migrations("grange.membership", "sqlite")

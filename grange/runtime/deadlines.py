@@ -6,13 +6,15 @@ import asyncio
 import math
 from typing import Protocol
 
+from grange.runtime.awake import GRACE, LATE, AwakeTimeout
+
 STEP = 0.02
-"""Seconds between two sweeps; a call times out at most so much late, and never early."""
+"""Seconds between two sweeps; unless this process stood still, a call times out at most so much late; never early."""
 
 
-def until(deadline: float) -> asyncio.Timeout:
-    """`async with until(deadline)`: a time-out at this loop time; an infinite one never ends."""
-    return asyncio.timeout_at(None if deadline == math.inf else deadline)
+def until(deadline: float) -> AwakeTimeout:
+    """`async with until(deadline)`: times out then (loop time, or infinite), later if this process stands still."""
+    return AwakeTimeout(max(0.0, deadline - asyncio.get_running_loop().time()))
 
 
 def milliseconds_until(deadline: float) -> int:
@@ -49,7 +51,7 @@ class Deadlines:
         entries = self._steps.get(step)
         if entries is None:
             entries = self._steps[step] = {}
-            self._timers[step] = self._loop.call_at(step * STEP, self._sweep, step)
+            self._timers[step] = self._loop.call_at(step * STEP, self._due, step)
         entries[entry] = None
         return step
 
@@ -66,6 +68,14 @@ class Deadlines:
         """No sweep comes any more: whoever still waits is told now, or would wait for ever."""
         for step, timer in list(self._timers.items()):
             timer.cancel()
+            self._sweep(step)
+
+    def _due(self, step: int) -> None:
+        now = self._loop.time()
+        if now - step * STEP > LATE:
+            # This process stood still, and the answers may lie in its sockets. Once: it may be late again.
+            self._timers[step] = self._loop.call_at(now + GRACE, self._sweep, step)
+        else:
             self._sweep(step)
 
     def _sweep(self, step: int) -> None:

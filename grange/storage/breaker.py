@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from grange.errors import StorageError, StorageUnavailable
 from grange.membership.rare_log import RareLog
+from grange.runtime.awake import AwakeTimeout
 from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.storage")
@@ -90,7 +91,7 @@ class Breaker:
 
     async def _answers(self) -> bool:
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT):
+            async with AwakeTimeout(LOOK_TIMEOUT):
                 await self._look()
         except (StorageUnavailable, TimeoutError):
             return False

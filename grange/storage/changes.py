@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
+from grange.runtime.awake import AwakeTimeout
 from grange.storage.provider import Stamp
 
 log = logging.getLogger("grange.storage")
@@ -120,7 +121,7 @@ class ChangeQueue:
         if len(self._tasks) < self._lanes:
             self._tasks.add(asyncio.create_task(self._drain(), name="grange-storage-changes"))
         try:
-            async with asyncio.timeout(self._timeout):
+            async with AwakeTimeout(self._timeout):
                 return await change.done
         except TimeoutError:
             lost = WriteOutcomeUnknown if change.left else StorageUnavailable

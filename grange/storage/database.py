@@ -6,12 +6,12 @@ deaths, and say whether one is noted.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
 from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, ChangeQueue, Name
 from grange.storage.options import StorageOptions
 from grange.storage.provider import Stamp, StateRecord
@@ -50,7 +50,7 @@ class DatabaseStorage(ABC):
         """See `GrainStorage.read`."""
         check_name(self._service, grain_id, state)
         try:
-            async with asyncio.timeout(self._options.operation_timeout):
+            async with AwakeTimeout(self._options.operation_timeout):
                 return await self._read((grain_id.type, grain_id.key, state))
         except TimeoutError:
             limit = self._options.operation_timeout
@@ -91,7 +91,7 @@ class DatabaseStorage(ABC):
         if not silos:
             return
         try:
-            async with asyncio.timeout(self._options.operation_timeout):
+            async with AwakeTimeout(self._options.operation_timeout):
                 await self._bury(sorted(silos))
         except TimeoutError:
             raise StorageUnavailable(
@@ -114,7 +114,7 @@ class DatabaseStorage(ABC):
 
     async def _is_buried(self, writer: SiloAddress) -> bool:
         try:
-            async with asyncio.timeout(self._options.operation_timeout):
+            async with AwakeTimeout(self._options.operation_timeout):
                 return await self._is_dead(writer)
         except TimeoutError:
             raise StorageUnavailable("the database did not say whether this silo was declared dead") from None

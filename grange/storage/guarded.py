@@ -13,6 +13,7 @@ from typing import TypeVar
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.rare_log import RareLog
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.awake import AwakeTimeout
 from grange.storage.breaker import Breaker
 from grange.storage.fencing import Fence
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
@@ -43,7 +44,7 @@ class GuardedStorage:
         what = f"read of state {state!r} of {grain_id}"
         self._breaker.check(what)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with AwakeTimeout(self._timeout):
                 return await self._read_behind_the_fence(grain_id, state)
         except TimeoutError:
             why = "the store did not answer" if self._fence.is_passed else "deaths of silos are not noted yet"

@@ -24,6 +24,7 @@ from grange.proto.migrations import (
     plan,
     shipped_migrations,
 )
+from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
@@ -168,7 +169,7 @@ class PostgresStorage(DatabaseStorage):
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[Connection]:
         """A connection of the pool; the wait for it and its use are bounded together."""
-        async with asyncio.timeout(self._options.operation_timeout):
+        async with AwakeTimeout(self._options.operation_timeout):
             connection = await self._pool.acquire()
             try:
                 yield connection

@@ -40,8 +40,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
-from grange.membership.redis_link import masters_only
+from grange.membership.redis_link import is_closed_transport, masters_only
 from grange.proto.ids import SiloAddress
+from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
@@ -158,7 +159,7 @@ class RedisStorage(DatabaseStorage):
     async def _run(self, batch: Sequence[Change]) -> list[Any]:
         sending = Sending()
         with _typed_errors(sending=sending):
-            async with asyncio.timeout(self._options.operation_timeout):
+            async with AwakeTimeout(self._options.operation_timeout):
                 pipeline = cast("Any", self._client).pipeline(transaction=False)
                 # Apart from the sending: without a connection nothing has left. The pipeline hands it back.
                 pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
@@ -222,9 +223,9 @@ def _pool(url: str, options: StorageOptions) -> BlockingConnectionPool:
         pool: BlockingConnectionPool = cast("Any", BlockingConnectionPool).from_url(
             url,
             max_connections=options.connections,
-            timeout=options.operation_timeout,
+            timeout=None,  # as for the next: `AwakeTimeout` bounds every operation, and sees when we stood still
             socket_connect_timeout=options.connect_timeout,
-            socket_timeout=options.operation_timeout,
+            socket_timeout=None,
             redis_connect_func=masters_only,
             # A script that was sent may have run, so the driver never sends it twice.
             retry=Retry(NoBackoff(), 0),
@@ -252,6 +253,11 @@ def _typed_errors(prefix: str = "", sending: Sending | None = None) -> Generator
     except TimeoutError:
         lost = StorageUnavailable if sending is None else sending.lost
         raise lost(f"{prefix}Redis did not answer in time") from None
+    except RuntimeError as error:
+        if not is_closed_transport(error):
+            raise
+        lost = StorageUnavailable if sending is None else sending.lost
+        raise lost(f"{prefix}Redis is not available: the connection was reset ({error})") from error
     except (RedisError, OSError) as error:
         raise _typed_error(error, prefix, sending) from error
 

@@ -6,13 +6,16 @@ import asyncio
 import json
 import signal
 
+import pytest
+
 from grange.client import Client
 from tests.processes.counters import Probe
+from tests.processes.load import load
 from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
 
 
-async def three(silos: Silos) -> list[SiloProcess]:
-    return list(await asyncio.gather(*(silos.run() for _ in range(3))))
+async def three(silos: Silos, *options: str) -> list[SiloProcess]:
+    return list(await asyncio.gather(*(silos.run(*options) for _ in range(3))))
 
 
 async def sees(client: Client, *silos: SiloProcess) -> None:
@@ -35,18 +38,25 @@ async def key_on(client: Client, silo: SiloProcess) -> str:
     raise AssertionError(f"of 1000 probes none runs on {silo.pid}")
 
 
-async def test_a_stop_of_two_seconds_costs_no_call(silos: Silos) -> None:
-    """F4: nobody is declared dead, no call fails, and the silo asks the table before it goes on."""
-    first, second, third = running = await three(silos)
-    async with Client([silo.gateway for silo in running], response_timeout=30) as client:
+@pytest.mark.parametrize("store", ["redis", "postgres"])
+async def test_a_stop_of_two_seconds_costs_no_call(silos: Silos, store: str, redis_url: str, postgres_url: str) -> None:
+    """F4: nobody is declared dead, no call fails, whether it was being written to a store or not, and the silo asks the
+    table before it goes on.
+    """
+    options = "--storage", redis_url if store == "redis" else postgres_url, "--membership", redis_url
+    name = f"stop-{store}"
+    first, second, third = running = await three(silos, *options, "--cluster", name, "--service", name)
+    async with Client([silo.gateway for silo in running], cluster=name, response_timeout=30) as client:
         await sees(client, *running)
         callers = [asyncio.create_task(asked(client, f"probe-{number}")) for number in range(24)]
-        await asyncio.sleep(0.5)
-        second.signal(signal.SIGSTOP)
-        await asyncio.sleep(2)
-        second.signal(signal.SIGCONT)
-        await second.logs("loop_blocked")
-        await asyncio.sleep(1)
+        async with load(client, [f"counter-{number}" for number in range(12)]) as book:
+            await book.more(1)
+            second.signal(signal.SIGSTOP)
+            await asyncio.sleep(2)
+            second.signal(signal.SIGCONT)
+            await second.logs("loop_blocked")
+            await book.more(20)
+            assert book.errors == []
         for caller in callers:
             caller.cancel()
         assert {type(end) for end in await asyncio.gather(*callers, return_exceptions=True)} == {asyncio.CancelledError}

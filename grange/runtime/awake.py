@@ -1,0 +1,95 @@
+"""Time-outs that count only the time in which this process was awake.
+
+A process that is stopped and continued finds its timers due, and the answers that came meanwhile unread in its sockets.
+With an ordinary time-out the timers win: a store or silo that answered in a millisecond is said to be away, and what
+became of a write is said to be unknown. Here a stop is seen as a timer that fires late, and does not count.
+
+Used wherever the lack of an answer from outside is an error: stores, the membership table, calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+SLICE = 0.25
+"""Seconds; a longer wait is made of slices, so that a stop counts for no more than the slice that it fell into."""
+
+LATE = 0.05
+"""Seconds behind time from which a timer shows a stop. A busy event loop is hardly ever so late."""
+
+GRACE = 0.5
+"""Seconds that are left at least after the first stop, for what lies in the sockets to be read."""
+
+
+class AwakeTimer:
+    """Calls `expired` after so many seconds awake (infinite: never), unless it is stopped before.
+
+    A loop that is always late cannot keep it from firing: every slice counts, and the grace is given once.
+    """
+
+    __slots__ = ("_due", "_end", "_expired", "_handle", "_loop", "_paused")
+
+    def __init__(self, seconds: float, expired: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._expired = expired
+        self._paused = False
+        self._due = self._loop.time()
+        self._end = self._due + seconds
+        self._handle: asyncio.TimerHandle | None = None
+        if seconds < math.inf:
+            self._next()
+
+    def stop(self) -> None:
+        """It is not called any more."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _next(self) -> None:
+        self._due = min(self._end, self._due + SLICE)
+        self._handle = self._loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        late = now - self._due
+        if late > LATE:
+            self._end += late
+            if not self._paused:
+                self._paused = True
+                self._end = max(self._end, now + GRACE)
+            self._due = now
+        if self._due < self._end:
+            self._next()
+        else:
+            self._expired()
+
+
+class AwakeTimeout:
+    """`async with AwakeTimeout(seconds)`: as `asyncio.timeout`, raises TimeoutError, but counts time awake only."""
+
+    __slots__ = ("_seconds", "_timeout", "_timer")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._timer = AwakeTimer(self._seconds, self._expire)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.stop()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def expired(self) -> bool:
+        """Whether the time was over."""
+        return self._timeout.expired()
+
+    def _expire(self) -> None:
+        self._timeout.reschedule(asyncio.get_running_loop().time())
