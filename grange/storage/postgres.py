@@ -228,6 +228,8 @@ async def _opened_pool(url: str, options: StorageOptions) -> AsyncGenerator[Pool
     settings = {
         "application_name": "grange",
         "statement_timeout": f"{options.operation_timeout * 1000:.0f}",
+        # `grange_store` must see what was committed while it waited for its lock, whatever the database's default is.
+        "default_transaction_isolation": "read committed",
     }
     if not has_valid_hosts(url):
         raise _malformed()
