@@ -89,7 +89,8 @@ _LOST = (
 class PostgresStorage(DatabaseStorage):
     """Records in Postgres, through a pool that belongs to the caller and is left open.
 
-    The tables must exist: `open` makes them, for a pool of your own call `migrate(connection)` first.
+    The tables must exist: `open` makes them, for a pool of your own call `migrate(connection)` first, and have its
+    sessions default to the isolation "read committed", or the dead may write.
     """
 
     def __init__(self, pool: Pool, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:

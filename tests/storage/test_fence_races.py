@@ -63,7 +63,7 @@ async def test_a_change_that_waits_for_a_fence_sees_it(postgres_url: str) -> Non
 
 
 async def test_it_sees_the_fence_whatever_isolation_the_database_has_by_default(postgres_url: str) -> None:
-    """Under "repeatable read" a statement would look at the time before its lock: a dead silo's write would be stored."""
+    """Under "repeatable read" a statement would look at the time before its lock, and a dead silo's write be stored."""
     other = await asyncpg.connect(postgres_url)
     name = await other.fetchval("SELECT current_database()")
     await other.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'")
