@@ -8,7 +8,6 @@ grains. `guard.py` acts on this; docs/decisions/0060 argues it.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping
 
 import msgspec
@@ -57,10 +56,10 @@ def watched_since(
     return {silo: before.get(silo, now) for silo in sorted(watchers)}
 
 
-def heard_all(watched: Mapping[SiloAddress, float], contacts: Mapping[SiloAddress, float]) -> float:
-    """When the one that was heard longest ago was heard; -inf when nobody watches: silence proves nothing then."""
+def heard_all(watched: Mapping[SiloAddress, float], contacts: Mapping[SiloAddress, float], unwatched: float) -> float:
+    """When the one that was heard longest ago was heard; when nobody watches, `unwatched`: what was so before."""
     if not watched:
-        return -math.inf
+        return unwatched
     return min(max(since, contacts.get(silo, since)) for silo, since in watched.items())
 
 

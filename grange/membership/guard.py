@@ -89,6 +89,7 @@ class Guard:
         self._view = View(0)
         self._others: tuple[SiloAddress, ...] = ()
         self._watched: dict[SiloAddress, float] = {}
+        self._heard_last = -math.inf
         self._ticked = gate.clock()
         self._swept = -math.inf
         self._table_answered = -math.inf
@@ -124,6 +125,8 @@ class Guard:
         own = view.get(self._me)
         working = own is not None and own.status in (SiloStatus.ACTIVE, SiloStatus.LEAVING)
         self._view = view
+        # What was known until now counts on where nobody watches any more: there is time to look into the table.
+        self._heard_last = min(self._heard(), self._gate.clock())
         self._others = others_active(self._me, view) if working else ()
         watchers = watchers_of(self._me, view, self._options) if self._others else frozenset[SiloAddress]()
         self._watched = watched_since(self._watched, watchers, self._gate.clock())
@@ -222,7 +225,7 @@ class Guard:
     # --- proofs ---------------------------------------------------------------------------------------------------
 
     def _heard(self) -> float:
-        return heard_all(self._watched, self._vitals.contacts()) if self._others else math.inf
+        return heard_all(self._watched, self._vitals.contacts(), self._heard_last) if self._others else math.inf
 
     def _proofs(self) -> Proofs:
         return Proofs(self._heard(), self._vitals.last_read(), self._swept)

@@ -63,10 +63,10 @@ def test_a_new_watcher_counts_from_when_it_was_seen() -> None:
 
 def test_contact_is_as_old_as_that_with_the_most_silent_watcher() -> None:
     watched = {B: 1.0, C: 1.0, D: 8.0}
-    assert heard_all(watched, {B: 9.0, C: 7.5, D: 9.5}) == 7.5
-    assert heard_all(watched, {B: 9.0, C: 7.5}) == 7.5
-    assert heard_all(watched, {B: 9.0}) == 1.0
-    assert heard_all({}, {B: 9.0}) == -math.inf
+    assert heard_all(watched, {B: 9.0, C: 7.5, D: 9.5}, 2.0) == 7.5
+    assert heard_all(watched, {B: 9.0, C: 7.5}, 2.0) == 7.5
+    assert heard_all(watched, {B: 9.0}, 2.0) == 1.0
+    assert heard_all({}, {B: 9.0}, 2.0) == 2.0
 
 
 def test_the_best_proof_counts() -> None:

@@ -9,9 +9,11 @@ from itertools import pairwise
 
 import pytest
 
+from grange.membership.fence import watchers_of
 from grange.membership.guard import ROUND
-from grange.membership.member import SiloStatus
+from grange.membership.member import SiloStatus, make_view
 from grange.membership.vitals import TICK
+from grange.proto.ids import SiloAddress
 from tests.membership.guarded import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
 
 
@@ -149,6 +151,40 @@ async def test_a_new_watcher_has_time_to_be_heard(world: Make) -> None:
     here.heal(C)
     await asyncio.sleep(MINUTE)
     assert not here.gate.closed
+
+
+@pytest.mark.parametrize("leaving", [True, False], ids=["its watchers leave", "the second silo watches newcomers"])
+async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
+    world: Make, leaving: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silos that leave or join have places on the rings, and probe nobody: a cluster that halves, or that starts."""
+    crowd = tuple(SiloAddress("127.0.0.1", 11112 + number, 1) for number in range(7))
+    here = world(*crowd)
+    watchers = watchers_of(ME, here.view(), OPTIONS)
+    if leaving:
+        changed = dict.fromkeys(watchers, SiloStatus.LEAVING)
+    else:
+        here.statuses = {ME: ACTIVE}
+        here.guard.see(make_view(8, here.view().members))
+        stranger = next(silo for silo in crowd if silo not in watchers)
+        changed = {**dict.fromkeys(crowd, SiloStatus.JOINING), stranger: ACTIVE}
+    await asyncio.sleep(MINUTE)
+
+    here.read_takes = 0.05
+    here.statuses.update(changed)
+    here.version = 9
+    for watcher in watchers:
+        here.probing[watcher].cancel()
+    here.guard.see(here.view())
+    assert not watchers_of(ME, here.view(), OPTIONS)
+    await asyncio.sleep(MINUTE)
+
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not here.gate.closed
+
+    here.table_is_there = False
+    here.cut(*(silo for silo in crowd if silo in here.reachable))
+    assert await here.closed() - here.reads[-1] < OPTIONS.fence_after + ROUND
 
 
 async def test_the_fence_is_lifted_by_the_table(world: Make, caplog: pytest.LogCaptureFixture) -> None:
