@@ -132,7 +132,10 @@ class Detector:
     async def _confirmed(self, found: list[Finding]) -> list[Finding]:
         still = [finding for finding in found if self._wiring.is_registered(finding.address)]
         before = {finding.address.activation: finding.other for finding in still}
-        again = await self._compare([finding.address for finding in still])
+        addresses = iter([finding.address for finding in still])
+        again: list[Finding] = []
+        while page := list(islice(addresses, self._wiring.options.check_page)):
+            again += await self._compare(page)
         return [finding for finding in again if finding.other == before[finding.address.activation]]
 
     async def _settle(self, finding: Finding) -> None:

@@ -9,6 +9,7 @@ anybody may believe in it. One that was believed in before the answer is part of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from grange.directory.ranges import RangeSet
 from grange.proto.ids import GrainAddress
@@ -58,15 +59,33 @@ class Hosted:
         return iter(self._registered())
 
 
+PAGE_BYTES = 2 * 2**20
+"""Of one answer at most: half of what a message may have. With long keys it is reached first."""
+
+_ENTRY_BYTES = 64
+"""What an entry takes besides its texts."""
+
+
 def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
-    """The first `size` or so of these (hash, address) pairs in ring order, and the ranges that they do not
-    cover.
+    """The first `size` or so of these (hash, address) pairs in ring order, fewer if they are big, and the ranges that
+    they do not cover.
 
     Grains of one hash are never parted, so a page may be a little longer.
     """
-    if len(found) <= size:
+    if _fitting(found, size) == len(found):
         return [address for _, address in found], RangeSet()
     found.sort(key=lambda pair: pair[0])
-    last = found[size - 1][0]
+    last = found[_fitting(found, size) - 1][0]
     page = [address for hash, address in found if hash <= last]
     return page, ranges.above(last)
+
+
+def _fitting(found: list[tuple[int, GrainAddress]], size: int) -> int:
+    """How many of the first of them make a page; at least one, if there is one."""
+    room = PAGE_BYTES
+    for count, (_, address) in enumerate(islice(found, size)):
+        grain_id = address.grain_id
+        room -= _ENTRY_BYTES + len(f"{grain_id.type}{grain_id.key}{address.silo.host}".encode())
+        if room < 0:
+            return max(1, count)
+    return min(size, len(found))

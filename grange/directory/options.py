@@ -42,9 +42,7 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Longest such pause."""
 
     recover_page: int = 20_000
-    """Entries in one answer to a recovery question: about 60 bytes each, so 1.2 MB, well below the payload
-    limit.
-    """
+    """Most entries in one answer to a recovery question: about 60 bytes each, so 1.2 MB; fewer with long keys."""
 
     scan_chunk: int = 5_000
     """Activations looked at before other tasks get their turn: about 3 ms."""
