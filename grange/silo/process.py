@@ -82,7 +82,8 @@ class StopSignals:
     def attach(self, patience: float | None = None) -> asyncio.Event:
         """From now on a signal sets the returned event, in the running loop.
 
-        `patience` seconds after it the process ends by force: a turn that blocks the loop would never let it stop.
+        `patience` seconds after it, or after `bound`, the process ends by force: a turn that blocks the loop would
+        never let it stop.
         """
         self._loop = asyncio.get_running_loop()
         self._patience = patience
@@ -94,10 +95,15 @@ class StopSignals:
         """Ask for the stop from another thread, as a signal would; asking again changes nothing."""
         if self._first is None:
             self._first = time.monotonic()  # not the loop's time, which stands still while a turn blocks the loop
-            if self._patience is not None:
-                end_within(self._patience, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
+            self.bound()
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._asked.set)
+
+    def bound(self) -> None:
+        """The stop begins: from now on the process has its `patience`, also when no signal asked for the stop."""
+        if self._patience is not None:
+            end_within(self._patience, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
+            self._patience = None
 
     def stop_with_stdin(self) -> None:
         """Also stop when standard input ends: a silo that somebody else started does not outlive them."""
@@ -149,6 +155,7 @@ async def _serve(
         return
     announce(silo)
     dead = await run_until(silo, stop)
+    signals.bound()
     if dead is None:
         await silo.stop()
         _leave_behind(ExitCode.CLEAN)
