@@ -59,6 +59,7 @@ class Rebuild:
         self._options = options
         self._now = now
         self._complaints = RareLog(log)
+        self._alarms = RareLog(log)
 
     async def run(self) -> None:
         """Wait until something is amiss, put it right, and start again. Ends by cancellation only."""
@@ -78,12 +79,10 @@ class Rebuild:
 
     async def _recover(self) -> None:
         memory = self._session.memory
-        log.error(
-            "the membership table is lost: it was at version %d; calls go on, joins and deaths wait until it is back, "
-            "or rebuilt after %g s",
-            memory.view.version,
-            self._options.rebuild_after,
-            extra={"event": "table_lost"},
+        self._alarms.error(
+            f"the membership table is lost: it was at version {memory.view.version}; calls go on, joins and deaths "
+            f"wait until it is back, or rebuilt after {self._options.rebuild_after:g} s",
+            "table_lost",
         )
         if memory.known is not None:
             # So that everybody goes on from the newest view that anybody has.

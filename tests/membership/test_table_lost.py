@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from grange.errors import TableLost
 from grange.membership.member import SiloStatus
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Table
@@ -115,6 +116,24 @@ async def test_a_table_that_comes_back_by_itself_is_not_rebuilt():
         assert {silo.agent.table for silo in silos} == {"ok"}
         assert (await c.table.read()).version == whole["default"].version
         assert silos[0].agent.view == view
+
+
+async def test_a_table_that_comes_and_goes_does_not_flood_the_log(caplog):
+    """Two databases behind one name: each read may meet the other one."""
+    async with cluster() as c:
+        (silo,) = await c.joined(1)
+        whole = kept(c)
+        for _ in range(15):
+            await c.table.delete()
+            with pytest.raises(TableLost):
+                await silo.agent.refresh()
+            await asyncio.sleep(0.5)
+            restore(c, whole)
+            await asyncio.sleep(1.5)
+            assert silo.agent.table == "ok"
+        lost = [record for record in caplog.records if getattr(record, "event", "") == "table_lost"]
+        assert len(lost) == 3
+        assert "4 more since the last such warning" in lost[-1].message
 
 
 async def test_a_newcomer_that_took_the_empty_table_ends_up_in_one_cluster():
