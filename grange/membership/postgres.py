@@ -14,6 +14,7 @@ import asyncpg
 from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.member import Member, SiloStatus
 from grange.membership.provider import FRESH, Row, Table, TableVersion, table_version
+from grange.membership.resets import is_reset
 from grange.membership.rows import member_from_json, member_to_json
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
@@ -256,6 +257,10 @@ def _mapped(place: str) -> Generator[None, None, None]:
         yield
     except asyncpg.exceptions.ClientConfigurationError as error:
         raise ConfigurationError(f"the Postgres membership URL cannot be used: {error}") from error
+    except RuntimeError as error:
+        if not is_reset(error):
+            raise
+        raise MembershipUnavailable(f"the connection to Postgres at {place} was reset: {error}") from error
     except (OSError, TimeoutError) as error:
         raise MembershipUnavailable(
             f"the membership table in Postgres at {place} cannot be reached: {error!r}"

@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.redis_address import sentinel_address
 from grange.membership.redis_facts import Facts, keeps_a_log, parsed_info, replicas, waits_for_disk
+from grange.membership.resets import is_reset
 from grange.runtime.awake import AwakeTimeout
 
 OPERATION_TIMEOUT = 2.0
@@ -80,7 +81,7 @@ class RedisLink:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             raise MembershipUnavailable(f"Redis at {self.place} has become a replica: {error}") from error
         except RuntimeError as error:
-            if not is_closed_transport(error):
+            if not is_reset(error):
                 raise
             raise MembershipUnavailable(f"the connection to Redis at {self.place} was reset: {error}") from error
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError) as error:
@@ -156,11 +157,6 @@ async def permitted_config(connection: AbstractConnection, name: str) -> str | N
         return None
     values = list(found.values()) if hasattr(found, "values") else list(found[1::2])  # RESP3 gives a map, RESP2 a list
     return str(values[0]) if values else None
-
-
-def is_closed_transport(error: RuntimeError) -> bool:
-    """Whether it is uvloop's word for a connection that was reset before something was written to it."""
-    return "the handler is closed" in str(error) or "closed=True" in str(error)
 
 
 async def masters_only(connection: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.membership.resets import is_reset
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import (
     ADVISORY_LOCK,
@@ -288,6 +289,10 @@ def _typed_errors(prefix: str = "", sending: Sending | None = None) -> Generator
         raise StorageUnavailable(f"{prefix}Postgres is not available: {error}") from error
     except _LOST as error:
         raise lost.lost(f"{prefix}Postgres is not available: {error}") from error
+    except RuntimeError as error:
+        if not is_reset(error):
+            raise
+        raise lost.lost(f"{prefix}Postgres is not available: the connection was reset ({error})") from error
     except asyncpg.InterfaceError as error:
         # A value that the protocol cannot carry; else a connection or pool that was closed under our hands.
         kind = StorageError if isinstance(error, ValueError) else lost.lost

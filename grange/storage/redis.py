@@ -40,7 +40,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
-from grange.membership.redis_link import is_closed_transport, masters_only
+from grange.membership.redis_link import masters_only
+from grange.membership.resets import is_reset
 from grange.proto.ids import SiloAddress
 from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, Name, Sending
@@ -254,7 +255,7 @@ def _typed_errors(prefix: str = "", sending: Sending | None = None) -> Generator
         lost = StorageUnavailable if sending is None else sending.lost
         raise lost(f"{prefix}Redis did not answer in time") from None
     except RuntimeError as error:
-        if not is_closed_transport(error):
+        if not is_reset(error):
             raise
         lost = StorageUnavailable if sending is None else sending.lost
         raise lost(f"{prefix}Redis is not available: the connection was reset ({error})") from error
