@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grange.client.client import Client
+from grange.client.narrow import fitted
 from grange.client.options import ClientOptions
 
 T = TypeVar("T")
@@ -53,4 +54,4 @@ class Target(msgspec.Struct, frozen=True):
             return
         console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False)
         for part in parts:
-            console.print(part)
+            console.print(fitted(part, console) if isinstance(part, Table) else part)

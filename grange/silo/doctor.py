@@ -65,7 +65,7 @@ def facts(found: list[StoreReport]) -> list[dict[str, Any]]:
 def _table(found: list[StoreReport]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("store", "place", "check", "", "found", "what to do"):
-        table.add_column(column, no_wrap=column == "check")
+        table.add_column(column, no_wrap=column == "check", overflow="fold")
     colours = dict(COLOURS)
     for each in facts(found):
         table.add_row(

@@ -82,7 +82,7 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
     rows = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
         state, member = answer.answer, answer.member
-        told = ("no answer: " + answer.problem, "", "", "", "")
+        told = ("", "", "", "", f"no answer: {answer.problem}")
         if state is not None:
             active = str(sum(state.activations.values()))
             table = f"{state.table}, fenced" if state.fenced else state.table
@@ -132,5 +132,5 @@ def duration(seconds: float) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, no_wrap=column != "grain types")
+        table.add_column(column, no_wrap=column not in {"grain types", "table"})
     return table
