@@ -151,7 +151,8 @@ class RedisStorage(DatabaseStorage):
     async def _taught(self, batch: Sequence[Change]) -> list[Any]:
         try:
             with _typed_errors():
-                await cast("Any", self._client).script_load(_CHANGE)
+                async with AwakeTimeout(self._options.operation_timeout):
+                    await cast("Any", self._client).script_load(_CHANGE)
             return await self._run(batch)
         except StorageError as error:
             # Not raised: the rest of the batch has its outcome.
