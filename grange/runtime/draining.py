@@ -12,8 +12,10 @@ from typing import cast
 
 from grange.errors import SiloStopped
 from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Reason
 from grange.runtime.activation import Activation
 from grange.runtime.invocation import Invocation
+from grange.runtime.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
 
@@ -73,10 +75,17 @@ async def end_all(activations: Collection[Activation], ends: Ends) -> None:
 
 
 def cancel_turns(activations: Iterable[Activation], here: SiloAddress) -> list[Invocation]:
-    """Cancel every turn that runs, and tell its caller at once. Returns them; await `ended`."""
+    """Cancel every turn that runs, and tell its caller at once. Returns them; await `ended`.
+
+    A turn that waits at the closed gate, or whose task has not run yet, has executed nothing: its request is refused.
+    """
     running = [call for each in activations for call in cast("list[Invocation]", each.mailbox.running)]
     for call in running:
-        call.lose(SiloStopped(f"silo {here} stopped while it ran {call.grain_id}.{call.method}"))
+        if not call.entered:
+            call.refuse(Refused(Reason.NOT_READY, f"silo {here} stopped before it could start"))
+            call.gone = True
+        else:
+            call.lose(SiloStopped(f"silo {here} stopped while it ran {call.grain_id}.{call.method}"))
         if call.task is not None:
             call.task.cancel()
     return running

@@ -29,13 +29,14 @@ class Invocation(ABC):
     """What the catalog, the activation and the invoker see of a request.
 
     `deadline` (loop time) bounds its start; `gone` means that nobody waits for the outcome any more, so it is dropped
-    if it has not started; `began` is when its turn did. `keeps_alive` is False for what must not hold an idle
+    if it has not started;
+    `began` is when its turn did, `entered` whether that has reached the grain's code. `keeps_alive` is False for what must not hold an idle
     activation. `status` answers how far it got; the activation sets it while the request is there.
     """
 
     __slots__ = (
-        "always_interleave", "began", "context", "deadline", "gone", "grain_id", "interleaves", "keeps_alive", "method",
-        "read_only", "status", "task",
+        "always_interleave", "began", "context", "deadline", "entered", "gone", "grain_id", "interleaves",
+        "keeps_alive", "method", "read_only", "status", "task",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,7 @@ class Invocation(ABC):
         self.deadline = deadline
         self.context = context
         self.began = 0.0
+        self.entered = False
         self.gone = False
         self.keeps_alive = True
         self.read_only = False

@@ -78,6 +78,8 @@ async def _admitted(call: Invocation, gate: Gate) -> bool:
     try:
         refused = await gate.passage()
     except asyncio.CancelledError:
+        if call.gone:
+            return False  # `cancel_turns` has told its caller
         refused = Refused(Reason.NOT_READY, "the silo ended before it could start")
     now = gate.clock()
     refused = refused or expired(call, now)
@@ -90,6 +92,7 @@ async def _admitted(call: Invocation, gate: Gate) -> bool:
 
 def _begin(call: Invocation, grain: Any, plan: MethodPlan | None) -> Awaitable[Any] | None:
     """Start the grain's code, or refuse arguments that do not fit: those never reached it."""
+    call.entered = True
     try:
         running = call.invoke(grain, plan)
     except InvalidCall as error:
