@@ -61,7 +61,8 @@ class Entries:
     def cut(self, ranges: RangeSet) -> Entries:
         """Take the entries in these ranges out, and return them.
 
-        Measured with a million entries of which a quarter goes to one joining silo: 20 ms; walking over all took 600.
+        Measured with a million entries of which 297,000 go to one joining silo: 67 ms; of 100,000: 14 to 16 ms.
+        Walking over all of a million took 600 ms.
         """
         taken = Entries()
         for place, whole in _places(ranges):
