@@ -30,8 +30,8 @@ class Invocation(ABC):
 
     `deadline` (loop time) bounds its start; `gone` means that nobody waits for the outcome any more, so it is dropped
     if it has not started;
-    `began` is when its turn did, `entered` whether that has reached the grain's code. `keeps_alive` is False for what must not hold an idle
-    activation. `status` answers how far it got; the activation sets it while the request is there.
+    `began` is when its turn did, `entered` whether that has reached the grain's code. `keeps_alive` is False for what
+    must not hold an idle activation. `status` answers how far it got; the activation sets it while it is there.
     """
 
     __slots__ = (
