@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from grange.errors import GrangeError
 from grange.membership.answers import ProbeAnswers
 from grange.membership.detector import Finding
 from grange.membership.health import WORST
@@ -127,8 +126,9 @@ class Peers:
         try:
             data = await self._ask(silo, FETCH_SERVICE, b"", self._options.gossip_timeout)
             self._knowledge.hear(decode_announcement(data))
-        except (GrangeError, ValueError) as error:
-            log.debug("silo %s did not tell its view: %s", silo, error)
+        except Exception as error:
+            # What a peer raises arrives as it was raised: anything may come instead of a view.
+            log.debug("silo %s did not tell its view: %r", silo, error)
 
     async def probe_through(self, middle: SiloAddress, silo: SiloAddress, timeout: float, patience: float) -> Through:
         """Have `middle` probe `silo` within `timeout`; `patience` is for the way to `middle` and back. Never raises."""
@@ -169,8 +169,9 @@ class Peers:
     async def _tell(self, silo: SiloAddress, data: bytes) -> None:
         try:
             await self._ask(silo, VIEW_SERVICE, data, self._options.gossip_timeout)
-        except GrangeError as error:
-            log.debug("silo %s was not told of the new view: %s", silo, error)
+        except Exception as error:
+            # Also what a peer raises that cannot read it: the refresh makes good what is lost.
+            log.debug("silo %s was not told of the new view: %r", silo, error)
 
     async def _answered(self, silo: SiloAddress, timeout: float) -> bool:
         question = encode(Probe(self._knowledge.version, self._me, silo in self._mutual))

@@ -35,6 +35,7 @@ class World:
         self.version = 7
         self.seen_by = dict.fromkeys(others, 7)
         self.table_is_there = True
+        self.table_is_broken = False
         self.read_takes = 0.0
         self.reads: list[float] = []
         self.asked: list[float] = []
@@ -108,6 +109,8 @@ class World:
     async def _read(self) -> Table:
         self.reads.append(self.now)
         await asyncio.sleep(self.read_takes)
+        if self.table_is_broken:
+            raise KeyError("the driver has a bug")
         if not self.table_is_there:
             raise MembershipUnavailable("away")
         return Table(table_version("x", self.version), tuple(Row(member, "e") for member in self.view().members))

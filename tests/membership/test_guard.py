@@ -17,6 +17,11 @@ from grange.proto.ids import SiloAddress
 from tests.membership.guarded import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
 
 
+def said(caplog: pytest.LogCaptureFixture, *events: str) -> list[str]:
+    """These alarms, as often as they were raised."""
+    return [record.event for record in caplog.records if record.__dict__.get("event") in events]
+
+
 async def test_a_silo_that_everybody_hears_does_not_even_read_the_table(world: Make) -> None:
     here = world(B, C, D)
     await asyncio.sleep(MINUTE)
@@ -88,13 +93,24 @@ async def test_without_the_table_a_majority_goes_on(world: Make) -> None:
     assert not here.gate.closed
 
 
-async def test_also_with_a_table_that_never_answers(world: Make) -> None:
+async def test_also_with_a_table_that_never_answers(world: Make, caplog: pytest.LogCaptureFixture) -> None:
     here = world(B, C)
     await asyncio.sleep(10)
     here.read_takes = math.inf
     here.cut(B)
     await asyncio.sleep(10 * MINUTE)
     assert not here.gate.closed
+    assert not said(caplog, "self_fenced")
+
+
+async def test_also_with_a_table_that_raises_what_it_should_not(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.table_is_broken = True
+    here.cut(B)
+    await asyncio.sleep(10 * MINUTE)
+    assert not here.gate.closed
+    assert not said(caplog, "self_fenced", "task_failed")
 
 
 async def test_without_the_table_a_minority_stops(world: Make) -> None:
@@ -179,7 +195,7 @@ async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
     assert not watchers_of(ME, here.view(), OPTIONS)
     await asyncio.sleep(MINUTE)
 
-    assert not [record for record in caplog.records if record.__dict__.get("event") == "self_fenced"]
+    assert not said(caplog, "self_fenced")
     assert not here.gate.closed
 
     lost = here.now

@@ -129,6 +129,18 @@ async def test_a_stop_becomes_a_fence_only_if_no_proof_comes_soon(
     assert here.now == pytest.approx(began + AFTER_PAUSE, abs=0.01)
 
 
+async def test_a_read_that_began_after_the_stop_lifts_also_the_fence_that_came_meanwhile(world: Make) -> None:
+    here = world(B)
+    await asyncio.sleep(10.1)
+    here.cut(B)
+    here.read_takes = 2 * AFTER_PAUSE
+    here.stand_still(5)
+    resumed = here.now
+    assert await here.gate.passage() is not None
+    assert here.now == pytest.approx(resumed + AFTER_PAUSE, abs=0.01)
+    assert await here.opened() == pytest.approx(resumed + here.read_takes, abs=0.01)
+
+
 async def test_a_silo_alone_needs_only_the_table(world: Make) -> None:
     here = world()
     await asyncio.sleep(10)

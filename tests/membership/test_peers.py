@@ -219,3 +219,17 @@ async def test_a_view_is_told_to_the_living_and_to_who_just_died():
         assert service == VIEW_SERVICE
         assert decode_announcement(question) == Announcement("x", now)
     await mine.close()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\xc1", SiloUnavailable("down"), KeyError("a bug over there"), TypeError("new fields")]
+)
+async def test_what_a_peer_raises_instead_of_a_view_is_its_own_affair(answer, caplog):
+    mine, knowledge, answers = peers(answer)
+    await mine.fetch(TARGET)
+    assert knowledge.heard == []
+    now = make_view(8, (member(TARGET),))
+    mine.spread(Announcement("x", now), now)
+    await mine.flush()
+    assert [silo for silo, *_ in answers.asked] == [TARGET, TARGET]
+    assert not caplog.records
