@@ -1,9 +1,8 @@
 """State in Postgres: one row per record in `grange_state`, the payload as jsonb so that SQL can query it.
 
 Changes that wait for each other are stored by one statement (`changes.py`); statements are prepared once per
-connection by the driver. The connections of `open` skip
-the session reset that asyncpg sends at every release, since nothing here changes a session; it would double
-the round trips.
+connection by the driver. The connections of `open` skip the session reset that asyncpg sends at every release, since
+nothing here changes a session; it would double the round trips.
 """
 
 from __future__ import annotations
