@@ -103,6 +103,7 @@ async def test_a_peer_that_takes_no_word_costs_others_neither_status_nor_goodbye
     async with TestCluster([Slow], silos=1) as cluster:
         transport, received = MemoryTransport(cluster.network, "mute", TransportOptions(payload_limit=1)), Received()
         connection = await knock(cluster, transport, received)
+        await knock(cluster, transport, Received())  # which asks nothing, and is there until the goodbye
         connection.post(Request(1, GrainId("slow", "a"), "work", b"\x90", timeout_ms=8000))
         await cluster.advance(4)
         with pytest.raises(CallTimeout, match="running for"):

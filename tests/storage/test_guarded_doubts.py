@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from grange.errors import WriteOutcomeUnknown
+from grange.storage.state import PersistentState
+from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.guard_bench import ME, a_bench
 
 
@@ -23,3 +25,16 @@ async def test_a_fence_over_a_write_that_was_applied_and_written_over_leaves_it_
         bench.store.inner.seed(state._grain_id, "state", b"{}")
         with pytest.raises(WriteOutcomeUnknown, match="changed by somebody else"):
             await writing
+
+
+async def test_a_clear_after_a_first_write_that_may_still_arrive_does_not_say_that_it_cleared() -> None:
+    """The store holds nothing yet, so the clear would succeed; then the write arrives and stays."""
+    async with a_bench() as bench:
+        state = PersistentState(bench.store, ANN, "state", JsonCodec[Flight](Flight), Flight)
+        state.stamped_by(bench.guards.stamps.next)
+        await state.load()
+        bench.store.fail_before = WriteOutcomeUnknown("on its way")
+        with pytest.raises(WriteOutcomeUnknown):
+            await state.write()
+        with pytest.raises(WriteOutcomeUnknown, match="still in doubt"):
+            await state.clear()
