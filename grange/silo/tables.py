@@ -46,6 +46,9 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
         "stale": state.stale,
         "table": state.table,
         "fenced": state.fenced,
+        "ready": state.ready,
+        "score": state.score,
+        "withheld": state.withheld,
     }
 
 

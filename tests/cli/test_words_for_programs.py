@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -30,11 +31,14 @@ from grange.errors import (
     StorageUnavailable,
     TableLost,
 )
-from grange.proto.ids import GrainId
+from grange.membership.member import Member, SiloStatus
+from grange.proto.ids import GrainId, SiloAddress
 from grange.silo.environment import check_names
+from grange.silo.inspect import Answer
 from grange.silo.logs import JsonLines
+from grange.silo.management import SiloState
 from grange.silo.process import exit_code
-from grange.silo.tables import duration
+from grange.silo.tables import duration, state_facts
 
 
 @pytest.mark.parametrize(
@@ -178,3 +182,14 @@ def test_variables_of_others_are_left_alone() -> None:
 )
 def test_a_duration_has_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_status_for_programs_has_all_that_a_silo_tells() -> None:
+    """The runbooks point to these keys."""
+    address, now = SiloAddress("10.0.0.5", 11111, 1), datetime(2026, 1, 1, tzinfo=UTC)
+    state = SiloState(address, "one", 3, 1.5, {"cart": 2}, 0, score=4, withheld=1)
+
+    facts = state_facts(Answer(Member(address, SiloStatus.ACTIVE, now, now, "one"), state))
+
+    assert facts.keys() >= set(SiloState.__struct_fields__)
+    assert (facts["score"], facts["withheld"], facts["ready"]) == (4, 1, True)
