@@ -85,8 +85,10 @@ class RedisLink:
                 raise
             raise MembershipUnavailable(f"the connection to Redis at {self.place} was reset: {error}") from error
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError) as error:
+            # A time-out has no words of its own.
+            reason = f": {error}" if str(error) else ""
             raise MembershipUnavailable(
-                f"the membership table in Redis at {self.place} did not answer within {seconds} s: {error}"
+                f"the membership table in Redis at {self.place} did not answer within {seconds} s{reason}"
             ) from error
         except redis.exceptions.RedisError as error:
             raise MembershipUnavailable(f"Redis at {self.place} refused a membership operation: {error}") from error

@@ -60,7 +60,7 @@ class Breaker:
         if self.is_open:
             seconds = asyncio.get_running_loop().time() - self._opened
             raise StorageUnavailable(
-                f"{what}: not tried, the storage {self._name!r} cannot be reached since {seconds:.1f} s ({self._why})"
+                f"{what}: not tried, the storage {self._name!r} has not been reached for {seconds:.1f} s ({self._why})"
             )
 
     def failed(self, error: StorageError) -> None:
