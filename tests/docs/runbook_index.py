@@ -13,7 +13,8 @@ HEAD = """\
 
 One page for each alarm: a WARNING or ERROR whose log record carries `event` with the page's name. Each page has the
 same parts: what you see, what it means, what to check, what to do, how it is tested. Alarms are logged at most once in
-some seconds; the next line says how many were left out.
+some seconds; the next line says how many were left out. A row such as F1 or F7 is a fault of the plan: most are rows
+of `make faults`, the others are played by the tests that the page names.
 
 This table is made from the pages by `python -m tests.docs.runbook_index`.
 
