@@ -34,3 +34,26 @@ async def test_a_look_that_raises_what_no_store_should_raise_does_not_leave_it_o
         breaker.check("a write")
         assert told == ["back"]
         await tasks.close()
+
+
+async def test_however_many_operations_fail_one_look_is_under_way() -> None:
+    """A store that comes back must not be met by a look for each failure."""
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.5)
+        raise StorageUnavailable("away")
+
+    tasks = Tasks()
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        breaker = Breaker("default", look, lambda: None, random.Random(1), tasks)
+        for _ in range(100):
+            breaker.failed(StorageUnavailable("away"))
+        await asyncio.sleep(0.1)
+        assert looks == 1
+        await asyncio.sleep(10)
+        breaker.failed(StorageUnavailable("away"))
+        assert looks < 20
+        await tasks.close()
