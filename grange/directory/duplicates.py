@@ -1,7 +1,12 @@
-"""Two activations of one grain: counted, said loudly, and ended down to one."""
+"""Two activations of one grain: counted, said loudly, and ended.
+
+The one that is not registered ends first. Then the registered one ends too, if it keeps state: the other may have
+written meanwhile, and what the next activation loads is what is stored.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -13,6 +18,12 @@ from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
+
+LOOK = 0.05
+"""Seconds between two looks of a silo whether an activation that must end has ended."""
+
+LOOKS = 40
+"""So many of them before it answers all the same: a turn takes long."""
 
 LOGGED = 10
 """Duplicates named in the log, of those found at once; the count is of all."""
@@ -29,9 +40,11 @@ class Duplicates:
     def report(self, conflicts: Iterable[Conflict]) -> None:
         """Have the losers ended by their silos. The runbook page is docs/runbooks/duplicate_activation.md."""
         losers: dict[SiloAddress, list[GrainAddress]] = {}
+        winners: dict[SiloAddress, list[GrainAddress]] = {}
         for number, conflict in enumerate(conflicts):
             self.found += 1
             losers.setdefault(conflict.loser.silo, []).append(conflict.loser)
+            winners.setdefault(conflict.winner.silo, []).append(conflict.winner)
             if number < LOGGED:
                 logger.error(
                     "two activations of %s: the registered one, %032x on silo %s, stays; %032x on silo %s must end",
@@ -42,17 +55,34 @@ class Duplicates:
                     conflict.loser.silo,
                     extra={"event": "duplicate_activation", "grain_type": conflict.winner.grain_id.type},
                 )
-        for silo, addresses in losers.items():
-            self._tasks.start(self._tell(silo, addresses))
+        if losers:
+            self._tasks.start(self._end(losers, winners))
 
     async def answer_lost(self, data: bytes) -> bytes:
         """The system target `directory.lost`: these of our activations must end."""
-        for entry in decode(Lost, data).entries:
-            self._wiring.lost(to_address(entry))
+        question = decode(Lost, data)
+        lost = [to_address(entry) for entry in question.entries]
+        for address in lost:
+            self._wiring.lost(address)
+        for entry in question.doubted:
+            self._wiring.doubted(to_address(entry))
+        for _ in range(LOOKS):
+            if not any(self._wiring.is_here(address) for address in lost):
+                break
+            await asyncio.sleep(LOOK)
         return b""
 
-    async def _tell(self, silo: SiloAddress, losers: list[GrainAddress]) -> None:
-        question = encode(Lost(tuple(to_entry(loser) for loser in losers)))
+    async def _end(
+        self, losers: dict[SiloAddress, list[GrainAddress]], winners: dict[SiloAddress, list[GrainAddress]]
+    ) -> None:
+        """The losers first: what they write until then is what the winners' successors load."""
+        for silo, addresses in losers.items():
+            await self._tell(silo, Lost(tuple(to_entry(address) for address in addresses)))
+        for silo, addresses in winners.items():
+            await self._tell(silo, Lost((), tuple(to_entry(address) for address in addresses)))
+
+    async def _tell(self, silo: SiloAddress, message: Lost) -> None:
+        question = encode(message)
         if silo == self._wiring.me:
             await self.answer_lost(question)
             return

@@ -144,9 +144,14 @@ class Taken(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True):
-    """These activations of yours are not their grains' one: another is registered. Answered by nothing."""
+    """These activations of yours are not their grains' one: another is registered. Answered by nothing, once they have
+    ended, or could not soon.
+
+    `doubted` are registered, but another one ran beside them: what they remember of their state may be out of date.
+    """
 
     entries: tuple[Entry, ...]
+    doubted: tuple[Entry, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True):

@@ -22,7 +22,8 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     winner until the moment that `release` is called for it, the activation must be there, carrying the version that
     `claim` returned; and at no other time; `is_registered` says it of one. `is_here` says whether this very activation
     exists in whatever phase: at least from before `claim` is called until after `release` has returned. `lost` is
-    called when an activation of this silo turns out not to be its grain's one: drop it without releasing it.
+    called when an activation of this silo turns out not to be its grain's one: drop it without releasing it; `doubted`
+    when it is, but another one ran beside it and may have written its state: end it in order, if it keeps state.
     """
 
     me: SiloAddress
@@ -32,6 +33,7 @@ class Wiring(msgspec.Struct, frozen=True, kw_only=True):
     is_registered: Callable[[GrainAddress], bool]
     is_here: Callable[[GrainAddress], bool]
     lost: Callable[[GrainAddress], None]
+    doubted: Callable[[GrainAddress], None]
     strategies: Mapping[str, PlacementStrategy]
     random: Random
     options: DirectoryOptions = DirectoryOptions()

@@ -157,6 +157,12 @@ class Catalog:
             target.claimed = False
             target.deactivate("another activation of this grain holds the claim")
 
+    def renew(self, address: GrainAddress) -> None:
+        """Another activation ran beside this one and may have written its state: end it, so that the next loads it."""
+        target = self._targets.get(address.grain_id)
+        if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
+            target.deactivate("another activation of this grain may have changed its state")
+
     def counts(self) -> dict[str, int]:
         """Activations by grain type."""
         counts: dict[str, int] = {}

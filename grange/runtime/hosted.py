@@ -58,6 +58,11 @@ class HostedType:
         """The grain type."""
         return self.options.name
 
+    @property
+    def has_facets(self) -> bool:
+        """Whether its instances keep something that outlives them, such as state."""
+        return any(parameter.origin in self._facets for parameter in self._parameters)
+
     async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
         """A new instance with everything its constructor asks for; its facets are not loaded yet.
 

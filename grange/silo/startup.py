@@ -187,6 +187,7 @@ class Startup:
             is_registered=lambda address: self.catalog.is_registered(address),
             is_here=lambda address: self.catalog.is_here(address),
             lost=lambda address: self.catalog.lose(address),
+            doubted=lambda address: self.catalog.renew(address),
             strategies=self._definition.strategies,
             random=self._supplies.random,
             options=self._config.directory_options(),
@@ -218,8 +219,7 @@ class Startup:
         services = self._definition.services
         hosted = [HostedType(cls, self._plans, facets, services, self._options) for cls in self._definition.grains]
         self._faults.register(error for each in hosted for error in each.options.errors)
-        by_name = {each.name: each for each in hosted}
-        self.catalog = Catalog(site, by_name, self.directory.locator, self._collector)
+        self.catalog = Catalog(site, {each.name: each for each in hosted}, self.directory.locator, self._collector)
         self._means.catalog = self.catalog
 
     def _answer_others(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from grange import Grain
+from grange import Grain, PersistentState
 from grange.proto.ids import GrainId
 from grange.runtime.activation import Activation, Phase
 from grange.runtime.locator import LocalOnly
@@ -20,6 +20,19 @@ TWO_PERIODS = 26.0
 class Pet(Grain):
     async def name(self) -> str:
         return str(self.key)
+
+
+class Score(Grain):
+    def __init__(self, points: PersistentState[list[int]]) -> None:
+        self.points = points
+
+    async def add(self, number: int) -> int:
+        self.points.value.append(number)
+        await self.points.write()
+        return sum(self.points.value)
+
+    async def total(self) -> int:
+        return sum(self.points.value)
 
 
 def plant(silo: Silo, grain_id: GrainId) -> Activation:
@@ -59,6 +72,23 @@ async def test_a_planted_duplicate_is_ended_within_two_periods(caplog: pytest.Lo
         for activation, silo in ((stays, home), (planted, other)):
             assert silo is not None
             assert f"{activation.activation:032x} on silo {silo.address}" in record.getMessage()
+
+
+async def test_the_registered_one_ends_too_if_it_keeps_state_that_the_other_may_have_written() -> None:
+    """Found by the simulation (seed 29): what it remembered was older than what had been acknowledged."""
+    async with TestCluster([Score], silos=3) as cluster:
+        score = cluster.get_grain(Score, "ann")
+        assert await score.add(1) == 1
+        stays, home = cluster.activation(score), cluster.where(score)
+        assert stays is not None
+        other = next(silo for silo in cluster.silos if silo is not home)
+        planted = plant(other, stays.grain_id)
+        assert await other.get_grain(Score, "ann").add(1) == 2  # the planted one: it is nearer
+        assert await score.total() == 1  # out of date
+        await cluster.advance(TWO_PERIODS)
+        assert planted.phase is Phase.GONE
+        assert stays.phase is Phase.GONE
+        assert await score.total() == 2
 
 
 async def test_on_a_stable_cluster_there_is_nothing_to_find() -> None:

@@ -38,6 +38,7 @@ class Host:
         self.won: dict[GrainId, GrainAddress] = {}
         self.releasing: set[GrainId] = set()
         self.lost: list[GrainAddress] = []
+        self.doubted: list[GrainAddress] = []
         self.deaf = False
         """Views do not come by themselves; it must ask for them."""
         self.table_gate: asyncio.Event | None = None
@@ -54,6 +55,7 @@ class Host:
                 is_registered=self._is_registered,
                 is_here=self._is_here,
                 lost=self._lose,
+                doubted=self.doubted.append,
                 strategies=cluster.strategies,
                 random=cluster.random,
                 options=cluster.options,
