@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from grange.testing.checks.history import Event
 from grange.testing.checks.outcomes import Execution
 from grange.testing.checks.writers import Turn
 from tests.processes.faults import verdict
+from tests.processes.faults.__main__ import RESULTS, results_of
 from tests.processes.faults.evidence import duplicate_window, turns
 from tests.processes.faults.report import Result, figures
 from tests.processes.faults.watch import Sighting
@@ -92,3 +94,10 @@ def test_a_figure_without_a_sample_is_not_played_and_one_over_its_target_is_not_
         False,
     )
     assert lines["self-fence"].seen is None
+
+
+def test_a_run_of_chosen_rows_does_not_replace_the_record_of_all() -> None:
+    folder = Path("a-run")
+
+    assert results_of(folder, "") == RESULTS
+    assert results_of(folder, "F4") == folder / "results.json"
