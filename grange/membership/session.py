@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from grange.membership.provider import MembershipTable, Table, TableVersion, tab
 from grange.membership.recovery import Loss, Memory, forgotten, judge
 from grange.membership.steps import Change, Standing, view_of
 from grange.proto.ids import SiloAddress
+
+log = logging.getLogger("grange.membership")
 
 Decide = Callable[[Table], Change | None]
 """The next change towards what is wanted, or None when the table says it already; see `steps.py`."""
@@ -53,6 +56,7 @@ class Session:
         self._chance = chance
         self._now = now
         self._reachable_since: float | None = -math.inf
+        self._away_since = -math.inf
         self._accepted_at = now()
         self.memory = Memory(me=me)
         self.graves = Graves()
@@ -138,10 +142,14 @@ class Session:
         try:
             table = await self._table.read()
         except MembershipUnavailable:
+            if self._reachable_since is not None:
+                self._away_since = asyncio.get_running_loop().time()
             self._reachable_since = None
             raise
         if self._reachable_since is None:
             self._reachable_since = asyncio.get_running_loop().time()
+            seconds = self._reachable_since - self._away_since
+            log.info("the membership table answers again after %.1f s", seconds, extra={"event": "table_reachable"})
         return table
 
     def _judge(self, memory: Memory, version: TableVersion, found: View) -> Standing:

@@ -28,6 +28,10 @@ async def test_the_table_may_be_away_for_long(caplog):
         assert len(caplog.records) <= 3 * 60
         for silo in silos:
             silo.table.down = False
+        with caplog.at_level(logging.INFO, "grange.membership"):
+            await asyncio.sleep(20)
+        events = [getattr(record, "event", "") for record in caplog.records]
+        assert events.count("table_reachable") == 3
         await silos[2].crash()
         await silos[0].agent.wait_for(lambda view: view.is_dead(silos[2].address))
         assert not silos[0].fatal.done()
