@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -92,7 +93,13 @@ class Client:
     def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:
         """Have `listener` called with each GatewayFound, GatewayLost, ClusterLost and ClusterFound. Returns what ends
         that. Before `async with` it hears of the first gateways too.
+
+        Raises TypeError for an `async def`, which nobody would await: have it start a task.
         """
+        if inspect.iscoroutinefunction(listener):
+            raise TypeError(
+                f"{listener!r} is an async function; a listener is called and not awaited: start a task in it"
+            )
         return self._listeners.add(listener)
 
     @property

@@ -7,6 +7,8 @@ these structs. Fields are added at the end, with defaults; unknown ones are igno
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from grange.membership.member import View
@@ -25,6 +27,10 @@ VIEW_SERVICE = "membership.view"
 """I have changed the table. Question `Announcement`, answer empty."""
 
 
+Version = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A version of the table. Bounded, because a forged one must not be the number that a rebuilt table starts above."""
+
+
 class Probe(msgspec.Struct, frozen=True, array_like=True):
     """Asked of a silo to learn whether it answers.
 
@@ -32,7 +38,7 @@ class Probe(msgspec.Struct, frozen=True, array_like=True):
     that hears it knows that the way back is open, too.
     """
 
-    version: int
+    version: Version
     prober: SiloAddress
     mutual: bool = False
 
@@ -44,7 +50,7 @@ class ProbeReply(msgspec.Struct, frozen=True, array_like=True):
     """
 
     silo: SiloAddress
-    version: int
+    version: Version
     lag: float = 0.0
     score: int = 0
 

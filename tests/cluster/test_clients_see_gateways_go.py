@@ -189,3 +189,11 @@ async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixtu
         assert quiet.events == []
         assert "no such apple" in caplog.text
         assert seen.events == last.events
+
+
+async def test_an_async_listener_is_refused_because_nobody_would_await_it() -> None:
+    async def listener(event: ConnectionEvent) -> None:
+        raise AssertionError(event)
+
+    with pytest.raises(TypeError, match="is an async function"):
+        Client(["127.0.0.1:1"]).on_connection_change(listener)  # type: ignore[arg-type]

@@ -51,3 +51,10 @@ def test_a_field_that_an_earlier_release_does_not_send_has_its_default():
 def test_anything_else_is_refused(decode, data):
     with pytest.raises(msgspec.MsgspecError):
         decode(data)
+
+
+@pytest.mark.parametrize("version", [-1, 2**63])
+def test_a_version_that_no_table_has_is_garbage(version):
+    """A rebuilt table starts above every version that a peer reports: a forged one must not be taken."""
+    with pytest.raises(msgspec.MsgspecError):
+        decode_probe(encode(Probe(version, SILO, True)))
