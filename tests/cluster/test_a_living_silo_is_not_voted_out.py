@@ -28,9 +28,12 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
         assert cluster.time.time() - heard_from(second.address) >= 1.9
         assert cluster.time.time() - heard_from(third.address) <= 1
         await cluster.kill(third)
-        await cluster.advance(10)
+        scores: list[int] = []
+        for _ in range(10):  # until the others are dead too: who has nobody left to doubt is well again
+            await cluster.advance(1)
+            scores.append(first.management.state().score)
         assert heard_from(third.address) == -math.inf
-        assert first.management.state().score > 0
+        assert max(scores) > 0
 
 
 @pytest.mark.parametrize("silos", [1, 3])
