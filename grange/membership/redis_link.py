@@ -7,6 +7,7 @@ change that must last is waited for until replicas and disk have it (rule R2).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -178,19 +179,35 @@ async def masters_only(connection: Any) -> None:
         )
 
 
+class _Sentinel(redis.asyncio.Redis):
+    """One Sentinel. Its time is bounded here and not by `socket_timeout`, which is an `asyncio.wait_for` in the driver:
+    that of Python 3.11 loses a cancellation that comes as the command is sent, and so the deadline of an operation.
+    """
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            async with asyncio.timeout(SENTINEL_TIMEOUT):
+                return cast(Any, await super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+        except TimeoutError as error:
+            raise redis.exceptions.TimeoutError(f"no answer within {SENTINEL_TIMEOUT} s") from error
+
+
 @asynccontextmanager
 async def _sentinel_link(url: str) -> AsyncGenerator[RedisLink, None]:
     address = sentinel_address(url)
-    sentinel = redis.asyncio.sentinel.Sentinel(  # type: ignore[no-untyped-call]
-        address.hosts,
-        sentinel_kwargs={
-            "socket_timeout": SENTINEL_TIMEOUT,
-            "socket_connect_timeout": SENTINEL_TIMEOUT,
-            "retry": Retry(NoBackoff(), 0),
-            "username": address.sentinel_username,
-            "password": address.sentinel_password,
-        },
-    )
+    sentinel = redis.asyncio.sentinel.Sentinel([])  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [  # pyright: ignore[reportAttributeAccessIssue]
+        _Sentinel(
+            host=host,
+            port=port,
+            username=address.sentinel_username,
+            password=address.sentinel_password,
+            socket_timeout=None,
+            socket_connect_timeout=SENTINEL_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        )
+        for host, port in address.hosts
+    ]
     client: redis.asyncio.Redis = sentinel.master_for(  # pyright: ignore[reportUnknownMemberType]
         address.service, db=address.database, username=address.username, password=address.password, **_options()
     )

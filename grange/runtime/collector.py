@@ -1,6 +1,6 @@
 """Ends activations that have been idle for their age.
 
-Activations wait in buckets of one period each. When a bucket is due, each activation in it is either idle long enough
+Activations wait in buckets of one period each. When a bucket is due, each activation in it is either unused long enough
 and ends, or moves to the bucket of the earliest time at which it could be. So looking costs nothing per call.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import cast
 
 from grange.runtime.activation import Activation, Phase
+from grange.runtime.invocation import Invocation
 
 CHUNK = 1000
 """Activations looked at before the loop gets a turn."""
@@ -41,7 +43,7 @@ class Collector:
                 await asyncio.sleep(0)
             if activation.phase > Phase.ACTIVE:
                 continue
-            if activation.idle and self._due(activation) <= now:
+            if _unused(activation) and self._due(activation) <= now:
                 activation.deactivate(f"idle for {activation.hosted.age:g} s")
             else:
                 self._place(activation, max(self._due(activation), now + self._period), now)
@@ -58,4 +60,12 @@ class Collector:
 
 def idle_for(activation: Activation, seconds: float, now: float) -> bool:
     """Whether an activation has been idle so long, whatever its own age says."""
-    return activation.idle and now - activation.last_used >= seconds and activation.keep_until <= now
+    return _unused(activation) and now - activation.last_used >= seconds and activation.keep_until <= now
+
+
+def _unused(activation: Activation) -> bool:
+    """Active, and nothing runs or waits but ticks of timers that do not keep it alive."""
+    requests = (*activation.mailbox.running, *(activation.mailbox.waiting or ()))
+    return activation.phase is Phase.ACTIVE and not any(
+        call.keeps_alive for call in cast("tuple[Invocation, ...]", requests)
+    )

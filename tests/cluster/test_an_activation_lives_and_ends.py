@@ -326,6 +326,22 @@ async def test_a_timer_does_not_hold_an_activation() -> None:
         assert await cluster.get_grain(Ticking, "held").count() >= 19
 
 
+class Busy(Grain):
+    async def begin(self) -> None:
+        self.start_timer(self._tick, 0, 0.001)
+
+    async def _tick(self) -> None:
+        await asyncio.sleep(7)
+
+
+async def test_a_tick_that_runs_does_not_hold_an_activation() -> None:
+    """LIF-18: also when one runs whenever the collector looks."""
+    async with TestCluster([Busy], runtime=RUNTIME) as cluster:
+        await cluster.get_grain(Busy, "always").begin()
+        await cluster.advance(100)
+        assert cluster.count(Busy) == 0
+
+
 class Stuck(Grain):
     stuck = True
 

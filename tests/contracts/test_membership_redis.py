@@ -142,6 +142,19 @@ async def test_sentinel_leads_to_the_new_master(master: Server) -> None:
             assert int(replica.ask("HGET", "grange:{one}:membership", "version")) == 2
 
 
+async def test_a_read_can_be_cancelled_at_any_moment(master: Server) -> None:
+    """Also on its way through a Sentinel: Python 3.11's `wait_for`, which the driver uses, loses a cancellation."""
+    with Sentinel(master) as sentinel:
+        async with opened(f"redis+sentinel://:{PASSWORD}@{sentinel.address}/table/0") as table:
+            for steps in range(200):
+                reading = asyncio.create_task(table.read())
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                asked = reading.cancel()
+                await asyncio.wait((reading,))
+                assert reading.cancelled() or not asked, f"after {steps} steps of the loop"
+
+
 async def eventually_read(table: MembershipTable):
     async with asyncio.timeout(PATIENCE):
         while True:

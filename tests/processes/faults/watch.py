@@ -15,6 +15,7 @@ import redis.exceptions
 from redis.asyncio import Redis
 
 LOOK_PERIOD = 0.05
+LOOK_TIMEOUT = 1.0
 _ROW = "silo:"
 
 
@@ -44,8 +45,9 @@ class Watch:
     async def run(self) -> None:
         while True:
             try:
-                await self._look()
-            except (redis.exceptions.RedisError, OSError):
+                async with asyncio.timeout(LOOK_TIMEOUT):
+                    await self._look()
+            except (redis.exceptions.RedisError, OSError):  # a TimeoutError is an OSError
                 self.gaps.append(time.monotonic())  # Redis is away, as some rows want it
             await asyncio.sleep(LOOK_PERIOD)
 
