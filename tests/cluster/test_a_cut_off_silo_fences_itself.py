@@ -20,6 +20,8 @@ from grange.silo import Silo
 from grange.testing import TestCluster
 
 OPTIONS = MembershipOptions()
+PATIENCE = 120.0
+"""Virtual seconds after which what is waited for will not come."""
 LONGEST = 3.0
 """Seconds after which a silo that is cut off starts no turns: what the design promises."""
 
@@ -104,15 +106,17 @@ def is_closed(silo: Silo) -> bool:
 
 async def fenced(silo: Silo) -> float:
     """Wait until this silo starts no turns; returns when."""
-    while not is_closed(silo):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while not is_closed(silo):
+            await asyncio.sleep(0.01)
     return now()
 
 
 async def dead(cluster: Cluster, silo: Silo) -> float:
     """Wait until the table says dead; returns when."""
-    while (await cluster.row(silo)).member.status is not SiloStatus.DEAD:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while (await cluster.row(silo)).member.status is not SiloStatus.DEAD:
+            await asyncio.sleep(0.01)
     return now()
 
 

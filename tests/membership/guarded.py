@@ -85,13 +85,15 @@ class World:
 
     async def closed(self) -> float:
         """Wait until the gate closes; returns when."""
-        while not self.gate.closed:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(MINUTE):
+            while not self.gate.closed:
+                await asyncio.sleep(0.001)
         return self.now
 
     async def opened(self) -> float:
-        while self.gate.closed:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(MINUTE):
+            while self.gate.closed:
+                await asyncio.sleep(0.001)
         return self.now
 
     async def close(self) -> None:

@@ -102,8 +102,9 @@ async def test_a_read_that_began_before_the_stop_is_no_proof(world: Make) -> Non
     await asyncio.sleep(10)
     here.cut(B, C)
     here.read_takes = 0.3
-    while not here.reads:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(MINUTE):
+        while not here.reads:
+            await asyncio.sleep(0.01)
     here.stand_still(1.2)  # while that read is on its way
     closed = await here.closed()
     assert await here.opened() >= closed + here.read_takes - 0.002
@@ -124,8 +125,9 @@ async def test_a_stop_becomes_a_fence_only_if_no_proof_comes_soon(
     here.stand_still(5)
     began = await here.closed()
     assert here.gate.fenced is None
-    while here.gate.fenced is None:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(MINUTE):
+        while here.gate.fenced is None:
+            await asyncio.sleep(0.001)
     assert here.now == pytest.approx(began + AFTER_PAUSE, abs=0.01)
 
 
