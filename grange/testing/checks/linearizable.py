@@ -16,7 +16,7 @@ from typing import NamedTuple
 from grange.testing.checks.history import Event, Operation, Violation, operations
 from grange.testing.checks.models import Step, Value, frozen
 
-LIMIT = 2_000
+LIMIT = 5_000
 """Calls per key: more than this is refused, because a history is only worth what can be searched."""
 
 CONFIGURATIONS = 200_000

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -257,8 +258,8 @@ async def play(row: Row, number: int, scene: Stage, pace: Pace) -> Round:
         judge = await row.run(one)
         await one.finish()
         judge()
-    except (AssertionError, TimeoutError, OSError, RuntimeError) as error:
-        one.failures.append(f"{type(error).__name__}: {error}")
+    except Exception as error:  # a run of an hour must not be lost with one of its rounds
+        one.failures.append("".join(traceback.format_exception_only(error)).strip())
     finally:
         await one.abandon()
         await scene.heal()
