@@ -78,6 +78,7 @@ def figures(results: Sequence[Result]) -> list[Figure]:
         none("turns of a zombie", "turns of a zombie"),
         most("duplicate window, stable cluster", 0.0, "duplicate window", but=OVERLAPPING),
         most("duplicate window, silo lost or cut off", 3.0, "duplicate window", rows=OVERLAPPING),
+        most("death noted in the store after the table had it", 1.0, "death noted in the store"),
         none("second accepted writes (I2), writes of the dead", "broken I2", "writes of the dead"),
         none("acknowledged writes lost or doubled (I1)", "broken I1"),
         none("registers not linearisable (I3)", "broken I3"),

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,14 @@ from tests.processes.faults.load import Orders
 from tests.processes.faults.network import HUB
 from tests.processes.faults.silos import FaultSilo, ended
 from tests.processes.faults.stage import Stage
-from tests.processes.faults.stores import audited_writes, stored_totals
+from tests.processes.faults.stores import audited_writes, noted_deaths, stored_totals
 from tests.processes.silo_process import PATIENCE, ROOT
 
 DEADLINE = 10.0
 """Response time-out of the load's calls, in seconds."""
+
+NOTED = 1.0
+"""Seconds after which the store knows of a death that the table has: until then the dead may write, but nobody else."""
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -66,6 +69,7 @@ class Round:
         self.history: list[Event] = []
         self.ran: list[Ran] = []
         self.writes: list[Write] = []
+        self.noted: Mapping[str, float] = {}
         self._load: asyncio.subprocess.Process | None = None
         self._path = scene.folder / f"{self.name}.history.jsonl"
 
@@ -114,6 +118,15 @@ class Round:
     def answering(self, at: float, most: float) -> None:
         """For a judge: note how long after a moment the last call failed or was slow."""
         self.figure("grains back", verdict.answering_again(self.history, at), most)
+
+    def dead_wrote_nothing(self, silo: FaultSilo) -> None:
+        """For a judge: the store noted this silo's death soon after the table had it, and took no write of it since."""
+        declared = verdict.deaths(self.stage.watch.sightings)[str(silo.address)]
+        noted = self.noted.get(str(silo.address), float("inf"))
+        self.figure("death noted in the store", max(0.0, noted - declared), NOTED)
+        late = [write for write in self.writes if write.silo == silo.identity and write.t > noted]
+        self.figures["writes of the dead"].append(len(late))
+        self.expect(not late, f"{len(late)} writes of {silo.identity} were accepted after its death was noted")
 
     def none_failed(self, figure: str) -> None:
         """For a judge: note the calls without a result, of which there must be none."""
@@ -181,6 +194,7 @@ class Round:
         connection = await self.stage.postgres.connect()
         try:
             self.writes = await audited_writes(connection, self.name)
+            self.noted = await noted_deaths(connection)
             totals = await stored_totals(connection, self.name)
         finally:
             await connection.close()

@@ -79,7 +79,7 @@ async def without_the_table(one: Round) -> Judge:
 
 
 async def without_peers(one: Round) -> Judge:
-    """One silo reaches the stores and clients, and no other silo: it dies, and writes nothing after that.
+    """A silo reaches the stores and clients, and no other silo: it dies; once the store knows, it takes nothing of it.
 
     It needs no fence: the table tells it that it is active, and soon that it is not. Until then it may begin turns.
     """
@@ -96,9 +96,7 @@ async def without_peers(one: Round) -> Judge:
     def judge() -> None:
         last = max((each.turn.start for each in one.ran if each.silo == victim.identity), default=at)
         one.figure("turns after the death was declared", max(0.0, last - declared), TABLE_POLL)
-        late = [write for write in one.writes if write.silo == victim.identity and write.t > declared]
-        one.figures["writes of the dead"].append(len(late))
-        one.expect(not late, f"{len(late)} writes of {victim.identity} were accepted after its death was declared")
+        one.dead_wrote_nothing(victim)
         one.answering(at, DECLARED + BACK)
 
     return judge

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from tests.processes.faults import verdict
 from tests.processes.faults.round import Judge, Round, Row
 from tests.processes.faults.silos import FaultSilo, ended
 from tests.processes.silo_process import PATIENCE
@@ -112,10 +111,7 @@ def no_turns_since(one: Round, silo: FaultSilo, moment: float) -> None:
     begun = [each for each in one.ran if each.silo == silo.identity and each.turn.start > moment]
     one.figures["turns of a zombie"].append(len(begun))
     one.expect(not begun, f"{len(begun)} turns began on {silo.identity} after it was woken")
-    dead = verdict.deaths(one.stage.watch.sightings)[str(silo.address)]
-    late = [write for write in one.writes if write.silo == silo.identity and write.t > dead]
-    one.figures["writes of the dead"].append(len(late))
-    one.expect(not late, f"{len(late)} writes of {silo.identity} were accepted after its death was declared")
+    one.dead_wrote_nothing(silo)
 
 
 @asynccontextmanager

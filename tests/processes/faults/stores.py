@@ -36,8 +36,17 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER fault_audit AFTER INSERT OR UPDATE ON grange_state FOR EACH ROW EXECUTE FUNCTION fault_audit();
+CREATE TABLE fault_deaths (address text PRIMARY KEY, t timestamptz NOT NULL);
+CREATE FUNCTION fault_deaths() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO fault_deaths VALUES (NEW.endpoint || '@' || NEW.generation, clock_timestamp()) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER fault_deaths AFTER INSERT OR UPDATE ON grange_dead_silos FOR EACH ROW EXECUTE FUNCTION fault_deaths();
 """
-"""Every accepted write leaves a row in its own transaction, so the table is what happened, in the order it did."""
+"""Every accepted write leaves a row in its own transaction, so the table is what happened, in the order it did. So does
+every noted death, while its transaction keeps that silo's writes out: from then on none may be accepted.
+"""
 
 
 class Redis(RedisServer):
@@ -138,6 +147,13 @@ async def audited_writes(connection: Connection, prefix: str) -> list[Write]:
         offset,
     )
     return [Write(*row) for row in rows]
+
+
+async def noted_deaths(connection: Connection) -> Mapping[str, float]:
+    """When the store noted the death of each silo, by address; its times as `time.monotonic()` of this machine."""
+    offset = time.monotonic() - time.time()
+    rows = await connection.fetch("SELECT address, extract(epoch FROM t)::float8 + $1 FROM fault_deaths", offset)
+    return {row[0]: row[1] for row in rows}
 
 
 async def stored_totals(connection: Connection, prefix: str) -> Mapping[str, int]:
