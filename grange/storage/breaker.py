@@ -55,8 +55,14 @@ class Breaker:
         """Whether operations are refused."""
         return not self._closed.is_set()
 
-    def check(self, what: str) -> None:
-        """Raise StorageUnavailable while open: nothing was sent."""
+    async def check(self, what: str) -> None:
+        """Raise StorageUnavailable while open: nothing was sent.
+
+        It gives way first: a grain that tries again at once would else keep the loop from the look that ends this.
+        """
+        if not self.is_open:
+            return
+        await asyncio.sleep(0)
         if self.is_open:
             seconds = asyncio.get_running_loop().time() - self._opened
             raise StorageUnavailable(

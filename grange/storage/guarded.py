@@ -42,7 +42,7 @@ class GuardedStorage:
         """See `GrainStorage.read`. Waits until every death that this silo knows of is noted in the store, and reads
         again when one came meanwhile."""
         what = f"read of state {state!r} of {grain_id}"
-        self._breaker.check(what)
+        await self._breaker.check(what)
         try:
             async with AwakeTimeout(self._timeout):
                 return await self._read_behind_the_fence(grain_id, state)
@@ -92,7 +92,7 @@ class GuardedStorage:
         await self._storage.fence(silos)
 
     async def _change(self, what: str, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
-        self._breaker.check(what)
+        await self._breaker.check(what)
         deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             return await change()

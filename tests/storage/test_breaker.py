@@ -29,9 +29,9 @@ async def test_a_look_that_raises_what_no_store_should_raise_does_not_leave_it_o
         breaker.failed(StorageUnavailable("away"))
         await asyncio.sleep(0.1)
         with pytest.raises(StorageUnavailable, match="not tried"):
-            breaker.check("a write")
+            await breaker.check("a write")
         await asyncio.sleep(10)
-        breaker.check("a write")
+        await breaker.check("a write")
         assert told == ["back"]
         await tasks.close()
 
@@ -56,4 +56,22 @@ async def test_however_many_operations_fail_one_look_is_under_way() -> None:
         await asyncio.sleep(10)
         breaker.failed(StorageUnavailable("away"))
         assert looks < 20
+        await tasks.close()
+
+
+async def test_who_tries_again_at_once_does_not_keep_the_loop_from_the_look() -> None:
+    """Otherwise a grain that repeats a refused write without a pause stops its silo's loop, and no look ends it."""
+
+    async def look() -> None:
+        raise StorageUnavailable("away")
+
+    tasks, others = Tasks(), list[str]()
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        breaker = Breaker("default", look, lambda: None, random.Random(1), tasks)
+        breaker.failed(StorageUnavailable("away"))
+        await asyncio.sleep(0.1)
+        asyncio.get_running_loop().call_soon(others.append, "had a turn")
+        with pytest.raises(StorageUnavailable, match="not tried"):
+            await breaker.check("a write")
+        assert others == ["had a turn"]
         await tasks.close()
