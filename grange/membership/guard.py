@@ -208,10 +208,10 @@ class Guard:
         """Between two ticks the fence has a timer of its own."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         left = self._due() - now
-        if left < TICK and self._fenced_at is None:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, left), self._examine)
+        if left <= TICK and self._fenced_at is None:
+            late = 1e-6  # a loop calls its timers up to a nanosecond early: the fence would not be due yet
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, left) + late, self._examine)
 
     def _give_up(self, seconds: float) -> None:
         self.end(f"silo {self._me} was fenced for too long and ends")

@@ -27,6 +27,10 @@ from grange.runtime.tasks import Tasks
 MAX_PAUSE = 1.0
 """Seconds; the longest wait between two tries of a refused call, when nothing is heard of the cluster."""
 
+LEAST = 0.001
+"""Seconds; no repeat starts with less time than this, the unit of the wire: nobody could answer it in time, and the
+outcome, certainly not executed, would become unknown."""
+
 Attempt = Callable[[SiloAddress], Awaitable[Any]]
 """Try the call at this silo. Raises Refused or SiloUnavailable when it was certainly not executed there."""
 
@@ -124,7 +128,7 @@ class Caller:
         if now < deadline and refusals > 1 and (hint is None or refusals > 3):
             longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
             await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
-        if self._loop.time() >= deadline:
+        if deadline - self._loop.time() < LEAST:
             times = "once" if refusals == 1 else f"{refusals} times, at last"
             raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {why}")
 

@@ -7,6 +7,7 @@ threads is in progress (`run_in_executor`), time stands still.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,10 @@ from grange.errors import ConfigurationError
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """Where the wall clock of virtual time starts, so that runs repeat exactly."""
+
+START = 1000.0
+"""Where `loop.time()` starts in virtual time, in seconds. Always the same: the real clock counts from when the machine
+was started, and the larger it is, the coarser its last digit: half a second would be a bit less on some days."""
 
 
 class VirtualTime:
@@ -30,11 +35,12 @@ class VirtualTime:
             )
         self._loop = cast("Any", loop)
         self._selector = selector
-        self._real_time: Callable[[], float] = loop.time
+        self._outer_time: Callable[[], float] = loop.time
         self._real_select: Callable[[float | None], list[Any]] = selector.select
         self._real_executor = self._loop.run_in_executor
         self._in_threads = 0
-        self._start = self._now = loop.time()
+        self._real_resolution: float = self._loop._clock_resolution
+        self._now = START
 
     def time(self) -> float:
         """Seconds, as `loop.time()`."""
@@ -42,21 +48,34 @@ class VirtualTime:
 
     def utc_now(self) -> datetime:
         """The wall clock that belongs to this time."""
-        return EPOCH + timedelta(seconds=self._now - self._start)
+        return EPOCH + timedelta(seconds=self._now - START)
 
     @contextmanager
     def installed(self) -> Generator[VirtualTime]:
-        """Replace the loop's clock. Afterwards it runs on in real time from where it stands, never backwards."""
+        """Replace the loop's clock by one that starts at `START`. Timers that wait go on waiting as long as before.
+
+        Afterwards the old clock runs on, ahead by the time that passed meanwhile: seen from outside never backwards.
+        """
+        before = self._outer_time()
+        self._move_timers(START - before)
         self._loop.time = self.time
+        self._set_resolution()
         self._selector.select = self._select
         self._loop.run_in_executor = self._run_in_executor
         try:
             yield self
         finally:
-            ahead = self._now - self._real_time()
-            self._loop.time = lambda: self._real_time() + ahead
+            ahead = before + (self._now - START) - self._outer_time()
+            self._loop.time = lambda: self._outer_time() + ahead
+            self._move_timers(before - START)
+            self._loop._clock_resolution = self._real_resolution
             self._selector.select = self._real_select
             self._loop.run_in_executor = self._real_executor
+
+    def _move_timers(self, seconds: float) -> None:
+        """Their order stays, so the loop's heap stays a heap."""
+        for timer in self._loop._scheduled:
+            timer._when += seconds
 
     def _select(self, timeout: float | None) -> list[Any]:
         """What the loop calls when it has nothing ready: take what happened, else jump instead of sleeping."""
@@ -64,8 +83,20 @@ class VirtualTime:
             return self._real_select(timeout)
         events = self._real_select(0)
         if not events:
-            self._now += max(timeout, 0)
+            self._jump(timeout)
         return events
+
+    def _jump(self, timeout: float) -> None:
+        """To the exact time of the next timer: `now + (its time - now)` is not that, and the errors would add up."""
+        if timeout > 0 and self._loop._scheduled:
+            self._now = self._loop._scheduled[0].when()
+        self._set_resolution()
+
+    def _set_resolution(self) -> None:
+        """A loop calls timers early by its clock's resolution. Here only those that are due: of two tasks that wait for
+        one deadline, each called before it, one would always be at work, and the time would never come.
+        """
+        self._loop._clock_resolution = math.ulp(self._now)
 
     def _run_in_executor(self, *args: Any) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._real_executor(*args)
