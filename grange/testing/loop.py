@@ -16,7 +16,7 @@ from typing import Any, cast
 from grange.errors import ConfigurationError
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""Where the wall clock of virtual time starts, so that runs repeat exactly."""
+"""Where the wall clock of virtual time starts, in every run."""
 
 START = 1000.0
 """Where `loop.time()` starts in virtual time, in seconds. Always the same: the real clock counts from when the machine
