@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from grange.aio.tasks import Tasks
 from grange.client.events import Listeners, OnConnectFailure, OnConnectionChange
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
@@ -30,7 +31,6 @@ from grange.runtime.options import RuntimeOptions
 from grange.runtime.outgoing import Means
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Link, Sender
-from grange.runtime.tasks import Tasks
 from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
 from grange.transport.peers import Peers

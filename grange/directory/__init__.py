@@ -12,5 +12,5 @@ all of it as one `ClusterDirectory` (`cluster.py`: open it first). Files that on
 - a silo dies: `holding.py` with `holds.py` (pure) keeps its grains from being registered too early;
 - what is wrong is found: `sweep.py` and `detector.py` compare the slice with what silos run, `duplicates.py` ends the
   second;
-- joints: `provider.py` (the contract), `slice.py`, `wiring.py`, `options.py`, `pulse.py`.
+- joints: `provider.py` (the contract), `slice.py`, `wiring.py`, `options.py`, `aio/signal.py`.
 """

@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.directory.current import Current
 from grange.directory.detector import Detector
 from grange.directory.hosted import Hosted
@@ -22,7 +23,6 @@ from grange.directory.topology import Topology
 from grange.directory.wiring import Wiring
 from grange.membership.member import View
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 
 
 class Findings(msgspec.Struct, frozen=True):

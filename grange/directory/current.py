@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from grange.directory.pulse import Pulse
+from grange.aio.signal import Signal
 from grange.directory.topology import Topology
 from grange.errors import GrangeError
 from grange.membership.member import View
@@ -24,7 +24,7 @@ class Current:
 
     def __init__(self, refresh: Refresh) -> None:
         self.topology = Topology(View(0))
-        self.changed = Pulse()
+        self.changed = Signal()
         """Fired after each newer view has been taken in by the whole room."""
         self._refresh = refresh
 

@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from grange.aio.tasks import Tasks
 from grange.directory.messages import LOST, Lost, decode, encode, to_address, to_entry
 from grange.directory.partition import Conflict
 from grange.directory.wiring import Wiring
 from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
-from grange.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

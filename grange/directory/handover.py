@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from grange.aio.signal import Signal
 from grange.directory.messages import Handed, Take, Taken, decode, encode, to_entry, to_pairs, to_ranges
 from grange.directory.partition import Sealed
-from grange.directory.pulse import Pulse
 from grange.directory.slice import Slice
 from grange.directory.snapshots import Snapshot, Snapshots
 from grange.directory.topology import Topology
@@ -31,7 +31,7 @@ class Handover:
         self._holding = slice.holding
         self._tasks = slice.tasks
         self._snapshots = Snapshots()
-        self._changed = Pulse()
+        self._changed = Signal()
 
     def __len__(self) -> int:
         return len(self._snapshots)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from grange.aio.tasks import Tasks
 from grange.directory.current import Current
 from grange.directory.holds import Holds
 from grange.directory.messages import Hold
 from grange.directory.ranges import RangeSet
 from grange.proto.ids import SiloAddress
-from grange.runtime.tasks import Tasks
 
 
 class Holding:

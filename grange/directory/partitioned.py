@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from grange.aio.tasks import Tasks
 from grange.directory.current import Current
 from grange.directory.hosted import Hosted
 from grange.directory.messages import Reply, decode, to_address
@@ -13,7 +14,6 @@ from grange.directory.wiring import Wiring
 from grange.errors import CallError, SiloUnavailable
 from grange.membership.member import SiloStatus
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
-from grange.runtime.tasks import Tasks
 
 
 class PartitionedDirectory:

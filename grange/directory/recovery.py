@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable
 from itertools import islice
 
+from grange.aio.throttled_log import ThrottledLog
 from grange.directory.hosted import Hosted, page_of
 from grange.directory.messages import (
     RECOVER,
@@ -28,7 +29,6 @@ from grange.directory.messages import (
 from grange.directory.ranges import RangeSet
 from grange.directory.slice import Slice
 from grange.errors import SiloUnavailable
-from grange.membership.rare_log import RareLog
 from grange.proto.ids import GrainAddress, SiloAddress
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Recovery:
         self._duplicates = slice.duplicates
         self._tasks = slice.tasks
         self._hosted = hosted
-        self._complaints = RareLog(logger)
+        self._warnings = ThrottledLog(logger)
         self._asking: dict[SiloAddress, set[asyncio.Task[None]]] = {}
 
     def begin(self, version: int, ranges: RangeSet) -> None:
@@ -119,7 +119,7 @@ class Recovery:
             f"ranges that came to silo {self._wiring.me} with view {version} are closed for {seconds:.0f} s: "
             f"silo {silo} is not declared dead, but does not tell what it runs"
         )
-        self._complaints.warning(message, error, "range_recovering_long")
+        self._warnings.warning(message, error, "range_recovering_long")
 
     async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet) -> tuple[list[GrainAddress], RangeSet]:
         if silo == self._wiring.me:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.directory.current import Current
 from grange.directory.duplicates import Duplicates
 from grange.directory.holding import Holding
 from grange.directory.partition import Partition
 from grange.directory.wiring import Wiring
-from grange.runtime.tasks import Tasks
 
 
 class Slice(msgspec.Struct, frozen=True):

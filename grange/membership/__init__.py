@@ -10,7 +10,7 @@ owns the tasks of all that follows). Files that only decide are marked (pure); t
   (pure), then `voter.py` with `votes.py`, `findings.py` (pure);
 - what silos say to each other: `peers.py`, `messages.py` and `answers.py`, made from `vitals.py`;
 - whether this silo may work: `guard.py` with `fence.py` (pure);
-- coming and going: `join.py`, `backoff.py` (pure), `upkeep.py`, `surroundings.py`, `condition.py`;
+- coming and going: `join.py`, `aio/backoff.py` (pure), `upkeep.py`, `surroundings.py`, `condition.py`;
 - looking after the table: `caretaker.py` with `cleaning.py` and `graves.py` (pure); after its loss `rebuild.py` with
-  `recovery.py` (pure); `rare_log.py` keeps alarms from flooding the log.
+  `recovery.py` (pure); `aio/throttled_log.py` keeps alarms from flooding the log.
 """

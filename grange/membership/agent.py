@@ -15,6 +15,8 @@ from typing import Self
 
 import msgspec
 
+from grange.aio.tasks import Tasks
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import DeclaredDead, MembershipError, SelfFenced
 from grange.membership.caretaker import Caretaker
 from grange.membership.condition import Condition
@@ -26,7 +28,6 @@ from grange.membership.options import MembershipOptions
 from grange.membership.peers import Peers
 from grange.membership.prober import Prober
 from grange.membership.provider import MembershipTable, Table
-from grange.membership.rare_log import RareLog
 from grange.membership.rebuild import Others, Rebuild
 from grange.membership.rings import middles, probed_by
 from grange.membership.session import Decide, Session
@@ -38,7 +39,6 @@ from grange.membership.views import Subscriber, Views
 from grange.membership.voter import Voter
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.membership")
 
@@ -64,8 +64,8 @@ class MembershipAgent:
         self._now = around.now
         self._views = Views()
         self._session = Session(table, self._see, around.chance, me.address, around.now)
-        self._complaints = RareLog(log)
-        self._upkeep = Upkeep(self._session, self._views, options, around.chance, self._complaints)
+        self._warnings = ThrottledLog(log)
+        self._upkeep = Upkeep(self._session, self._views, options, around.chance, self._warnings)
         self._peers = Peers(me.address, around, self._upkeep, options)
         self._voter = Voter(me.address, around, lambda: self.view, self._settle, self._is_trusted, options)
         self._prober = Prober(self._peers, self._voter.suspect, options, around.chance, lambda: self._vitals.score)

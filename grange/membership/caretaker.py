@@ -6,16 +6,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from grange.aio.tasks import Tasks
+from grange.aio.throttled_log import ThrottledLog
 from grange.membership.cleaning import cutoff, evict, sweeps
 from grange.membership.member import SiloStatus
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import MembershipTable, Table
-from grange.membership.rare_log import RareLog
 from grange.membership.session import Decide, Session
 from grange.membership.steps import Change, finish, stale_in
 from grange.membership.surroundings import Surroundings
 from grange.proto.ids import SiloAddress
-from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.membership")
 
@@ -39,7 +39,7 @@ class Caretaker:
         self._settle = settle
         self._changed = changed
         self._options = options
-        self._complaints = RareLog(log)
+        self._warnings = ThrottledLog(log)
         self._tasks = Tasks()
         self.stale: frozenset[SiloAddress] = frozenset()
 
@@ -68,7 +68,7 @@ class Caretaker:
                     log.info("silo %s removed %d rows of dead silos", self._me, gone, extra={"event": "rows_removed"})
                     await session.read()
             except Exception as error:
-                self._complaints.warning(f"silo {self._me} could not remove rows of dead silos", error)
+                self._warnings.warning(f"silo {self._me} could not remove rows of dead silos", error)
 
     async def close(self) -> None:
         """End what is under way."""
@@ -92,7 +92,7 @@ class Caretaker:
         try:
             await self._settle(decide)
         except Exception as error:
-            self._complaints.warning(f"silo {self._me} could not write the death of another", error)
+            self._warnings.warning(f"silo {self._me} could not write the death of another", error)
             return
         for silo, reason in written.items():
             log.error("silo %s is declared dead: %s", silo, reason, extra={"event": "silo_declared_dead"})

@@ -7,11 +7,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from grange.aio.throttled_log import ThrottledLog
 from grange.membership.health import Signs, expects_probes, score_of, suspicions_of
 from grange.membership.member import SiloStatus, View
 from grange.membership.options import MembershipOptions
 from grange.membership.prober import Prober
-from grange.membership.rare_log import RareLog
 from grange.membership.surroundings import Surroundings
 from grange.proto.ids import SiloAddress
 
@@ -49,7 +49,7 @@ class Condition:
         self._options = options
         self._lateness: deque[float] = deque(maxlen=REMEMBERED)
         self._expected_since: float | None = None
-        self._complaints = RareLog(log, period=60.0)
+        self._warnings = ThrottledLog(log, period=60.0)
 
     async def run(self) -> None:
         """Measure for ever."""
@@ -74,7 +74,7 @@ class Condition:
         )
         before, vitals.score = vitals.score, score_of(signs)
         if signs.active and vitals.score > before and vitals.score >= WORTH_SAYING:
-            self._complaints.say(f"silo {self._me} is not well: {_shown(signs)}", "health_degraded")
+            self._warnings.say(f"silo {self._me} is not well: {_shown(signs)}", "health_degraded")
 
     def _is_unheard(self, view: View) -> bool:
         now = asyncio.get_running_loop().time()

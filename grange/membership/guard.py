@@ -13,6 +13,8 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from grange.aio.tasks import Tasks
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import SelfFenced
 from grange.membership.fence import (
     Proofs,
@@ -27,12 +29,10 @@ from grange.membership.fence import (
 from grange.membership.member import SiloStatus, View
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Table
-from grange.membership.rare_log import RareLog
 from grange.membership.steps import view_of
 from grange.membership.vitals import TICK, Vitals
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
-from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.membership")
 
@@ -84,8 +84,8 @@ class Guard:
         self._contact = contact
         self._options = options
         self._tasks = Tasks()
-        self._complaints = RareLog(log)
-        self._alarms = RareLog(log)
+        self._warnings = ThrottledLog(log)
+        self._alarms = ThrottledLog(log)
         self._view = View(0)
         self._others: tuple[SiloAddress, ...] = ()
         self._watched: dict[SiloAddress, float] = {}
@@ -172,7 +172,7 @@ class Guard:
         self._gate.pause()
         self._closed_at = now
         self._look_for_proof(afresh=True)
-        self._complaints.say(
+        self._warnings.say(
             f"silo {self._me} stood still for {gap:.1f} s: a turn blocked its event loop, or the process or machine "
             f"was stopped; no turn starts until it knows that it was not given up meanwhile",
             "loop_blocked",

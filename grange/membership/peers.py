@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from grange.aio.tasks import Tasks
 from grange.membership.answers import ProbeAnswers
 from grange.membership.detector import Finding
 from grange.membership.health import WORST
@@ -37,7 +38,6 @@ from grange.membership.rings import PROBED
 from grange.membership.surroundings import Surroundings
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.membership")
 

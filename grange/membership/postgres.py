@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from grange.aio.awake import AwakeTimer
 from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.member import Member, SiloStatus
 from grange.membership.provider import FRESH, Row, Table, TableVersion, table_version
@@ -18,7 +19,6 @@ from grange.membership.resets import is_reset
 from grange.membership.rows import member_from_json, member_to_json
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.runtime.awake import AwakeTimer
 
 COMPONENT = "membership"
 OPERATION_TIMEOUT = 2.0

@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Protocol
 
+from grange.aio.tasks import Tasks
 from grange.membership.detector import Detector, Finding, Suspicion, Verdict
 from grange.membership.options import MembershipOptions
 from grange.membership.patience import Patience
 from grange.membership.peers import Through
 from grange.proto.ids import SiloAddress
-from grange.runtime.tasks import Tasks
 
 Suspect = Callable[[Suspicion], Coroutine[Any, Any, None]]
 """Called when a silo has missed too many probes in a row, and after each further miss; never raises."""

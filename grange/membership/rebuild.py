@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipError, MembershipUnavailable, TableLost
 from grange.membership.member import SiloStatus, View
 from grange.membership.messages import Announcement
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Table
-from grange.membership.rare_log import RareLog
 from grange.membership.recovery import Loss, lower, merged, next_number, reassert, rejoin
 from grange.membership.session import Decide, Session
 from grange.membership.steps import Change
@@ -58,8 +58,8 @@ class Rebuild:
         self._others = others
         self._options = options
         self._now = now
-        self._complaints = RareLog(log)
-        self._alarms = RareLog(log)
+        self._warnings = ThrottledLog(log)
+        self._alarms = ThrottledLog(log)
 
     async def run(self) -> None:
         """Wait until something is amiss, put it right, and start again. Ends by cancellation only."""
@@ -73,7 +73,7 @@ class Rebuild:
             except TableLost:
                 continue  # lost once more, which has set `amiss` again
             except Exception as error:
-                self._complaints.warning("what the membership table forgot could not be written", error)
+                self._warnings.warning("what the membership table forgot could not be written", error)
                 await asyncio.sleep(LOOK_INTERVAL)
                 self._session.amiss.set()
 
@@ -94,7 +94,7 @@ class Rebuild:
             except TableLost:
                 await self._act(self._session.loss or loss)
             except MembershipError as error:
-                self._complaints.warning("the lost membership table cannot be read", error, "table_unreachable")
+                self._warnings.warning("the lost membership table cannot be read", error, "table_unreachable")
         version = self._session.memory.view.version
         log.info("the membership table is back, at version %d", version, extra={"event": "table_back"})
 
@@ -116,7 +116,7 @@ class Rebuild:
                     await self._tell()
         except MembershipUnavailable as error:
             # Whether it was done is seen at the next look.
-            self._complaints.warning("the membership table could not be rebuilt", error, "table_unreachable")
+            self._warnings.warning("the membership table could not be rebuilt", error, "table_unreachable")
 
     async def _is_my_turn(self, loss: Loss) -> bool:
         memory = self._session.memory

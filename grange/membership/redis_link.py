@@ -19,11 +19,11 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from grange.aio.awake import AwakeTimeout
 from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.redis_address import sentinel_address
 from grange.membership.redis_facts import Facts, keeps_a_log, parsed_info, replicas, waits_for_disk
 from grange.membership.resets import is_reset
-from grange.runtime.awake import AwakeTimeout
 
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from grange.aio.tasks import Tasks
 from grange.errors import MembershipUnavailable
-from grange.runtime.tasks import Tasks
 
 
 class SharedRead:

@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 import aiosqlite
 
+from grange.aio.awake import AwakeTimeout
 from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
 from grange.membership.member import Member, SiloStatus
 from grange.membership.provider import FRESH, Row, Table, TableVersion, table_version
 from grange.membership.rows import member_from_json, member_to_json, time_from_text, time_to_text
 from grange.proto.ids import SiloAddress
 from grange.proto.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.runtime.awake import AwakeTimeout
 
 COMPONENT = "membership"
 OPERATION_TIMEOUT = 2.0

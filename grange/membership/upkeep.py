@@ -7,13 +7,13 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from grange.aio.backoff import Backoff
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.backoff import Backoff
 from grange.membership.member import Member
 from grange.membership.messages import Announcement
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Table
-from grange.membership.rare_log import RareLog
 from grange.membership.session import Decide, Session
 from grange.membership.views import Views
 from grange.proto.ids import SiloAddress
@@ -28,13 +28,13 @@ class Upkeep:
         views: Views,
         options: MembershipOptions,
         chance: random.Random,
-        complaints: RareLog,
+        complaints: ThrottledLog,
     ) -> None:
         self._session = session
         self._views = views
         self._options = options
         self._chance = chance
-        self._complaints = complaints
+        self._warnings = complaints
         self._news = asyncio.Event()
         self.heard = 0
 
@@ -121,7 +121,7 @@ class Upkeep:
 
     def _complain(self, message: str, error: Exception) -> None:
         away = isinstance(error, MembershipUnavailable)
-        self._complaints.warning(message, error, "table_unreachable" if away else "")
+        self._warnings.warning(message, error, "table_unreachable" if away else "")
 
     def _backoff(self) -> Backoff:
         return Backoff(self._options.backoff_first, self._options.backoff_limit, self._chance)

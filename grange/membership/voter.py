@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from grange.aio.throttled_log import ThrottledLog
 from grange.membership.detector import Suspicion
 from grange.membership.member import Member, SiloStatus, View
 from grange.membership.options import MembershipOptions
 from grange.membership.provider import Table
-from grange.membership.rare_log import RareLog
 from grange.membership.session import Decide
 from grange.membership.steps import Change, suspect
 from grange.membership.surroundings import Surroundings
@@ -37,7 +37,7 @@ class Voter:
         self._settle = settle
         self._trusted = trusted
         self._options = options
-        self._complaints = RareLog(log)
+        self._warnings = ThrottledLog(log)
         self._spared: dict[SiloAddress, float] = {}
         self.withheld = 0
 
@@ -61,7 +61,7 @@ class Voter:
         try:
             table = await self._settle(decide)
         except Exception as error:
-            self._complaints.warning(f"silo {self._me} could not vote on {silo}, which does not answer", error)
+            self._warnings.warning(f"silo {self._me} could not vote on {silo}, which does not answer", error)
             return
         row = table.get(silo)
         if row is not None and written and row.member.votes == written[-1].votes:

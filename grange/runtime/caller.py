@@ -11,6 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from grange.aio.tasks import Tasks
 from grange.errors import SiloUnavailable
 from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
@@ -22,7 +23,6 @@ from grange.runtime.locator import Locator
 from grange.runtime.outgoing import Means, Outgoing
 from grange.runtime.plan import Plans
 from grange.runtime.refusal import REPEATED, Refused
-from grange.runtime.tasks import Tasks
 
 MAX_PAUSE = 1.0
 """Seconds; the longest wait between two tries of a refused call, when nothing is heard of the cluster."""

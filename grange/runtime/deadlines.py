@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Protocol
 
-from grange.runtime.awake import GRACE, LATE, AwakeTimeout
+from grange.aio.awake import GRACE, LATE, AwakeTimeout
 
 STEP = 0.02
 """Seconds between two sweeps; unless this process stood still, a call times out at most so much late; never early."""

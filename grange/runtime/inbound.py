@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.errors import CallOutcomeUnknown, ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
@@ -26,7 +27,6 @@ from grange.runtime.plan import MethodPlan
 from grange.runtime.refusal import Refused
 from grange.runtime.status import SHARE_LEFT
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
-from grange.runtime.tasks import Tasks
 from grange.transport.provider import Connection
 
 log = logging.getLogger("grange.runtime")

@@ -6,13 +6,13 @@ import random
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.runtime.invoker import Invoker
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.tasks import Tasks
 
 
 class Site(msgspec.Struct, frozen=True, eq=False):

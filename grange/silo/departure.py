@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.proto.ids import SiloAddress
@@ -20,7 +21,6 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.draining import CANCELLED_TURN
 from grange.runtime.inbound import Inbound
-from grange.runtime.tasks import Tasks
 from grange.silo.door import Door
 from grange.silo.drain import Drain, Phase, Step
 from grange.silo.gateway import Gateway

@@ -10,6 +10,7 @@ import asyncio
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.errors import (
     CallNotExecuted,
     CallOutcomeUnknown,
@@ -28,7 +29,6 @@ from grange.runtime.inbound import WireCall
 from grange.runtime.invocation import Invocation
 from grange.runtime.refusal import REPEATED, Refused
 from grange.runtime.sender import Sender
-from grange.runtime.tasks import Tasks
 
 
 class Gateway:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+from grange.aio.tasks import Tasks
 from grange.membership.member import Member
 from grange.membership.surroundings import AskProbe
 from grange.membership.vitals import Vitals
 from grange.proto.ids import SiloAddress
-from grange.runtime.tasks import Tasks
 from grange.silo.loop_watch import LoopWatch
 from grange.transport.provider import ProbeLine, Transport
 

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.wiring import Wiring
 from grange.errors import SiloUnavailable
@@ -39,7 +40,6 @@ from grange.runtime.sender import Sender
 from grange.runtime.site import Site
 from grange.runtime.status import tell_callers
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 from grange.silo.definition import SiloDefinition
 from grange.silo.departure import Departing, Departure
 from grange.silo.door import Door

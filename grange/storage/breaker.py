@@ -12,10 +12,10 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from grange.aio.awake import AwakeTimeout
+from grange.aio.tasks import Tasks
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import StorageError, StorageUnavailable
-from grange.membership.rare_log import RareLog
-from grange.runtime.awake import AwakeTimeout
-from grange.runtime.tasks import Tasks
 
 log = logging.getLogger("grange.storage")
 
@@ -47,8 +47,8 @@ class Breaker:
         self._looking = False
         self._opened = 0.0
         self._why = ""
-        self._complaints = RareLog(log)
-        self._surprises = RareLog(log)
+        self._warnings = ThrottledLog(log)
+        self._surprises = ThrottledLog(log)
 
     @property
     def is_open(self) -> bool:
@@ -112,7 +112,7 @@ class Breaker:
         self._opened, self._why = asyncio.get_running_loop().time(), str(error)
         self._closed.clear()
         text = f"storage {self._name!r} cannot be reached: what needs state fails at once, the rest goes on"
-        self._complaints.warning(text, error, "storage_unavailable")
+        self._warnings.warning(text, error, "storage_unavailable")
 
     def _close(self) -> None:
         seconds = asyncio.get_running_loop().time() - self._opened

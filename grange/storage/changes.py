@@ -11,9 +11,9 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from grange.aio.awake import AwakeTimeout
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.runtime.awake import AwakeTimeout
 from grange.storage.provider import Stamp
 
 log = logging.getLogger("grange.storage")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 
+from grange.aio.awake import AwakeTimeout
 from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, ChangeQueue, Name
 from grange.storage.options import StorageOptions
 from grange.storage.provider import Stamp, StateRecord

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import random
 
+from grange.aio.throttled_log import ThrottledLog
 from grange.membership.member import View
-from grange.membership.rare_log import RareLog
 from grange.proto.ids import SiloAddress
 from grange.storage.deaths import deaths
 from grange.storage.provider import GrainStorage
@@ -36,7 +36,7 @@ class Fence:
         self._due = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
-        self._complaints = RareLog(log)
+        self._warnings = ThrottledLog(log)
         self.rounds = 0
         """Rises with each death: a read that began before it may have seen what the dead could still change."""
 
@@ -95,4 +95,4 @@ class Fence:
     def _complain(self, silos: list[SiloAddress], error: Exception) -> None:
         shown = ", ".join(map(str, silos[:3])) + (", …" if len(silos) > 3 else "")
         text = f"storage {self._name!r} could not note that silos are dead ({shown}); grains with state wait for it"
-        self._complaints.warning(text, error, "deaths_not_recorded")
+        self._warnings.warning(text, error, "deaths_not_recorded")

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
+from grange.aio.awake import AwakeTimeout
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.rare_log import RareLog
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.awake import AwakeTimeout
 from grange.storage.breaker import Breaker
 from grange.storage.fencing import Fence
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
@@ -34,7 +34,7 @@ class GuardedStorage:
         self._fence = fence
         self._breaker = breaker
         self._timeout = timeout
-        self._complaints = RareLog(log)
+        self._warnings = ThrottledLog(log)
         self.fenced_writes = 0
         """Changes that the store refused because this silo was declared dead."""
 
@@ -144,4 +144,4 @@ class GuardedStorage:
     def _note_fenced(self, error: InconsistentStateError) -> None:
         if error.fenced:
             self.fenced_writes += 1
-            self._complaints.error(str(error), "write_fenced")
+            self._warnings.error(str(error), "write_fenced")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from grange.aio.tasks import Tasks
 from grange.membership.member import View
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.tasks import Tasks
 from grange.storage.breaker import Breaker
 from grange.storage.fencing import Fence
 from grange.storage.guarded import GuardedStorage

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from grange.aio.awake import AwakeTimeout
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.resets import is_reset
 from grange.proto.ids import SiloAddress
@@ -24,7 +25,6 @@ from grange.proto.migrations import (
     plan,
     shipped_migrations,
 )
-from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions

@@ -39,11 +39,11 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from grange.aio.awake import AwakeTimeout
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
 from grange.membership.redis_link import masters_only
 from grange.membership.resets import is_reset
 from grange.proto.ids import SiloAddress
-from grange.runtime.awake import AwakeTimeout
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions

@@ -12,6 +12,7 @@ from random import Random
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.options import DirectoryOptions
 from grange.directory.wiring import Wiring
@@ -20,7 +21,6 @@ from grange.membership.member import Member, SiloStatus, View, Vote, make_view
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = {"cart": "ring", "dice": "random", "pet": "prefer_local"}

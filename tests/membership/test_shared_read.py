@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from grange.aio.tasks import Tasks
 from grange.errors import MembershipUnavailable
 from grange.membership.shared_read import SharedRead
-from grange.runtime.tasks import Tasks
 
 
 class Desk:

@@ -9,6 +9,7 @@ from typing import Any
 
 import svcs
 
+from grange.aio.tasks import Tasks
 from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
 from grange.grains.ref import GrainFactory
@@ -33,7 +34,6 @@ from grange.runtime.refusal import Refused
 from grange.runtime.sender import Sender
 from grange.runtime.site import Site
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 
 HERE = SiloAddress("127.0.0.1", 11111, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grange.aio.tasks import Tasks
 from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
@@ -11,7 +12,6 @@ from grange.proto.ids import SiloAddress
 from grange.runtime.inbound import Inbound
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets
-from grange.runtime.tasks import Tasks
 from grange.silo.door import Door
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork

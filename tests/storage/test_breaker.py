@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from grange.aio.tasks import Tasks
 from grange.errors import StorageUnavailable
-from grange.runtime.tasks import Tasks
 from grange.storage.breaker import Breaker
 from grange.testing.loop import VirtualTime
 

@@ -7,7 +7,7 @@ from contextvars import ContextVar, copy_context
 
 import pytest
 
-from grange.runtime.tasks import Tasks
+from grange.aio.tasks import Tasks
 from tests.runtime.process import settle
 
 WORD: ContextVar[str] = ContextVar("WORD", default="fresh")

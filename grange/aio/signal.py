@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Pulse:
+class Signal:
     """Wakes everybody who waits, each time it is fired. Look at the facts again after each waking."""
 
     __slots__ = ("_event",)

@@ -9,9 +9,9 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grange.aio.backoff import Backoff
+from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipUnavailable
-from grange.membership.backoff import Backoff
-from grange.membership.rare_log import RareLog
 from grange.testing.loop import VirtualTime
 
 
@@ -40,7 +40,7 @@ def test_silos_do_not_come_back_in_step():
 
 async def test_a_trouble_is_logged_once_in_ten_seconds_and_counted(caplog):
     """F20: at most one warning per 10 s."""
-    log = RareLog(logging.getLogger("grange.membership"))
+    log = ThrottledLog(logging.getLogger("grange.membership"))
     with VirtualTime(asyncio.get_running_loop()).installed():
         for _ in range(25):
             log.warning("no view", MembershipUnavailable("no table"))
@@ -55,5 +55,5 @@ async def test_a_trouble_is_logged_once_in_ten_seconds_and_counted(caplog):
 
 async def test_a_bug_brings_its_traceback(caplog):
     """What is no error of ours was not foreseen; somebody has to see where it came from."""
-    RareLog(logging.getLogger("grange.membership")).warning("no view", KeyError("bug"))
+    ThrottledLog(logging.getLogger("grange.membership")).warning("no view", KeyError("bug"))
     assert caplog.records[0].exc_info

@@ -9,7 +9,7 @@ import math
 from grange.errors import GrangeError
 
 
-class RareLog:
+class ThrottledLog:
     """Warnings, at most one in `period` seconds of the loop's time; the next one says how many were left out."""
 
     def __init__(self, log: logging.Logger, period: float = 10.0) -> None:
