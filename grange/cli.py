@@ -22,7 +22,7 @@ from grange.client.client import Client
 from grange.client.json_call import arguments_from, error_facts, grain_id_from
 from grange.client.target import Target
 from grange.errors import CallError, HandshakeRefused, NoSuchGrain
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.silo import tables
 from grange.silo.config import SiloConfig
 from grange.silo.dev import DevOptions, LocalCluster

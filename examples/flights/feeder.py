@@ -39,11 +39,11 @@ class Feeder:
     """
 
     def __init__(
-        self, grains: GetsGrains, in_flight: int, chance: random.Random, tell: Recorded = lambda flight, began: None
+        self, grains: GetsGrains, in_flight: int, rng: random.Random, tell: Recorded = lambda flight, began: None
     ) -> None:
         self._grains = grains
         self._in_flight = in_flight
-        self._random = chance
+        self._random = rng
         self._tell = tell
         self.recorded = 0
         self.repeats: Counter[str] = Counter()

@@ -6,19 +6,19 @@ import random
 
 
 class Backoff:
-    """Pauses in seconds: `first`, doubled each time, at most `limit`; with jitter from `chance`."""
+    """Pauses in seconds: `first`, doubled each time, at most `limit`; with jitter from `rng`."""
 
-    def __init__(self, first: float, limit: float, chance: random.Random) -> None:
+    def __init__(self, first: float, limit: float, rng: random.Random) -> None:
         self._first = first
         self._limit = limit
-        self._chance = chance
+        self._rng = rng
         self._failures = 0
 
     def pause(self) -> float:
         """How long to wait after one more failure: never under `first` nor over `limit`."""
-        wanted = self._first * 2.0 ** min(self._failures, 30) * self._chance.uniform(1.0, 1.5)
+        wanted = self._first * 2.0 ** min(self._failures, 30) * self._rng.uniform(1.0, 1.5)
         self._failures += 1
-        return min(wanted, max(self._first, self._limit * self._chance.uniform(0.75, 1.0)))
+        return min(wanted, max(self._first, self._limit * self._rng.uniform(0.75, 1.0)))
 
     def reset(self) -> None:
         """It worked: the next failure starts from `first` again."""

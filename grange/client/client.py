@@ -19,7 +19,7 @@ from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
@@ -65,7 +65,7 @@ class Client:
         options: ClientOptions | None = None,
         on_connect_failure: OnConnectFailure | None = None,
         transport: Transport | None = None,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         if isinstance(gateways, str):
             raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
@@ -79,7 +79,7 @@ class Client:
         self._listeners = Listeners()
         self._runtime = RuntimeOptions(response_timeout=response_timeout)
         self._transport = transport
-        self._random = chance or random.Random()
+        self._random = rng or random.Random()
         self._parts = AsyncExitStack()
         self._grains: GrainFactory | None = None
 

@@ -18,8 +18,8 @@ from grange.client.contacts import Contacts
 from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
 from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
-from grange.membership.member import Implementations, Member, SiloStatus, View
-from grange.membership.ring import Ring
+from grange.membership.model.hash_ring import Ring
+from grange.membership.model.member import Implementations, Member, SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.system_target import Ask
 
@@ -57,7 +57,7 @@ class Gateways:
         self,
         known: Sequence[str],
         options: ClientOptions,
-        chance: random.Random,
+        rng: random.Random,
         gone: Callable[[SiloAddress], None] = lambda _: None,
         listeners: Listeners | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class Gateways:
             raise ConfigurationError("a client needs at least one gateway: Client(['127.0.0.1:30000'])")
         self._seeds = [parse_gateway(text) for text in known]
         self._options = options
-        self._random = chance
+        self._random = rng
         self._gone = gone  # told of each gateway whose silo is dead, so that nothing is kept of it
         self._listeners = listeners or Listeners()
         self._contacts = Contacts()

@@ -21,7 +21,7 @@ from grange.directory.slice import make_slice
 from grange.directory.sweep import Sweep
 from grange.directory.topology import Topology
 from grange.directory.wiring import Wiring
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.runtime.system_target import SystemTargets
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from grange.aio.signal import Signal
 from grange.directory.topology import Topology
 from grange.errors import GrangeError
-from grange.membership.member import View
+from grange.membership.model.member import View
 
 logger = logging.getLogger(__name__)
 

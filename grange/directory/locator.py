@@ -16,7 +16,7 @@ from grange.directory.sweep import Sweep
 from grange.directory.topology import Hosting, Topology
 from grange.directory.wiring import Wiring
 from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 

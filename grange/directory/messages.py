@@ -15,7 +15,7 @@ import msgspec
 from grange.directory.partition import Refusal
 from grange.directory.ranges import RangeSet
 from grange.errors import SiloUnavailable
-from grange.membership.ring import Range
+from grange.membership.model.hash_ring import Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 REGISTER = "directory.register"

@@ -12,7 +12,7 @@ from grange.directory.partition import Partition, Refusal
 from grange.directory.questions import LookupQuestion, Question, RegisterQuestion, UnregisterQuestion
 from grange.directory.wiring import Wiring
 from grange.errors import CallError, SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from grange.membership.ring import RING_SIZE, Range
+from grange.membership.model.hash_ring import RING_SIZE, Range
 
 
 class RangeSet:

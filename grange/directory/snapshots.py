@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from grange.directory.partition import Sealed
 from grange.directory.ranges import RangeSet
-from grange.membership.ring import Ring
+from grange.membership.model.hash_ring import Ring
 from grange.proto.ids import GrainAddress, SiloAddress
 
 

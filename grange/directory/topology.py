@@ -7,8 +7,8 @@ from __future__ import annotations
 import msgspec
 
 from grange.directory.ranges import RangeSet
-from grange.membership.member import SiloStatus, View
-from grange.membership.ring import Range, Ring
+from grange.membership.model.hash_ring import Range, Ring
+from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import SiloAddress
 
 _BEFORE_ACTIVE = frozenset({None, SiloStatus.JOINING})

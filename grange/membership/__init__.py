@@ -1,16 +1,13 @@
-"""Who is in the cluster, and how we know. Called by the silo's start-up; publishes views to the rooms above.
+"""Who is in the cluster, and how a silo knows. Called by the silo's start-up; publishes views to the rooms above.
 
-Open `member.py` first (the nouns and status rules), then `provider.py` (the table) and `agent.py` (the protocol, which
-owns the tasks of all that follows). Files that only decide are marked (pure); the others act on what these say.
+Open `model/member.py` first (members, statuses, views), then `model/provider.py` (the table's contract), then
+`agent.py`, which owns every task of the protocol and calls its parts in order; `join.py` is the way in.
 
-- the table: `steps.py` (its changes, pure), `session.py` (making them), `views.py`, `shared_read.py`, `rows.py` (pure);
-- to a database: `urls.py`, `memory.py`, `sqlite.py`, `redis.py`, `postgres.py`, each `redis_*` part beside it;
-  `checks.py` and `*_check.py` look at a store before the start; `resets.py` (pure) knows a connection that was reset;
-- who watches whom: `ring.py`, `rings.py`; who is given up: `prober.py` with `detector.py`, `patience.py`, `health.py`
-  (pure), then `voter.py` with `votes.py`, `findings.py` (pure);
-- what silos say to each other: `peers.py`, `messages.py` and `answers.py`, made from `vitals.py`;
-- whether this silo may work: `guard.py` with `fence.py` (pure);
-- coming and going: `join.py`, `aio/backoff.py` (pure), `upkeep.py`, `surroundings.py`, `condition.py`;
-- looking after the table: `caretaker.py` with `cleaning.py` and `graves.py` (pure); after its loss `rebuild.py` with
-  `recovery.py` (pure); `aio/throttled_log.py` keeps alarms from flooding the log.
+- `model/`: the values and the contract of the table (pure).
+- `providers/`: the table on memory, SQLite, Redis and Postgres.
+- `table/`: reads and changes the table, keeps views fresh, repairs it, rebuilds it after a loss.
+- `detection/`: probes, adaptive time-outs, local health, gossip and votes.
+- `fencing/`: stops turns when nothing proves that the cluster still counts on this silo.
+
+A sub-room imports only those named above it in this list; `.importlinter` holds that.
 """

@@ -1,7 +1,8 @@
 """One silo's part in the membership protocol: joins, tells that it lives, watches others, votes, leaves.
 
-The shell around the pure files: `steps.py` decides about the table, `rings.py` whom to watch, `detector.py`
-and `votes.py` who is dead. Follows Orleans' extended membership protocol.
+The shell around the pure files: `table/transitions.py` decides the changes of the table,
+`detection/monitoring_rings.py` which silos to watch, `detection/detector.py` and `model/votes.py` which silo is dead.
+Follows Orleans' extended membership protocol.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ import msgspec
 from grange.aio.tasks import Tasks
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import DeclaredDead, MembershipError, SelfFenced
-from grange.membership.caretaker import Caretaker
-from grange.membership.condition import Condition
-from grange.membership.detector import Finding
-from grange.membership.guard import Contact, Guard
+from grange.membership.detection.deps import MembershipDeps
+from grange.membership.detection.detector import ProbeResult
+from grange.membership.detection.gossip import Peers
+from grange.membership.detection.health_monitor import HealthMonitor
+from grange.membership.detection.monitoring_rings import probed_by, relays
+from grange.membership.detection.prober import Prober
+from grange.membership.detection.voter import Voter
+from grange.membership.fencing.self_fence import FenceDeps, SelfFence
 from grange.membership.join import Join
-from grange.membership.member import Member, SiloStatus, View, just_voted_dead
-from grange.membership.options import MembershipOptions
-from grange.membership.peers import Peers
-from grange.membership.prober import Prober
-from grange.membership.provider import MembershipTable, Table
-from grange.membership.rebuild import Others, Rebuild
-from grange.membership.rings import middles, probed_by
-from grange.membership.session import Decide, Session
-from grange.membership.shared_read import SharedRead
-from grange.membership.steps import bury, given_up, leave, must_end
-from grange.membership.surroundings import Surroundings
-from grange.membership.upkeep import Upkeep
-from grange.membership.views import Subscriber, Views
-from grange.membership.voter import Voter
+from grange.membership.model.member import Member, SiloStatus, View, just_voted_dead
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import MembershipTable, Table
+from grange.membership.table.janitor import Janitor
+from grange.membership.table.rebuild import Others, Rebuild
+from grange.membership.table.refresher import Refresher
+from grange.membership.table.session import Decide, Session
+from grange.membership.table.shared_read import SharedRead
+from grange.membership.table.transitions import bury, given_up, leave, must_end
+from grange.membership.table.views import Subscriber, Views
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
 
@@ -54,34 +55,34 @@ class MembershipAgent:
         self,
         table: MembershipTable,
         me: Member,
-        around: Surroundings,
+        deps: MembershipDeps,
         options: MembershipOptions,
     ) -> None:
         self._me = me
         self._table = table
         self._options = options
-        self._vitals = around.vitals
-        self._now = around.now
+        self._liveness = deps.liveness
+        self._now = deps.now
         self._views = Views()
-        self._session = Session(table, self._see, around.chance, me.address, around.now)
+        self._session = Session(table, self._see, deps.rng, me.address, deps.now)
         self._warnings = ThrottledLog(log)
-        self._upkeep = Upkeep(self._session, self._views, options, around.chance, self._warnings)
-        self._peers = Peers(me.address, around, self._upkeep, options)
-        self._voter = Voter(me.address, around, lambda: self.view, self._settle, self._is_trusted, options)
-        self._prober = Prober(self._peers, self._voter.suspect, options, around.chance, lambda: self._vitals.score)
-        self._condition = Condition(me.address, around, lambda: self.view, self._prober, options)
-        self._caretaker = Caretaker(me.address, around, self._settle, self._watch, options)
+        self._refresher = Refresher(self._session, self._views, options, deps.rng, self._warnings)
+        self._peers = Peers(me.address, deps, self._refresher, options)
+        self._voter = Voter(me.address, deps, lambda: self.view, self._settle, self._is_trusted, options)
+        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, lambda: self._liveness.score)
+        self._health_monitor = HealthMonitor(me.address, deps, lambda: self.view, self._prober, options)
+        self._janitor = Janitor(me.address, deps.now, self._settle, self._watch, options)
         self._session.when_read = self._look
-        others = Others(self._settle, self._answers, self._peers.spread, lambda: self._upkeep.heard)
-        contact = Contact(
+        others = Others(self._settle, self._answers, self._peers.spread, lambda: self._refresher.heard)
+        contact = FenceDeps(
             read=self._session.read,
             ask_version=self._peers.ask_version,
             fetch=self._peers.fetch,
-            hint=self._upkeep.hint,
+            hint=self._refresher.hint,
             give_up=self._give_up,
         )
-        self._guard = Guard(me.address, around.gate, around.vitals, contact, options)
-        self._rebuild = Rebuild(self._session, others, options, around.now)
+        self._guard = SelfFence(me.address, deps.gate, deps.liveness, contact, options)
+        self._rebuild = Rebuild(self._session, others, options, deps.now)
         self._tasks = Tasks()
         self._shared_read = SharedRead(self._session.read, self._tasks)
         self._ended = asyncio.Event()
@@ -147,10 +148,10 @@ class MembershipAgent:
         Raises MembershipUnavailable when the table cannot be reached.
         """
         await self._session.read()
-        self._tasks.start(self._upkeep.keep_fresh())
+        self._tasks.start(self._refresher.keep_fresh())
         self._tasks.start(self._rebuild.run())
-        self._tasks.start(self._condition.run())
-        self._tasks.start(self._caretaker.sweep(self._session, self._table))
+        self._tasks.start(self._health_monitor.run())
+        self._tasks.start(self._janitor.sweep(self._session, self._table))
         self._tasks.start(self._guard.run())
 
     async def join(self) -> None:
@@ -160,7 +161,7 @@ class MembershipAgent:
         gave this silo up meanwhile. After either, `stop`.
         """
         self._joining = True
-        self._tasks.start(self._upkeep.tell_alive(self.me, self._now))
+        self._tasks.start(self._refresher.tell_alive(self.me, self._now))
         now = self._now()
         me = msgspec.structs.replace(self._me, status=SiloStatus.JOINING, started=now, alive=now, votes=())
         await Join(me, self._persist, self._peers, self._voter.suspect, self._options).run()
@@ -191,7 +192,7 @@ class MembershipAgent:
         self._stopping = True
         self._guard.end(f"silo {self.me} has stopped")
         await self._prober.close()
-        await self._caretaker.close()
+        await self._janitor.close()
         await self._peers.close()
         await self._tasks.close()
 
@@ -223,14 +224,14 @@ class MembershipAgent:
     @property
     def doubts(self) -> tuple[int, int]:
         """This silo's local health score, and how many of its votes a live connection withheld."""
-        return self._vitals.score, self._voter.withheld
+        return self._liveness.score, self._voter.withheld
 
     def answer_probe(self, question: bytes) -> bytes:
-        """Answers a probe that came by the probe line: see `answers.py`. Called from any thread."""
+        """Answers a probe that came by the probe line: see `detection/probe_responder.py`. Called from any thread."""
         return self._peers.answer_probe(question)
 
     async def _answers(self, silo: SiloAddress) -> bool:
-        return await self._peers.probe(silo, self._options.probe_timeout) is Finding.ANSWERED
+        return await self._peers.probe(silo, self._options.probe_timeout) is ProbeResult.ANSWERED
 
     def _is_trusted(self) -> bool:
         return self._session.reachable_for(self._options.stale_after)
@@ -238,7 +239,7 @@ class MembershipAgent:
     def _see(self, view: View) -> None:
         before = self.view
         had_row = before.get(self.me) is not None
-        self._vitals.version = max(self._vitals.version, view.version)
+        self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
         self._guard.see(view)
@@ -255,13 +256,13 @@ class MembershipAgent:
 
     def _look(self, table: Table) -> None:
         if not self._stopping and self._end is None:
-            self._caretaker.look(table, self._is_trusted())
+            self._janitor.look(table, self._is_trusted())
 
     def _watch(self) -> None:
-        stale = self._caretaker.stale
+        stale = self._janitor.stale
         watched = probed_by(self.me, self.view, self._now(), self._options, stale)
-        self._prober.watch(watched, middles(self.me, self.view, stale))
-        self._condition.measure()
+        self._prober.watch(watched, relays(self.me, self.view, stale))
+        self._health_monitor.measure()
 
     def _give_up(self, error: DeclaredDead | SelfFenced) -> None:
         """This process must end; until then no turn starts in it."""
@@ -280,7 +281,7 @@ class MembershipAgent:
         return table
 
     async def _persist(self, decide: Decide) -> Table:
-        return await self._upkeep.persist(self._settle, decide)
+        return await self._refresher.persist(self._settle, decide)
 
     async def _settle_in_time(self, decide: Decide, purpose: str) -> None:
         try:

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from grange.errors import JoinFailed
-from grange.membership.detector import Detector, Finding, Suspicion, Verdict
-from grange.membership.member import Member, SiloStatus
-from grange.membership.options import MembershipOptions
-from grange.membership.peers import Through
-from grange.membership.prober import Probes, Suspect
-from grange.membership.provider import Table
-from grange.membership.session import Decide
-from grange.membership.steps import activate, enter, unreached
+from grange.membership.detection.detector import Detector, ProbeResult, Suspicion, Verdict
+from grange.membership.detection.gossip import IndirectProbeResult
+from grange.membership.detection.prober import Probes, Suspect
+from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import Table
+from grange.membership.table.session import Decide
+from grange.membership.table.transitions import activate, enter, unreached
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
@@ -95,9 +95,12 @@ class Join:
     async def _reach_one(self, silo: SiloAddress) -> None:
         """There and back: nobody becomes active whom an active silo cannot reach."""
         began, timeout = asyncio.get_running_loop().time(), self._options.probe_timeout
-        if await self._probes.probe(silo, timeout) is Finding.ANSWERED:
+        if await self._probes.probe(silo, timeout) is ProbeResult.ANSWERED:
             self._detector.answered(silo)
-            if await self._probes.probe_through(silo, self._me.address, timeout, timeout) is Through.REACHED:
+            if (
+                await self._probes.probe_through(silo, self._me.address, timeout, timeout)
+                is IndirectProbeResult.REACHED
+            ):
                 self._reached.add(silo)
         elif self._detector.missed(silo, began, timeout) is Verdict.SUSPECT:
             silence = self._detector.silence(silo)

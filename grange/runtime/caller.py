@@ -38,11 +38,11 @@ Attempt = Callable[[SiloAddress], Awaitable[Any]]
 class Caller:
     """Makes calls: for the grains of a silo, for its gateway, and for a client (which has no catalog)."""
 
-    def __init__(self, means: Means, locator: Locator, plans: Plans, chance: random.Random) -> None:
+    def __init__(self, means: Means, locator: Locator, plans: Plans, rng: random.Random) -> None:
         self._means = means
         self._locator = locator
         self._plans = plans
-        self._random = chance
+        self._random = rng
         self._tasks = Tasks()
         self._loop = asyncio.get_running_loop()
 

@@ -1,7 +1,8 @@
 """The one place where turns can be held up: while a silo may not be part of its cluster any more, none starts.
 
 Every turn compares the time with `until`, so the gate also closes by itself: a process that was stopped finds it closed
-before its first turn. `membership/guard.py` closes and opens it; `invoker.py`, `lifecycle.py` and `catalog.py` ask.
+before its first turn. `membership/fencing/self_fence.py` closes and opens it; `invoker.py`, `lifecycle.py` and
+`catalog.py` ask.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from pydantic_settings import (
 
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError
-from grange.membership.options import MembershipOptions
+from grange.membership.model.options import MembershipOptions
 from grange.runtime.options import RuntimeOptions
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions

@@ -11,7 +11,7 @@ import svcs
 from grange.errors import ConfigurationError
 from grange.grains.definition import interfaces_of, spec_of
 from grange.grains.grain import Grain
-from grange.membership.member import Implementations
+from grange.membership.model.member import Implementations
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
 

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from grange.membership.findings import Level
+from grange.databases.findings import Level
 from grange.silo.config import SiloConfig
 from grange.silo.named import named_silo
 from grange.silo.store_checks import StoreReport, reports, stores_of

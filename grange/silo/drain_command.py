@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from grange.membership.member import SiloStatus, View
+from grange.membership.model.member import SiloStatus, View
 from grange.silo.drain import DrainState, Phase
 from grange.silo.drain_watch import DrainWatch, member_named
 from grange.silo.inspect import Ask

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from grange.errors import CallError, HandshakeRefused
-from grange.membership.member import Member, SiloStatus, View
+from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
 from grange.silo.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
 

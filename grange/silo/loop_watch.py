@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 
-from grange.membership.vitals import Vitals
+from grange.membership.detection.liveness import Liveness
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.silo")
@@ -26,9 +26,9 @@ AGAIN = 10.0
 class LoopWatch:
     """Made in the event loop's thread; runs from `start` to `close`. Only for real time: it is a thread."""
 
-    def __init__(self, me: SiloAddress, vitals: Vitals) -> None:
+    def __init__(self, me: SiloAddress, liveness: Liveness) -> None:
         self._me = me
-        self._vitals = vitals
+        self._liveness = liveness
         self._loop_thread = threading.get_ident()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grange-loop-watch", daemon=True)
@@ -47,9 +47,9 @@ class LoopWatch:
         while not self._ended.wait(LOOK):
             before, looked = looked, time.monotonic()
             # Who was late itself was stopped with the whole process: no turn is to blame.
-            if self._vitals.lag() >= BLOCKED and looked - before < 2 * LOOK and looked - said >= AGAIN:
+            if self._liveness.lag() >= BLOCKED and looked - before < 2 * LOOK and looked - said >= AGAIN:
                 said = looked
-                self._say(self._vitals.lag())
+                self._say(self._liveness.lag())
 
     def _say(self, lag: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from grange.directory.cluster import Findings
-from grange.membership.member import SiloStatus, View
+from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import idle_for

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from grange.aio.tasks import Tasks
-from grange.membership.member import Member
-from grange.membership.surroundings import AskProbe
-from grange.membership.vitals import Vitals
+from grange.membership.detection.deps import AskProbe
+from grange.membership.detection.liveness import Liveness
+from grange.membership.model.member import Member
 from grange.proto.ids import SiloAddress
 from grange.silo.loop_watch import LoopWatch
 from grange.transport.provider import ProbeLine, Transport
@@ -44,11 +44,11 @@ class Probing:
 
         return ask
 
-    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], vitals: Vitals) -> None:
+    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], liveness: Liveness) -> None:
         """Answer from now on, and look on when the event loop is blocked."""
         if self._line is not None:
             self._line.serve(me, answer)
-            self._watch = LoopWatch(me, vitals)
+            self._watch = LoopWatch(me, liveness)
             self._watch.start()
 
     def bury(self, dead: Iterable[SiloAddress]) -> None:

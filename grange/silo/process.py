@@ -76,7 +76,7 @@ class StopSignals:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = asyncio.Event()
         self._first: float | None = None
-        self._patience: float | None = None
+        self._adaptive_timeout: float | None = None
         self._previous: dict[int, Any] = {}
 
     def attach(self, patience: float | None = None) -> asyncio.Event:
@@ -86,7 +86,7 @@ class StopSignals:
         never let it stop.
         """
         self._loop = asyncio.get_running_loop()
-        self._patience = patience
+        self._adaptive_timeout = patience
         if self._first is not None:
             self._asked.set()
         return self._asked
@@ -101,9 +101,9 @@ class StopSignals:
 
     def bound(self) -> None:
         """The stop begins: from now on the process has its `patience`, also when no signal asked for the stop."""
-        if self._patience is not None:
-            end_within(self._patience, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
-            self._patience = None
+        if self._adaptive_timeout is not None:
+            end_within(self._adaptive_timeout, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
+            self._adaptive_timeout = None
 
     def stop_with_stdin(self) -> None:
         """Also stop when standard input ends: a silo that somebody else started does not outlive them."""

@@ -13,7 +13,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.errors import DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.placement.provider import PlacementStrategy
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import SiloAddress

@@ -19,9 +19,9 @@ from grange.errors import SiloUnavailable
 from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
 from grange.membership.agent import MembershipAgent
-from grange.membership.member import Member, SiloStatus, View
-from grange.membership.surroundings import Surroundings
-from grange.membership.vitals import Vitals
+from grange.membership.detection.deps import MembershipDeps
+from grange.membership.detection.liveness import Liveness
+from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
@@ -164,16 +164,16 @@ class Startup:
         """Who is there, and where grains live."""
         settings = self._config.membership_settings()
         self._gate = Gate()
-        self._vitals = Vitals(self._gate.clock, settings.probe_interval)
+        self._liveness = Liveness(self._gate.clock, settings.probe_interval)
         self.agent = MembershipAgent(
             self._table,
             self._row(),
-            Surroundings(
+            MembershipDeps(
                 ask=self._sender.ask,
-                vitals=self._vitals,
+                liveness=self._liveness,
                 gate=self._gate,
                 probe_line=self._probing.ask,
-                chance=self._supplies.random,
+                rng=self._supplies.random,
                 now=self._supplies.utc_now,
                 heard_from=self._heard_from,
             ),
@@ -266,7 +266,7 @@ class Startup:
         self.agent.subscribe(self._bury)
         self._silo_door.open(self.address, self._silo_side)
         await self.agent.start()
-        self._probing.serve(self.address, self.agent.answer_probe, self._vitals)
+        self._probing.serve(self.address, self.agent.answer_probe, self._liveness)
         self.catalog.open()
         log.info("silo %s joins cluster %r", self.address, self._config.cluster, extra={"event": "silo_joining"})
         await self.agent.join()

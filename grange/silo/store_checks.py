@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from grange.databases.checks import check_store, place_of
+from grange.databases.findings import Level, StoreFinding, bad, ok
 from grange.errors import GrangeError, MembershipUnavailable
-from grange.membership.checks import check_store, place_of
-from grange.membership.findings import Level, StoreFinding, bad, ok
 from grange.silo.config import SiloConfig
 
 log = logging.getLogger("grange.silo")

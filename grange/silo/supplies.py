@@ -12,8 +12,8 @@ from random import Random
 from typing import Protocol
 
 from grange import clock
-from grange.membership.provider import MembershipTable
-from grange.membership.urls import open_table
+from grange.membership.model.provider import MembershipTable
+from grange.membership.providers.urls import open_table
 from grange.silo.config import SiloConfig
 from grange.silo.store_checks import check_at_start
 from grange.storage.provider import GrainStorage

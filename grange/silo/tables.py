@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from grange.membership.member import Member, View
+from grange.membership.model.member import Member, View
 from grange.silo.inspect import Answer
 from grange.silo.management import GrainList, SiloState
 

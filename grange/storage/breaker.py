@@ -34,13 +34,13 @@ class Breaker:
         name: str,
         look: Callable[[], Awaitable[object]],
         back: Callable[[], None],
-        chance: random.Random,
+        rng: random.Random,
         tasks: Tasks,
     ) -> None:
         self._name = name
         self._look = look
         self._back = back
-        self._chance = chance
+        self._rng = rng
         self._tasks = tasks
         self._closed = asyncio.Event()
         self._closed.set()
@@ -91,7 +91,7 @@ class Breaker:
 
     async def _wait_for_an_answer(self) -> None:
         while True:
-            await asyncio.sleep(LONGEST_PAUSE * self._chance.uniform(0.25, 1.0))
+            await asyncio.sleep(LONGEST_PAUSE * self._rng.uniform(0.25, 1.0))
             if await self._answers():
                 return
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grange.membership.member import SiloStatus, View
+from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import SiloAddress
 
 

@@ -12,7 +12,7 @@ import logging
 import random
 
 from grange.aio.throttled_log import ThrottledLog
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.proto.ids import SiloAddress
 from grange.storage.deaths import deaths
 from grange.storage.provider import GrainStorage
@@ -26,11 +26,11 @@ RETRY = 1.0
 class Fence:
     """The deaths that one silo has noted, or has still to note, in one store. `run` is its task."""
 
-    def __init__(self, storage: GrainStorage, name: str, me: SiloAddress, chance: random.Random) -> None:
+    def __init__(self, storage: GrainStorage, name: str, me: SiloAddress, rng: random.Random) -> None:
         self._storage = storage
         self._name = name
         self._me = me
-        self._chance = chance
+        self._rng = rng
         self._known: dict[str, SiloAddress] = {}
         self._pending: dict[str, SiloAddress] = {}
         self._due = asyncio.Event()
@@ -67,7 +67,7 @@ class Fence:
                 await self._storage.fence(pending)
             except Exception as error:
                 self._complain(pending, error)
-                await asyncio.sleep(RETRY * self._chance.uniform(0.5, 1.0))
+                await asyncio.sleep(RETRY * self._rng.uniform(0.5, 1.0))
             else:
                 self._noted(pending)
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from grange.aio.tasks import Tasks
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.breaker import Breaker
 from grange.storage.fencing import Fence
@@ -24,7 +24,7 @@ class StorageGuards:
     """Puts one guard before each store; several names of one store share it. Use as `async with`."""
 
     def __init__(
-        self, storages: Mapping[str, GrainStorage], me: SiloAddress, chance: random.Random, timeout: float
+        self, storages: Mapping[str, GrainStorage], me: SiloAddress, rng: random.Random, timeout: float
     ) -> None:
         self._tasks = Tasks()
         self._fences: list[Fence] = []
@@ -35,7 +35,7 @@ class StorageGuards:
         done: list[tuple[GrainStorage, GuardedStorage]] = []
         for name, storage in storages.items():
             known = next((guarded for other, guarded in done if other is storage), None)
-            guarded = known or self._guard(name, storage, me, chance, timeout)
+            guarded = known or self._guard(name, storage, me, rng, timeout)
             if known is None:
                 done.append((storage, guarded))
             self.storages[name] = guarded
@@ -61,10 +61,10 @@ class StorageGuards:
         await self._tasks.close()
 
     def _guard(
-        self, name: str, storage: GrainStorage, me: SiloAddress, chance: random.Random, timeout: float
+        self, name: str, storage: GrainStorage, me: SiloAddress, rng: random.Random, timeout: float
     ) -> GuardedStorage:
-        fence = Fence(storage, name, me, chance)
-        breaker = Breaker(name, lambda: storage.read(LOOKED_AT, "probe"), fence.note_again, chance, self._tasks)
+        fence = Fence(storage, name, me, rng)
+        breaker = Breaker(name, lambda: storage.read(LOOKED_AT, "probe"), fence.note_again, rng, self._tasks)
         guarded = GuardedStorage(storage, fence, breaker, timeout)
         self._fences.append(fence)
         self._guarded.append(guarded)

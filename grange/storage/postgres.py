@@ -15,16 +15,16 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from grange.aio.awake import AwakeTimeout
-from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.resets import is_reset
-from grange.proto.ids import SiloAddress
-from grange.proto.migrations import (
+from grange.databases.migrations import (
     ADVISORY_LOCK,
     CREATE_SCHEMA_TABLE,
     SCHEMA_TABLE,
     plan,
     shipped_migrations,
 )
+from grange.databases.resets import is_reset
+from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions

@@ -40,9 +40,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from grange.aio.awake import AwakeTimeout
+from grange.databases.redis import masters_only
+from grange.databases.resets import is_reset
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable
-from grange.membership.redis_link import masters_only
-from grange.membership.resets import is_reset
 from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage

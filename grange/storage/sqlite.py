@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 import aiosqlite
 import msgspec
 
+from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, Migration, plan, shipped_migrations
 from grange.errors import ConfigurationError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.proto.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, Migration, plan, shipped_migrations
 from grange.storage.changes import Change, Name, Sending
 from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions

@@ -18,8 +18,8 @@ from grange import clock
 from grange.client.client import Client
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
-from grange.membership.memory import MemoryMembershipTable
-from grange.membership.provider import MembershipTable
+from grange.membership.model.provider import MembershipTable
+from grange.membership.providers.memory import MemoryMembershipTable
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key
@@ -193,7 +193,7 @@ class TestCluster:
             transport = MemoryTransport(self.network, "client")
             parts.push_async_callback(transport.close)
             gateways = [silo.gateway for silo in self.silos]
-            client = Client(gateways, errors=self._errors, transport=transport, chance=self._chance())
+            client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng())
             self._client = await parts.enter_async_context(client)
             await self.stable()
             self._parts = parts.pop_all()
@@ -218,7 +218,7 @@ class TestCluster:
             config=config,
         )
         now = clock.utc_now if self.time is None else self.time.utc_now
-        supplies = _Supplies(name, self._names, self.network, self.table, self.storages, self._chance(), now)
+        supplies = _Supplies(name, self._names, self.network, self.table, self.storages, self._rng(), now)
         await silo.start(supplies)
         self.silos.append(silo)
         return silo
@@ -228,7 +228,7 @@ class TestCluster:
         while self.silos:
             await self.kill(self.silos[-1])
 
-    def _chance(self) -> random.Random:
+    def _rng(self) -> random.Random:
         return random.Random(self.random.getrandbits(64))
 
 

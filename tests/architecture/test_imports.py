@@ -78,12 +78,14 @@ def test_the_layer_contracts_fail_when_broken(tmp_path: Path) -> None:
     _append(tmp_path, "runtime/options.py", "from grange.grains import Grain")
     _append(
         tmp_path,
-        "membership/member.py",
-        "import asyncio\nimport aiosqlite\nimport redis\nimport asyncpg\nimport grpc",
+        "membership/model/member.py",
+        "import grange.membership.agent\nimport asyncio\nimport aiosqlite\nimport redis\nimport asyncpg\nimport grpc",
     )
-    _append(tmp_path, "membership/ring.py", "import grange.storage.memory")
+    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.memory")
     _append(
-        tmp_path, "storage/memory.py", "import grange.membership.ring\nimport pickle\nimport grange.proto._generated"
+        tmp_path,
+        "storage/memory.py",
+        "import grange.membership.model.hash_ring\nimport pickle\nimport grange.proto._generated",
     )
     result = subprocess.run(
         [
@@ -99,7 +101,7 @@ def test_the_layer_contracts_fail_when_broken(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1, result.stdout + result.stderr
-    assert " 0 kept, 11 broken" in " ".join(result.stdout.split()), result.stdout
+    assert " 0 kept, 12 broken" in " ".join(result.stdout.split()), result.stdout
 
 
 def _append(root: Path, name: str, code: str) -> None:

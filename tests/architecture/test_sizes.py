@@ -7,25 +7,25 @@ import statistics
 
 from tests.architecture.sources import PACKAGE, ROOT, nodes, python_files, shown
 
-FILE_LIMIT = 500
-FILE_QUESTION = 300
+FILE_LIMIT = 600
+FILE_QUESTION = 400
 FILE_MEDIAN = 200
 FUNCTION_LIMIT = 40
 
 LONG_FILES_WITH_A_REASON: frozenset[str] = frozenset()
-"""Files of the package over 300 lines that were asked the question and had an answer."""
+"""Files of the package over 400 lines that were asked the question and had an answer."""
 
 
 def _lines(path) -> int:
     return len(path.read_text().splitlines())
 
 
-def test_no_file_is_longer_than_500_lines() -> None:
+def test_no_file_is_longer_than_600_lines() -> None:
     files = [path for folder in ("grange", "tests", "benchmarks", "examples") for path in python_files(ROOT / folder)]
     assert {shown(path): _lines(path) for path in files if _lines(path) > FILE_LIMIT} == {}
 
 
-def test_a_file_over_300_lines_is_listed_here() -> None:
+def test_a_file_over_400_lines_is_listed_here() -> None:
     long = {shown(path) for path in python_files(PACKAGE) if _lines(path) > FILE_QUESTION}
     assert long == LONG_FILES_WITH_A_REASON
 

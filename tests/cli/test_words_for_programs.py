@@ -31,7 +31,7 @@ from grange.errors import (
     StorageUnavailable,
     TableLost,
 )
-from grange.membership.member import Member, SiloStatus
+from grange.membership.model.member import Member, SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
 from grange.silo.environment import check_names
 from grange.silo.inspect import Answer

@@ -17,8 +17,8 @@ from grange import ConfigurationError, GrainId, SiloAddress, SiloUnavailable
 from grange.client.gateways import ASK_TIMEOUT, VIEW_SERVICE, Gateways, parse_gateway
 from grange.client.options import ClientOptions
 from grange.errors import CallTimeout, HandshakeRefused
-from grange.membership.member import Member, SiloStatus, View
-from grange.membership.ring import Ring
+from grange.membership.model.hash_ring import Ring
+from grange.membership.model.member import Member, SiloStatus, View
 from grange.testing.loop import VirtualTime
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,7 +8,7 @@ from grange import SiloAddress
 from grange.client.events import ConnectionEvent, Listeners
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from tests.client.test_gateways import Cluster, member, view
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from grange import Grain, SiloUnavailable
 from grange.errors import DeclaredDead, MembershipUnavailable, SelfFenced
-from grange.membership.member import Member, SiloStatus
-from grange.membership.options import MembershipOptions
-from grange.membership.provider import MembershipTable, Row, Table, TableVersion
+from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import MembershipTable, Row, Table, TableVersion
 from grange.proto.ids import SiloAddress
 from grange.silo import Silo
 from grange.testing import TestCluster

@@ -11,7 +11,7 @@ import pytest
 
 from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentState, SiloStopped, always_interleave
 from grange.client.client import Client
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
 from grange.silo.drain import DRAIN, DrainQuestion, DrainState, Phase
 from grange.silo.drain_command import Draining

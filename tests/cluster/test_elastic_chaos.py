@@ -55,18 +55,18 @@ class Chaos:
 
     async def change(self) -> None:
         """One silo more or less, whichever is possible; never the last one, and one corpse at a time."""
-        chance = self.cluster.random
+        rng = self.cluster.random
         kinds = ["start"] if len(self.cluster.silos) + self.starting < MOST else []
         if len(self.cluster.silos) > 1:
             kinds += ["stop"] if self.corpses else ["stop", "kill"]
-        kind = chance.choice(kinds)
+        kind = rng.choice(kinds)
         self.outcomes[kind] += 1
         if kind == "start":
             self.starting += 1
             self.present.append(await self.cluster._start_silo({}))
             self.starting -= 1
             return
-        silo = chance.choice(self.cluster.silos)
+        silo = rng.choice(self.cluster.silos)
         if kind == "stop":
             self.cluster.silos.remove(silo)
             await silo.stop()

@@ -77,9 +77,9 @@ class Teller(Grain):
 class Callers:
     """What callers were told, to be compared with what is stored."""
 
-    def __init__(self, cluster: TestCluster, chance: random.Random) -> None:
+    def __init__(self, cluster: TestCluster, rng: random.Random) -> None:
         self.cluster = cluster
-        self.chance = chance
+        self.rng = rng
         self.calls = 0
         self.moves = 0
         self.added: Tally[str] = Tally()
@@ -95,7 +95,7 @@ class Callers:
 
     async def move(self, number: int) -> None:
         while not self.ended:
-            one, other = (f"shared-{self.chance.randrange(12)}" for _ in range(2))
+            one, other = (f"shared-{self.rng.randrange(12)}" for _ in range(2))
             if one == other:
                 continue
             before = self.seen[one]
@@ -130,17 +130,17 @@ SEEDS = range(int(os.environ.get("GRANGE_ROLLING_SEEDS", "8")))
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_rolling_restarts_fail_no_call_and_lose_no_state(seed: int) -> None:
     """F30: zero failures, zero lost state, whatever was under way when a silo was asked to stop."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     async with TestCluster([Account, Ticker, Teller], silos=3, seed=seed) as cluster:
-        cluster.network.fate = lambda _source, _target, _message: (chance.uniform(0, 0.004),)
-        callers = Callers(cluster, chance)
+        cluster.network.fate = lambda _source, _target, _message: (rng.uniform(0, 0.004),)
+        callers = Callers(cluster, rng)
         async with asyncio.TaskGroup() as group:
             for number in range(6):
                 group.create_task(callers.add(number))
                 group.create_task(callers.move(number))
             for _ in range(3):
-                await cluster.advance(chance.uniform(0.1, 0.5))
-                await replace(cluster, cluster.silos[0], chance.choice(["stop", "drain"]))
+                await cluster.advance(rng.uniform(0.1, 0.5))
+                await replace(cluster, cluster.silos[0], rng.choice(["stop", "drain"]))
             await cluster.advance(0.2)
             callers.ended = True
         assert callers.calls > 100

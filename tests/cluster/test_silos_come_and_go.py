@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from grange import ConnectionLost, Grain, SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.testing.cluster import TestCluster
 
 

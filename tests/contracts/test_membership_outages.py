@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
-from grange.membership.member import SiloStatus
-from grange.membership.provider import MembershipTable
-from grange.membership.urls import open_table
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.provider import MembershipTable
+from grange.membership.providers.urls import open_table
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 from grange.testing.servers import PostgresServer, RedisServer
 from tests.storage.wire import Wire, a_wire

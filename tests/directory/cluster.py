@@ -17,7 +17,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.directory.options import DirectoryOptions
 from grange.directory.wiring import Wiring
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
-from grange.membership.member import Member, SiloStatus, View, Vote, make_view
+from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.system_target import SystemTargets

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from grange.errors import SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId
 from tests.directory.cluster import Cluster, Host
 from tests.directory.virtual_time import run

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from grange.directory.entries import BUCKET_BITS, Entries
 from grange.directory.ranges import RangeSet
-from grange.membership.ring import RING_SIZE, Range
+from grange.membership.model.hash_ring import RING_SIZE, Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 SILO = SiloAddress("silo", 1, 1)

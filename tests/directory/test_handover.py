@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from grange.directory.messages import RECOVER, REGISTER, TAKE, TAKEN
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId
 from tests.directory.cluster import Cluster
 from tests.directory.moves import moving_grain

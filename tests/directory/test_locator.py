@@ -9,7 +9,7 @@ import pytest
 
 from grange.directory.messages import LOOKUP, REGISTER, UNREGISTER
 from grange.errors import ConfigurationError, NoSuchGrain, SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext
 from grange.proto.ids import GrainId, SiloAddress
 from tests.directory.cluster import Cluster

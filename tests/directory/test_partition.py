@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from grange.directory.hosted import page_of
 from grange.directory.partition import Conflict, Partition, Refusal, Sealed
 from grange.directory.ranges import RangeSet
-from grange.membership.ring import RING_SIZE, Range
+from grange.membership.model.hash_ring import RING_SIZE, Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 ALL = RangeSet([Range(0, RING_SIZE)])

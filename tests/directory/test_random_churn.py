@@ -13,7 +13,7 @@ import pytest
 
 from grange.directory.messages import RECOVER, TAKE, TAKEN
 from grange.errors import SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId
 from tests.directory.cluster import Cluster, Host
 from tests.directory.virtual_time import run

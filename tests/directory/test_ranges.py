@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from grange.directory.messages import to_pairs, to_ranges
 from grange.directory.ranges import RangeSet
-from grange.membership.ring import RING_SIZE, Range, Ring
+from grange.membership.model.hash_ring import RING_SIZE, Range, Ring
 from grange.proto.ids import SiloAddress
 
 POINTS = [0, 1, 2, 3, 5, 8, 13, 2**32, 2**63, RING_SIZE - 2, RING_SIZE - 1]

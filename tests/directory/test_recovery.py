@@ -9,7 +9,7 @@ import pytest
 
 from grange.directory.messages import RECOVER, REGISTER, TAKE
 from grange.errors import SiloUnavailable
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
 from tests.directory.cluster import Cluster
 from tests.directory.moves import moving_grain

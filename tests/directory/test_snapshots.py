@@ -6,7 +6,7 @@ from grange.directory.entries import Entries
 from grange.directory.partition import Sealed
 from grange.directory.ranges import RangeSet
 from grange.directory.snapshots import Snapshots
-from grange.membership.ring import RING_SIZE, Range, Ring
+from grange.membership.model.hash_ring import RING_SIZE, Range, Ring
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 ALL = RangeSet([Range(0, RING_SIZE)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grange.directory.topology import Topology, previous_owners
-from grange.membership.member import Member, SiloStatus, View, Vote, make_view
+from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.proto.ids import SiloAddress
 from tests.directory.cluster import THEN
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from grange.client.options import ClientOptions
 from grange.directory.options import DirectoryOptions
-from grange.membership.options import MembershipOptions
+from grange.membership.model.options import MembershipOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.config import SiloConfig
 from grange.storage.options import StorageOptions

@@ -50,11 +50,11 @@ class Unreliable:
     async def fence(self, silos: Collection[SiloAddress]) -> None:
         await self.inner.fence(silos)
 
-    def fail_at_random(self, chance: random.Random, share: float) -> None:
+    def fail_at_random(self, rng: random.Random, share: float) -> None:
         """From now on this share of writes fails, half of them after they were stored."""
 
         async def fail(grain_id: GrainId) -> None:
-            if chance.random() < share / 2:
+            if rng.random() < share / 2:
                 raise StorageUnavailable(f"no answer for {grain_id}")
 
         self.before = self.after = fail

@@ -84,13 +84,13 @@ async def test_a_silo_dies_in_the_middle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_storage_fails_now_and_then(tmp_path: Path, seed: int) -> None:
-    path, storage, chance = first_of_january(tmp_path, 150), Unreliable(), random.Random(seed)
+    path, storage, rng = first_of_january(tmp_path, 150), Unreliable(), random.Random(seed)
     async with cluster_on(storage) as cluster:
-        storage.fail_at_random(chance, share=0.2)
-        feeder = Feeder(cluster, 64, chance)
+        storage.fail_at_random(rng, share=0.2)
+        feeder = Feeder(cluster, 64, rng)
         await feeder.feed(read_flights(path))
         assert feeder.repeats.total() > 20
-        storage.fail_at_random(chance, share=0)
+        storage.fail_at_random(rng, share=0)
         await forget_memory(cluster)
         await assert_counted_once(cluster, path)
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 
 from grange.errors import CallTimeout, MembershipUnavailable, SiloUnavailable
 from grange.membership.agent import MembershipAgent
-from grange.membership.detector import Silence, Suspicion
-from grange.membership.member import Member, SiloStatus, View
-from grange.membership.memory import MemoryMembershipTable
-from grange.membership.messages import PROBE_SERVICE
-from grange.membership.options import MembershipOptions
-from grange.membership.provider import MembershipTable, Row, Table, TableVersion
-from grange.membership.surroundings import Surroundings
-from grange.membership.vitals import Vitals
+from grange.membership.detection.deps import MembershipDeps
+from grange.membership.detection.detector import Silence, Suspicion
+from grange.membership.detection.liveness import Liveness
+from grange.membership.model.member import Member, SiloStatus, View
+from grange.membership.model.messages import PROBE_SERVICE
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import MembershipTable, Row, Table, TableVersion
+from grange.membership.providers.memory import MemoryMembershipTable
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.runtime.system_target import SystemTargets
@@ -91,7 +91,7 @@ class Network:
         return {to for who, to, service in self.asked if who == asker and service == PROBE_SERVICE}
 
     def heard_by(self, silo: SiloAddress):
-        """Surroundings.heard_from of this silo."""
+        """MembershipDeps.heard_from of this silo."""
         return lambda other: self.heard.get((other, silo), -math.inf)
 
     def cut(self, one: SiloAddress, other: SiloAddress, one_way: bool = False) -> None:
@@ -103,10 +103,10 @@ class Network:
     async def block(self, silo: Silo) -> None:
         """Its event loop hangs from now on; its probe thread answers by a line of its own."""
         self.blocked.add(silo.address)
-        silo.vitals.tick()
-        ticked = silo.vitals._ticked
+        silo.liveness.tick()
+        ticked = silo.liveness._ticked
         await silo.agent.halt()
-        silo.vitals._ticked = ticked  # it stands still; nobody has said that it ends
+        silo.liveness._ticked = ticked  # it stands still; nobody has said that it ends
 
     def pause(self, silo: SiloAddress) -> None:
         self.paused[silo] = asyncio.Event()
@@ -193,16 +193,16 @@ class Silo:
         self.cluster = cluster
         self.address = silo
         self.table = FaultyTable(cluster.table)
-        self.vitals = Vitals(cluster.time.time, cluster.options.probe_interval)
+        self.liveness = Liveness(cluster.time.time, cluster.options.probe_interval)
         self.gate = Gate(cluster.time.time)
         self.agent = MembershipAgent(
             self.table,
             member(silo),
-            Surroundings(
+            MembershipDeps(
                 ask=cluster.network.ask_from(silo),
-                vitals=self.vitals,
+                liveness=self.liveness,
                 gate=self.gate,
-                chance=random.Random(silo.port),
+                rng=random.Random(silo.port),
                 now=cluster.time.utc_now,
                 heard_from=cluster.network.heard_by(silo),
             ),
@@ -226,7 +226,7 @@ class Silo:
     @property
     def last_probed(self) -> float:
         """Time of the last proof of contact by a probe."""
-        return max(self.vitals.contacts().values(), default=-math.inf)
+        return max(self.liveness.contacts().values(), default=-math.inf)
 
     async def crash(self) -> None:
         self.cluster.network.silos.pop(self.address, None)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from grange.errors import MembershipUnavailable, SelfFenced
-from grange.membership.guard import Contact, Guard
-from grange.membership.member import Member, SiloStatus, make_view
-from grange.membership.options import MembershipOptions
-from grange.membership.provider import Row, Table, table_version
-from grange.membership.vitals import Vitals
+from grange.membership.detection.liveness import Liveness
+from grange.membership.fencing.self_fence import FenceDeps, SelfFence
+from grange.membership.model.member import Member, SiloStatus, make_view
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import Row, Table, table_version
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.testing.loop import VirtualTime
@@ -30,7 +30,7 @@ class World:
         self.time = time
         self.loop = asyncio.get_running_loop()
         self.gate = Gate()
-        self.vitals = Vitals(self.gate.clock)
+        self.liveness = Liveness(self.gate.clock)
         self.statuses = {ME: ACTIVE, **dict.fromkeys(others, ACTIVE)}
         self.version = 7
         self.seen_by = dict.fromkeys(others, 7)
@@ -44,14 +44,14 @@ class World:
         self.errors: list[SelfFenced] = []
         self.probing: dict[SiloAddress, asyncio.Task[None]] = {}
         self.hints: list[int] = []
-        contact = Contact(
+        contact = FenceDeps(
             read=self._read,
             ask_version=self._ask,
             fetch=self._fetch,
             hint=self.hints.append,
             give_up=self.errors.append,
         )
-        self.guard = Guard(ME, self.gate, self.vitals, contact, OPTIONS)
+        self.guard = SelfFence(ME, self.gate, self.liveness, contact, OPTIONS)
         self.guard.see(self.view())
         self.task = asyncio.create_task(self.guard.run())
         for other in others:
@@ -104,7 +104,7 @@ class World:
     async def _probe(self, other: SiloAddress) -> None:
         mutual = False
         while True:
-            self.vitals.heard(other, mutual, self.seen_by[other])
+            self.liveness.heard(other, mutual, self.seen_by[other])
             mutual = True
             await asyncio.sleep(1.0)
 

@@ -9,10 +9,10 @@ import pytest
 
 from grange.errors import DeclaredDead, JoinFailed
 from grange.membership.agent import MembershipAgent
-from grange.membership.member import SiloStatus
-from grange.membership.options import MembershipOptions
-from grange.membership.surroundings import Surroundings
-from grange.membership.vitals import Vitals
+from grange.membership.detection.deps import MembershipDeps
+from grange.membership.detection.liveness import Liveness
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import START, address, cluster, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -261,9 +261,9 @@ async def test_the_wall_clock_is_the_machines_unless_one_is_given():
     """In a real silo nobody passes one."""
     async with cluster() as c:
         me = address(0)
-        vitals = Vitals(c.time.time)
-        around = Surroundings(ask=c.network.ask_from(me), vitals=vitals, chance=random.Random(1))
-        agent = MembershipAgent(c.table, member(me), around, c.options)
+        liveness = Liveness(c.time.time)
+        deps = MembershipDeps(ask=c.network.ask_from(me), liveness=liveness, rng=random.Random(1))
+        agent = MembershipAgent(c.table, member(me), deps, c.options)
         async with agent:
             await agent.join()
             assert agent.view.get(me).started > START

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from grange.errors import DeclaredDead
-from grange.membership.member import SiloStatus
-from grange.membership.messages import PROBE_SERVICE
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.messages import PROBE_SERVICE
 from tests.membership.cluster import cluster, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

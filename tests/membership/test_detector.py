@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.membership.detector import Detector, Silence, Verdict
+from grange.membership.detection.detector import Detector, Silence, Verdict
 from tests.membership.cluster import address
 
 ONE, TWO = address(1), address(2)

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from grange.membership.member import SiloStatus
-from grange.membership.options import MembershipOptions
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import Cluster, Silo, cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -94,7 +94,7 @@ async def test_a_loop_that_is_blocked_for_ten_seconds_is_not_a_death():
         await asyncio.sleep(20)
         await c.network.block(blocked)
         await asyncio.sleep(10)
-        assert blocked.vitals.lag() > 9
+        assert blocked.liveness.lag() > 9
         assert [await c.status(silo.address) for silo in (*others, blocked)] == [ACTIVE] * 3
 
 
@@ -108,7 +108,7 @@ async def test_a_loop_that_is_dead_for_a_minute_is_a_death():
         assert await c.status(blocked.address) is ACTIVE
         for silo in others:
             await silo.agent.wait_for(lambda view: view.is_dead(blocked.address))
-        assert c.time.time() - blocked.vitals._ticked <= c.options.dead_loop_after + 8
+        assert c.time.time() - blocked.liveness._ticked <= c.options.dead_loop_after + 8
 
 
 @pytest.mark.parametrize("reaches_the_table", [False, True])
@@ -207,8 +207,8 @@ async def test_slow_lines_kill_nobody():
     """F15: time-outs adapt to lines whose answers take 0.2 to 1 s, and every tenth of which is lost."""
     async with cluster() as c:
         silos = await c.joined(4)
-        chance = random.Random(5)
-        c.network.delay = lambda: 100 if chance.random() < 0.1 else chance.uniform(0.2, 1.0)
+        rng = random.Random(5)
+        c.network.delay = lambda: 100 if rng.random() < 0.1 else rng.uniform(0.2, 1.0)
         await live(c, silos, 200)
 
 

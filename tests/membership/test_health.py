@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.membership.health import WORST, Signs, expects_probes, score_of, suspicions_of
-from grange.membership.member import SiloStatus, Vote, make_view
-from grange.membership.options import MembershipOptions
-from grange.membership.rings import probed_by
+from grange.membership.detection.health import WORST, Signs, expects_probes, score_of, suspicions_of
+from grange.membership.detection.monitoring_rings import probed_by
+from grange.membership.model.member import SiloStatus, Vote, make_view
+from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from grange.membership.member import Member, SiloStatus, make_view
+from grange.membership.model.member import Member, SiloStatus, make_view
 from tests.membership.cluster import address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

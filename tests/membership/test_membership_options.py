@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grange.errors import ConfigurationError
-from grange.membership.options import MembershipOptions
+from grange.membership.model.options import MembershipOptions
 
 NUMBERS = [
     name for name in MembershipOptions.__struct_fields__ if not isinstance(getattr(MembershipOptions(), name), bool)

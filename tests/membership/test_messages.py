@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from grange.membership.messages import (
+from grange.membership.model.messages import (
+    IndirectProbeReply,
+    IndirectProbeRequest,
     Probe,
-    ProbedFor,
-    ProbeFor,
     ProbeReply,
     decode_probe,
     decode_probe_for,
@@ -23,8 +23,8 @@ SILO_BYTES = b"\x83\xa4host\xa1h\xa4port\x01\xaageneration\x02"
 GOLDEN = [
     (Probe(7, SILO, True), decode_probe, b"\x93\x07" + SILO_BYTES + b"\xc3"),
     (ProbeReply(SILO, 7, 0.5, 3), decode_reply, b"\x94" + SILO_BYTES + b"\x07\xcb\x3f\xe0\0\0\0\0\0\0\x03"),
-    (ProbeFor(SILO, 0.5), decode_probe_for, b"\x92" + SILO_BYTES + b"\xcb\x3f\xe0\0\0\0\0\0\0"),
-    (ProbedFor(SILO, False, 2), decode_probed_for, b"\x93" + SILO_BYTES + b"\xc2\x02"),
+    (IndirectProbeRequest(SILO, 0.5), decode_probe_for, b"\x92" + SILO_BYTES + b"\xcb\x3f\xe0\0\0\0\0\0\0"),
+    (IndirectProbeReply(SILO, False, 2), decode_probed_for, b"\x93" + SILO_BYTES + b"\xc2\x02"),
 ]
 
 

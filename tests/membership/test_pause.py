@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from grange.membership.guard import AFTER_PAUSE, HEAD_START, READ_PATIENCE, ROUND, SWEEP_PATIENCE
-from grange.membership.vitals import TICK
+from grange.membership.detection.liveness import TICK
+from grange.membership.fencing.self_fence import AFTER_PAUSE, HEAD_START, READ_PATIENCE, ROUND, SWEEP_PATIENCE
 from tests.membership.guarded import DEAD, ME, MINUTE, OPTIONS, B, C, Make
 
 
@@ -69,7 +69,7 @@ async def test_probes_that_lay_in_the_queue_meanwhile_prove_nothing(world: Make)
     here.table_is_there = False
     here.reachable.clear()
     here.stand_still(12)
-    here.vitals.heard(B, mutual=True)
+    here.liveness.heard(B, mutual=True)
     await asyncio.sleep(0.3)
     assert here.gate.closed
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from grange.membership.detector import Finding
-from grange.membership.options import MembershipOptions
-from grange.membership.peers import Through
-from grange.membership.prober import Prober
+from grange.membership.detection.detector import ProbeResult
+from grange.membership.detection.gossip import IndirectProbeResult
+from grange.membership.detection.prober import Prober
+from grange.membership.model.options import MembershipOptions
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import address
 
@@ -27,20 +27,20 @@ class Script:
         self.silent: set = set()
         self.takes = 0.0
         self.score = 0
-        self.through = Through.FAILED
+        self.through = IndirectProbeResult.FAILED
         self.probes: Counter = Counter()
         self.timeouts: list[float] = []
         self.asked: list = []
         self.suspected: list[tuple[float, object]] = []
         self.prober = Prober(self, self.suspect, OPTIONS, random.Random(3), lambda: self.score)
 
-    async def probe(self, silo, timeout: float) -> Finding:
+    async def probe(self, silo, timeout: float) -> ProbeResult:
         self.probes[silo] += 1
         self.timeouts.append(timeout)
         await asyncio.sleep(min(self.takes, timeout))
-        return Finding.MISSED if silo in self.silent else Finding.ANSWERED
+        return ProbeResult.MISSED if silo in self.silent else ProbeResult.ANSWERED
 
-    async def probe_through(self, middle, silo, timeout: float, patience: float) -> Through:
+    async def probe_through(self, middle, silo, timeout: float, patience: float) -> IndirectProbeResult:
         self.asked.append(middle)
         await asyncio.sleep(self.takes)
         return self.through
@@ -111,7 +111,7 @@ async def test_who_is_reached_by_a_third_silo_lives():
     """MEM-11, F11: only the way from here is cut."""
     with script() as s:
         s.silent.add(ONE)
-        s.through = Through.REACHED
+        s.through = IndirectProbeResult.REACHED
         s.prober.watch([ONE], (MIDDLE,))
         await asyncio.sleep(60)
         await s.prober.close()
@@ -123,7 +123,7 @@ async def test_a_third_silo_that_is_not_well_is_no_witness():
     """MEM-11: what it says is unknown and raises no count; it is not asked again until the membership changes."""
     with script() as s:
         s.silent.add(ONE)
-        s.through = Through.DEGRADED
+        s.through = IndirectProbeResult.DEGRADED
         s.prober.watch([ONE], (MIDDLE, TWO))
         while len(s.asked) < 2:
             await asyncio.sleep(0.1)
@@ -142,7 +142,7 @@ async def test_a_third_silo_that_does_not_answer_makes_it_a_miss_of_ones_own():
     """One vote, not two."""
     with script() as s:
         s.silent.add(ONE)
-        s.through = Through.NO_ANSWER
+        s.through = IndirectProbeResult.NO_ANSWER
         s.prober.watch([ONE], (MIDDLE,))
         await asyncio.sleep(5)
         await s.prober.close()
@@ -155,7 +155,7 @@ async def test_what_may_be_ones_own_fault_counts_for_nothing():
     with script() as s:
 
         async def late(silo, timeout):
-            return Finding.UNKNOWN
+            return ProbeResult.UNKNOWN
 
         s.probe = late
         s.prober.watch([ONE], (MIDDLE,))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from grange.errors import MembershipError
-from grange.membership.member import Member, SiloStatus
-from grange.membership.options import MembershipOptions
-from grange.membership.provider import FRESH, Row, Table, table_version
-from grange.membership.steps import activate, bury, enter, leave, suspect, unreached
+from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import FRESH, Row, Table, table_version
+from grange.membership.table.transitions import activate, bury, enter, leave, suspect, unreached
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

@@ -6,10 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from grange.membership.graves import Graves
-from grange.membership.member import SiloStatus, View, make_view
-from grange.membership.provider import FRESH, Row, Table, table_version
-from grange.membership.recovery import (
+from grange.membership.model.member import SiloStatus, View, make_view
+from grange.membership.model.provider import FRESH, Row, Table, table_version
+from grange.membership.table.recovery import (
     Loss,
     Memory,
     forgotten,
@@ -21,7 +20,8 @@ from grange.membership.recovery import (
     reassert,
     rejoin,
 )
-from grange.membership.steps import Standing
+from grange.membership.table.tombstones import Tombstones
+from grange.membership.table.transitions import Standing
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -43,8 +43,8 @@ def a_table(incarnation: str, number: int, *members) -> Table:
     return Table(version, tuple(Row(each, "1") for each in members))
 
 
-def graves(*silos) -> Graves:
-    found = Graves()
+def graves(*silos) -> Tombstones:
+    found = Tombstones()
     found.remember(a_view(1, *(member(silo, DEAD) for silo in silos)), START)
     return found
 
@@ -108,7 +108,7 @@ def test_the_rebuilt_table_holds_everybody_as_far_as_anybody_saw_them_go():
 def test_of_two_generations_at_one_endpoint_the_newest_lives():
     """A silo that was restarted while the table was lost."""
     found = a_table("two", 2, member(address(2, generation=2)))
-    rows = {each.address: each.status for each in merged(found, memory(), Graves(), LATER)}
+    rows = {each.address: each.status for each in merged(found, memory(), Tombstones(), LATER)}
     assert rows == {ME: ACTIVE, OTHER: DEAD, address(2, generation=2): ACTIVE}
 
 

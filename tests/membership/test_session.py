@@ -10,11 +10,11 @@ from functools import partial
 import pytest
 
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.member import SiloStatus, View
-from grange.membership.memory import MemoryMembershipTable
-from grange.membership.messages import Announcement
-from grange.membership.session import Session
-from grange.membership.steps import bury, enter, leave
+from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.messages import Announcement
+from grange.membership.providers.memory import MemoryMembershipTable
+from grange.membership.table.session import Session
+from grange.membership.table.transitions import bury, enter, leave
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import FaultyTable, address, member
 

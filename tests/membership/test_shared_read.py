@@ -8,7 +8,7 @@ import pytest
 
 from grange.aio.tasks import Tasks
 from grange.errors import MembershipUnavailable
-from grange.membership.shared_read import SharedRead
+from grange.membership.table.shared_read import SharedRead
 
 
 class Desk:

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.member import SiloStatus
-from grange.membership.options import MembershipOptions
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import pytest
 
 from grange.errors import TableLost
-from grange.membership.member import SiloStatus
-from grange.membership.options import MembershipOptions
-from grange.membership.provider import Table
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import Table
 from tests.membership.cluster import Cluster, Silo, cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

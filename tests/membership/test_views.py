@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from grange.membership.member import View
-from grange.membership.views import Views
+from grange.membership.model.member import View
+from grange.membership.table.views import Views
 
 
 def test_an_older_or_equal_view_is_no_news():

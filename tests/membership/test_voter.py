@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from grange.membership.detector import Silence, Suspicion
-from grange.membership.member import SiloStatus
-from grange.membership.options import MembershipOptions
+from grange.membership.detection.detector import Silence, Suspicion
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import Cluster, Silo, cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus

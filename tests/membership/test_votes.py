@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.membership.member import SiloStatus, Vote, moved
-from grange.membership.votes import cast_vote, fresh_votes, is_overdue, required_votes
+from grange.membership.model.member import SiloStatus, Vote, moved
+from grange.membership.model.votes import cast_vote, fresh_votes, is_overdue, required_votes
 from tests.membership.cluster import START, address, member
 
 WINDOW = timedelta(seconds=60)

@@ -8,7 +8,7 @@ import pytest
 import svcs
 
 from grange import ConfigurationError, Grain, GrainInterface
-from grange.membership.member import Implementations
+from grange.membership.model.member import Implementations
 from grange.placement.strategies import builtin_strategies
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.testing.cluster import KeywordConfig

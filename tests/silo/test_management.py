@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from grange import Grain
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.silo.management import (
     COLLECT,
     GRAINS,

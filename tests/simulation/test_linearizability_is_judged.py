@@ -119,24 +119,24 @@ def test_each_key_is_judged_by_itself() -> None:
 
 def run_of_a_real_register(seed: int, calls: int, clients: int, unknown: float) -> list[Event]:
     """Calls of several clients that each take effect at one moment between beginning and end."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     pending: list[tuple[float, str, int, str, Any, float]] = []
     free = [0.0] * clients
     for number in range(calls):
-        who = chance.randrange(clients)
-        made = free[who] + chance.random()
-        ended = made + chance.random() * 5
+        who = rng.randrange(clients)
+        made = free[who] + rng.random()
+        ended = made + rng.random() * 5
         free[who] = ended
-        op = chance.choice(["read", "write", "cas"])
-        argument = {"read": None, "write": chance.randrange(4), "cas": [chance.randrange(4), chance.randrange(4)]}[op]
-        pending.append((made + chance.random() * (ended - made), f"c{who}", number, op, argument, ended - made))
+        op = rng.choice(["read", "write", "cas"])
+        argument = {"read": None, "write": rng.randrange(4), "cas": [rng.randrange(4), rng.randrange(4)]}[op]
+        pending.append((made + rng.random() * (ended - made), f"c{who}", number, op, argument, ended - made))
         pending[-1] = (*pending[-1][:5], ended)
         pending[-1] = (pending[-1][0], f"c{who}", number, op, [argument, made], ended)
     events: list[Event] = []
     state: Any = None
     for moment, client, number, op, (argument, made), ended in sorted(pending, key=lambda each: each[0]):
-        if chance.random() < unknown:
-            happens = chance.random() < 0.5
+        if rng.random() < unknown:
+            happens = rng.random() < 0.5
             ending = Event(ended, client, number, "unknown", op, "k", None, "CallTimeout")
         else:
             happens, ending = True, None

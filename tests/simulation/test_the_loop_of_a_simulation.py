@@ -37,8 +37,8 @@ def test_what_is_called_soon_runs_in_order() -> None:
 
 def test_timers_run_in_order_of_time_never_early_and_little_late() -> None:
     loop, ran = fresh(), list[tuple[int, float]]()
-    chance = random.Random(3)
-    dues = [chance.uniform(0, 0.01) for _ in range(200)]
+    rng = random.Random(3)
+    dues = [rng.uniform(0, 0.01) for _ in range(200)]
 
     def note(number: int) -> None:
         ran.append((number, loop.time()))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from grange.errors import InconsistentStateError, MembershipUnavailable, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.provider import FRESH, Table, table_version
+from grange.membership.model.provider import FRESH, Table, table_version
 from grange.proto.ids import GrainId
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.stores import (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from grange.membership.member import Member, SiloStatus, View, make_view
+from grange.membership.model.member import Member, SiloStatus, View, make_view
 from grange.proto.ids import SiloAddress
 from grange.storage.guards import StorageGuards
 from grange.storage.provider import GrainStorage

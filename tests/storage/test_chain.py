@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.errors import InconsistentStateError, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.member import SiloStatus
+from grange.membership.model.member import SiloStatus
 from grange.storage.guards import StorageGuards
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, JsonCodec

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.member import Member, SiloStatus, make_view
+from grange.membership.model.member import Member, SiloStatus, make_view
 from grange.storage.deaths import deaths
 from grange.storage.provider import Stamp
 from grange.testing.contracts.storage_samples import ANN, fenced

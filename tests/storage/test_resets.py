@@ -12,9 +12,9 @@ import uvloop
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from grange.databases.redis import RedisLink
+from grange.databases.resets import is_reset
 from grange.errors import MembershipUnavailable, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.redis_link import RedisLink
-from grange.membership.resets import is_reset
 from grange.storage.redis import RedisStorage
 from grange.testing.contracts.storage_samples import ANN
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import msgspec
 
-from grange.membership.member import SiloStatus, Vote, make_view
-from grange.membership.provider import Table, TableVersion
+from grange.membership.model.member import SiloStatus, Vote, make_view
+from grange.membership.model.provider import Table, TableVersion
 from grange.proto.ids import SiloAddress
 from grange.testing.contracts.membership_rebuild import RebuildContract
 from grange.testing.contracts.membership_samples import NOON, OpenTable, a_silo, insert

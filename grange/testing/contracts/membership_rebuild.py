@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from grange.membership.member import SiloStatus
-from grange.membership.provider import FRESH
+from grange.membership.model.member import SiloStatus
+from grange.membership.model.provider import FRESH
 from grange.testing.contracts.membership_samples import NOON, OpenTable, a_silo, insert
 
 

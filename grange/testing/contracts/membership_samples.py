@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
-from grange.membership.member import Member, SiloStatus
-from grange.membership.provider import MembershipTable, Table
+from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.provider import MembershipTable, Table
 from grange.proto.ids import SiloAddress
 
 OpenTable = Callable[[str], AbstractAsyncContextManager[MembershipTable]]

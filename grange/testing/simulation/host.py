@@ -13,8 +13,8 @@ import svcs
 
 from grange.errors import GrangeError
 from grange.grains.grain import Grain
-from grange.membership.member import View
-from grange.membership.provider import MembershipTable
+from grange.membership.model.member import View
+from grange.membership.model.provider import MembershipTable
 from grange.silo.silo import Silo, run_until
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
@@ -36,7 +36,7 @@ REBUILT = 30
 """Seconds in which a lost table is rebuilt, if anybody is left to do it."""
 
 
-class Surroundings(Protocol):
+class MachineDeps(Protocol):
     """What a machine finds in its simulation."""
 
     loop: SimulatedLoop
@@ -45,7 +45,7 @@ class Surroundings(Protocol):
     store: Database
     memory: Memory
     trace: Trace
-    chance: random.Random
+    rng: random.Random
 
     def services(self, process: Process) -> svcs.Registry:
         """What the grains of a silo draw from."""
@@ -66,14 +66,14 @@ class Machine:
     def __init__(
         self,
         number: int,
-        around: Surroundings,
+        deps: MachineDeps,
         grains: Sequence[type[Grain[Any]]],
         options: Mapping[str, Any],
     ) -> None:
         self.name = f"silo-{number}"
         self.gateway = f"127.0.0.1:{30_000 + number}"
         self._number = number
-        self._around = around
+        self._deps = deps
         self._grains = tuple(grains)
         self._options = options
         self._stop = asyncio.Event()
@@ -94,7 +94,7 @@ class Machine:
         if self._stop.is_set():
             self._stop = asyncio.Event()
         if not self.up:
-            with self._around.loop.within(self._around.loop.outside):
+            with self._deps.loop.within(self._deps.loop.outside):
                 self._life = asyncio.create_task(self._live())
 
     async def crash(self) -> None:
@@ -115,13 +115,13 @@ class Machine:
     def pause(self) -> None:
         """Let the process stand still, as SIGSTOP does."""
         if self.process.alive and not self.process.paused:
-            self._around.loop.pause(self.process)
-            self._around.network.paused(self.process)
+            self._deps.loop.pause(self.process)
+            self._deps.network.paused(self.process)
 
     def resume(self) -> None:
         """Let it go on."""
         if self.process.paused:
-            self._around.loop.resume(self.process)
+            self._deps.loop.resume(self.process)
 
     async def close(self) -> None:
         """Crash, and wait until nothing of any process is left."""
@@ -137,7 +137,7 @@ class Machine:
             self._starts += 1
             self.process = Process(f"{self.name}#{self._starts}")
             self.ready = False
-            with self._around.loop.within(self.process):
+            with self._deps.loop.within(self.process):
                 one_life = asyncio.create_task(self._one_life(self.process))
             try:
                 await asyncio.shield(one_life)
@@ -147,39 +147,39 @@ class Machine:
                 raise
             self._die()
             if not self._stop.is_set():
-                await asyncio.sleep(0.5 + self._around.chance.random())
+                await asyncio.sleep(0.5 + self._deps.rng.random())
 
     async def _table_rebuilt(self) -> None:
         """Start nothing while the table is lost: on an empty one a silo founds a cluster of its own (ADR 0071)."""
         patience = REBUILT
-        while self._around.memory.lost and patience > 0:
+        while self._deps.memory.lost and patience > 0:
             await asyncio.sleep(1.0)
             patience -= 1
 
     async def _one_life(self, process: Process) -> None:
         """In the silo's process: start, serve, and end in whatever way."""
-        around = self._around
+        deps = self._deps
         config = KeywordConfig(
             name=self.name, port=11_000 + self._number, gateway_port=30_000 + self._number, **self._options
         )
-        silo = Silo(self._grains, config=config, services=around.services(process))
-        around.trace.saw("silo_starts")
+        silo = Silo(self._grains, config=config, services=deps.services(process))
+        deps.trace.saw("silo_starts")
         try:
-            await silo.start(_Supplies(around, process))
-            silo.subscribe(lambda view: around.seen(process.name, view))
-            around.seen(process.name, silo.view)
+            await silo.start(_Supplies(deps, process))
+            silo.subscribe(lambda view: deps.seen(process.name, view))
+            deps.seen(process.name, silo.view)
             self.silo, self.ready = silo, True
-            around.trace.saw("silo_ready", str(silo.address))
+            deps.trace.saw("silo_ready", str(silo.address))
             given_up = await run_until(silo, self._stop)
             self._not_ready(process)
             if given_up is None:
                 await silo.stop()
-                around.trace.saw("silo_left")
+                deps.trace.saw("silo_left")
             else:
-                around.trace.saw("silo_given_up")
+                deps.trace.saw("silo_given_up")
                 await self._kill(silo)
         except GrangeError as error:
-            around.trace.saw("silo_failed", f"{type(error).__name__}: {error}")
+            deps.trace.saw("silo_failed", f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             self._not_ready(process)
             with suppress(RuntimeError):
@@ -195,34 +195,34 @@ class Machine:
             async with asyncio.timeout(KILL_TIMEOUT):
                 await silo.kill()
         except TimeoutError:
-            self._around.broken("I9", self.name, f"a killed silo had not ended after {KILL_TIMEOUT} s")
+            self._deps.broken("I9", self.name, f"a killed silo had not ended after {KILL_TIMEOUT} s")
 
     def _die(self) -> None:
         self.ready = False
         if self.process.alive:
             self.process.alive = False
-            self._around.trace.saw("process_ended", self.process.name)
-            self._around.network.sever(self.process)
+            self._deps.trace.saw("process_ended", self.process.name)
+            self._deps.network.sever(self.process)
             self.resume()
 
 
 class _Supplies:
     """What one silo takes from outside."""
 
-    def __init__(self, around: Surroundings, process: Process) -> None:
-        self._around = around
+    def __init__(self, deps: MachineDeps, process: Process) -> None:
+        self._deps = deps
         self._process = process
-        self.random = random.Random(around.chance.getrandbits(64))
+        self.random = random.Random(deps.rng.getrandbits(64))
 
     def utc_now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._around.loop.time())
+        return EPOCH + timedelta(seconds=self._deps.loop.time())
 
     def generation(self) -> int:
-        return 1 + int(self._around.loop.time() * 1000)
+        return 1 + int(self._deps.loop.time() * 1000)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:
-        transport = SimulatedTransport(self._around.network, self._process)
+        transport = SimulatedTransport(self._deps.network, self._process)
         try:
             yield transport
         finally:
@@ -230,8 +230,8 @@ class _Supplies:
 
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
-        yield SimulatedTable(self._around.table, self._around.memory, self._process)
+        yield SimulatedTable(self._deps.table, self._deps.memory, self._process)
 
     @asynccontextmanager
     async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
-        yield {"default": SimulatedStorage(self._around.store, self._around.memory, self._process)}
+        yield {"default": SimulatedStorage(self._deps.store, self._deps.memory, self._process)}

@@ -96,9 +96,9 @@ class Within:
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Run it like any loop. `process` is the process of the running callback; what that starts belongs to it too."""
 
-    def __init__(self, chance: random.Random, start: float = 0.0) -> None:
+    def __init__(self, rng: random.Random, start: float = 0.0) -> None:
         super().__init__()
-        self._chance = chance
+        self._rng = rng
         self._now = start
         self._queue: deque[_Callback] = deque()
         self._timers: list[tuple[float, float, _Callback]] = []
@@ -149,7 +149,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         """See asyncio. Timers of one instant run in an order that is drawn."""
         handle = _Callback(when, callback, args, self, context, self.process)
-        heapq.heappush(self._timers, (when, self._chance.random(), handle))
+        heapq.heappush(self._timers, (when, self._rng.random(), handle))
         return handle
 
     def call_later(
@@ -189,13 +189,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)
         if not timers:
             raise Stalled("the simulation stands still: everything waits, and no timer is set")
-        self._now = max(self._now, timers[0][0]) + self._chance.random() * LATENESS
+        self._now = max(self._now, timers[0][0]) + self._rng.random() * LATENESS
         due: dict[Process, deque[_Callback]] = {}
         while timers and timers[0][0] <= self._now:
             handle = heapq.heappop(timers)[2]
             due.setdefault(handle.process, deque()).append(handle)
         while len(due) > 1:
-            process = self._chance.choice(list(due))
+            process = self._rng.choice(list(due))
             self._queue.append(due[process].popleft())
             if not due[process]:
                 del due[process]

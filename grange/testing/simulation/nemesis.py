@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from grange.testing.simulation.host import Machine, Surroundings
+from grange.testing.simulation.host import Machine, MachineDeps
 from grange.testing.simulation.loop import Process
 from grange.testing.simulation.stores import Database
 from grange.testing.simulation.weather import Weather
@@ -25,17 +25,17 @@ class Nemesis:
         self,
         machines: Sequence[Machine],
         clients: Sequence[Process],
-        around: Surroundings,
-        chance: random.Random,
+        deps: MachineDeps,
+        rng: random.Random,
         calm: float,
     ) -> None:
         self._machines = machines
         self._clients = clients
-        self._network = around.network
-        self._table, self._store = around.table, around.store
-        self._memory = around.memory
-        self._trace = around.trace
-        self._chance = chance
+        self._network = deps.network
+        self._table, self._store = deps.table, deps.store
+        self._memory = deps.memory
+        self._trace = deps.trace
+        self._rng = rng
         self._calm = calm
         self._running: list[asyncio.Task[None]] = []
         self.faults: dict[str, tuple[float, Fault]] = {
@@ -65,12 +65,12 @@ class Nemesis:
         """Make trouble until the time has come; then end every fault that is still held."""
         loop = asyncio.get_running_loop()
         while True:
-            pause = self._chance.expovariate(1 / self._calm)
+            pause = self._rng.expovariate(1 / self._calm)
             await asyncio.sleep(min(pause, max(until - loop.time(), 0.0)))
             if loop.time() >= until:
                 break
             names = list(self.faults)
-            name = self._chance.choices(names, [self.faults[each][0] for each in names])[0]
+            name = self._rng.choices(names, [self.faults[each][0] for each in names])[0]
             self._running = [each for each in self._running if not each.done()]
             if len(self._running) < 3:
                 self._running.append(asyncio.create_task(self._inject(name)))
@@ -97,10 +97,10 @@ class Nemesis:
         self._trace.saw("quiet")
 
     async def _hold(self, least: float, most: float) -> None:
-        await asyncio.sleep(self._chance.uniform(least, most))
+        await asyncio.sleep(self._rng.uniform(least, most))
 
     def _one(self) -> Machine:
-        return self._chance.choice(self._machines)
+        return self._rng.choice(self._machines)
 
     # -- processes --
 
@@ -116,7 +116,7 @@ class Nemesis:
                 machine.start()
 
     async def _crash_two(self) -> None:
-        await self._crash(*self._chance.sample(self._machines, 2))
+        await self._crash(*self._rng.sample(self._machines, 2))
 
     async def _pause_short(self) -> None:
         await self._pause(0.5, 2.0)
@@ -188,15 +188,15 @@ class Nemesis:
         await self._cut([pair for other in others for pair in ((alone, other), (other, alone))])
 
     async def _cut_pair(self) -> None:
-        one, other = self._chance.sample(self._machines, 2)
+        one, other = self._rng.sample(self._machines, 2)
         await self._cut([(one.process, other.process), (other.process, one.process)])
 
     async def _cut_one_way(self) -> None:
-        one, other = self._chance.sample(self._machines, 2)
+        one, other = self._rng.sample(self._machines, 2)
         await self._cut([(one.process, other.process)])
 
     async def _cut_client(self) -> None:
-        client, silo = self._chance.choice(self._clients), self._one().process
+        client, silo = self._rng.choice(self._clients), self._one().process
         await self._cut([(client, silo), (silo, client)])
 
     async def _slow_network(self) -> None:
@@ -242,7 +242,7 @@ class Nemesis:
             self._table.local.pop(name, None)
 
     async def _table_rolled_back(self) -> None:
-        back = self._memory.roll_back(self._chance.randint(1, 4))
+        back = self._memory.roll_back(self._rng.randint(1, 4))
         self._trace.saw("rolled_back", str(back))
         await self._hold(10.0, 20.0)
 

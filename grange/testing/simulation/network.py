@@ -70,9 +70,9 @@ class Door(msgspec.Struct, eq=False):
 class SimulatedNetwork:
     """Every line between the processes of a simulation. `sent` is called with each message that leaves a process."""
 
-    def __init__(self, loop: SimulatedLoop, chance: random.Random, sent: Callable[[str, str, Message], None]) -> None:
+    def __init__(self, loop: SimulatedLoop, rng: random.Random, sent: Callable[[str, str, Message], None]) -> None:
         self.loop = loop
-        self.chance = chance
+        self.rng = rng
         self.sent = sent
         self.latency = 0.0005
         self.jitter = 0.002
@@ -125,7 +125,7 @@ class SimulatedNetwork:
     def delay(self, source: Process, target: Process) -> float:
         """How long the next thing takes that way, in seconds."""
         line = self._lines.get((source, target))
-        return self.latency + self.chance.random() * (self.jitter + (line.delay if line is not None else 0.0))
+        return self.latency + self.rng.random() * (self.jitter + (line.delay if line is not None else 0.0))
 
     def copies(self, source: Process, target: Process, message: Message) -> int:
         """How often a message arrives."""
@@ -133,7 +133,7 @@ class SimulatedNetwork:
         line = self._lines.get((source, target))
         if line is None or not (line.loss or line.repeat):
             return 1
-        fate = self.chance.random()
+        fate = self.rng.random()
         if fate < line.loss:
             return 0
         return 2 if fate > 1 - line.repeat and _may_be_repeated(message) else 1
@@ -183,7 +183,7 @@ class SimulatedNetwork:
             if {end.process, end.far} == pair:
                 with self.loop.within(end.process):
                     error = ConnectionLost(f"no answer from {end.far.name} to {end.process.name}: keepalive gave up")
-                    self.loop.call_later(self.chance.random(), end.lose, error)
+                    self.loop.call_later(self.rng.random(), end.lose, error)
 
 
 def _may_be_repeated(message: Message) -> bool:

@@ -16,7 +16,7 @@ import svcs
 from grange.client.client import Client
 from grange.errors import GrangeError
 from grange.grains.grain import Grain
-from grange.membership.member import View
+from grange.membership.model.member import View
 from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.testing.checks.history import Recorder, Violation
@@ -108,7 +108,7 @@ class Simulation:
         self._load = load
         self._grains = (*GRAINS, *grains)
         self._options = {"runtime": {"response_timeout": RESPONSE_TIMEOUT}, **options}
-        self.chance = random.Random(seed)
+        self.rng = random.Random(seed)
         self.loop = SimulatedLoop(self._draw())
         self.trace = Trace(self.loop.time, lambda: self.loop.process.name)
         self.network = SimulatedNetwork(self.loop, self._draw(), self._sent)
@@ -154,7 +154,7 @@ class Simulation:
             self.trace.lines,
         )  # fmt: skip
 
-    # -- host.Surroundings --
+    # -- host.MachineDeps --
 
     def services(self, process: Process) -> svcs.Registry:
         """The notebook of one silo."""
@@ -216,9 +216,7 @@ class Simulation:
         while self._working:
             try:
                 async with AsyncExitStack() as stack:
-                    client = Client(
-                        gateways, response_timeout=RESPONSE_TIMEOUT, transport=transport, chance=self._draw()
-                    )
+                    client = Client(gateways, response_timeout=RESPONSE_TIMEOUT, transport=transport, rng=self._draw())
                     await stack.enter_async_context(client)
                     await asyncio.gather(
                         worker.work(client, self._load.keys, lambda: self._working), self._own_calls(client)
@@ -228,11 +226,11 @@ class Simulation:
         await transport.close()
 
     async def _own_calls(self, client: Client) -> None:
-        own, chance = self._load.own, self._draw()
+        own, rng = self._load.own, self._draw()
         while own is not None and self._working:
-            await asyncio.sleep(chance.expovariate(1 / self._load.pace))
+            await asyncio.sleep(rng.expovariate(1 / self._load.pace))
             try:
-                await own(client, chance)
+                await own(client, rng)
                 self.trace.saw("own_call_ok")
             except GrangeError as error:
                 self.trace.saw("own_call_failed", type(error).__name__)
@@ -267,4 +265,4 @@ class Simulation:
         self.broken("I9", self.loop.process.name, f"{context.get('message')}: {error!r}")
 
     def _draw(self) -> random.Random:
-        return random.Random(self.chance.getrandbits(64))
+        return random.Random(self.rng.getrandbits(64))

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from grange.errors import InconsistentStateError, MembershipUnavailable, StorageUnavailable, WriteOutcomeUnknown
-from grange.membership.member import View
-from grange.membership.memory import MemoryMembershipTable, MemoryStore
-from grange.membership.provider import Table
-from grange.membership.steps import view_of
+from grange.membership.model.member import View
+from grange.membership.model.provider import Table
+from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
+from grange.membership.table.transitions import view_of
 from grange.proto.ids import GrainId
 from grange.storage.memory import MemoryStorage
 from grange.testing.checks.writers import Write
@@ -52,13 +52,13 @@ class Database:
     def __init__(
         self,
         loop: SimulatedLoop,
-        chance: random.Random,
+        rng: random.Random,
         name: str,
         unavailable: Callable[[str], Exception],
         unknown: Callable[[str], Exception],
     ) -> None:
         self._loop = loop
-        self._chance = chance
+        self._rng = rng
         self._process = Process(name)
         self._unavailable = unavailable
         self._unknown = unknown
@@ -81,7 +81,7 @@ class Database:
             await asyncio.sleep(0)  # who is paused now sends this when it resumes
         weather = self._weather(asker)
         if weather.down:
-            await asyncio.sleep(self._chance.choice((0.01, 1.0)))
+            await asyncio.sleep(self._rng.choice((0.01, 1.0)))
             raise self._unavailable(f"{self._process.name} cannot be reached: {what}")
         with self._loop.within(self._process):
             self._loop.call_later(self._delay(weather), self._carry_out, asker, answer, do)
@@ -97,14 +97,14 @@ class Database:
         if weather.down:
             return  # it was on its way; the asker's time-out tells
         result: T | Exception
-        if self._chance.random() < weather.failure:
+        if self._rng.random() < weather.failure:
             result = self._unavailable(f"{self._process.name} had no connection left")
         else:
             try:
                 result = _at_once(do())
             except Exception as error:  # the answer is an error, raised where the question came from
                 result = error
-            if self._chance.random() < weather.lost_answer:
+            if self._rng.random() < weather.lost_answer:
                 return
         with self._loop.within(asker):
             self._loop.call_later(self._delay(weather), _settle, answer, result)
@@ -113,7 +113,7 @@ class Database:
         return self.local.get(asker.name, self.weather)
 
     def _delay(self, weather: Weather) -> float:
-        return 0.0005 + self._chance.random() * (0.002 + weather.delay)
+        return 0.0005 + self._rng.random() * (0.002 + weather.delay)
 
 
 class SimulatedTable:
@@ -268,14 +268,14 @@ def _contents(view: View) -> tuple[int, tuple[tuple[str, str], ...]]:
     return view.version, tuple((str(member.address), member.status.value) for member in view.members)
 
 
-def table_server(loop: SimulatedLoop, chance: random.Random) -> Database:
+def table_server(loop: SimulatedLoop, rng: random.Random) -> Database:
     """The server of the membership table; it has one error for everything."""
-    return Database(loop, chance, "table", MembershipUnavailable, MembershipUnavailable)
+    return Database(loop, rng, "table", MembershipUnavailable, MembershipUnavailable)
 
 
-def state_server(loop: SimulatedLoop, chance: random.Random) -> Database:
+def state_server(loop: SimulatedLoop, rng: random.Random) -> Database:
     """The server of grain state, which says when an outcome is unknown."""
-    return Database(loop, chance, "store", StorageUnavailable, WriteOutcomeUnknown)
+    return Database(loop, rng, "store", StorageUnavailable, WriteOutcomeUnknown)
 
 
 def _at_once(operation: Coroutine[Any, Any, T]) -> T:

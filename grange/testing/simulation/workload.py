@@ -131,26 +131,26 @@ GRAINS: tuple[type[Grain[str]], ...] = (SimulatedCounter, SimulatedRegister)
 class Worker:
     """One client that calls, thinks, and calls again."""
 
-    def __init__(self, name: str, recorder: Recorder, trace: Trace, chance: random.Random, pace: float) -> None:
+    def __init__(self, name: str, recorder: Recorder, trace: Trace, rng: random.Random, pace: float) -> None:
         self.name = name
         self._recorder = recorder
         self._trace = trace
-        self._chance = chance
+        self._rng = rng
         self._pace = pace
         self._seen: dict[str, int] = {}
 
     async def work(self, client: Client, keys: int, going: Callable[[], bool]) -> None:
         """Call as long as it goes on."""
         while going():
-            await asyncio.sleep(self._chance.expovariate(1 / self._pace))
+            await asyncio.sleep(self._rng.expovariate(1 / self._pace))
             await self.one(client, keys)
 
     async def one(self, client: Client, keys: int) -> None:
         """One call of a random kind."""
         # Two keys in order: counters that call each other in a circle would wait for each other.
-        one, other = self._chance.sample(range(keys), 2)
+        one, other = self._rng.sample(range(keys), 2)
         key = f"k{one}"
-        dice = self._chance.random()
+        dice = self._rng.random()
         if dice < 0.4:
             await self.call(client, "increment", f"c-{key}")
         elif dice < 0.5:
@@ -166,7 +166,7 @@ class Worker:
         """One recorded call; how it ends is for the checkers."""
         value: list[int] | None = None
         if op == "cas":
-            value = [self._seen.get(key, 0), self._chance.randrange(1, 1_000_000)]
+            value = [self._seen.get(key, 0), self._rng.randrange(1, 1_000_000)]
         call = self._recorder.invoke(self.name, op, key, value)
         try:
             result = await self._ask(client, call, through)

@@ -47,7 +47,7 @@ class Load:
         self._client = client
         self._recorder = recorder
         self._orders = orders
-        self._chance = random.Random(orders.seed)
+        self._rng = random.Random(orders.seed)
         self._calls: set[asyncio.Task[None]] = set()
         self._content = 0
 
@@ -58,7 +58,7 @@ class Load:
         callers = [asyncio.create_task(self._use_register(number, stop)) for number in range(self._orders.registers)]
         callers += [asyncio.create_task(self._use_register(number, stop)) for number in range(self._orders.registers)]
         while not stop.is_set():
-            await asyncio.sleep(self._chance.expovariate(self._orders.rate))
+            await asyncio.sleep(self._rng.expovariate(self._orders.rate))
             if len(self._calls) < IN_FLIGHT_LIMIT:
                 task = asyncio.create_task(self._any_call())
                 self._calls.add(task)
@@ -70,8 +70,8 @@ class Load:
             await self._echo(f"{self._orders.name}-{number}")
 
     async def _any_call(self) -> None:
-        dice = self._chance.random()
-        counter = f"{self._orders.name}-{self._chance.randrange(self._orders.counters)}"
+        dice = self._rng.random()
+        counter = f"{self._orders.name}-{self._rng.randrange(self._orders.counters)}"
         if dice < 0.55:
             await self._call(
                 "increment", counter, None, lambda call: self._client.get_grain(Counter, counter).add(call)
@@ -79,7 +79,7 @@ class Load:
         elif dice < 0.7:
             await self._total(counter)
         else:
-            await self._echo(f"{self._orders.name}-{self._chance.randrange(self._orders.echoes)}")
+            await self._echo(f"{self._orders.name}-{self._rng.randrange(self._orders.echoes)}")
 
     async def _total(self, key: str) -> None:
         await self._call("total", key, None, self._client.get_grain(Counter, key).total)
@@ -91,8 +91,8 @@ class Load:
         key = f"{self._orders.name}-{number}"
         register = self._client.get_grain(Register, key)
         while not stop.is_set():
-            await asyncio.sleep(self._chance.uniform(0.2, 0.8))
-            if self._chance.random() < 0.5:
+            await asyncio.sleep(self._rng.uniform(0.2, 0.8))
+            if self._rng.random() < 0.5:
                 await self._call("read", key, None, register.get)
             else:
                 self._content += 1

@@ -57,7 +57,7 @@ class Round:
     def __init__(self, row: str, number: int, scene: Stage, pace: Pace) -> None:
         self.row = row
         self.number = number
-        self.name = f"{row.lower()}-{number}-{scene.chance.randrange(16**4):04x}"
+        self.name = f"{row.lower()}-{number}-{scene.rng.randrange(16**4):04x}"
         self.stage = scene
         self.pace = pace
         self.failures: list[str] = []
@@ -88,7 +88,7 @@ class Round:
 
     def pick(self) -> FaultSilo:
         """A silo, by the seed."""
-        return self.stage.chance.choice(self.stage.silos.running)
+        return self.stage.rng.choice(self.stage.silos.running)
 
     async def kill(self, silo: FaultSilo) -> float:
         """SIGKILL; its death is expected. Returns when."""
@@ -144,7 +144,7 @@ class Round:
             self.stage.cluster,
             self.name,
             str(self._path),
-            self.stage.chance.randrange(2**32),
+            self.stage.rng.randrange(2**32),
             rate,
         )
         with (self.stage.folder / f"{self.name}.load.log").open("wb") as log:

@@ -38,7 +38,7 @@ async def two_of_four_killed(one: Round) -> Judge:
     fourth = await one.stage.silos.run("d")
     await one.stage.shows(one.stage.silos.running)
     await one.hold(one.pace.warm)
-    victims = one.stage.chance.sample(one.stage.silos.running, 2)
+    victims = one.stage.rng.sample(one.stage.silos.running, 2)
     at, _ = await asyncio.gather(*(one.kill(victim) for victim in victims))
     for victim in victims:
         await one.declared(victim, at, 15.0)

@@ -33,7 +33,7 @@ class Stage:
     def __init__(self, folder: Path, net: Network, seed: int) -> None:
         self.folder = folder
         self.network = net
-        self.chance = random.Random(seed)
+        self.rng = random.Random(seed)
         self.cluster = f"faults-{secrets.token_hex(3)}"
         self.size = 3
 

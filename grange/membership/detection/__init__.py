@@ -1,0 +1,4 @@
+"""Failure detection: probes other silos, measures this silo's own health, and votes.
+
+Called by `agent.py`. Open `prober.py` first; `detector.py` (pure) decides when a silo is suspected.
+"""

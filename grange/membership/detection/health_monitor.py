@@ -1,0 +1,97 @@
+"""Measures how well this silo is itself, once a second, and tells it to whoever asks: see `health.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from grange.aio.throttled_log import ThrottledLog
+from grange.membership.detection.deps import MembershipDeps
+from grange.membership.detection.health import Signs, expects_probes, score_of, suspicions_of
+from grange.membership.detection.prober import Prober
+from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.options import MembershipOptions
+from grange.proto.ids import SiloAddress
+
+log = logging.getLogger("grange.membership")
+
+PERIOD = 1.0
+"""Seconds between two measurements."""
+
+REMEMBERED = 10
+"""Measurements of lateness that count: who was stopped is careful for so many seconds."""
+
+UNHEARD_INTERVALS = 3
+"""Probe intervals without a probe after which it seems that none reaches this silo."""
+
+
+WORTH_SAYING = 2
+"""The lowest score that is logged: one sign alone comes and goes on any busy machine."""
+
+
+class HealthMonitor:
+    """One silo's local health. Made by `agent.py`; `run` is a task of its own."""
+
+    def __init__(
+        self,
+        me: SiloAddress,
+        deps: MembershipDeps,
+        view: Callable[[], View],
+        prober: Prober,
+        options: MembershipOptions,
+    ) -> None:
+        self._me = me
+        self._deps = deps
+        self._view = view
+        self._prober = prober
+        self._options = options
+        self._lateness: deque[float] = deque(maxlen=REMEMBERED)
+        self._expected_since: float | None = None
+        self._warnings = ThrottledLog(log, period=60.0)
+
+    async def run(self) -> None:
+        """Measure for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + PERIOD
+            await asyncio.sleep(PERIOD)
+            self._lateness.append(loop.time() - due)
+            self.measure()
+
+    def measure(self) -> None:
+        """Set the score by what is seen now. Called each second, and with each view."""
+        view, liveness = self._view(), self._deps.liveness
+        own = view.get(self._me)
+        signs = Signs(
+            active=own is not None and own.status is SiloStatus.ACTIVE,
+            lag=max(self._lateness, default=0.0),
+            probed=len(self._prober.watched),
+            silent=self._prober.silent,
+            unheard=self._is_unheard(view),
+            suspicions=suspicions_of(self._me, view, self._deps.now(), self._options.vote_window),
+        )
+        before, liveness.score = liveness.score, score_of(signs)
+        if signs.active and liveness.score > before and liveness.score >= WORTH_SAYING:
+            self._warnings.say(f"silo {self._me} is not well: {_shown(signs)}", "health_degraded")
+
+    def _is_unheard(self, view: View) -> bool:
+        now = asyncio.get_running_loop().time()
+        if not expects_probes(self._me, view):
+            self._expected_since = None
+            return False
+        if self._expected_since is None:
+            self._expected_since = now
+        last = max(self._deps.liveness.contacts().values(), default=self._expected_since)
+        return now - max(last, self._expected_since) > UNHEARD_INTERVALS * self._options.probe_interval
+
+
+def _shown(signs: Signs) -> str:
+    seen = [
+        f"its event loop was {signs.lag:.1f} s late" if signs.lag >= 1 else "",
+        f"{signs.silent} of the {signs.probed} silos it probes do not answer" if signs.silent else "",
+        "the probes of others do not come" if signs.unheard else "",
+        f"{signs.suspicions} others suspect it" if signs.suspicions else "",
+    ]
+    return "; ".join(each for each in seen if each)

@@ -1,0 +1,82 @@
+"""Who probes whom: successors on seeded rings, plus whoever is suspected already. Pure.
+
+Several rings, each a different order of the same silos, make a random expander graph; the idea is from Rapid
+(Suresh et al. 2018), the use of it from Orleans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from datetime import datetime
+
+import xxhash
+
+from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.votes import fresh_votes
+from grange.proto.ids import SiloAddress
+
+PROBED = (SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
+"""Everybody but the dead: one that crashed while it joined or left must be found too."""
+
+
+def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tuple[SiloAddress, ...]:
+    """My first successor on each of `count` rings that no earlier ring gave me; never me, fewer in a small cluster."""
+    everybody = {*silos, me}
+    chosen: list[SiloAddress] = []
+    for seed in range(count):
+        ring = _ring(everybody, seed)
+        here = ring.index(me)
+        following = ring[here + 1 :] + ring[:here]
+        fresh = next((silo for silo in following if silo not in chosen), None)
+        if fresh is None:
+            break
+        chosen.append(fresh)
+    return tuple(chosen)
+
+
+def probers_of(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> frozenset[SiloAddress]:
+    """The silos of which `me` is a successor: `successors` seen from the other side, at the cost of one silo's."""
+    everybody = {*silos, me}
+    rings = [_ring(everybody, seed) for seed in range(count)]
+    places = [{silo: place for place, silo in enumerate(ring)} for ring in rings]
+    found: set[SiloAddress] = set()
+    for silo in everybody - {me}:
+        chosen = {silo}
+        for ring, place in zip(rings, places, strict=True):
+            following = (ring[(place[silo] + step) % len(ring)] for step in range(1, len(ring)))
+            chosen.add(next((each for each in following if each not in chosen), silo))
+        if me in chosen:
+            found.add(silo)
+    return frozenset(found)
+
+
+def first_ring(me: SiloAddress, silos: Iterable[SiloAddress]) -> list[SiloAddress]:
+    """The ring on which everybody is probed by its predecessor, with `me` on it."""
+    return _ring({*silos, me}, 0)
+
+
+def probed_by(
+    me: SiloAddress, view: View, now: datetime, options: MembershipOptions, stale: Container[SiloAddress] = ()
+) -> tuple[SiloAddress, ...]:
+    """Whom `me` probes in this view: nobody unless it is active itself; else its successors, and everybody who is
+    suspected or `stale`.
+    """
+    own = view.get(me)
+    if own is None or own.status is not SiloStatus.ACTIVE:
+        return ()
+    members = view.with_status(*PROBED)
+    chosen = successors(me, (member.address for member in members), options.probed_silos)
+    doubtful = (
+        member.address for member in members if member.address in stale or fresh_votes(member, now, options.vote_window)
+    )
+    return tuple(dict.fromkeys((*chosen, *(silo for silo in doubtful if silo != me))))
+
+
+def relays(me: SiloAddress, view: View, stale: Container[SiloAddress] = ()) -> tuple[SiloAddress, ...]:
+    """Through whom `me` may probe a third silo: whoever else is active and writes that it lives."""
+    return tuple(member.address for member in view.active if member.address != me and member.address not in stale)
+
+
+def _ring(silos: Iterable[SiloAddress], seed: int) -> list[SiloAddress]:
+    return sorted(silos, key=lambda silo: (xxhash.xxh3_64_intdigest(str(silo).encode(), seed=seed), silo))

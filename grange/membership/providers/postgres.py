@@ -1,0 +1,269 @@
+"""The membership table in Postgres: every change is one statement or one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from grange.aio.awake import AwakeTimer
+from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.databases.resets import is_reset
+from grange.errors import ConfigurationError, MembershipUnavailable
+from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
+from grange.membership.providers.rows import member_from_json, member_to_json
+from grange.proto.ids import SiloAddress
+
+COMPONENT = "membership"
+OPERATION_TIMEOUT = 2.0
+"""Seconds that one operation may take, connecting included."""
+
+MIGRATION_TIMEOUT = 30.0
+"""Seconds that bringing the schema up to date may take: other silos may be doing it under the lock."""
+
+POOL_SIZE = 3
+"""Connections: a change, an alive time and a read may be under way at once."""
+
+# One statement, so one snapshot: version and rows belong together. No row of the version table: a fresh
+# table.
+_READ = """
+SELECT v.incarnation, v.version, s.member, s.etag, s.alive
+FROM grange_membership_version v LEFT JOIN grange_membership_silo s ON s.cluster = v.cluster
+WHERE v.cluster = $1 ORDER BY s.address
+"""
+_READ_ROW = """
+SELECT v.incarnation, v.version, s.member, s.etag, s.alive
+FROM grange_membership_version v
+LEFT JOIN grange_membership_silo s ON s.cluster = v.cluster AND s.address = $2
+WHERE v.cluster = $1
+"""
+_CREATE = """
+INSERT INTO grange_membership_version (cluster, incarnation, version) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING RETURNING version
+"""
+# The row lock on the version makes changes queue; whoever waited finds another version and changes nothing.
+_BUMP = """
+UPDATE grange_membership_version SET version = version + 1
+WHERE cluster = $1 AND incarnation = $2 AND version = $3 RETURNING version
+"""
+_INSERT = """
+INSERT INTO grange_membership_silo (cluster, address, etag, status, member, started, alive)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING etag
+"""
+_UPDATE = """
+UPDATE grange_membership_silo
+SET etag = $3, status = $4, member = $5, started = $6, alive = greatest(alive, $7)
+WHERE cluster = $1 AND address = $2 AND etag = $8 RETURNING etag
+"""
+_RENEW = """
+UPDATE grange_membership_version SET incarnation = $2, version = $3
+WHERE cluster = $1 AND incarnation = $4 AND version = $5 RETURNING version
+"""
+_CLEAR = "DELETE FROM grange_membership_silo WHERE cluster = $1"
+_ALIVE = """
+UPDATE grange_membership_silo SET alive = greatest(alive, $3) WHERE cluster = $1 AND address = $2 RETURNING alive
+"""
+_LOCK = "SELECT version FROM grange_membership_version WHERE cluster = $1 FOR UPDATE"
+_CLEANUP = """
+WITH gone AS (
+    DELETE FROM grange_membership_silo
+    WHERE cluster = $1 AND status <> $2 AND alive < $3 AND started < $3 RETURNING 1
+), bumped AS (
+    UPDATE grange_membership_version SET version = version + 1
+    WHERE cluster = $1 AND EXISTS (SELECT 1 FROM gone)
+)
+SELECT count(*) FROM gone
+"""
+
+
+class _LostRace(Exception):
+    """Rolls the transaction of a change back: somebody else was first."""
+
+
+class PostgresMembershipTable:
+    """A cluster's table in one Postgres database."""
+
+    def __init__(self, pool: asyncpg.Pool, place: str, cluster: str) -> None:
+        self._pool = pool
+        self._place = place
+        self._cluster = cluster
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, cluster: str) -> AsyncGenerator[PostgresMembershipTable, None]:
+        """`postgresql://user[:password]@host[:port]/database`. See TableFactory."""
+        place = _place_of(url)
+        with _mapped(place):
+            # No connection is made yet; each is made, and after a restart of the server made again, when it
+            # is needed.
+            pool = asyncpg.create_pool(url, min_size=0, max_size=POOL_SIZE, timeout=OPERATION_TIMEOUT)
+            await pool
+        try:
+            table = cls(pool, place, cluster)
+            await table._migrate()
+            yield table
+        finally:
+            await _close(pool)
+
+    async def read(self) -> Table:
+        """See MembershipTable."""
+        async with self._connection() as connection:
+            found = await connection.fetch(_READ, self._cluster)
+        if not found:
+            return Table(FRESH)
+        rows = tuple(row for record in found if (row := _row(record)) is not None)
+        return Table(table_version(found[0]["incarnation"], found[0]["version"]), rows)
+
+    async def read_row(self, address: SiloAddress) -> tuple[Row | None, TableVersion]:
+        """See MembershipTable."""
+        async with self._connection() as connection:
+            found = await connection.fetchrow(_READ_ROW, self._cluster, str(address))
+        if found is None:
+            return None, FRESH
+        return _row(found), table_version(found["incarnation"], found["version"])
+
+    async def insert(self, member: Member, version: TableVersion) -> bool:
+        """See MembershipTable."""
+        return await self._change(_INSERT, version, *self._columns(member, version))
+
+    async def update(self, member: Member, row_etag: str, version: TableVersion) -> bool:
+        """See MembershipTable."""
+        if not row_etag.isdigit():
+            return False
+        return await self._change(_UPDATE, version, *self._columns(member, version), int(row_etag))
+
+    async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
+        """See MembershipTable."""
+        incarnation = secrets.token_hex(16)
+        rows = [self._columns(member, TableVersion(number - 1, "")) for member in members]
+        async with self._connection() as connection, connection.transaction():
+            if seen == FRESH:
+                started = await connection.fetchval(_CREATE, self._cluster, incarnation, number)
+            else:
+                expected = (seen.incarnation, seen.number)
+                started = await connection.fetchval(_RENEW, self._cluster, incarnation, number, *expected)
+            if started is None:
+                return False
+            await connection.execute(_CLEAR, self._cluster)
+            await connection.executemany(_INSERT, rows)
+            return True
+
+    async def alive(self, address: SiloAddress, time: datetime) -> bool:
+        """See MembershipTable."""
+        async with self._connection() as connection:
+            return await connection.fetchval(_ALIVE, self._cluster, str(address), time) is not None
+
+    async def cleanup(self, before: datetime) -> int:
+        """See MembershipTable."""
+        async with self._connection() as connection, connection.transaction():
+            # Locked first: a change takes the version before a row, and the other order could deadlock with
+            # it.
+            await connection.fetchval(_LOCK, self._cluster)
+            gone: int = await connection.fetchval(_CLEANUP, self._cluster, SiloStatus.ACTIVE.value, before)
+            return gone
+
+    async def delete(self) -> None:
+        """See MembershipTable."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.fetchval(_LOCK, self._cluster)
+            await connection.execute(_CLEAR, self._cluster)
+            await connection.execute("DELETE FROM grange_membership_version WHERE cluster = $1", self._cluster)
+
+    async def _change(self, statement: str, version: TableVersion, *columns: object) -> bool:
+        try:
+            async with self._connection() as connection, connection.transaction():
+                if version == FRESH:
+                    bumped = await connection.fetchval(_CREATE, self._cluster, secrets.token_hex(16), 1)
+                else:
+                    bumped = await connection.fetchval(_BUMP, self._cluster, version.incarnation, version.number)
+                if bumped is None or await connection.fetchval(statement, *columns) is None:
+                    raise _LostRace
+        except _LostRace:
+            return False
+        return True
+
+    def _columns(self, member: Member, version: TableVersion) -> tuple[object, ...]:
+        row = member_to_json(member), member.started, member.alive
+        return self._cluster, str(member.address), version.number + 1, member.status.value, *row
+
+    @asynccontextmanager
+    async def _connection(
+        self, seconds: float = OPERATION_TIMEOUT
+    ) -> AsyncGenerator[asyncpg.pool.PoolConnectionProxy, None]:
+        began = asyncio.get_running_loop().time()
+        with _mapped(self._place):
+            async with self._pool.acquire(timeout=OPERATION_TIMEOUT) as connection:
+                # A time-out around the block would wait for the server's word on the roll-back; a server that hangs
+                # gives none. Breaking the connection ends every wait on it.
+                left = began + seconds - asyncio.get_running_loop().time()
+                limit = AwakeTimer(max(0.0, left), connection.terminate)
+                try:
+                    yield connection
+                finally:
+                    limit.stop()
+
+    async def _migrate(self) -> None:
+        known = shipped_migrations("grange.membership", "postgres")
+        async with self._connection(MIGRATION_TIMEOUT) as connection, connection.transaction():
+            await connection.fetchval("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
+            await connection.execute(CREATE_SCHEMA_TABLE)
+            query = f"SELECT version FROM {SCHEMA_TABLE} WHERE component = $1"
+            applied = [record["version"] for record in await connection.fetch(query, COMPONENT)]
+            for migration in plan(COMPONENT, known, applied):
+                await connection.execute(migration.sql)
+                note = f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES ($1, $2, $3)"
+                await connection.execute(note, COMPONENT, migration.version, migration.name)
+
+
+def _row(record: asyncpg.Record) -> Row | None:
+    if record["member"] is None:
+        return None
+    return Row(member_from_json(record["member"], record["alive"]), str(record["etag"]))
+
+
+def _place_of(url: str) -> str:
+    """Host and database, for messages: never the password."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 5432
+    except ValueError as error:
+        raise ConfigurationError(f"not a Postgres membership URL: {error}") from error
+    if not parts.path.strip("/"):
+        raise ConfigurationError(
+            "a Postgres membership URL must name a database: write 'postgresql://user@host:5432/database'"
+        )
+    return f"{parts.hostname or 'localhost'}:{port}{parts.path}"
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """Politely, but not for long: a server that is gone must not hold up the end of the silo."""
+    try:
+        async with asyncio.timeout(OPERATION_TIMEOUT):
+            await pool.close()
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        pool.terminate()
+
+
+@contextmanager
+def _mapped(place: str) -> Generator[None, None, None]:
+    """Turn what the driver raises into errors of ours."""
+    try:
+        yield
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        raise ConfigurationError(f"the Postgres membership URL cannot be used: {error}") from error
+    except RuntimeError as error:
+        if not is_reset(error):
+            raise
+        raise MembershipUnavailable(f"the connection to Postgres at {place} was reset: {error}") from error
+    except (OSError, TimeoutError) as error:
+        raise MembershipUnavailable(
+            f"the membership table in Postgres at {place} cannot be reached: {error!r}"
+        ) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise MembershipUnavailable(f"Postgres at {place} refused a membership operation: {error}") from error

@@ -1,0 +1,4 @@
+"""The membership table as one silo uses it: reads it, decides changes, keeps views fresh, repairs and rebuilds it.
+
+Called by `agent.py`. Open `transitions.py` first (pure): it decides every change of a row; `session.py` writes them.
+"""

@@ -1,0 +1,183 @@
+"""The steps a silo takes in the table, decided. Pure: the table as read goes in, the one next change comes
+out.
+
+Each function is asked again after every change, and after every lost race, until it returns None: then what
+it wants is what the table says. So a write whose answer was lost needs no case of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+from datetime import datetime
+
+import msgspec
+
+from grange.errors import DeclaredDead, JoinFailed
+from grange.membership.model.member import Member, SiloStatus, View, make_view, moved
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import Row, Table, TableVersion
+from grange.membership.model.votes import cast_vote, fresh_votes, is_overdue, required_votes
+from grange.proto.ids import SiloAddress
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One row to write: over the row with this etag, or (None) as a new one."""
+
+    member: Member
+    row_etag: str | None
+
+
+class Standing(enum.StrEnum):
+    """How a version just read relates to the one known before the read began."""
+
+    NEWER = "newer"
+    SAME = "same"
+    LOST = "lost"
+
+
+def standing(known: TableVersion | None, read: TableVersion) -> Standing:
+    """LOST: another incarnation, none at all, or a lower number; the database no longer holds what it had promised."""
+    if known is None or (not known.incarnation and read.incarnation):
+        return Standing.NEWER
+    if read.incarnation != known.incarnation or read.number < known.number:
+        return Standing.LOST
+    return Standing.NEWER if read.number > known.number else Standing.SAME
+
+
+def view_of(table: Table) -> View:
+    """The table as everybody sees it."""
+    return make_view(table.version.number, (row.member for row in table.rows))
+
+
+def enter(table: Table, me: Member) -> Change | None:
+    """Bring `me` in as JOINING, after every older generation of my endpoint is DEAD.
+
+    Raises JoinFailed when a newer generation has my endpoint, or my own row is DEAD already.
+    """
+    for row in table.rows:
+        if row.member.address.endpoint != me.address.endpoint:
+            continue
+        if row.member.address.generation > me.address.generation:
+            raise JoinFailed(
+                f"{me.address} was superseded: {row.member.address} has started at the same endpoint since; "
+                f"stop this process, or give it another port"
+            )
+        if row.member.address != me.address and row.member.status is not SiloStatus.DEAD:
+            return _to(row, SiloStatus.DEAD)
+    own = table.get(me.address)
+    if own is None:
+        return Change(msgspec.structs.replace(me, status=SiloStatus.JOINING, votes=()), None)
+    if own.member.status is SiloStatus.DEAD:
+        raise JoinFailed(f"{me.address} was declared dead before it had joined; start it again as a new generation")
+    return None
+
+
+def unreached(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) -> tuple[SiloAddress, ...]:
+    """The active silos that a joining one has still to reach before it may become active itself."""
+    return tuple(
+        row.member.address
+        for row in table.rows
+        if row.member.status is SiloStatus.ACTIVE and row.member.address != me and row.member.address not in reached
+    )
+
+
+def activate(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) -> Change | None:
+    """Make `me` ACTIVE; nothing to do while an active silo is unreached (look again) or once it is done.
+
+    Raises DeclaredDead when the others have given `me` up meanwhile.
+    """
+    own = own_row(table, me)
+    if own.member.status is not SiloStatus.JOINING or unreached(table, me, reached):
+        return None
+    return _to(own, SiloStatus.ACTIVE)
+
+
+def leave(table: Table, me: SiloAddress) -> Change | None:
+    """Make `me` LEAVING: nobody places new grains here. Raises DeclaredDead when the others have given `me` up."""
+    own = own_row(table, me)
+    return _to(own, SiloStatus.LEAVING) if own.member.status.rank < SiloStatus.LEAVING.rank else None
+
+
+def bury(table: Table, me: SiloAddress) -> Change | None:
+    """Write one's own death. It does not matter whether the others were first, or the row is gone."""
+    own = table.get(me)
+    return None if own is None or own.member.status is SiloStatus.DEAD else _to(own, SiloStatus.DEAD)
+
+
+def suspect(
+    table: Table,
+    target: SiloAddress,
+    voters: tuple[SiloAddress, ...],
+    now: datetime,
+    options: MembershipOptions,
+    trusted: bool,
+) -> Change | None:
+    """Vote for the death of `target`, or make it dead if that is enough.
+
+    The first of `voters` is the silo that writes; another one, which found the same, counts while it is active.
+    `trusted` says whether `alive` times mean anything: after the table itself was down, everybody looks
+    stale. A joining silo may only vote for a corpse or an already suspected silo: it is more likely cut off
+    itself. Raises DeclaredDead when the voter has been given up: the dead do not vote.
+    """
+    voter, *others = voters
+    own, row = own_row(table, voter), table.get(target)
+    if row is None:
+        return None
+    stale = stale_in(table, now, options) if trusted else frozenset[SiloAddress]()
+    suspected = bool(fresh_votes(row.member, now, options.vote_window))
+    if own.member.status is SiloStatus.JOINING and not suspected and target not in stale:
+        return None
+    active = {row.member.address for row in table.rows if row.member.status is SiloStatus.ACTIVE}
+    required = required_votes(options.votes, len(active - stale))
+    casting = (voter, *(other for other in others if other in active))
+    voted = cast_vote(row.member, casting, now, options.vote_window, required)
+    return None if voted is None else Change(voted, row.etag)
+
+
+def finish(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
+    """Write the death of a silo whose row holds enough votes and is not dead. Raises DeclaredDead for a dead `me`."""
+    own_row(table, me)
+    for row in table.rows:
+        if row.member.address != me and is_overdue(row.member, now, options.vote_window, options.votes):
+            return _to(row, SiloStatus.DEAD)
+    return None
+
+
+def stale_in(table: Table, now: datetime, options: MembershipOptions) -> frozenset[SiloAddress]:
+    """Who has not written for long that it lives."""
+    return frozenset(row.member.address for row in table.rows if now - row.member.alive > options.stale_after)
+
+
+def own_row(table: Table, me: SiloAddress) -> Row:
+    """My row. Raises DeclaredDead when it is DEAD or gone, or a newer generation has my endpoint."""
+    view = view_of(table)
+    own = table.get(me)
+    if own is None or view.is_dead(me):
+        raise given_up(view, me)
+    return own
+
+
+def given_up(view: View, me: SiloAddress) -> DeclaredDead:
+    """The error that says why `me` must end."""
+    own = view.get(me)
+    if own is None:
+        reason = "its row is gone from the membership table"
+    elif own.status is SiloStatus.DEAD:
+        voters = ", ".join(str(vote.voter) for vote in own.votes)
+        without = "without a vote: a newer process was at its endpoint, or it was joining for too long"
+        reason = f"its row says dead, by the votes of {voters}" if voters else f"its row says dead, {without}"
+    else:
+        reason = "a newer generation has its endpoint"
+    return DeclaredDead(
+        f"silo {me} must end: {reason} (table version {view.version}); start it again as a new generation"
+    )
+
+
+def must_end(view: View, me: SiloAddress) -> bool:
+    """Whether a silo that once wrote its row must end: its row is DEAD or gone, or it was superseded."""
+    return view.get(me) is None or view.is_dead(me)
+
+
+def _to(row: Row, status: SiloStatus) -> Change:
+    return Change(moved(row.member, status), row.etag)

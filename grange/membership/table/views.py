@@ -1,0 +1,58 @@
+"""The current view, and everybody who wants to know when it changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from grange.membership.model.member import View
+
+log = logging.getLogger("grange.membership")
+
+Subscriber = Callable[[View], None]
+"""Called in the loop with each newer view; it must not block, and what it raises is logged."""
+
+
+class Views:
+    """Views in the order of their versions, each at most once, never backwards. Fed by `agent.py`."""
+
+    def __init__(self) -> None:
+        self.current = View(0)
+        self._subscribers: dict[object, Subscriber] = {}
+        self._next = asyncio.Event()
+
+    def publish(self, view: View) -> bool:
+        """Make this the current view and tell everybody, if it is newer. Returns whether it was."""
+        if view.version <= self.current.version:
+            return False
+        self.current = view
+        told, self._next = self._next, asyncio.Event()
+        for subscriber in tuple(self._subscribers.values()):
+            try:
+                subscriber(view)
+            except Exception:
+                log.exception("a subscriber of membership views failed at version %d", view.version)
+        told.set()
+        return True
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Have `subscriber` called with each newer view. Returns what ends that; calling it twice is harmless."""
+        key = object()
+        self._subscribers[key] = subscriber
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(key, None)
+
+        return unsubscribe
+
+    async def changed(self) -> View:
+        """Wait for a newer view than the current one, and return the newest."""
+        await self._next.wait()
+        return self.current
+
+    async def wait_for(self, predicate: Callable[[View], bool]) -> View:
+        """Wait until a view fits; returns it. The current one may."""
+        while not predicate(self.current):
+            await self.changed()
+        return self.current

@@ -1,0 +1,131 @@
+"""Numbered SQL files: the plan, and how SQLite and Postgres carry it out."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from grange.databases.migrations import Migration, parse_migrations, plan, shipped_migrations
+from grange.errors import ConfigurationError
+from grange.proto.ids import SiloAddress
+from grange.storage.urls import open_storage
+from grange.testing.contracts.storage_samples import ANN
+
+KNOWN = parse_migrations("test", {"0002_b.sql": "B;", "0001_a.sql": "A;", "0003_c.sql": "C;"})
+
+
+def test_an_empty_database_gets_everything_in_order() -> None:
+    assert [migration.name for migration in plan("storage", KNOWN, [])] == ["a", "b", "c"]
+
+
+def test_what_was_applied_is_left_out() -> None:
+    assert plan("storage", KNOWN, [2, 1]) == (Migration(3, "c", "C;"),)
+    assert plan("storage", KNOWN, [1, 2, 3]) == ()
+
+
+def test_a_newer_database_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"storage tables are at schema version 4, .* up to 3"):
+        plan("storage", KNOWN, [1, 2, 3, 4])
+
+
+def test_a_history_with_a_gap_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"applied: \[1, 3\]"):
+        plan("storage", KNOWN, [1, 3])
+
+
+@pytest.mark.parametrize("names", [["1_a.sql"], ["0001_a.txt"], ["0002_a.sql"], ["0001_a.sql", "0001_b.sql"], []])
+def test_wrongly_numbered_files_are_refused(names: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="migration"):
+        parse_migrations("test", dict.fromkeys(names, "SELECT 1;"))
+
+
+def test_statements_end_with_a_semicolon_at_the_end_of_a_line() -> None:
+    migration = Migration(1, "a", "CREATE TABLE a (x text DEFAULT ';x');\n\n-- note\nCREATE INDEX b\n  ON a (x); \n")
+    assert migration.statements == (
+        "CREATE TABLE a (x text DEFAULT ';x')",
+        "-- note\nCREATE INDEX b\n  ON a (x)",
+    )
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_our_files_are_shipped(dialect: str) -> None:
+    assert shipped_migrations("grange.storage", dialect)[0].name == "state"
+
+
+async def open_several(url: str) -> None:
+    """Several silos start at once on an empty database, and all of them work."""
+    async with AsyncExitStack() as stack:
+        contexts = [open_storage(url, f"service{number}") for number in range(4)]
+        storages = await asyncio.gather(*(stack.enter_async_context(context) for context in contexts))
+        await asyncio.gather(*(storage.write(ANN, "state", b"1", None) for storage in storages))
+
+
+async def test_sqlite_migrates_once_for_silos_that_start_together(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    await open_several(f"sqlite:///{path}")
+    with sqlite3.connect(path) as connection:
+        applied = connection.execute("SELECT component, version FROM grange_schema").fetchall()
+    connection.close()
+    assert applied == [("storage", 1), ("storage", 2)]
+
+
+async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url: str) -> None:
+    await open_several(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    applied = await connection.fetch("SELECT component, version FROM grange_schema")
+    await connection.close()
+    assert [tuple(row) for row in applied] == [("storage", 1), ("storage", 2)]
+
+
+async def test_sqlite_refuses_a_newer_schema(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    await open_several(f"sqlite:///{path}")
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO grange_schema VALUES ('storage', 3, 'later')")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="schema version 3"):
+        await open_several(f"sqlite:///{path}")
+
+
+async def test_postgres_refuses_a_newer_schema(postgres_url: str) -> None:
+    await open_several(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute("INSERT INTO grange_schema VALUES ('storage', 3, 'later')")
+    await connection.close()
+    with pytest.raises(ConfigurationError, match="schema version 3"):
+        await open_several(postgres_url)
+
+
+async def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A table of that name is in the way: the schema table is rolled back with it, and the error is typed."""
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE grange_state (x)")
+    connection.close()
+    with pytest.raises(Exception, match="grange_state already exists") as caught:
+        await open_several(f"sqlite:///{path}")
+    assert type(caught.value).__name__ == "StorageError"
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'grange_schema'").fetchall() == []
+    connection.close()
+
+
+async def test_a_user_who_may_not_create_tables_opens_a_migrated_database(postgres_url: str) -> None:
+    """Operators migrate with one role and run with another."""
+    await open_several(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(
+        "CREATE ROLE grange_runner LOGIN; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO grange_runner"
+    )
+    try:
+        async with open_storage(postgres_url.replace("postgres@", "grange_runner@"), "other") as storage:
+            await storage.write(ANN, "state", b"1", None)
+            await storage.fence([SiloAddress("a", 1, 1)])
+    finally:
+        await connection.execute("DROP OWNED BY grange_runner; DROP ROLE grange_runner")
+        await connection.close()

@@ -1,0 +1,53 @@
+"""A Sentinel URL: what it means, what is refused, and that no password is ever shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from grange.databases.redis_address import sentinel_address
+from grange.errors import ConfigurationError
+
+
+def test_all_parts():
+    """Percent signs as in every URL; the Sentinels have credentials of their own."""
+    found = sentinel_address(
+        "redis+sentinel://me:p%40ss@one:1,two/table/3?sentinel_password=other&sentinel_username=it"
+    )
+    assert found.hosts == (("one", 1), ("two", 26379))
+    assert (found.service, found.database) == ("table", 3)
+    assert (found.username, found.password) == ("me", "p@ss")
+    assert (found.sentinel_username, found.sentinel_password) == ("it", "other")
+
+
+def test_what_may_be_left_out():
+    """Credentials, port and database."""
+    found = sentinel_address("redis+sentinel://one/table")
+    assert (found.hosts, found.service, found.database) == ((("one", 26379),), "table", 0)
+    assert (found.username, found.password) == (None, None)
+    assert sentinel_address("redis+sentinel://:s3cret@[::1]:5/table").hosts == (("::1", 5),)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://user:s3cret@/table",
+        "redis+sentinel://user:s3cret@one",
+        "redis+sentinel://user:s3cret@one/table/x",
+        "redis+sentinel://user:s3cret@one:port/table",
+        "redis+sentinel://user:s3cret@one,/table",
+        "redis+sentinel://user:s3cret@one/table?password=s3cret",
+        "redis+sentinel://user:s3cret@one/table#s3cret",
+    ],
+)
+def test_a_malformed_url_says_what_to_write(url):
+    """And shows nothing of what was written."""
+    with pytest.raises(ConfigurationError, match="service-name") as caught:
+        sentinel_address(url)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_no_password_is_shown():
+    """In logs and in tracebacks."""
+    found = sentinel_address("redis+sentinel://user:s3cret@one/table?sentinel_password=canary")
+    assert "s3cret" not in repr(found) + found.place
+    assert "canary" not in repr(found)

@@ -1,0 +1,120 @@
+"""What is swept out of the table, decided."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange.errors import DeclaredDead
+from grange.membership.model.member import SiloStatus, Vote
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import Row, Table, table_version
+from grange.membership.table.cleanup import cutoff, evict, sweeps
+from tests.membership.cluster import START, address, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+ME = address(1)
+OPTIONS = MembershipOptions(dead_kept=3, dead_kept_for=1000)
+LIMIT = timedelta(seconds=OPTIONS.join_timeout) + OPTIONS.stale_after
+
+
+def table(*members) -> Table:
+    return Table(table_version("x", 5), tuple(Row(each, f"etag-{place}") for place, each in enumerate(members)))
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def corpse(number: int, age: float, status: SiloStatus = DEAD, voted: float | None = None):
+    """Last seen so long before START; with a vote so long before START, if one."""
+    votes = () if voted is None else (Vote(ME, START - seconds(voted)),)
+    made = member(address(number), status, alive=START - seconds(age))
+    return msgspec.structs.replace(made, started=START - seconds(age + 5), votes=votes)
+
+
+def removed(found: Table) -> set[int]:
+    """Which corpses a cleanup with this cut-off removes, as every provider does it."""
+    before = cutoff(found, START, OPTIONS)
+    if before is None:
+        return set()
+    gone = [row.member for row in found.rows if row.member.status is not ACTIVE]
+    return {each.address.port - 11000 for each in gone if max(each.alive, each.started) < before}
+
+
+def test_only_the_first_active_silo_sweeps():
+    """MEM-16: by address; those before it that are not active do not count."""
+    found = table(member(address(0), JOINING), member(ME), member(address(2)), member(address(3), DEAD))
+    assert [sweeps(found, address(number)) for number in range(4)] == [False, True, False, False]
+    assert not sweeps(table(), ME)
+
+
+def test_those_that_are_too_many_go_oldest_first():
+    """MEM-16"""
+    found = table(member(ME), *(corpse(10 + number, age=100 * number) for number in range(1, 6)))
+    assert removed(found) == {14, 15}
+    assert removed(table(*found.rows[1:4] and [row.member for row in found.rows[:4]])) == set()
+
+
+def test_those_that_are_too_old_go():
+    """MEM-16"""
+    assert removed(table(member(ME), corpse(10, age=1001), corpse(11, age=999))) == {10}
+
+
+def test_those_suspected_of_late_stay():
+    """MEM-16: and with one that stays, all that are younger."""
+    corpses = [corpse(10 + number, age=100 * number) for number in range(1, 6)]
+    corpses[4] = corpse(15, age=500, voted=30)
+    assert removed(table(member(ME), *corpses)) == set()
+    corpses[4] = corpse(15, age=500, voted=61)
+    corpses[3] = corpse(14, age=400, voted=30)
+    assert removed(table(member(ME), *corpses)) == {15}
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.sampled_from(list(SiloStatus)), st.one_of(st.none(), st.integers(0, 120))),
+        max_size=12,
+    )
+)
+def test_whatever_is_there_only_the_long_dead_are_removed(rows):
+    """Never an active, joining or leaving silo, never a fresh suspicion; and never a younger one before an older."""
+    found = table(*(corpse(number, age, status, voted) for number, (age, status, voted) in enumerate(rows)))
+    gone = removed(found)
+    kept = [number for number, (_, status, _) in enumerate(rows) if status is DEAD and number not in gone]
+    for number in gone:
+        age, status, voted = rows[number]
+        assert status is DEAD
+        assert voted is None or voted >= 60
+        assert age > 1000 or len(kept) >= OPTIONS.dead_kept
+        assert all(rows[other][0] <= age for other in kept)
+
+
+def joiner(number: int, age: timedelta):
+    return msgspec.structs.replace(member(address(number), JOINING), started=START - age)
+
+
+def test_whoever_joins_for_longer_than_it_may_is_evicted():
+    """MEM-10: by the silo that sweeps, and never with the option off."""
+    stuck = joiner(5, LIMIT + seconds(1))
+    found = table(member(ME), member(address(2)), joiner(4, LIMIT), stuck)
+    change = evict(found, ME, START, OPTIONS)
+    assert (change.member.address, change.member.status, change.row_etag) == (stuck.address, DEAD, "etag-3")
+    assert evict(found, address(2), START, OPTIONS) is None
+    assert evict(table(member(ME), joiner(4, LIMIT)), ME, START, OPTIONS) is None
+    assert evict(found, ME, START, MembershipOptions(evict_stuck_joiners=False)) is None
+
+
+@pytest.mark.parametrize("status", [ACTIVE, LEAVING, DEAD])
+def test_nobody_else_is_evicted_however_old(status):
+    old = msgspec.structs.replace(joiner(5, 10 * LIMIT), status=status)
+    assert evict(table(member(ME), old), ME, START, OPTIONS) is None
+
+
+def test_the_dead_evict_nobody():
+    with pytest.raises(DeclaredDead):
+        evict(table(member(ME, DEAD), joiner(5, 10 * LIMIT)), ME, START, OPTIONS)

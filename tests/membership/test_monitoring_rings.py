@@ -1,0 +1,105 @@
+"""Who probes whom: enough different silos, never oneself, the same in every process, and all suspects."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grange.membership.detection.monitoring_rings import first_ring, probed_by, relays, successors
+from grange.membership.model.member import SiloStatus, Vote, make_view
+from grange.membership.model.options import MembershipOptions
+from grange.proto.ids import SiloAddress
+from tests.membership.cluster import START, address, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+OPTIONS = MembershipOptions()
+groups = st.sets(st.builds(SiloAddress, st.just("a"), st.integers(1, 99), st.integers(1, 3)), min_size=1, max_size=12)
+
+
+@given(groups, st.integers(0, 5))
+def test_as_many_different_others_as_there_are(group, count):
+    """MEM-09: three of many, fewer of few, never itself."""
+    for me in group:
+        chosen = successors(me, group, count)
+        assert len(chosen) == len(set(chosen)) == min(count, len(group) - 1)
+        assert me not in chosen
+        assert set(chosen) <= group
+        assert chosen == successors(me, sorted(group, reverse=True), count)
+
+
+@given(groups)
+def test_everybody_is_probed_by_somebody(group):
+    """On each ring everyone has a predecessor; the first ring alone watches all."""
+    watched = {silo for me in group for silo in successors(me, group, 3)}
+    assert watched == (group if len(group) > 1 else set())
+
+
+def test_rings_have_different_orders():
+    """Each seed is an order of its own: else three probes would watch three neighbours, and a cut stay unseen."""
+    group = [address(number) for number in range(30)]
+    first = {me: successors(me, group, 1)[0] for me in group}
+    along_the_first = {me: (first[me], first[first[me]], first[first[first[me]]]) for me in group}
+    assert sum(successors(me, group, 3) == along_the_first[me] for me in group) < 5
+
+
+def test_only_an_active_silo_probes():
+    """MEM-09"""
+    members = [member(address(number), status) for number, status in enumerate(SiloStatus)]
+    view = make_view(1, members)
+    for number, status in enumerate(SiloStatus):
+        assert bool(probed_by(address(number), view, START, OPTIONS)) == (status is ACTIVE)
+    assert probed_by(address(9), view, START, OPTIONS) == ()
+
+
+def test_everybody_but_the_dead_is_probed():
+    """Who crashes while joining or leaving must be found, too."""
+    members = [member(address(number), status) for number, status in enumerate(SiloStatus)]
+    assert set(probed_by(address(1), make_view(1, members), START, OPTIONS)) == {address(0), address(2)}
+
+
+def test_every_suspect_is_probed_by_all_while_the_suspicion_lasts():
+    """A second opinion comes from wherever it can."""
+    others = [member(address(number)) for number in range(20)]
+    vote = Vote(address(3), START)
+    suspect = msgspec.structs.replace(member(address(50)), votes=(vote,))
+    view = make_view(1, [*others, suspect])
+    for other in others:
+        assert suspect.address in probed_by(other.address, view, START, OPTIONS)
+    later = START + timedelta(seconds=OPTIONS.vote_expiry)
+    assert any(suspect.address not in probed_by(other.address, view, later, OPTIONS) for other in others)
+    assert suspect.address not in probed_by(suspect.address, view, START, OPTIONS)
+
+
+def test_the_stale_are_probed_by_all():
+    """MEM-10: whatever the rings say; not by themselves, and not the dead."""
+    others = [member(address(number)) for number in range(20)]
+    view = make_view(1, [*others, member(address(50), LEAVING), member(address(51), DEAD)])
+    stale = {address(5), address(50), address(51)}
+    for other in others:
+        found = probed_by(other.address, view, START, OPTIONS, stale)
+        assert {address(5), address(50)} - {other.address} <= set(found)
+        assert address(51) not in found
+        assert other.address not in found
+
+
+def test_intermediaries_are_others_that_are_active_and_not_stale():
+    """MEM-11"""
+    view = make_view(
+        1, [member(address(number), status) for number, status in enumerate([ACTIVE, *SiloStatus, ACTIVE])]
+    )
+    assert relays(address(0), view) == (address(2), address(5))
+    assert relays(address(0), view, {address(2)}) == (address(5),)
+    assert relays(address(2), view, {address(2)}) == (address(0), address(5))
+
+
+@given(groups)
+def test_on_the_first_ring_everybody_is_probed_by_its_predecessor(group):
+    """What a silo's expectation of probes rests on."""
+    for me in group:
+        ring = first_ring(me, group)
+        assert sorted(ring) == sorted(group)
+        if len(ring) > 1:
+            assert me in successors(ring[ring.index(me) - 1], group, 1)

@@ -1,0 +1,286 @@
+"""The fence: the gate closes in time, stays closed without a proof, and opens on the first one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from itertools import pairwise
+
+import pytest
+
+from grange.membership.detection.liveness import TICK
+from grange.membership.fencing.proofs import watchers_of
+from grange.membership.fencing.self_fence import HEAD_START, ROUND, SWEEP_PATIENCE
+from grange.membership.model.member import SiloStatus, make_view
+from grange.proto.ids import SiloAddress
+from tests.membership.guarded import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
+
+
+def said(caplog: pytest.LogCaptureFixture, *events: str) -> list[str]:
+    """These alarms, as often as they were raised."""
+    return [record.event for record in caplog.records if record.__dict__.get("event") in events]
+
+
+async def test_a_silo_that_everybody_hears_does_not_even_read_the_table(world: Make) -> None:
+    here = world(B, C, D)
+    await asyncio.sleep(MINUTE)
+    assert not here.gate.closed
+    assert here.reads == []
+
+
+async def test_a_silo_that_is_cut_off_closes_its_gate_in_time(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """F9: 2.75 s after the last proof, however late in the probe interval the cut comes."""
+    here = world(B, C)
+    await asyncio.sleep(10.6)
+    last = max(here.liveness.contacts().values())
+    here.cut(B, C)
+    here.table_is_there = False
+    assert await here.closed() == pytest.approx(last + OPTIONS.fence_after, abs=0.002)
+    assert here.gate.fenced is not None
+    assert "no proof" in here.guard.fenced
+    assert [record.event for record in caplog.records] == ["self_fenced"]
+    assert caplog.records[0].levelno == logging.ERROR
+
+
+async def test_the_gate_is_closed_to_a_turn_even_before_the_timer(world: Make) -> None:
+    here = world(B)
+    await asyncio.sleep(10)
+    here.cut(B)
+    here.table_is_there = False
+    await asyncio.sleep(1)
+    assert here.gate.until <= here.now - 1 + OPTIONS.fence_after
+
+
+async def test_a_silo_that_nobody_hears_reads_the_table_twice_a_second(world: Make) -> None:
+    """F13: it learns of its death within half a second."""
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.cut(B, C)
+    await asyncio.sleep(MINUTE)
+    assert not here.gate.closed
+    pauses = [later - earlier for earlier, later in pairwise(here.reads)]
+    assert max(pauses) <= ROUND + 0.01
+    assert here.asked == []
+
+
+async def test_one_silent_watcher_is_enough_to_look_into_the_table(world: Make) -> None:
+    """Another silo may give its vote for it: see the probe through a third silo."""
+    here = world(B, C, D)
+    await asyncio.sleep(10)
+    here.cut(B)
+    await asyncio.sleep(10)
+    assert len(here.reads) == pytest.approx(17, abs=2)
+    assert not here.gate.closed
+
+
+async def test_without_the_table_a_silo_that_everybody_hears_goes_on(world: Make) -> None:
+    """R8: the table may be away for as long as it likes."""
+    here = world(B, C, D)
+    here.table_is_there = False
+    await asyncio.sleep(10 * MINUTE)
+    assert not here.gate.closed
+    assert here.asked == []
+
+
+async def test_without_the_table_a_majority_goes_on(world: Make) -> None:
+    """One of three crashes while the table is away."""
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.table_is_there = False
+    here.cut(B)
+    await asyncio.sleep(10 * MINUTE)
+    assert not here.gate.closed
+
+
+async def test_also_with_a_table_that_never_answers(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.read_takes = math.inf
+    here.cut(B)
+    await asyncio.sleep(10 * MINUTE)
+    assert not here.gate.closed
+    assert not said(caplog, "self_fenced")
+
+
+async def test_also_with_a_table_that_raises_what_it_should_not(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.table_is_broken = True
+    here.cut(B)
+    await asyncio.sleep(10 * MINUTE)
+    assert not here.gate.closed
+    assert not said(caplog, "self_fenced", "task_failed")
+
+
+async def test_without_the_table_a_minority_stops(world: Make) -> None:
+    """AB cut off from CDE and the table: what A and B hear of each other proves nothing."""
+    here = world(B, C, D)
+    await asyncio.sleep(10)
+    here.table_is_there = False
+    here.cut(C, D)
+    await here.closed()
+    await asyncio.sleep(MINUTE)
+    assert here.gate.fenced
+
+
+async def test_an_answer_from_the_future_proves_nothing_and_is_looked_into(world: Make) -> None:
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.table_is_there = False
+    here.cut(C)
+    here.seen_by[B] = 8
+    await here.closed()
+    assert set(here.fetched) == {B}
+
+    here.version = 8
+    here.guard.see(here.view())
+    await here.opened()
+
+
+async def test_a_silo_alone_is_not_fenced(world: Make) -> None:
+    here = world()
+    here.table_is_there = False
+    await asyncio.sleep(MINUTE)
+    assert not here.gate.closed
+
+
+async def test_a_silo_that_is_not_active_yet_is_not_fenced(world: Make) -> None:
+    here = world(B)
+    here.statuses[ME] = SiloStatus.JOINING
+    here.version += 1
+    here.guard.see(here.view())
+    here.cut(B)
+    here.table_is_there = False
+    await asyncio.sleep(MINUTE)
+    assert not here.gate.closed
+
+
+async def test_a_new_watcher_has_time_to_be_heard(world: Make) -> None:
+    here = world(B)
+    await asyncio.sleep(10)
+    here.table_is_there = False
+    here.statuses[C] = ACTIVE
+    here.seen_by[C] = here.seen_by[B] = here.version = 8
+    here.guard.see(here.view())
+    await asyncio.sleep(0.9)
+    here.heal(C)
+    await asyncio.sleep(MINUTE)
+    assert not here.gate.closed
+
+
+@pytest.mark.parametrize("leaving", [True, False], ids=["its watchers leave", "the second silo watches newcomers"])
+async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
+    world: Make, leaving: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silos that leave or join have places on the rings, and probe nobody: a cluster that halves, or that starts."""
+    crowd = tuple(SiloAddress("127.0.0.1", 11112 + number, 1) for number in range(7))
+    here = world(*crowd)
+    watchers = watchers_of(ME, here.view(), OPTIONS)
+    if leaving:
+        changed = dict.fromkeys(watchers, SiloStatus.LEAVING)
+    else:
+        here.statuses = {ME: ACTIVE}
+        here.guard.see(make_view(8, here.view().members))
+        stranger = next(silo for silo in crowd if silo not in watchers)
+        changed = {**dict.fromkeys(crowd, SiloStatus.JOINING), stranger: ACTIVE}
+    await asyncio.sleep(MINUTE)
+
+    here.read_takes = 0.05
+    here.statuses.update(changed)
+    here.version = 9
+    for watcher in watchers:
+        here.probing[watcher].cancel()
+    here.guard.see(here.view())
+    assert not watchers_of(ME, here.view(), OPTIONS)
+    await asyncio.sleep(MINUTE)
+
+    assert not said(caplog, "self_fenced")
+    assert not here.gate.closed
+
+    lost = here.now
+    here.table_is_there = False
+    here.cut(*crowd)
+    assert OPTIONS.fence_after - 2 * ROUND < await here.closed() - lost <= OPTIONS.fence_after
+
+
+async def test_the_fence_is_lifted_by_the_table(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "grange.membership")
+    here = world(B)
+    await asyncio.sleep(10)
+    here.cut(B)
+    here.table_is_there = False
+    await here.closed()
+    await asyncio.sleep(20)
+    here.table_is_there = True
+    began = here.now
+    assert await here.opened() <= began + HEAD_START + SWEEP_PATIENCE + 0.01  # nobody answers: a look lasts so long
+    assert [record.event for record in caplog.records] == ["self_fenced", "fence_lifted"]
+    assert here.guard.fenced == ""
+
+
+async def test_the_fence_is_lifted_by_a_majority_while_the_table_is_away(world: Make) -> None:
+    here = world(B, C)
+    await asyncio.sleep(10)
+    here.cut(B, C)
+    here.table_is_there = False
+    await here.closed()
+    here.heal(B)
+    began = here.now
+    assert await here.opened() <= began + 1.5
+
+
+async def test_the_fence_stays_while_the_table_says_dead(world: Make) -> None:
+    here = world(B)
+    await asyncio.sleep(10)
+    here.cut(B)
+    here.table_is_there = False
+    await here.closed()
+    here.statuses[ME] = DEAD
+    here.table_is_there = True
+    await asyncio.sleep(MINUTE)
+    assert here.gate.closed
+
+
+async def test_probes_alone_do_not_lift_the_fence(world: Make) -> None:
+    """They were sent before anybody could know of a death that the table already holds."""
+    here = world(B, C, D)
+    await asyncio.sleep(10)
+    here.cut(B, C, D)
+    here.table_is_there = False
+    await here.closed()
+    for other in (B, C, D):
+        here.probe(other)
+    await asyncio.sleep(10)
+    assert here.gate.closed
+
+
+async def test_a_silo_that_is_fenced_for_too_long_gives_up(world: Make) -> None:
+    here = world(B)
+    await asyncio.sleep(10)
+    here.cut(B)
+    here.table_is_there = False
+    fenced = await here.closed()
+    while not here.errors:
+        await asyncio.sleep(0.1)
+    assert here.now - fenced == pytest.approx(OPTIONS.fence_limit, abs=0.5)
+    here.table_is_there = True
+    await asyncio.sleep(MINUTE)
+    assert len(here.errors) == 1
+    assert here.gate.closed
+
+
+async def test_who_was_given_up_never_starts_turns_again(world: Make) -> None:
+    here = world(B)
+    await asyncio.sleep(10)
+    here.guard.end("this silo was declared dead")
+    await asyncio.sleep(MINUTE)
+    assert here.gate.fenced == "this silo was declared dead"
+    assert here.reads == []
+
+
+async def test_a_newer_version_that_a_probe_told_a_thread_reaches_the_loop(world: Make) -> None:
+    here = world(B)
+    here.liveness.heard(B, mutual=False, version=9)
+    await asyncio.sleep(TICK + 0.01)
+    assert 9 in here.hints

@@ -1,0 +1,195 @@
+"""The steps in the table, one change at a time, and what a version says about the one before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from grange.errors import DeclaredDead, JoinFailed
+from grange.membership.model.member import SiloStatus, Vote
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import FRESH, Row, Table, table_version
+from grange.membership.table.transitions import (
+    Standing,
+    activate,
+    bury,
+    enter,
+    finish,
+    given_up,
+    leave,
+    must_end,
+    standing,
+    suspect,
+    unreached,
+    view_of,
+)
+from tests.membership.cluster import START, address, member
+
+JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
+ME = address(1)
+OPTIONS = MembershipOptions()
+STALE = START + OPTIONS.stale_after + timedelta(seconds=1)
+
+
+def table(*members, number: int = 5) -> Table:
+    return Table(table_version("x", number), tuple(Row(each, f"etag-{place}") for place, each in enumerate(members)))
+
+
+def test_enter_kills_each_older_generation_before_it_inserts():
+    """MEM-02: one change each, over the row as it was read."""
+    older = [member(address(1, generation), status) for generation, status in ((1, ACTIVE), (2, DEAD), (3, LEAVING))]
+    me = member(address(1, 9), ACTIVE)
+    change = enter(table(*older), me)
+    assert (change.member.address, change.member.status, change.row_etag) == (address(1, 1), DEAD, "etag-0")
+    dead = [msgspec.structs.replace(each, status=DEAD) for each in older]
+    change = enter(table(dead[0], dead[1], older[2]), me)
+    assert (change.member.address, change.row_etag) == (address(1, 3), "etag-2")
+    change = enter(table(*dead), me)
+    assert (change.member, change.row_etag) == (msgspec.structs.replace(me, status=JOINING), None)
+    assert enter(table(*dead, change.member), me) is None
+
+
+def test_enter_touches_no_other_endpoint():
+    others = [member(address(number, generation=99)) for number in (2, 3)]
+    assert enter(table(*others), member(ME)).member.address == ME
+
+
+@pytest.mark.parametrize("status", list(SiloStatus))
+def test_enter_refuses_when_superseded(status):
+    """MEM-03: whatever the newer one's state."""
+    with pytest.raises(JoinFailed, match="superseded"):
+        enter(table(member(address(1, 2), status)), member(ME))
+
+
+def test_enter_refuses_a_row_that_is_dead():
+    """MEM-03"""
+    with pytest.raises(JoinFailed, match="declared dead"):
+        enter(table(member(ME, DEAD)), member(ME))
+
+
+def test_activate_waits_for_everybody_active_and_for_nobody_else():
+    """MEM-14: also for one that became active after the probes."""
+    rows = [member(ME, JOINING), *(member(address(number), status) for number, status in enumerate(SiloStatus, 10))]
+    found = table(*rows)
+    assert unreached(found, ME, ()) == (address(11),)
+    assert activate(found, ME, ()) is None
+    assert activate(found, ME, {address(11)}).member.status is ACTIVE
+    assert activate(table(member(ME, ACTIVE)), ME, ()) is None
+
+
+@pytest.mark.parametrize("step", [lambda found: activate(found, ME, ()), lambda found: leave(found, ME)])
+@pytest.mark.parametrize("rows", [(), (member(ME, DEAD),), (member(ME), member(address(1, 2), JOINING))])
+def test_who_was_given_up_takes_no_step(step, rows):
+    """MEM-03: row dead, gone or superseded."""
+    with pytest.raises(DeclaredDead, match="start it again"):
+        step(table(*rows))
+
+
+def test_leave_and_bury_are_done_once():
+    assert leave(table(member(ME, ACTIVE)), ME).member.status is LEAVING
+    assert leave(table(member(ME, LEAVING)), ME) is None
+    assert bury(table(member(ME, LEAVING)), ME).member.status is DEAD
+    assert bury(table(member(ME, DEAD)), ME) is None
+    assert bury(table(), ME) is None
+
+
+def vote(number: int = 1, live: int = 3, now=START, trusted: bool = True, **changed):
+    """A vote of `number` on silo 2 in a cluster of `live` active silos."""
+    rows = [member(address(each), alive=changed.get("alive", now)) for each in range(1, live + 1)]
+    return suspect(table(*rows), address(2), (address(number),), now, OPTIONS, trusted)
+
+
+def test_two_votes_kill_and_one_where_two_live():
+    """MEM-06"""
+    assert vote(live=2).member.status is DEAD
+    assert vote(live=3).member.status is ACTIVE
+    assert vote(live=3).row_etag == "etag-1"
+
+
+def test_the_stale_are_not_counted_among_the_living():
+    """Their alive times stopped; but after the table itself was away, that proves nothing."""
+    assert vote(now=STALE, alive=START).member.status is DEAD
+    assert vote(now=STALE, alive=START, trusted=False).member.status is ACTIVE
+
+
+def test_the_dead_do_not_vote():
+    """F10: who lost the race finds itself dead."""
+    rows = (member(ME, DEAD), member(address(2)))
+    with pytest.raises(DeclaredDead):
+        suspect(table(*rows), address(2), (ME,), START, OPTIONS, trusted=True)
+
+
+@pytest.mark.parametrize(("status", "dies"), [(ACTIVE, True), (JOINING, False), (LEAVING, False), (DEAD, False)])
+def test_a_witness_counts_while_it_is_active(status, dies):
+    """MEM-11: two votes are needed of three silos; the witness' row is read with the suspect's."""
+    rows = (member(ME), member(address(2)), member(address(4)), member(address(3), status))
+    change = suspect(table(*rows), address(2), (ME, address(3)), START, OPTIONS, trusted=True)
+    assert (change.member.status is DEAD) == dies
+    assert change.row_etag == "etag-1"
+
+
+def test_a_death_that_was_voted_but_not_written_is_finished():
+    """By any other reader that lives; a row with fewer votes is left alone."""
+    votes = (Vote(address(3), START), Vote(address(4), START))
+    overdue = msgspec.structs.replace(member(address(2)), votes=votes)
+    found = table(member(ME), overdue)
+    change = finish(found, ME, START, OPTIONS)
+    assert (change.member.address, change.member.status, change.row_etag) == (address(2), DEAD, "etag-1")
+    assert finish(found, address(2), START, OPTIONS) is None
+    assert finish(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
+    with pytest.raises(DeclaredDead):
+        finish(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
+
+
+def test_nobody_votes_on_a_row_that_is_gone():
+    assert suspect(table(member(ME)), address(2), (ME,), START, OPTIONS, trusted=True) is None
+
+
+def test_a_joining_silo_votes_only_on_the_stale_and_the_suspected():
+    """It is more likely cut off itself."""
+    joining, other = member(ME, JOINING), member(address(2))
+    assert suspect(table(joining, other), address(2), (ME,), START, OPTIONS, trusted=True) is None
+    assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=True).member.status is DEAD
+    assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=False) is None
+    suspected = msgspec.structs.replace(other, votes=(Vote(address(3), START),))
+    assert suspect(table(joining, suspected), address(2), (ME,), START, OPTIONS, trusted=True).member.status is DEAD
+    expired = START + OPTIONS.vote_window
+    lively = msgspec.structs.replace(suspected, alive=expired)
+    assert suspect(table(joining, lively), address(2), (ME,), expired, OPTIONS, trusted=True) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "read", "expected"),
+    [
+        (None, FRESH, Standing.NEWER),
+        (None, table_version("x", 7), Standing.NEWER),
+        (FRESH, FRESH, Standing.SAME),
+        (FRESH, table_version("x", 1), Standing.NEWER),
+        (table_version("x", 7), table_version("x", 8), Standing.NEWER),
+        (table_version("x", 7), table_version("x", 7), Standing.SAME),
+        (table_version("x", 7), table_version("x", 6), Standing.LOST),
+        (table_version("x", 7), table_version("y", 8), Standing.LOST),
+        (table_version("x", 7), FRESH, Standing.LOST),
+    ],
+)
+def test_a_lost_table_is_told_from_a_new_one(known, read, expected):
+    """R3: another incarnation, none, or a lower number."""
+    assert standing(known, read) is expected
+
+
+def test_who_must_end_and_why():
+    """MEM-04: dead by votes, dead by itself or its successor, gone, superseded."""
+    by_votes = msgspec.structs.replace(member(ME, DEAD), votes=(Vote(address(2), START),))
+    cases = [
+        ([by_votes], "by the votes of silo:11002@1"),
+        ([member(ME, DEAD)], "a newer process was at its endpoint"),
+        ([], "gone from the membership table"),
+        ([member(ME), member(address(1, 2), JOINING)], "a newer generation"),
+    ]
+    for rows, reason in cases:
+        view = view_of(table(*rows))
+        assert must_end(view, ME)
+        assert reason in str(given_up(view, ME))
+    assert not must_end(view_of(table(member(ME, LEAVING))), ME)
