@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from benchmarks.catalog import Setting
 from benchmarks.plan import Session
+from grange.servers.postgres import postgres_server
 from grange.testing.postgres import fresh_database
-from grange.testing.servers import postgres_server
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from grange.servers.postgres import postgres_server
+from grange.servers.redis import REDIS_ENVIRONMENT, redis_server
 from grange.testing.postgres import fresh_database
-from grange.testing.servers import REDIS_ENVIRONMENT, postgres_server, redis_server
 
 # How fast a shared machine is today proves nothing about an example.
 settings.register_profile("grange", deadline=None, suppress_health_check=[HealthCheck.too_slow])

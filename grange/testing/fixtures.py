@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from grange.servers.postgres import postgres_server
+from grange.servers.redis import redis_server
 from grange.testing.cluster import TestCluster
-from grange.testing.servers import postgres_server, redis_server
 
 ClusterFactory = Callable[..., Awaitable[TestCluster]]
 """`await grange_cluster([Cart], silos=2)`: a running `TestCluster` that ends with the test."""

@@ -14,7 +14,7 @@ import asyncpg
 async def fresh_database(dsn: str) -> AsyncGenerator[str, None]:
     """The DSN of an empty database that is dropped, with its connections, when the block ends.
 
-    `dsn` is an address whose user may create databases, as `grange.testing.servers.postgres_server` gives.
+    `dsn` is an address whose user may create databases, as `grange.testing.postgres_server` gives.
     """
     name = f"grange_test_{uuid.uuid4().hex}"
     await _execute(dsn, f'CREATE DATABASE "{name}" TEMPLATE template0')

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from grange.testing.servers import RedisServer
+from grange.servers.redis import RedisServer
 
 PASSWORD = "s3cret-canary"
 PATIENCE = 30.0

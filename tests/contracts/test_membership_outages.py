@@ -18,8 +18,9 @@ from grange.errors import ConfigurationError, MembershipError, MembershipUnavail
 from grange.membership.model.member import SiloStatus
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.urls import open_table
+from grange.servers.postgres import PostgresServer
+from grange.servers.redis import RedisServer
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
-from grange.testing.servers import PostgresServer, RedisServer
 from tests.storage.wire import Wire, a_wire
 
 PATIENCE = 10.0

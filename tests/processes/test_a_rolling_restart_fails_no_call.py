@@ -8,7 +8,7 @@ import time
 from collections import Counter as Tally
 
 from grange.client import Client
-from grange.testing.server_process import free_port
+from grange.servers.process import free_port
 from tests.processes.counters import Counter, Probe
 from tests.processes.silo_process import PATIENCE, SiloProcess, Silos
 

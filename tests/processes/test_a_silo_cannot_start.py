@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from grange.testing.server_process import free_port
+from grange.servers.process import free_port
 from tests.processes.silo_process import SiloProcess, Silos
 
 USAGE, NOT_JOINED, STORE_UNUSABLE = 2, 3, 6

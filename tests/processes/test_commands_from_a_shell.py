@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grange.client import Client
-from grange.testing.server_process import free_port
+from grange.servers.process import free_port
 from tests.processes.counters import Counter
 from tests.processes.silo_process import Process, SiloProcess, Silos
 

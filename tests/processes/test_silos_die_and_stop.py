@@ -10,7 +10,7 @@ import pytest
 
 from grange import CallOutcomeUnknown, SiloStopped
 from grange.client import Client
-from grange.testing.server_process import free_port
+from grange.servers.process import free_port
 from tests.processes.counters import Counter, Probe
 from tests.processes.load import load
 from tests.processes.silo_process import PATIENCE, Process, SiloProcess, Silos

@@ -9,7 +9,8 @@ import pytest
 
 from grange import StorageUnavailable, WriteOutcomeUnknown
 from grange.client import Client
-from grange.testing.servers import PostgresServer, RedisServer
+from grange.servers.postgres import PostgresServer
+from grange.servers.redis import RedisServer
 from tests.processes.counters import Counter, Probe
 from tests.processes.load import load
 from tests.processes.silo_process import PATIENCE, Silos

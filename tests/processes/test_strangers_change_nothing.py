@@ -14,7 +14,7 @@ from grange.client.options import ClientOptions
 from grange.errors import HandshakeRefused
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
-from grange.testing.server_process import free_port
+from grange.servers.process import free_port
 from grange.transport.grpc import GrpcTransport
 from tests.processes.counters import Probe
 from tests.processes.load import load

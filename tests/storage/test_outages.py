@@ -13,11 +13,12 @@ import redis
 
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
+from grange.servers.postgres import PostgresServer
+from grange.servers.redis import RedisServer
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN
-from grange.testing.servers import PostgresServer, RedisServer
 from tests.storage.wire import Wire, a_wire
 
 HURRIED = StorageOptions(operation_timeout=1.0, connect_timeout=0.9)

@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from grange.testing.server_process import LOOPBACK, free_port
+from grange.servers.process import LOOPBACK, free_port
 
 PREFIX = "gfault"
 """Every namespace of ours begins with it, and with the pid of the process that made it."""

