@@ -3,7 +3,7 @@
 ::
 
     grange/
-      __main__.py  cli.py                    start things from a shell
+      __main__.py  cli/commands.py                    start things from a shell
       testing/                               build one inside a test
       silo/             client/              one server process      |  one outside process
       storage/          directory/           state that lasts        |  where each grain lives

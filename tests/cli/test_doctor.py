@@ -13,10 +13,10 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 
-from grange.cli import main
+from grange.cli.commands import main
+from grange.cli.process import ExitCode, exit_code
 from grange.errors import MembershipUnavailable
 from grange.silo.config import SiloConfig
-from grange.silo.process import ExitCode, exit_code
 from grange.silo.supplies import Configured
 from tests.contracts.redis_replicas import PASSWORD, Server, replicated
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from grange.cli import main
+from grange.cli.commands import main
 
 SHOP = """
 from grange import Grain

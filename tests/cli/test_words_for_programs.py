@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.client.json_call import arguments_from, error_facts, grain_id_from, outcome_of
+from grange.cli.environment import check_names
+from grange.cli.inspect import Answer
+from grange.cli.json_call import arguments_from, error_facts, grain_id_from, outcome_of
+from grange.cli.logs import JsonLines
+from grange.cli.process import exit_code
+from grange.cli.tables import duration, state_facts
 from grange.errors import (
     CallCancelled,
     CallTimeout,
@@ -33,12 +38,7 @@ from grange.errors import (
 )
 from grange.membership.model.member import Member, SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
-from grange.silo.environment import check_names
-from grange.silo.inspect import Answer
-from grange.silo.logs import JsonLines
 from grange.silo.management import SiloState
-from grange.silo.process import exit_code
-from grange.silo.tables import duration, state_facts
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentState, SiloStopped, always_interleave
+from grange.cli.drain_command import Draining
+from grange.cli.drain_watch import member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
 from grange.silo.drain import DRAIN, DrainQuestion, DrainState, Phase
-from grange.silo.drain_command import Draining
-from grange.silo.drain_watch import member_named
 from grange.silo.silo import Silo, run_until
 from grange.testing import TestCluster
 

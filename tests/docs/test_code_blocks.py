@@ -125,7 +125,7 @@ def check_command(command: list[str], where: str) -> None:
 
 def check_grange(words: list[str], where: str) -> None:
     """The words are taken by the command line as they stand; nothing is carried out."""
-    command: click.Command = importlib.import_module("grange.cli").main
+    command: click.Command = importlib.import_module("grange.cli.commands").main
     context: click.Context | None = None
     name: str | None = "grange"
     arguments = list(words)

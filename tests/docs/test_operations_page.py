@@ -7,8 +7,8 @@ import re
 import click
 import pytest
 
-from grange.cli import main
-from grange.silo.process import ExitCode
+from grange.cli.commands import main
+from grange.cli.process import ExitCode
 from tests.docs.option_tables import CLASSES, PAGE, TABLE, renewed
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from grange.cli.force_exit import DRAIN_MARGIN, EXIT_GRACE, TASKS_GRACE, end_within
 from grange.errors import (
     ConfigurationError,
     DeclaredDead,
@@ -25,7 +26,6 @@ from grange.errors import (
     SelfFenced,
     StorageError,
 )
-from grange.silo.last_resort import DRAIN_MARGIN, EXIT_GRACE, TASKS_GRACE, end_within
 from grange.silo.silo import Silo, run_until
 
 try:

@@ -14,9 +14,9 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from grange.cli.silo_import import named_silo
 from grange.databases.findings import Level
 from grange.silo.config import SiloConfig
-from grange.silo.named import named_silo
 from grange.silo.store_checks import StoreReport, reports, stores_of
 
 WIDE = 200

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from grange.cli import process
+from grange.cli.force_exit import DRAIN_MARGIN
+from grange.cli.process import StopSignals
 from grange.errors import DeclaredDead
-from grange.silo import process
-from grange.silo.last_resort import DRAIN_MARGIN
-from grange.silo.process import StopSignals
 
 
 class Reluctant:

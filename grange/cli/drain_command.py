@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from grange.cli.drain_watch import DrainWatch, member_named
+from grange.cli.inspect import Ask
 from grange.membership.model.member import SiloStatus, View
 from grange.silo.drain import DrainState, Phase
-from grange.silo.drain_watch import DrainWatch, member_named
-from grange.silo.inspect import Ask
 
 
 class Outcome(enum.StrEnum):

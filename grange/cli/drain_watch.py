@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from grange.cli.inspect import Ask, gateway_address
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.silo.drain import DRAIN, DrainQuestion, DrainState
-from grange.silo.inspect import Ask, gateway_address
 from grange.silo.management import VIEW
 
 ASK_SECONDS = 2.0

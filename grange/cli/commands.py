@@ -1,6 +1,6 @@
 """The command `grange`: run silos, look at a cluster, call a grain. docs/operations.md describes every command.
 
-Tables are for people, `--json` for programs; exit codes are those of `silo/process.py`. An error is one line on
+Tables are for people, `--json` for programs; exit codes are those of `cli/process.py`. An error is one line on
 standard error, unless `--debug` asks for the traceback.
 """
 
@@ -18,22 +18,22 @@ from typing import Any
 import click
 import msgspec
 
+from grange.cli import tables
+from grange.cli.dev import DevOptions, LocalCluster
+from grange.cli.doctor import doctor
+from grange.cli.drain_command import Draining
+from grange.cli.environment import check_names
+from grange.cli.inspect import activations_by_type, grain_lists, silo_states
+from grange.cli.json_call import arguments_from, error_facts, grain_id_from
+from grange.cli.logs import LEVELS, write_logs
+from grange.cli.process import ExitCode, StopSignals, exit_code, run
+from grange.cli.silo_import import named_silo
+from grange.cli.target import Target
 from grange.client.client import Client
-from grange.client.json_call import arguments_from, error_facts, grain_id_from
-from grange.client.target import Target
 from grange.errors import CallError, HandshakeRefused, NoSuchGrain
 from grange.membership.model.member import SiloStatus
-from grange.silo import tables
 from grange.silo.config import SiloConfig
-from grange.silo.dev import DevOptions, LocalCluster
-from grange.silo.doctor import doctor
-from grange.silo.drain_command import Draining
-from grange.silo.environment import check_names
-from grange.silo.inspect import activations_by_type, grain_lists, silo_states
-from grange.silo.logs import LEVELS, write_logs
 from grange.silo.management import MAX_LISTED, ListGrains
-from grange.silo.named import named_silo
-from grange.silo.process import ExitCode, StopSignals, exit_code, run
 from grange.silo.silo import Silo
 
 ASK_SECONDS = 2.0
@@ -123,7 +123,7 @@ def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
 
 
 @main.command()
-@click.argument("app", metavar="[MODULE:SILO]", default="grange.silo.playground:silo")
+@click.argument("app", metavar="[MODULE:SILO]", default="grange.cli.demo_silo:silo")
 @click.option("--silos", type=click.IntRange(1, 32), default=2, show_default=True, help="How many.")
 @click.option(
     "--data", type=click.Path(path_type=Path), default=Path(".grange"), show_default=True, help="Folder for state."

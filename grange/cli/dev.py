@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
+from grange.cli.process import ExitCode, StopSignals
 from grange.errors import ConfigurationError
-from grange.silo.process import ExitCode, StopSignals
 
 Write = Callable[[str, str], None]
 """Show a line: the silo's name (empty: this process itself) and the text."""

@@ -12,8 +12,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from grange.cli.table_fitting import fitted
 from grange.client.client import Client
-from grange.client.narrow import fitted
 from grange.client.options import ClientOptions
 
 T = TypeVar("T")

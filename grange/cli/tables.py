@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from grange.cli.inspect import Answer
 from grange.membership.model.member import Member, View
-from grange.silo.inspect import Answer
 from grange.silo.management import GrainList, SiloState
 
 Facts = dict[str, Any]
