@@ -28,7 +28,7 @@ from grange.proto.values import ValueCodec
 from grange.runtime.caller import Caller
 from grange.runtime.deadlines import Deadlines
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import Means
+from grange.runtime.outgoing import CallerDeps
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Link, Sender
 from grange.transport.grpc import GrpcTransport
@@ -156,8 +156,8 @@ class Client:
             self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners
         )
         plans = Plans(ValueCodec([references]))
-        means = Means(self._sender, self._faults, deadlines, self._runtime)
-        self._caller = Caller(means, self._gateways, plans, self._random)
+        deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime)
+        self._caller = Caller(deps, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
         grains = GrainFactory(self._caller.call, self._gateways.implementations)
         references.bind(grains)

@@ -10,17 +10,18 @@ from typing import Self
 import msgspec
 
 from grange.aio.tasks import Tasks
-from grange.directory.current import Current
-from grange.directory.detector import Detector
-from grange.directory.hosted import Hosted
 from grange.directory.locator import ClusterLocator
-from grange.directory.partition import Partition
 from grange.directory.partitioned import PartitionedDirectory
+from grange.directory.repair.consistency_checker import ConsistencyChecker
+from grange.directory.repair.duplicates import Duplicates
+from grange.directory.repair.sweep import Sweep
 from grange.directory.service import DirectoryService
-from grange.directory.slice import make_slice
-from grange.directory.sweep import Sweep
-from grange.directory.topology import Topology
-from grange.directory.wiring import Wiring
+from grange.directory.slice.current_view import CurrentView
+from grange.directory.slice.deps import DirectoryDeps
+from grange.directory.slice.local_registrations import LocalRegistrations
+from grange.directory.slice.partition import Partition
+from grange.directory.slice.slice import make_slice
+from grange.directory.slice.topology import Topology
 from grange.membership.model.member import View
 from grange.runtime.system_target import SystemTargets
 
@@ -42,21 +43,21 @@ class ClusterDirectory:
     this silo's slice, for management to look at.
     """
 
-    def __init__(self, wiring: Wiring) -> None:
+    def __init__(self, deps: DirectoryDeps) -> None:
         self._tasks = Tasks()
-        self._current = Current(wiring.refresh)
-        slice = make_slice(wiring, self._current, self._tasks)
-        hosted = Hosted(wiring.registered)
-        self._service = DirectoryService(slice, hosted)
+        self._current = CurrentView(deps.refresh)
+        self._duplicates = Duplicates(deps, self._tasks)
+        slice = make_slice(deps, self._current, self._tasks, self._duplicates.report)
+        registrations = LocalRegistrations(deps.registered)
+        self._service = DirectoryService(slice, registrations)
         self.partition: Partition = slice.partition
-        self.directory = PartitionedDirectory(wiring, self._current, hosted, slice.partition, self._tasks)
+        self.directory = PartitionedDirectory(deps, self._current, registrations, slice.partition, self._tasks)
         self._sweep = Sweep(slice)
-        self._detector = Detector(slice, self.directory, self._sweep)
-        self._duplicates = slice.duplicates
-        self.locator = ClusterLocator(wiring, self._current, self.directory, self._sweep)
+        self._checker = ConsistencyChecker(slice, self.directory, self._sweep)
+        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep)
 
     async def __aenter__(self) -> Self:
-        self._tasks.start(self._detector.run())
+        self._tasks.start(self._checker.run())
         return self
 
     async def __aexit__(
@@ -67,17 +68,18 @@ class ClusterDirectory:
     def serve(self, targets: SystemTargets) -> None:
         """Offer this room's services to other silos; do it before this silo joins."""
         self._service.serve(targets)
-        self._detector.serve(targets)
+        self._checker.serve(targets)
         self._sweep.serve(targets)
+        self._duplicates.serve(targets)
 
     @property
     def findings(self) -> Findings:
         """What was found wrong since the silo started."""
-        return Findings(self._duplicates.found, self._detector.repaired, self._sweep.removed)
+        return Findings(self._duplicates.found, self._checker.repaired, self._sweep.removed)
 
     async def compare(self) -> None:
         """Compare the directory with what the silos run now, not only once in a period."""
-        await self._detector.compare()
+        await self._checker.compare()
 
     async def handed_over(self, seconds: float) -> bool:
         """Wait until the new owners have fetched what they got from us; at most so long. True: nothing is left.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 
 from grange.directory.cache import PlaceCache
-from grange.directory.current import Current
 from grange.directory.provider import GrainDirectory
-from grange.directory.sweep import Sweep
-from grange.directory.topology import Hosting, Topology
-from grange.directory.wiring import Wiring
+from grange.directory.repair.sweep import Sweep
+from grange.directory.slice.current_view import CurrentView
+from grange.directory.slice.deps import DirectoryDeps
+from grange.directory.slice.topology import Hosting, Topology
 from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims`."""
 
-    def __init__(self, wiring: Wiring, current: Current, directory: GrainDirectory, sweep: Sweep) -> None:
-        self._wiring = wiring
+    def __init__(self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep) -> None:
+        self._deps = deps
         self._current = current
         self._directory = directory
         self._sweep = sweep
-        self._cache = PlaceCache(wiring.options.cache_size)
+        self._cache = PlaceCache(deps.options.cache_size)
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
         """From the cache, or computed where the type's placement can be; takes about a microsecond."""
@@ -42,7 +42,7 @@ class ClusterLocator:
         hosting = topology.hosting.get(grain_id.type)
         if hosting is None:
             return None
-        strategy = self._wiring.strategies.get(hosting.placement)
+        strategy = self._deps.strategies.get(hosting.placement)
         if strategy is None or not strategy.computed:
             return None
         return strategy.choose(self._context(grain_id, hosting, topology))
@@ -89,7 +89,7 @@ class ClusterLocator:
         while not winner.same_activation(address) and (self._is_over(winner) or await self._has_left(winner)):
             winner = await self._directory.register(address, winner)
         grain_id = address.grain_id
-        if winner.silo != self._wiring.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
+        if winner.silo != self._deps.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
             self._cache.put(grain_id, winner.silo)
         return winner
 
@@ -109,11 +109,11 @@ class ClusterLocator:
 
     def _is_computed(self, grain_id: GrainId) -> bool:
         hosting = self._current.topology.hosting.get(grain_id.type)
-        strategy = hosting and self._wiring.strategies.get(hosting.placement)
+        strategy = hosting and self._deps.strategies.get(hosting.placement)
         return bool(strategy and strategy.computed)
 
     def _is_over(self, winner: GrainAddress) -> bool:
-        return winner.silo == self._wiring.me or self._current.topology.is_dead(winner.silo)
+        return winner.silo == self._deps.me or self._current.topology.is_dead(winner.silo)
 
     async def _has_left(self, winner: GrainAddress) -> bool:
         if self._current.topology.status(winner.silo) is not SiloStatus.LEAVING:
@@ -135,11 +135,11 @@ class ClusterLocator:
         )
 
     def _strategy(self, grain_id: GrainId, hosting: Hosting) -> PlacementStrategy:
-        strategy = self._wiring.strategies.get(hosting.placement)
+        strategy = self._deps.strategies.get(hosting.placement)
         if strategy is None:
             raise ConfigurationError(
                 f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which silo "
-                f"{self._wiring.me} does not know; it knows {', '.join(sorted(self._wiring.strategies))}"
+                f"{self._deps.me} does not know; it knows {', '.join(sorted(self._deps.strategies))}"
             )
         return strategy
 
@@ -154,4 +154,4 @@ class ClusterLocator:
     def _context(self, grain_id: GrainId, hosting: Hosting, topology: Topology) -> PlacementContext:
         ring_owner = topology.ring.owner(grain_id.ring_hash, hosting.allowed)
         assert ring_owner is not None, "a type is hosted by at least one silo of the ring"
-        return PlacementContext(grain_id, self._wiring.me, hosting.silos, ring_owner, self._wiring.random)
+        return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.random)

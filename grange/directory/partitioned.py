@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from grange.aio.tasks import Tasks
-from grange.directory.current import Current
-from grange.directory.hosted import Hosted
-from grange.directory.messages import Reply, decode, to_address
-from grange.directory.partition import Partition, Refusal
-from grange.directory.questions import LookupQuestion, Question, RegisterQuestion, UnregisterQuestion
-from grange.directory.wiring import Wiring
+from grange.directory.slice.current_view import CurrentView
+from grange.directory.slice.deps import DirectoryDeps
+from grange.directory.slice.local_registrations import LocalRegistrations
+from grange.directory.slice.messages import Reply, decode, to_address
+from grange.directory.slice.partition import Partition, Refusal
+from grange.directory.slice.questions import LookupQuestion, Question, RegisterQuestion, UnregisterQuestion
 from grange.errors import CallError, SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -24,22 +24,29 @@ class PartitionedDirectory:
     answer costs a repetition, within `claim_timeout` or `release_timeout`.
     """
 
-    def __init__(self, wiring: Wiring, current: Current, hosted: Hosted, partition: Partition, tasks: Tasks) -> None:
-        self._wiring = wiring
+    def __init__(
+        self,
+        deps: DirectoryDeps,
+        current: CurrentView,
+        registrations: LocalRegistrations,
+        partition: Partition,
+        tasks: Tasks,
+    ) -> None:
+        self._deps = deps
         self._current = current
-        self._hosted = hosted
+        self._registrations = registrations
         self._partition = partition
         self._tasks = tasks
 
     async def register(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """See `GrainDirectory`. Whoever awaits this may believe a win until the next suspension, then must be
-        found by `Wiring.registered`; so do not put a task or a time-out's task in between.
+        found by `DirectoryDeps.registered`; so do not put a task or a time-out's task in between.
         """
         decision = self._partition.register(address, previous)
         if not isinstance(decision, Refusal):
             return decision
         try:
-            winner = await self._ask(RegisterQuestion(address, previous), self._wiring.options.claim_timeout)
+            winner = await self._ask(RegisterQuestion(address, previous), self._deps.options.claim_timeout)
         except BaseException:
             # It may have been registered all the same; nobody would ever run it.
             self._tasks.start(self._abandon(address))
@@ -52,13 +59,13 @@ class PartitionedDirectory:
         decision = self._partition.lookup(grain_id)
         if not isinstance(decision, Refusal):
             return decision
-        return await self._ask(LookupQuestion(grain_id), self._wiring.options.claim_timeout)
+        return await self._ask(LookupQuestion(grain_id), self._deps.options.claim_timeout)
 
     async def unregister(self, address: GrainAddress) -> None:
         """See `GrainDirectory`."""
         if self._partition.unregister(address) is None or self._is_over():
             return  # nobody is left who could remember a last silo that leaves
-        await self._ask(UnregisterQuestion(address), self._wiring.options.release_timeout)
+        await self._ask(UnregisterQuestion(address), self._deps.options.release_timeout)
 
     async def _abandon(self, address: GrainAddress) -> None:
         try:
@@ -68,7 +75,7 @@ class PartitionedDirectory:
 
     async def _ask(self, question: Question, seconds: float) -> GrainAddress | None:
         loop = asyncio.get_running_loop()
-        options = self._wiring.options
+        options = self._deps.options
         until, pause = loop.time() + seconds, options.retry_first
         while True:
             try:
@@ -90,14 +97,14 @@ class PartitionedDirectory:
         decision = question.decide(self._partition)
         owner = self._owner(question)
         if decision is not Refusal.NOT_OWNER or owner is None:
-            return decision, self._wiring.options.death_hold if decision is Refusal.HELD else 0.0
-        attempt = self._hosted.begin(question.grain_id.ring_hash)
+            return decision, self._deps.options.death_hold if decision is Refusal.HELD else 0.0
+        attempt = self._registrations.begin(question.grain_id.ring_hash)
         try:
             reply = await self._ask_owner(owner, question)
         finally:
-            self._hosted.end(attempt)
+            self._registrations.end(attempt)
         if reply.refusal is not None:
-            await self._current.reach(reply.version, self._wiring.options.ask_timeout)
+            await self._current.reach(reply.version, self._deps.options.ask_timeout)
             return reply.refusal, reply.wait
         answer = None if reply.entry is None else to_address(reply.entry)
         # From the reply to here nothing was awaited, and nothing is until the asker believes the answer: so
@@ -109,8 +116,8 @@ class PartitionedDirectory:
 
     async def _ask_owner(self, owner: SiloAddress, question: Question) -> Reply:
         data = question.encoded(self._current.topology.version)
-        timeout = self._wiring.options.ask_timeout
-        return decode(Reply, await self._wiring.ask(owner, question.service, data, timeout))
+        timeout = self._deps.options.ask_timeout
+        return decode(Reply, await self._deps.ask(owner, question.service, data, timeout))
 
     def _owner(self, question: Question) -> SiloAddress | None:
         return self._current.topology.owner(question.grain_id.ring_hash)
@@ -118,8 +125,8 @@ class PartitionedDirectory:
     def _is_over(self) -> bool:
         """Whether waiting for another view is in vain: we are dead, or the last to leave."""
         topology = self._current.topology
-        leaving = topology.status(self._wiring.me) is SiloStatus.LEAVING
-        return topology.is_dead(self._wiring.me) or (leaving and not topology.ring.addresses)
+        leaving = topology.status(self._deps.me) is SiloStatus.LEAVING
+        return topology.is_dead(self._deps.me) or (leaving and not topology.ring.addresses)
 
     def _unavailable(self, question: Question, reason: str) -> SiloUnavailable:
         owner = self._owner(question)

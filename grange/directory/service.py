@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from grange.directory.gaining import Gaining
-from grange.directory.handover import Handover
-from grange.directory.hosted import Hosted
-from grange.directory.messages import (
+from grange.directory.slice.local_registrations import LocalRegistrations
+from grange.directory.slice.messages import (
     LOOKUP,
-    LOST,
     RECOVER,
     REGISTER,
     TAKE,
@@ -25,10 +22,12 @@ from grange.directory.messages import (
     to_address,
     to_entry,
 )
-from grange.directory.partition import Refusal
-from grange.directory.recovery import Recovery
-from grange.directory.slice import Slice
-from grange.directory.topology import Topology
+from grange.directory.slice.partition import Refusal
+from grange.directory.slice.slice import Slice
+from grange.directory.slice.topology import Topology
+from grange.directory.transfer.acquisition import RangeAcquisition
+from grange.directory.transfer.handover import Handover
+from grange.directory.transfer.recovery import Recovery
 from grange.proto.ids import GrainAddress, GrainId
 from grange.runtime.system_target import SystemTargets
 
@@ -38,15 +37,14 @@ Decision = GrainAddress | None | Refusal
 class DirectoryService:
     """Keeps the partition in step with the views, and answers for it."""
 
-    def __init__(self, slice: Slice, hosted: Hosted) -> None:
+    def __init__(self, slice: Slice, registrations: LocalRegistrations) -> None:
         self.handover = Handover(slice)
-        self._wiring = slice.wiring
+        self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
-        self._holding = slice.holding
-        self._duplicates = slice.duplicates
-        self._recovery = Recovery(slice, hosted)
-        self._gaining = Gaining(slice, self._recovery)
+        self._hold_timers = slice.hold_timers
+        self._recovery = Recovery(slice, registrations)
+        self._acquisition = RangeAcquisition(slice, self._recovery)
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the services of this room to other silos."""
@@ -56,24 +54,23 @@ class DirectoryService:
         targets.serve(RECOVER, self._recovery.answer)
         targets.serve(TAKE, self.handover.answer_take)
         targets.serve(TAKEN, self.handover.answer_taken)
-        targets.serve(LOST, self._duplicates.answer_lost)
 
     def advance(self, before: Topology, after: Topology) -> None:
         """A newer view: take over what it gives us, let go what it takes. Never waits."""
         for silo in before.abrupt_deaths(after):
-            self._holding.begin(silo, self._wiring.options.death_hold)
-        for silo in self._holding.held:
+            self._hold_timers.begin(silo, self._deps.options.death_hold)
+        for silo in self._hold_timers.held:
             if after.is_superseded(silo):
-                self._holding.lift(silo)
-        owned = after.ranges(self._wiring.me)
+                self._hold_timers.lift(silo)
+        owned = after.ranges(self._deps.me)
         change = self._partition.advance(after.version, owned, after.live, before.may_have_missed(after))
         self._recovery.silos_gone(change.gone)
-        self._gaining.silos_gone(change.gone)
+        self._acquisition.silos_gone(change.gone)
         self.handover.silos_gone(change.gone)
         if change.sealed is not None:
             self.handover.keep(change.sealed, after)
         if change.gained:
-            self._gaining.begin(before, after, change.gained)
+            self._acquisition.begin(before, after, change.gained)
 
     async def _register(self, data: bytes) -> bytes:
         question = decode(Register, data)
@@ -94,13 +91,13 @@ class DirectoryService:
     async def _reply(self, version: int, decide: Callable[[], Decision]) -> bytes:
         """Decide under a view at least as new as the asker's, once the range is ready; else say why not."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._wiring.options.ready_wait
+        until = loop.time() + self._deps.options.ready_wait
         if not await self._current.reach(version, until - loop.time()):
             return encode(Reply(self._partition.version, Refusal.BEHIND))
         while (decision := decide()) is Refusal.NOT_READY and loop.time() < until:
             await self._current.changed.wait(until - loop.time())
         if isinstance(decision, Refusal):
             # Who is held is told how long, and asks again: a registration that waited here could not be cancelled.
-            wait = self._holding.longest if decision is Refusal.HELD else 0.0
+            wait = self._hold_timers.longest if decision is Refusal.HELD else 0.0
             return encode(Reply(self._partition.version, decision, None, wait))
         return encode(Reply(self._partition.version, None, None if decision is None else to_entry(decision)))

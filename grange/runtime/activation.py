@@ -19,13 +19,13 @@ from grange.grains.grain import Timer
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
+from grange.runtime.deps import ActivationDeps
 from grange.runtime.hosted import Built, HostedType
 from grange.runtime.invocation import Invocation, expired
 from grange.runtime.invoker import run_turn
 from grange.runtime.locator import Claims
 from grange.runtime.mailbox import Mailbox
 from grange.runtime.refusal import Refused
-from grange.runtime.site import Site
 from grange.runtime.timers import GrainTimer
 
 G = TypeVar("G", bound=Addressable)
@@ -53,7 +53,7 @@ class Phase(enum.IntEnum):
 class Home(Protocol):
     """Who keeps an activation: the catalog, or a pool of stateless workers."""
 
-    site: Site
+    deps: ActivationDeps
     claims: Claims
 
     def begin(self, activation: Activation) -> None:
@@ -89,7 +89,7 @@ class Activation:
         self.grain_id = grain_id
         self.hosted = hosted
         self.home = home
-        self.activation = home.site.random.getrandbits(128)
+        self.activation = home.deps.random.getrandbits(128)
         self.version = 0
         self.claimed = False  # True while the directory has its entry
         self.built: Built | None = None
@@ -127,7 +127,7 @@ class Activation:
         position = self.mailbox.position(call)
         if position is not None:
             return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
-        return f"running for {max(0.0, self.home.site.gate.clock() - call.began):.1f} s"
+        return f"running for {max(0.0, self.home.deps.gate.clock() - call.began):.1f} s"
 
     def _admit(self, call: Invocation) -> bool:
         """Read the method's options into the request; refuse what the class does not have."""
@@ -153,7 +153,7 @@ class Activation:
         return True
 
     def _start(self, call: Invocation) -> None:
-        gate = self.home.site.gate
+        gate = self.home.deps.gate
         now = gate.clock()
         refused = expired(call, now)
         if refused is not None:
@@ -162,7 +162,7 @@ class Activation:
         call.began = now
         self.mailbox.start(call)
         plan = self.hosted.plans.get(call.method)
-        call.task = self.home.site.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
+        call.task = self.home.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
 
     def _ended(self, call: Invocation, conflict: bool) -> None:
         self.mailbox.end(call)
@@ -183,14 +183,14 @@ class Activation:
     def refuse_waiting(self) -> None:
         """The silo is fenced: what has not started must start elsewhere."""
         for call in self.mailbox.take_all():
-            cast("Invocation", call).refuse(self.home.site.gate.refusal())
+            cast("Invocation", call).refuse(self.home.deps.gate.refusal())
 
     # --- life -----------------------------------------------------------------------------------------------------
 
     @property
     def address(self) -> GrainAddress:
         """What the directory stores of it."""
-        return GrainAddress(self.grain_id, self.home.site.here, self.activation, self.version)
+        return GrainAddress(self.grain_id, self.home.deps.here, self.activation, self.version)
 
     @property
     def idle(self) -> bool:
@@ -268,11 +268,11 @@ class Activation:
 
     def reference(self) -> Any:
         """A reference to this grain."""
-        return self.home.site.grains.from_id(self.hosted.cls, self.grain_id)
+        return self.home.deps.grains.from_id(self.hosted.cls, self.grain_id)
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to another grain."""
-        return self.home.site.grains.get_grain(grain, key, implementation=implementation)
+        return self.home.deps.grains.get_grain(grain, key, implementation=implementation)
 
     def start_timer(
         self,

@@ -20,7 +20,7 @@ from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.deadlines import milliseconds_until, until
 from grange.runtime.invocation import log_one_way_failure
 from grange.runtime.locator import Locator
-from grange.runtime.outgoing import Means, Outgoing
+from grange.runtime.outgoing import CallerDeps, Outgoing
 from grange.runtime.plan import Plans
 from grange.runtime.refusal import REPEATED, Refused
 
@@ -38,8 +38,8 @@ Attempt = Callable[[SiloAddress], Awaitable[Any]]
 class Caller:
     """Makes calls: for the grains of a silo, for its gateway, and for a client (which has no catalog)."""
 
-    def __init__(self, means: Means, locator: Locator, plans: Plans, rng: random.Random) -> None:
-        self._means = means
+    def __init__(self, deps: CallerDeps, locator: Locator, plans: Plans, rng: random.Random) -> None:
+        self._deps = deps
         self._locator = locator
         self._plans = plans
         self._random = rng
@@ -58,11 +58,11 @@ class Caller:
         """grains.ref.CallsGrains: the result of one call, or an error that says whether it was executed."""
         plan = self._plans.of(method)
         args = method.bind(args, kwargs)
-        deadline = self._loop.time() + (plan.timeout or self._means.options.response_timeout)
-        outgoing = Outgoing(self._means, grain_id, plan, args, deadline, context_values.get() or None)
+        deadline = self._loop.time() + (plan.timeout or self._deps.options.response_timeout)
+        outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
         if method.options.one_way:
             return await self._hand_over(outgoing)
-        catalog = self._means.catalog
+        catalog = self._deps.catalog
         if catalog is not None and catalog.find(grain_id) is not None:
             try:
                 return await outgoing.here(catalog)
@@ -73,14 +73,14 @@ class Caller:
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None) -> bytes:
         """Call a grain whose class is not here; arguments (an array, or an object by name) and result are JSON."""
-        deadline = self._loop.time() + (seconds or self._means.options.response_timeout)
+        deadline = self._loop.time() + (seconds or self._deps.options.response_timeout)
 
         async def attempt(target: SiloAddress) -> bytes:
             left = milliseconds_until(deadline)
             request = Request(0, grain_id, method, args, Encoding.JSON, timeout_ms=left)
-            response = await self._means.sender.send(target, request, deadline)
+            response = await self._deps.sender.send(target, request, deadline)
             if response.failed:
-                raise self._means.error(response)
+                raise self._deps.error(response)
             return response.payload
 
         result: bytes = await self.repeat(grain_id, deadline, attempt)
@@ -106,11 +106,11 @@ class Caller:
 
     def _target(self, grain_id: GrainId) -> SiloAddress | None:
         """Where to send at once. Stateless workers run on the caller's silo if it hosts them and takes new grains."""
-        catalog = self._means.catalog
+        catalog = self._deps.catalog
         if catalog is not None and catalog.is_open:
             hosted = catalog.hosted.get(grain_id.type)
             if hosted is not None and hosted.options.stateless_workers:
-                return self._means.here
+                return self._deps.here
         return self._locator.known(grain_id)
 
     async def _locate(self, grain_id: GrainId, deadline: float) -> SiloAddress:

@@ -12,13 +12,13 @@ from typing import Protocol
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activation import Activation
+from grange.runtime.deps import ActivationDeps
 from grange.runtime.draining import STOPPING, Elsewhere, Ends, cancel_turns, end_all, ended
 from grange.runtime.hosted import HostedType
 from grange.runtime.invocation import Invocation
 from grange.runtime.lifecycle import activate, deactivate
 from grange.runtime.locator import Claims
 from grange.runtime.refusal import Refused
-from grange.runtime.site import Site
 from grange.runtime.workers import WorkerPool
 
 
@@ -33,8 +33,10 @@ class Watches(Protocol):
 class Catalog:
     """The activations of one silo. `deliver` inserts before anything is awaited, so a grain is never created twice."""
 
-    def __init__(self, site: Site, hosted: Mapping[str, HostedType], claims: Claims, collector: Watches) -> None:
-        self.site = site
+    def __init__(
+        self, deps: ActivationDeps, hosted: Mapping[str, HostedType], claims: Claims, collector: Watches
+    ) -> None:
+        self.deps = deps
         self.claims = claims
         self.hosted = hosted
         self._collector = collector
@@ -43,7 +45,7 @@ class Catalog:
         self._emptied: asyncio.Event | None = None
         self._ends = Ends()
         self._elsewhere: Elsewhere = _nowhere
-        site.gate.on_fence(self._refuse_waiting)
+        deps.gate.on_fence(self._refuse_waiting)
 
     def open(self) -> None:
         """From now on absent grains are activated here."""
@@ -60,8 +62,8 @@ class Catalog:
 
     def deliver(self, call: Invocation) -> None:
         """Bring a request to its grain, creating the activation if need be. The request's outcome tells the rest."""
-        if self.site.gate.fenced is not None:
-            call.refuse(self.site.gate.refusal())
+        if self.deps.gate.fenced is not None:
+            call.refuse(self.deps.gate.refusal())
             return
         target = self._targets.get(call.grain_id)
         if (
@@ -80,7 +82,7 @@ class Catalog:
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
         if hosted.options.stateless_workers:
-            pool = WorkerPool(call.grain_id, hosted, self.site, self._collector, self._pool_empty)
+            pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty)
             self._targets[call.grain_id] = pool
             pool.receive(call)
             return
@@ -91,20 +93,20 @@ class Catalog:
 
     def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
         if hosted is None:
-            return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.site.here} hosts no grain type {call.grain_id.type!r}")
+            return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.deps.here} hosts no grain type {call.grain_id.type!r}")
         if call.method not in hosted.plans:
             known = ", ".join(sorted(hosted.plans)) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
             where = self.elsewhere(call.grain_id)
-            return Refused(Reason.NOT_READY, f"silo {self.site.here} is not taking new grains", hint=where)
+            return Refused(Reason.NOT_READY, f"silo {self.deps.here} is not taking new grains", hint=where)
         return None
 
     # --- activation.Home ------------------------------------------------------------------------------------------
 
     def begin(self, activation: Activation) -> None:
         """Start its beginning; on Python 3.12+ one that waits for nothing is active when this returns."""
-        self.site.tasks.adopt(self.site.invoker.start(activate(activation)))
+        self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
 
     def ready(self, activation: Activation) -> None:
         """It may be idle some day."""
@@ -113,7 +115,7 @@ class Catalog:
     def end(self, activation: Activation) -> None:
         """Start its end."""
         self._ends.began()
-        self.site.tasks.start(deactivate(activation)).add_done_callback(lambda _: self._ends.ended())
+        self.deps.tasks.start(deactivate(activation)).add_done_callback(lambda _: self._ends.ended())
 
     def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
         """Where its callers should look next; None, while this silo takes grains: they know as much as it does."""
@@ -197,19 +199,19 @@ class Catalog:
         """Cancel every turn and wait for their ends: draining took too long, or the silo is killed (`at_once`)."""
         self._open = False
         self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)  # no turn may follow
-        turns = cancel_turns(self.activations(), self.site.here)
+        turns = cancel_turns(self.activations(), self.deps.here)
         if at_once:
             self.abandon()
-        await ended(turns, self.site.here)
+        await ended(turns, self.deps.here)
         for activation in list(self.activations()):
             if activation.mailbox.running:  # it will never be empty, so nobody should wait for that
-                activation.abandon(f"silo {self.site.here} has ended, and a turn would not")
+                activation.abandon(f"silo {self.deps.here} has ended, and a turn would not")
 
     def abandon(self) -> None:
         """From now on no turn, timer or hook of any grain starts here; who waits is refused."""
         self._open = False
         for activation in list(self.activations()):
-            activation.abandon(f"silo {self.site.here} has ended")
+            activation.abandon(f"silo {self.deps.here} has ended")
 
     def _refuse_waiting(self) -> None:
         for activation in self.activations():

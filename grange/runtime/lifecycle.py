@@ -23,7 +23,7 @@ log = logging.getLogger("grange.runtime")
 async def activate(activation: Activation) -> None:
     """From claim to service. Whatever goes wrong is told to every waiting caller, and the claim is given back."""
     current_activation.set(activation)
-    timeout = asyncio.timeout(activation.home.site.options.activation_timeout)
+    timeout = asyncio.timeout(activation.home.deps.options.activation_timeout)
     built: Built | None = None
     try:
         async with timeout:
@@ -55,7 +55,7 @@ async def deactivate(activation: Activation) -> None:
     for timer in activation.timers:
         timer.stop()
     try:
-        async with asyncio.timeout(activation.home.site.options.deactivation_timeout):
+        async with asyncio.timeout(activation.home.deps.options.deactivation_timeout):
             if activation.hosted.has_on_deactivate and built is not None:
                 await built.grain.on_deactivate(activation.reason)
     except BaseException as error:
@@ -93,7 +93,7 @@ async def _claim(activation: Activation) -> None:
 
 async def _pass_gate(activation: Activation) -> None:
     """What comes now is user code. Raises Refused when this silo must start none."""
-    gate = activation.home.site.gate
+    gate = activation.home.deps.gate
     if gate.clock() > gate.until and (refused := await gate.passage()) is not None:
         raise refused
 
@@ -103,7 +103,7 @@ async def _undo(activation: Activation, built: Built | None, refused: Refused) -
     for timer in activation.timers:
         timer.stop()
     try:
-        async with asyncio.timeout(activation.home.site.options.deactivation_timeout):
+        async with asyncio.timeout(activation.home.deps.options.deactivation_timeout):
             if built is not None:
                 await built.close()
     except Exception as error:
@@ -123,14 +123,14 @@ def _refusal(activation: Activation, error: BaseException, timed_out: bool) -> R
     if isinstance(error, Refused):
         return error
     if isinstance(error, TimeoutError) and timed_out:
-        seconds = activation.home.site.options.activation_timeout
+        seconds = activation.home.deps.options.activation_timeout
         return Refused(Reason.ACTIVATION_FAILED, f"activating took longer than {seconds:g} s")
     if isinstance(error, asyncio.CancelledError) and _is_cancelled():
         return Refused(Reason.NOT_READY, "the silo is stopping")
     if not isinstance(error, Exception):
         return Refused(Reason.ACTIVATION_FAILED, f"activating raised {error!r}")
     error.add_note(f"raised while activating {activation.grain_id}; the method that was called did not run")
-    cause = activation.home.site.faults.local(error)
+    cause = activation.home.deps.faults.local(error)
     return Refused(Reason.ACTIVATION_FAILED, f"activating raised {type(error).__qualname__}", cause=cause)
 
 

@@ -23,7 +23,7 @@ from grange.runtime.sender import Sender
 _CONTEXT = msgspec.msgpack.Encoder()
 
 
-class Means(msgspec.Struct, eq=False):
+class CallerDeps(msgspec.Struct, eq=False):
     """What calls of one silo or client leave by. A client has no catalog, and is nowhere."""
 
     sender: Sender
@@ -41,18 +41,18 @@ class Means(msgspec.Struct, eq=False):
 class Outgoing:
     """One call on its way out: how to try it here, and how to try it there."""
 
-    __slots__ = ("_means", "_payload", "args", "context", "deadline", "grain_id", "handed", "plan")
+    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed", "plan")
 
     def __init__(
         self,
-        means: Means,
+        deps: CallerDeps,
         grain_id: GrainId,
         plan: MethodPlan,
         args: tuple[Any, ...],
         deadline: float,
         context: Mapping[str, Scalar] | None,
     ) -> None:
-        self._means = means
+        self._deps = deps
         self._payload: bytes | None = None
         self.grain_id = grain_id
         self.plan = plan
@@ -63,25 +63,25 @@ class Outgoing:
 
     async def attempt(self, target: SiloAddress) -> Any:
         """Try at this silo."""
-        means = self._means
-        if means.catalog is not None and target == means.here:
-            return await self.here(means.catalog)
-        response = await means.sender.send(target, self.request(), self.deadline, self._posted)
+        deps = self._deps
+        if deps.catalog is not None and target == deps.here:
+            return await self.here(deps.catalog)
+        response = await deps.sender.send(target, self.request(), self.deadline, self._posted)
         if response.failed:
-            raise means.error(response)
+            raise deps.error(response)
         return None if self.handed is not None else self.plan.decode_result(response.payload)
 
     async def here(self, catalog: Catalog) -> Any:
         """Try in this process: no transport, no encoding."""
         kind = LocalCall if self.handed is None else LocalOneWay
-        call = kind(self.grain_id, self.plan, self.args, self.deadline, self.context, self._means.faults)
+        call = kind(self.grain_id, self.plan, self.args, self.deadline, self.context, self._deps.faults)
         catalog.deliver(call)
         self._posted()
-        return await call.answer(self._means.deadlines)
+        return await call.answer(self._deps.deadlines)
 
     def request(self) -> Request:
         """The request for the wire, with the time that is left now."""
-        options = self._means.options
+        options = self._deps.options
         if self._payload is None:
             self._payload = self.plan.encode(self.args)
             if len(self._payload) > options.payload_limit:

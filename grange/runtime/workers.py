@@ -8,11 +8,11 @@ from typing import Protocol
 
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activation import Activation, Phase
+from grange.runtime.deps import ActivationDeps
 from grange.runtime.hosted import HostedType
 from grange.runtime.invocation import Invocation
 from grange.runtime.lifecycle import activate, deactivate
 from grange.runtime.locator import Claims, LocalOnly
-from grange.runtime.site import Site
 
 
 class Watches(Protocol):
@@ -30,13 +30,13 @@ class WorkerPool:
         self,
         grain_id: GrainId,
         hosted: HostedType,
-        site: Site,
+        deps: ActivationDeps,
         collector: Watches,
         empty: Callable[[WorkerPool], None],
     ) -> None:
         self.grain_id = grain_id
-        self.site = site
-        self.claims: Claims = LocalOnly(site.here)
+        self.deps = deps
+        self.claims: Claims = LocalOnly(deps.here)
         self.workers: list[Activation] = []
         self._hosted = hosted
         self._collector = collector
@@ -61,7 +61,7 @@ class WorkerPool:
 
     def begin(self, activation: Activation) -> None:
         """Start its beginning; there is nothing to claim."""
-        self.site.tasks.adopt(self.site.invoker.start(activate(activation)))
+        self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
 
     def ready(self, activation: Activation) -> None:
         """It may be idle some day."""
@@ -69,7 +69,7 @@ class WorkerPool:
 
     def end(self, activation: Activation) -> None:
         """Start its end."""
-        self.site.tasks.start(deactivate(activation))
+        self.deps.tasks.start(deactivate(activation))
 
     def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
         """Workers are wherever they are needed."""

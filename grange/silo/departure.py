@@ -21,8 +21,8 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.draining import CANCELLED_TURN
 from grange.runtime.inbound import Inbound
-from grange.silo.door import Door
 from grange.silo.drain import Drain, Phase, Step
+from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 
 log = logging.getLogger("grange.silo")
@@ -44,7 +44,7 @@ PART_TIMEOUT = 10.0
 """Seconds in which each part of the silo ends after the drain; the longest, membership, gives itself five."""
 
 
-class Departing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The parts of a silo that take part in its departure. `drain_timeout` is what running calls get, in seconds."""
 
     address: SiloAddress
@@ -53,7 +53,7 @@ class Departing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     catalog: Catalog
     gateway: Gateway
     caller: Caller
-    doors: tuple[Door, ...]
+    listeners: tuple[GatedListener, ...]
     sides: tuple[Inbound, ...]
     tasks: Tasks
     drain_timeout: float
@@ -62,7 +62,7 @@ class Departing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Departure:
     """The steps of one silo's drain."""
 
-    def __init__(self, parts: Departing) -> None:
+    def __init__(self, parts: ShutdownDeps) -> None:
         self._parts = parts
         self._finished = False
         steps = (
@@ -99,8 +99,8 @@ class Departure:
         await self._part("membership", parts.agent.halt() if killed else parts.agent.stop())
         await parts.tasks.close(CANCELLED_TURN)
         parts.catalog.abandon()  # what even so has not ended
-        for door in parts.doors:
-            await self._part("a port", door.close())
+        for listener in parts.listeners:
+            await self._part("a port", listener.close())
 
     async def _part(self, name: str, end: Coroutine[Any, Any, None]) -> None:
         try:
@@ -133,8 +133,8 @@ class Departure:
 
     async def _dismiss(self) -> None:
         """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""
-        for door in self._parts.doors:
-            door.shut()
+        for listener in self._parts.listeners:
+            listener.shut()
         await asyncio.gather(*(side.dismiss() for side in self._parts.sides))
 
     def _left(self) -> tuple[int, int]:

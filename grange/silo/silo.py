@@ -21,9 +21,9 @@ from grange.proto.keys import Key
 from grange.runtime.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition, as_classes
+from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.management import Management
 from grange.silo.startup import Startup
-from grange.silo.supplies import Configured, Supplies
 
 G = TypeVar("G", bound=Addressable)
 
@@ -65,12 +65,12 @@ class Silo:
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
 
-    async def start(self, supplies: Supplies | None = None, **overrides: Any) -> None:
-        """Start all parts and join the cluster; `async with` does it. `supplies` replaces the outside in tests."""
+    async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
+        """Start all parts and join the cluster; `async with` does it. `environment` replaces the outside in tests."""
         if self._startup is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
-        self._startup = Startup(definition, supplies or Configured(definition.config))
+        self._startup = Startup(definition, environment or ConfiguredEnvironment(definition.config))
         await self._startup.start()
 
     async def stop(self) -> None:

@@ -1,6 +1,6 @@
 """The parts of a silo, in the order in which they start; they stop in reverse. Read `start` from top to bottom.
 
-The ring "grains call and are called" is closed in one visible place: `door.open`. Only then does the silo join, so
+The ring "grains call and are called" is closed in one visible place: `listener.open`. Only then does the silo join, so
 that nobody can know it before it answers.
 """
 
@@ -14,7 +14,7 @@ import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
-from grange.directory.wiring import Wiring
+from grange.directory.slice.deps import DirectoryDeps
 from grange.errors import SiloUnavailable
 from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
@@ -30,23 +30,23 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import Collector
 from grange.runtime.deadlines import Deadlines
+from grange.runtime.deps import ActivationDeps
 from grange.runtime.gate import Gate
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
 from grange.runtime.invoker import Invoker
-from grange.runtime.outgoing import Means
+from grange.runtime.outgoing import CallerDeps
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Sender
-from grange.runtime.site import Site
 from grange.runtime.status import tell_callers
 from grange.runtime.system_target import SystemTargets
 from grange.silo.definition import SiloDefinition
-from grange.silo.departure import Departing, Departure
-from grange.silo.door import Door
+from grange.silo.departure import Departure, ShutdownDeps
+from grange.silo.environment import SiloEnvironment
+from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.management import Management, Standing
 from grange.silo.probing import Probing
-from grange.silo.supplies import Supplies
 from grange.storage.facet import PersistentStates
 from grange.storage.guards import StorageGuards
 from grange.storage.state import PersistentState
@@ -58,11 +58,11 @@ log = logging.getLogger("grange.silo")
 class Startup:
     """One silo being started, and then running. Each method starts one part and says how it stops."""
 
-    def __init__(self, definition: SiloDefinition, supplies: Supplies) -> None:
+    def __init__(self, definition: SiloDefinition, environment: SiloEnvironment) -> None:
         self._definition = definition
         self._config = definition.config
         self._options = definition.config.runtime_options()
-        self._supplies = supplies
+        self._environment = environment
         self._parts = AsyncExitStack()
         self._killed = False
         self._starting = False
@@ -121,22 +121,22 @@ class Startup:
 
     async def _open_ports(self) -> None:
         """First, because the address contains the port. Nobody is let in before `_open_doors_and_join`."""
-        self._transport = await self._parts.enter_async_context(self._supplies.transport())
+        self._transport = await self._parts.enter_async_context(self._environment.transport())
         self._probing = await self._parts.enter_async_context(Probing())
         await self._probing.open(self._transport, self._config.host, self._config.probe_port, self._config.cluster)
-        self._silo_door = Door(Role.SILO, self._config.cluster)
-        self._client_door = Door(Role.CLIENT, self._config.cluster)
+        self._silo_listener = GatedListener(Role.SILO, self._config.cluster)
+        self._client_listener = GatedListener(Role.CLIENT, self._config.cluster)
         host = self._config.host
-        port = await self._silo_door.listen(self._transport, host, self._config.port)
-        self.gateway_port = await self._client_door.listen(self._transport, host, self._config.gateway_port)
-        self.address = SiloAddress(self._config.public_host, port, self._supplies.generation())
+        port = await self._silo_listener.listen(self._transport, host, self._config.port)
+        self.gateway_port = await self._client_listener.listen(self._transport, host, self._config.gateway_port)
+        self.address = SiloAddress(self._config.public_host, port, self._environment.generation())
         self._name = self._config.name or self.address.endpoint
 
     async def _open_stores(self) -> None:
-        self._table = await self._parts.enter_async_context(self._supplies.table())
-        storages = await self._parts.enter_async_context(self._supplies.storages())
+        self._table = await self._parts.enter_async_context(self._environment.table())
+        storages = await self._parts.enter_async_context(self._environment.storages())
         timeout = self._config.storage_settings().operation_timeout
-        guards = StorageGuards(storages, self.address, self._supplies.random, timeout)
+        guards = StorageGuards(storages, self.address, self._environment.random, timeout)
         self._stores = await self._parts.enter_async_context(guards)
 
     def _prepare_values(self) -> None:
@@ -155,7 +155,7 @@ class Startup:
             lambda silo: msgspec.structs.replace(hello, target=silo),
             self._sender.receiver_for,
             self._config.transport_options(),
-            self._supplies.random,
+            self._environment.random,
         )
         self._sender.connect_through(self._peers)
         self._parts.push_async_callback(self._peers.close)
@@ -173,13 +173,13 @@ class Startup:
                 liveness=self._liveness,
                 gate=self._gate,
                 probe_line=self._probing.ask,
-                rng=self._supplies.random,
-                now=self._supplies.utc_now,
+                rng=self._environment.random,
+                now=self._environment.utc_now,
                 heard_from=self._heard_from,
             ),
             settings,
         )
-        wiring = Wiring(
+        deps = DirectoryDeps(
             me=self.address,
             ask=self._sender.ask,
             refresh=self.agent.refresh,
@@ -189,15 +189,15 @@ class Startup:
             lost=lambda address: self.catalog.lose(address),
             doubted=lambda address: self.catalog.renew(address),
             strategies=self._definition.strategies,
-            random=self._supplies.random,
+            random=self._environment.random,
             options=self._config.directory_options(),
         )
-        self.directory = await self._parts.enter_async_context(ClusterDirectory(wiring))
+        self.directory = await self._parts.enter_async_context(ClusterDirectory(deps))
 
     def _call_grains(self) -> None:
         """To a grain, wherever it is."""
-        self._means = Means(self._sender, self._faults, self._deadlines, self._options, self.address)
-        self._caller = Caller(self._means, self.directory.locator, self._plans, self._supplies.random)
+        self._deps = CallerDeps(self._sender, self._faults, self._deadlines, self._options, self.address)
+        self._caller = Caller(self._deps, self.directory.locator, self._plans, self._environment.random)
         self.grains = GrainFactory(self._caller.call, lambda name: self.agent.view.implementations(name))
         self._references.bind(self.grains)
 
@@ -205,22 +205,22 @@ class Startup:
         """The grains that are here."""
         self._tasks = Tasks()
         self._collector = Collector(self._options.collect_period)
-        site = Site(
+        deps = ActivationDeps(
             self.address,
             self._options,
             self.grains,
             self._faults,
             Invoker(),
             self._tasks,
-            self._supplies.random,
+            self._environment.random,
             self._gate,
         )
         facets = {PersistentState: PersistentStates(self._stores.storages, self._codec, self._stores.stamps.next)}
         services = self._definition.services
         hosted = [HostedType(cls, self._plans, facets, services, self._options) for cls in self._definition.grains]
         self._faults.register(error for each in hosted for error in each.options.errors)
-        self.catalog = Catalog(site, {each.name: each for each in hosted}, self.directory.locator, self._collector)
-        self._means.catalog = self.catalog
+        self.catalog = Catalog(deps, {each.name: each for each in hosted}, self.directory.locator, self._collector)
+        self._deps.catalog = self.catalog
 
     def _answer_others(self) -> None:
         self._gateway = Gateway(self.address, self._caller, self._sender, self.catalog)
@@ -236,14 +236,14 @@ class Startup:
             lambda: self.directory.findings,
         )
         self._departure = Departure(
-            Departing(
+            ShutdownDeps(
                 address=self.address,
                 agent=self.agent,
                 directory=self.directory,
                 catalog=self.catalog,
                 gateway=self._gateway,
                 caller=self._caller,
-                doors=(self._client_door, self._silo_door),
+                listeners=(self._client_listener, self._silo_listener),
                 sides=(self._client_side, self._silo_side),
                 tasks=self._tasks,
                 drain_timeout=self._config.drain_timeout,
@@ -264,17 +264,17 @@ class Startup:
         self.agent.subscribe(self._stores.on_view)  # first: what the directory now gives away waits for the fence
         self.agent.subscribe(self.directory.on_view)
         self.agent.subscribe(self._bury)
-        self._silo_door.open(self.address, self._silo_side)
+        self._silo_listener.open(self.address, self._silo_side)
         await self.agent.start()
         self._probing.serve(self.address, self.agent.answer_probe, self._liveness)
         self.catalog.open()
         log.info("silo %s joins cluster %r", self.address, self._config.cluster, extra={"event": "silo_joining"})
         await self.agent.join()
-        self._client_door.open(self.address, self._client_side)
+        self._client_listener.open(self.address, self._client_side)
         log.info("silo %s of cluster %r is active", self.address, self._config.cluster, extra={"event": "silo_active"})
 
     def _row(self) -> Member:
-        now = self._supplies.utc_now()
+        now = self._environment.utc_now()
         return Member(
             self.address,
             SiloStatus.JOINING,

@@ -43,7 +43,7 @@ async def _findings(url: str) -> list[StoreFinding]:
 
 
 async def check_at_start(url: str) -> None:
-    """Warn of what is unsafe about the store; `Configured` calls this before it opens it.
+    """Warn of what is unsafe about the store; `ConfiguredEnvironment` calls this before it opens it.
 
     Raises MembershipUnavailable, which ends the process with exit code 6, for what cannot work. A store that cannot be
     asked is left to whoever opens it, who says so better.

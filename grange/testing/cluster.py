@@ -167,7 +167,7 @@ class TestCluster:
     def where(self, reference: Addressable) -> Silo | None:
         """The silo that runs this grain's activation now, if one does."""
         found = self.activation(reference)
-        return next((silo for silo in self.silos if found and silo.address == found.home.site.here), None)
+        return next((silo for silo in self.silos if found and silo.address == found.home.deps.here), None)
 
     def activation(self, reference: Addressable) -> Activation | None:
         """The live activation of a grain, if there is one."""
@@ -218,8 +218,8 @@ class TestCluster:
             config=config,
         )
         now = clock.utc_now if self.time is None else self.time.utc_now
-        supplies = _Supplies(name, self._names, self.network, self.table, self.storages, self._rng(), now)
-        await silo.start(supplies)
+        environment = _TestEnvironment(name, self._names, self.network, self.table, self.storages, self._rng(), now)
+        await silo.start(environment)
         self.silos.append(silo)
         return silo
 
@@ -233,7 +233,7 @@ class TestCluster:
 
 
 @dataclass(frozen=True)
-class _Supplies:
+class _TestEnvironment:
     """What one silo of a test cluster takes from outside."""
 
     name: str

@@ -17,7 +17,7 @@ from grange.cli.commands import main
 from grange.cli.process import ExitCode, exit_code
 from grange.errors import MembershipUnavailable
 from grange.silo.config import SiloConfig
-from grange.silo.supplies import Configured
+from grange.silo.environment import ConfiguredEnvironment
 from tests.contracts.redis_replicas import PASSWORD, Server, replicated
 
 SHOP = """
@@ -106,8 +106,8 @@ def test_the_stores_of_a_silo_are_those_of_its_author(folder: Path) -> None:
 
 
 async def opened(**options: Any) -> None:
-    supplies = Configured(SiloConfig(**options))
-    async with supplies.table(), supplies.storages():
+    environment = ConfiguredEnvironment(SiloConfig(**options))
+    async with environment.table(), environment.storages():
         pass
 
 

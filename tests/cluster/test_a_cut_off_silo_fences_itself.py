@@ -101,7 +101,7 @@ def now() -> float:
 
 
 def is_closed(silo: Silo) -> bool:
-    return silo.catalog.site.gate.closed
+    return silo.catalog.deps.gate.closed
 
 
 async def fenced(silo: Silo) -> float:

@@ -71,7 +71,7 @@ async def test_who_comes_while_a_silo_leaves_is_sent_elsewhere() -> None:
     """The door says so with a code that a client takes for `try again`."""
     async with TestCluster(grains=[Adder], silos=2) as cluster:
         running = cluster.silos[0]._running
-        running._client_door.shut()
+        running._client_listener.shut()
         transport = cluster.new_transport("late")
         with pytest.raises(HandshakeRefused, match="is leaving") as caught:
             await transport.connect("127.0.0.1", running.gateway_port, cluster.client._hello, Inbox())

@@ -28,7 +28,7 @@ class Total:
 class Busy(Grain):
     async def work(self, seconds: float) -> str:
         await asyncio.sleep(seconds)
-        return str(self._grange.home.site.here)  # type: ignore[attr-defined]
+        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
 
 
 class Stored(Grain):

@@ -42,7 +42,7 @@ def plant(silo: Silo, grain_id: GrainId) -> Activation:
     catalog._targets[grain_id] = activation
     claims, catalog.claims = catalog.claims, LocalOnly(silo.address)
     catalog.begin(activation)
-    activation.home.site.tasks.start(restore(silo, claims, activation))
+    activation.home.deps.tasks.start(restore(silo, claims, activation))
     return activation
 
 

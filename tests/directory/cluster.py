@@ -15,7 +15,7 @@ import msgspec
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.options import DirectoryOptions
-from grange.directory.wiring import Wiring
+from grange.directory.slice.deps import DirectoryDeps
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.placement.strategies import builtin_strategies
@@ -47,7 +47,7 @@ class Host:
         """When set: our answers to other silos wait for it. A test holds them back with this."""
         self.targets = SystemTargets()
         self.directory = ClusterDirectory(
-            Wiring(
+            DirectoryDeps(
                 me=me,
                 ask=self._ask,
                 refresh=self._refresh,

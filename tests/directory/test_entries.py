@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grange.directory.entries import BUCKET_BITS, Entries
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.entries import BUCKET_BITS, Entries
+from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import RING_SIZE, Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 

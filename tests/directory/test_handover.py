@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from grange.directory.messages import RECOVER, REGISTER, TAKE, TAKEN
+from grange.directory.slice.messages import RECOVER, REGISTER, TAKE, TAKEN
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId
 from tests.directory.cluster import Cluster

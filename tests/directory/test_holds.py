@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from grange.directory.messages import REGISTER, TAKE
+from grange.directory.slice.messages import REGISTER, TAKE
 from grange.errors import SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress

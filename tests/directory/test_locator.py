@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from grange.directory.messages import LOOKUP, REGISTER, UNREGISTER
+from grange.directory.slice.messages import LOOKUP, REGISTER, UNREGISTER
 from grange.errors import ConfigurationError, NoSuchGrain, SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.directory.messages import (
+from grange.directory.slice.messages import (
     CHECK,
     RECOVER,
     Recover,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from grange.directory.messages import Lookup, Register, Reply, decode, encode, to_address, to_entry
 from grange.directory.options import DirectoryOptions
-from grange.directory.partition import Refusal
+from grange.directory.slice.messages import Lookup, Register, Reply, decode, encode, to_address, to_entry
+from grange.directory.slice.partition import Refusal
 from grange.errors import ConfigurationError, SiloUnavailable
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from grange.directory.hosted import page_of
-from grange.directory.partition import Conflict, Partition, Refusal, Sealed
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.local_registrations import page_of
+from grange.directory.slice.partition import Conflict, Partition, Refusal, Sealed
+from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import RING_SIZE, Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 

@@ -11,7 +11,7 @@ import asyncio
 
 import pytest
 
-from grange.directory.messages import RECOVER, TAKE, TAKEN
+from grange.directory.slice.messages import RECOVER, TAKE, TAKEN
 from grange.errors import SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId

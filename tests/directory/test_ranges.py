@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.directory.messages import to_pairs, to_ranges
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.messages import to_pairs, to_ranges
+from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import RING_SIZE, Range, Ring
 from grange.proto.ids import SiloAddress
 

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from grange.directory.messages import RECOVER, REGISTER, TAKE
+from grange.directory.slice.messages import RECOVER, REGISTER, TAKE
 from grange.errors import SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress

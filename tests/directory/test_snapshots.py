@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from grange.directory.entries import Entries
-from grange.directory.partition import Sealed
-from grange.directory.ranges import RangeSet
-from grange.directory.snapshots import Snapshots
+from grange.directory.slice.entries import Entries
+from grange.directory.slice.partition import Sealed
+from grange.directory.slice.ranges import RangeSet
+from grange.directory.transfer.snapshots import Snapshots
 from grange.membership.model.hash_ring import RING_SIZE, Range, Ring
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grange.directory.topology import Topology, previous_owners
+from grange.directory.slice.topology import Topology, previous_owners
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.proto.ids import SiloAddress
 from tests.directory.cluster import THEN
@@ -19,8 +19,10 @@ def silo(port: int, generation: int = 1) -> SiloAddress:
 def topology(
     version: int, statuses: dict[int, SiloStatus], grains: dict[int, dict[str, str]] | None = None
 ) -> Topology:
-    hosted = grains or {}
-    members = [Member(silo(port), status, THEN, THEN, grains=hosted.get(port, {})) for port, status in statuses.items()]
+    registrations = grains or {}
+    members = [
+        Member(silo(port), status, THEN, THEN, grains=registrations.get(port, {})) for port, status in statuses.items()
+    ]
     return Topology(make_view(version, members))
 
 

@@ -16,7 +16,7 @@ from grange.runtime.caller import Caller
 from grange.runtime.deadlines import Deadlines
 from grange.runtime.locator import Locator
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import Means
+from grange.runtime.outgoing import CallerDeps
 from grange.runtime.plan import Plans
 from grange.runtime.sender import Sender
 from grange.transport.memory import MemoryTransport
@@ -85,8 +85,8 @@ class Line:
             self.transport, lambda _: self.hello, self.sender.receiver_for, self._options, random.Random(0)
         )
         self.sender.connect_through(self.peers)
-        means = Means(self.sender, faults, self.deadlines, RuntimeOptions())
-        self.caller = Caller(means, locator or Nowhere(), Plans(ValueCodec()), random.Random(0))
+        deps = CallerDeps(self.sender, faults, self.deadlines, RuntimeOptions())
+        self.caller = Caller(deps, locator or Nowhere(), Plans(ValueCodec()), random.Random(0))
         self.silos: list[Silo] = []
 
     async def silo(self, script: Script | None = None) -> Silo:

@@ -22,17 +22,17 @@ from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import Collector
 from grange.runtime.deadlines import Deadlines
+from grange.runtime.deps import ActivationDeps
 from grange.runtime.hosted import HostedType
 from grange.runtime.inbound import Inbound
 from grange.runtime.invocation import Invocation
 from grange.runtime.invoker import Invoker
 from grange.runtime.locator import Claims, LocalOnly, Locator
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import Means
+from grange.runtime.outgoing import CallerDeps
 from grange.runtime.plan import MethodPlan, Plans
 from grange.runtime.refusal import Refused
 from grange.runtime.sender import Sender
-from grange.runtime.site import Site
 from grange.runtime.system_target import SystemTargets
 
 HERE = SiloAddress("127.0.0.1", 11111, 1)
@@ -56,19 +56,19 @@ class Process:
         plans = Plans(ValueCodec([references]))
         self.sender = Sender(self.deadlines, self.faults)
         self.locator = locator or LocalOnly(HERE)
-        means = Means(self.sender, self.faults, self.deadlines, self.options, HERE)
-        self.caller = Caller(means, self.locator, plans, random.Random(0))
+        deps = CallerDeps(self.sender, self.faults, self.deadlines, self.options, HERE)
+        self.caller = Caller(deps, self.locator, plans, random.Random(0))
         self.grains = GrainFactory(self.caller.call, lambda _: NO_CANDIDATES)
         references.bind(self.grains)
-        self.site = Site(
+        self.deps = ActivationDeps(
             HERE, self.options, self.grains, self.faults, Invoker(), self.tasks, random.Random(0)
         )  # fmt: skip
         registry = services or svcs.Registry()
         hosted = [HostedType(cls, plans, facets or {}, registry, self.options) for cls in grains]
         self.faults.register(error for each in hosted for error in each.options.errors)
         self.collector = Collector(self.options.collect_period)
-        self.catalog = means.catalog = Catalog(
-            self.site, {each.name: each for each in hosted}, claims or LocalOnly(HERE), self.collector
+        self.catalog = deps.catalog = Catalog(
+            self.deps, {each.name: each for each in hosted}, claims or LocalOnly(HERE), self.collector
         )
         self.catalog.open()
         self.targets = SystemTargets()

@@ -41,7 +41,7 @@ async def test_what_waits_at_a_paused_gate_is_refused_and_what_runs_is_lost(proc
     await settle()
     assert ran == ["runs"]
     second = Told(waits.id, refused)
-    here.site.gate.pause()
+    here.deps.gate.pause()
     here.catalog.deliver(second)
     await settle(rounds)
     await here.catalog.abort()

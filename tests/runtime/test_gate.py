@@ -91,7 +91,7 @@ class Here:
         services.register_value(Lines, self.lines)
         services.register_value(Valve, self.valve)
         self.process = process(Journal, Worker, services=services)
-        self.gate = self.process.site.gate
+        self.gate = self.process.deps.gate
 
     def journal(self, key: str = "a") -> Journal:
         return self.process.grains.get_grain(Journal, key)

@@ -14,7 +14,7 @@ from grange import ConfigurationError, Grain, StorageUnavailable
 from grange.client import Client
 from grange.errors import HandshakeRefused, MembershipUnavailable, SiloUnavailable
 from grange.silo import Silo
-from grange.silo.supplies import Configured
+from grange.silo.environment import ConfiguredEnvironment
 from grange.storage.provider import GrainStorage
 from grange.testing import TestCluster
 
@@ -71,7 +71,7 @@ async def test_a_port_in_use_is_named_and_nothing_stays_open() -> None:
         assert silo.address.port == port
 
 
-class Broken(Configured):
+class Broken(ConfiguredEnvironment):
     """Storage that is down when the silo starts."""
 
     @asynccontextmanager

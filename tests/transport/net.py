@@ -79,7 +79,7 @@ class Echo(Inbox):
             self.connection.post(Response(message.id, message.args))
 
 
-class Site:
+class ActivationDeps:
     """One silo's door and what came through it."""
 
     def __init__(self, address: SiloAddress, echo: bool) -> None:
@@ -125,8 +125,8 @@ class Net:
         self.transports.append(made)
         return made
 
-    async def site(self, transport: Transport, *, echo: bool = False, port: int = 0) -> Site:
-        site = Site(SiloAddress("127.0.0.1", port, 1), echo)
+    async def site(self, transport: Transport, *, echo: bool = False, port: int = 0) -> ActivationDeps:
+        site = ActivationDeps(SiloAddress("127.0.0.1", port, 1), echo)
         site.listener = await transport.listen("127.0.0.1", port, site.admit, site.accept)
         site.address = SiloAddress("127.0.0.1", site.listener.port, 1)
         return site
@@ -134,7 +134,7 @@ class Net:
     def hello(self, cluster: str = CLUSTER, **fields: object) -> Hello:
         return Hello(cluster=cluster, role=Role.CLIENT, name="tester", **fields)  # type: ignore[arg-type]
 
-    async def pair(self, *, echo: bool = False, **options: float) -> tuple[Site, Connection, Inbox]:
+    async def pair(self, *, echo: bool = False, **options: float) -> tuple[ActivationDeps, Connection, Inbox]:
         """A silo and one connection to it, both with these options."""
         site = await self.site(self.transport(**options), echo=echo)
         inbox = Inbox()

@@ -10,7 +10,7 @@ from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Response
 from grange.transport.provider import Connection
-from tests.transport.net import Inbox, Net, Site, request
+from tests.transport.net import ActivationDeps, Inbox, Net, request
 
 
 async def test_close_writes_what_is_queued_and_waits_for_the_answers(net: Net) -> None:
@@ -81,7 +81,7 @@ async def test_abort_right_after_connecting_is_told_before_it_returns(net: Net) 
 
 
 async def test_a_connection_may_be_ended_while_it_is_being_accepted(net: Net) -> None:
-    site = Site(SiloAddress("127.0.0.1", 1, 1), echo=False)
+    site = ActivationDeps(SiloAddress("127.0.0.1", 1, 1), echo=False)
     accept = site.accept
 
     def accept_and_abort(connection: Connection) -> Inbox:

@@ -15,7 +15,7 @@ from grange.errors import ConnectionLost, HandshakeRefused, SiloUnavailable
 from grange.proto.codec import decode_greeting, encode_frame, encode_greeting
 from grange.proto.message import Cancel
 from grange.transport.provider import Transport
-from tests.transport.net import Inbox, Net, Site, request
+from tests.transport.net import ActivationDeps, Inbox, Net, request
 
 METHOD = "/grange.v1.Silo/Connect"
 Stranger = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -29,11 +29,11 @@ async def net() -> AsyncIterator[Net]:
 
 
 @pytest.fixture
-async def site(net: Net) -> Site:
+async def site(net: Net) -> ActivationDeps:
     return await net.site(net.transport(connect_timeout=0.5), echo=True)
 
 
-async def still_serves(net: Net, site: Site) -> None:
+async def still_serves(net: Net, site: ActivationDeps) -> None:
     """The silo takes a new connection and answers on it."""
     inbox = Inbox()
     connection = await net.transport().connect("127.0.0.1", site.address.port, net.hello(), inbox)
@@ -167,7 +167,7 @@ class Raw:
 
 
 @pytest.mark.parametrize("first", [b"", b"\xff\xff\xff", b"not protobuf at all", encode_frame([request(1)])])
-async def test_a_first_frame_that_is_no_greeting_is_refused(net: Net, site: Site, first: bytes) -> None:
+async def test_a_first_frame_that_is_no_greeting_is_refused(net: Net, site: ActivationDeps, first: bytes) -> None:
     async with Raw(site.address.port) as raw:
         await raw.call.write(first)
         data = await raw.call.read()
@@ -180,7 +180,7 @@ async def test_a_first_frame_that_is_no_greeting_is_refused(net: Net, site: Site
     await still_serves(net, site)
 
 
-async def test_a_caller_that_never_greets_is_sent_away(net: Net, site: Site) -> None:
+async def test_a_caller_that_never_greets_is_sent_away(net: Net, site: ActivationDeps) -> None:
     """Slowloris: an open stream without a Hello lives as long as the connect time-out."""
     async with Raw(site.address.port) as raw:
         data = await raw.call.read()
@@ -188,7 +188,7 @@ async def test_a_caller_that_never_greets_is_sent_away(net: Net, site: Site) -> 
         assert "in time" in str(decode_greeting(data, 10_000))
 
 
-async def test_garbage_after_the_greeting_ends_that_connection_only(net: Net, site: Site) -> None:
+async def test_garbage_after_the_greeting_ends_that_connection_only(net: Net, site: ActivationDeps) -> None:
     dice = random.Random(11)
     endings: set[grpc.StatusCode] = set()
     good = encode_frame([request(number) for number in range(20)])
@@ -209,7 +209,7 @@ async def test_garbage_after_the_greeting_ends_that_connection_only(net: Net, si
     await still_serves(net, site)
 
 
-async def test_a_peer_is_told_that_its_frame_was_invalid(net: Net, site: Site) -> None:
+async def test_a_peer_is_told_that_its_frame_was_invalid(net: Net, site: ActivationDeps) -> None:
     async with Raw(site.address.port) as raw:
         await raw.greet(net)
         await raw.call.write(b"\xff\xff\xff")
@@ -218,7 +218,7 @@ async def test_a_peer_is_told_that_its_frame_was_invalid(net: Net, site: Site) -
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_frame_over_the_limit_ends_that_connection_only(net: Net, site: Site) -> None:
+async def test_a_frame_over_the_limit_ends_that_connection_only(net: Net, site: ActivationDeps) -> None:
     async with Raw(site.address.port) as raw:
         await raw.greet(net)
         await raw.call.write(bytes(6 * 2**20))
@@ -253,7 +253,7 @@ async def test_a_peer_that_never_reads_stops_being_read(net: Net) -> None:
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 1000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 500]
 )
-async def test_noise_on_the_socket_harms_nobody(net: Net, site: Site, data: bytes) -> None:
+async def test_noise_on_the_socket_harms_nobody(net: Net, site: ActivationDeps, data: bytes) -> None:
     for _ in range(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", site.address.port)
         writer.write(data)

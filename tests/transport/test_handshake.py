@@ -12,15 +12,15 @@ from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.proto.handshake import PROTOCOL_MAX, Hello, Role, Welcome
 from grange.proto.ids import SiloAddress
 from grange.transport.provider import Connection
-from tests.transport.net import CLUSTER, Inbox, Net, Site, request
+from tests.transport.net import CLUSTER, ActivationDeps, Inbox, Net, request
 
 
 @pytest.fixture
-async def site(net: Net) -> Site:
+async def site(net: Net) -> ActivationDeps:
     return await net.site(net.transport())
 
 
-async def refused(net: Net, site: Site, hello: Hello) -> HandshakeRefused:
+async def refused(net: Net, site: ActivationDeps, hello: Hello) -> HandshakeRefused:
     inbox = Inbox()
     with pytest.raises(HandshakeRefused) as caught:
         await net.transport().connect("127.0.0.1", site.address.port, hello, inbox)
@@ -29,7 +29,7 @@ async def refused(net: Net, site: Site, hello: Hello) -> HandshakeRefused:
     return caught.value
 
 
-async def test_both_sides_learn_who_the_other_is(net: Net, site: Site) -> None:
+async def test_both_sides_learn_who_the_other_is(net: Net, site: ActivationDeps) -> None:
     here = SiloAddress("10.0.0.1", 11111, 7)
     hello = Hello(CLUSTER, Role.SILO, "silo seven", address=here, target=site.address, manifest="abc")
     connection = await net.transport().connect("127.0.0.1", site.address.port, hello, Inbox())
@@ -41,25 +41,25 @@ async def test_both_sides_learn_who_the_other_is(net: Net, site: Site) -> None:
         assert not side.closed
 
 
-async def test_another_cluster_is_refused_by_name(net: Net, site: Site) -> None:
+async def test_another_cluster_is_refused_by_name(net: Net, site: ActivationDeps) -> None:
     error = await refused(net, site, net.hello(cluster="production"))
     assert error.code == "wrong-cluster"
     assert "'production'" in str(error)
     assert f"'{CLUSTER}'" in str(error)
 
 
-async def test_a_protocol_from_the_future_is_refused(net: Net, site: Site) -> None:
+async def test_a_protocol_from_the_future_is_refused(net: Net, site: ActivationDeps) -> None:
     error = await refused(net, site, net.hello(protocol_min=PROTOCOL_MAX + 1, protocol_max=PROTOCOL_MAX + 2))
     assert error.code == "protocol-version"
     assert "upgrade the older side" in str(error)
 
 
-async def test_an_older_generation_is_gone(net: Net, site: Site) -> None:
+async def test_an_older_generation_is_gone(net: Net, site: ActivationDeps) -> None:
     error = await refused(net, site, net.hello(target=SiloAddress("127.0.0.1", site.address.port, 0)))
     assert error.code == "other-generation"
 
 
-async def test_a_welcome_that_does_not_fit_is_refused_by_the_opening_side(net: Net, site: Site) -> None:
+async def test_a_welcome_that_does_not_fit_is_refused_by_the_opening_side(net: Net, site: ActivationDeps) -> None:
     site.admit = lambda hello: Welcome("elsewhere", site.address, PROTOCOL_MAX)  # type: ignore[method-assign]
     door = await net.transport().listen("127.0.0.1", 0, site.admit, site.accept)
     with pytest.raises(HandshakeRefused, match="'elsewhere'") as caught:
@@ -71,7 +71,7 @@ async def test_a_welcome_that_does_not_fit_is_refused_by_the_opening_side(net: N
 async def test_a_fault_of_the_accepting_side_refuses_one_caller_and_is_reported(net: Net, broken: str) -> None:
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context))
-    site = Site(SiloAddress("127.0.0.1", 1, 1), echo=False)
+    site = ActivationDeps(SiloAddress("127.0.0.1", 1, 1), echo=False)
 
     def fail(_: object) -> Any:
         raise RuntimeError("secret of the server")
@@ -93,7 +93,7 @@ async def test_nobody_listens(net: Net) -> None:
         await net.transport().connect("127.0.0.1", port, net.hello(), Inbox())
 
 
-async def test_a_port_in_use_is_named(net: Net, site: Site) -> None:
+async def test_a_port_in_use_is_named(net: Net, site: ActivationDeps) -> None:
     with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{site.address.port}.*in use"):
         await net.transport().listen("127.0.0.1", site.address.port, site.admit, site.accept)
 
@@ -109,7 +109,7 @@ async def test_one_transport_has_two_doors(net: Net) -> None:
         assert [message.id for message in await site.inbox.count(1)] == [number]
 
 
-async def test_cancelling_a_connect_leaves_nothing_behind(net: Net, site: Site) -> None:
+async def test_cancelling_a_connect_leaves_nothing_behind(net: Net, site: ActivationDeps) -> None:
     transport = net.transport()
     inboxes = [Inbox() for _ in range(20)]
     for steps, inbox in enumerate(inboxes):
@@ -125,7 +125,7 @@ async def test_cancelling_a_connect_leaves_nothing_behind(net: Net, site: Site) 
     await asyncio.gather(*(inbox.ended() for inbox in site.inboxes))  # the silo keeps none of them either
 
 
-async def test_a_closed_transport_connects_and_listens_no_more(net: Net, site: Site) -> None:
+async def test_a_closed_transport_connects_and_listens_no_more(net: Net, site: ActivationDeps) -> None:
     transport = net.transport()
     await transport.close()
     with pytest.raises(SiloUnavailable):

@@ -165,7 +165,7 @@ class Machine:
         silo = Silo(self._grains, config=config, services=deps.services(process))
         deps.trace.saw("silo_starts")
         try:
-            await silo.start(_Supplies(deps, process))
+            await silo.start(_MachineEnvironment(deps, process))
             silo.subscribe(lambda view: deps.seen(process.name, view))
             deps.seen(process.name, silo.view)
             self.silo, self.ready = silo, True
@@ -206,7 +206,7 @@ class Machine:
             self.resume()
 
 
-class _Supplies:
+class _MachineEnvironment:
     """What one silo takes from outside."""
 
     def __init__(self, deps: MachineDeps, process: Process) -> None:

@@ -55,7 +55,7 @@ class End(Protocol):
         ...
 
 
-class Door(msgspec.Struct, eq=False):
+class GatedListener(msgspec.Struct, eq=False):
     """One open port."""
 
     host: str
@@ -77,7 +77,7 @@ class SimulatedNetwork:
         self.latency = 0.0005
         self.jitter = 0.002
         self._lines: dict[tuple[Process, Process], Line] = {}
-        self._doors: dict[tuple[str, int], Door] = {}
+        self._doors: dict[tuple[str, int], GatedListener] = {}
         self._ends: dict[End, None] = {}  # in order of their making, unlike a set
 
     # -- faults --
@@ -143,18 +143,18 @@ class SimulatedNetwork:
         with self.loop.within(target):
             self.loop.call_later(self.delay(source, target), do, *what)
 
-    def open(self, door: Door) -> None:
+    def open(self, door: GatedListener) -> None:
         """Raises ConfigurationError when the port is in use."""
         if (door.host, door.port) in self._doors:
             raise ConfigurationError(f"cannot listen on {door.host}:{door.port}: the address is in use")
         self._doors[door.host, door.port] = door
 
-    def shut(self, door: Door) -> None:
+    def shut(self, door: GatedListener) -> None:
         """Nobody comes in any more; who is in stays."""
         if self._doors.get((door.host, door.port)) is door:
             del self._doors[door.host, door.port]
 
-    def door(self, host: str, port: int) -> Door | None:
+    def door(self, host: str, port: int) -> GatedListener | None:
         """Who listens there."""
         return self._doors.get((host, port))
 

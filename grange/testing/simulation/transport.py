@@ -9,7 +9,7 @@ from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello
 from grange.testing.simulation.connection import SimulatedConnection
 from grange.testing.simulation.loop import Process
-from grange.testing.simulation.network import Door, SimulatedNetwork
+from grange.testing.simulation.network import GatedListener, SimulatedNetwork
 from grange.transport.greeting import ask, conclude, refusal, reply
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, Receiver
@@ -28,7 +28,7 @@ class SimulatedTransport:
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         self._must_be_alive()
-        door = Door(host, port, self._process, admit, accept, self._options)
+        door = GatedListener(host, port, self._process, admit, accept, self._options)
         self._network.open(door)
         listener = SimulatedListener(self._network, door)
         self._doors.append(listener)
@@ -62,7 +62,7 @@ class SimulatedTransport:
         cut = self._network.is_cut(self._process, other) or self._network.is_cut(other, self._process)
         return not cut and not other.paused
 
-    def _shake_hands(self, door: Door, hello: Hello, receiver: Receiver) -> Connection:
+    def _shake_hands(self, door: GatedListener, hello: Hello, receiver: Receiver) -> Connection:
         network, here, there = self._network, self._process, door.process
         with network.loop.within(there):
             greeting = reply(ask(hello, self._options), door.admit, door.options)
@@ -92,7 +92,7 @@ class SimulatedTransport:
 class SimulatedListener:
     """An open door."""
 
-    def __init__(self, network: SimulatedNetwork, door: Door) -> None:
+    def __init__(self, network: SimulatedNetwork, door: GatedListener) -> None:
         self._network = network
         self._door = door
 

@@ -15,7 +15,7 @@ from grange.runtime.invoker import Invoker
 from grange.runtime.options import RuntimeOptions
 
 
-class Site(msgspec.Struct, frozen=True, eq=False):
+class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     """The silo as its activations see it."""
 
     here: SiloAddress

@@ -7,15 +7,15 @@ from random import Random
 
 import msgspec
 
-from grange.directory.current import Refresh
-from grange.directory.hosted import RegisteredHere
 from grange.directory.options import DirectoryOptions
+from grange.directory.slice.current_view import Refresh
+from grange.directory.slice.local_registrations import RegisteredHere
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import Ask
 
 
-class Wiring(msgspec.Struct, frozen=True, kw_only=True):
+class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     """One silo's connections to its directory room.
 
     `registered` is asked while other tasks stand still. From the moment that `claim` has returned an activation as the

@@ -18,7 +18,7 @@ _WRONG_PORT = {
 """What a caller of the wrong kind hears, by the kind that the port is for."""
 
 
-class Door:
+class GatedListener:
     """One port, for silos or for clients."""
 
     def __init__(self, role: Role, cluster: str) -> None:

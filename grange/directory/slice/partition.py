@@ -17,9 +17,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from grange.directory.entries import Entries
-from grange.directory.holds import Holds
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.entries import Entries
+from grange.directory.slice.holds import Holds
+from grange.directory.slice.ranges import RangeSet
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 

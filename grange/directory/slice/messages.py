@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import msgspec
 
-from grange.directory.partition import Refusal
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.partition import Refusal
+from grange.directory.slice.ranges import RangeSet
 from grange.errors import SiloUnavailable
 from grange.membership.model.hash_ring import Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress

@@ -11,11 +11,12 @@ import logging
 from collections.abc import Iterable
 
 from grange.aio.tasks import Tasks
-from grange.directory.messages import LOST, Lost, decode, encode, to_address, to_entry
-from grange.directory.partition import Conflict
-from grange.directory.wiring import Wiring
+from grange.directory.slice.deps import DirectoryDeps
+from grange.directory.slice.messages import LOST, Lost, decode, encode, to_address, to_entry
+from grange.directory.slice.partition import Conflict
 from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
+from grange.runtime.system_target import SystemTargets
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,14 @@ LOGGED = 10
 class Duplicates:
     """What this silo found of them since it started. Reported by recoveries and by the detector."""
 
-    def __init__(self, wiring: Wiring, tasks: Tasks) -> None:
+    def __init__(self, deps: DirectoryDeps, tasks: Tasks) -> None:
         self.found = 0
-        self._wiring = wiring
+        self._deps = deps
         self._tasks = tasks
+
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer the service that ends activations of this silo."""
+        targets.serve(LOST, self._answer_lost)
 
     def report(self, conflicts: Iterable[Conflict]) -> None:
         """Have the losers ended by their silos. The runbook page is docs/runbooks/duplicate_activation.md."""
@@ -58,16 +63,16 @@ class Duplicates:
         if losers:
             self._tasks.start(self._end(losers, winners))
 
-    async def answer_lost(self, data: bytes) -> bytes:
+    async def _answer_lost(self, data: bytes) -> bytes:
         """The system target `directory.lost`: these of our activations must end."""
         question = decode(Lost, data)
         lost = [to_address(entry) for entry in question.entries]
         for address in lost:
-            self._wiring.lost(address)
+            self._deps.lost(address)
         for entry in question.doubted:
-            self._wiring.doubted(to_address(entry))
+            self._deps.doubted(to_address(entry))
         for _ in range(LOOKS):
-            if not any(self._wiring.is_here(address) for address in lost):
+            if not any(self._deps.is_here(address) for address in lost):
                 break
             await asyncio.sleep(LOOK)
         return b""
@@ -83,11 +88,11 @@ class Duplicates:
 
     async def _tell(self, silo: SiloAddress, message: Lost) -> None:
         question = encode(message)
-        if silo == self._wiring.me:
-            await self.answer_lost(question)
+        if silo == self._deps.me:
+            await self._answer_lost(question)
             return
         try:
-            await self._wiring.ask(silo, LOST, question, self._wiring.options.ask_timeout)
+            await self._deps.ask(silo, LOST, question, self._deps.options.ask_timeout)
         except GrangeError as error:
             logger.warning(
                 "silo %s was not told that activations must end; its own check will find them: %s", silo, error

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import Range, Ring
 from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import SiloAddress

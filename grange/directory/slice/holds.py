@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.ranges import RangeSet
 from grange.proto.ids import SiloAddress
 
 
 class Holds:
-    """The holds of one slice. Who tells time (`holding.py`) begins and lifts them."""
+    """The holds of one slice. Who tells time (`hold_timers.py`) begins and lifts them."""
 
     __slots__ = ("_doubts", "_silos")
 

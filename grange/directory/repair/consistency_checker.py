@@ -17,11 +17,11 @@ from itertools import islice
 
 import msgspec
 
-from grange.directory.messages import CHECK, Check, Checked, decode, encode, to_address, to_entry
-from grange.directory.partition import Conflict, Refusal
 from grange.directory.provider import GrainDirectory
-from grange.directory.slice import Slice
-from grange.directory.sweep import Sweep
+from grange.directory.repair.sweep import Sweep
+from grange.directory.slice.messages import CHECK, Check, Checked, decode, encode, to_address, to_entry
+from grange.directory.slice.partition import Conflict, Refusal
+from grange.directory.slice.slice import Slice
 from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
@@ -32,22 +32,22 @@ CONFIRM_AFTER = 0.5
 """Seconds between the two looks at a finding: longer than a claim or a release is on its way."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Mismatch(msgspec.Struct, frozen=True):
     """An activation of ours that its owner does not have; `other` is what it has in its place."""
 
     address: GrainAddress
     other: GrainAddress | None
 
 
-class Detector:
+class ConsistencyChecker:
     """One silo's part. `repaired` counts activations that were registered again."""
 
     def __init__(self, slice: Slice, directory: GrainDirectory, sweep: Sweep) -> None:
         self.repaired = 0
-        self._wiring = slice.wiring
+        self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
-        self._duplicates = slice.duplicates
+        self._report = slice.report
         self._directory = directory
         self._position = 0
         self._sweep = sweep
@@ -59,7 +59,7 @@ class Detector:
     async def run(self) -> None:
         """Compare once in a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._wiring.options.check_period * self._wiring.random.uniform(0.75, 1.25))
+            await asyncio.sleep(self._deps.options.check_period * self._deps.random.uniform(0.75, 1.25))
             try:
                 await self.compare()
             except Exception:
@@ -67,17 +67,17 @@ class Detector:
 
     async def compare(self) -> None:
         """One period's comparison. Costs no message where everything is local."""
-        if self._wiring.me not in self._current.topology.live:
+        if self._deps.me not in self._current.topology.live:
             return
-        found: list[Finding] = []
+        found: list[Mismatch] = []
         for page in self._activations():
             found += await self._compare(page)
             await asyncio.sleep(0)
         before = self.repaired, self._sweep.removed
         if found:
             await asyncio.sleep(CONFIRM_AFTER)
-            for finding in await self._confirmed(found):
-                await self._settle(finding)
+            for mismatch in await self._confirmed(found):
+                await self._settle(mismatch)
         await self._sweep.once()
         repaired, stale = self.repaired - before[0], self._sweep.removed - before[1]
         if repaired or stale:
@@ -90,8 +90,8 @@ class Detector:
 
     def _activations(self) -> Iterable[list[GrainAddress]]:
         """Where we left off, as many as the limit allows."""
-        options = self._wiring.options
-        all_of_them = iter(self._wiring.registered())
+        options = self._deps.options
+        all_of_them = iter(self._deps.registered())
         chosen = islice(all_of_them, self._position, self._position + options.check_limit)
         seen = 0
         while page := list(islice(chosen, options.check_page)):
@@ -99,10 +99,10 @@ class Detector:
             yield page
         self._position = self._position + seen if seen == options.check_limit else 0
 
-    async def _compare(self, addresses: Sequence[GrainAddress]) -> list[Finding]:
+    async def _compare(self, addresses: Sequence[GrainAddress]) -> list[Mismatch]:
         topology = self._current.topology
         by_owner: dict[SiloAddress, list[GrainAddress]] = {}
-        found: list[Finding] = []
+        found: list[Mismatch] = []
         for address in addresses:
             entry = self._partition.lookup(address.grain_id)
             if entry is Refusal.NOT_OWNER:
@@ -110,15 +110,15 @@ class Detector:
                 if owner is not None:
                     by_owner.setdefault(owner, []).append(address)
             elif not isinstance(entry, Refusal) and not address.same_activation(entry):
-                found.append(Finding(address, entry))
+                found.append(Mismatch(address, entry))
         for owner, theirs in by_owner.items():
             found += await self._ask_owner(owner, topology.version, theirs)
         return found
 
-    async def _ask_owner(self, owner: SiloAddress, version: int, addresses: list[GrainAddress]) -> list[Finding]:
+    async def _ask_owner(self, owner: SiloAddress, version: int, addresses: list[GrainAddress]) -> list[Mismatch]:
         question = encode(Check(version, tuple(to_entry(address) for address in addresses)))
         try:
-            reply = await self._wiring.ask(owner, CHECK, question, self._wiring.options.ask_timeout)
+            reply = await self._deps.ask(owner, CHECK, question, self._deps.options.ask_timeout)
             answer = decode(Checked, reply)
         except GrangeError as error:
             logger.info("silo %s did not compare; next time: %s", owner, error)
@@ -126,30 +126,30 @@ class Detector:
         if answer.version != version or self._current.topology.version != version:
             return []  # ranges are moving
         return [
-            Finding(addresses[index], None if entry is None else to_address(entry)) for index, entry in answer.findings
+            Mismatch(addresses[index], None if entry is None else to_address(entry)) for index, entry in answer.findings
         ]
 
-    async def _confirmed(self, found: list[Finding]) -> list[Finding]:
-        still = [finding for finding in found if self._wiring.is_registered(finding.address)]
-        before = {finding.address.activation: finding.other for finding in still}
-        addresses = iter([finding.address for finding in still])
-        again: list[Finding] = []
-        while page := list(islice(addresses, self._wiring.options.check_page)):
+    async def _confirmed(self, found: list[Mismatch]) -> list[Mismatch]:
+        still = [mismatch for mismatch in found if self._deps.is_registered(mismatch.address)]
+        before = {mismatch.address.activation: mismatch.other for mismatch in still}
+        addresses = iter([mismatch.address for mismatch in still])
+        again: list[Mismatch] = []
+        while page := list(islice(addresses, self._deps.options.check_page)):
             again += await self._compare(page)
-        return [finding for finding in again if finding.other == before[finding.address.activation]]
+        return [mismatch for mismatch in again if mismatch.other == before[mismatch.address.activation]]
 
-    async def _settle(self, finding: Finding) -> None:
-        address, other = finding.address, finding.other
+    async def _settle(self, mismatch: Mismatch) -> None:
+        address, other = mismatch.address, mismatch.other
         if other is not None:
             absent = await self._sweep.absent(other.silo, [other])
-            if absent is None or not self._wiring.is_registered(address):
+            if absent is None or not self._deps.is_registered(address):
                 return
             if not absent:
-                self._duplicates.report([Conflict(other, address)])
+                self._report([Conflict(other, address)])
                 return
         try:
             winner = await self._directory.register(address, other)
-            if not self._wiring.is_registered(address):
+            if not self._deps.is_registered(address):
                 await self._directory.unregister(address)  # it was released meanwhile, perhaps before we registered it
             elif winner.same_activation(address):
                 self.repaired += 1

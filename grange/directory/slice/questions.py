@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from grange.directory.messages import (
+from grange.directory.slice.messages import (
     LOOKUP,
     REGISTER,
     UNREGISTER,
@@ -16,7 +16,7 @@ from grange.directory.messages import (
     encode,
     to_entry,
 )
-from grange.directory.partition import Partition, Refusal
+from grange.directory.slice.partition import Partition, Refusal
 from grange.proto.ids import GrainAddress, GrainId
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from grange.directory.cluster import Findings
-from grange.directory.messages import CHECK, PRESENT
+from grange.directory.slice.messages import CHECK, PRESENT
 from grange.errors import SiloUnavailable
 from grange.proto.ids import GrainAddress, GrainId
 from tests.directory.cluster import Cluster, Host

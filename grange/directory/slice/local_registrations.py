@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.ranges import RangeSet
 from grange.proto.ids import GrainAddress
 
 RegisteredHere = Callable[[], Iterable[GrainAddress]]
@@ -31,7 +31,7 @@ class Attempt:
         """Whether this silo has told an owner what it runs, and this was not part of it."""
 
 
-class Hosted:
+class LocalRegistrations:
     """The registrations of this silo: the catalog knows those that were won, this knows those in flight."""
 
     def __init__(self, registered: RegisteredHere) -> None:

@@ -12,7 +12,7 @@ from grange.proto.ids import SiloAddress
 from grange.runtime.inbound import Inbound
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets
-from grange.silo.door import Door
+from grange.silo.gated_listener import GatedListener
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Connection
@@ -36,16 +36,16 @@ class Building:
     def __init__(self, role: Role) -> None:
         self.network = MemoryNetwork()
         self.inside, self.outside = MemoryTransport(self.network), MemoryTransport(self.network)
-        self.door = Door(role, "shop")
+        self.listener = GatedListener(role, "shop")
 
     async def listen(self) -> SiloAddress:
-        port = await self.door.listen(self.inside, HOST, 0)
+        port = await self.listener.listen(self.inside, HOST, 0)
         self.address = SiloAddress(HOST, port, 5)
         return self.address
 
     def open(self) -> None:
         inbound = Inbound(lambda call: None, SystemTargets(), Faults(), Tasks(), RuntimeOptions())
-        self.door.open(self.address, inbound)
+        self.listener.open(self.address, inbound)
 
     async def knock(
         self, role: Role = Role.CLIENT, cluster: str = "shop", target: SiloAddress | None = None
@@ -100,8 +100,8 @@ async def test_a_closed_door_lets_nobody_in_and_its_guests_go() -> None:
     await building.listen()
     building.open()
     guest = await building.knock()
-    await building.door.close()
+    await building.listener.close()
     assert guest.closed
     with pytest.raises(Exception, match="nobody listens"):
         await building.knock()
-    await Door(Role.CLIENT, "shop").close()
+    await GatedListener(Role.CLIENT, "shop").close()

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Iterable
 
 from grange.aio.tasks import Tasks
-from grange.directory.current import Current
-from grange.directory.holds import Holds
-from grange.directory.messages import Hold
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.current_view import CurrentView
+from grange.directory.slice.holds import Holds
+from grange.directory.slice.messages import Hold
+from grange.directory.slice.ranges import RangeSet
 from grange.proto.ids import SiloAddress
 
 
-class Holding:
+class HoldTimers:
     """The clock beside the slice's `Holds`. Whoever waits for a hold is woken when it is lifted."""
 
-    def __init__(self, holds: Holds, current: Current, tasks: Tasks) -> None:
+    def __init__(self, holds: Holds, current: CurrentView, tasks: Tasks) -> None:
         self._holds = holds
         self._current = current
         self._tasks = tasks

@@ -11,11 +11,11 @@ import logging
 from collections.abc import Iterable
 
 from grange.aio.signal import Signal
-from grange.directory.messages import Handed, Take, Taken, decode, encode, to_entry, to_pairs, to_ranges
-from grange.directory.partition import Sealed
-from grange.directory.slice import Slice
-from grange.directory.snapshots import Snapshot, Snapshots
-from grange.directory.topology import Topology
+from grange.directory.slice.messages import Handed, Take, Taken, decode, encode, to_entry, to_pairs, to_ranges
+from grange.directory.slice.partition import Sealed
+from grange.directory.slice.slice import Slice
+from grange.directory.slice.topology import Topology
+from grange.directory.transfer.snapshots import Snapshot, Snapshots
 from grange.proto.ids import SiloAddress
 
 logger = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ class Handover:
     """Snapshots with their deadline. `silo/startup.py` waits for them when the silo leaves."""
 
     def __init__(self, slice: Slice) -> None:
-        self._wiring = slice.wiring
+        self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
-        self._holding = slice.holding
+        self._hold_timers = slice.hold_timers
         self._tasks = slice.tasks
         self._snapshots = Snapshots()
         self._changed = Signal()
@@ -50,7 +50,7 @@ class Handover:
     async def answer_take(self, data: bytes) -> bytes:
         """The system target `directory.take`: what we had in these ranges until the view of this version."""
         question = decode(Take, data)
-        options = self._wiring.options
+        options = self._deps.options
         if not await self._current.reach(question.version, options.ready_wait):
             return encode(Handed(self._current.topology.version, behind=True))
         ranges = to_ranges(question.ranges)
@@ -61,7 +61,7 @@ class Handover:
             tuple(to_entry(address) for address in page),
             to_pairs(rest),
             to_pairs(missing),
-            holds=self._holding.remaining,
+            holds=self._hold_timers.remaining,
             doubtful=to_pairs(self._partition.holds.doubtful & ranges),
         )
         return encode(answer)
@@ -82,7 +82,7 @@ class Handover:
         return not self._snapshots
 
     async def _drop_in_time(self, snapshot: Snapshot) -> None:
-        await asyncio.sleep(self._wiring.options.snapshot_keep)
+        await asyncio.sleep(self._deps.options.snapshot_keep)
         if self._snapshots.drop(snapshot):
             logger.info("what left with view %d was not fetched in time and is dropped", snapshot.sealed.version)
             self._changed.fire()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grange.directory.partition import Sealed
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.partition import Sealed
+from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import Ring
 from grange.proto.ids import GrainAddress, SiloAddress
 

@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from grange.directory.messages import PRESENT, Absent, Present, decode, encode, to_address, to_entry
-from grange.directory.ranges import RangeSet
-from grange.directory.slice import Slice
+from grange.directory.slice.messages import PRESENT, Absent, Present, decode, encode, to_address, to_entry
+from grange.directory.slice.ranges import RangeSet
+from grange.directory.slice.slice import Slice
 from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 class Sweep:
-    """One silo's part. `removed` counts entries of live silos that had no activation. Used by `detector.py`."""
+    """One silo's part, run by `consistency_checker.py`. `removed` counts entries of live silos without activation."""
 
     def __init__(self, slice: Slice) -> None:
         self.removed = 0
-        self._wiring = slice.wiring
+        self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
         self._rest = RangeSet()
@@ -37,7 +37,7 @@ class Sweep:
 
     async def once(self) -> None:
         """Go on where the last one ended, as far as the limit of one period allows."""
-        options = self._wiring.options
+        options = self._deps.options
         for _ in range(0, options.check_limit, options.check_page):
             page, self._rest = self._partition.page(self._rest or self._partition.owned, options.check_page)
             await self._look_at(page)
@@ -47,13 +47,13 @@ class Sweep:
 
     async def absent(self, silo: SiloAddress, entries: Sequence[GrainAddress]) -> list[GrainAddress] | None:
         """Those of a silo's activations that are not there; None: it does not say."""
-        if silo == self._wiring.me:
-            return [entry for entry in entries if not self._wiring.is_here(entry)]
+        if silo == self._deps.me:
+            return [entry for entry in entries if not self._deps.is_here(entry)]
         if silo not in self._current.topology.live:
             return None
         question = encode(Present(tuple(to_entry(entry) for entry in entries)))
         try:
-            reply = await self._wiring.ask(silo, PRESENT, question, self._wiring.options.ask_timeout)
+            reply = await self._deps.ask(silo, PRESENT, question, self._deps.options.ask_timeout)
             return [entries[index] for index in decode(Absent, reply).entries]
         except GrangeError as error:
             logger.info("silo %s did not say what it runs; next time: %s", silo, error)
@@ -74,5 +74,5 @@ class Sweep:
 
     async def _answer_present(self, data: bytes) -> bytes:
         entries = decode(Present, data).entries
-        absent = (index for index, entry in enumerate(entries) if not self._wiring.is_here(to_address(entry)))
+        absent = (index for index, entry in enumerate(entries) if not self._deps.is_here(to_address(entry)))
         return encode(Absent(tuple(absent)))

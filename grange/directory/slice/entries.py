@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grange.directory.ranges import RangeSet
+from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import Range
 from grange.proto.ids import GrainAddress, GrainId
 

@@ -1,6 +1,6 @@
 """What a silo takes from outside: a network, a membership table, databases, chance and the date.
 
-`Configured` opens the real ones that the configuration names; a test cluster hands in its own.
+`ConfiguredEnvironment` opens the real ones that the configuration names; a test cluster hands in its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from grange.transport.grpc import GrpcTransport
 from grange.transport.provider import Transport
 
 
-class Supplies(Protocol):
+class SiloEnvironment(Protocol):
     """One silo's view of the outside. Each thing is opened once and closed by the silo."""
 
     @property
@@ -51,7 +51,7 @@ class Supplies(Protocol):
         ...
 
 
-class Configured:
+class ConfiguredEnvironment:
     """The real ones, as the configuration says."""
 
     def __init__(self, config: SiloConfig) -> None:

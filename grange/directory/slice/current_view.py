@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from grange.aio.signal import Signal
-from grange.directory.topology import Topology
+from grange.directory.slice.topology import Topology
 from grange.errors import GrangeError
 from grange.membership.model.member import View
 
@@ -19,7 +19,7 @@ it.
 """
 
 
-class Current:
+class CurrentView:
     """The topology that everything in this room decides under; `cluster.py` puts it forward, view by view."""
 
     def __init__(self, refresh: Refresh) -> None:

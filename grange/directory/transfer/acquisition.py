@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from grange.directory.messages import (
+from grange.directory.slice.messages import (
     TAKE,
     TAKEN,
     Handed,
@@ -23,25 +23,25 @@ from grange.directory.messages import (
     to_pairs,
     to_ranges,
 )
-from grange.directory.ranges import RangeSet
-from grange.directory.recovery import Recovery
-from grange.directory.slice import Slice
-from grange.directory.topology import Topology, previous_owners
+from grange.directory.slice.ranges import RangeSet
+from grange.directory.slice.slice import Slice
+from grange.directory.slice.topology import Topology, previous_owners
+from grange.directory.transfer.recovery import Recovery
 from grange.errors import GrangeError, SiloUnavailable
 from grange.proto.ids import GrainAddress, SiloAddress
 
 logger = logging.getLogger(__name__)
 
 
-class Gaining:
+class RangeAcquisition:
     """The new owner's side of a hand-over. Used by `service.py`."""
 
     def __init__(self, slice: Slice, recovery: Recovery) -> None:
-        self._wiring = slice.wiring
+        self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
-        self._holding = slice.holding
-        self._duplicates = slice.duplicates
+        self._hold_timers = slice.hold_timers
+        self._report = slice.report
         self._tasks = slice.tasks
         self._recovery = recovery
         self._pulling: dict[SiloAddress, set[asyncio.Task[RangeSet]]] = {}
@@ -49,7 +49,7 @@ class Gaining:
     def begin(self, before: Topology, after: Topology, gained: RangeSet) -> None:
         """Fill what the partition has gained with the view `after`."""
         rest = gained
-        for silo, ranges in previous_owners(before, after, self._wiring.me, gained).items():
+        for silo, ranges in previous_owners(before, after, self._deps.me, gained).items():
             rest -= ranges
             self._tasks.start(self._take_over(after.version, silo, ranges))
         if rest:
@@ -77,7 +77,7 @@ class Gaining:
     async def _pull(self, version: int, silo: SiloAddress, ranges: RangeSet) -> RangeSet:
         """Fetch, and take in once all is here. Returns the ranges that could not be had."""
         loop = asyncio.get_running_loop()
-        options = self._wiring.options
+        options = self._deps.options
         pages: list[list[GrainAddress]] = []
         rest, missing, began = ranges, RangeSet(), loop.time()
         pause, until = options.retry_first, began + options.transfer_timeout
@@ -95,10 +95,10 @@ class Gaining:
             pages.append([to_address(entry) for entry in handed.entries])
             missing |= to_ranges(handed.missing)
             rest = to_ranges(handed.rest)
-            self._holding.carried(handed.holds, to_ranges(handed.doubtful))
+            self._hold_timers.carried(handed.holds, to_ranges(handed.doubtful))
             until = loop.time() + options.transfer_timeout
         for page in pages:
-            self._duplicates.report(self._partition.merge(version, page))
+            self._report(self._partition.merge(version, page))
             await asyncio.sleep(0)
         self._partition.ready(version, ranges - missing)
         self._current.changed.fire()
@@ -108,8 +108,8 @@ class Gaining:
 
     async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet, seconds: float) -> Handed:
         question = encode(Take(version, to_pairs(ranges)))
-        timeout = min(self._wiring.options.ask_timeout, seconds)
-        handed = decode(Handed, await self._wiring.ask(silo, TAKE, question, timeout))
+        timeout = min(self._deps.options.ask_timeout, seconds)
+        handed = decode(Handed, await self._deps.ask(silo, TAKE, question, timeout))
         if handed.behind:
             raise SiloUnavailable(f"it is at view {handed.version} and cannot get view {version}")
         return handed
@@ -117,6 +117,6 @@ class Gaining:
     async def _say_taken(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
         question = encode(Taken(version, to_pairs(ranges)))
         try:
-            await self._wiring.ask(silo, TAKEN, question, self._wiring.options.ask_timeout)
+            await self._deps.ask(silo, TAKEN, question, self._deps.options.ask_timeout)
         except GrangeError as error:
             logger.info("silo %s was not told that its snapshot of view %d was taken: %s", silo, version, error)
