@@ -17,12 +17,11 @@ from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello, Welcome
 from grange.transport.framed import FramedConnection
-from grange.transport.greeting import Greeting, ask, conclude
 from grange.transport.grpc_listener import METHOD, GrpcListener
-from grange.transport.grpc_options import channel_options
-from grange.transport.grpc_place import place
+from grange.transport.grpc_options import channel_options, endpoint
 from grange.transport.grpc_probe import GrpcProbeLine
 from grange.transport.grpc_streams import Call, ClientStream
+from grange.transport.handshake import Handshake, conclude, with_limits
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 
@@ -39,29 +38,29 @@ class GrpcTransport:
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         if self._closed:
-            raise ConfigurationError(f"cannot listen on {place(host, port)}: this transport is closed")
-        listener = GrpcListener(place(host, port), self._options, admit, accept)
+            raise ConfigurationError(f"cannot listen on {endpoint(host, port)}: this transport is closed")
+        listener = GrpcListener(endpoint(host, port), self._options, admit, accept)
         self._listeners.append(listener)
         await listener.start()
         return listener
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         """See `provider.Transport`."""
-        target = place(host, port)
+        target = endpoint(host, port)
         if self._closed:
             raise SiloUnavailable(f"cannot connect to {target}: this transport is closed")
-        hello = ask(hello, self._options)
+        hello = with_limits(hello, self._options)
         channel = grpc.aio.insecure_channel(target, options=channel_options(self._options))
         try:
             method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(METHOD)
             call = method()
-            greeting = await self._shake_hands(target, call, hello)
+            handshake = await self._shake_hands(target, call, hello)
         except BaseException:
             await channel.close()
             raise
         # No await from here on: whoever cancels has either no connection or one that is looked after.
-        connection = FramedConnection(ClientStream(channel, call), self._options, greeting, accepting=False)
-        connection.report_to(receiver)
+        connection = FramedConnection(ClientStream(channel, call), self._options, handshake, accepting=False)
+        connection.attach(receiver)
         task = asyncio.get_running_loop().create_task(
             connection.run(), name=f"connection to {target}", context=contextvars.Context()
         )
@@ -71,7 +70,7 @@ class GrpcTransport:
 
     async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
         """See `provider.Transport`."""
-        line = GrpcProbeLine(place(host, port), cluster, self._options)
+        line = GrpcProbeLine(endpoint(host, port), cluster, self._options)
         line.start()
         return line
 
@@ -85,7 +84,7 @@ class GrpcTransport:
         )
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _shake_hands(self, target: str, call: Call, hello: Hello) -> Greeting:
+    async def _shake_hands(self, target: str, call: Call, hello: Hello) -> Handshake:
         timeout = self._options.connect_timeout
         try:
             async with asyncio.timeout(timeout):

@@ -11,9 +11,9 @@ from grange.errors import ConfigurationError, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.transport.framed import FramedConnection
-from grange.transport.greeting import refusal, reply
 from grange.transport.grpc_options import server_options
 from grange.transport.grpc_streams import Context, ServerStream, frame_or_end
+from grange.transport.handshake import answer, refusal
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Receiver
 
@@ -61,15 +61,15 @@ class GrpcListener:
         """One connection, from its first frame to its end: what gRPC calls."""
         try:
             hello = await self._hello(context)
-            greeting = reply(hello, self._admit, self._options)
-            connection = FramedConnection(ServerStream(context), self._options, greeting, accepting=True)
-            connection.report_to(self._receiver(connection))
+            handshake = answer(hello, self._admit, self._options)
+            connection = FramedConnection(ServerStream(context), self._options, handshake, accepting=True)
+            connection.attach(self._receiver(connection))
         except HandshakeRefused as refused:
             await context.write(encode_greeting(refused))
             return
         self._connections.add(connection)
         try:
-            await connection.run(encode_greeting(greeting.welcome))
+            await connection.run(encode_greeting(handshake.welcome))
         finally:
             self._connections.discard(connection)
 

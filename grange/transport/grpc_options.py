@@ -1,6 +1,4 @@
-"""What gRPC is told, on both sides. Its own defaults suit a browser on a phone, not silos that must notice
-each other.
-"""
+"""The gRPC options of both sides. gRPC's defaults suit mobile clients, not silos that must detect deaths quickly."""
 
 from __future__ import annotations
 
@@ -48,6 +46,11 @@ def probe_server_options(options: TransportOptions) -> list[Setting]:
     """For the accepting side of a probe line."""
     small = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
     return [*(setting for setting in server_options(options) if setting[0] not in dict(small)), *small]
+
+
+def endpoint(host: str, port: int) -> str:
+    """`host:port` as gRPC takes it, with the brackets that an IPv6 address needs."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _both(options: TransportOptions) -> list[Setting]:

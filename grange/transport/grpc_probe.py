@@ -16,8 +16,7 @@ import grpc.aio
 from grange.errors import ConfigurationError, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_answer, decode_question, encode_answer, encode_question
 from grange.proto.ids import SiloAddress
-from grange.transport.grpc_options import probe_options, probe_server_options
-from grange.transport.grpc_place import place
+from grange.transport.grpc_options import endpoint, probe_options, probe_server_options
 from grange.transport.options import TransportOptions
 
 SERVICE = "grange.v1.Probe"
@@ -78,7 +77,7 @@ class GrpcProbeLine:
         """See `provider.ProbeLine`."""
         channel = self._channels.get(silo)
         if channel is None:
-            channel = grpc.aio.insecure_channel(place(silo.host, port), options=probe_options(self._options))
+            channel = grpc.aio.insecure_channel(endpoint(silo.host, port), options=probe_options(self._options))
             self._channels[silo] = channel
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:

@@ -39,7 +39,7 @@ class ClientStream:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise ConnectionLost(f"the connection broke while writing: {error}") from None
 
-    async def end(self) -> None:
+    async def close_writing(self) -> None:
         await self._call.done_writing()
 
     async def release(self, error: Exception | None) -> None:
@@ -70,7 +70,7 @@ class ServerStream:
         except Exception as error:
             raise ConnectionLost(f"the connection broke while writing: {error}") from None
 
-    async def end(self) -> None:
+    async def close_writing(self) -> None:
         """Nothing to do: the method's return is the end."""
 
     async def release(self, error: Exception | None) -> None:

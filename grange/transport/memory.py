@@ -1,7 +1,6 @@
-"""The transport of a single process: the same promises as gRPC over a network that is a plain object.
+"""The transport of a single process: it keeps the promises of gRPC over a network that is a plain object.
 
-Clusters in a test use it, and a silo that runs alone. Time is the running loop's, so it works in virtual
-time.
+Test clusters use it, and a silo that runs alone. It takes the time from the running loop, so it works in virtual time.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ import asyncio
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello
-from grange.transport.greeting import ask, conclude, refusal, reply
+from grange.transport.handshake import answer, conclude, refusal, with_limits
 from grange.transport.memory_connection import MemoryConnection
-from grange.transport.memory_network import Door, MemoryNetwork
+from grange.transport.memory_network import MemoryListener, MemoryNetwork
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection, Listener, ProbeLine, Receiver
 
@@ -29,30 +28,28 @@ class MemoryTransport:
 
     @property
     def name(self) -> str:
-        """What `MemoryNetwork.partition` and `kill` call this process."""
+        """The name of this process, as `MemoryNetwork.partition` and `kill` take it."""
         return self._node.name
 
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
-        self._must_be_alive()
-        door = Door(host, port, self._node, admit, accept, self._options)
-        self._network.open(door)
-        return MemoryListener(self._network, door)
+        self._check_alive()
+        listener = MemoryListener(self._network, self._node, host, port, admit, accept, self._options)
+        self._network.bind(listener)
+        return listener
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
-        """See `provider.Transport`. Over a cut line it takes the whole connect time-out to fail, as over a
-        real one.
-        """
-        self._must_be_alive()
-        await asyncio.sleep(2 * self._network.latency)  # there and back; from here on nothing waits
-        door = self._network.door(host, port)
-        self._must_be_alive()
-        if door is not None and self._is_cut(door.node.name):
+        """See `provider.Transport`. Over a cut line it fails after the whole connect time-out, as on a real network."""
+        self._check_alive()
+        await asyncio.sleep(2 * self._network.latency)  # the round trip; nothing waits after it
+        listener = self._network.listener(host, port)
+        self._check_alive()
+        if listener is not None and self._is_cut(listener.node.name):
             await asyncio.sleep(self._options.connect_timeout)
             raise SiloUnavailable(f"no answer from {host}:{port} within {self._options.connect_timeout} s")
-        if door is None:
-            raise SiloUnavailable(f"cannot connect to {host}:{port}: nobody listens there")
-        return self._shake_hands(door, hello, receiver)
+        if listener is None:
+            raise SiloUnavailable(f"cannot connect to {host}:{port}: no process listens there")
+        return self._shake_hands(listener, hello, receiver)
 
     async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
         """See `provider.Transport`. Virtual time has no threads; probes travel as requests."""
@@ -62,48 +59,30 @@ class MemoryTransport:
         """See `provider.Transport`. The node leaves the network; its name may be used again."""
         self._network.detach(self._node)
         try:
-            await asyncio.gather(*(cable.close() for cable in list(self._node.cables)))
+            await asyncio.gather(*(connection.close() for connection in list(self._node.connections)))
         finally:
-            self._node.end(None)
+            self._node.kill_connections(None)
 
-    def _shake_hands(self, door: Door, hello: Hello, receiver: Receiver) -> Connection:
-        here, there = self._node, door.node
-        greeting = reply(ask(hello, self._options), door.admit, door.options)
-        conclude(greeting.hello, greeting.welcome)
-        near = MemoryConnection(self._network, self._options, (here, there), greeting, accepting=False)
-        far = MemoryConnection(self._network, door.options, (there, here), greeting, accepting=True)
+    def _shake_hands(self, listener: MemoryListener, hello: Hello, receiver: Receiver) -> Connection:
+        here, there = self._node, listener.node
+        handshake = answer(with_limits(hello, self._options), listener.admit, listener.options)
+        conclude(handshake.hello, handshake.welcome)
+        near = MemoryConnection(self._network, self._options, (here, there), handshake, accepting=False)
+        far = MemoryConnection(self._network, listener.options, (there, here), handshake, accepting=True)
         try:
-            far_receiver = door.accept(far)
+            far_receiver = listener.accept(far)
         except Exception as error:
             raise refusal(error) from None
         far.join(near, far_receiver)
         if far.closed:
-            raise SiloUnavailable(f"silo {greeting.welcome.address} ended the connection at once")
+            raise SiloUnavailable(f"silo {handshake.welcome.address} ended the connection at once")
         near.join(far, receiver)
-        door.entered = [each for each in door.entered if not each.closed]
-        door.entered.append(far)
+        listener.add(far)
         return near
 
     def _is_cut(self, other: str) -> bool:
         return self._network.is_cut(self.name, other) or self._network.is_cut(other, self.name)
 
-    def _must_be_alive(self) -> None:
+    def _check_alive(self) -> None:
         if not self._node.alive:
             raise SiloUnavailable(f"{self.name} has left the memory network")
-
-
-class MemoryListener:
-    """An open door on the memory network."""
-
-    def __init__(self, network: MemoryNetwork, door: Door) -> None:
-        self._network = network
-        self._door = door
-
-    @property
-    def port(self) -> int:
-        return self._door.port
-
-    async def close(self) -> None:
-        """Close the door and every connection that came through it."""
-        self._network.shut(self._door)
-        await asyncio.gather(*(connection.close() for connection in self._door.entered))

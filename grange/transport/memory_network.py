@@ -1,13 +1,12 @@
-"""The network between memory transports: who is where, and what is wrong with the lines today."""
+"""The network between memory transports: its nodes, its listeners, and the faults a test has put on its lines."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
-
-import msgspec
 
 from grange.errors import ConfigurationError, ConnectionLost
 from grange.proto.message import Message
@@ -15,14 +14,14 @@ from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection
 
 Fate = Callable[[str, str, Message], Sequence[float]]
-"""What becomes of one message from node to node: the extra delay in seconds of each copy that arrives.
+"""Draws the fate of one message from node to node: the extra delay in seconds of each copy that arrives.
 
 `(0.0,)` is a good line, `()` loses the message, two entries duplicate it, different delays reorder.
 """
 
 
-class Cable(Protocol):
-    """One end of a connection, as the network sees it."""
+class ConnectionEnd(Protocol):
+    """What the network needs of one end of a connection."""
 
     @property
     def local(self) -> str:
@@ -35,7 +34,7 @@ class Cable(Protocol):
         ...
 
     def resume(self) -> None:
-        """The line is good again: carry on with what was held."""
+        """The line is repaired: deliver what was held."""
         ...
 
     async def close(self) -> None:
@@ -43,7 +42,7 @@ class Cable(Protocol):
         ...
 
     def abort(self, error: Exception | None = None) -> None:
-        """Both ends are lost, now."""
+        """End both ends now; what is queued is lost."""
         ...
 
 
@@ -53,32 +52,44 @@ class Node:
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
-        self.cables: set[Cable] = set()
+        self.connections: dict[ConnectionEnd, None] = {}  # in order of creation, unlike a set
 
-    def end(self, error: Exception | None) -> None:
-        """Break every connection of this process."""
-        for cable in sorted(self.cables, key=lambda each: (each.local, each.remote)):
-            cable.abort(error)
+    def kill_connections(self, error: Exception | None) -> None:
+        """Abort every connection of this process, sorted by node names."""
+        for end in sorted(self.connections, key=lambda each: (each.local, each.remote)):
+            end.abort(error)
 
 
-class Door(msgspec.Struct, eq=False):
-    """One open port: where it is, whose it is, whom to ask, and the connections that came through it."""
+@dataclass(eq=False)
+class MemoryListener:
+    """One open port: its address, its node, its callbacks, and the connections accepted on it."""
 
+    network: MemoryNetwork
+    node: Node
     host: str
     port: int
-    node: Node
     admit: Admit
     accept: Accept
     options: TransportOptions
-    entered: list[Connection] = msgspec.field(default_factory=list)
+    accepted: list[Connection] = field(default_factory=list)
+
+    def add(self, connection: Connection) -> None:
+        """Note one accepted connection, and forget those that have ended."""
+        self.accepted = [each for each in self.accepted if not each.closed]
+        self.accepted.append(connection)
+
+    async def close(self) -> None:
+        """Close the port and every connection accepted on it."""
+        self.network.unbind(self)
+        await asyncio.gather(*(connection.close() for connection in self.accepted))
 
 
 class MemoryNetwork:
     """Shared by all memory transports that can reach each other: one for each test cluster.
 
-    A place is a node's name or one of its open endpoints (`host:port`). `latency` is one way, in seconds, and
-    may be changed at any time. A connection over a cut line holds its messages; it is lost when the line
-    stays cut for `break_after` seconds, as keepalive finds it on a real network.
+    A place is a node's name or one of its open endpoints (`host:port`). `latency` is one way, in seconds, and may be
+    changed at any time. A connection over a cut line holds its messages. It is lost when the line stays cut for
+    `break_after` seconds, as keepalive detects it on a real network.
     """
 
     def __init__(self, *, latency: float = 0.0, fate: Fate | None = None, break_after: float = 6.0) -> None:
@@ -86,7 +97,7 @@ class MemoryNetwork:
         self.fate = fate
         self._break_after = break_after
         self._nodes: dict[str, Node] = {}
-        self._doors: dict[tuple[str, int], Door] = {}
+        self._listeners: dict[tuple[str, int], MemoryListener] = {}
         self._cuts: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._names = itertools.count(1)
         self._ports = itertools.count(40_000)
@@ -102,29 +113,29 @@ class MemoryNetwork:
                 self._cuts[pair] = loop.call_later(self._break_after, self._break, pair)
 
     def heal(self, a: str | None = None, b: str | None = None) -> None:
-        """Mend the line between `a` and `b`, or every line. What was held is delivered, in order."""
+        """Repair the line between `a` and `b`, or every line. Held messages are delivered, in order."""
         pairs: Iterable[tuple[str, str]] = self._pairs(a, b) if a is not None and b is not None else list(self._cuts)
         for pair in pairs:
             timer = self._cuts.pop(pair, None)
             if timer is not None:
                 timer.cancel()
-                for cable in self._between(pair):
-                    cable.resume()
+                for end in self._between(pair):
+                    end.resume()
 
     def kill(self, place: str) -> None:
-        """The process at `place` is gone, as by SIGKILL: doors vanish, connections break."""
+        """Kill the process at `place`, as SIGKILL does: its listeners vanish, its connections break."""
         node = self._node(place)
         self.detach(node)
-        node.end(ConnectionLost(f"{node.name} was killed"))
+        node.kill_connections(ConnectionLost(f"{node.name} was killed"))
 
     def is_cut(self, source: str, target: str) -> bool:
-        """Whether messages from `source` to `target` are held up."""
+        """Whether messages from `source` to `target` are held."""
         return bool(self._cuts) and (source, target) in self._cuts
 
-    # -- what transports do --
+    # -- for transports --
 
     def attach(self, name: str | None) -> Node:
-        """A new process, named by its transport (default: a number). It takes the place of a dead one."""
+        """Add a process under the name of its transport (default: a number). The name of a dead process is free."""
         name = name if name is not None else f"node-{next(self._names)}"
         if name in self._nodes:
             raise ConfigurationError(f"the memory network has a node {name!r} already; choose another name")
@@ -132,31 +143,32 @@ class MemoryNetwork:
         return node
 
     def detach(self, node: Node) -> None:
-        """The process leaves: its doors vanish and it can do nothing any more."""
+        """Remove a process: its listeners vanish, and it can neither listen nor connect any more."""
         node.alive = False
         if self._nodes.get(node.name) is node:
             del self._nodes[node.name]
-        for key in [key for key, door in self._doors.items() if door.node is node]:
-            del self._doors[key]
+        for address in [address for address, listener in self._listeners.items() if listener.node is node]:
+            del self._listeners[address]
 
-    def open(self, door: Door) -> None:
-        """Open a door; port 0 picks a free one. Raises ConfigurationError when the port is in use."""
-        if door.port == 0:
-            door.port = next(port for port in self._ports if (door.host, port) not in self._doors)
-        if (door.host, door.port) in self._doors:
+    def bind(self, listener: MemoryListener) -> None:
+        """Open the listener's port; 0 picks a free one. Raises ConfigurationError when the port is in use."""
+        if listener.port == 0:
+            listener.port = next(port for port in self._ports if (listener.host, port) not in self._listeners)
+        address = (listener.host, listener.port)
+        if address in self._listeners:
             raise ConfigurationError(
-                f"cannot listen on {door.host}:{door.port}: the address is in use; choose another port"
+                f"cannot listen on {listener.host}:{listener.port}: the address is in use; choose another port"
             )
-        self._doors[door.host, door.port] = door
+        self._listeners[address] = listener
 
-    def shut(self, door: Door) -> None:
-        """Close a door; connections that came through it stay."""
-        if self._doors.get((door.host, door.port)) is door:
-            del self._doors[door.host, door.port]
+    def unbind(self, listener: MemoryListener) -> None:
+        """Close the listener's port; connections accepted on it stay."""
+        if self._listeners.get((listener.host, listener.port)) is listener:
+            del self._listeners[listener.host, listener.port]
 
-    def door(self, host: str, port: int) -> Door | None:
-        """Who listens there."""
-        return self._doors.get((host, port)) or self._doors.get(("0.0.0.0", port))
+    def listener(self, host: str, port: int) -> MemoryListener | None:
+        """The listener at this address, or at this port of all addresses."""
+        return self._listeners.get((host, port)) or self._listeners.get(("0.0.0.0", port))
 
     # -- inside --
 
@@ -164,24 +176,24 @@ class MemoryNetwork:
         node = self._nodes.get(place)
         if node is not None:
             return node
-        for (host, port), door in self._doors.items():
+        for (host, port), listener in self._listeners.items():
             if place == f"{host}:{port}":
-                return door.node
-        known = sorted([*self._nodes, *(f"{host}:{port}" for host, port in self._doors)])
-        raise ConfigurationError(f"nobody is at {place!r} on the memory network; known: {', '.join(known)}")
+                return listener.node
+        known = sorted([*self._nodes, *(f"{host}:{port}" for host, port in self._listeners)])
+        raise ConfigurationError(f"the memory network has no node or endpoint {place!r}; known: {', '.join(known)}")
 
     def _name(self, place: str) -> str:
-        """The name of the node; good even while that is dead, so lines to it can be cut and mended."""
+        """The name of the node; valid also while the node is dead, so that its lines can be cut and repaired."""
         return place if ":" not in place else self._node(place).name
 
     def _pairs(self, a: str, b: str) -> list[tuple[str, str]]:
         first, second = self._name(a), self._name(b)
         return [(first, second), (second, first)]
 
-    def _between(self, pair: tuple[str, str]) -> list[Cable]:
+    def _between(self, pair: tuple[str, str]) -> list[ConnectionEnd]:
         node = self._nodes.get(pair[0])
-        return [] if node is None else [cable for cable in list(node.cables) if cable.remote == pair[1]]
+        return [] if node is None else [end for end in list(node.connections) if end.remote == pair[1]]
 
     def _break(self, pair: tuple[str, str]) -> None:
-        for cable in self._between(pair):
-            cable.abort(ConnectionLost(f"no answer from {pair[1]} to {pair[0]}: the network between them is cut"))
+        for end in self._between(pair):
+            end.abort(ConnectionLost(f"no answer from {pair[1]} to {pair[0]}: the network between them is cut"))

@@ -86,7 +86,7 @@ async def test_the_next_request_gets_a_new_connection(line: Make) -> None:
 
 async def test_nobody_there_is_not_executed(line: Make) -> None:
     here = line()
-    with pytest.raises(SiloUnavailable, match="nobody listens there"):
+    with pytest.raises(SiloUnavailable, match="no process listens there"):
         await here.sender.send(ELSEWHERE, request(), soon(5))
 
 

@@ -102,6 +102,6 @@ async def test_a_closed_door_lets_nobody_in_and_its_guests_go() -> None:
     guest = await building.knock()
     await building.listener.close()
     assert guest.closed
-    with pytest.raises(Exception, match="nobody listens"):
+    with pytest.raises(Exception, match="no process listens"):
         await building.knock()
     await GatedListener(Role.CLIENT, "shop").close()

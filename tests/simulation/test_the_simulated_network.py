@@ -151,7 +151,7 @@ def test_a_reset_does_not_cross_a_cut() -> None:
 def test_who_talks_with_a_process_that_stands_still_gives_up_and_it_learns_when_it_resumes() -> None:
     async def test(pair: Pair) -> None:
         pair.loop.pause(pair.b)
-        pair.network.paused(pair.b)
+        pair.network.on_paused(pair.b)
         pair.say(1)
         await asyncio.sleep(KEEPALIVE + 2)
         assert pair.at_a.lost_at is not None
@@ -173,7 +173,7 @@ def test_the_death_of_a_process_reaches_its_peers() -> None:
         try:
             await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, Ear(pair.loop))
         except SiloUnavailable as error:
-            assert "nobody listens" in str(error)  # noqa: PT017
+            assert "no process listens" in str(error)  # noqa: PT017
         else:
             raise AssertionError("a dead process accepted a connection")
 

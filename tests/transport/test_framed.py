@@ -13,7 +13,7 @@ from grange.proto.handshake import Hello, Role, answer
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Message, Reason, Rejection, Request, Response
 from grange.transport.framed import FramedConnection
-from grange.transport.greeting import Greeting
+from grange.transport.handshake import Handshake
 from grange.transport.options import TransportOptions
 from tests.transport.net import CLUSTER, Inbox, request
 
@@ -45,7 +45,7 @@ class Pipe:
         await self.gate.wait()
         self.written.append(data)
 
-    async def end(self) -> None:
+    async def close_writing(self) -> None:
         self.ended = True
 
     async def release(self, error: Exception | None) -> None:
@@ -62,12 +62,12 @@ class Bench:
     def __init__(self, accepting: bool, **options: float) -> None:
         address = SiloAddress("h", 1, 1)
         hello = Hello(CLUSTER, Role.CLIENT, "tester")
-        greeting = Greeting(hello, answer(hello, CLUSTER, address))
+        handshake = Handshake(hello, answer(hello, CLUSTER, address))
         self.pipe = Pipe()
         self.inbox = Inbox()
         chosen = TransportOptions(**{"close_timeout": 0.01, **options})  # type: ignore[arg-type]
-        self.connection = FramedConnection(self.pipe, chosen, greeting, accepting=accepting)
-        self.connection.report_to(self.inbox)
+        self.connection = FramedConnection(self.pipe, chosen, handshake, accepting=accepting)
+        self.connection.attach(self.inbox)
         self.life = asyncio.ensure_future(self.connection.run())
 
     def post(self, *numbers: int) -> None:

@@ -126,7 +126,7 @@ async def test_kill_breaks_everything_of_one_process_at_once() -> None:
     assert isinstance(world.inbox.endings[0][1], ConnectionLost)
     assert len(world.echoes[0].endings) == 1
     for port in (11111, 30000):
-        with pytest.raises(SiloUnavailable, match="nobody listens"):
+        with pytest.raises(SiloUnavailable, match="no process listens"):
             await world.client.connect("10.0.0.1", port, Net("memory").hello(), Inbox())
     with pytest.raises(SiloUnavailable, match="has left"):
         await world.silo.connect("10.0.0.1", 11111, Net("memory").hello(), Inbox())

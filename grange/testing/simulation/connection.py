@@ -1,134 +1,44 @@
-"""One end of a simulated connection. Each end learns what happened to the other only when that could reach it."""
+"""One end of a simulated connection. Each end learns of the other's end only when that could have reached it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import copy
-from collections import deque
-from enum import Enum
+from collections.abc import Callable
+from functools import partial
+from typing import Self
 
-from grange.errors import ConnectionLost, SiloUnavailable
-from grange.proto.handshake import Hello, Welcome
+from grange.errors import ConnectionLost
 from grange.proto.message import Message
 from grange.testing.simulation.loop import Process
 from grange.testing.simulation.network import SimulatedNetwork
-from grange.transport.greeting import Greeting, report
+from grange.transport.handshake import Handshake
 from grange.transport.options import TransportOptions
-from grange.transport.outbox import Outbox
-from grange.transport.provider import Receiver
+from grange.transport.paired import PairedConnection
 
 
-class Mark(Enum):
-    """What else travels in the stream, in order with the messages."""
+class SimulatedConnection(PairedConnection):
+    """A connection between two processes; `SimulatedTransport.connect` makes the pairs.
 
-    NO_MORE = "the opening side has sent everything"
-    END = "the stream has ended in order"
-    RESET = "the stream was broken off"
-
-
-Piece = list[Message] | Mark
-"""What arrives at once."""
-
-
-class SimulatedConnection:
-    """`provider.Connection` between two processes; made in pairs by `SimulatedTransport.connect`."""
+    Half-close, orderly end and reset travel in order with the messages.
+    """
 
     def __init__(
-        self, network: SimulatedNetwork, options: TransportOptions, ends: tuple[Process, Process], greeting: Greeting,
-        accepting: bool,
+        self, network: SimulatedNetwork, options: TransportOptions, ends: tuple[Process, Process],
+        handshake: Handshake, *, accepting: bool,
     ) -> None:  # fmt: skip
+        super().__init__(options, handshake, accepting=accepting, loop=network.loop)
         self.process, self.far = ends
         self._network = network
-        self._options = options
-        self._greeting = greeting
-        self._accepting = accepting
-        self._loop = network.loop
-        # Callbacks must not run in the context of whoever posted: a request context would leak across silos.
-        self._context = contextvars.Context()
-        peer_limit = greeting.hello.payload_limit if accepting else greeting.welcome.payload_limit
-        self._outbox = Outbox(options, peer_limit)
-        self._peer: SimulatedConnection | None = None
-        self._receiver: Receiver | None = None
-        self._scheduled = False
-        self._closing = False
-        self._ended = False
-        self._flying: deque[Piece] = deque()
-        self._held = 0
-        self._lands = 0.0
-        self._idle: asyncio.Future[None] | None = None
-        self._over: asyncio.Future[None] = self._loop.create_future()
-        self._heard_at = self._loop.time()
-
-    def join(self, peer: SimulatedConnection, receiver: Receiver) -> None:
-        """Plug both in; from here on messages flow. Tells `lost` at once if the connection was ended already."""
-        self._peer = peer
-        self._receiver = receiver
-        if self._ended:
-            self._tell(None)
-            return
-        self._network.plug(self)
-        self._schedule()
-
-    # -- the contract (provider.Connection) --
-
-    @property
-    def hello(self) -> Hello:
-        return self._greeting.hello
-
-    @property
-    def welcome(self) -> Welcome:
-        return self._greeting.welcome
-
-    @property
-    def closed(self) -> bool:
-        return self._closing or self._ended
-
-    @property
-    def full(self) -> bool:
-        return self._outbox.full
-
-    @property
-    def payload_limit(self) -> int:
-        return self._outbox.payload_limit
-
-    @property
-    def heard_at(self) -> float:
-        return self._heard_at
-
-    def post(self, message: Message) -> None:
-        if self._closing or self._ended:
-            raise SiloUnavailable(f"the connection to {self.far.name} is closed")
-        self._outbox.put(message)
-        self._schedule()
-
-    async def ready(self) -> None:
-        await self._outbox.ready()
-
-    async def close(self) -> None:
-        if self._closing or self._ended:
-            await asyncio.shield(self._over)
-            return
-        self._closing = True
-        try:
-            async with asyncio.timeout(self._options.close_timeout):
-                await self._drained()
-                if not self._accepting and not self._ended:
-                    self._send(Mark.NO_MORE)
-                    await asyncio.shield(self._over)
-        except TimeoutError:
-            pass  # what is left is reported as unsent
-        finally:
-            if not self._ended:
-                self._send(Mark.END)
-                self._end(None)
+        self._peer_name = self.far.name
+        self._last_arrival = 0.0
 
     def abort(self, error: Exception | None = None) -> None:
         if not self._ended:
-            self._send(Mark.RESET)
+            self._send(SimulatedConnection._on_reset)
             self._end(error)
 
-    # -- what the network does --
+    # -- called by the network --
 
     def resume(self) -> None:
         if self._peer is not None:
@@ -137,114 +47,73 @@ class SimulatedConnection:
     def lose(self, error: Exception) -> None:
         self._end(error)
 
-    # -- writing --
+    # -- moving --
 
-    def _schedule(self) -> None:
-        if not self._scheduled and not self._ended and self._outbox:
-            self._scheduled = True
-            with self._loop.within(self.process):
-                self._loop.call_soon(self._write, context=self._context)
+    def _on_joined(self) -> None:
+        self._network.plug(self)
 
-    def _write(self) -> None:
-        self._scheduled = False
-        peer = self._peer
-        if self._ended or peer is None or not self._outbox or (peer._accepting and peer.full):
-            return
+    def _write_blocked(self) -> bool:
+        return False  # a cut line holds what was sent, as TCP does
+
+    def _line_is_cut(self) -> bool:
+        return self._network.is_cut(self.process, self.far)
+
+    def _wake_writer(self) -> None:
+        with self._network.loop.within(self.process):
+            super()._wake_writer()
+
+    def _send_batch(self, peer: Self) -> None:
         batch: list[Message] = []
         for message in self._outbox.take():
             copies = self._network.copies(self.process, self.far, message)
             batch.extend(copy.copy(message) for _ in range(copies))
-        self._send(batch)
-        if self._accepting:
-            peer._schedule()  # there is room for answers again, so requests are read again
-        self._schedule()
+        self._send(lambda peer: peer._deliver(batch))
 
-    def _send(self, piece: Piece) -> None:
-        """Behind everything that flies already, for streams are ordered."""
+    def _send(self, arrive: Callable[[SimulatedConnection], None]) -> None:
+        """Have `arrive` called on the peer, after everything in flight: streams are ordered."""
         if self._peer is None:
             return
-        self._flying.append(piece)
-        self._lands = max(self._lands, self._loop.time() + self._network.delay(self.process, self.far))
-        with self._loop.within(self.far):
-            self._loop.call_at(self._lands, self._land, context=self._context)
-
-    # -- arriving: in the far process --
-
-    def _land(self) -> None:
-        if self._held or self._network.is_cut(self.process, self.far):
-            self._held += 1
-        else:
-            self._land_one()
-
-    def _land_held(self) -> None:
-        while self._held and not self._network.is_cut(self.process, self.far):
-            self._held -= 1
-            self._land_one()
-
-    def _land_one(self) -> None:
-        piece = self._flying.popleft() if self._flying else None
-        if piece is not None and self._peer is not None:
-            self._peer._arrive(piece)
-        self._settle()
-
-    def _arrive(self, piece: Piece) -> None:
-        if self._ended:
-            return
-        if piece is Mark.RESET:
-            self._end(ConnectionLost(f"{self.far.name} broke the connection"))
-        elif piece is Mark.END:
-            self._end(None)
-        elif piece is Mark.NO_MORE:
-            self._closing = True  # it has heard the end of the stream, and may finish its answers
-            self._answer_the_end()
-        else:
-            self._deliver(piece)
-
-    def _deliver(self, batch: list[Message]) -> None:
-        self._heard_at = self._loop.time()
-        receiver = self._receiver
-        for message in batch:
-            if self._ended or receiver is None:
-                return
-            try:
-                receiver.receive(message)
-            except Exception as error:
-                report(error)
+        self._in_flight.append(partial(arrive, self._peer))
+        delay = self._network.delay(self.process, self.far)
+        self._last_arrival = max(self._last_arrival, self._loop.time() + delay)
+        with self._network.loop.within(self.far):
+            self._loop.call_at(self._last_arrival, self._land, context=self._context)
 
     # -- ending --
 
-    async def _drained(self) -> None:
-        """Wait until everything posted at this end has arrived at the other."""
-        if not self._ended and (self._outbox or self._flying):
-            self._idle = self._loop.create_future()
-            await self._idle
+    async def _drain(self) -> None:
+        await self._wait_until_arrived()
+        if not self._accepting and not self._ended:
+            self._send(SimulatedConnection._on_half_close)
+            await asyncio.shield(self._released)
 
-    def _settle(self) -> None:
-        if not (self._outbox or self._flying) and self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+    def _check_arrived(self) -> None:
+        super()._check_arrived()
         if self._closing and self._accepting and not self._ended:
-            self._answer_the_end()
+            self._end_when_answered()
 
-    def _answer_the_end(self) -> None:
-        if not self._outbox and not self._flying and self._idle is None:
-            self._send(Mark.END)
+    def _end_when_answered(self) -> None:
+        """End in order once the last answer has arrived, unless `close` waits for that itself."""
+        if not self._unfinished() and self._arrived is None:
+            self._end_in_order()
+
+    def _end_in_order(self) -> None:
+        if not self._ended:
+            self._send(SimulatedConnection._on_orderly_end)
             self._end(None)
 
-    def _end(self, error: Exception | None) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        self._network.unplug(self)
-        if self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
-        if not self._over.done():
-            self._over.set_result(None)
-        self._tell(error)
+    def _on_reset(self) -> None:
+        self._end(ConnectionLost(f"{self.far.name} broke the connection"))
 
-    def _tell(self, error: Exception | None) -> None:
-        if self._receiver is None:
-            return
-        try:
-            self._receiver.lost(self._outbox.end(), error)
-        except Exception as fault:
-            report(fault)
+    def _on_orderly_end(self) -> None:
+        self._end(None)
+
+    def _on_half_close(self) -> None:
+        """The opening side has sent everything: finish the answers."""
+        if not self._ended:
+            self._closing = True
+            self._end_when_answered()
+
+    def _on_end(self) -> None:
+        self._network.unplug(self)
+        super()._on_end()

@@ -116,7 +116,7 @@ class Machine:
         """Let the process stand still, as SIGSTOP does."""
         if self.process.alive and not self.process.paused:
             self._deps.loop.pause(self.process)
-            self._deps.network.paused(self.process)
+            self._deps.network.on_paused(self.process)
 
     def resume(self) -> None:
         """Let it go on."""

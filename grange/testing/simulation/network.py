@@ -1,14 +1,16 @@
-"""The network of a simulation: what lies between processes, and what is wrong with it at the moment.
+"""The network of a simulation: the lines between processes, with the faults that they have at the moment.
 
-Connections are ordered streams, as over TCP: what is in them is late, or held by a cut, or lost with the connection.
-Single messages are lost or repeated only where `Line` says so, and repeated only when they are questions to system
-services, which must be idempotent; ADR 0071 argues what a network may do.
+Connections are ordered streams, as over TCP. Their content may be delayed, held by a cut, or lost with the connection.
+Single messages are lost or repeated only where `Line` says so. Only requests to system services are repeated, because
+these must be idempotent. ADR 0071 argues which faults a network may have.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -18,14 +20,15 @@ from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.transport.options import TransportOptions
-from grange.transport.provider import Accept, Admit
+from grange.transport.provider import Accept, Admit, Connection
 
 KEEPALIVE = 6.0
-"""Seconds without an answer after which an end of a connection gives it up; TransportOptions has it as 2 s + 4 s."""
+"""Seconds without an answer after which one end gives a connection up: keepalive_time + keepalive_timeout of
+TransportOptions (2 s + 4 s)."""
 
 
 class Line(msgspec.Struct):
-    """The state of the line from one process to another. Delays are in seconds, chances between 0 and 1."""
+    """The state of the line from one process to another. Delays are in seconds, probabilities between 0 and 1."""
 
     cut: bool = False
     delay: float = 0.0
@@ -33,38 +36,50 @@ class Line(msgspec.Struct):
     repeat: float = 0.0
 
 
-class End(Protocol):
-    """One end of a connection, as the network sees it."""
+class ConnectionEnd(Protocol):
+    """What the network needs of one end of a connection."""
 
     @property
     def process(self) -> Process:
-        """Whose end it is."""
+        """The process at this end."""
         ...
 
     @property
     def far(self) -> Process:
-        """Whose the other end is."""
+        """The process at the other end."""
         ...
 
     def resume(self) -> None:
-        """The line to here is good again: what was held arrives, also when who sent it has ended."""
+        """The line to this end is repaired: held messages arrive, also when their sender has ended."""
         ...
 
     def lose(self, error: Exception) -> None:
-        """This end notices that the connection is gone."""
+        """This end learns that the connection is gone."""
         ...
 
 
-class GatedListener(msgspec.Struct, eq=False):
-    """One open port."""
+@dataclass(eq=False)
+class SimulatedListener:
+    """One open port: its address, its process, its callbacks, and the connections accepted on it."""
 
+    network: SimulatedNetwork
+    process: Process
     host: str
     port: int
-    process: Process
     admit: Admit
     accept: Accept
     options: TransportOptions
-    entered: list[End] = msgspec.field(default_factory=list)
+    accepted: list[Connection] = field(default_factory=list)
+
+    def add(self, connection: Connection) -> None:
+        """Note one accepted connection, and forget those that have ended."""
+        self.accepted = [each for each in self.accepted if not each.closed]
+        self.accepted.append(connection)
+
+    async def close(self) -> None:
+        """Close the port and every connection accepted on it."""
+        self.network.unbind(self)
+        await asyncio.gather(*(connection.close() for connection in self.accepted))
 
 
 class SimulatedNetwork:
@@ -77,58 +92,58 @@ class SimulatedNetwork:
         self.latency = 0.0005
         self.jitter = 0.002
         self._lines: dict[tuple[Process, Process], Line] = {}
-        self._doors: dict[tuple[str, int], GatedListener] = {}
-        self._ends: dict[End, None] = {}  # in order of their making, unlike a set
+        self._listeners: dict[tuple[str, int], SimulatedListener] = {}
+        self._ends: dict[ConnectionEnd, None] = {}  # in order of creation, unlike a set
 
     # -- faults --
 
     def line(self, source: Process, target: Process) -> Line:
-        """The line from one process to another, to be changed at will; to cut or mend it call `cut` or `heal`."""
+        """The line from one process to another; change it freely, but to cut or repair it call `cut` or `heal`."""
         return self._lines.setdefault((source, target), Line())
 
     def cut(self, source: Process, target: Process) -> None:
-        """Nothing arrives from `source` at `target` until it is healed; their connections break after a while."""
+        """Hold everything from `source` to `target` until `heal`; their connections break after KEEPALIVE seconds."""
         self.line(source, target).cut = True
         with self.loop.within(self.loop.outside):
             self.loop.call_later(KEEPALIVE, self._give_up, source, target)
 
     def heal(self) -> None:
-        """Every line is good again."""
+        """Repair every line."""
         lines, self._lines = self._lines, {}
         for end in list(self._ends):
             line = lines.get((end.far, end.process))
             if line is not None and line.cut:
                 end.resume()
 
-    def paused(self, process: Process) -> None:
-        """A process stands still: who talks with it gives up after a while."""
+    def on_paused(self, process: Process) -> None:
+        """A process was paused: its peers give their connections up after KEEPALIVE seconds."""
         with self.loop.within(self.loop.outside):
             self.loop.call_later(KEEPALIVE, self._give_up_paused, process)
 
     def sever(self, process: Process) -> None:
-        """A process died: its doors are closed by the machine it ran on, and its peers learn that."""
-        for key in [key for key, door in self._doors.items() if door.process is process]:
-            del self._doors[key]
+        """A process died: its machine closes its ports and resets its connections."""
+        for address in [address for address, listener in self._listeners.items() if listener.process is process]:
+            del self._listeners[address]
         for end in [end for end in self._ends if end.process is process or end.far is process]:
             if end.process is process:
                 end.lose(ConnectionLost(f"{process.name} was killed"))
             else:
                 self.later(end.far, end.process, end.lose, ConnectionLost(f"{process.name} broke the connection"))
 
-    # -- what transports do --
+    # -- for transports --
 
     def is_cut(self, source: Process, target: Process) -> bool:
-        """Whether nothing gets through that way."""
+        """Whether nothing from `source` reaches `target`."""
         line = self._lines.get((source, target))
         return line is not None and line.cut
 
     def delay(self, source: Process, target: Process) -> float:
-        """How long the next thing takes that way, in seconds."""
+        """Draw the delay of the next arrival on this line, in seconds."""
         line = self._lines.get((source, target))
         return self.latency + self.rng.random() * (self.jitter + (line.delay if line is not None else 0.0))
 
     def copies(self, source: Process, target: Process, message: Message) -> int:
-        """How often a message arrives."""
+        """Draw how many copies of a message arrive."""
         self.sent(source.name, target.name, message)
         line = self._lines.get((source, target))
         if line is None or not (line.loss or line.repeat):
@@ -138,32 +153,33 @@ class SimulatedNetwork:
             return 0
         return 2 if fate > 1 - line.repeat and _may_be_repeated(message) else 1
 
-    def later(self, source: Process, target: Process, do: Callable[..., None], *what: object) -> None:
-        """Do something in the `target` process, once it could have come from `source`."""
+    def later(self, source: Process, target: Process, callback: Callable[..., None], *args: object) -> None:
+        """Call back in the `target` process after the delay of the line from `source`."""
         with self.loop.within(target):
-            self.loop.call_later(self.delay(source, target), do, *what)
+            self.loop.call_later(self.delay(source, target), callback, *args)
 
-    def open(self, door: GatedListener) -> None:
-        """Raises ConfigurationError when the port is in use."""
-        if (door.host, door.port) in self._doors:
-            raise ConfigurationError(f"cannot listen on {door.host}:{door.port}: the address is in use")
-        self._doors[door.host, door.port] = door
+    def bind(self, listener: SimulatedListener) -> None:
+        """Open the listener's port. Raises ConfigurationError when the port is in use."""
+        address = (listener.host, listener.port)
+        if address in self._listeners:
+            raise ConfigurationError(f"cannot listen on {listener.host}:{listener.port}: the address is in use")
+        self._listeners[address] = listener
 
-    def shut(self, door: GatedListener) -> None:
-        """Nobody comes in any more; who is in stays."""
-        if self._doors.get((door.host, door.port)) is door:
-            del self._doors[door.host, door.port]
+    def unbind(self, listener: SimulatedListener) -> None:
+        """Close the listener's port; connections accepted on it stay."""
+        if self._listeners.get((listener.host, listener.port)) is listener:
+            del self._listeners[listener.host, listener.port]
 
-    def door(self, host: str, port: int) -> GatedListener | None:
-        """Who listens there."""
-        return self._doors.get((host, port))
+    def listener(self, host: str, port: int) -> SimulatedListener | None:
+        """The listener at this address."""
+        return self._listeners.get((host, port))
 
-    def plug(self, end: End) -> None:
-        """One more end of a connection."""
+    def plug(self, end: ConnectionEnd) -> None:
+        """Register one end of a connection."""
         self._ends[end] = None
 
-    def unplug(self, end: End) -> None:
-        """It has ended."""
+    def unplug(self, end: ConnectionEnd) -> None:
+        """Forget an end that has ended."""
         self._ends.pop(end, None)
 
     # -- inside --

@@ -1,0 +1,151 @@
+"""What every connection does, independent of its medium: queue, deliver in order, end exactly once.
+
+`framed.py` adds a stream of frames (gRPC), `paired.py` two ends in one process (the memory network and the simulation).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from grange.errors import SiloUnavailable
+from grange.proto.handshake import Hello, Welcome
+from grange.proto.message import Message
+from grange.transport.handshake import Handshake, report
+from grange.transport.options import TransportOptions
+from grange.transport.outbox import Outbox
+from grange.transport.provider import Receiver
+
+
+class BaseConnection:
+    """Implements `provider.Connection`; a medium implements the methods of the last section.
+
+    `_closing` is set when nothing more may be posted, `_ended` when `lost` was due. `_released` is done when all
+    resources are free. The medium sets `_writer_idle` when its writer waits for the next message.
+    """
+
+    def __init__(
+        self, options: TransportOptions, handshake: Handshake, *, accepting: bool, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._options = options
+        self._handshake = handshake
+        self._accepting = accepting
+        self._loop = loop
+        self._peer_name = handshake.peer_name(accepting)
+        self._outbox = Outbox(options, handshake.peer_payload_limit(accepting))
+        self._receiver: Receiver | None = None
+        self._writer_idle = False
+        self._closing = False
+        self._ended = False
+        self._error: Exception | None = None
+        self._heard_at = loop.time()
+        self._released: asyncio.Future[None] = loop.create_future()
+
+    def attach(self, receiver: Receiver) -> None:
+        """Set the receiver. Called once, before messages move; reports `lost` at once if the connection has ended."""
+        self._receiver = receiver
+        if self._ended:
+            self._report_end()
+
+    # -- provider.Connection --
+
+    @property
+    def hello(self) -> Hello:
+        return self._handshake.hello
+
+    @property
+    def welcome(self) -> Welcome:
+        return self._handshake.welcome
+
+    @property
+    def closed(self) -> bool:
+        return self._closing
+
+    @property
+    def full(self) -> bool:
+        return self._outbox.full
+
+    @property
+    def heard_at(self) -> float:
+        return self._heard_at
+
+    @property
+    def payload_limit(self) -> int:
+        return self._outbox.payload_limit
+
+    def post(self, message: Message) -> None:
+        if self._closing:
+            raise SiloUnavailable(f"the connection to {self._peer_name} is closed")
+        self._outbox.put(message)
+        if self._writer_idle:
+            self._wake_writer()
+
+    async def ready(self) -> None:
+        await self._outbox.ready()
+
+    async def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            try:
+                async with asyncio.timeout(self._options.close_timeout):
+                    await self._drain()
+            except TimeoutError:
+                pass  # the rest of the queue is reported as unsent
+            finally:
+                self._end_in_order()
+        await asyncio.shield(self._released)
+
+    def abort(self, error: Exception | None = None) -> None:
+        raise NotImplementedError
+
+    # -- for the media --
+
+    def _deliver(self, messages: Iterable[Message]) -> None:
+        """Hand arrived messages to the receiver, in order, until the connection ends."""
+        self._heard_at = self._loop.time()
+        receiver = self._receiver
+        if receiver is None:
+            return
+        receive = receiver.receive
+        for message in messages:
+            if self._ended:
+                return
+            try:
+                receive(message)
+            except Exception as error:
+                report(error)
+
+    def _end(self, error: Exception | None) -> None:
+        """End the connection and report `lost`. Only the first call has an effect."""
+        if self._ended:
+            return
+        self._closing = self._ended = True
+        self._error = error
+        self._on_end()
+        self._report_end()
+
+    def _report_end(self) -> None:
+        if self._receiver is None:
+            return  # `attach` reports it
+        try:
+            self._receiver.lost(self._outbox.end(), self._error)
+        except Exception as fault:
+            report(fault)
+
+    # -- what each medium implements --
+
+    def _wake_writer(self) -> None:
+        """Make the writer run: a message was queued while it was idle."""
+        raise NotImplementedError
+
+    async def _drain(self) -> None:
+        """Return when everything queued has been written and the peer has sent its last answers."""
+        raise NotImplementedError
+
+    def _end_in_order(self) -> None:
+        """End the connection without an error, if it has not ended, and let the peer know."""
+        raise NotImplementedError
+
+    def _on_end(self) -> None:
+        """Stop moving messages: the connection has ended. Called once."""
+        raise NotImplementedError

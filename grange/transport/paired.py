@@ -1,0 +1,120 @@
+"""Connections whose two ends are objects in one event loop: messages move as loop callbacks instead of frames."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from grange.transport.connection import BaseConnection
+from grange.transport.handshake import Handshake
+from grange.transport.options import TransportOptions
+from grange.transport.provider import Receiver
+
+
+class PairedConnection(BaseConnection):
+    """One end of a pair; `join` links the two ends.
+
+    `_in_flight` holds what has left this end and not arrived at the other: a callback each, in order. Arrivals over a
+    cut line are counted in `_held`, and land when the line is repaired.
+    """
+
+    def __init__(
+        self, options: TransportOptions, handshake: Handshake, *, accepting: bool, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(options, handshake, accepting=accepting, loop=loop)
+        # Callbacks must not run in the context of the poster: a request context would leak across silos.
+        self._context = contextvars.Context()
+        self._peer: Self | None = None
+        self._writer_idle = True
+        self._in_flight: deque[Callable[[], None]] = deque()
+        self._held = 0
+        self._arrived: asyncio.Future[None] | None = None
+
+    def join(self, peer: Self, receiver: Receiver) -> None:
+        """Connect both ends; from here on messages move. Reports `lost` at once if this end has ended."""
+        self._peer = peer
+        self.attach(receiver)
+        if not self._ended:
+            self._on_joined()
+            self._wake_writer()
+
+    # -- writing --
+
+    def _wake_writer(self) -> None:
+        if self._writer_idle and not self._ended and self._outbox:
+            self._writer_idle = False
+            self._loop.call_soon(self._write, context=self._context)
+
+    def _write(self) -> None:
+        """Send one batch, if the line and the peer take it; called by the loop."""
+        self._writer_idle = True
+        peer = self._peer
+        if self._ended or peer is None or not self._outbox or (peer._accepting and peer.full) or self._write_blocked():
+            return
+        self._send_batch(peer)
+        if self._accepting:
+            peer._wake_writer()  # there is room for answers again, so the peer's requests are read again
+        self._wake_writer()
+        self._check_arrived()
+
+    # -- arriving --
+
+    def _land(self) -> None:
+        """The time of the next arrival has come; called by the loop."""
+        if self._held or self._line_is_cut():
+            self._held += 1
+        else:
+            self._land_one()
+
+    def _land_held(self) -> None:
+        """The line is repaired: land everything that is late."""
+        while self._held and not self._line_is_cut():
+            self._held -= 1
+            self._land_one()
+
+    def _land_one(self) -> None:
+        if self._in_flight:
+            self._in_flight.popleft()()
+        self._check_arrived()
+
+    # -- draining --
+
+    async def _wait_until_arrived(self) -> None:
+        """Wait until everything posted at this end has arrived at the other."""
+        if not self._ended and self._unfinished():
+            self._arrived = self._loop.create_future()
+            await self._arrived
+
+    def _check_arrived(self) -> None:
+        if self._arrived is not None and not self._arrived.done() and not self._unfinished():
+            self._arrived.set_result(None)
+
+    def _unfinished(self) -> bool:
+        return bool(self._outbox or self._in_flight)
+
+    def _on_end(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+        if not self._released.done():
+            self._released.set_result(None)
+
+    # -- what each medium implements --
+
+    def _on_joined(self) -> None:
+        """Register this end with the network."""
+        raise NotImplementedError
+
+    def _write_blocked(self) -> bool:
+        """Whether messages must stay in the queue for now."""
+        raise NotImplementedError
+
+    def _line_is_cut(self) -> bool:
+        """Whether nothing arrives at the peer for now."""
+        raise NotImplementedError
+
+    def _send_batch(self, peer: Self) -> None:
+        """Take one batch from the outbox and send it to the peer."""
+        raise NotImplementedError
