@@ -186,5 +186,5 @@ class Client:
 
 
 def _forget(peers: Peers, sender: Sender, gateway: SiloAddress) -> None:
-    peers.drop(gateway)
+    peers.kill(gateway)
     sender.forget(gateway)

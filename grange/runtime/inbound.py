@@ -175,7 +175,7 @@ class Incoming:
     @property
     def heard_at(self) -> float:
         """When the last frame came by it."""
-        return self._connection.heard_at
+        return self._connection.last_received
 
     def opened_by(self, silo: SiloAddress) -> bool:
         """Whether it is this silo that asks by it."""
@@ -224,7 +224,7 @@ class Incoming:
             self._connection.post(brief)
         except PayloadTooLarge:
             # A peer that takes not even this gets nothing; others wait behind it, so nothing may be raised here.
-            self._connection.abort(ConnectionLost(f"the peer takes no answers: {error}"))
+            self._connection.kill(ConnectionLost(f"the peer takes no answers: {error}"))
 
     def tell_status(self, now: float, most: int) -> int:
         """status.Tells: say how far the requests are that take long."""
@@ -252,7 +252,7 @@ class Incoming:
     def _request(self, request: Request) -> None:
         if request.id in self._calls:
             # Whose answer would be whose? Nothing that comes by such a connection can be trusted.
-            self._connection.abort(ConnectionLost(f"two requests with the id {request.id} at once"))
+            self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
         if self._connection.closed:
             return  # the rest of a frame; nobody would hear the answers
         now = asyncio.get_running_loop().time()

@@ -42,8 +42,8 @@ class Connects(Protocol):
         """An open connection. Raises SiloUnavailable or HandshakeRefused."""
         ...
 
-    def retire(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """The peer is leaving: send nothing more on this connection, and close it when all are `answered`."""
+    def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
+        """Send nothing more to a leaving silo, and close its connection when `answered` is set."""
         ...
 
 
@@ -222,7 +222,7 @@ class Sender:
         return response.payload
 
     def _retire(self, silo: SiloAddress, answered: asyncio.Event) -> None:
-        self._peers.retire(silo, answered)
+        self._peers.drain(silo, answered)
 
     async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
         """A connection with room in its queue. Waiting for it, or for a handshake, ends with the caller's time."""

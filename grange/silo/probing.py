@@ -55,7 +55,7 @@ class Probing:
         """These are gone."""
         if self._line is not None:
             for silo in dead:
-                self._tasks.start(self._line.drop(silo))
+                self._tasks.start(self._line.close_channel(silo))
 
     async def __aenter__(self) -> Self:
         return self

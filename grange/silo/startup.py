@@ -292,9 +292,9 @@ class Startup:
         """Calls in flight to a dead silo end now, not at their time-outs."""
         self._probing.bury(member.address for member in view.with_status(SiloStatus.DEAD))
         for member in view.with_status(SiloStatus.DEAD):
-            self._peers.drop(member.address)
+            self._peers.kill(member.address)
             self._sender.forget(member.address)
 
     def _heard_from(self, silo: SiloAddress) -> float:
         """When anything last came from this silo, in the event loop's time."""
-        return max(self._peers.heard_at(silo), self._silo_side.heard_at(silo))
+        return max(self._peers.last_received(silo), self._silo_side.heard_at(silo))

@@ -1,6 +1,6 @@
-"""Moves whole messages between two addresses. Called by `runtime/sender.py` (out) and the silo's start-up
-(in).
+"""Moves whole messages between two addresses. `runtime/sender.py` calls it to send, the silo's start-up to listen.
 
-Open `provider.py` first: the contract. `grpc.py` is the real one, `memory.py` the one for a single process,
-`peers.py` keeps one connection per peer.
+Open `provider.py` first: the contract. `grpc.py` is the transport between processes, `memory.py` the one within a
+process, `peers.py` keeps one connection per peer. `connection.py` is the core of every connection: the queue, delivery
+and the end; `framed.py` (a stream of frames) and `paired.py` (two ends in one event loop) build on it.
 """

@@ -38,7 +38,7 @@ class BaseConnection:
         self._closing = False
         self._ended = False
         self._error: Exception | None = None
-        self._heard_at = loop.time()
+        self._last_received = loop.time()
         self._released: asyncio.Future[None] = loop.create_future()
 
     def attach(self, receiver: Receiver) -> None:
@@ -66,8 +66,8 @@ class BaseConnection:
         return self._outbox.full
 
     @property
-    def heard_at(self) -> float:
-        return self._heard_at
+    def last_received(self) -> float:
+        return self._last_received
 
     @property
     def payload_limit(self) -> int:
@@ -95,14 +95,14 @@ class BaseConnection:
                 self._end_in_order()
         await asyncio.shield(self._released)
 
-    def abort(self, error: Exception | None = None) -> None:
+    def kill(self, error: Exception | None = None) -> None:
         raise NotImplementedError
 
     # -- for the media --
 
     def _deliver(self, messages: Iterable[Message]) -> None:
         """Hand arrived messages to the receiver, in order, until the connection ends."""
-        self._heard_at = self._loop.time()
+        self._last_received = self._loop.time()
         receiver = self._receiver
         if receiver is None:
             return
@@ -128,7 +128,7 @@ class BaseConnection:
         if self._receiver is None:
             return  # `attach` reports it
         try:
-            self._receiver.lost(self._outbox.end(), self._error)
+            self._receiver.lost(self._outbox.close(), self._error)
         except Exception as fault:
             report(fault)
 

@@ -49,7 +49,7 @@ class FramedConnection(BaseConnection):
         self._wakeup: asyncio.Future[None] | None = None
         self._stop: asyncio.Future[None] = self._loop.create_future()
 
-    def abort(self, error: Exception | None = None) -> None:
+    def kill(self, error: Exception | None = None) -> None:
         self._broken = self._broken or error or ConnectionLost("the other side broke the connection")
         self._end(error)
 

@@ -1,7 +1,7 @@
 """The transport between processes: one long-lived bidirectional gRPC stream for each connection.
 
-The contract on the wire is `grange/proto/grange/v1/silo.proto`; docs/wire.md explains it. gRPC gets raw
-bytes, so that the codec stays ours; no type or error of gRPC leaves the `grpc*` files of this room.
+The contract on the wire is `grange/proto/grange/v1/silo.proto`; docs/wire.md explains it. gRPC moves raw bytes; grange
+encodes them. No type or error of gRPC leaves the `grpc*` files of this room.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from grange.transport.provider import Accept, Admit, Connection, Listener, Probe
 
 
 class GrpcTransport:
-    """See `provider.Transport`. Owns the tasks of the connections that it opened, and awaits them in `close`."""
+    """See `provider.Transport`. It owns the tasks of the connections that it opens, and awaits them in `close`."""
 
     def __init__(self, options: TransportOptions | None = None) -> None:
         self._options = options if options is not None else TransportOptions()
@@ -58,7 +58,7 @@ class GrpcTransport:
         except BaseException:
             await channel.close()
             raise
-        # No await from here on: whoever cancels has either no connection or one that is looked after.
+        # No await from here on: a cancelled caller has either no connection, or one whose task this object owns.
         connection = FramedConnection(ClientStream(channel, call), self._options, handshake, accepting=False)
         connection.attach(receiver)
         task = asyncio.get_running_loop().create_task(
@@ -88,7 +88,7 @@ class GrpcTransport:
         timeout = self._options.connect_timeout
         try:
             async with asyncio.timeout(timeout):
-                with contextlib.suppress(asyncio.InvalidStateError):  # ended already; reading says why
+                with contextlib.suppress(asyncio.InvalidStateError):  # ended already; `read` raises the reason
                     await call.write(encode_greeting(hello))
                 data = await call.read()
         except TimeoutError:
@@ -96,21 +96,21 @@ class GrpcTransport:
         except grpc.aio.AioRpcError as error:
             raise _cannot_connect(target, error) from None
         if not isinstance(data, bytes):
-            raise SiloUnavailable(f"{target} closed the connection without a word")
+            raise SiloUnavailable(f"{target} closed the connection without an answer")
         try:
-            words = decode_greeting(data, self._options.frame_limit)
+            greeting = decode_greeting(data, self._options.frame_limit)
         except InvalidFrame as error:
             raise HandshakeRefused(f"{target} does not speak grange: {error}", code="malformed") from None
-        if isinstance(words, HandshakeRefused):
-            raise words
-        if not isinstance(words, Welcome):
-            raise HandshakeRefused(f"{target} does not speak grange: it said Hello back", code="malformed")
-        return conclude(hello, words)
+        if isinstance(greeting, HandshakeRefused):
+            raise greeting
+        if not isinstance(greeting, Welcome):
+            raise HandshakeRefused(f"{target} does not speak grange: it answered Hello with Hello", code="malformed")
+        return conclude(hello, greeting)
 
 
 def _cannot_connect(target: str, error: grpc.aio.AioRpcError) -> Exception:
     if error.code() is grpc.StatusCode.UNIMPLEMENTED:
         return HandshakeRefused(f"{target} is a gRPC server, but not a grange silo", code="not-grange")
-    # gRPC says at length what it tried; why it failed stands at the end.
+    # gRPC lists its attempts first; the reason of the failure comes last.
     reason = (error.details() or "no reason given").rpartition(": ")[2].rstrip("]")
     return SiloUnavailable(f"cannot connect to {target}: {reason}")

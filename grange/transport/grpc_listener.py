@@ -1,4 +1,4 @@
-"""An open door of the gRPC transport: a server with one method, and the connections that came through it."""
+"""A listener of the gRPC transport: a server with one method, and the connections accepted on it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GrpcListener:
         return self._port
 
     async def start(self) -> None:
-        """Open the door. Raises ConfigurationError when the address cannot be had."""
+        """Open the port. Raises ConfigurationError when the address is in use or not of this machine."""
         try:
             self._port = self._server.add_insecure_port(self._endpoint)
         except RuntimeError:
@@ -51,14 +51,14 @@ class GrpcListener:
         await self._server.start()
 
     async def close(self) -> None:
-        """Close the door and every connection that came through it, after they wrote what is queued."""
+        """Close the port and every connection accepted on it, after these have written their queues."""
         await asyncio.gather(
             self._server.stop(self._options.close_timeout),
             *(connection.close() for connection in list(self._connections)),
         )
 
     async def _connect(self, _requests: object, context: Context) -> None:
-        """One connection, from its first frame to its end: what gRPC calls."""
+        """Serve one connection from its first frame to its end; gRPC calls this."""
         try:
             hello = await self._hello(context)
             handshake = answer(hello, self._admit, self._options)
@@ -77,14 +77,14 @@ class GrpcListener:
         try:
             async with asyncio.timeout(self._options.connect_timeout):
                 data = frame_or_end(await context.read())
-            words = decode_greeting(data or b"", self._options.header_limit)
+            greeting = decode_greeting(data or b"", self._options.header_limit)
         except TimeoutError:
             raise HandshakeRefused("no Hello came in time", code="malformed") from None
         except InvalidFrame as error:
             raise HandshakeRefused(str(error), code="malformed") from None
-        if not isinstance(words, Hello):
+        if not isinstance(greeting, Hello):
             raise HandshakeRefused("the first frame must hold a Hello", code="malformed")
-        return words
+        return greeting
 
     def _receiver(self, connection: FramedConnection) -> Receiver:
         try:

@@ -7,18 +7,18 @@ from grange.transport.options import TransportOptions
 Setting = tuple[str, int]
 
 PROBE_LIMIT = 64 * 1024
-"""Bytes of a probe or its answer at most; they have about a hundred."""
+"""Largest probe or answer, in bytes; a typical one has about a hundred."""
 
 
 def channel_options(options: TransportOptions) -> list[Setting]:
-    """For the opening side. One channel is one connection: never shared, never retried behind our back."""
+    """For the opening side. A channel is one connection: gRPC must neither share it nor retry calls on it."""
     return [
         *_both(options),
         ("grpc.use_local_subchannel_pool", 1),  # no sharing between transports of one process
-        ("grpc.enable_retries", 0),  # at most once: grpc must not resend
-        ("grpc.enable_http_proxy", 0),  # silos talk to each other, whatever the environment says of proxies
+        ("grpc.enable_retries", 0),  # calls are at most once: gRPC must not resend
+        ("grpc.enable_http_proxy", 0),  # silos connect directly, also when the environment names a proxy
         ("grpc.initial_reconnect_backoff_ms", _ms(options.backoff_first)),
-        # In spite of its name also the time that one attempt may take, so not the 100 ms of the back-off.
+        # This is also the time-out of one attempt, despite its name; so the 100 ms of the back-off are too short.
         ("grpc.min_reconnect_backoff_ms", _ms(options.connect_timeout)),
         ("grpc.max_reconnect_backoff_ms", _ms(max(options.backoff_max, options.connect_timeout))),
     ]
@@ -28,16 +28,16 @@ def server_options(options: TransportOptions) -> list[Setting]:
     """For the accepting side."""
     return [
         *_both(options),
-        ("grpc.so_reuseport", 0),  # a port in use is an error, not half of the connections
+        ("grpc.so_reuseport", 0),  # a port in use is an error: sharing it would split the connections
         ("grpc.max_concurrent_streams", options.streams_per_connection),
-        # Peers ask as often as we do; a server that calls this abuse would cut off its own cluster.
+        # Peers send pings as often as this side does. A server that treats these as abuse closes good connections.
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.keepalive_time / 2)),
         ("grpc.http2.max_ping_strikes", 10),
     ]
 
 
 def probe_options(options: TransportOptions) -> list[Setting]:
-    """For both sides of a probe line: as above, with room for a probe and no more."""
+    """For the opening side of a probe line: as above, with messages no larger than a probe."""
     small = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
     return [*(setting for setting in channel_options(options) if setting[0] not in dict(small)), *small]
 
@@ -56,13 +56,13 @@ def endpoint(host: str, port: int) -> str:
 def _both(options: TransportOptions) -> list[Setting]:
     return [
         ("grpc.max_receive_message_length", options.frame_limit),
-        ("grpc.max_send_message_length", -1),  # our own limits came first
-        ("grpc.max_metadata_size", 8 * 1024),  # nothing of ours travels there
+        ("grpc.max_send_message_length", -1),  # the limits of TransportOptions apply before
+        ("grpc.max_metadata_size", 8 * 1024),  # grange sends no metadata
         ("grpc.keepalive_time_ms", _ms(options.keepalive_time)),
         ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout)),
-        # The one that counts: without it a stopped peer is found after 60 s, whatever keepalive says.
+        # The decisive option: without it a stopped peer is found after 60 s only, despite the keepalive options.
         ("grpc.http2.ping_timeout_ms", _ms(options.keepalive_timeout)),
-        ("grpc.http2.max_pings_without_data", 0),  # idle connections are asked too
+        ("grpc.http2.max_pings_without_data", 0),  # ping idle connections too
         ("grpc.keepalive_permit_without_calls", 1),
     ]
 

@@ -1,7 +1,7 @@
-"""Probes between processes: a small synchronous gRPC server in threads of its own, beside the asyncio one.
+"""Probes between processes: a small synchronous gRPC server with its own threads, beside the asyncio server.
 
-A turn that blocks the event loop must not look like a death: these threads go on answering. Who asks does so from its
-event loop, over a channel that carries nothing else.
+A turn that blocks the event loop must not look like a death: these threads go on answering. A prober sends its probes
+from its event loop, over a channel used for probes only.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SERVICE = "grange.v1.Probe"
 METHOD = f"/{SERVICE}/Ask"
 
 THREADS = 2
-"""An answer takes microseconds; the second thread is there while the first is held up by a slow peer."""
+"""Threads that answer probes. An answer takes microseconds; the second works while a slow peer blocks the first."""
 
-AT_ONCE = 64
-"""Probes in progress at most; a handful of silos probe one, and a flood must not cost it its memory."""
+MAX_CONCURRENT_PROBES = 64
+"""Largest number of probes in progress. A few silos probe each silo; a flood must not exhaust its memory."""
 
-NOT_THERE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-"""What gRPC says when nothing answers."""
+NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+"""Status codes of gRPC when the other side does not answer."""
 
 
 class GrpcProbeLine:
@@ -40,16 +40,16 @@ class GrpcProbeLine:
         self._cluster = cluster
         self._options = options
         self._me: SiloAddress | None = None
-        self._answer: Callable[[bytes], bytes] = _nobody
+        self._answer: Callable[[bytes], bytes] = _not_serving
         self._channels: dict[SiloAddress, grpc.aio.Channel] = {}
         self._port = 0
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grange-probe")
-        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._asked)
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer_probe)
         self._server = grpc.server(
             self._threads,
             handlers=[grpc.method_handlers_generic_handler(SERVICE, {"Ask": method})],
             options=probe_server_options(options),
-            maximum_concurrent_rpcs=AT_ONCE,
+            maximum_concurrent_rpcs=MAX_CONCURRENT_PROBES,
         )
 
     @property
@@ -58,7 +58,7 @@ class GrpcProbeLine:
         return self._port
 
     def start(self) -> None:
-        """Open the port. Raises ConfigurationError when it cannot be had."""
+        """Open the port. Raises ConfigurationError when it is in use or not of this machine."""
         try:
             self._port = self._server.add_insecure_port(self._endpoint)
         except RuntimeError:
@@ -83,23 +83,23 @@ class GrpcProbeLine:
         try:
             return decode_answer(await call(encode_question(self._cluster, silo, question), timeout=timeout))
         except InvalidFrame as error:
-            raise SiloUnavailable(f"what answers on probe port {port} of {silo} is no silo: {error}") from None
+            raise SiloUnavailable(f"the server on probe port {port} of {silo} is not a grange silo: {error}") from None
         except grpc.aio.AioRpcError as error:
-            if error.code() in NOT_THERE:
-                await self._retire(silo, channel)
+            if error.code() in NO_ANSWER:
+                await self._close_channel(silo, channel)
             raise SiloUnavailable(f"silo {silo} did not answer on its probe port {port}: {error.details()}") from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # gRPC says this too when somebody else closes the channel.
-            raise SiloUnavailable(f"silo {silo} was dropped while it was probed") from None
+            # gRPC raises CancelledError also when another task closes the channel.
+            raise SiloUnavailable(f"the channel to silo {silo} was closed during a probe") from None
 
-    async def drop(self, silo: SiloAddress) -> None:
+    async def close_channel(self, silo: SiloAddress) -> None:
         """See `provider.ProbeLine`."""
         channel = self._channels.get(silo)
         if channel is not None:
-            await self._retire(silo, channel)
+            await self._close_channel(silo, channel)
 
     async def close(self) -> None:
         """See `provider.ProbeLine`."""
@@ -109,14 +109,14 @@ class GrpcProbeLine:
         await asyncio.get_running_loop().run_in_executor(None, stopped.wait)
         self._threads.shutdown(wait=False)
 
-    async def _retire(self, silo: SiloAddress, channel: grpc.aio.Channel) -> None:
-        """The next probe connects anew: gRPC's own back-off would let a silo that is back seem dead for seconds."""
+    async def _close_channel(self, silo: SiloAddress, channel: grpc.aio.Channel) -> None:
+        """Close a channel, so that the next probe connects anew: gRPC's back-off would hide a returned silo."""
         if self._channels.get(silo) is channel:
             del self._channels[silo]
         await channel.close()
 
-    def _asked(self, data: bytes, context: grpc.ServicerContext) -> bytes:
-        """One probe, in a thread. What is refused here is no answer, and need not say more."""
+    def _answer_probe(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        """Answer one probe, in a thread. A refused probe counts as unanswered, so it needs no details."""
         try:
             cluster, target, body = decode_question(data)
             if (cluster, target) == (self._cluster, self._me):
@@ -125,10 +125,10 @@ class GrpcProbeLine:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         context.abort(
             grpc.StatusCode.FAILED_PRECONDITION,
-            f"this is {self._me} of cluster {self._cluster!r}, and not who was meant",
+            f"this is {self._me} of cluster {self._cluster!r}, not the silo that was probed",
         )
         raise AssertionError("abort raises")
 
 
-def _nobody(_: bytes) -> bytes:
+def _not_serving(_: bytes) -> bytes:
     raise ValueError("this silo does not answer probes yet")

@@ -1,4 +1,4 @@
-"""gRPC's two kinds of stream as a `framed.ByteStream`: where its errors turn into ConnectionLost."""
+"""gRPC's client and server streams as `framed.ByteStream`. Errors of gRPC become ConnectionLost here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
 
 class ClientStream:
-    """The opening side's end, with the channel that exists for it alone."""
+    """The opening side's stream, and its own channel."""
 
     def __init__(self, channel: grpc.aio.Channel, call: Call) -> None:
         self._channel = channel
@@ -48,7 +48,7 @@ class ClientStream:
 
 
 class ServerStream:
-    """The accepting side's end. gRPC ends the stream when the method returns."""
+    """The accepting side's stream. gRPC ends it when the method returns."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -58,7 +58,7 @@ class ServerStream:
             data = await self._context.read()
         except asyncio.CancelledError:
             raise _own_cancellation("the peer broke the connection") from None
-        except Exception as error:  # gRPC's server raises internal types here
+        except Exception as error:  # the server of gRPC raises internal types here
             raise ConnectionLost(f"the connection broke: {error}") from None
         return frame_or_end(data)
 
@@ -71,7 +71,7 @@ class ServerStream:
             raise ConnectionLost(f"the connection broke while writing: {error}") from None
 
     async def close_writing(self) -> None:
-        """Nothing to do: the method's return is the end."""
+        """Nothing to do: the return of the method closes the stream."""
 
     async def release(self, error: Exception | None) -> None:
         if error is not None:
@@ -81,12 +81,12 @@ class ServerStream:
 
 
 def frame_or_end(data: object) -> bytes | None:
-    """What a read of gRPC returned: bytes, or its mark for the end of the stream."""
+    """Convert the result of a gRPC read: bytes stay, the marker for the end of the stream becomes None."""
     return data if isinstance(data, bytes) else None
 
 
 def _own_cancellation(otherwise: str) -> BaseException:
-    """gRPC raises CancelledError for the stream's cancellation too; only a task's own must stay one."""
+    """Return CancelledError if this task was cancelled, else ConnectionLost: gRPC raises CancelledError for both."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()

@@ -32,7 +32,7 @@ class MemoryConnection(PairedConnection):
         self.remote = self._peer_name = peer_node.name
         self._delayed = 0
 
-    def abort(self, error: Exception | None = None) -> None:
+    def kill(self, error: Exception | None = None) -> None:
         self._end_both(error, error or ConnectionLost(f"{self.local} broke the connection"))
 
     def resume(self) -> None:

@@ -41,7 +41,7 @@ class ConnectionEnd(Protocol):
         """Write what is queued, then end both ends."""
         ...
 
-    def abort(self, error: Exception | None = None) -> None:
+    def kill(self, error: Exception | None = None) -> None:
         """End both ends now; what is queued is lost."""
         ...
 
@@ -57,7 +57,7 @@ class Node:
     def kill_connections(self, error: Exception | None) -> None:
         """Abort every connection of this process, sorted by node names."""
         for end in sorted(self.connections, key=lambda each: (each.local, each.remote)):
-            end.abort(error)
+            end.kill(error)
 
 
 @dataclass(eq=False)
@@ -196,4 +196,4 @@ class MemoryNetwork:
 
     def _break(self, pair: tuple[str, str]) -> None:
         for end in self._between(pair):
-            end.abort(ConnectionLost(f"no answer from {pair[1]} to {pair[0]}: the network between them is cut"))
+            end.kill(ConnectionLost(f"no answer from {pair[1]} to {pair[0]}: the network between them is cut"))

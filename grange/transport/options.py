@@ -1,4 +1,4 @@
-"""Every number of the transport, with its unit and the reason for its value."""
+"""The options of the transport, each with its unit and the reason for its default."""
 
 from __future__ import annotations
 
@@ -11,72 +11,63 @@ KIB = 1024
 MIB = 1024 * KIB
 
 DEFAULT_PAYLOAD_LIMIT = 4 * MIB
-"""What a peer takes that does not say (part of the contract): the message size that grpc servers everywhere
-accept.
-"""
+"""The payload limit, in bytes, of a peer that states none (part of the wire contract): the default of gRPC servers."""
 
 FRAME_OVERHEAD = MIB
-"""A frame is at most this much larger than the payload limit of the side that receives it (part of the
-contract).
-"""
+"""Bytes by which a frame may exceed the payload limit of its receiver (part of the wire contract)."""
 
 MESSAGE_OVERHEAD = 64
-"""More than the bytes that tags, lengths and numbers of one message take in a frame."""
+"""Upper bound, in bytes, of the tags, lengths and numbers of one message in a frame."""
 
 
 class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds and time-outs of every connection of one transport. Times are in seconds, sizes in bytes.
+    """Limits and time-outs of every connection of one transport. Times are in seconds, sizes in bytes.
 
     Raises ConfigurationError, naming the option, for a value that cannot work.
     """
 
     queue_messages: int = 4096
-    """Messages in one send queue before `full`: some milliseconds of work for a fast peer, little memory for
-    a slow one.
+    """Messages in one send queue before callers wait: a few milliseconds of work for a fast peer, little memory for a
+    slow one.
     """
 
     queue_bytes: int = 16 * MIB
-    """Payload bytes in one send queue before `full`: a slow peer may cost this much memory, plus one message.
-    """
+    """Payload bytes in one send queue before callers wait: a slow peer costs at most this memory plus one message."""
 
     frame_messages: int = 256
-    """Messages in one frame at most: beyond this a bigger batch gains nothing and only delays the first."""
+    """Largest number of messages in one frame: a larger batch is not faster and delays its first message."""
 
     frame_bytes: int = 256 * KIB
-    """A frame takes no further message once it holds this much: keeps small answers from waiting behind big
-    ones.
-    """
+    """A frame of this size takes no further message: small answers must not wait behind large ones."""
 
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
-    """The largest payload of one message, sent or taken; a peer is told. What is larger belongs in storage.
-    """
+    """Largest payload of one message, sent or received; the handshake states it. Larger data belongs in storage."""
 
     header_limit: int = 64 * KIB
-    """Everything else in one message together: grain type, key, method, request context."""
+    """Largest total of the other parts of one message: grain type, key, method, request context."""
 
     connect_timeout: float = 2.0
-    """From the first packet to the end of the handshake. A silo that needs longer would not be of use anyway.
-    """
+    """Time from the first packet to the end of the handshake. A slower silo could not serve calls in time either."""
 
     close_timeout: float = 1.0
-    """How long a closing connection may go on writing what is queued."""
+    """How long a closing connection may continue to write its queue."""
 
     keepalive_time: float = 2.0
-    """An idle connection asks after its peer this often."""
+    """Time between two pings on an idle connection."""
 
     keepalive_timeout: float = 4.0
-    """A peer that leaves that question unanswered is gone: longer than the pauses a busy machine makes, where
-    grpc's own 60 s find nothing in time.
+    """A peer that does not answer a ping in this time is gone. It exceeds the pauses of a busy machine; gRPC's default
+    of 60 s finds a death too late.
     """
 
     backoff_first: float = 0.1
-    """Wait after the first failed attempt to connect; each further failure doubles it."""
+    """Longest wait after the first failed attempt to connect; each further failure doubles it."""
 
     backoff_max: float = 1.0
-    """The longest wait: a silo that is back is found within a second, where grpc's default took 15."""
+    """Longest wait between two attempts: a returned silo is found within a second; with gRPC's default it took 15 s."""
 
     streams_per_connection: int = 100
-    """HTTP/2 streams one peer may open. Grange needs one; the rest bounds a hostile peer (rapid reset)."""
+    """HTTP/2 streams that one peer may open. grange needs one; the limit stops a hostile peer (rapid reset attack)."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -94,5 +85,5 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def frame_limit(self) -> int:
-        """The largest frame that this side takes, in bytes."""
+        """The largest frame that this side accepts, in bytes."""
         return self.payload_limit + FRAME_OVERHEAD

@@ -1,4 +1,4 @@
-"""The bounded send queue of one connection, the same for every transport."""
+"""The bounded send queue of one connection, for every transport."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grange.transport.options import DEFAULT_PAYLOAD_LIMIT, TransportOptions
 
 
 class Outbox:
-    """Messages that were posted and not yet written, in order; and the callers who wait for room.
+    """The messages that were posted and not yet written, in order, and the callers that wait for room.
 
-    The connection puts and takes; `ready()` is where back-pressure reaches a caller. The bound is kept by
-    whoever awaits `ready()` and then puts without a further await; answers are put without waiting, and are
-    bounded because a connection stops reading requests while its outbox is full.
+    The connection puts and takes. Back-pressure reaches a caller in `ready()`: the bound holds when the caller awaits
+    `ready()` and then puts without a further await. Answers are put without waiting. They are bounded because the
+    connection stops reading requests while its outbox is full.
     """
 
     __slots__ = (
@@ -40,25 +40,25 @@ class Outbox:
 
     @property
     def payload_limit(self) -> int:
-        """The largest payload that `put` takes: what both sides allow."""
+        """The largest payload in bytes that `put` accepts: the lower of both sides' limits."""
         return self._payload_limit
 
     @property
     def full(self) -> bool:
-        """True while there is no room for a further request."""
+        """True while the queue has no room for another request."""
         return len(self._messages) >= self._max_messages or self._bytes >= self._max_bytes
 
     def put(self, message: Message) -> None:
-        """Append. Raises PayloadTooLarge for a message that no frame can carry."""
+        """Append a message. Raises PayloadTooLarge when the message is over a limit."""
         if isinstance(message, Request):
             grain_id = message.grain_id
             payload = len(message.args)
-            # One character is at most four bytes; counting the bytes exactly would cost an encoding.
+            # A character has at most four bytes in UTF-8. The exact size would cost an encoding.
             header = 4 * (len(grain_id.type) + len(grain_id.key) + len(message.method)) + len(message.context)
         elif isinstance(message, Response):
             payload, header = len(message.payload), 0
         else:
-            payload, header = _rare_size(message)
+            payload, header = _control_size(message)
         if payload > self._payload_limit or header > self._header_limit:
             raise self._too_large(message, payload, header)
         size = payload + header
@@ -66,7 +66,7 @@ class Outbox:
         self._bytes += size
 
     def take(self) -> list[Message]:
-        """Remove what fits into one frame: at least one message if there is any."""
+        """Remove and return the messages of the next frame: at least one, unless the queue is empty."""
         messages = self._messages
         batch: list[Message] = []
         size = 0
@@ -80,7 +80,7 @@ class Outbox:
         return batch
 
     async def ready(self) -> None:
-        """Wait until there is room. Raises SiloUnavailable when the connection ends instead."""
+        """Wait until the queue has room. Raises SiloUnavailable when the connection ends first."""
         while self.full and not self._ended:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -88,13 +88,13 @@ class Outbox:
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake()  # the room that was meant for this caller goes to the next
+                    self._wake()  # this caller leaves; give its room to the next waiter
                 raise
         if self._ended:
             raise SiloUnavailable("the connection ended before the request could be sent")
 
-    def end(self) -> list[Message]:
-        """Take everything that was never written, and send all waiters away."""
+    def close(self) -> list[Message]:
+        """Return all messages that were never written, and fail all waiters."""
         self._ended = True
         unsent = [message for message, _ in self._messages]
         self._messages.clear()
@@ -128,8 +128,8 @@ class Outbox:
         )
 
 
-def _rare_size(message: Message) -> tuple[int, int]:
-    """Payload and header bytes of the messages that are not on the hot path. Their texts are payload too."""
+def _control_size(message: Message) -> tuple[int, int]:
+    """Payload and header bytes of the messages outside the hot path. Their texts count as payload."""
     if isinstance(message, Rejection):
         return len(message.fault) + 4 * len(message.message), 0
     return 4 * len(message.text) if isinstance(message, Status) else 0, 0

@@ -1,4 +1,4 @@
-"""At most one outgoing connection per peer, opened when first needed. Used by `runtime/sender.py`."""
+"""Keeps at most one outgoing connection per peer, opened at first use. `runtime/sender.py` calls it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from random import Random
 
+from grange.aio.backoff import Backoff
 from grange.errors import ConnectionLost, GrangeError, SiloUnavailable
 from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
@@ -18,16 +19,21 @@ HelloFor = Callable[[SiloAddress], Hello]
 ReceiverFor = Callable[[SiloAddress], Receiver]
 
 
+JITTER = 1.5
+"""`Backoff` lengthens each pause by up to this factor. Dividing by it makes `backoff_first` the upper bound of the
+first pause, so that a returning silo is found within the time that the options promise."""
+
+
 class _Peer:
-    """What is known of the way to one address."""
+    """The state of the connection to one address."""
 
-    __slots__ = ("attempt", "connection", "error", "failures", "retry_at", "waiting")
+    __slots__ = ("attempt", "backoff", "connection", "error", "retry_at", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, backoff: Backoff) -> None:
+        self.backoff = backoff
         self.connection: Connection | None = None
         self.attempt: asyncio.Task[None] | None = None
         self.waiting: asyncio.Future[Connection] | None = None
-        self.failures = 0
         self.retry_at = 0.0
         self.error = ""
 
@@ -35,10 +41,10 @@ class _Peer:
 class Peers:
     """The outgoing connections of one silo or client.
 
-    Callers that need the same peer at once share one attempt; one that is cancelled leaves it to the others.
-    After a failure there is no further attempt for a while (100 ms, doubling to 1 s, with jitter): callers in
-    that time fail at once with the last error, so that their own loop can look for another silo. A connection
-    that was lost is replaced by the first caller, without delay.
+    Concurrent callers share one attempt to connect; cancelling one caller does not end the attempt. After a failure
+    there is no attempt for a while (100 ms, doubling to 1 s, with jitter). Callers in that time fail at once with the
+    last error, so that their retry loop can choose another silo. The first caller replaces a lost connection without
+    delay.
     """
 
     def __init__(
@@ -47,37 +53,35 @@ class Peers:
         hello_for: HelloFor,
         receiver_for: ReceiverFor,
         options: TransportOptions,
-        random: Random,
+        rng: Random,
     ) -> None:
         self._transport = transport
         self._hello_for = hello_for
         self._receiver_for = receiver_for
         self._options = options
-        self._random = random
+        self._rng = rng
         self._peers: dict[SiloAddress, _Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._retired: dict[Connection, SiloAddress] = {}
+        self._draining: dict[Connection, SiloAddress] = {}
         self._closed = False
 
     def current(self, address: SiloAddress) -> Connection | None:
-        """The live connection to `address`, if there is one: the hot path, no waiting."""
+        """The live connection to `address`, or None. The hot path: it does not wait."""
         peer = self._peers.get(address)
         if peer is None or peer.connection is None or peer.connection.closed:
             return None
         return peer.connection
 
-    def heard_at(self, address: SiloAddress) -> float:
-        """When anything last came from `address` by its live connection, in the event loop's time; -inf: there is
-        none.
-        """
+    def last_received(self, address: SiloAddress) -> float:
+        """Loop time of the last frame on the live connection to `address`; -inf without a connection."""
         connection = self.current(address)
-        return -math.inf if connection is None else connection.heard_at
+        return -math.inf if connection is None else connection.last_received
 
     async def get(self, address: SiloAddress) -> Connection:
-        """The connection to `address`, opened if need be. Raises SiloUnavailable, with the reason, when that
-        fails.
+        """Return the connection to `address`; open one if there is none.
 
-        A refused handshake is such a reason too: the `HandshakeRefused` is the error's `__cause__`.
+        Raises SiloUnavailable, with the reason, when that fails. After a refused handshake the `HandshakeRefused` is
+        its `__cause__`.
         """
         connection = self.current(address)
         if connection is not None:
@@ -86,61 +90,61 @@ class Peers:
         try:
             return await asyncio.shield(waiting)
         except GrangeError as error:
-            # Waiters share one outcome, but each gets an error of its own: tracebacks would grow into each
-            # other.
+            # Waiters share one outcome, but each raises its own error: a shared one would collect all tracebacks.
             raise SiloUnavailable(str(error)) from error.__cause__
 
-    def retire(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """`address` said goodbye: give its connection to nobody, and close it once all it owes is `answered`."""
+    def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
+        """Stop using the connection to a leaving silo, and close it when `answered` is set: no answer is open then."""
         peer = self._peers.get(address)
         if peer is None or peer.connection is None:
             return
         connection, peer.connection = peer.connection, None
-        self._retired[connection] = address
+        self._draining[connection] = address
         task = asyncio.get_running_loop().create_task(
             self._close(connection, answered), name=f"close {address}", context=contextvars.Context()
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def drop(self, address: SiloAddress) -> None:
-        """`address` is dead: give up an attempt to reach it, and end its connection now (its receiver hears
-        `lost`).
-        """
+    def kill(self, address: SiloAddress) -> None:
+        """Kill the connections to a dead silo, and cancel an attempt to connect. Their receivers are told `lost`."""
         reason = f"silo {address} was declared dead"
-        for connection in [each for each, of in self._retired.items() if of == address]:
-            connection.abort(ConnectionLost(reason))
+        for connection in [each for each, of in self._draining.items() if of == address]:
+            connection.kill(ConnectionLost(reason))
         peer = self._peers.pop(address, None)
         if peer is None:
             return
-        self._give_up(peer, reason)
+        self._cancel(peer, reason)
         if peer.connection is not None:
-            peer.connection.abort(ConnectionLost(reason))
+            peer.connection.kill(ConnectionLost(reason))
 
     async def close(self) -> None:
-        """End every attempt, and close every connection after it has written what is queued."""
+        """Cancel every attempt, and close every connection after it has written its queue."""
         self._closed = True
         peers = list(self._peers.values())
         self._peers.clear()
         for peer in peers:
-            self._give_up(peer, "this process is closing its connections")
+            self._cancel(peer, "this process is closing its connections")
         tasks = list(self._tasks)
-        connections = [*self._retired, *(peer.connection for peer in peers if peer.connection is not None)]
+        connections = [*self._draining, *(peer.connection for peer in peers if peer.connection is not None)]
         await asyncio.gather(*(each.close() for each in connections), *tasks, return_exceptions=True)
 
     def _attempt(self, address: SiloAddress) -> asyncio.Future[Connection]:
-        """The attempt under way, or a new one. Raises SiloUnavailable while backing off."""
+        """Return the running attempt, or start one. Raises SiloUnavailable during a back-off."""
         if self._closed:
             raise SiloUnavailable(f"cannot connect to {address}: this process is closing its connections")
-        peer = self._peers.setdefault(address, _Peer())
+        peer = self._peers.get(address)
+        if peer is None:
+            options = self._options
+            backoff = Backoff(options.backoff_first / JITTER, options.backoff_max, self._rng)
+            peer = self._peers[address] = _Peer(backoff)
         if peer.waiting is not None:
             return peer.waiting
         loop = asyncio.get_running_loop()
         if loop.time() < peer.retry_at:
             raise SiloUnavailable(peer.error)
         waiting = peer.waiting = loop.create_future()
-        # A context of its own: what the connection does for years is not part of the call that happened to
-        # need it.
+        # A context of its own: the connection outlives the call that needed it, whose request context must not leak.
         peer.attempt = loop.create_task(
             self._connect(address, peer, waiting), name=f"connect to {address}", context=contextvars.Context()
         )
@@ -149,12 +153,12 @@ class Peers:
         return waiting
 
     async def _close(self, connection: Connection, answered: asyncio.Event) -> None:
-        """Its end, by whichever side, sets `answered` too."""
+        """Close a draining connection. Its loss sets `answered` too, so this never waits for ever."""
         try:
             await answered.wait()
             await connection.close()
         finally:
-            self._retired.pop(connection, None)
+            self._draining.pop(connection, None)
 
     async def _connect(self, address: SiloAddress, peer: _Peer, waiting: asyncio.Future[Connection]) -> None:
         try:
@@ -164,27 +168,26 @@ class Peers:
         except Exception as error:
             self._failed(peer, waiting, address, error)
             return
-        if waiting.done():  # given up while the connection was on its way in
-            connection.abort()
+        if waiting.done():  # the attempt was cancelled while the handshake completed
+            connection.kill()
             return
-        peer.connection, peer.attempt, peer.waiting, peer.failures = connection, None, None, 0
+        peer.connection, peer.attempt, peer.waiting = connection, None, None
+        peer.backoff.reset()
         waiting.set_result(connection)
 
     def _failed(self, peer: _Peer, waiting: asyncio.Future[Connection], address: SiloAddress, error: Exception) -> None:
         if waiting.done():
             return
-        # Generation 0 is a place where nobody knows yet which silo is there; the error names the place.
+        # Generation 0 means that the silo at this endpoint is not known yet; the error already names the endpoint.
         peer.error = f"cannot reach silo {address}: {error}" if address.generation else str(error)
-        peer.failures += 1
-        limit = min(self._options.backoff_first * 2 ** min(peer.failures - 1, 30), self._options.backoff_max)
-        peer.retry_at = asyncio.get_running_loop().time() + limit * self._random.uniform(0.5, 1.0)
+        peer.retry_at = asyncio.get_running_loop().time() + peer.backoff.pause()
         peer.attempt = peer.waiting = None
         unavailable = SiloUnavailable(peer.error)
         unavailable.__cause__ = error
         waiting.set_exception(unavailable)
-        waiting.exception()  # seen: nobody may be waiting any more
+        waiting.exception()  # mark it as retrieved: perhaps no caller waits any more
 
-    def _give_up(self, peer: _Peer, reason: str) -> None:
+    def _cancel(self, peer: _Peer, reason: str) -> None:
         if peer.waiting is not None and not peer.waiting.done():
             peer.waiting.set_exception(SiloUnavailable(reason))
             peer.waiting.exception()

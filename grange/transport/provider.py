@@ -1,9 +1,8 @@
-"""The transport contract: what a network must offer, and what it promises about messages it was given.
+"""The transport contract: the operations of a network, and its promises about the messages it accepts.
 
-A connection is one handshaken, bidirectional, ordered stream. Requests go out on the connection that this
-side opened; answers come back on the stream their request came by. So the two sides are not alike: the
-accepting side stops reading while its queue of answers is full, the opening side always reads. That bounds
-both and cannot deadlock.
+A connection is one bidirectional, ordered stream after a handshake. Requests travel on the connection that their sender
+opened; answers travel back on the stream of their request. So the two sides differ: the accepting side stops reading
+while its queue of answers is full, the opening side always reads. This bounds both queues and cannot deadlock.
 """
 
 from __future__ import annotations
@@ -17,147 +16,144 @@ from grange.proto.message import Message
 
 
 class Receiver(Protocol):
-    """What a connection reports to. Both methods are called in the event loop and never block."""
+    """Receives the messages and the end of one connection. Both methods run in the event loop and must not block."""
 
     def receive(self, message: Message) -> None:
-        """One message arrived. An exception from here is reported to the loop and ends nothing."""
+        """Take one message. An exception goes to the loop's exception handler; the connection stays open."""
         ...
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """The connection ended, exactly once. `unsent` never left this process; of all others nothing is
-        known.
+        """The connection ended; called exactly once.
 
-        `error` is None for an orderly close by either side.
+        `unsent` are the messages that never left this process; the fate of all others is unknown. `error` is None
+        after an orderly close by either side.
         """
         ...
 
 
 class Connection(Protocol):
-    """One live stream to a peer whose handshake succeeded."""
+    """One live stream to a peer after a successful handshake."""
 
     @property
     def hello(self) -> Hello:
-        """What the opening side said of itself."""
+        """The greeting of the opening side."""
         ...
 
     @property
     def welcome(self) -> Welcome:
-        """What the accepting side answered."""
+        """The greeting of the accepting side."""
         ...
 
     @property
     def closed(self) -> bool:
-        """True once nothing can be posted any more."""
+        """True when messages can no longer be posted."""
         ...
 
     @property
     def full(self) -> bool:
-        """True while the send queue is at its bound: requests should `await ready()` before `post`."""
+        """True while the send queue is at its bound: await `ready()` before posting a request."""
         ...
 
     @property
-    def heard_at(self) -> float:
-        """When the last frame arrived, in the event loop's time; at first, when the handshake ended."""
+    def last_received(self) -> float:
+        """Loop time of the last frame received; before the first, of the end of the handshake."""
         ...
 
     @property
     def payload_limit(self) -> int:
-        """The largest payload, in bytes, that `post` takes on this connection: the lower of both sides' limits."""
+        """The largest payload, in bytes, that `post` accepts: the lower of both sides' limits."""
         ...
 
     def post(self, message: Message) -> None:
-        """Queue one message, without waiting; it must not be changed any more.
+        """Queue one message without waiting. The caller must not change it afterwards.
 
-        Raises `SiloUnavailable` when closed and `PayloadTooLarge` when it is over a limit; it was not sent
-        then.
+        Raises `SiloUnavailable` when the connection is closed and `PayloadTooLarge` when the message is over a limit;
+        the message is not sent then.
         """
         ...
 
     async def ready(self) -> None:
-        """Wait until the send queue has room. Raises `SiloUnavailable` when the connection ends instead."""
+        """Wait until the send queue has room. Raises `SiloUnavailable` when the connection ends first."""
         ...
 
     async def close(self) -> None:
-        """Write what is queued (within the close time-out), then end the stream and wait until all is
-        released.
-        """
+        """Write the queue within the close time-out, end the stream, and wait until all resources are free."""
         ...
 
-    def abort(self, error: Exception | None = None) -> None:
-        """End the stream now and write nothing more; `lost` is told before this returns.
+    def kill(self, error: Exception | None = None) -> None:
+        """End the stream now and write nothing more; `lost` has been called when this returns.
 
-        For a peer that is known to be dead. What the network still holds is released by the transport's
-        `close`.
+        Use it when the peer is known to be dead. The transport's `close` frees what the network still holds.
         """
         ...
 
 
 Accept = Callable[[Connection], Receiver]
-"""Called for each accepted connection, right after its handshake; returns who receives its messages."""
+"""Called with each accepted connection right after its handshake; returns the receiver of its messages."""
 
 Admit = Callable[[Hello], Welcome]
-"""Called with each Hello; answers it, or raises `HandshakeRefused` with the reason that the peer will see."""
+"""Called with each Hello; returns the Welcome, or raises `HandshakeRefused` with the reason sent to the peer."""
 
 
 class Listener(Protocol):
-    """An open door."""
+    """One open port."""
 
     @property
     def port(self) -> int:
-        """The port that is really open (useful when 0 was asked for)."""
+        """The number of the open port, also when port 0 was requested."""
         ...
 
     async def close(self) -> None:
-        """Close the door and every connection that came through it."""
+        """Close the port and every connection accepted on it."""
         ...
 
 
 class ProbeLine(Protocol):
-    """Probes beside the connections: answered by a thread of their own, also while the event loop is blocked."""
+    """Sends and answers probes on its own port. A separate thread answers, also while the event loop is blocked."""
 
     @property
     def port(self) -> int:
-        """The port that answers."""
+        """The port on which probes are answered."""
         ...
 
     def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes]) -> None:
-        """Answer from now on, as `me`. `answer` is called in a thread; what it raises is no answer."""
+        """Start to answer probes, as silo `me`. `answer` runs in a thread; when it raises, the probe gets no answer."""
         ...
 
     async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float) -> bytes:
-        """The answer of this very generation. Raises SiloUnavailable when none comes within `timeout` seconds."""
+        """Probe this generation and return its answer. Raises SiloUnavailable without one in `timeout` s."""
         ...
 
-    async def drop(self, silo: SiloAddress) -> None:
-        """This silo is gone: release what was kept to ask it."""
+    async def close_channel(self, silo: SiloAddress) -> None:
+        """Close the channel for probing a silo that is gone."""
         ...
 
     async def close(self) -> None:
-        """Answer no more, and release everything."""
+        """Stop answering, and free all resources."""
         ...
 
 
 class Transport(Protocol):
-    """A network. One object serves one silo or client."""
+    """Listens and connects for one silo or client."""
 
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
-        """Open a door. Raises `ConfigurationError` naming the address when the port is in use or not ours."""
+        """Open a port. Raises `ConfigurationError` with the address when the port is in use or not of this machine."""
         ...
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
-        """Open a connection and shake hands, within the connect time-out.
+        """Open a connection and perform the handshake, within the connect time-out.
 
-        Raises `SiloUnavailable` when nobody answers there and `HandshakeRefused` when the peer says no.
+        Raises `SiloUnavailable` when no process answers there and `HandshakeRefused` when the peer refuses.
         """
         ...
 
     async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
-        """A probe line of its own on this port (0: a free one), closed by the caller; None: this network has none.
+        """Open a probe line on this port (0: a free one); the caller closes it. None: this network has no probe lines.
 
-        Raises ConfigurationError when the port is in use or not ours.
+        Raises ConfigurationError when the port is in use or not of this machine.
         """
         ...
 
     async def close(self) -> None:
-        """Close all doors and connections."""
+        """Close all listeners and connections."""
         ...

@@ -264,7 +264,7 @@ async def test_a_request_that_never_left_is_repeated_elsewhere(scene: Scene) -> 
     await asyncio.sleep(0)
     connection = scene.here.peers.current(scene.one.address)
     assert connection is not None
-    connection.abort(ConnectionError("cut"))
+    connection.kill(ConnectionError("cut"))
     assert await call == 7
     assert scene.requests == 3
     assert len(scene.two.requests) == 2

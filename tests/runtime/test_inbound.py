@@ -241,7 +241,7 @@ async def test_a_lost_connection_takes_what_waits_along(stranger: Open) -> None:
         there.send("add", "nobody waits")
     await settle()
     assert there.process.inbound.in_progress == 6
-    there.connection.abort()
+    there.connection.kill()
     await settle()
     assert there.process.inbound.in_progress == 0
     await asyncio.sleep(10)

@@ -66,7 +66,7 @@ async def test_what_never_left_was_not_executed_and_what_left_is_unknown(line: M
     await asyncio.sleep(0)
     connection = here.peers.current(silo.address)
     assert connection is not None
-    connection.abort(ConnectionError("cut"))
+    connection.kill(ConnectionError("cut"))
     with pytest.raises(ConnectionLost, match="while it had the request: cut"):
         await left
     with pytest.raises(SiloUnavailable, match="before the request left"):
@@ -80,7 +80,7 @@ async def test_the_next_request_gets_a_new_connection(line: Make) -> None:
     await here.sender.send(silo.address, request(), soon(5))
     connection = here.peers.current(silo.address)
     assert connection is not None
-    connection.abort()
+    connection.kill()
     assert (await here.sender.send(silo.address, request(), soon(5))).payload == b"x"
 
 
@@ -203,7 +203,7 @@ async def test_a_silo_declared_dead_ends_all_that_waits_for_it(line: Make) -> No
     silo = await here.silo()
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
     await silo.came.wait()
-    here.peers.drop(silo.address)
+    here.peers.kill(silo.address)
     here.sender.forget(silo.address)
     with pytest.raises(ConnectionLost, match="declared dead"):
         await send
@@ -216,7 +216,7 @@ async def test_a_silo_declared_dead_just_as_its_connection_stands(line: Make, ro
     silo = await here.silo(lambda _, r: Response(r.id))
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
     await settle(rounds)
-    here.peers.drop(silo.address)
+    here.peers.kill(silo.address)
     here.sender.forget(silo.address)
     try:
         await send

@@ -137,7 +137,7 @@ def test_both_ends_of_a_cut_connection_give_up_each_by_itself() -> None:
 def test_a_reset_does_not_cross_a_cut() -> None:
     async def test(pair: Pair) -> None:
         pair.network.cut(pair.a, pair.b)
-        pair.near.abort(ConnectionLost("mine"))
+        pair.near.kill(ConnectionLost("mine"))
         assert pair.at_a.lost_at is not None
         await asyncio.sleep(KEEPALIVE / 2)
         assert pair.at_b.lost_at is None, "the other end cannot know"

@@ -58,10 +58,10 @@ async def test_abort_hands_back_exactly_what_never_left(net: Net) -> None:
     for number in range(5, 8):
         connection.post(request(number))
     error = ConnectionLost("declared dead")
-    connection.abort(error)
+    connection.kill(error)
     assert inbox.unsent == [5, 6, 7]
     assert inbox.endings[0][1] is error
-    connection.abort()
+    connection.kill()
     await connection.close()
     assert len(inbox.endings) == 1
     _unsent, peer_error = await site.inbox.ended()
@@ -73,7 +73,7 @@ async def test_abort_hands_back_exactly_what_never_left(net: Net) -> None:
 async def test_abort_right_after_connecting_is_told_before_it_returns(net: Net) -> None:
     site, connection, inbox = await net.pair()
     connection.post(request(1))
-    connection.abort(ConnectionLost("changed our mind"))
+    connection.kill(ConnectionLost("changed our mind"))
     assert inbox.unsent == [1]
     assert str(inbox.endings[0][1]) == "changed our mind"
     await site.inbox.ended()
@@ -85,7 +85,7 @@ async def test_a_connection_may_be_ended_while_it_is_being_accepted(net: Net) ->
     accept = site.accept
 
     def accept_and_abort(connection: Connection) -> Inbox:
-        connection.abort(ConnectionLost("full up"))
+        connection.kill(ConnectionLost("full up"))
         return accept(connection)
 
     listener = await net.transport().listen("127.0.0.1", 0, site.admit, accept_and_abort)
@@ -103,7 +103,7 @@ async def test_a_connection_may_be_ended_while_it_is_being_accepted(net: Net) ->
 async def test_the_accepting_side_can_abort(net: Net) -> None:
     site, _connection, inbox = await net.pair()
     site.connection.post(Response(1))
-    site.connection.abort()
+    site.connection.kill()
     assert site.inbox.unsent == [1]
     _unsent, error = await inbox.ended()
     assert isinstance(error, ConnectionLost)

@@ -79,7 +79,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     made = Bench(accepting=False)
     yield made
-    made.connection.abort()
+    made.connection.kill()
     await asyncio.gather(made.life, return_exceptions=True)
 
 

@@ -81,14 +81,14 @@ async def test_a_blocked_event_loop_does_not_keep_probes_from_being_answered(pai
 
 async def test_another_generation_is_no_answer(pair: Pair) -> None:
     older = SiloAddress("127.0.0.1", 1, 6)
-    with pytest.raises(SiloUnavailable, match="not who was meant"):
+    with pytest.raises(SiloUnavailable, match="not the silo that was probed"):
         await pair.ask(silo=older)
     assert pair.threads == set()
 
 
 async def test_another_cluster_is_no_answer(pair: Pair) -> None:
     stranger = await line("another")
-    with pytest.raises(SiloUnavailable, match="not who was meant"):
+    with pytest.raises(SiloUnavailable, match="not the silo that was probed"):
         await stranger.ask(pair.silo, pair.there.port, b"abc", PATIENCE)
     assert pair.threads == set()
     await stranger.close()
@@ -134,8 +134,8 @@ async def test_a_question_that_is_too_big_is_refused(pair: Pair) -> None:
 
 async def test_a_dropped_silo_can_be_asked_again(pair: Pair) -> None:
     await pair.ask()
-    await pair.here.drop(pair.silo)
-    await pair.here.drop(pair.silo)
+    await pair.here.close_channel(pair.silo)
+    await pair.here.close_channel(pair.silo)
     assert await pair.ask() == b"cba"
 
 

@@ -54,7 +54,7 @@ def test_a_broken_peer_on_uvloop(run_on_uvloop: Run) -> None:
         site, connection, inbox = await net.pair()
         connection.post(request(1))
         await site.inbox.count(1)
-        site.connection.abort()
+        site.connection.kill()
         assert isinstance((await inbox.ended())[1], ConnectionLost)
         await asyncio.gather(*(transport.close() for transport in net.transports))
 

@@ -147,12 +147,12 @@ async def test_a_connection_knows_when_it_last_heard_of_the_other_end(net: Net) 
     began = loop.time()
     site, connection, inbox = await net.pair()
     ends = (connection, site.connection)
-    assert all(began <= end.heard_at <= loop.time() for end in ends)
-    at_first = [end.heard_at for end in ends]
+    assert all(began <= end.last_received <= loop.time() for end in ends)
+    at_first = [end.last_received for end in ends]
     connection.post(request(1))
     await site.inbox.count(1)
-    assert connection.heard_at == at_first[0]
-    assert site.connection.heard_at > at_first[1]
+    assert connection.last_received == at_first[0]
+    assert site.connection.last_received > at_first[1]
     site.connection.post(Response(1))
     await inbox.count(1)
-    assert connection.heard_at > at_first[0]
+    assert connection.last_received > at_first[0]

@@ -66,11 +66,11 @@ async def test_the_end_sends_every_caller_away_and_hands_back_what_is_left() -> 
         box.put(message)
     callers = waiting(box, 2)
     await asyncio.sleep(0)
-    assert box.end() == sent
+    assert box.close() == sent
     for caller in [*callers, *waiting(box, 1)]:
         with pytest.raises(SiloUnavailable):
             await caller
-    assert box.end() == []
+    assert box.close() == []
 
 
 def test_a_frame_takes_no_more_once_it_is_big_enough() -> None:

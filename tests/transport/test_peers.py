@@ -132,12 +132,12 @@ async def test_dropping_a_dead_silo_ends_its_connection_at_once(
     site = await net.site(net.transport())
     connection = await peers.get(site.address)
     connection.post(request(1))
-    peers.drop(site.address)
+    peers.kill(site.address)
     assert connection.closed
     assert inboxes[site.address].unsent == [1]
     assert "declared dead" in str(inboxes[site.address].endings[0][1])
     assert peers.current(site.address) is None
-    peers.drop(site.address)  # nothing to do
+    peers.kill(site.address)  # nothing to do
 
 
 async def test_dropping_while_connecting_fails_the_waiters(net: Net, here: Counting, peers: Peers) -> None:
@@ -145,7 +145,7 @@ async def test_dropping_while_connecting_fails_the_waiters(net: Net, here: Count
     here.gate.clear()
     need = asyncio.ensure_future(peers.get(site.address))
     await asyncio.sleep(0)
-    peers.drop(site.address)
+    peers.kill(site.address)
     with pytest.raises(SiloUnavailable, match="declared dead"):
         await need
     here.gate.set()

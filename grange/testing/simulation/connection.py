@@ -33,7 +33,7 @@ class SimulatedConnection(PairedConnection):
         self._peer_name = self.far.name
         self._last_arrival = 0.0
 
-    def abort(self, error: Exception | None = None) -> None:
+    def kill(self, error: Exception | None = None) -> None:
         if not self._ended:
             self._send(SimulatedConnection._on_reset)
             self._end(error)
