@@ -1,4 +1,4 @@
-"""Without faults nothing fails, nothing is violated, and no grain is ever active twice."""
+"""Without faults no call fails, no invariant is violated, and no grain is ever active twice."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def test_no_faults_no_violations_and_no_duplicate_window(seed: int) -> None:
     assert set(result.counts).isdisjoint({"call_unknown", "call_fail", "log:silo_declared_dead", "loop_error"})
 
 
-def test_a_simulation_of_other_size_with_grains_of_ones_own() -> None:
-    class Mine(Grain):
+def test_size_grains_and_load_can_be_chosen() -> None:
+    class Extra(Grain):
         """Hosted beside the workload."""
 
-    result = Simulation(1, silos=5, grains=[Mine], minutes=1.5, calm=5, load=Load(clients=1, keys=3, pace=0.5)).run()
+    result = Simulation(1, silos=5, grains=[Extra], minutes=1.5, calm=5, load=Load(clients=1, keys=3, pace=0.5)).run()
     assert result.violations == []
     assert "127.0.0.1:11005" in "\n".join(result.log)
 
 
-def test_logging_is_as_before_afterwards() -> None:
+def test_logging_is_restored_after_a_run() -> None:
     root = logging.getLogger("grange")
     before = (root.level, root.propagate, root.handlers[:])
     Simulation(1, minutes=1.5).run()
     assert (root.level, root.propagate, root.handlers) == before
 
 
-def test_a_result_says_how_to_replay_it() -> None:
+def test_a_result_names_the_command_that_replays_it() -> None:
     simulation = Simulation(7, minutes=1.5)
-    simulation.broken("I9", "somebody", "planted")
-    assert str(simulation.run()).splitlines()[1:] == ["  I9 somebody: planted", "replay: make simulate SEED=7"]
+    simulation.report_violation("I9", "silo-1", "planted")
+    assert str(simulation.run()).splitlines()[1:] == ["  I9 silo-1: planted", "replay: make simulate SEED=7"]
 
 
 async def test_a_simulation_needs_a_thread_without_a_loop() -> None:

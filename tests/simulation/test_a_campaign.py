@@ -1,4 +1,4 @@
-"""Many seeds: spread over processes, summed up, and failed for what broke and for what never happened."""
+"""Many seeds: run in several processes, added up, and failed for violations and for events that never occurred."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from grange.testing import Simulation
 from grange.testing.checks.history import Violation
-from grange.testing.simulation.campaign import SOMETIMES, Finding, rows, summarise, try_seed
+from grange.testing.simulation.campaign import SOMETIMES, SeedResult, rows, run_seed, summarise
 
 
-def finding(seed: int, *violations: Violation, counts: dict[str, int] | None = None, error: str = "") -> Finding:
-    return Finding(seed, "", 2.0, list(violations), counts or {}, 1, error)
+def result(seed: int, *violations: Violation, counts: dict[str, int] | None = None, error: str = "") -> SeedResult:
+    return SeedResult(seed, "", 2.0, list(violations), counts or {}, 1, error)
 
 
 def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -22,27 +22,27 @@ def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_sums_failures_and_what_never_happened() -> None:
-    broken = finding(2, Violation("I1", "a", "lost"), counts={"cas_lost": 1})
-    raised = finding(3, error="Traceback")
-    summary = summarise([finding(1, counts={"fault:crash": 2, "cas_lost": 1}), broken, raised], 10.0)
+def test_a_summary_has_totals_failures_and_missing_events() -> None:
+    violated = result(2, Violation("I1", "a", "lost"), counts={"cas_lost": 1})
+    raised = result(3, error="Traceback")
+    summary = summarise([result(1, counts={"fault:crash": 2, "cas_lost": 1}), broken, raised], 10.0)
     assert summary.failed == [broken, raised]
     assert (summary.counts["cas_lost"], summary.faults, summary.seconds_per_seed) == (2, 2, 2.0)
     assert set(summary.missing) == set(SOMETIMES) - {"cas_lost", "fault:crash"}
     assert {name for name, _, _ in rows(summary)} == {*SOMETIMES, "duplicate_turns"}
 
 
-def test_a_simulation_that_breaks_down_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_down(self: Simulation) -> None:
+def test_an_exception_of_a_simulation_is_its_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Simulation) -> None:
         raise RuntimeError("the harness is wrong")
 
-    monkeypatch.setattr(Simulation, "run", break_down)
-    found = try_seed(5, 1.5)
+    monkeypatch.setattr(Simulation, "run", fail)
+    found = run_seed(5, 1.5)
     assert not found.good
     assert "the harness is wrong" in found.error
 
 
-def test_seeds_are_spread_over_processes_and_summed_up_as_json() -> None:
+def test_seeds_run_in_several_processes_and_are_added_up_as_json() -> None:
     done = campaign("--seeds", "3", "--first", "11", "--minutes", "1.5", "--workers", "2", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -50,10 +50,10 @@ def test_seeds_are_spread_over_processes_and_summed_up_as_json() -> None:
     assert summary["counts"]["call_ok"] > 100
 
 
-def test_a_campaign_that_is_strict_fails_for_what_never_happened() -> None:
+def test_a_strict_campaign_fails_for_events_that_never_occurred() -> None:
     done = campaign("--seeds", "1", "--minutes", "1.5", "--strict")
     assert done.returncode == 1
-    assert "never happened:" in done.stdout
+    assert "never occurred:" in done.stdout
 
 
 def test_one_seed_prints_its_log_and_its_hash() -> None:

@@ -1,4 +1,4 @@
-"""The same seed gives the same event log: again, in another process, and whatever hash seed that has."""
+"""The same seed gives the same event log: when repeated, and in another process with another hash seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_one_hundred_of_one_hundred_replays_are_equal(seeds: range) -> None:
         assert [hash_of(seed) for _ in range(5)] == [first] * 5, f"seed {seed}"
 
 
-def test_another_process_with_another_hash_seed_sees_the_same() -> None:
+def test_another_process_with_another_hash_seed_gives_the_same_log() -> None:
     here = [hash_of(seed) for seed in range(3)]
     for hash_seed in ("1", "77"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
@@ -36,5 +36,5 @@ def test_another_process_with_another_hash_seed_sees_the_same() -> None:
         assert there.stdout.split() == here, there.stderr
 
 
-def test_another_seed_sees_something_else() -> None:
+def test_another_seed_gives_another_log() -> None:
     assert len({hash_of(seed) for seed in range(3)}) == 3

@@ -1,4 +1,4 @@
-"""A history is what was recorded, in a list and in a file, also when the recorder was killed."""
+"""A history holds every recorded event, in a list and in a file, also when the recorder was killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_call_is_recorded_when_it_is_made_and_when_it_ends() -> None:
     ]
 
 
-def test_only_what_certainly_did_not_run_fails() -> None:
+def test_only_calls_that_certainly_did_not_run_count_as_failed() -> None:
     recorder = Recorder(clock)
     for error in (Overloaded("full"), CallTimeout("late"), InconsistentStateError("lost race"), RuntimeError("any")):
         recorder.failed(recorder.invoke("c", "read", "a"), error)
@@ -47,7 +47,7 @@ def test_a_file_holds_the_same_history_and_a_torn_last_line_is_left_out(tmp_path
     assert load(path) == recorder.events
 
 
-def test_a_bad_line_in_the_middle_is_no_history(tmp_path: Path) -> None:
+def test_a_bad_line_in_the_middle_raises(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     path.write_text('{"t":1.5\n{"t":1.0,"client":"c","call":1,"kind":"invoke","op":"read","key":"a"}\n')
     with pytest.raises(ValueError, match="truncated"):

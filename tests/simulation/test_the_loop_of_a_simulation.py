@@ -1,4 +1,4 @@
-"""What asyncio promises holds inside a process, what it leaves open is drawn, and a paused process stands still."""
+"""Asyncio's promises hold within a process, all other orders are drawn, and a paused process runs nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fresh(seed: int = 1) -> SimulatedLoop:
     return SimulatedLoop(random.Random(seed))
 
 
-def test_what_is_called_soon_runs_in_order() -> None:
+def test_call_soon_keeps_its_order() -> None:
     loop, ran = fresh(), list[int]()
 
     async def main() -> None:
@@ -40,12 +40,12 @@ def test_timers_run_in_order_of_time_never_early_and_little_late() -> None:
     rng = random.Random(3)
     dues = [rng.uniform(0, 0.01) for _ in range(200)]
 
-    def note(number: int) -> None:
+    def record(number: int) -> None:
         ran.append((number, loop.time()))
 
     async def main() -> None:
         for number, due in enumerate(dues):
-            loop.call_at(due, note, number)
+            loop.call_at(due, record, number)
         await asyncio.sleep(1)
 
     run(main(), loop)
@@ -53,7 +53,7 @@ def test_timers_run_in_order_of_time_never_early_and_little_late() -> None:
     assert all(0 <= at - dues[number] <= LATENESS for number, at in ran)
 
 
-def test_timers_of_one_instant_and_processes_side_by_side_run_in_an_order_that_the_seed_draws() -> None:
+def test_timers_of_one_instant_and_of_several_processes_run_in_a_drawn_order() -> None:
     def orders(seed: int) -> str:
         loop, ran = fresh(seed), list[str]()
 
@@ -73,7 +73,7 @@ def test_timers_of_one_instant_and_processes_side_by_side_run_in_an_order_that_t
     assert len({orders(seed)[6:] for seed in range(10)}) > 5
 
 
-def test_a_paused_process_stands_still_and_then_goes_on_in_order() -> None:
+def test_a_paused_process_runs_nothing_and_resumes_in_order() -> None:
     loop, ran = fresh(), list[tuple[str, int, int]]()
     silo = Process("silo")
 
@@ -97,7 +97,7 @@ def test_a_paused_process_stands_still_and_then_goes_on_in_order() -> None:
     assert [each[2] for each in ran if each[0] == "inside"] == [1, 6, 7, 8]
 
 
-def test_what_a_process_starts_and_what_wakes_in_it_belongs_to_it_whoever_woke_it() -> None:
+def test_tasks_belong_to_the_process_that_started_them_not_to_the_one_that_wakes_them() -> None:
     loop, silo, seen = fresh(), Process("silo"), list[str]()
 
     async def inside(woken: asyncio.Future[None]) -> None:
@@ -122,7 +122,7 @@ def test_what_a_process_starts_and_what_wakes_in_it_belongs_to_it_whoever_woke_i
     assert seen == ["silo", "silo", "harness"]
 
 
-def test_a_set_of_tasks_is_walked_in_the_same_order_in_every_run() -> None:
+def test_a_set_of_tasks_has_the_same_order_in_every_run() -> None:
     def order() -> list[str]:
         async def main() -> list[str]:
             tasks = {asyncio.create_task(asyncio.sleep(1), name=str(number)) for number in range(50)}
@@ -137,11 +137,11 @@ def test_a_set_of_tasks_is_walked_in_the_same_order_in_every_run() -> None:
     assert order() == order()
 
 
-def test_a_simulation_that_can_never_go_on_says_so() -> None:
+def test_a_simulation_that_cannot_continue_raises() -> None:
     async def main() -> None:
         await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(Stalled, match="stands still"):
+    with pytest.raises(Stalled, match="cannot continue"):
         run(main(), fresh())
 
 

@@ -1,4 +1,4 @@
-"""Streams stay ordered, cuts hold, and each end of a connection learns only what could have reached it."""
+"""Streams stay ordered, cuts hold messages, and each end of a connection learns only what could have reached it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ HELLO = Hello("default", Role.SILO, "a", SiloAddress("127.0.0.1", 12, 1), target
 
 
 @dataclass
-class Ear:
-    """A receiver that writes down what it hears, when and where."""
+class RecordingReceiver:
+    """A receiver that records the messages, and the time and process in which they arrive."""
 
     loop: SimulatedLoop
-    heard: list[int] = field(default_factory=list)
-    where: set[str] = field(default_factory=set)
+    received: list[int] = field(default_factory=list)
+    processes: set[str] = field(default_factory=set)
     lost_at: float | None = None
     unsent: Sequence[Message] = ()
     error: Exception | None = None
 
     def receive(self, message: Message) -> None:
-        self.heard.append(message.id)
-        self.where.add(self.loop.process.name)
+        self.received.append(message.id)
+        self.processes.add(self.loop.process.name)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        assert self.lost_at is None, "told once"
+        assert self.lost_at is None, "called once"
         self.lost_at, self.unsent, self.error = self.loop.time(), unsent, error
 
 
@@ -51,10 +51,10 @@ class Pair:
     b: Process
     near: Connection
     far: Connection
-    at_a: Ear
-    at_b: Ear
+    at_a: RecordingReceiver
+    at_b: RecordingReceiver
 
-    def say(self, *numbers: int, system: bool = False) -> None:
+    def post(self, *numbers: int, system: bool = False) -> None:
         grain_id = system_id("probe") if system else GrainId("cart", "ann")
         with self.loop.within(self.a):
             for number in numbers:
@@ -65,10 +65,10 @@ def with_pair(test: Callable[[Pair], Awaitable[None]], seed: int = 1) -> None:
     loop = SimulatedLoop(random.Random(seed))
     network = SimulatedNetwork(loop, random.Random(seed), lambda source, target, message: None)
     a, b = Process("a"), Process("b")
-    at_a, at_b = Ear(loop), Ear(loop)
+    at_a, at_b = RecordingReceiver(loop), RecordingReceiver(loop)
     accepted: list[Connection] = []
 
-    def accept(connection: Connection) -> Ear:
+    def accept(connection: Connection) -> RecordingReceiver:
         accepted.append(connection)
         return at_b
 
@@ -86,41 +86,41 @@ def with_pair(test: Callable[[Pair], Awaitable[None]], seed: int = 1) -> None:
         loop.close()
 
 
-def test_a_stream_keeps_its_order_whatever_the_delays() -> None:
+def test_a_stream_keeps_its_order_under_any_delays() -> None:
     async def test(pair: Pair) -> None:
         pair.network.jitter = 0.5
         for number in range(100):
-            pair.say(number)
+            pair.post(number)
             await asyncio.sleep(0.01)
         await asyncio.sleep(2)
-        assert pair.at_b.heard == list(range(100))
-        assert pair.at_b.where == {"b"}, "in the receiver's process"
+        assert pair.at_b.received == list(range(100))
+        assert pair.at_b.processes == {"b"}, "in the receiver's process"
 
     with_pair(test)
 
 
 def test_a_cut_holds_one_direction_and_healing_delivers_in_order() -> None:
     async def test(pair: Pair) -> None:
-        pair.say(1)
+        pair.post(1)
         pair.network.cut(pair.a, pair.b)
-        pair.say(2, 3)
+        pair.post(2, 3)
         with pair.loop.within(pair.b):
             pair.far.post(Request(9, GrainId("cart", "ann"), "ask", b""))
         await asyncio.sleep(KEEPALIVE / 2)
-        assert (pair.at_b.heard, pair.at_a.heard) == ([], [9])
-        pair.say(4)
+        assert (pair.at_b.received, pair.at_a.received) == ([], [9])
+        pair.post(4)
         pair.network.heal()
         await asyncio.sleep(0.1)
-        assert pair.at_b.heard == [1, 2, 3, 4]
+        assert pair.at_b.received == [1, 2, 3, 4]
 
     with_pair(test)
 
 
-def test_both_ends_of_a_cut_connection_give_up_each_by_itself() -> None:
+def test_each_end_of_a_cut_connection_times_out_by_itself() -> None:
     async def test(pair: Pair) -> None:
         cut_at = pair.loop.time()
         pair.network.cut(pair.a, pair.b)
-        pair.say(1)
+        pair.post(1)
         await asyncio.sleep(KEEPALIVE + 2)
         assert pair.at_a.lost_at is not None
         assert pair.at_b.lost_at is not None
@@ -129,7 +129,7 @@ def test_both_ends_of_a_cut_connection_give_up_each_by_itself() -> None:
         assert isinstance(pair.at_a.error, ConnectionLost)
         pair.network.heal()
         await asyncio.sleep(1)
-        assert pair.at_b.heard == [], "what was on its way is lost with the connection"
+        assert pair.at_b.received == [], "messages in flight are lost with the connection"
 
     with_pair(test)
 
@@ -148,15 +148,15 @@ def test_a_reset_does_not_cross_a_cut() -> None:
     with_pair(test)
 
 
-def test_who_talks_with_a_process_that_stands_still_gives_up_and_it_learns_when_it_resumes() -> None:
+def test_the_peer_of_a_paused_process_times_out_and_the_process_learns_it_on_resume() -> None:
     async def test(pair: Pair) -> None:
         pair.loop.pause(pair.b)
         pair.network.on_paused(pair.b)
-        pair.say(1)
+        pair.post(1)
         await asyncio.sleep(KEEPALIVE + 2)
         assert pair.at_a.lost_at is not None
         assert pair.at_b.lost_at is None
-        assert pair.at_b.heard == []
+        assert pair.at_b.received == []
         pair.loop.resume(pair.b)
         await asyncio.sleep(0.1)
         assert pair.at_b.lost_at is not None
@@ -167,11 +167,11 @@ def test_who_talks_with_a_process_that_stands_still_gives_up_and_it_learns_when_
 def test_the_death_of_a_process_reaches_its_peers() -> None:
     async def test(pair: Pair) -> None:
         pair.b.alive = False
-        pair.network.sever(pair.b)
+        pair.network.on_process_end(pair.b)
         await asyncio.sleep(0.1)
         assert isinstance(pair.at_a.error, ConnectionLost)
         try:
-            await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, Ear(pair.loop))
+            await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, RecordingReceiver(pair.loop))
         except SiloUnavailable as error:
             assert "no process listens" in str(error)  # noqa: PT017
         else:
@@ -185,7 +185,7 @@ def test_connecting_over_a_cut_takes_the_whole_time_out() -> None:
         pair.network.cut(pair.b, pair.a)
         began = pair.loop.time()
         try:
-            await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, Ear(pair.loop))
+            await SimulatedTransport(pair.network, pair.a).connect("h", 1, HELLO, RecordingReceiver(pair.loop))
         except SiloUnavailable:
             assert pair.loop.time() - began >= 2.0
         else:
@@ -194,13 +194,13 @@ def test_connecting_over_a_cut_takes_the_whole_time_out() -> None:
     with_pair(test)
 
 
-def test_closing_sends_what_is_queued_and_ends_both_in_order() -> None:
+def test_closing_sends_the_queue_and_ends_both_sides_in_order() -> None:
     async def test(pair: Pair) -> None:
-        pair.say(1, 2, 3)
+        pair.post(1, 2, 3)
         with pair.loop.within(pair.a):
             await pair.near.close()
         await asyncio.sleep(0.1)
-        assert pair.at_b.heard == [1, 2, 3]
+        assert pair.at_b.received == [1, 2, 3]
         assert pair.at_a.lost_at is not None
         assert pair.at_b.lost_at is not None
         assert (pair.at_a.error, pair.at_b.error, pair.at_a.unsent) == (None, None, [])
@@ -208,17 +208,17 @@ def test_closing_sends_what_is_queued_and_ends_both_in_order() -> None:
     with_pair(test)
 
 
-def test_only_questions_to_system_services_are_repeated_and_anything_may_be_lost() -> None:
+def test_only_requests_to_system_services_are_repeated_and_any_message_may_be_lost() -> None:
     async def test(pair: Pair) -> None:
         line = pair.network.line(pair.a, pair.b)
         line.repeat = 1.0
-        pair.say(1, 2)
-        pair.say(3, 4, system=True)
+        pair.post(1, 2)
+        pair.post(3, 4, system=True)
         await asyncio.sleep(0.1)
-        assert pair.at_b.heard == [1, 2, 3, 3, 4, 4]
+        assert pair.at_b.received == [1, 2, 3, 3, 4, 4]
         line.repeat, line.loss = 0.0, 1.0
-        pair.say(5)
+        pair.post(5)
         await asyncio.sleep(0.1)
-        assert pair.at_b.heard == [1, 2, 3, 3, 4, 4]
+        assert pair.at_b.received == [1, 2, 3, 3, 4, 4]
 
     with_pair(test)

@@ -122,4 +122,4 @@ def _differences(one: Mapping[str, str], other: Mapping[str, str]) -> str:
 
 
 def _names(silos: Collection[str]) -> str:
-    return ", ".join(sorted(silos)) or "nobody"
+    return ", ".join(sorted(silos)) or "no silo"

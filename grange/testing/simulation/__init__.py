@@ -1,8 +1,9 @@
-"""A whole cluster in one thread and virtual time, under faults that a seed draws, judged by `grange.testing.checks`.
+"""A whole cluster in one thread and virtual time, under seeded faults, checked by `grange.testing.checks`.
 
-Called by tests and by `make simulate`. Open `simulation.py` first: the course of a run. `loop.py` is the scheduler,
-`network.py`, `connection.py` and `transport.py` the network, `stores.py` the databases, `host.py` a machine on which
-silos live and die, `workload.py` who calls what, `nemesis.py` what goes wrong, `verdict.py` what must hold.
+Called by tests and by `make simulate`. Open `simulation.py` first: the course of a run. `loop.py` is the scheduler.
+`network.py`, `connection.py` and `transport.py` are the network, `databases.py` the databases. `machine.py` runs and
+restarts silos, `workload.py` makes calls, `nemesis.py` injects faults, `invariants.py` checks the run, `event_log.py`
+records it. `campaign.py` runs many seeds.
 """
 
 from grange.testing.simulation.simulation import Load, Result, Simulation

@@ -1,4 +1,4 @@
-"""`python -m grange.testing.simulation`: run many seeds, or look at one. `make simulate` and `make test` call it."""
+"""`python -m grange.testing.simulation`: run many seeds, or print one. `make simulate` and `make test` call it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from grange.testing.simulation.campaign import Finding, Summary, rows, run_seeds, summarise, work
+from grange.testing.simulation.campaign import SeedResult, Summary, rows, run_seeds, run_worker, summarise
 from grange.testing.simulation.simulation import Simulation
 
-SHOWN = 10
-"""Violations of one seed that are printed."""
+MAX_PRINTED = 10
+"""Print at most this many violations of one seed."""
 
 
-class Asked(msgspec.Struct):
+class Options(msgspec.Struct):
     """The options of the command."""
 
     seed: int | None
@@ -34,31 +34,33 @@ class Asked(msgspec.Struct):
 
 
 @click.command()
-@click.option("--seed", type=int, help="Run this one seed, print its event log on standard output, and judge it.")
-@click.option("--seeds", default=200, show_default=True, help="How many seeds to run.")
-@click.option("--first", default=1, show_default=True, help="The first of them.")
+@click.option("--seed", type=int, help="Run one seed, print its event log on standard output, and check it.")
+@click.option("--seeds", default=200, show_default=True, help="Number of seeds to run.")
+@click.option("--first", default=1, show_default=True, help="The first seed.")
 @click.option("--minutes", default=10.0, show_default=True, help="Virtual minutes of each run.")
-@click.option("--workers", default=2, show_default=True, help="Processes that run seeds side by side.")
+@click.option("--workers", default=2, show_default=True, help="Number of processes that run seeds in parallel.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of a table.")
-@click.option("--strict", is_flag=True, help="Fail also when something that must happen sometimes never did.")
+@click.option("--strict", is_flag=True, help="Fail also when an event that must occur at least once did not.")
 @click.option("--worker", type=int, hidden=True)
 def main(**given: Any) -> None:
-    """Simulate whole clusters under faults, one per seed. Exit code 1: a seed broke an invariant."""
-    asked = Asked(**given)
-    if asked.seed is not None:
-        sys.exit(_look_at(asked.seed, asked.minutes))
-    if asked.worker is not None:
-        work(range(asked.first + asked.worker, asked.first + asked.seeds, asked.workers), asked.minutes)
+    """Simulate whole clusters under faults, one per seed. Exit code 1: a seed violated an invariant."""
+    options = Options(**given)
+    if options.seed is not None:
+        sys.exit(_run_one(options.seed, options.minutes))
+    if options.worker is not None:
+        run_worker(
+            range(options.first + options.worker, options.first + options.seeds, options.workers), options.minutes
+        )
         return
-    summary = _run(asked)
-    if asked.as_json:
+    summary = _run(options)
+    if options.as_json:
         click.echo(msgspec.json.encode(summary).decode())
     else:
         _show(summary, Console())
-    sys.exit(bool(summary.failed or (asked.strict and summary.missing)))
+    sys.exit(bool(summary.failed or (options.strict and summary.missing)))
 
 
-def _look_at(seed: int, minutes: float) -> int:
+def _run_one(seed: int, minutes: float) -> int:
     result = Simulation(seed, minutes=minutes).run()
     for line in result.log:
         click.echo(line)
@@ -66,32 +68,34 @@ def _look_at(seed: int, minutes: float) -> int:
     return int(bool(result.violations))
 
 
-def _run(asked: Asked) -> Summary:
+def _run(options: Options) -> Summary:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("seeds", total=asked.seeds)
+        bar = progress.add_task("seeds", total=options.seeds)
 
-        def found(finding: Finding) -> None:
+        def on_result(result: SeedResult) -> None:
             progress.advance(bar)
-            if not finding.good:
-                progress.console.print(_text(finding), highlight=False, markup=False)
+            if not result.good:
+                progress.console.print(_text(result), highlight=False, markup=False)
 
-        running = run_seeds(asked.first, asked.seeds, asked.minutes, min(asked.workers, asked.seeds), found)
-        return summarise(asyncio.run(running), asked.minutes)
+        running = run_seeds(
+            options.first, options.seeds, options.minutes, min(options.workers, options.seeds), on_result
+        )
+        return summarise(asyncio.run(running), options.minutes)
 
 
-def _text(finding: Finding) -> str:
-    lines = [f"seed {finding.seed}: {len(finding.violations)} violations", finding.error]
-    lines += [f"  {violation}" for violation in finding.violations[:SHOWN]]
+def _text(result: SeedResult) -> str:
+    lines = [f"seed {result.seed}: {len(result.violations)} violations", result.error]
+    lines += [f"  {violation}" for violation in result.violations[:MAX_PRINTED]]
     return "\n".join(line for line in lines if line)
 
 
 def _show(summary: Summary, console: Console) -> None:
     table = Table(title=f"{summary.seeds} seeds of {summary.minutes:g} virtual minutes")
-    table.add_column("what happened")
-    table.add_column("times", justify="right")
-    table.add_column("that is")
+    table.add_column("event")
+    table.add_column("count", justify="right")
+    table.add_column("meaning")
     for name, count, words in rows(summary):
         table.add_row(name, count, words)
     console.print(table)
@@ -101,9 +105,9 @@ def _show(summary: Summary, console: Console) -> None:
         highlight=False,
     )
     if summary.missing:
-        console.print(f"never happened: {', '.join(summary.missing)}", highlight=False)
-    for finding in summary.failed:
-        console.print(f"FAILED: seed {finding.seed}; replay: make simulate SEED={finding.seed}", highlight=False)
+        console.print(f"never occurred: {', '.join(summary.missing)}", highlight=False)
+    for result in summary.failed:
+        console.print(f"FAILED: seed {result.seed}; replay: make simulate SEED={result.seed}", highlight=False)
 
 
 if __name__ == "__main__":

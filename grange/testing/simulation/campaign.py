@@ -1,4 +1,4 @@
-"""Many seeds: worker processes run them, one process collects what they found. Called by `__main__.py`."""
+"""Runs many seeds in worker processes and collects their results. Called by `__main__.py`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from grange.testing.simulation.simulation import Simulation
 
 SOMETIMES = {
     "fault:crash": "a silo was killed",
-    "fault:pause_long": "a silo stood still for longer than a death takes",
-    "fault:pause_mid_write": "a silo stood still in a turn, just before its write",
-    "fault:isolate": "a silo reached nobody but the databases",
+    "fault:pause_long": "a silo was paused for longer than it takes to declare it dead",
+    "fault:pause_mid_write": "a silo was paused within a turn, just before its write",
+    "fault:isolate": "a silo reached the databases only",
     "fault:cut_one_way": "a line was cut in one direction",
     "fault:drain": "a silo drained and left",
     "fault:table_emptied": "the membership table was emptied",
-    "fault:table_rolled_back": "the membership table went back in time",
-    "fault:store_flaky": "the store failed, or lost its answer after committing",
-    "cas_lost": "a compare-and-swap of the table was lost",
+    "fault:table_rolled_back": "the membership table was rolled back to an older version",
+    "fault:store_flaky": "the store failed, or its answer was lost after the commit",
+    "cas_lost": "a compare-and-swap on the table lost a race",
     "silo_fenced_by_store": "the store refused a write of a dead silo",
     "call_fail": "a call failed as not executed",
     "call_unknown": "a call ended with an unknown outcome",
@@ -35,15 +35,15 @@ SOMETIMES = {
     "log:vote_withheld": "a vote for a death was withheld",
     "log:silo_declared_dead": "a silo was declared dead",
     "log:self_fenced": "a silo fenced itself",
-    "log:table_lost": "a silo noticed that the table was lost",
+    "log:table_lost": "a silo detected that the table was lost",
     "log:table_rebuilt": "a lost table was rebuilt",
-    "silo_given_up": "a silo read of its own death and ended",
+    "silo_given_up": "a silo read its own death in the table and ended",
 }
-"""What must have happened at least once in many seeds, or the simulation proves less than it says."""
+"""Events that must occur at least once in many seeds ("sometimes" assertions); without them the runs prove little."""
 
 
-class Finding(msgspec.Struct):
-    """What one seed came to; `seconds` is processor time. `error` is set when the simulation itself broke."""
+class SeedResult(msgspec.Struct):
+    """The result of one seed. `seconds` is processor time; `error` is a traceback when the simulation itself failed."""
 
     seed: int
     hash: str
@@ -56,53 +56,55 @@ class Finding(msgspec.Struct):
 
     @property
     def good(self) -> bool:
-        """Nothing is wrong."""
+        """Whether the run had neither a violation nor an error."""
         return not self.violations and not self.error
 
 
 class Summary(msgspec.Struct):
-    """All seeds together. `missing` names what never happened and should have; `longest_duplicate` is in seconds."""
+    """The totals of all seeds. `missing` names the SOMETIMES that never occurred; `longest_duplicate` is in seconds."""
 
     seeds: int
     minutes: float
     seconds_per_seed: float
     virtual_hours: float
     faults: int
-    failed: list[Finding]
+    failed: list[SeedResult]
     counts: dict[str, int]
     missing: list[str]
     longest_duplicate: float
 
 
-def try_seed(seed: int, minutes: float) -> Finding:
-    """One seed, here and now; never raises what the simulation raises."""
+def run_seed(seed: int, minutes: float) -> SeedResult:
+    """Run one seed in this process. An exception of the simulation becomes the result's `error`."""
     began = time.process_time()
     try:
         result = Simulation(seed, minutes=minutes).run()
-    except Exception:  # reported as a finding of its own
-        return Finding(seed, "", time.process_time() - began, [], {}, 0, traceback.format_exc())
+    except Exception:  # reported as the result of this seed
+        return SeedResult(seed, "", time.process_time() - began, [], {}, 0, traceback.format_exc())
     finally:
         gc.collect()
     took = time.process_time() - began
     longest = result.figures["longest_duplicate"]
-    return Finding(seed, result.hash, took, result.violations, result.counts, result.steps, longest_duplicate=longest)
+    return SeedResult(
+        seed, result.hash, took, result.violations, result.counts, result.steps, longest_duplicate=longest
+    )
 
 
-def work(seeds: Iterable[int], minutes: float) -> None:
-    """A worker process: one JSON line on standard output for each seed."""
+def run_worker(seeds: Iterable[int], minutes: float) -> None:
+    """Run seeds in a worker process; print one JSON line for each on standard output."""
     for seed in seeds:
-        sys.stdout.write(msgspec.json.encode(try_seed(seed, minutes)).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(run_seed(seed, minutes)).decode() + "\n")
         sys.stdout.flush()
 
 
 async def run_seeds(
-    first: int, seeds: int, minutes: float, workers: int, found: Callable[[Finding], None]
-) -> list[Finding]:
-    """Spread seeds over worker processes; `found` is called with each as it ends. Returns all, by seed.
+    first: int, seeds: int, minutes: float, workers: int, on_result: Callable[[SeedResult], None]
+) -> list[SeedResult]:
+    """Run seeds in worker processes; call `on_result` as each ends. Returns all results, sorted by seed.
 
     Raises RuntimeError when a worker ends before its seeds do.
     """
-    findings: list[Finding] = []
+    results: list[SeedResult] = []
 
     async def one(number: int) -> None:
         mine = len(range(first + number, first + seeds, workers))
@@ -114,10 +116,10 @@ async def run_seeds(
         try:
             assert process.stdout is not None
             async for line in process.stdout:
-                finding = msgspec.json.decode(line, type=Finding)
-                findings.append(finding)
+                result = msgspec.json.decode(line, type=SeedResult)
+                results.append(result)
                 mine -= 1
-                found(finding)
+                on_result(result)
             if await process.wait() or mine:
                 raise RuntimeError(f"worker {number} ended with {process.returncode} and {mine} seeds left")
         finally:
@@ -128,30 +130,30 @@ async def run_seeds(
     async with asyncio.TaskGroup() as group:
         for number in range(workers):
             group.create_task(one(number))
-    return sorted(findings, key=lambda finding: finding.seed)
+    return sorted(results, key=lambda result: result.seed)
 
 
-def summarise(findings: list[Finding], minutes: float) -> Summary:
-    """Sums over all seeds."""
+def summarise(results: list[SeedResult], minutes: float) -> Summary:
+    """Add up the results of all seeds."""
     counts: Counter[str] = Counter()
-    for finding in findings:
-        counts.update(finding.counts)
-    seconds = sum(finding.seconds for finding in findings)
+    for result in results:
+        counts.update(result.counts)
+    seconds = sum(result.seconds for result in results)
     return Summary(
-        seeds=len(findings),
+        seeds=len(results),
         minutes=minutes,
-        seconds_per_seed=seconds / max(len(findings), 1),
-        virtual_hours=len(findings) * minutes / 60,
+        seconds_per_seed=seconds / max(len(results), 1),
+        virtual_hours=len(results) * minutes / 60,
         faults=sum(count for name, count in counts.items() if name.startswith("fault:")),
-        failed=[finding for finding in findings if not finding.good],
+        failed=[result for result in results if not result.good],
         counts=dict(sorted(counts.items())),
         missing=[name for name in SOMETIMES if not counts[name]],
-        longest_duplicate=max((finding.longest_duplicate for finding in findings), default=0.0),
+        longest_duplicate=max((result.longest_duplicate for result in results), default=0.0),
     )
 
 
 def rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
-    """The table of a summary: what, how often, in words."""
+    """The rows of a summary table: name, count, description."""
     for name, count in summary.counts.items():
         if name.startswith("fault:") and name not in SOMETIMES:
             yield name, f"{count:,}", ""
@@ -159,7 +161,7 @@ def rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
     yield (
         "duplicate_turns",
         f"{duplicates:,}",
-        f"turns of two activations at once, {summary.longest_duplicate:.2f} s at most",
+        f"overlapping turns of two activations, {summary.longest_duplicate:.2f} s at most",
     )
     for name, words in SOMETIMES.items():
         yield name, f"{summary.counts.get(name, 0):,}", words

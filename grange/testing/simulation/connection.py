@@ -38,19 +38,19 @@ class SimulatedConnection(PairedConnection):
             self._send(SimulatedConnection._on_reset)
             self._end(error)
 
-    # -- called by the network --
+    # -- for the network --
 
     def resume(self) -> None:
         if self._peer is not None:
             self._network.later(self.far, self.process, self._peer._land_held)
 
-    def lose(self, error: Exception) -> None:
+    def on_lost(self, error: Exception) -> None:
         self._end(error)
 
     # -- moving --
 
     def _on_joined(self) -> None:
-        self._network.plug(self)
+        self._network.register(self)
 
     def _write_blocked(self) -> bool:
         return False  # a cut line holds what was sent, as TCP does
@@ -115,5 +115,5 @@ class SimulatedConnection(PairedConnection):
             self._end_when_answered()
 
     def _on_end(self) -> None:
-        self._network.unplug(self)
+        self._network.unregister(self)
         super()._on_end()

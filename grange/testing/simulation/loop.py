@@ -1,8 +1,8 @@
-"""The event loop of a simulation: several processes in one thread, in virtual time, in an order that a seed decides.
+"""The event loop of a simulation: several processes in one thread, in virtual time, in an order drawn from a seed.
 
-Each callback belongs to a `Process`. Within a process callbacks keep the order that asyncio promises; between processes
-nothing is promised, so that order is drawn. Timers are up to LATENESS late, as on a real machine, and never early. A
-paused process stands still: its callbacks wait, in order, until it resumes. ADR 0070 argues what is legal.
+Each callback belongs to a `Process`. Within a process, callbacks keep the order that asyncio promises. Between
+processes there is no promised order, so it is drawn. Timers are up to LATENESS late, as on a real machine, and never
+early. The callbacks of a paused process wait, in order, until it resumes. ADR 0070 argues which orders are legal.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 LATENESS = 0.001
-"""Seconds that a loop may wake later than its timer, as an idle one does."""
+"""Seconds by which a loop may wake later than its timer, as an idle loop does."""
 
 
 class Stalled(RuntimeError):
-    """Everything waits and no timer is set: the simulation can never go on."""
+    """All tasks wait and no timer is set: the simulation cannot continue."""
 
 
 class Process:
-    """Whose turn it is: a silo, a client, the database, or the harness itself."""
+    """The owner of callbacks: a silo, a client, a database, or the harness itself."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Process:
 
 
 class _Callback(asyncio.TimerHandle):
-    """A callback and its process. Every one is a timer, so that one class serves both queues."""
+    """A callback and its process. All are timers, so that one class serves both queues."""
 
     __slots__ = ("process",)
 
@@ -58,13 +58,13 @@ class _Callback(asyncio.TimerHandle):
         self.process = process
 
     def run(self) -> None:
-        """Call it, unless it was cancelled."""
+        """Run the callback, unless it was cancelled."""
         if not self._cancelled:
             self._run()
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task bound to a process. It hashes by its number, so that sets of tasks are walked in the same order always."""
+    """A task bound to a process. It hashes by its number, so that sets of tasks have a deterministic order."""
 
     process: Process
     number: int
@@ -77,7 +77,7 @@ class SimulatedTask(asyncio.Task[Any]):
 
 
 class Within:
-    """Another process for a moment. A class of its own because it is entered for each message."""
+    """Context manager that switches the current process. A class for speed: it is entered for each message."""
 
     __slots__ = ("_before", "_loop", "_process")
 
@@ -94,7 +94,7 @@ class Within:
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Run it like any loop. `process` is the process of the running callback; what that starts belongs to it too."""
+    """Run it like any loop. `process` owns the running callback, and every callback and task that it starts."""
 
     def __init__(self, rng: random.Random, start: float = 0.0) -> None:
         super().__init__()
@@ -103,8 +103,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._queue: deque[_Callback] = deque()
         self._timers: list[tuple[float, float, _Callback]] = []
         self._tasks_made = 0
-        self.outside = Process("harness")
-        self.process = self.outside
+        self.harness = Process("harness")
+        self.process = self.harness
         self.steps = 0
         self.set_task_factory(self._make_task)
 
@@ -113,15 +113,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self._now
 
     def within(self, process: Process) -> Within:
-        """A context: what is started inside belongs to `process`."""
+        """A context in which started callbacks and tasks belong to `process`."""
         return Within(self, process)
 
     def pause(self, process: Process) -> None:
-        """Let a process stand still, as SIGSTOP does."""
+        """Pause a process, as SIGSTOP does."""
         process.paused = True
 
     def resume(self, process: Process) -> None:
-        """Let it go on: first what waited, in order."""
+        """Resume a process: first its held callbacks, in order."""
         process.paused = False
         self._queue.extend(process.held)
         process.held.clear()
@@ -131,7 +131,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_soon(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """See asyncio. A step of a task belongs to the task's process, whoever woke it."""
+        """See asyncio. A step of a task belongs to the task's process, not to the process that woke it."""
         owner = getattr(callback, "__self__", None)
         process = owner.process if isinstance(owner, SimulatedTask) else self.process
         handle = _Callback(self._now, callback, args, self, context, process)
@@ -141,13 +141,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def call_soon_threadsafe(
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
-        """See asyncio; there are no other threads."""
+        """See asyncio. A simulation has no other threads."""
         return self.call_soon(callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """See asyncio. Timers of one instant run in an order that is drawn."""
+        """See asyncio. Timers of one instant run in a drawn order."""
         handle = _Callback(when, callback, args, self, context, self.process)
         heapq.heappush(self._timers, (when, self._rng.random(), handle))
         return handle
@@ -161,16 +161,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Refused: a thread would bring real time into the simulation."""
-        raise RuntimeError("nothing may run in a thread inside a simulation")
+        """Refuse: a thread would bring real time into the simulation."""
+        raise RuntimeError("a simulation cannot run code in a thread")
 
     def __del__(self) -> None:
-        """Nothing to warn of: a loop that was never run or closed holds no socket and no thread."""
+        """Suppress asyncio's warning about an unclosed loop: this loop holds no socket and no thread."""
 
     def _run_once(self) -> None:
         queue = self._queue
         if not queue:
-            self._wake()
+            self._advance()
         for _ in range(len(queue)):
             handle = queue.popleft()
             process = handle.process
@@ -180,15 +180,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self.process = process
             handle.run()
             self.steps += 1
-        self.process = self.outside
+        self.process = self.harness
 
-    def _wake(self) -> None:
-        """Nothing is left to do now: go on to the next timer, and a little further, to whatever is due by then."""
+    def _advance(self) -> None:
+        """Advance the time to the next timer, plus a drawn lateness, and queue every timer that is due then."""
         timers = self._timers
         while timers and timers[0][2].cancelled():
             heapq.heappop(timers)
         if not timers:
-            raise Stalled("the simulation stands still: everything waits, and no timer is set")
+            raise Stalled("the simulation cannot continue: all tasks wait, and no timer is set")
         self._now = max(self._now, timers[0][0]) + self._rng.random() * LATENESS
         due: dict[Process, deque[_Callback]] = {}
         while timers and timers[0][0] <= self._now:
@@ -209,10 +209,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         **options: Any,
     ) -> SimulatedTask:
         self._tasks_made += 1
-        made = SimulatedTask.__new__(SimulatedTask)
-        made.number = self._tasks_made  # before asyncio puts it into its own sets
-        made.process = self.process
+        task = SimulatedTask.__new__(SimulatedTask)
+        task.number = self._tasks_made  # set before asyncio adds the task to its sets
+        task.process = self.process
         if "name" not in options:
             options["name"] = f"task-{self._tasks_made}"
-        SimulatedTask.__init__(made, coroutine, loop=loop, **options)
-        return made
+        SimulatedTask.__init__(task, coroutine, loop=loop, **options)
+        return task

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation, when, and for how long: drawn from the seed."""
+"""Injects the faults of a simulation: their kind, time and duration are drawn from the seed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from grange.testing.simulation.host import Machine, MachineDeps
+from grange.testing.simulation.databases import Database, DatabaseFaults
 from grange.testing.simulation.loop import Process
-from grange.testing.simulation.stores import Database
-from grange.testing.simulation.weather import Weather
+from grange.testing.simulation.machine import Machine, MachineDeps
+
+MAX_CONCURRENT = 3
+"""Largest number of faults at one time."""
 
 Fault = Callable[[], Awaitable[None]]
-"""Begins a fault, holds it, and ends it."""
+"""Begins a fault, holds it for a while, and ends it."""
 
 
 class Nemesis:
-    """One fault after the other, sometimes several at once, until `stop`; what it began it also ends.
+    """Injects faults one after the other, up to MAX_CONCURRENT at once, and ends each of them.
 
-    `calm` is the mean time in seconds between the beginnings of two faults.
+    `calm` is the mean time in seconds between the beginnings of two faults. The name is Jepsen's term.
     """
 
     def __init__(
@@ -33,14 +35,14 @@ class Nemesis:
         self._clients = clients
         self._network = deps.network
         self._table, self._store = deps.table, deps.store
-        self._memory = deps.memory
-        self._trace = deps.trace
+        self._contents = deps.contents
+        self._event_log = deps.event_log
         self._rng = rng
         self._calm = calm
         self._running: list[asyncio.Task[None]] = []
-        self.faults: dict[str, tuple[float, Fault]] = {
-            "crash": (3.0, self._crash),
-            "crash_two": (0.5, self._crash_two),
+        self.kinds: dict[str, tuple[float, Fault]] = {
+            "crash": (3.0, self._kill),
+            "crash_two": (0.5, self._kill_two),
             "pause_short": (2.0, self._pause_short),
             "pause_long": (2.0, self._pause_long),
             "pause_mid_write": (1.5, self._pause_mid_write),
@@ -62,25 +64,25 @@ class Nemesis:
         }
 
     async def run(self, until: float) -> None:
-        """Make trouble until the time has come; then end every fault that is still held."""
+        """Inject faults until the time `until`; then end those that are still held."""
         loop = asyncio.get_running_loop()
         while True:
             pause = self._rng.expovariate(1 / self._calm)
             await asyncio.sleep(min(pause, max(until - loop.time(), 0.0)))
             if loop.time() >= until:
                 break
-            names = list(self.faults)
-            name = self._rng.choices(names, [self.faults[each][0] for each in names])[0]
+            names = list(self.kinds)
+            name = self._rng.choices(names, [self.kinds[each][0] for each in names])[0]
             self._running = [each for each in self._running if not each.done()]
-            if len(self._running) < 3:
+            if len(self._running) < MAX_CONCURRENT:
                 self._running.append(asyncio.create_task(self._inject(name)))
-        await self._end()
+        await self._heal_all()
 
     async def _inject(self, name: str) -> None:
-        self._trace.saw(f"fault:{name}")
-        await self.faults[name][1]()
+        self._event_log.record(f"fault:{name}")
+        await self.kinds[name][1]()
 
-    async def _end(self) -> None:
+    async def _heal_all(self) -> None:
         for task in self._running:
             task.cancel()
         if self._running:
@@ -94,29 +96,29 @@ class Nemesis:
         for machine in self._machines:
             machine.resume()
             machine.start()
-        self._trace.saw("quiet")
+        self._event_log.record("quiet")
 
     async def _hold(self, least: float, most: float) -> None:
         await asyncio.sleep(self._rng.uniform(least, most))
 
-    def _one(self) -> Machine:
+    def _draw_machine(self) -> Machine:
         return self._rng.choice(self._machines)
 
     # -- processes --
 
-    async def _crash(self, *others: Machine) -> None:
-        victims = others or (self._one(),)
+    async def _kill(self, *others: Machine) -> None:
+        victims = others or (self._draw_machine(),)
         for machine in victims:
-            self._trace.saw("crashes", machine.name)
-            await machine.crash()
+            self._event_log.record("crashes", machine.name)
+            await machine.kill()
         try:
             await self._hold(0.2, 25.0)
         finally:
             for machine in victims:
                 machine.start()
 
-    async def _crash_two(self) -> None:
-        await self._crash(*self._rng.sample(self._machines, 2))
+    async def _kill_two(self) -> None:
+        await self._kill(*self._rng.sample(self._machines, 2))
 
     async def _pause_short(self) -> None:
         await self._pause(0.5, 2.0)
@@ -125,7 +127,7 @@ class Nemesis:
         await self._pause(4.0, 30.0)
 
     async def _pause(self, least: float, most: float) -> None:
-        machine = self._one()
+        machine = self._draw_machine()
         process = machine.process
         machine.pause()
         try:
@@ -135,36 +137,36 @@ class Nemesis:
                 machine.resume()
 
     async def _pause_mid_write(self) -> None:
-        """In a turn, just before its write leaves: when it resumes, others may run the grain."""
-        machine = self._one()
+        """Pause a silo within a turn, just before it sends a write. When it resumes, another silo may run the grain."""
+        machine = self._draw_machine()
         process = machine.process
-        sprung = asyncio.Event()
+        paused = asyncio.Event()
 
-        def spring() -> None:
+        def pause() -> None:
             machine.pause()
-            sprung.set()
+            paused.set()
 
-        self._store.traps[process] = spring
+        self._store.before_change[process] = pause
         try:
             async with asyncio.timeout(10):
-                await sprung.wait()
+                await paused.wait()
             await self._hold(8.0, 20.0)
         except TimeoutError:
-            pass  # nothing was written in this time
+            pass  # the silo wrote nothing in this time
         finally:
-            self._store.traps.pop(process, None)
+            self._store.before_change.pop(process, None)
             if machine.process is process:
                 machine.resume()
 
     async def _drain(self) -> None:
-        machine = self._one()
+        machine = self._draw_machine()
         try:
             async with asyncio.timeout(90):
                 await machine.stop()
             await self._hold(0.1, 10.0)
         except TimeoutError:
-            self._trace.saw("drain_gave_up", machine.name)
-            await machine.crash()
+            self._event_log.record("drain_gave_up", machine.name)
+            await machine.kill()
         finally:
             machine.start()
 
@@ -182,10 +184,10 @@ class Nemesis:
             self._network.heal()
 
     async def _isolate(self) -> None:
-        """One silo reaches nobody, but the databases."""
-        alone = self._one().process
-        others = [each for each in self._processes() if each is not alone]
-        await self._cut([pair for other in others for pair in ((alone, other), (other, alone))])
+        """One silo reaches the databases, and neither a silo nor a client."""
+        isolated = self._draw_machine().process
+        others = [each for each in self._processes() if each is not isolated]
+        await self._cut([pair for other in others for pair in ((isolated, other), (other, isolated))])
 
     async def _cut_pair(self) -> None:
         one, other = self._rng.sample(self._machines, 2)
@@ -196,7 +198,7 @@ class Nemesis:
         await self._cut([(one.process, other.process)])
 
     async def _cut_client(self) -> None:
-        client, silo = self._rng.choice(self._clients), self._one().process
+        client, silo = self._rng.choice(self._clients), self._draw_machine().process
         await self._cut([(client, silo), (silo, client)])
 
     async def _slow_network(self) -> None:
@@ -220,41 +222,41 @@ class Nemesis:
 
     # -- databases --
 
-    async def _weather(self, database: Database, weather: Weather, least: float, most: float) -> None:
-        database.weather = weather
+    async def _degrade(self, database: Database, faults: DatabaseFaults, least: float, most: float) -> None:
+        database.faults = faults
         try:
             await self._hold(least, most)
         finally:
-            database.weather = Weather()
+            database.faults = DatabaseFaults()
 
     async def _table_down(self) -> None:
-        await self._weather(self._table, Weather(down=True), 2.0, 40.0)
+        await self._degrade(self._table, DatabaseFaults(down=True), 2.0, 40.0)
 
     async def _table_flaky(self) -> None:
-        await self._weather(self._table, Weather(delay=1.0, failure=0.2, lost_answer=0.2), 5.0, 30.0)
+        await self._degrade(self._table, DatabaseFaults(delay=1.0, failure=0.2, lost_answer=0.2), 5.0, 30.0)
 
     async def _table_down_for_one(self) -> None:
-        name = self._one().process.name
-        self._table.local[name] = Weather(down=True)
+        name = self._draw_machine().process.name
+        self._table.faults_by_silo[name] = DatabaseFaults(down=True)
         try:
             await self._hold(2.0, 40.0)
         finally:
-            self._table.local.pop(name, None)
+            self._table.faults_by_silo.pop(name, None)
 
     async def _table_rolled_back(self) -> None:
-        back = self._memory.roll_back(self._rng.randint(1, 4))
-        self._trace.saw("rolled_back", str(back))
+        undone = self._contents.roll_back(self._rng.randint(1, 4))
+        self._event_log.record("rolled_back", str(undone))
         await self._hold(10.0, 20.0)
 
     async def _table_emptied(self) -> None:
-        self._memory.empty()
+        self._contents.empty()
         await self._hold(10.0, 20.0)
 
     async def _store_down(self) -> None:
-        await self._weather(self._store, Weather(down=True), 1.0, 20.0)
+        await self._degrade(self._store, DatabaseFaults(down=True), 1.0, 20.0)
 
     async def _store_flaky(self) -> None:
-        await self._weather(self._store, Weather(delay=0.2, failure=0.1, lost_answer=0.1), 5.0, 30.0)
+        await self._degrade(self._store, DatabaseFaults(delay=0.2, failure=0.1, lost_answer=0.1), 5.0, 30.0)
 
     async def _store_slow(self) -> None:
-        await self._weather(self._store, Weather(delay=2.5), 3.0, 20.0)
+        await self._degrade(self._store, DatabaseFaults(delay=2.5), 3.0, 20.0)

@@ -53,7 +53,7 @@ class ConnectionEnd(Protocol):
         """The line to this end is repaired: held messages arrive, also when their sender has ended."""
         ...
 
-    def lose(self, error: Exception) -> None:
+    def on_lost(self, error: Exception) -> None:
         """This end learns that the connection is gone."""
         ...
 
@@ -104,8 +104,8 @@ class SimulatedNetwork:
     def cut(self, source: Process, target: Process) -> None:
         """Hold everything from `source` to `target` until `heal`; their connections break after KEEPALIVE seconds."""
         self.line(source, target).cut = True
-        with self.loop.within(self.loop.outside):
-            self.loop.call_later(KEEPALIVE, self._give_up, source, target)
+        with self.loop.within(self.loop.harness):
+            self.loop.call_later(KEEPALIVE, self._break_if_cut, source, target)
 
     def heal(self) -> None:
         """Repair every line."""
@@ -117,18 +117,18 @@ class SimulatedNetwork:
 
     def on_paused(self, process: Process) -> None:
         """A process was paused: its peers give their connections up after KEEPALIVE seconds."""
-        with self.loop.within(self.loop.outside):
-            self.loop.call_later(KEEPALIVE, self._give_up_paused, process)
+        with self.loop.within(self.loop.harness):
+            self.loop.call_later(KEEPALIVE, self._break_if_paused, process)
 
-    def sever(self, process: Process) -> None:
-        """A process died: its machine closes its ports and resets its connections."""
+    def on_process_end(self, process: Process) -> None:
+        """A process ended: its machine closes its ports and resets its connections."""
         for address in [address for address, listener in self._listeners.items() if listener.process is process]:
             del self._listeners[address]
         for end in [end for end in self._ends if end.process is process or end.far is process]:
             if end.process is process:
-                end.lose(ConnectionLost(f"{process.name} was killed"))
+                end.on_lost(ConnectionLost(f"{process.name} was killed"))
             else:
-                self.later(end.far, end.process, end.lose, ConnectionLost(f"{process.name} broke the connection"))
+                self.later(end.far, end.process, end.on_lost, ConnectionLost(f"{process.name} broke the connection"))
 
     # -- for transports --
 
@@ -174,21 +174,21 @@ class SimulatedNetwork:
         """The listener at this address."""
         return self._listeners.get((host, port))
 
-    def plug(self, end: ConnectionEnd) -> None:
+    def register(self, end: ConnectionEnd) -> None:
         """Register one end of a connection."""
         self._ends[end] = None
 
-    def unplug(self, end: ConnectionEnd) -> None:
+    def unregister(self, end: ConnectionEnd) -> None:
         """Forget an end that has ended."""
         self._ends.pop(end, None)
 
     # -- inside --
 
-    def _give_up(self, source: Process, target: Process) -> None:
+    def _break_if_cut(self, source: Process, target: Process) -> None:
         if self.is_cut(source, target):
             self._break({source, target})
 
-    def _give_up_paused(self, process: Process) -> None:
+    def _break_if_paused(self, process: Process) -> None:
         if process.paused and process.alive:
             for end in list(self._ends):
                 if process in (end.process, end.far):
@@ -198,8 +198,8 @@ class SimulatedNetwork:
         for end in list(self._ends):
             if {end.process, end.far} == pair:
                 with self.loop.within(end.process):
-                    error = ConnectionLost(f"no answer from {end.far.name} to {end.process.name}: keepalive gave up")
-                    self.loop.call_later(self.rng.random(), end.lose, error)
+                    error = ConnectionLost(f"no answer from {end.far.name} to {end.process.name}: keepalive timed out")
+                    self.loop.call_later(self.rng.random(), end.on_lost, error)
 
 
 def _may_be_repeated(message: Message) -> bool:

@@ -1,4 +1,4 @@
-"""What a simulated cluster is kept busy with: counters and registers whose every turn is noted, and their clients."""
+"""The workload of a simulation: counters and registers that record every turn, and the clients that call them."""
 
 from __future__ import annotations
 
@@ -14,109 +14,109 @@ from grange.storage.state import PersistentState
 from grange.testing.checks.history import Event, Recorder
 from grange.testing.checks.outcomes import Execution
 from grange.testing.checks.writers import Turn
+from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process
-from grange.testing.simulation.trace import Trace
 
 RESPONSE_TIMEOUT = 10.0
-"""Seconds that each call may take."""
+"""Response time-out of each call, in seconds."""
 
 
-class Notes:
-    """What grains note of their turns, in one simulation."""
+class TurnLog:
+    """The turns that the grains of one simulation ran."""
 
-    def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+    def __init__(self, event_log: EventLog) -> None:
+        self.event_log = event_log
         self.executed: list[Execution] = []
         self.turns: list[Turn] = []
         self._activations = 0
 
     def next_activation(self) -> int:
-        """A number for an activation."""
+        """Return the number of a new activation."""
         self._activations += 1
         return self._activations
 
 
-class Notebook:
-    """The notes as one silo writes them: a process that was killed writes nothing any more."""
+class SiloTurnLog:
+    """Records the turns of one silo, until its process is killed."""
 
-    def __init__(self, notes: Notes, process: Process) -> None:
-        self._notes = notes
+    def __init__(self, turn_log: TurnLog, process: Process) -> None:
+        self._turn_log = turn_log
         self._process = process
 
     def activation(self) -> str:
-        """The name of a new activation."""
-        return f"{self._process.name}/{self._notes.next_activation()}"
+        """Return the name of a new activation."""
+        return f"{self._process.name}/{self._turn_log.next_activation()}"
 
     @contextmanager
     def turn(self, grain: str, activation: str, client: str, call: int) -> Generator[None]:
-        """Around each turn: which call it is, and from when to when it ran."""
-        began = self._notes.trace.now()
+        """Record the turn in this block: its call, its beginning and its end."""
+        began = self._turn_log.event_log.now()
         if self._process.alive:
-            self._notes.executed.append(Execution(client, call))
+            self._turn_log.executed.append(Execution(client, call))
         try:
             yield
         finally:
             if self._process.alive:
-                self._notes.turns.append(Turn(began, self._notes.trace.now(), grain, activation))
+                self._turn_log.turns.append(Turn(began, self._turn_log.event_log.now(), grain, activation))
 
 
 @dataclass
-class Kept:
-    """The state of both grains: a value and who wrote it."""
+class State:
+    """The state of both grains: a value, and the activation that wrote it."""
 
     value: int = 0
     writer: str = ""
 
 
 class SimulatedCounter(Grain, name="simulated_counter", idle_timeout=60):
-    """Counts up. Each method says whose call it is."""
+    """A counter. The arguments `client` and `call` name the call for the turn log."""
 
-    def __init__(self, state: PersistentState[Kept], notebook: Notebook) -> None:
+    def __init__(self, state: PersistentState[State], turn_log: SiloTurnLog) -> None:
         self.state = state
-        self.notebook = notebook
-        self.me = notebook.activation()
+        self.turn_log = turn_log
+        self.activation = turn_log.activation()
 
     async def increment(self, client: str, call: int) -> int:
-        """One more; returns the new value."""
-        with self.notebook.turn(str(self.id), self.me, client, call):
-            self.state.value = Kept(self.state.value.value + 1, self.me)
-            return await _stored(self, self.state)
+        """Add 1 and return the new value."""
+        with self.turn_log.turn(str(self.id), self.activation, client, call):
+            self.state.value = State(self.state.value.value + 1, self.activation)
+            return await _write(self, self.state)
 
     async def read(self, client: str, call: int) -> int:
-        """The value."""
-        with self.notebook.turn(str(self.id), self.me, client, call):
+        """Return the value."""
+        with self.turn_log.turn(str(self.id), self.activation, client, call):
             return self.state.value.value
 
-    async def pass_on(self, other: str, client: str, call: int) -> int:
-        """Have another counter count."""
+    async def increment_other(self, other: str, client: str, call: int) -> int:
+        """Increment another counter through this one."""
         return await self.get_grain(SimulatedCounter, other).increment(client, call)
 
 
 class SimulatedRegister(Grain, name="simulated_register", idle_timeout=20):
     """A value to compare and swap."""
 
-    def __init__(self, state: PersistentState[Kept], notebook: Notebook) -> None:
+    def __init__(self, state: PersistentState[State], turn_log: SiloTurnLog) -> None:
         self.state = state
-        self.notebook = notebook
-        self.me = notebook.activation()
+        self.turn_log = turn_log
+        self.activation = turn_log.activation()
 
     async def cas(self, expected: int, new: int, client: str, call: int) -> bool:
-        """Set the value to `new` if it is `expected`; says whether it was."""
-        with self.notebook.turn(str(self.id), self.me, client, call):
+        """Set the value to `new` if it is `expected`; return whether it was."""
+        with self.turn_log.turn(str(self.id), self.activation, client, call):
             if self.state.value.value != expected:
                 return False
-            self.state.value = Kept(new, self.me)
-            await _stored(self, self.state)
+            self.state.value = State(new, self.activation)
+            await _write(self, self.state)
             return True
 
     async def read(self, client: str, call: int) -> int:
-        """The value."""
-        with self.notebook.turn(str(self.id), self.me, client, call):
+        """Return the value."""
+        with self.turn_log.turn(str(self.id), self.activation, client, call):
             return self.state.value.value
 
 
-async def _stored(grain: SimulatedCounter | SimulatedRegister, state: PersistentState[Kept]) -> int:
-    """Write, or forget what could not be written: a later turn must not answer with it."""
+async def _write(grain: SimulatedCounter | SimulatedRegister, state: PersistentState[State]) -> int:
+    """Write the state. Drop the activation when that fails: a later turn must not return a value that is not stored."""
     try:
         await state.write()
     except Exception:
@@ -129,61 +129,61 @@ GRAINS: tuple[type[Grain[str]], ...] = (SimulatedCounter, SimulatedRegister)
 
 
 class Worker:
-    """One client that calls, thinks, and calls again."""
+    """One client that makes calls, with random pauses between them."""
 
-    def __init__(self, name: str, recorder: Recorder, trace: Trace, rng: random.Random, pace: float) -> None:
+    def __init__(self, name: str, recorder: Recorder, event_log: EventLog, rng: random.Random, pace: float) -> None:
         self.name = name
         self._recorder = recorder
-        self._trace = trace
+        self._event_log = event_log
         self._rng = rng
         self._pace = pace
         self._seen: dict[str, int] = {}
 
-    async def work(self, client: Client, keys: int, going: Callable[[], bool]) -> None:
-        """Call as long as it goes on."""
-        while going():
+    async def work(self, client: Client, keys: int, is_running: Callable[[], bool]) -> None:
+        """Make calls while `is_running()`."""
+        while is_running():
             await asyncio.sleep(self._rng.expovariate(1 / self._pace))
-            await self.one(client, keys)
+            await self.call_at_random(client, keys)
 
-    async def one(self, client: Client, keys: int) -> None:
-        """One call of a random kind."""
-        # Two keys in order: counters that call each other in a circle would wait for each other.
+    async def call_at_random(self, client: Client, keys: int) -> None:
+        """Make one call of a random kind."""
+        # The lower key calls the higher one: counters that call each other in a cycle would deadlock.
         one, other = self._rng.sample(range(keys), 2)
         key = f"k{one}"
-        dice = self._rng.random()
-        if dice < 0.4:
+        draw = self._rng.random()
+        if draw < 0.4:
             await self.call(client, "increment", f"c-{key}")
-        elif dice < 0.5:
+        elif draw < 0.5:
             await self.call(client, "increment", f"c-k{max(one, other)}", through=f"c-k{min(one, other)}")
-        elif dice < 0.65:
+        elif draw < 0.65:
             await self.call(client, "read", f"c-{key}")
-        elif dice < 0.8:
+        elif draw < 0.8:
             await self.call(client, "read", f"r-{key}")
         else:
             await self.call(client, "cas", f"r-{key}")
 
     async def call(self, client: Client, op: str, key: str, through: str = "") -> None:
-        """One recorded call; how it ends is for the checkers."""
+        """Make one call and record its outcome for the checkers."""
         value: list[int] | None = None
         if op == "cas":
             value = [self._seen.get(key, 0), self._rng.randrange(1, 1_000_000)]
         call = self._recorder.invoke(self.name, op, key, value)
         try:
-            result = await self._ask(client, call, through)
+            result = await self._send(client, call, through)
         except Exception as error:
             ended = self._recorder.failed(call, error)
-            self._trace.saw(f"call_{ended.kind}", f"{op} {key} {ended.error}")
+            self._event_log.record(f"call_{ended.kind}", f"{op} {key} {ended.error}")
         else:
             self._recorder.ok(call, result)
-            self._trace.saw("call_ok", f"{op} {key} {result}")
+            self._event_log.record("call_ok", f"{op} {key} {result}")
             if key.startswith("r-"):
                 self._seen[key] = value[1] if value and result else self._seen.get(key, 0) if value else int(result)
 
-    async def _ask(self, client: Client, call: Event, through: str) -> int | bool:
+    async def _send(self, client: Client, call: Event, through: str) -> int | bool:
         if call.key.startswith("c-"):
             counter = client.get_grain(SimulatedCounter, through or call.key)
             if through:
-                return await counter.pass_on(call.key, self.name, call.call)
+                return await counter.increment_other(call.key, self.name, call.call)
             if call.op == "increment":
                 return await counter.increment(self.name, call.call)
             return await counter.read(self.name, call.call)

@@ -1,4 +1,4 @@
-"""One machine of a simulation: it runs a silo, starts it again when it has ended, and can be crashed or paused."""
+"""One machine of a simulation: runs a silo, restarts it after it has ended, and can be killed or paused."""
 
 from __future__ import annotations
 
@@ -18,50 +18,49 @@ from grange.membership.model.provider import MembershipTable
 from grange.silo.silo import Silo, run_until
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
+from grange.testing.simulation.databases import Database, DatabaseContents, SimulatedStorage, SimulatedTable
+from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.network import SimulatedNetwork
-from grange.testing.simulation.stores import Database, Memory, SimulatedStorage, SimulatedTable
-from grange.testing.simulation.trace import Trace
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.transport.provider import Transport
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""Where the wall clock of a simulation starts."""
+"""Start of the wall clock of a simulation."""
 
 KILL_TIMEOUT = 60.0
-"""Seconds in which a killed silo's tasks must have ended."""
+"""Seconds within which the tasks of a killed silo must have ended."""
 
-
-REBUILT = 30
-"""Seconds in which a lost table is rebuilt, if anybody is left to do it."""
+REBUILD_TIMEOUT = 30
+"""Seconds within which a lost table is rebuilt, if a silo is left to rebuild it."""
 
 
 class MachineDeps(Protocol):
-    """What a machine finds in its simulation."""
+    """The parts of a simulation that its machines use."""
 
     loop: SimulatedLoop
     network: SimulatedNetwork
     table: Database
     store: Database
-    memory: Memory
-    trace: Trace
+    contents: DatabaseContents
+    event_log: EventLog
     rng: random.Random
 
     def services(self, process: Process) -> svcs.Registry:
-        """What the grains of a silo draw from."""
+        """The registry that the grains of a silo get their services from."""
         ...
 
-    def seen(self, silo: str, view: View) -> None:
+    def on_view(self, silo: str, view: View) -> None:
         """A silo published a view."""
         ...
 
-    def broken(self, invariant: str, key: str, text: str) -> None:
-        """Something must not be."""
+    def report_violation(self, invariant: str, key: str, text: str) -> None:
+        """Report a violation that was found during the run."""
         ...
 
 
 class Machine:
-    """An endpoint and the processes that run there, one after the other, each a new generation."""
+    """An endpoint and the silo processes that run there one after the other, each a new generation."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class Machine:
         self._options = options
         self._stop = asyncio.Event()
         self._starts = 0
-        self._life: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._cleanups: list[asyncio.Task[None]] = []
         self.process = Process(f"{self.name}#0")
         self.silo: Silo | None = None
@@ -86,128 +85,128 @@ class Machine:
 
     @property
     def up(self) -> bool:
-        """Whether a silo runs here, or is about to."""
-        return self._life is not None and not self._life.done()
+        """Whether the machine is on: a silo runs, or is about to start."""
+        return self._task is not None and not self._task.done()
 
     def start(self) -> None:
-        """Switch it on: from now on a silo that ends by itself is started again, also one that drains just now."""
+        """Switch the machine on. A silo that ends by itself is restarted, also one that is draining now."""
         if self._stop.is_set():
             self._stop = asyncio.Event()
         if not self.up:
-            with self._deps.loop.within(self._deps.loop.outside):
-                self._life = asyncio.create_task(self._live())
+            with self._deps.loop.within(self._deps.loop.harness):
+                self._task = asyncio.create_task(self._run_generations())
 
-    async def crash(self) -> None:
-        """End the process at once, as SIGKILL does, and leave the machine off. What it had sent is on its way."""
-        life, self._life = self._life, None
-        self._die()
-        if life is not None:
-            life.cancel()
+    async def kill(self) -> None:
+        """Kill the process, as SIGKILL does, and leave the machine off. Messages that it sent still arrive."""
+        task, self._task = self._task, None
+        self._on_process_end()
+        if task is not None:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await life
+                await task
 
     async def stop(self) -> None:
         """Have the silo drain and leave, as SIGTERM does, and leave the machine off."""
         self._stop.set()
-        if self._life is not None:
-            await asyncio.wait([self._life])
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     def pause(self) -> None:
-        """Let the process stand still, as SIGSTOP does."""
+        """Pause the process, as SIGSTOP does."""
         if self.process.alive and not self.process.paused:
             self._deps.loop.pause(self.process)
             self._deps.network.on_paused(self.process)
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume a paused process."""
         if self.process.paused:
             self._deps.loop.resume(self.process)
 
     async def close(self) -> None:
-        """Crash, and wait until nothing of any process is left."""
-        await self.crash()
+        """Kill the process, and wait until all tasks of all processes have ended."""
+        await self.kill()
         while self._cleanups:
             await self._cleanups.pop()
 
-    # -- one life after the other --
+    # -- one generation after the other --
 
-    async def _live(self) -> None:
+    async def _run_generations(self) -> None:
         while not self._stop.is_set():
-            await self._table_rebuilt()
+            await self._wait_for_table()
             self._starts += 1
             self.process = Process(f"{self.name}#{self._starts}")
             self.ready = False
             with self._deps.loop.within(self.process):
-                one_life = asyncio.create_task(self._one_life(self.process))
+                generation = asyncio.create_task(self._run_generation(self.process))
             try:
-                await asyncio.shield(one_life)
+                await asyncio.shield(generation)
             except asyncio.CancelledError:
-                one_life.cancel()
-                self._cleanups.append(one_life)
+                generation.cancel()
+                self._cleanups.append(generation)
                 raise
-            self._die()
+            self._on_process_end()
             if not self._stop.is_set():
                 await asyncio.sleep(0.5 + self._deps.rng.random())
 
-    async def _table_rebuilt(self) -> None:
-        """Start nothing while the table is lost: on an empty one a silo founds a cluster of its own (ADR 0071)."""
-        patience = REBUILT
-        while self._deps.memory.lost and patience > 0:
+    async def _wait_for_table(self) -> None:
+        """Start no silo while the table is lost: on an empty table a silo founds a separate cluster (ADR 0071)."""
+        seconds_left = REBUILD_TIMEOUT
+        while self._deps.contents.lost and seconds_left > 0:
             await asyncio.sleep(1.0)
-            patience -= 1
+            seconds_left -= 1
 
-    async def _one_life(self, process: Process) -> None:
-        """In the silo's process: start, serve, and end in whatever way."""
+    async def _run_generation(self, process: Process) -> None:
+        """Start a silo, serve until it ends in any way; runs in the silo's process."""
         deps = self._deps
         config = KeywordConfig(
             name=self.name, port=11_000 + self._number, gateway_port=30_000 + self._number, **self._options
         )
         silo = Silo(self._grains, config=config, services=deps.services(process))
-        deps.trace.saw("silo_starts")
+        deps.event_log.record("silo_starts")
         try:
             await silo.start(_MachineEnvironment(deps, process))
-            silo.subscribe(lambda view: deps.seen(process.name, view))
-            deps.seen(process.name, silo.view)
+            silo.subscribe(lambda view: deps.on_view(process.name, view))
+            deps.on_view(process.name, silo.view)
             self.silo, self.ready = silo, True
-            deps.trace.saw("silo_ready", str(silo.address))
+            deps.event_log.record("silo_ready", str(silo.address))
             given_up = await run_until(silo, self._stop)
-            self._not_ready(process)
+            self._clear_ready(process)
             if given_up is None:
                 await silo.stop()
-                deps.trace.saw("silo_left")
+                deps.event_log.record("silo_left")
             else:
-                deps.trace.saw("silo_given_up")
-                await self._kill(silo)
+                deps.event_log.record("silo_given_up")
+                await self._kill_silo(silo)
         except GrangeError as error:
-            deps.trace.saw("silo_failed", f"{type(error).__name__}: {error}")
+            deps.event_log.record("silo_failed", f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
-            self._not_ready(process)
+            self._clear_ready(process)
             with suppress(RuntimeError):
-                await self._kill(silo)
+                await self._kill_silo(silo)
 
-    def _not_ready(self, process: Process) -> None:
-        """Unless another life has begun meanwhile: what is left of a killed one may take long to unwind."""
+    def _clear_ready(self, process: Process) -> None:
+        """Clear `ready`, unless the next generation has begun: the tasks of a killed one may take long to end."""
         if self.process is process:
             self.ready = False
 
-    async def _kill(self, silo: Silo) -> None:
+    async def _kill_silo(self, silo: Silo) -> None:
         try:
             async with asyncio.timeout(KILL_TIMEOUT):
                 await silo.kill()
         except TimeoutError:
-            self._deps.broken("I9", self.name, f"a killed silo had not ended after {KILL_TIMEOUT} s")
+            self._deps.report_violation("I9", self.name, f"a killed silo had not ended after {KILL_TIMEOUT} s")
 
-    def _die(self) -> None:
+    def _on_process_end(self) -> None:
         self.ready = False
         if self.process.alive:
             self.process.alive = False
-            self._deps.trace.saw("process_ended", self.process.name)
-            self._deps.network.sever(self.process)
+            self._deps.event_log.record("process_ended", self.process.name)
+            self._deps.network.on_process_end(self.process)
             self.resume()
 
 
 class _MachineEnvironment:
-    """What one silo takes from outside."""
+    """The environment of one simulated silo (`SiloEnvironment`)."""
 
     def __init__(self, deps: MachineDeps, process: Process) -> None:
         self._deps = deps
@@ -230,8 +229,8 @@ class _MachineEnvironment:
 
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
-        yield SimulatedTable(self._deps.table, self._deps.memory, self._process)
+        yield SimulatedTable(self._deps.table, self._deps.contents, self._process)
 
     @asynccontextmanager
     async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
-        yield {"default": SimulatedStorage(self._deps.store, self._deps.memory, self._process)}
+        yield {"default": SimulatedStorage(self._deps.store, self._deps.contents, self._process)}

@@ -1,4 +1,4 @@
-"""What a simulation is judged by, after its quiet period. Pure, but that it looks at the silos that still run."""
+"""Checks the invariants of one simulation after its quiet period. Pure, except that it reads the running silos."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from grange.testing.checks.membership import Seen, membership
 from grange.testing.checks.models import counter, register
 from grange.testing.checks.outcomes import outcomes
 from grange.testing.checks.writers import Write, overlaps, writers
-from grange.testing.simulation.host import Machine
-from grange.testing.simulation.workload import RESPONSE_TIMEOUT, Notes
+from grange.testing.simulation.machine import Machine
+from grange.testing.simulation.workload import RESPONSE_TIMEOUT, TurnLog
 
 RECOVERY = 20.0
 """Seconds of quiet after which every call must succeed."""
 
 
-class Evidence(msgspec.Struct):
-    """Everything that was written down, and the silos as they are after the quiet period."""
+class RunRecord(msgspec.Struct):
+    """Everything recorded in one run, and the silos as they are after the quiet period."""
 
     history: list[Event]
-    notes: Notes
+    turn_log: TurnLog
     audit: list[Write]
     stored: dict[str, int]
     views: list[Seen]
@@ -37,25 +37,25 @@ class Evidence(msgspec.Struct):
     stable: bool
 
 
-def judge(evidence: Evidence) -> list[Violation]:
-    """All invariants. In a run without faults (`stable`) also: no turns of two activations overlap, and no call
-    fails."""
-    history = evidence.history
-    counted = [event for event in history if event.key.startswith("c-")]
-    swapped = [event for event in history if event.key.startswith("r-")]
+def check_run(run: RunRecord) -> list[Violation]:
+    """Check all invariants. In a run without faults (`stable`) also: turns of two activations never overlap, and no
+    call fails."""
+    history = run.history
+    counter_events = [event for event in history if event.key.startswith("c-")]
+    register_events = [event for event in history if event.key.startswith("r-")]
     found = [
-        *acknowledged(counted, evidence.stored),
-        *writers(evidence.audit),
-        *linearizable(counted, counter, 0, ("increment", "read")),
-        *linearizable(swapped, register, 0, ("cas", "read")),
-        *membership(evidence.views),
-        *outcomes(history, RESPONSE_TIMEOUT, evidence.notes.executed),
-        *_serving(evidence),
-        *_agreed(evidence),
-        *_single(evidence.silos),
+        *acknowledged(counter_events, run.stored),
+        *writers(run.audit),
+        *linearizable(counter_events, counter, 0, ("increment", "read")),
+        *linearizable(register_events, register, 0, ("cas", "read")),
+        *membership(run.views),
+        *outcomes(history, RESPONSE_TIMEOUT, run.turn_log.executed),
+        *_check_calls_succeed(run),
+        *_check_agreement(run),
+        *_check_single_activation(run.silos),
     ]
-    if evidence.stable:
-        found += [Violation("I2", one.grain, f"{one} and {other}") for one, other in overlaps(evidence.notes.turns)]
+    if run.stable:
+        found += [Violation("I2", one.grain, f"{one} and {other}") for one, other in overlaps(run.turn_log.turns)]
         found += [
             Violation("I8", event.key, f"{event.op} ended as {event.kind} {event.error} without any fault")
             for event in history
@@ -64,10 +64,10 @@ def judge(evidence: Evidence) -> list[Violation]:
     return found
 
 
-def _serving(evidence: Evidence) -> Iterable[Violation]:
-    """Some time after the last fault every call succeeds, and calls were made."""
-    since = evidence.quiet_since + RECOVERY
-    made = [each for each in operations(evidence.history) if each.invoke.t >= since and each.end is not None]
+def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:
+    """From RECOVERY seconds after the last fault on, calls are made and every call succeeds."""
+    since = run.quiet_since + RECOVERY
+    made = [each for each in operations(run.history) if each.invoke.t >= since and each.end is not None]
     if not any(each.kind == "ok" for each in made):
         yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY} s of quiet")
     for each in made:
@@ -76,25 +76,25 @@ def _serving(evidence: Evidence) -> Iterable[Violation]:
             yield Violation("I8", each.invoke.key, text)
 
 
-def _agreed(evidence: Evidence) -> Iterable[Violation]:
-    """After the quiet period every machine runs a silo, and all see exactly these, in one version."""
-    for machine in evidence.machines:
+def _check_agreement(run: RunRecord) -> Iterable[Violation]:
+    """After the quiet period every machine runs a silo, and every silo sees exactly these silos, in one version."""
+    for machine in run.machines:
         if not machine.ready:
-            yield Violation("I7", machine.name, f"does not serve after {evidence.settled} s of quiet")
-    live = {silo.address for silo in evidence.silos}
-    for silo in evidence.silos:
+            yield Violation("I7", machine.name, f"does not serve after {run.settled} s of quiet")
+    live = {silo.address for silo in run.silos}
+    for silo in run.silos:
         seen = {member.address for member in silo.view.active}
         if seen != live:
             yield Violation(
                 "I7", str(silo.address), f"sees {sorted(map(str, seen))}, alive are {sorted(map(str, live))}"
             )
-    versions = {silo.view.version for silo in evidence.silos}
+    versions = {silo.view.version for silo in run.silos}
     if len(versions) > 1:
         yield Violation("I7", "cluster", f"live silos are at versions {sorted(versions)}")
 
 
-def _single(silos: Iterable[Silo]) -> Iterable[Violation]:
-    """Directory integrity: no grain has two activations, in all silos together."""
+def _check_single_activation(silos: Iterable[Silo]) -> Iterable[Violation]:
+    """Directory integrity: no grain has activations on two silos."""
     homes: dict[str, str] = {}
     for silo in silos:
         for activation in silo.catalog.activations():

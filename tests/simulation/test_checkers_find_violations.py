@@ -1,4 +1,4 @@
-"""I1, I2 and I8: each checker accepts what is right and names what is wrong."""
+"""I1, I2 and I8: each checker accepts correct histories and names each violation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grange.testing.checks.writers import Turn, Write, overlaps, writers
 
 
 def increments(*ends: Kind, key: str = "a", took: float = 1.0) -> list[Event]:
-    """One increment after the other, ending like this; `invoke` stands for one that never ended."""
+    """Consecutive increments with these outcomes; `invoke` stands for one that never ended."""
     events: list[Event] = []
     for number, kind in enumerate(ends, 1):
         events.append(Event(10.0 * number, "c", number, "invoke", "increment", key))
@@ -24,7 +24,7 @@ def texts(found: Iterable[object]) -> list[str]:
     return [str(each) for each in found]
 
 
-def test_i1_accepts_what_lies_between_acknowledged_and_possible() -> None:
+def test_i1_accepts_values_between_acknowledged_and_possible() -> None:
     history = increments("ok", "ok", "unknown", "invoke", "fail")
     for final in (2, 3, 4):
         assert acknowledged(history, {"a": final}) == []
@@ -34,7 +34,7 @@ def test_i1_rejects_a_lost_write() -> None:
     assert texts(acknowledged(increments("ok", "ok", "unknown"), {"a": 1})) == [
         "I1 a: 2 were acknowledged and 1 are there: lost"
     ]
-    assert len(acknowledged(increments("ok"), {})) == 1, "a counter that is gone is 0"
+    assert len(acknowledged(increments("ok"), {})) == 1, "a missing counter counts as 0"
 
 
 def test_i1_rejects_a_write_made_twice_or_by_a_call_that_failed() -> None:
@@ -42,7 +42,7 @@ def test_i1_rejects_a_write_made_twice_or_by_a_call_that_failed() -> None:
     assert len(acknowledged([], {"a": 1})) == 1
 
 
-def test_i1_looks_at_each_counter_and_counts_amounts() -> None:
+def test_i1_checks_each_counter_and_adds_amounts() -> None:
     history = [
         Event(1, "c", 1, "invoke", "increment", "a", 5),
         Event(2, "c", 1, "ok", "increment", "a", 5),
@@ -73,7 +73,7 @@ def test_i2_rejects_a_second_first_write_and_a_gap() -> None:
     assert len(writers([write(None, "1"), write("2", "3")])) == 1
 
 
-def test_i2_rejects_an_older_activation_that_comes_back() -> None:
+def test_i2_rejects_a_write_of_an_older_activation() -> None:
     found = writers([write(None, "1"), write("1", "2", "B"), write("2", "3", "A")])
     assert texts(found) == ["I2 g: A on silo wrote 3 after a newer activation had written"]
 
@@ -87,12 +87,12 @@ def test_turns_of_one_activation_or_of_different_grains_are_no_duplicates() -> N
     assert overlaps([turn(0, 1, "A"), turn(1, 2, "B")]) == [], "one ended as the other began"
 
 
-def test_turns_of_two_activations_at_once_are_counted() -> None:
+def test_concurrent_turns_of_two_activations_are_counted() -> None:
     long, inside, after = turn(0, 5, "A"), turn(1, 2, "B"), turn(3, 4, "B")
     assert overlaps([after, long, inside]) == [(long, inside), (long, after)]
 
 
-def test_i8_accepts_calls_that_ended_and_tell_the_truth() -> None:
+def test_i8_accepts_calls_that_ended_with_a_true_outcome() -> None:
     history = increments("ok", "fail", "unknown", "unknown")
     executed = [Execution("c", 1), Execution("c", 4)]
     assert outcomes(history, 1.0, executed) == []
@@ -113,12 +113,12 @@ def test_i8_rejects_a_call_that_never_ended_but_not_one_that_still_may() -> None
     ]
 
 
-def test_i8_rejects_a_refusal_of_what_ran() -> None:
+def test_i8_rejects_a_refusal_of_a_call_that_ran() -> None:
     found = outcomes(increments("fail"), 9.0, [Execution("c", 1)])
     assert texts(found) == ["I8 a: increment c/1 ended with E as not executed, and was executed"]
 
 
-def test_i8_rejects_what_ran_twice_and_a_result_of_nothing() -> None:
+def test_i8_rejects_a_call_that_ran_twice_and_a_result_of_one_that_never_ran() -> None:
     kinds: tuple[Kind, ...] = ("ok", "unknown", "invoke")
     for kind in kinds:
         history = increments(kind)

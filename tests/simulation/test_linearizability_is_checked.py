@@ -1,4 +1,4 @@
-"""I3: histories with an explanation are accepted, ten planted bugs are rejected, and unknown outcomes stay open."""
+"""I3: linearisable histories are accepted, planted bugs are rejected, and unknown outcomes may go either way."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def history(*calls: Call, key: str = "k") -> list[Event]:
     return sorted(events, key=lambda event: event.t)
 
 
-def judge_register(*calls: Call) -> list[Violation]:
+def check_register(*calls: Call) -> list[Violation]:
     return linearizable(history(*calls), register, None, ["read", "write", "cas"])
 
 
-def judge_counter(*calls: Call) -> list[Violation]:
+def check_counter(*calls: Call) -> list[Violation]:
     return linearizable(history(*calls), counter, 0, ["read", "increment"])
 
 
 def test_reads_that_overlap_a_write_may_see_either() -> None:
     write: Call = ("write", 1, 0, 10, None)
-    assert judge_register(write, ("read", None, 1, 2, None), ("read", None, 3, 4, 1)) == []
+    assert check_register(write, ("read", None, 1, 2, None), ("read", None, 3, 4, 1)) == []
 
 
 def test_an_unknown_write_may_take_effect_at_any_later_time_or_never() -> None:
     lost: Call = ("write", 1, 0, NEVER, None)
-    assert judge_register(lost, ("read", None, 5, 6, None), ("read", None, 7, 8, 1)) == []
-    assert judge_register(lost, ("read", None, 5, 6, None), ("read", None, 7, 8, None)) == []
+    assert check_register(lost, ("read", None, 5, 6, None), ("read", None, 7, 8, 1)) == []
+    assert check_register(lost, ("read", None, 5, 6, None), ("read", None, 7, 8, None)) == []
 
 
 def test_a_call_that_failed_did_not_happen() -> None:
@@ -60,19 +60,19 @@ def test_a_call_that_failed_did_not_happen() -> None:
     assert len(linearizable(applied, counter, 0, ["read", "increment"])) == 1
 
 
-def test_a_swap_that_answered_no_must_have_found_something_else() -> None:
-    assert judge_register(("write", 1, 0, 1, None), ("cas", [2, 3], 2, 3, False), ("read", None, 4, 5, 1)) == []
-    assert judge_register(("write", 1, 0, 1, None), ("cas", [1, 3], 2, 3, True), ("read", None, 4, 5, 3)) == []
+def test_a_failed_swap_must_have_found_another_value() -> None:
+    assert check_register(("write", 1, 0, 1, None), ("cas", [2, 3], 2, 3, False), ("read", None, 4, 5, 1)) == []
+    assert check_register(("write", 1, 0, 1, None), ("cas", [1, 3], 2, 3, True), ("read", None, 4, 5, 3)) == []
 
 
 REGISTER_BUGS: dict[str, tuple[Call, ...]] = {
     "a stale read": (("write", 1, 0, 1, None), ("write", 2, 2, 3, None), ("read", None, 4, 5, 1)),
     "a lost write": (("write", 1, 0, 1, None), ("read", None, 2, 3, None)),
-    "a value that nobody wrote": (("write", 1, 0, 1, None), ("read", None, 2, 3, 9)),
+    "a value that was never written": (("write", 1, 0, 1, None), ("read", None, 2, 3, 9)),
     "two swaps from one value": (
         ("write", 1, 0, 1, None), ("cas", [1, 2], 2, 6, True), ("cas", [1, 3], 2, 6, True),
     ),
-    "a swap that said no and swapped": (
+    "a failed swap that changed the value": (
         ("write", 1, 0, 1, None), ("cas", [1, 2], 2, 3, False), ("read", None, 4, 5, 2),
     ),
     "two readers that disagree on the order": (
@@ -89,7 +89,7 @@ COUNTER_BUGS: dict[str, tuple[Call, ...]] = {
     "an increment overwritten": (
         ("increment", None, 0, 1, 1), ("increment", None, 2, 3, 2), ("read", None, 4, 5, 1),
     ),
-    "more than was ever asked": (
+    "more than was ever requested": (
         ("increment", None, 0, NEVER, None), ("increment", None, 0, NEVER, None), ("read", None, 4, 5, 3),
     ),
 }  # fmt: skip
@@ -97,20 +97,20 @@ COUNTER_BUGS: dict[str, tuple[Call, ...]] = {
 
 @pytest.mark.parametrize("bug", REGISTER_BUGS)
 def test_a_register_with_a_planted_bug_is_rejected(bug: str) -> None:
-    assert [found.invariant for found in judge_register(*REGISTER_BUGS[bug])] == ["I3"]
+    assert [found.invariant for found in check_register(*REGISTER_BUGS[bug])] == ["I3"]
 
 
 @pytest.mark.parametrize("bug", COUNTER_BUGS)
 def test_a_counter_with_a_planted_bug_is_rejected(bug: str) -> None:
-    assert [found.invariant for found in judge_counter(*COUNTER_BUGS[bug])] == ["I3"]
+    assert [found.invariant for found in check_counter(*COUNTER_BUGS[bug])] == ["I3"]
 
 
-def test_the_violation_says_what_was_answered_and_what_would_have_been_right() -> None:
-    found = judge_register(("write", 1, 0, 1, None), ("read", None, 2, 3, 9))
+def test_the_violation_names_the_answer_and_the_possible_ones() -> None:
+    found = check_register(("write", 1, 0, 1, None), ("read", None, 2, 3, 9))
     assert str(found[0]) == "I3 k: read of 2.000..3.000 s answered 9; possible: 1"
 
 
-def test_each_key_is_judged_by_itself() -> None:
+def test_each_key_is_checked_by_itself() -> None:
     good = history(("increment", None, 0, 1, 1), key="a")
     bad = [Event(each.t, each.client + "b", 1, each.kind, each.op, "b", 7) for each in good]
     bad = [each if each.kind == "ok" else Event(each.t, each.client, 1, "invoke", each.op, "b") for each in bad]
@@ -118,20 +118,20 @@ def test_each_key_is_judged_by_itself() -> None:
 
 
 def run_of_a_real_register(seed: int, calls: int, clients: int, unknown: float) -> list[Event]:
-    """Calls of several clients that each take effect at one moment between beginning and end."""
+    """Calls of several clients; each takes effect at one moment between its beginning and its end."""
     rng = random.Random(seed)
     pending: list[tuple[float, str, int, str, Any, float]] = []
     free = [0.0] * clients
     for number in range(calls):
-        who = rng.randrange(clients)
-        made = free[who] + rng.random()
+        client = rng.randrange(clients)
+        made = free[client] + rng.random()
         ended = made + rng.random() * 5
-        free[who] = ended
+        free[client] = ended
         op = rng.choice(["read", "write", "cas"])
         argument = {"read": None, "write": rng.randrange(4), "cas": [rng.randrange(4), rng.randrange(4)]}[op]
-        pending.append((made + rng.random() * (ended - made), f"c{who}", number, op, argument, ended - made))
+        pending.append((made + rng.random() * (ended - made), f"c{client}", number, op, argument, ended - made))
         pending[-1] = (*pending[-1][:5], ended)
-        pending[-1] = (pending[-1][0], f"c{who}", number, op, [argument, made], ended)
+        pending[-1] = (pending[-1][0], f"c{client}", number, op, [argument, made], ended)
     events: list[Event] = []
     state: Any = None
     for moment, client, number, op, (argument, made), ended in sorted(pending, key=lambda each: each[0]):
@@ -151,14 +151,14 @@ def run_of_a_real_register(seed: int, calls: int, clients: int, unknown: float) 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 5), st.floats(0, 0.5))
 @settings(max_examples=150, deadline=None)
-def test_whatever_a_real_register_answers_is_accepted(seed: int, calls: int, clients: int, unknown: float) -> None:
+def test_every_answer_of_a_real_register_is_accepted(seed: int, calls: int, clients: int, unknown: float) -> None:
     events = run_of_a_real_register(seed, calls, clients, unknown)
     assert linearizable(events, register, None, ["read", "write", "cas"]) == []
 
 
 @given(st.integers(0, 2**32), st.integers(5, 60), st.integers(1, 5))
 @settings(max_examples=100, deadline=None)
-def test_an_answer_that_nobody_wrote_is_rejected_wherever_it_is(seed: int, calls: int, clients: int) -> None:
+def test_an_answer_that_was_never_written_is_rejected_at_any_position(seed: int, calls: int, clients: int) -> None:
     events = run_of_a_real_register(seed, calls, clients, 0.2)
     reads = [n for n, each in enumerate(events) if each.kind == "ok" and each.op == "read"]
     if not reads:
@@ -169,12 +169,12 @@ def test_an_answer_that_nobody_wrote_is_rejected_wherever_it_is(seed: int, calls
     assert len(linearizable(events, register, None, ["read", "write", "cas"])) == 1
 
 
-def test_two_thousand_calls_with_many_unknown_are_searched() -> None:
+def test_two_thousand_calls_with_many_unknown_outcomes_can_be_searched() -> None:
     events = run_of_a_real_register(7, 2_000, 6, 0.1)
     assert linearizable(events, register, None, ["read", "write", "cas"]) == []
 
 
-def test_more_than_can_be_searched_is_refused() -> None:
+def test_a_history_that_is_too_long_is_refused() -> None:
     events = run_of_a_real_register(7, LIMIT + 1, 2, 0.0)
     with pytest.raises(ValueError, match="5001 calls of k: at most 5000"):
         linearizable(events, register, None, ["read", "write", "cas"])
