@@ -25,8 +25,8 @@ def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_summary_has_totals_failures_and_missing_events() -> None:
     violated = result(2, Violation("I1", "a", "lost"), counts={"cas_lost": 1})
     raised = result(3, error="Traceback")
-    summary = summarise([result(1, counts={"fault:crash": 2, "cas_lost": 1}), broken, raised], 10.0)
-    assert summary.failed == [broken, raised]
+    summary = summarise([result(1, counts={"fault:crash": 2, "cas_lost": 1}), violated, raised], 10.0)
+    assert summary.failed == [violated, raised]
     assert (summary.counts["cas_lost"], summary.faults, summary.seconds_per_seed) == (2, 2, 2.0)
     assert set(summary.missing) == set(SOMETIMES) - {"cas_lost", "fault:crash"}
     assert {name for name, _, _ in rows(summary)} == {*SOMETIMES, "duplicate_turns"}

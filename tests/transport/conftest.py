@@ -1,4 +1,4 @@
-"""Both transports behind one fixture: every test that asks for `net` runs once over each."""
+"""Both transports behind one fixture: every test that uses `net` runs once over each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.transport.net import Net
 
 @pytest.fixture(params=["memory", "grpc"])
 async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
-    """A network of either kind; whatever was made on it is closed afterwards."""
+    """A network of either kind; all its transports are closed afterwards."""
     made = Net(request.param)
     yield made
     await asyncio.gather(*(transport.close() for transport in made.transports))

@@ -1,4 +1,4 @@
-"""A process with one door that answers every request; prints its port. Started by test_grpc_process."""
+"""A process with one listener that answers every request; prints its port. Started by test_grpc_process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tests.transport.net import Net
 
 
 async def serve() -> None:
-    """Listen until somebody ends this process."""
+    """Listen until this process is killed."""
     net = Net("grpc")
-    site = await net.site(net.transport(), echo=True)
-    print(site.address.port, flush=True)
+    silo = await net.silo(net.transport(), echo=True)
+    print(silo.address.port, flush=True)
     await asyncio.Event().wait()
 
 

@@ -1,6 +1,4 @@
-"""What the transport tests are built from: receivers that keep what they get, silos that are only a door, and
-networks.
-"""
+"""Building blocks of the transport tests: receivers that keep messages, silos with only a listener, and networks."""
 
 from __future__ import annotations
 
@@ -21,12 +19,12 @@ CLUSTER = "test"
 
 
 def request(number: int, args: bytes = b"\x90", key: str = "ann") -> Request:
-    """A request like any other."""
+    """An ordinary request."""
     return Request(number, GrainId("cart", key), "add", args)
 
 
 class Inbox:
-    """A receiver that keeps everything, and lets a test wait for it. `on_message` may look at each first."""
+    """A receiver that keeps all messages and lets a test wait for them. `on_message` is called with each first."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -45,7 +43,7 @@ class Inbox:
         self._changed.set()
 
     async def count(self, number: int) -> list[Message]:
-        """Wait until at least that many messages are here."""
+        """Wait for at least this many messages; return all of them."""
         async with asyncio.timeout(20):
             while len(self.messages) < number:
                 self._changed.clear()
@@ -53,7 +51,7 @@ class Inbox:
         return self.messages
 
     async def ended(self) -> tuple[list[Message], Exception | None]:
-        """Wait for the end; returns what `lost` was told."""
+        """Wait for the end; return the arguments of `lost`."""
         async with asyncio.timeout(20):
             while not self.endings:
                 self._changed.clear()
@@ -62,12 +60,12 @@ class Inbox:
 
     @property
     def unsent(self) -> list[int]:
-        """The ids of what never left."""
+        """The ids of the messages that were never sent."""
         return [message.id for message in self.endings[0][0]]
 
 
 class Echo(Inbox):
-    """Answers each request on the connection it came by."""
+    """Answers each request on the connection of that request."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -79,8 +77,8 @@ class Echo(Inbox):
             self.connection.post(Response(message.id, message.args))
 
 
-class ActivationDeps:
-    """One silo's door and what came through it."""
+class FakeSilo:
+    """The listener of a silo, and the connections and messages that it accepted."""
 
     def __init__(self, address: SiloAddress, echo: bool) -> None:
         self.address = address
@@ -100,7 +98,7 @@ class ActivationDeps:
 
     @property
     def inbox(self) -> Inbox:
-        """Of the only connection so far."""
+        """The inbox of the only connection so far."""
         (inbox,) = self.inboxes
         return inbox
 
@@ -111,7 +109,7 @@ class ActivationDeps:
 
 
 class Net:
-    """A place to build transports and silos; knows which kind."""
+    """Builds transports and silos of one kind, memory or gRPC."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -125,19 +123,19 @@ class Net:
         self.transports.append(made)
         return made
 
-    async def site(self, transport: Transport, *, echo: bool = False, port: int = 0) -> ActivationDeps:
-        site = ActivationDeps(SiloAddress("127.0.0.1", port, 1), echo)
-        site.listener = await transport.listen("127.0.0.1", port, site.admit, site.accept)
-        site.address = SiloAddress("127.0.0.1", site.listener.port, 1)
-        return site
+    async def silo(self, transport: Transport, *, echo: bool = False, port: int = 0) -> FakeSilo:
+        silo = FakeSilo(SiloAddress("127.0.0.1", port, 1), echo)
+        silo.listener = await transport.listen("127.0.0.1", port, silo.admit, silo.accept)
+        silo.address = SiloAddress("127.0.0.1", silo.listener.port, 1)
+        return silo
 
     def hello(self, cluster: str = CLUSTER, **fields: object) -> Hello:
         return Hello(cluster=cluster, role=Role.CLIENT, name="tester", **fields)  # type: ignore[arg-type]
 
-    async def pair(self, *, echo: bool = False, **options: float) -> tuple[ActivationDeps, Connection, Inbox]:
-        """A silo and one connection to it, both with these options."""
-        site = await self.site(self.transport(**options), echo=echo)
+    async def pair(self, *, echo: bool = False, **options: float) -> tuple[FakeSilo, Connection, Inbox]:
+        """Make a silo and one connection to it, both with these options."""
+        silo = await self.silo(self.transport(**options), echo=echo)
         inbox = Inbox()
         here = self.transport(**options)
-        connection = await here.connect("127.0.0.1", site.address.port, self.hello(), inbox)
-        return site, connection, inbox
+        connection = await here.connect("127.0.0.1", silo.address.port, self.hello(), inbox)
+        return silo, connection, inbox

@@ -10,51 +10,51 @@ from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Response
 from grange.transport.provider import Connection
-from tests.transport.net import ActivationDeps, Inbox, Net, request
+from tests.transport.net import FakeSilo, Inbox, Net, request
 
 
 async def test_close_writes_what_is_queued_and_waits_for_the_answers(net: Net) -> None:
-    site, connection, inbox = await net.pair(echo=True)
+    silo, connection, inbox = await net.pair(echo=True)
     for number in range(1_000):
         connection.post(request(number))
     await connection.close()
-    assert len(site.inbox.messages) == 1_000
+    assert len(silo.inbox.messages) == 1_000
     assert [message.id for message in inbox.messages] == list(range(1_000))
     assert inbox.endings == [([], None)]
-    await site.inbox.ended()
-    assert site.inbox.endings == [([], None)]
+    await silo.inbox.ended()
+    assert silo.inbox.endings == [([], None)]
 
 
-async def test_the_accepting_side_closes_as_orderly(net: Net) -> None:
-    site, connection, inbox = await net.pair()
+async def test_the_accepting_side_closes_in_order_too(net: Net) -> None:
+    silo, connection, inbox = await net.pair()
     for number in range(1_000):
-        site.connection.post(Response(number))
-    await site.connection.close()
+        silo.connection.post(Response(number))
+    await silo.connection.close()
     await inbox.ended()
     assert len(inbox.messages) == 1_000
     assert inbox.endings == [([], None)]
-    assert site.inbox.endings == [([], None)]
+    assert silo.inbox.endings == [([], None)]
     assert connection.closed
-    assert site.connection.closed
+    assert silo.connection.closed
 
 
-async def test_nothing_can_be_posted_after_close(net: Net) -> None:
-    _site, connection, inbox = await net.pair()
+async def test_posting_after_close_is_refused(net: Net) -> None:
+    _silo, connection, inbox = await net.pair()
     closing = asyncio.ensure_future(connection.close())
     await asyncio.sleep(0)
     assert connection.closed
     with pytest.raises(SiloUnavailable):
         connection.post(request(1))
     await closing
-    await connection.close()  # again: nothing to do
+    await connection.close()  # a second close does nothing
     assert inbox.endings == [([], None)]
 
 
-async def test_abort_hands_back_exactly_what_never_left(net: Net) -> None:
-    site, connection, inbox = await net.pair()
+async def test_kill_returns_exactly_the_messages_that_were_never_sent(net: Net) -> None:
+    silo, connection, inbox = await net.pair()
     for number in range(5):
         connection.post(request(number))
-    await site.inbox.count(5)
+    await silo.inbox.count(5)
     for number in range(5, 8):
         connection.post(request(number))
     error = ConnectionLost("declared dead")
@@ -64,83 +64,83 @@ async def test_abort_hands_back_exactly_what_never_left(net: Net) -> None:
     connection.kill()
     await connection.close()
     assert len(inbox.endings) == 1
-    _unsent, peer_error = await site.inbox.ended()
-    # gRPC may show the accepting side a broken stream as an ended one; either way nobody waits there for an answer
+    _unsent, peer_error = await silo.inbox.ended()
+    # gRPC may show the accepting side a broken stream as an ended one; no caller waits for an answer there
     assert isinstance(peer_error, ConnectionLost) or (net.kind == "grpc" and peer_error is None)
-    assert [message.id for message in site.inbox.messages] == [0, 1, 2, 3, 4]
+    assert [message.id for message in silo.inbox.messages] == [0, 1, 2, 3, 4]
 
 
-async def test_abort_right_after_connecting_is_told_before_it_returns(net: Net) -> None:
-    site, connection, inbox = await net.pair()
+async def test_kill_right_after_connecting_reports_the_end_before_it_returns(net: Net) -> None:
+    silo, connection, inbox = await net.pair()
     connection.post(request(1))
-    connection.kill(ConnectionLost("changed our mind"))
+    connection.kill(ConnectionLost("not needed"))
     assert inbox.unsent == [1]
-    assert str(inbox.endings[0][1]) == "changed our mind"
-    await site.inbox.ended()
-    assert site.inbox.messages == []
+    assert str(inbox.endings[0][1]) == "not needed"
+    await silo.inbox.ended()
+    assert silo.inbox.messages == []
 
 
-async def test_a_connection_may_be_ended_while_it_is_being_accepted(net: Net) -> None:
-    site = ActivationDeps(SiloAddress("127.0.0.1", 1, 1), echo=False)
-    accept = site.accept
+async def test_a_connection_may_be_killed_while_it_is_being_accepted(net: Net) -> None:
+    silo = FakeSilo(SiloAddress("127.0.0.1", 1, 1), echo=False)
+    accept = silo.accept
 
-    def accept_and_abort(connection: Connection) -> Inbox:
+    def accept_and_kill(connection: Connection) -> Inbox:
         connection.kill(ConnectionLost("full up"))
         return accept(connection)
 
-    listener = await net.transport().listen("127.0.0.1", 0, site.admit, accept_and_abort)
+    listener = await net.transport().listen("127.0.0.1", 0, silo.admit, accept_and_kill)
     inbox = Inbox()
     try:
         await net.transport().connect("127.0.0.1", listener.port, net.hello(), inbox)
     except SiloUnavailable:
-        assert inbox.endings == []  # it never came to be
+        assert inbox.endings == []  # the connection was never established
     else:
         await inbox.ended()
-    await site.inbox.ended()
-    assert len(site.inbox.endings) == 1
+    await silo.inbox.ended()
+    assert len(silo.inbox.endings) == 1
 
 
-async def test_the_accepting_side_can_abort(net: Net) -> None:
-    site, _connection, inbox = await net.pair()
-    site.connection.post(Response(1))
-    site.connection.kill()
-    assert site.inbox.unsent == [1]
+async def test_the_accepting_side_can_kill_the_connection(net: Net) -> None:
+    silo, _connection, inbox = await net.pair()
+    silo.connection.post(Response(1))
+    silo.connection.kill()
+    assert silo.inbox.unsent == [1]
     _unsent, error = await inbox.ended()
     assert isinstance(error, ConnectionLost)
     assert len(inbox.endings) == 1
 
 
-async def test_closing_a_door_closes_what_came_through_it(net: Net) -> None:
+async def test_closing_a_listener_closes_the_connections_accepted_on_it(net: Net) -> None:
     transport = net.transport()
-    site, other = await net.site(transport), await net.site(transport)
+    silo, other = await net.silo(transport), await net.silo(transport)
     here, there = Inbox(), Inbox()
     client = net.transport()
-    await client.connect("127.0.0.1", site.address.port, net.hello(), here)
+    await client.connect("127.0.0.1", silo.address.port, net.hello(), here)
     alive = await client.connect("127.0.0.1", other.address.port, net.hello(), there)
-    assert site.listener is not None
-    await site.listener.close()
+    assert silo.listener is not None
+    await silo.listener.close()
     assert (await here.ended())[1] is None
     with pytest.raises(SiloUnavailable):
-        await client.connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+        await client.connect("127.0.0.1", silo.address.port, net.hello(), Inbox())
     alive.post(request(1))
     await other.inbox.count(1)
     assert there.endings == []
-    again = await net.site(transport, port=site.address.port)
-    assert again.address.port == site.address.port
+    again = await net.silo(transport, port=silo.address.port)
+    assert again.address.port == silo.address.port
 
 
 async def test_closing_a_transport_ends_everything_once(net: Net) -> None:
     transport = net.transport()
-    site = await net.site(transport, echo=True)
-    other = await net.site(net.transport())
+    silo = await net.silo(transport, echo=True)
+    other = await net.silo(net.transport())
     inbox, outbound = Inbox(), Inbox()
-    inward = await net.transport().connect("127.0.0.1", site.address.port, net.hello(), inbox)
+    inward = await net.transport().connect("127.0.0.1", silo.address.port, net.hello(), inbox)
     outward = await transport.connect("127.0.0.1", other.address.port, net.hello(), outbound)
     outward.post(request(1))
     await transport.close()
     await transport.close()
     assert [message.id for message in other.inbox.messages] == [1]
-    for ending in (inbox, outbound, site.inbox, other.inbox):
+    for ending in (inbox, outbound, silo.inbox, other.inbox):
         await ending.ended()
         assert ending.endings == [([], None)]
     assert inward.closed
@@ -148,7 +148,7 @@ async def test_closing_a_transport_ends_everything_once(net: Net) -> None:
 
 
 async def test_cancelling_a_close_still_ends_the_connection(net: Net) -> None:
-    _site, connection, inbox = await net.pair()
+    _silo, connection, inbox = await net.pair()
     for number in range(100):
         connection.post(request(number))
     closing = asyncio.ensure_future(connection.close())
@@ -162,12 +162,12 @@ async def test_cancelling_a_close_still_ends_the_connection(net: Net) -> None:
 async def test_a_receiver_that_fails_in_lost_does_not_stop_the_end(net: Net) -> None:
     reports: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context["exception"]))
-    site, connection, inbox = await net.pair()
+    silo, connection, inbox = await net.pair()
 
     def fail(*_: object) -> None:
         raise RuntimeError("in lost")
 
     inbox.lost = fail  # type: ignore[method-assign]
     await connection.close()
-    await site.inbox.ended()
+    await silo.inbox.ended()
     assert [str(each) for each in reports] == ["in lost"]

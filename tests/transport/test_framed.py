@@ -1,4 +1,4 @@
-"""The connection over a stream that a test holds in its hands: what is unsent, what waits, and what ends it."""
+"""The connection over a fake stream: its unsent messages, its waiters, and its ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 2**20
 
 
 class Pipe:
-    """A stream whose writes wait while the gate is closed, and whose reads wait for the test."""
+    """A stream whose writes wait while `gate` is closed, and whose reads wait for `incoming`."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -57,7 +57,7 @@ class Pipe:
 
 
 class Bench:
-    """One connection under test and its life."""
+    """One connection under test, and the task that runs it."""
 
     def __init__(self, accepting: bool, **options: float) -> None:
         address = SiloAddress("h", 1, 1)
@@ -68,7 +68,7 @@ class Bench:
         chosen = TransportOptions(**{"close_timeout": 0.01, **options})  # type: ignore[arg-type]
         self.connection = FramedConnection(self.pipe, chosen, handshake, accepting=accepting)
         self.connection.attach(self.inbox)
-        self.life = asyncio.ensure_future(self.connection.run())
+        self.running = asyncio.ensure_future(self.connection.run())
 
     def post(self, *numbers: int) -> None:
         for number in numbers:
@@ -80,10 +80,10 @@ async def bench() -> AsyncIterator[Bench]:
     made = Bench(accepting=False)
     yield made
     made.connection.kill()
-    await asyncio.gather(made.life, return_exceptions=True)
+    await asyncio.gather(made.running, return_exceptions=True)
 
 
-async def test_a_batch_grows_while_the_last_frame_is_on_its_way(bench: Bench) -> None:
+async def test_a_batch_grows_while_the_last_frame_is_written(bench: Bench) -> None:
     bench.pipe.gate.clear()
     bench.post(1)
     await bench.pipe.writing.wait()
@@ -94,19 +94,19 @@ async def test_a_batch_grows_while_the_last_frame_is_on_its_way(bench: Bench) ->
     assert [len(decode_frame(data, LIMIT)) for data in bench.pipe.written] == [1, 3]
 
 
-async def test_what_was_handed_to_write_is_not_unsent(bench: Bench) -> None:
+async def test_messages_given_to_write_are_not_unsent(bench: Bench) -> None:
     bench.pipe.gate.clear()
     bench.post(1, 2)
     await bench.pipe.writing.wait()
     bench.post(3, 4)
     bench.pipe.incoming.put_nowait(ConnectionLost("reset by peer"))
-    await bench.life
+    await bench.running
     assert bench.inbox.unsent == [3, 4]
     assert str(bench.inbox.endings[0][1]) == "reset by peer"
     assert [str(error) for error in bench.pipe.released] == ["reset by peer"]
 
 
-async def test_close_gives_up_on_a_stream_that_takes_nothing(bench: Bench) -> None:
+async def test_close_times_out_on_a_blocked_stream(bench: Bench) -> None:
     bench.pipe.gate.clear()
     bench.post(1)
     await bench.pipe.writing.wait()
@@ -141,7 +141,7 @@ async def test_the_accepting_side_writes_its_last_answers_after_the_peer_has_end
     while not bench.connection.closed:
         await asyncio.sleep(0)
     bench.pipe.gate.set()
-    await bench.life
+    await bench.running
     assert [message.id for message in bench.pipe.messages] == [1, 2]
     assert bench.inbox.endings == [([], None)]
 
@@ -163,7 +163,7 @@ async def test_the_accepting_side_reads_no_further_while_its_answers_are_not_tak
 
 
 async def test_the_opening_side_always_reads() -> None:
-    """Otherwise both sides could wait for each other for ever."""
+    """Otherwise both sides could deadlock."""
     bench = Bench(accepting=False, queue_messages=1)
     bench.pipe.gate.clear()
     bench.post(1, 2)
@@ -174,15 +174,15 @@ async def test_the_opening_side_always_reads() -> None:
     await bench.connection.close()
 
 
-async def test_an_invalid_frame_ends_the_connection_and_says_so(bench: Bench) -> None:
+async def test_an_invalid_frame_ends_the_connection_with_that_reason(bench: Bench) -> None:
     bench.pipe.incoming.put_nowait(b"\xff\xff\xff")
-    await bench.life
+    await bench.running
     (_unsent, error) = bench.inbox.endings[0]
     assert isinstance(error, ConnectionLost)
     assert "invalid frame" in str(error)
 
 
-async def test_a_request_that_cannot_be_written_is_refused_alone(bench: Bench) -> None:
+async def test_only_the_request_that_cannot_be_encoded_is_refused(bench: Bench) -> None:
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     bench.connection.post(request(1))
     bench.connection.post(Request(2, GrainId("cart", "\ud800"), "add", b""))
@@ -195,7 +195,7 @@ async def test_a_request_that_cannot_be_written_is_refused_alone(bench: Bench) -
     assert [message.id for message in bench.pipe.messages] == [1, 3]
 
 
-async def test_a_failed_write_lets_the_reader_say_why() -> None:
+async def test_a_failed_write_takes_its_reason_from_the_reader() -> None:
     bench = Bench(accepting=False, close_timeout=5.0)
 
     async def fail(_: bytes) -> None:
@@ -204,17 +204,17 @@ async def test_a_failed_write_lets_the_reader_say_why() -> None:
     bench.pipe.write = fail  # type: ignore[method-assign]
     bench.post(1)
     await asyncio.sleep(0)
-    bench.pipe.incoming.put_nowait(None)  # the peer had ended in good order
-    await bench.life
+    bench.pipe.incoming.put_nowait(None)  # the peer had ended in order
+    await bench.running
     assert bench.inbox.endings == [([], None)]
 
 
-async def test_cancelling_the_life_ends_the_connection() -> None:
+async def test_cancelling_run_ends_the_connection() -> None:
     bench = Bench(accepting=True)
     await asyncio.sleep(0)
-    bench.life.cancel()
+    bench.running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await bench.life
+        await bench.running
     assert isinstance(bench.inbox.endings[0][1], ConnectionLost)
     assert len(bench.pipe.released) == 1
     await bench.connection.close()

@@ -1,4 +1,4 @@
-"""The probe line between processes: answered by threads, for exactly the silo that is meant."""
+"""The probe line between processes: threads answer, for exactly the probed generation of a silo."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 20.0
 
 
 class Pair:
-    """A silo that answers probes, and a line to ask it by."""
+    """A silo that answers probes, and the probe line of a prober."""
 
     def __init__(self, there: ProbeLine, here: ProbeLine) -> None:
         self.there, self.here = there, here
@@ -61,8 +61,8 @@ async def test_a_probe_is_answered_by_a_thread(pair: Pair) -> None:
     assert threading.get_ident() not in pair.threads
 
 
-async def test_a_blocked_event_loop_does_not_keep_probes_from_being_answered(pair: Pair) -> None:
-    """F7: both sides share this test's loop, so a thread asks, while the loop is blocked."""
+async def test_probes_are_answered_while_the_event_loop_is_blocked(pair: Pair) -> None:
+    """F7: both sides share the loop of this test, so a thread probes while the loop is blocked."""
     answers: list[bytes] = []
 
     def ask() -> None:
@@ -79,14 +79,14 @@ async def test_a_blocked_event_loop_does_not_keep_probes_from_being_answered(pai
     assert answers == [b"cba"]
 
 
-async def test_another_generation_is_no_answer(pair: Pair) -> None:
+async def test_a_probe_of_another_generation_gets_no_answer(pair: Pair) -> None:
     older = SiloAddress("127.0.0.1", 1, 6)
     with pytest.raises(SiloUnavailable, match="not the silo that was probed"):
         await pair.ask(silo=older)
     assert pair.threads == set()
 
 
-async def test_another_cluster_is_no_answer(pair: Pair) -> None:
+async def test_a_probe_of_another_cluster_gets_no_answer(pair: Pair) -> None:
     stranger = await line("another")
     with pytest.raises(SiloUnavailable, match="not the silo that was probed"):
         await stranger.ask(pair.silo, pair.there.port, b"abc", PATIENCE)
@@ -94,7 +94,7 @@ async def test_another_cluster_is_no_answer(pair: Pair) -> None:
     await stranger.close()
 
 
-async def test_what_is_no_probe_is_no_answer(pair: Pair) -> None:
+async def test_an_invalid_probe_gets_no_answer(pair: Pair) -> None:
     with pytest.raises(SiloUnavailable, match="no probe"):
         await pair.ask(b"wrong")
     assert await pair.ask() == b"cba"
@@ -107,15 +107,15 @@ async def test_a_silo_that_has_not_joined_yet_does_not_answer() -> None:
     await asyncio.gather(there.close(), here.close())
 
 
-async def test_where_nobody_listens_there_is_no_answer(pair: Pair) -> None:
+async def test_a_closed_port_gives_no_answer(pair: Pair) -> None:
     await pair.ask()
     await pair.there.close()
     with pytest.raises(SiloUnavailable):
         await pair.ask(timeout=2)
 
 
-async def test_a_silo_that_is_back_answers_the_very_next_probe(pair: Pair) -> None:
-    """Whatever gRPC's back-off has grown to."""
+async def test_a_returned_silo_answers_the_next_probe(pair: Pair) -> None:
+    """Also after gRPC's back-off has grown."""
     port = pair.there.port
     await pair.there.close()
     for _ in range(6):
@@ -126,13 +126,13 @@ async def test_a_silo_that_is_back_answers_the_very_next_probe(pair: Pair) -> No
     assert await pair.ask() == b"cba"
 
 
-async def test_a_question_that_is_too_big_is_refused(pair: Pair) -> None:
+async def test_a_probe_that_is_too_large_is_refused(pair: Pair) -> None:
     with pytest.raises(SiloUnavailable):
         await pair.ask(bytes(PROBE_LIMIT + 1))
     assert await pair.ask() == b"cba"
 
 
-async def test_a_dropped_silo_can_be_asked_again(pair: Pair) -> None:
+async def test_a_silo_can_be_probed_again_after_its_channel_was_closed(pair: Pair) -> None:
     await pair.ask()
     await pair.here.close_channel(pair.silo)
     await pair.here.close_channel(pair.silo)
@@ -151,7 +151,7 @@ async def test_virtual_time_has_no_threads() -> None:
 
 
 @pytest.mark.parametrize("made", [probe_options, probe_server_options])
-def test_a_probe_line_takes_probes_and_no_more(made) -> None:
+def test_a_probe_line_limits_messages_to_the_size_of_a_probe(made) -> None:
     settings = made(TransportOptions())
     assert dict(settings)["grpc.max_receive_message_length"] == PROBE_LIMIT
     assert len(settings) == len(dict(settings))

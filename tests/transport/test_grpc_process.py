@@ -1,4 +1,4 @@
-"""The peer is a process of its own, and dies."""
+"""The peer is a separate process that is killed or stopped."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_under_load_no_message_is_both_answered_and_unsent(
 
 
 async def test_a_stopped_peer_is_lost_after_keepalive(net: Net, echo: tuple[asyncio.subprocess.Process, int]) -> None:
-    """F3 on the transport's level: without `ping_timeout_ms` this takes a minute."""
+    """F3 at the level of the transport: without `ping_timeout_ms` this takes a minute."""
     process, port = echo
     inbox = Inbox()
     transport = net.transport(keepalive_time=1.0, keepalive_timeout=1.0)

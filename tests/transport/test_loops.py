@@ -1,4 +1,4 @@
-"""The transport on the loop that production uses."""
+"""The transport on uvloop, the event loop of production."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def run_on_uvloop() -> Run:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_whole_life_on_uvloop(run_on_uvloop: Run, times: int) -> None:
-    """Also several loops one after another in one process: gRPC's poller must not hold on to the first."""
+def test_a_connection_works_from_start_to_end_on_uvloop(run_on_uvloop: Run, times: int) -> None:
+    """Also on several loops one after another in one process: gRPC's poller must not keep the first."""
 
     async def life() -> None:
         net = Net("grpc")
-        site, connection, inbox = await net.pair(echo=True)
+        silo, connection, inbox = await net.pair(echo=True)
         for number in range(1_000):
             await connection.ready()
             connection.post(request(number))
         await inbox.count(1_000)
         await connection.close()
         assert inbox.endings == [([], None)]
-        assert site.listener is not None
-        await site.listener.close()
+        assert silo.listener is not None
+        await silo.listener.close()
         with pytest.raises(SiloUnavailable):
-            await net.transport().connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+            await net.transport().connect("127.0.0.1", silo.address.port, net.hello(), Inbox())
         await asyncio.gather(*(transport.close() for transport in net.transports))
 
     for _ in range(times):
@@ -51,10 +51,10 @@ def test_a_whole_life_on_uvloop(run_on_uvloop: Run, times: int) -> None:
 def test_a_broken_peer_on_uvloop(run_on_uvloop: Run) -> None:
     async def life() -> None:
         net = Net("grpc")
-        site, connection, inbox = await net.pair()
+        silo, connection, inbox = await net.pair()
         connection.post(request(1))
-        await site.inbox.count(1)
-        site.connection.kill()
+        await silo.inbox.count(1)
+        silo.connection.kill()
         assert isinstance((await inbox.ended())[1], ConnectionLost)
         await asyncio.gather(*(transport.close() for transport in net.transports))
 

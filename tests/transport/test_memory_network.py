@@ -1,4 +1,4 @@
-"""Faults of the memory network: what tests of a cluster are built on."""
+"""Faults of the memory network, as cluster tests use them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class World:
 
 
 async def ticks(number: int = 5) -> None:
-    """Let the loop turn, far more often than a healthy delivery needs."""
+    """Run more loop iterations than a delivery over a good line needs."""
     for _ in range(number):
         await asyncio.sleep(0)
 
@@ -106,7 +106,7 @@ async def test_a_line_that_stays_cut_loses_its_connections() -> None:
     assert isinstance((await world.echoes[0].ended())[1], ConnectionLost)
 
 
-async def test_closing_over_a_cut_line_reports_what_is_left() -> None:
+async def test_closing_over_a_cut_line_reports_the_rest_as_unsent() -> None:
     world = World()
     connection = await world.start()
     world.network.partition("c", "s")
@@ -149,8 +149,8 @@ async def test_two_processes_cannot_have_one_name() -> None:
         MemoryTransport(world.network, "s")
 
 
-async def test_with_latency_order_is_kept_and_close_waits_for_what_is_in_flight() -> None:
-    world = World(latency=0.2)  # longer than a busy machine holds the loop
+async def test_with_latency_order_is_kept_and_close_waits_for_messages_in_flight() -> None:
+    world = World(latency=0.2)  # longer than a busy machine delays the loop
     connection = await world.start()
     for number in range(600):  # several frames
         connection.post(request(number))
@@ -164,15 +164,15 @@ async def test_with_latency_order_is_kept_and_close_waits_for_what_is_in_flight(
     assert [message.id for message in world.inbox.messages] == list(range(601))
 
 
-async def test_what_was_in_flight_when_the_line_was_cut_arrives_first_when_it_heals() -> None:
+async def test_messages_in_flight_when_the_line_was_cut_arrive_first_when_it_heals() -> None:
     world = World(latency=0.2)
     connection = await world.start()
     connection.post(request(0))
-    await ticks()  # on its way
+    await ticks()  # now in flight
     world.network.partition("c", "s")
     connection.post(request(1))
     later = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.3, later.set)  # the loop keeps timers in order: the landing was before
+    asyncio.get_running_loop().call_later(0.3, later.set)  # the loop keeps timers in order: the arrival was due before
     await later.wait()
     assert world.echoes[0].messages == []
     world.network.heal()
@@ -195,7 +195,7 @@ async def test_a_fate_can_drop_duplicate_and_reorder() -> None:
 
 
 async def test_the_accepting_side_reads_no_further_while_its_answers_are_not_taken() -> None:
-    """The bound of the answers: 10 queued answers stop the reading, and the requests wait on the other side."""
+    """The bound of answers: 10 queued answers stop the reading, and the requests wait on the other side."""
     options = TransportOptions(queue_messages=10, frame_messages=5, close_timeout=0.01)
     network = MemoryNetwork()
     silo, client = (MemoryTransport(network, name, options) for name in "sc")

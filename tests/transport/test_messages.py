@@ -1,4 +1,4 @@
-"""What a connection does with messages while it lives, on both transports."""
+"""How a live connection moves messages, on both transports."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ EVERY_KIND: list[Message] = [
 
 
 async def test_every_kind_of_message_arrives_as_it_was(net: Net) -> None:
-    site, connection, inbox = await net.pair()
+    silo, connection, inbox = await net.pair()
     for message in EVERY_KIND:
         connection.post(message)
-        site.connection.post(message)
-    assert await site.inbox.count(len(EVERY_KIND)) == EVERY_KIND
+        silo.connection.post(message)
+    assert await silo.inbox.count(len(EVERY_KIND)) == EVERY_KIND
     assert await inbox.count(len(EVERY_KIND)) == EVERY_KIND
 
 
 async def test_order_is_kept_over_many_frames_in_both_directions(net: Net) -> None:
-    _site, connection, inbox = await net.pair(echo=True)
+    _silo, connection, inbox = await net.pair(echo=True)
     for number in range(5_000):
         await connection.ready()
         connection.post(request(number))
     assert [message.id for message in await inbox.count(5_000)] == list(range(5_000))
 
 
-async def test_the_receiver_gets_objects_of_its_own(net: Net) -> None:
-    site, connection, _inbox = await net.pair()
+async def test_the_receiver_gets_copies(net: Net) -> None:
+    silo, connection, _inbox = await net.pair()
     sent = request(1)
     connection.post(sent)
-    (received,) = await site.inbox.count(1)
+    (received,) = await silo.inbox.count(1)
     assert isinstance(received, Request)
     received.method = "changed"
     assert sent.method == "add"
@@ -56,17 +56,17 @@ async def test_messages_do_not_run_in_the_context_of_their_sender(net: Net) -> N
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="clean")
     seen: list[str] = []
 
-    site, connection, _inbox = await net.pair()
-    site.inbox.on_message = lambda _: seen.append(variable.get())
+    silo, connection, _inbox = await net.pair()
+    silo.inbox.on_message = lambda _: seen.append(variable.get())
     token = variable.set("of the sender")
     connection.post(request(1))
     variable.reset(token)
-    await site.inbox.count(1)
+    await silo.inbox.count(1)
     assert seen == ["clean"]
 
 
-async def test_a_full_queue_makes_requests_wait_and_lets_them_go_one_by_one(net: Net) -> None:
-    site, connection, _inbox = await net.pair(queue_messages=10)
+async def test_a_full_queue_makes_requests_wait_and_releases_them_one_by_one(net: Net) -> None:
+    silo, connection, _inbox = await net.pair(queue_messages=10)
     for number in range(10):
         assert not connection.full
         await connection.ready()
@@ -76,83 +76,83 @@ async def test_a_full_queue_makes_requests_wait_and_lets_them_go_one_by_one(net:
     assert not room.done()
     await room
     assert not connection.full
-    await site.inbox.count(10)
+    await silo.inbox.count(10)
 
 
 async def test_a_full_queue_counts_bytes_too(net: Net) -> None:
-    site, connection, _inbox = await net.pair(queue_bytes=1000)
+    silo, connection, _inbox = await net.pair(queue_bytes=1000)
     connection.post(request(1, bytes(900)))
     assert not connection.full
     connection.post(request(2, bytes(900)))
     assert connection.full
     await connection.ready()
-    await site.inbox.count(2)
+    await silo.inbox.count(2)
 
 
 async def test_the_largest_payload_passes_and_one_byte_more_is_refused(net: Net) -> None:
     """F35: the limit is named, and the connection survives."""
-    site, connection, inbox = await net.pair(echo=True)
+    silo, connection, inbox = await net.pair(echo=True)
     limit = 4 * 1024 * 1024
     with pytest.raises(PayloadTooLarge, match="4,194,304") as caught:
         connection.post(request(1, bytes(limit + 1)))
     assert (caught.value.size, caught.value.limit) == (limit + 1, limit)
     with pytest.raises(PayloadTooLarge):
-        site.connection.post(Response(1, bytes(limit + 1)))
+        silo.connection.post(Response(1, bytes(limit + 1)))
     for number in range(3):
         connection.post(request(number, bytes(limit)))
     answers = await inbox.count(3)
     assert [len(answer.payload) for answer in answers if isinstance(answer, Response)] == [limit] * 3
 
 
-async def test_a_key_beyond_all_reason_is_refused(net: Net) -> None:
-    _site, connection, _inbox = await net.pair()
+async def test_a_key_over_the_limit_is_refused(net: Net) -> None:
+    _silo, connection, _inbox = await net.pair()
     with pytest.raises(PayloadTooLarge, match="grain key"):
         connection.post(request(1, key="k" * 70_000))
 
 
-async def test_the_smaller_limit_of_both_sides_counts(net: Net) -> None:
-    """A peer with a lower limit is not sent what would break its stream."""
-    site = await net.site(net.transport(payload_limit=1000))
-    connection = await net.transport().connect("127.0.0.1", site.address.port, net.hello(), Inbox())
-    assert connection.payload_limit == site.connection.payload_limit == 1000
+async def test_the_smaller_limit_of_both_sides_applies(net: Net) -> None:
+    """A message over the limit of the peer is not sent: it would break the stream."""
+    silo = await net.silo(net.transport(payload_limit=1000))
+    connection = await net.transport().connect("127.0.0.1", silo.address.port, net.hello(), Inbox())
+    assert connection.payload_limit == silo.connection.payload_limit == 1000
     with pytest.raises(PayloadTooLarge):
         connection.post(request(1, bytes(1001)))
     connection.post(request(2, bytes(1000)))
-    await site.inbox.count(1)
-    low = await net.transport(payload_limit=500).connect("127.0.0.1", site.address.port, net.hello(), Inbox())
+    await silo.inbox.count(1)
+    low = await net.transport(payload_limit=500).connect("127.0.0.1", silo.address.port, net.hello(), Inbox())
     assert not low.closed
     with pytest.raises(PayloadTooLarge):
-        site.connections[1].post(Response(1, bytes(501)))
+        silo.connections[1].post(Response(1, bytes(501)))
 
 
-async def test_a_receiver_that_raises_is_reported_and_harms_nobody(net: Net) -> None:
+async def test_an_exception_of_a_receiver_is_reported_and_ends_nothing(net: Net) -> None:
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context))
-    site, connection, _inbox = await net.pair()
+    silo, connection, _inbox = await net.pair()
 
     def picky(message: Message) -> None:
         if message.id == 1:
             raise RuntimeError("no ones here")
 
-    site.inbox.on_message = picky
+    silo.inbox.on_message = picky
     connection.post(request(1))
     connection.post(request(2))
-    assert [message.id for message in await site.inbox.count(1)] == [2]
+    assert [message.id for message in await silo.inbox.count(1)] == [2]
     assert str(reports[0]["exception"]) == "no ones here"
 
 
-async def test_a_connection_knows_when_it_last_heard_of_the_other_end(net: Net) -> None:
-    """MEM-13: at first of the handshake, then of each frame that arrives; what is sent does not count."""
+async def test_a_connection_knows_when_it_last_received_a_frame(net: Net) -> None:
+    """MEM-13: at first the time of the handshake, then of each received frame; sent frames do not count."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    site, connection, inbox = await net.pair()
-    ends = (connection, site.connection)
+    silo, connection, inbox = await net.pair()
+    ends = (connection, silo.connection)
     assert all(began <= end.last_received <= loop.time() for end in ends)
     at_first = [end.last_received for end in ends]
     connection.post(request(1))
-    await site.inbox.count(1)
+    await silo.inbox.count(1)
     assert connection.last_received == at_first[0]
-    assert site.connection.last_received > at_first[1]
-    site.connection.post(Response(1))
+    assert silo.connection.last_received > at_first[1]
+    silo.connection.post(Response(1))
     await inbox.count(1)
     assert connection.last_received > at_first[0]

@@ -1,4 +1,4 @@
-"""Options that cannot work are refused by name."""
+"""Options that cannot work are refused, and the error names the option."""
 
 from __future__ import annotations
 

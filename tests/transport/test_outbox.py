@@ -1,4 +1,4 @@
-"""The send queue: its bounds, and the callers who wait at them."""
+"""The send queue: its bounds, and the callers that wait for room."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ async def test_a_cancelled_caller_passes_its_room_on() -> None:
     assert first.cancelled()
 
 
-async def test_a_woken_caller_who_finds_the_room_taken_waits_again() -> None:
+async def test_a_woken_caller_waits_again_when_the_room_is_taken() -> None:
     box = outbox(queue_messages=1)
     box.put(request(1))
     (caller,) = waiting(box, 1)
     await asyncio.sleep(0)
     box.take()
-    box.put(request(2))  # an answer, say: it does not wait
+    box.put(request(2))  # for example an answer, which does not wait
     await asyncio.sleep(0)
     assert not caller.done()
     box.take()
     await caller
 
 
-async def test_the_end_sends_every_caller_away_and_hands_back_what_is_left() -> None:
+async def test_closing_fails_every_waiting_caller_and_returns_the_queue() -> None:
     box = outbox(queue_messages=2)
     sent = [request(1), request(2)]
     for message in sent:
@@ -73,7 +73,7 @@ async def test_the_end_sends_every_caller_away_and_hands_back_what_is_left() -> 
     assert box.close() == []
 
 
-def test_a_frame_takes_no_more_once_it_is_big_enough() -> None:
+def test_a_frame_takes_no_more_messages_above_its_size() -> None:
     box = outbox(frame_bytes=1000)
     for number, size in enumerate((400, 400, 400, 5000, 1)):
         box.put(request(number, bytes(size)))
@@ -98,7 +98,7 @@ def test_a_frame_takes_no_more_than_its_number_of_messages() -> None:
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_what_no_frame_can_carry_is_refused(message: Message) -> None:
+def test_a_message_over_a_limit_is_refused(message: Message) -> None:
     box = outbox(peer_limit=1000)
     with pytest.raises(PayloadTooLarge, match=f"{type(message).__name__} 1") as caught:
         box.put(message)

@@ -1,4 +1,4 @@
-"""One connection per peer: shared attempts, back-off, dropping, closing."""
+"""One connection per peer: shared attempts, back-off, killing, closing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from grange.transport.peers import Peers
 from grange.transport.provider import Connection, Receiver, Transport
 from tests.transport.net import CLUSTER, Inbox, Net, request
 
-NOBODY = SiloAddress("127.0.0.1", 9, 1)
+CLOSED_PORT = SiloAddress("127.0.0.1", 9, 1)
 
 
 class Counting:
-    """A transport that counts attempts and can hold them at the gate."""
+    """A transport that counts attempts and holds them while `gate` is closed."""
 
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
@@ -57,25 +57,25 @@ async def peers(here: Counting, inboxes: dict[SiloAddress, Inbox]) -> AsyncItera
     await made.close()
 
 
-async def test_concurrent_needs_share_one_connection(net: Net, here: Counting, peers: Peers) -> None:
-    site = await net.site(net.transport())
-    assert peers.current(site.address) is None
+async def test_concurrent_callers_share_one_connection(net: Net, here: Counting, peers: Peers) -> None:
+    silo = await net.silo(net.transport())
+    assert peers.current(silo.address) is None
     here.gate.clear()
-    needs = [asyncio.ensure_future(peers.get(site.address)) for _ in range(10)]
+    callers = [asyncio.ensure_future(peers.get(silo.address)) for _ in range(10)]
     await asyncio.sleep(0)
     here.gate.set()
-    connections = await asyncio.gather(*needs)
+    connections = await asyncio.gather(*callers)
     assert len(set(map(id, connections))) == 1
-    assert peers.current(site.address) is connections[0]
-    assert await peers.get(site.address) is connections[0]
+    assert peers.current(silo.address) is connections[0]
+    assert await peers.get(silo.address) is connections[0]
     assert here.attempts == 1
-    assert len(site.connections) == 1
+    assert len(silo.connections) == 1
 
 
 async def test_a_cancelled_waiter_leaves_the_attempt_to_others(net: Net, here: Counting, peers: Peers) -> None:
-    site = await net.site(net.transport())
+    silo = await net.silo(net.transport())
     here.gate.clear()
-    first, second = (asyncio.ensure_future(peers.get(site.address)) for _ in range(2))
+    first, second = (asyncio.ensure_future(peers.get(silo.address)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     await asyncio.sleep(0)
@@ -85,32 +85,32 @@ async def test_a_cancelled_waiter_leaves_the_attempt_to_others(net: Net, here: C
     assert here.attempts == 1
 
 
-async def test_after_a_failure_callers_fail_fast_until_the_back_off_is_over(
+async def test_after_a_failure_callers_fail_at_once_until_the_back_off_ends(
     net: Net, here: Counting, peers: Peers
 ) -> None:
     loop = asyncio.get_running_loop()
     for failure in range(1, 7):
         with pytest.raises(SiloUnavailable, match=r"127\.0\.0\.1:9@1"):
-            await peers.get(NOBODY)
+            await peers.get(CLOSED_PORT)
         assert here.attempts == failure
         with pytest.raises(SiloUnavailable, match=r"127\.0\.0\.1:9@1"):
-            await peers.get(NOBODY)
+            await peers.get(CLOSED_PORT)
         assert here.attempts == failure
-        peer = peers._peers[NOBODY]
+        peer = peers._peers[CLOSED_PORT]
         limit = min(0.1 * 2 ** (failure - 1), 1.0)
         assert 0 < peer.retry_at - loop.time() <= limit
-        peer.retry_at = loop.time()  # as if the time had passed
+        peer.retry_at = loop.time()  # skip the pause
 
 
 async def test_a_success_ends_the_back_off(net: Net, here: Counting, peers: Peers) -> None:
-    site = await net.site(net.transport())
-    port = site.address.port
-    assert site.listener is not None
-    await site.listener.close()
+    silo = await net.silo(net.transport())
+    port = silo.address.port
+    assert silo.listener is not None
+    await silo.listener.close()
     with pytest.raises(SiloUnavailable):
-        await peers.get(site.address)
-    peers._peers[site.address].retry_at = 0.0
-    again = await net.site(net.transport(), port=port)
+        await peers.get(silo.address)
+    peers._peers[silo.address].retry_at = 0.0
+    again = await net.silo(net.transport(), port=port)
     connection = await peers.get(again.address)
     await connection.close()
     assert peers.current(again.address) is None
@@ -118,43 +118,43 @@ async def test_a_success_ends_the_back_off(net: Net, here: Counting, peers: Peer
 
 
 async def test_a_refused_handshake_is_the_cause_of_being_unavailable(net: Net, peers: Peers) -> None:
-    site = await net.site(net.transport())
-    older = SiloAddress(site.address.host, site.address.port, 0)
+    silo = await net.silo(net.transport())
+    older = SiloAddress(silo.address.host, silo.address.port, 0)
     with pytest.raises(SiloUnavailable, match="which is gone") as caught:
         await peers.get(older)
     assert isinstance(caught.value.__cause__, HandshakeRefused)
     assert caught.value.__cause__.code == "other-generation"
 
 
-async def test_dropping_a_dead_silo_ends_its_connection_at_once(
+async def test_killing_the_connection_to_a_dead_silo_ends_it_at_once(
     net: Net, peers: Peers, inboxes: dict[SiloAddress, Inbox]
 ) -> None:
-    site = await net.site(net.transport())
-    connection = await peers.get(site.address)
+    silo = await net.silo(net.transport())
+    connection = await peers.get(silo.address)
     connection.post(request(1))
-    peers.kill(site.address)
+    peers.kill(silo.address)
     assert connection.closed
-    assert inboxes[site.address].unsent == [1]
-    assert "declared dead" in str(inboxes[site.address].endings[0][1])
-    assert peers.current(site.address) is None
-    peers.kill(site.address)  # nothing to do
+    assert inboxes[silo.address].unsent == [1]
+    assert "declared dead" in str(inboxes[silo.address].endings[0][1])
+    assert peers.current(silo.address) is None
+    peers.kill(silo.address)  # a second kill does nothing
 
 
-async def test_dropping_while_connecting_fails_the_waiters(net: Net, here: Counting, peers: Peers) -> None:
-    site = await net.site(net.transport())
+async def test_a_kill_while_connecting_fails_the_waiters(net: Net, here: Counting, peers: Peers) -> None:
+    silo = await net.silo(net.transport())
     here.gate.clear()
-    need = asyncio.ensure_future(peers.get(site.address))
+    need = asyncio.ensure_future(peers.get(silo.address))
     await asyncio.sleep(0)
-    peers.kill(site.address)
+    peers.kill(silo.address)
     with pytest.raises(SiloUnavailable, match="declared dead"):
         await need
     here.gate.set()
-    assert not (await peers.get(site.address)).closed
+    assert not (await peers.get(silo.address)).closed
 
 
-async def test_close_ends_attempts_and_flushes_connections(net: Net, here: Counting, peers: Peers) -> None:
-    site, other = await net.site(net.transport()), await net.site(net.transport())
-    (await peers.get(site.address)).post(request(1))
+async def test_close_cancels_attempts_and_writes_the_queues(net: Net, here: Counting, peers: Peers) -> None:
+    silo, other = await net.silo(net.transport()), await net.silo(net.transport())
+    (await peers.get(silo.address)).post(request(1))
     here.gate.clear()
     need = asyncio.ensure_future(peers.get(other.address))
     await asyncio.sleep(0)
@@ -162,6 +162,6 @@ async def test_close_ends_attempts_and_flushes_connections(net: Net, here: Count
     with pytest.raises(SiloUnavailable, match="closing"):
         await need
     with pytest.raises(SiloUnavailable, match="closing"):
-        await peers.get(site.address)
-    assert [message.id for message in await site.inbox.count(1)] == [1]
+        await peers.get(silo.address)
+    assert [message.id for message in await silo.inbox.count(1)] == [1]
     assert other.connections == []
