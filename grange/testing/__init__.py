@@ -1,9 +1,9 @@
-"""Build a whole cluster inside one test, and prove a provider of your own.
+"""Run a whole cluster inside one test, and test a provider of your own.
 
-Called by tests: ours and those of anyone who writes grains or providers; never by the running system. Open
-`cluster.py` first for a cluster in one process, `simulation/simulation.py` for one under the faults of a seed,
-`checks/history.py` for what judges recorded calls, `contracts/` for the suites that every provider passes. Real Redis
-and Postgres servers for a test session come from the room `servers` and are offered here.
+Called by tests, those of grange and those of authors of grains and providers; never by the running system. Open
+`cluster.py` first for a cluster in one process, `simulation/simulation.py` for one under seeded faults,
+`checks/history.py` for recording and checking calls, `contracts/` for the suites that every provider passes. The room
+`servers` starts real Redis and Postgres servers for a test session; this room re-exports its functions.
 """
 
 from grange.servers.postgres import PostgresServer, postgres_server

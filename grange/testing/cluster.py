@@ -36,11 +36,11 @@ from grange.transport.provider import Transport
 G = TypeVar("G", bound=Addressable)
 
 STABLE_TIMEOUT = 60.0
-"""Seconds (virtual) within which a healthy cluster agrees on who is in it."""
+"""Virtual seconds within which a healthy cluster agrees on its active silos."""
 
 
 class KeywordConfig(SiloConfig):
-    """A configuration that looks at keywords only, so that no environment and no file changes a test."""
+    """A configuration from keywords only, so that neither the environment nor a file changes a test."""
 
     @classmethod
     def settings_customise_sources(
@@ -51,22 +51,22 @@ class KeywordConfig(SiloConfig):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """pydantic-settings: nothing but what the test says."""
+        """See pydantic-settings: use the keywords of the test only."""
         return (init_settings,)
 
 
 class TestCluster:
     """A whole cluster for one test: `async with TestCluster(grains=[Cart], silos=2) as cluster:`.
 
-    Time is virtual: whenever nothing is left to do, the clock jumps to the next timer, so that minutes of cluster life
-    cost milliseconds. All chance comes from `seed`. State is in memory and shared by all silos, also by those that are
-    added or restarted. Inside, `silos` are the running silos, `client` is a connected client, `network` the lines.
+    Time is virtual: when no work is left, the clock jumps to the next timer, so that minutes of cluster time cost
+    milliseconds. All randomness comes from `seed`. State is in memory and shared by all silos, including those added or
+    restarted. Inside the block, `silos` are the running silos, `client` is a connected client, `network` the network.
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
-    are those of `SiloConfig`. With `virtual_time=False` the loop's real clock is used, as real databases need.
+    are those of `SiloConfig`. `virtual_time=False` keeps the loop's real clock, as real databases need.
     """
 
-    __test__ = False  # not a test case, whatever its name says to pytest
+    __test__ = False  # pytest must not collect it, in spite of its name
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class TestCluster:
 
     @property
     def client(self) -> Client:
-        """A client that knows every silo the cluster started with."""
+        """A client that knows every silo of the start of the cluster."""
         if self._client is None:
             raise RuntimeError("the cluster is not running; use it inside `async with cluster:`")
         return self._client
@@ -112,37 +112,37 @@ class TestCluster:
         return self.client.get_grain(grain, key, implementation=implementation)
 
     async def advance(self, seconds: float) -> None:
-        """Let so many virtual seconds pass, with everything that is due in them."""
+        """Let this many virtual seconds pass; run everything that is due in them."""
         if self.time is None:
             raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
         await asyncio.sleep(seconds)
 
     def new_transport(self, name: str) -> Transport:
-        """A further process on the cluster's network, for a client of your own; closed with the cluster."""
+        """A transport for a client of your own, as another process on the network; closed with the cluster."""
         transport = MemoryTransport(self.network, name)
         self._parts.push_async_callback(transport.close)
         return transport
 
     async def add_silo(self, **options: Any) -> Silo:
-        """Start one more silo and wait until it is active. `options` win over the cluster's."""
+        """Start another silo and wait until it is active. `options` override those of the cluster."""
         silo = await self._start_silo(options)
         await self.stable()
         return silo
 
     async def stop(self, silo: Silo) -> None:
-        """Stop a silo in order, as SIGTERM does, and wait until the others know."""
+        """Stop a silo in order, as SIGTERM does, and wait until the other silos see that."""
         self.silos.remove(silo)
         await silo.stop()
         await self.stable()
 
     async def kill(self, silo: Silo) -> None:
-        """End a silo at once, as SIGKILL does. The others find out in their own time."""
+        """Kill a silo, as SIGKILL does. The other silos detect that later."""
         self.silos.remove(silo)
         self.network.kill(_node(silo))
         await silo.kill()
 
     async def restart(self, silo: Silo) -> Silo:
-        """Kill a silo and start one in its place, on the same endpoint, as a new generation."""
+        """Kill a silo and start a new generation on the same endpoint."""
         await self.kill(silo)
         gateway = int(silo.gateway.rpartition(":")[2])
         return await self.add_silo(port=silo.address.port, gateway_port=gateway)
@@ -152,7 +152,7 @@ class TestCluster:
         self.network.partition(_node(one), _node(other), one_way=one_way)
 
     def heal(self) -> None:
-        """Mend every line."""
+        """Repair every line."""
         self.network.heal()
 
     async def stable(self) -> None:
@@ -165,12 +165,12 @@ class TestCluster:
                 await self._client.wait_for(expected)
 
     def where(self, reference: Addressable) -> Silo | None:
-        """The silo that runs this grain's activation now, if one does."""
+        """The silo that hosts the activation of this grain, or None."""
         found = self.activation(reference)
         return next((silo for silo in self.silos if found and silo.address == found.home.deps.here), None)
 
     def activation(self, reference: Addressable) -> Activation | None:
-        """The live activation of a grain, if there is one."""
+        """The live activation of a grain, or None."""
         grain_id: GrainId = reference.id  # type: ignore[attr-defined]
         for silo in self.silos:
             for activation in silo.catalog.activations():
@@ -179,7 +179,7 @@ class TestCluster:
         return None
 
     def count(self, grain: type[Grain[Any]] | None = None) -> int:
-        """Live activations in the whole cluster, of one class or of all."""
+        """The number of live activations in the cluster, of one class or of all."""
         activations = [each for silo in self.silos for each in silo.catalog.activations()]
         return sum(grain is None or activation.hosted.cls is grain for activation in activations)
 
@@ -187,7 +187,7 @@ class TestCluster:
         async with AsyncExitStack() as parts:
             if self._virtual:
                 self.time = parts.enter_context(VirtualTime(asyncio.get_running_loop()).installed())
-            parts.push_async_callback(self._stop_all)
+            parts.push_async_callback(self._kill_all)
             for _ in range(self._count):
                 await self._start_silo({})
             transport = MemoryTransport(self.network, "client")
@@ -223,8 +223,8 @@ class TestCluster:
         self.silos.append(silo)
         return silo
 
-    async def _stop_all(self) -> None:
-        """Quickly: a test that is over needs no drain."""
+    async def _kill_all(self) -> None:
+        """Kill all silos: a finished test needs no drain."""
         while self.silos:
             await self.kill(self.silos[-1])
 
@@ -234,7 +234,7 @@ class TestCluster:
 
 @dataclass(frozen=True)
 class _TestEnvironment:
-    """What one silo of a test cluster takes from outside."""
+    """The environment of one silo of a test cluster (`SiloEnvironment`)."""
 
     name: str
     number: int
@@ -268,5 +268,5 @@ class _TestEnvironment:
 
 
 def _node(silo: Silo) -> str:
-    """What the network calls a silo: its endpoint."""
+    """The name of a silo on the network: its endpoint."""
     return silo.address.endpoint

@@ -1,4 +1,4 @@
-"""The fixtures of grange's pytest plugin, all prefixed `grange_`. `pytest_plugin.py` brings them to pytest."""
+"""The fixtures of grange's pytest plugin, all prefixed `grange_`. `pytest_plugin.py` registers them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grange.servers.redis import redis_server
 from grange.testing.cluster import TestCluster
 
 ClusterFactory = Callable[..., Awaitable[TestCluster]]
-"""`await grange_cluster([Cart], silos=2)`: a running `TestCluster` that ends with the test."""
+"""`await grange_cluster([Cart], silos=2)`: a running `TestCluster`, closed at the end of the test."""
 
 
 @pytest_asyncio.fixture

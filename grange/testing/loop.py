@@ -1,7 +1,7 @@
-"""Virtual time: a running event loop whose clock jumps to the next timer when nothing else is left to do.
+"""Virtual time: the clock of a running event loop jumps to the next timer when no work is left.
 
-Works on asyncio's own loops, in place, so that any test runner's loop can be used; not on uvloop. While work in
-threads is in progress (`run_in_executor`), time stands still.
+It changes asyncio's own loops in place, so that the loop of any test runner can be used; uvloop cannot. While threads
+work (`run_in_executor`), time does not advance.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any, cast
 from grange.errors import ConfigurationError
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""Where the wall clock of virtual time starts, in every run."""
+"""Start of the wall clock in virtual time, in every run."""
 
 START = 1000.0
-"""Where `loop.time()` starts in virtual time, in seconds. Always the same: the real clock counts from when the machine
-was started, and the larger it is, the coarser its last digit: half a second would be a bit less on some days."""
+"""Start of `loop.time()` in virtual time, in seconds. It is constant because the real clock counts from the start of
+the machine: the larger a float, the coarser its resolution, so half a second would differ slightly from day to day."""
 
 
 class VirtualTime:
-    """The clock of one event loop. `time` is what `loop.time()` answers; `utc_now` moves with it."""
+    """The virtual clock of one event loop. `loop.time()` returns `time()`; `utc_now` advances with it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         selector = getattr(loop, "_selector", None)
@@ -43,18 +43,18 @@ class VirtualTime:
         self._now = START
 
     def time(self) -> float:
-        """Seconds, as `loop.time()`."""
+        """The virtual time in seconds, as `loop.time()` returns it."""
         return self._now
 
     def utc_now(self) -> datetime:
-        """The wall clock that belongs to this time."""
+        """The wall-clock time at this virtual time."""
         return EPOCH + timedelta(seconds=self._now - START)
 
     @contextmanager
     def installed(self) -> Generator[VirtualTime]:
-        """Replace the loop's clock by one that starts at `START`. Timers that wait go on waiting as long as before.
+        """Replace the loop's clock by one that starts at `START`. Pending timers keep their remaining time.
 
-        Afterwards the old clock runs on, ahead by the time that passed meanwhile: seen from outside never backwards.
+        Afterwards the old clock continues, advanced by the virtual time that passed, so that it never goes backwards.
         """
         before = self._outer_time()
         self._move_timers(START - before)
@@ -73,12 +73,12 @@ class VirtualTime:
             self._loop.run_in_executor = self._real_executor
 
     def _move_timers(self, seconds: float) -> None:
-        """Their order stays, so the loop's heap stays a heap."""
+        """Shift all timers. Their order stays the same, so the loop's heap stays valid."""
         for timer in self._loop._scheduled:
             timer._when += seconds
 
     def _select(self, timeout: float | None) -> list[Any]:
-        """What the loop calls when it has nothing ready: take what happened, else jump instead of sleeping."""
+        """Replace the selector's select: return pending events, or advance the time instead of sleeping."""
         if self._in_threads or timeout is None:
             return self._real_select(timeout)
         events = self._real_select(0)
@@ -87,14 +87,16 @@ class VirtualTime:
         return events
 
     def _jump(self, timeout: float) -> None:
-        """To the exact time of the next timer: `now + (its time - now)` is not that, and the errors would add up."""
+        """Advance to the exact time of the next timer: `now + (its time - now)` has rounding errors that add up."""
         if timeout > 0 and self._loop._scheduled:
             self._now = self._loop._scheduled[0].when()
         self._set_resolution()
 
     def _set_resolution(self) -> None:
-        """A loop calls timers early by its clock's resolution. Here only those that are due: of two tasks that wait for
-        one deadline, each called before it, one would always be at work, and the time would never come.
+        """Set the smallest resolution, so that the loop runs only timers that are due.
+
+        asyncio runs timers early, by up to its clock's resolution. Two tasks that wait for one deadline and run just
+        before it would then always have work, and virtual time would never reach the deadline.
         """
         self._loop._clock_resolution = math.ulp(self._now)
 

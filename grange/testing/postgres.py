@@ -1,4 +1,4 @@
-"""A database of its own for every test, on a Postgres that tests share."""
+"""An empty database for each test, on a Postgres server that the tests share."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import asyncpg
 
 @asynccontextmanager
 async def fresh_database(dsn: str) -> AsyncGenerator[str, None]:
-    """The DSN of an empty database that is dropped, with its connections, when the block ends.
+    """Create an empty database and return its DSN; drop it, with its connections, when the block ends.
 
-    `dsn` is an address whose user may create databases, as `grange.testing.postgres_server` gives.
+    The user in `dsn` must be allowed to create databases, as with `grange.testing.postgres_server`.
     """
     name = f"grange_test_{uuid.uuid4().hex}"
     await _execute(dsn, f'CREATE DATABASE "{name}" TEMPLATE template0')

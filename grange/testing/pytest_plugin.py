@@ -1,7 +1,7 @@
-"""The pytest plugin of grange; the fixtures that it brings are in `fixtures.py`.
+"""The pytest plugin of grange; its fixtures are in `fixtures.py`.
 
-pytest loads it wherever grange is installed, also in projects that test no grains. So it needs nothing but
-pytest: without pytest-asyncio, only a test that asks for a fixture fails, and says what to install.
+pytest loads it wherever grange is installed, also in projects that test no grains. So it needs pytest only: without
+pytest-asyncio, only a test that requests a fixture fails, with the name of the extra to install.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from importlib.util import find_spec
 
 import pytest
 
-# The shipped suites are asserts in a library: without this, a failing one would not show its values.
+# The contract suites use assert in a library: without this, a failing assert would not show its values.
 pytest.register_assert_rewrite("grange.testing.contracts")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Called by pytest once, before it collects."""
+    """Register the fixtures. pytest calls this once, before collection."""
     if find_spec("pytest_asyncio") is not None:
         config.pluginmanager.import_plugin("grange.testing.fixtures")
     else:
@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _NotInstalled:
-    """What stands in for the fixtures while the extra `testing` is missing."""
+    """Replaces the fixtures while the extra `testing` is not installed."""
 
     @pytest.fixture
     def grange_cluster(self) -> None:

@@ -1,4 +1,4 @@
-"""A tree with one bug in it: the sources copied, a patch applied, and the check that has to notice run against it."""
+"""Plants one bug: copies the sources, applies a patch, and runs the check that must fail."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BUGS = Path(__file__).with_name("bugs")
 COPIED = ("grange", "tests", "pyproject.toml")
 TIME_LIMIT = 300
-"""Seconds in which the check must have noticed."""
+"""Seconds within which the check must fail."""
 
 
 @dataclass(frozen=True)
 class Bug:
-    """One patch file: what it breaks in words, then `Caught-by:` and a command after `python -m`, then the diff."""
+    """One patch file: a sentence that describes the bug, `Caught-by:` with the arguments of `python -m`, then the diff."""
 
     name: str
     words: str
@@ -28,19 +28,19 @@ class Bug:
 
 
 def planted_bugs() -> list[Bug]:
-    """Every bug of the folder, by name."""
+    """All bugs of the folder, sorted by name."""
     return [_read(path) for path in sorted(BUGS.glob("*.patch"))]
 
 
 def plant(bug: Bug, folder: Path) -> None:
-    """Make `folder` a copy of the tree with this bug in it. Raises AssertionError when the patch no longer fits."""
+    """Copy the tree with this bug to `folder`. Raises AssertionError when the patch no longer applies."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "results.json"))
         else:
             shutil.copy(source, folder / name)
-    # git takes a diff outside a repository too, as long as it finds none above.
+    # git applies a diff outside a repository too, if no parent folder is a repository.
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
     done = subprocess.run(
         ["git", "apply", "--whitespace=nowarn", str(bug.path)],
@@ -50,11 +50,11 @@ def plant(bug: Bug, folder: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{bug.path.name} does not fit the code any more; make it anew: {done.stderr}"
+    assert done.returncode == 0, f"{bug.path.name} no longer applies to the code; remake it: {done.stderr}"
 
 
 def check(bug: Bug, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run what has to notice the bug, in the tree that has it."""
+    """Run the check that must fail, in the tree with the bug."""
     return subprocess.run(
         [sys.executable, "-m", *bug.caught_by],
         cwd=folder,
@@ -76,5 +76,5 @@ def _read(path: Path) -> Bug:
             caught_by = tuple(shlex.split(line.removeprefix("Caught-by:")))
         else:
             words.append(line)
-    assert caught_by, f"{path.name} does not say what catches it"
+    assert caught_by, f"{path.name} has no Caught-by line"
     return Bug(path.stem, " ".join(words).strip(), caught_by, path)

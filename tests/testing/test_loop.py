@@ -1,4 +1,4 @@
-"""Virtual time: the clock jumps when nothing else is left to do, and only then."""
+"""Virtual time: the clock jumps when no work is left, and only then."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def test_timers_fire_in_their_order_at_their_times() -> None:
     assert seen == [(seconds, pytest.approx(seconds)) for seconds in (0, 1, 20, 30, 3600)]
 
 
-async def test_a_deadline_comes_although_others_always_have_work() -> None:
-    """Each looks again just before it, by less than what asyncio calls a timer early, and so keeps the others awake."""
+async def test_a_deadline_is_reached_while_other_tasks_always_have_work() -> None:
+    """Each task wakes just before the deadline, within asyncio's clock resolution, and so always has work."""
     loop = asyncio.get_running_loop()
 
     async def look_until(end: float, phase: int) -> int:
@@ -47,7 +47,7 @@ async def test_a_deadline_comes_although_others_always_have_work() -> None:
             await asyncio.sleep(0)
         while (left := end - loop.time()) > 0:
             looks += 1
-            assert looks < 1000, "time stands still"
+            assert looks < 1000, "time does not advance"
             await asyncio.sleep(left)
             for _ in range(5):
                 await asyncio.sleep(0)
@@ -68,8 +68,8 @@ async def test_timers_fire_after_years() -> None:
         assert loop.time() - before == pytest.approx(0.1)
 
 
-async def test_time_stands_still_while_there_is_work() -> None:
-    """A time-out must not come because a computation took long."""
+async def test_time_does_not_advance_while_there_is_work() -> None:
+    """A time-out must not fire because a computation took long."""
     loop = asyncio.get_running_loop()
     with VirtualTime(loop).installed():
         before = loop.time()
@@ -78,7 +78,7 @@ async def test_time_stands_still_while_there_is_work() -> None:
         assert loop.time() == before
 
 
-async def test_time_stands_still_while_a_thread_works() -> None:
+async def test_time_does_not_advance_while_a_thread_works() -> None:
     loop = asyncio.get_running_loop()
     with VirtualTime(loop).installed():
         before, gate = loop.time(), threading.Event()
@@ -91,7 +91,7 @@ async def test_time_stands_still_while_a_thread_works() -> None:
         assert loop.time() == before + 5
 
 
-async def test_a_thread_that_calls_back_is_heard_before_time_moves() -> None:
+async def test_a_callback_from_a_thread_runs_before_time_advances() -> None:
     loop = asyncio.get_running_loop()
     with VirtualTime(loop).installed():
         before, done = loop.time(), asyncio.Event()
@@ -101,7 +101,7 @@ async def test_a_thread_that_calls_back_is_heard_before_time_moves() -> None:
         assert loop.time() == before
 
 
-async def test_the_real_clock_comes_back_and_never_goes_backwards() -> None:
+async def test_the_real_clock_is_restored_and_never_goes_backwards() -> None:
     loop = asyncio.get_running_loop()
     for _ in range(3):
         before = loop.time()
@@ -114,8 +114,8 @@ async def test_the_real_clock_comes_back_and_never_goes_backwards() -> None:
 
 
 @pytest.mark.parametrize("uptime", [0.1, 86_400.3, 2.0**31 + 0.7])
-async def test_how_long_the_machine_is_up_changes_no_digit(uptime: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last digits of the real clock decided whether two timers met: a run that passed failed nine hours later."""
+async def test_the_uptime_of_the_machine_changes_no_digit(uptime: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: the last digits of the real clock decided whether two timers fired together."""
     loop = asyncio.get_running_loop()
     clock, shift = loop.time, uptime - loop.time()
     with monkeypatch.context() as patched:
@@ -128,7 +128,7 @@ async def test_how_long_the_machine_is_up_changes_no_digit(uptime: float, monkey
     assert seen == [START, START + 0.1, START + 0.1 + 0.2, START + 0.1 + 0.2 + 0.7]
 
 
-async def test_timers_from_outside_wait_as_long_as_before() -> None:
+async def test_timers_set_before_keep_their_remaining_time() -> None:
     loop, rang = asyncio.get_running_loop(), asyncio.Event()
     loop.call_later(30, rang.set)
     with VirtualTime(loop).installed():

@@ -1,4 +1,4 @@
-"""The fixtures that users of grange get from its pytest plugin, tried in a test run of their own."""
+"""The fixtures of grange's pytest plugin, in a separate test run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_redis(grange_redis):
 
 
 def test_fixtures_work_in_a_users_tests(pytester: pytest.Pytester) -> None:
-    """Installed is enough: no conftest, no import."""
+    """Installing grange is enough: no conftest, no import."""
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
@@ -41,11 +41,11 @@ importlib.util.find_spec = lambda name, package=None: None if name == "pytest_as
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]))
 """
-"""pytest-asyncio neither loaded nor to be found, as where only grange itself is installed."""
+"""pytest-asyncio is neither loaded nor found, as where grange is installed without extras."""
 
 
 def test_a_project_without_the_extra_keeps_its_tests(pytester: pytest.Pytester) -> None:
-    """pytest loads the plugin wherever grange is installed: it must not break the tests of others."""
+    """pytest loads the plugin wherever grange is installed: it must not break other tests."""
     pytester.makepyfile("def test_mine(): pass\n\ndef test_cluster(grange_cluster): pass\n")
     result = pytester.run(sys.executable, "-c", WITHOUT_ASYNCIO)
     result.assert_outcomes(passed=1, errors=1)

@@ -1,4 +1,4 @@
-"""The test cluster itself: reproducible, deaf to its surroundings, and gone when it is over."""
+"""The test cluster itself: reproducible, independent of its environment, and without leftovers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ async def places(seed: int) -> list[str]:
 
 
 async def test_a_seed_repeats_a_run() -> None:
-    """Addresses, chances and therefore places are the same; another seed gives others."""
+    """Addresses, random draws and placements are the same; another seed gives others."""
     first, again, other = await places(1), await places(1), await places(2)
     assert first == again
     assert first != other
 
 
-async def test_nothing_outside_changes_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the environment nor a file of the folder it runs in."""
+async def test_environment_and_files_do_not_change_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither environment variables nor a file in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grange.toml").write_text('cluster = "production"\nnonsense = 1\n')
     monkeypatch.setenv("GRANGE_CLUSTER", "production")
@@ -41,7 +41,7 @@ async def test_nothing_outside_changes_a_test(tmp_path: Path, monkeypatch: pytes
         assert cluster.activation(cluster.get_grain(Cart, "a")).home.deps.options == RuntimeOptions()  # type: ignore[union-attr]
 
 
-async def test_nothing_is_left_when_it_is_over() -> None:
+async def test_nothing_is_left_after_the_block() -> None:
     before = asyncio.all_tasks()
     async with TestCluster([Cart], silos=3) as cluster:
         for number in range(10):
@@ -51,7 +51,7 @@ async def test_nothing_is_left_when_it_is_over() -> None:
         cluster.get_grain(Cart, "a")
 
 
-async def test_it_ends_also_when_the_test_fails() -> None:
+async def test_it_is_closed_also_when_the_test_fails() -> None:
     before = asyncio.all_tasks()
     with pytest.raises(LookupError):
         async with TestCluster([Cart]):
@@ -59,7 +59,7 @@ async def test_it_ends_also_when_the_test_fails() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_it_ends_also_when_it_cannot_start() -> None:
+async def test_it_is_closed_also_when_it_cannot_start() -> None:
     class Lost(Grain, placement="nowhere"):
         pass
 
@@ -86,7 +86,7 @@ async def test_where_a_grain_is() -> None:
         assert cluster.count(Cart) == cluster.count() == 1
 
 
-async def test_without_virtual_time_the_clock_is_the_machines() -> None:
+async def test_without_virtual_time_it_uses_the_real_clock() -> None:
     async with TestCluster([Cart], silos=1, virtual_time=False) as cluster:
         assert await cluster.get_grain(Cart, "a").where()
         with pytest.raises(RuntimeError, match="needs virtual time"):

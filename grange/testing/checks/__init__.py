@@ -1,7 +1,7 @@
-"""Checkers of what grange promises: pure functions over recorded histories, each returning what it finds wrong.
+"""Checkers of grange's promises: pure functions over recorded histories, each returning the violations it finds.
 
-Called by the simulation and by the black-box fault tests, and free to be used on histories of your own. Open
-`history.py` first: what is recorded, and how. Then one file per invariant: `acknowledged.py` (I1, no acknowledged write
+Called by the simulation and by the black-box fault tests; use them on histories of your own too. Open `history.py`
+first: the format of a history. Then one file per invariant: `acknowledged.py` (I1, no acknowledged write
 is lost), `writers.py` (I2, at most one writer), `linearizable.py` (I3), `membership.py` (I7), `outcomes.py` (I8).
 """
 

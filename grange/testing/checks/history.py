@@ -1,7 +1,7 @@
-"""What a test records of its calls: one event when a call is made and one when it ends, a JSON line each.
+"""The history of a test's calls: one event when a call is made and one when it ends, each a JSON line.
 
-After Jepsen's histories: what ended is `ok`, what certainly did not run is `fail`, all else is `unknown` and may take
-effect at any later time, or never.
+The kinds follow Jepsen's histories. A call that returned is `ok`; a call that certainly did not run is `fail`; any
+other call is `unknown`, and may take effect at any later time, or never.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Kind = Literal["invoke", "ok", "fail", "unknown"]
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One moment of one call. `(client, call)` names the call; its `invoke` and its ending share it.
+    """The beginning or the end of one call. `(client, call)` identifies the call in both events.
 
-    `t` is monotonic time in seconds, comparable within a history. `op` and `key` say what was asked of whom. `value` is
-    the argument in an `invoke` and the result in an `ok`; `error` the class of the exception in the other endings.
+    `t` is monotonic time in seconds, comparable within a history. `op` is the operation, `key` the key of the grain.
+    `value` is the argument in an `invoke` and the result in an `ok`; `error` is the exception class in other endings.
     """
 
     t: float
@@ -36,7 +36,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One thing that must not be: which invariant (`I1` …), about which key, and what was seen."""
+    """One violation: the invariant (`I1` …), the key concerned, and a description."""
 
     invariant: str
     key: str
@@ -47,22 +47,22 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One whole call: its `invoke` joined with its ending. One that never ended is `unknown` and ends at infinity."""
+    """One call: its `invoke` and its ending. A call without an ending is `unknown` and ends at infinity."""
 
     invoke: Event
     end: Event | None
 
     @property
     def kind(self) -> Ending:
-        """How it ended, as far as anybody knows."""
+        """The outcome of the call, as far as the history shows."""
         return "unknown" if self.end is None or self.end.kind == "invoke" else self.end.kind
 
 
 class Recorder:
-    """Writes a history down, to a list (`events`) and, if given, to an open file, one JSON line at once for each event.
+    """Records a history in a list (`events`) and, if given, in an open file, one JSON line per event, flushed at once.
 
-    Called by the clients of a test: `call = recorder.invoke(...)`, then `ok`, or `failed` with the exception. `now` is
-    the time in seconds, in processes usually `time.monotonic`, in virtual time the loop's.
+    The clients of a test call it: `call = recorder.invoke(...)`, then `ok`, or `failed` with the exception. `now`
+    returns the time in seconds: usually `time.monotonic`, in virtual time the loop's time.
     """
 
     def __init__(self, now: Callable[[], float], file: TextIO | None = None) -> None:
@@ -72,16 +72,16 @@ class Recorder:
         self.events: list[Event] = []
 
     def invoke(self, client: str, op: str, key: str, value: Any = None) -> Event:
-        """A call is about to be made; give what this returns to the ending."""
+        """Record that a call is about to be made. Pass the returned event to `ok` or `failed`."""
         call = self._calls[client] = self._calls.get(client, 0) + 1
         return self._write(Event(self._now(), client, call, "invoke", op, key, value))
 
     def ok(self, invoke: Event, value: Any = None) -> Event:
-        """The call returned `value`."""
+        """Record that the call returned `value`."""
         return self._write(msgspec.structs.replace(invoke, t=self._now(), kind="ok", value=value))
 
     def failed(self, invoke: Event, error: BaseException) -> Event:
-        """The call raised. Only `CallNotExecuted` is certain: whatever else it was, its effect may have been stored."""
+        """Record that the call raised. Only after `CallNotExecuted` is it certain that the call had no effect."""
         kind: Kind = "fail" if isinstance(error, CallNotExecuted) else "unknown"
         ended = msgspec.structs.replace(invoke, t=self._now(), kind=kind, value=None, error=type(error).__name__)
         return self._write(ended)
@@ -90,20 +90,20 @@ class Recorder:
         self.events.append(event)
         if self._file is not None:
             self._file.write(msgspec.json.encode(event).decode() + "\n")
-            self._file.flush()  # a recorder that is killed has lost nothing
+            self._file.flush()  # a killed recorder must not lose an event
         return event
 
 
 def load(path: Path) -> list[Event]:
-    """The history in a file. A last line that was cut off, as by a kill, is left out; any other bad line raises."""
+    """Read a history from a file. An incomplete last line, as after a kill, is skipped; any other bad line raises."""
     lines = path.read_bytes().split(b"\n")
     return [msgspec.json.decode(line, type=Event) for line in lines[:-1] if line]
 
 
 def operations(history: Iterable[Event]) -> Iterator[Operation]:
-    """The calls of a history in the order in which they were made.
+    """Yield the calls of a history in the order in which they were made.
 
-    Raises ValueError for an ending without its `invoke`, and for a call that was made or that ended twice.
+    Raises ValueError for an ending without an `invoke`, and for a call that was made twice or ended twice.
     """
     events = list(history)
     ends: dict[tuple[str, int], Event] = {}

@@ -1,10 +1,10 @@
-"""I3: there is an order of the calls, each at one moment between its beginning and its end, that explains every answer.
+"""I3: linearisability. Some order of the calls explains every answer, each call at one moment within its duration.
 
 The search follows Wing and Gong ("Testing and verifying concurrent objects", 1993) in the just-in-time form of Lowe
-("Testing for linearizability", 2017): from answer to answer, a call takes effect no sooner than an answer needs it. It
-goes depth first, towards explanations that use few calls of unknown outcome, and never twice through what was in vain
-before, as Porcupine's memoisation does. A call of unknown outcome may take effect at any moment after it was made, or
-never. Pure.
+("Testing for linearizability", 2017): it goes from answer to answer, and a call takes effect only when an answer needs
+it. It goes depth first, and tries explanations with few calls of unknown outcome first. It never visits a failed
+configuration twice, as in Porcupine's memoisation. A call of unknown outcome may take effect at any moment after it was
+made, or never. Pure.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from grange.testing.checks.history import Event, Operation, Violation, operation
 from grange.testing.checks.models import Step, Value, frozen
 
 LIMIT = 5_000
-"""Calls per key: more than this is refused, because a history is only worth what can be searched."""
+"""Largest number of calls per key. More are refused, because the search would not end."""
 
 CONFIGURATIONS = 200_000
-"""Configurations after which a search is given up: a history of so many unknown outcomes proves nothing."""
-
+"""Largest number of configurations per search. A history that needs more has too many unknown outcomes."""
 
 Kind = tuple[str, Value]
-"""What a call does: unknown ones that do the same are interchangeable once they were made."""
+"""The effect of a call. Calls of unknown outcome with the same effect are interchangeable once they were made."""
 
 
 class _Call(NamedTuple):
@@ -40,12 +39,12 @@ class _Call(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What it does."""
+        """The operation and its argument."""
         return (self.op, self.argument)
 
 
 class _Configuration(NamedTuple):
-    """One explanation so far: the state, which calls under way took effect, and how many unknown ones of each kind."""
+    """A partial explanation: the state, the calls in progress that took effect, and the unknown calls used, by kind."""
 
     state: Value
     done: frozenset[int]
@@ -53,21 +52,21 @@ class _Configuration(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """One answer to explain, with what may take effect before it: calls under way, and unknown ones made by then."""
+    """One answer to explain, with the calls that may take effect before it: those in progress, and unknown ones."""
 
     call: _Call
-    under_way: tuple[_Call, ...]
+    in_progress: tuple[_Call, ...]
     unknown: dict[Kind, tuple[_Call, int]]
 
 
 class _Visited:
-    """The configurations that one answer was tried with."""
+    """The configurations tried for one answer."""
 
     def __init__(self) -> None:
         self._spent: defaultdict[tuple[Value, frozenset[int]], list[_Configuration]] = defaultdict(list)
 
     def add(self, configuration: _Configuration) -> bool:
-        """False when one like it, with no more unknown calls spent, was tried already."""
+        """Add a configuration. False when an equal one that used no more unknown calls was tried before."""
         group = self._spent[configuration.state, configuration.done]
         if any(_spends_no_more(other, configuration) for other in group):
             return False
@@ -76,7 +75,7 @@ class _Visited:
 
 
 def linearizable(history: Iterable[Event], model: Step, initial: Value, ops: Iterable[str]) -> list[Violation]:
-    """Check each key by itself against a model of `models.py`, looking only at the calls named in `ops`.
+    """Check each key by itself against a model of `models.py`; consider only the calls named in `ops`.
 
     Raises ValueError for more than LIMIT calls of one key, and when a search would need too many configurations.
     """
@@ -104,7 +103,7 @@ def _check(key: str, calls: list[Operation], model: Step, initial: Value) -> Vio
 
 
 def _answers(calls: list[Operation]) -> list[_Answer]:
-    """Every known answer in the order of time; at one instant a beginning counts as first, so that calls overlap."""
+    """All known answers in order of time. At one instant beginnings come first, so that touching calls overlap."""
     moments: list[tuple[float, bool, _Call]] = []
     for number, operation in enumerate(calls):
         made, end = operation.invoke, operation.end
@@ -116,21 +115,21 @@ def _answers(calls: list[Operation]) -> list[_Answer]:
         if known:
             moments.append((ended, True, call))
     answers: list[_Answer] = []
-    under_way: dict[int, _Call] = {}
+    in_progress: dict[int, _Call] = {}
     unknown: dict[Kind, tuple[_Call, int]] = {}
     for _, is_end, call in sorted(moments, key=lambda moment: (moment[0], moment[1], moment[2].number)):
         if is_end:
-            del under_way[call.number]
-            answers.append(_Answer(call, tuple(under_way.values()), unknown))
+            del in_progress[call.number]
+            answers.append(_Answer(call, tuple(in_progress.values()), unknown))
         elif call.known:
-            under_way[call.number] = call
+            in_progress[call.number] = call
         else:
             unknown = {**unknown, call.kind: (call, unknown.get(call.kind, (call, 0))[1] + 1)}
     return answers
 
 
 def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> tuple[int, list[str]] | None:
-    """None when all answers can be explained; else the first that cannot, and the states it might have met."""
+    """Search for an explanation. None: all answers have one. Else the first answer without one, and possible states."""
     visited = [_Visited() for _ in range(len(answers) + 1)]
     path: list[Iterator[_Configuration]] = [iter([initial])]
     furthest, tried = 0, 0
@@ -158,7 +157,7 @@ def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> t
 
 
 def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configuration]:
-    """The configurations in which the answer was given, with no more before it than it needs; cheapest first."""
+    """The configurations after this answer, with only the calls before it that it needs; fewest unknown calls first."""
     target = answer.call
     if target.number in start.done:
         return [_Configuration(start.state, start.done - {target.number}, start.spent)]
@@ -166,17 +165,17 @@ def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configu
     seen = _Visited()
     seen.add(start)
     waiting = [start]
-    for here in waiting:  # which grows while it is read
+    for here in waiting:  # the loop extends this list
         possible, state = model(here.state, target.op, target.argument, target.result, True)
         if possible:
             reached.append(_Configuration(state, here.done, here.spent))
-        waiting.extend(nearer for nearer in _steps(here, answer, model) if seen.add(nearer))
+        waiting.extend(later for later in _steps(here, answer, model) if seen.add(later))
     return sorted(reached, key=lambda each: sum(count for _, count in each.spent))
 
 
 def _steps(now: _Configuration, answer: _Answer, model: Step) -> Iterator[_Configuration]:
-    """One more call before the answer. An unknown one that would change nothing is not taken."""
-    for call in answer.under_way:
+    """Let one more call take effect before the answer. An unknown call that changes no state is skipped."""
+    for call in answer.in_progress:
         if call.number not in now.done:
             possible, state = model(now.state, call.op, call.argument, call.result, True)
             if possible:

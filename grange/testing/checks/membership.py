@@ -1,4 +1,4 @@
-"""I7: all silos see one history of the cluster. Over the views that each silo published. Pure."""
+"""I7: all silos see one history of the cluster. Checks the views that each silo published. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 from grange.testing.checks.history import Violation
 
 SETTLE = 10.0
-"""Seconds of quiet after which all live silos must agree."""
+"""Seconds without faults after which all live silos must agree."""
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One view that one silo published: `statuses` names each silo's status in it by its address, generation included.
+    """One view that one silo published. `statuses` maps the address of each silo, with generation, to its status.
 
-    `incarnation` is the table's when known; views of different incarnations are not compared by version.
+    `incarnation` is that of the table, if known. Versions of different incarnations are not compared.
     """
 
     t: float
@@ -28,7 +28,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Contact(msgspec.Struct, frozen=True):
-    """One probe that was answered: `prober` asked, `target` answered."""
+    """One answered probe, from `prober` to `target`."""
 
     t: float
     prober: str
@@ -38,19 +38,19 @@ class Contact(msgspec.Struct, frozen=True):
 def membership(views: Iterable[Seen], contacts: Iterable[Contact] | None = None) -> list[Violation]:
     """Check all views, in the order in which they were published.
 
-    In each silo versions only rise and the dead stay dead; one version of one incarnation is the same for all. With
-    `contacts`, a silo that is active must have been in contact, both ways, with each silo that was active already when
-    it became so.
+    On each silo versions only rise, and dead silos stay dead. One version of one incarnation has the same contents on
+    all silos. With `contacts`, a silo that becomes active must have probed each active silo before, and been probed by
+    it.
     """
     seen = list(views)
-    found = [*_rising(seen), *_dead_for_good(seen), *_one_history(seen)]
+    found = [*_rising(seen), *_dead_stay_dead(seen), *_one_history(seen)]
     return found if contacts is None else [*found, *_probed_both_ways(seen, list(contacts))]
 
 
 def agreement(
     views: Iterable[Seen], live: Collection[str], quiet_since: float, settle: float = SETTLE
 ) -> list[Violation]:
-    """Check that `settle` seconds after the last fault every live silo sees just `live` as active, in one version."""
+    """Check that `settle` seconds after the last fault each live silo sees exactly `live` as active, in one version."""
     last: dict[str, Seen] = {}
     for view in views:
         if view.t <= quiet_since + settle:
@@ -76,7 +76,7 @@ def _rising(views: list[Seen]) -> Iterable[Violation]:
         last[view.observer] = view
 
 
-def _dead_for_good(views: list[Seen]) -> Iterable[Violation]:
+def _dead_stay_dead(views: list[Seen]) -> Iterable[Violation]:
     dead: defaultdict[str, set[str]] = defaultdict(set)
     for view in views:
         known = dead[view.observer]
@@ -97,7 +97,7 @@ def _one_history(views: list[Seen]) -> Iterable[Violation]:
 
 
 def _probed_both_ways(views: list[Seen], contacts: list[Contact]) -> Iterable[Violation]:
-    """At the first sight of a silo as active, by the version in which that happened."""
+    """Check each silo when a view first shows it as active, in order of versions."""
     met: dict[tuple[str, str], float] = {}
     for each in contacts:
         pair = (each.prober, each.target)

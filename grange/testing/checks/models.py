@@ -1,4 +1,4 @@
-"""What linearisability is judged against: one register and one counter, as plain step functions. Pure."""
+"""The models of the linearisability checker: a register and a counter, as step functions. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 Value = Any
-"""A register's or counter's value, or an argument or result: whatever is hashable once `frozen`."""
+"""The value of a register or counter, an argument or a result: any value that is hashable once `frozen`."""
 
 Step = Callable[[Value, str, Value, Value, bool], tuple[bool, Value]]
-"""`step(state, op, argument, result, known)` -> (could have answered so, state after it). If not `known`, any result is
-possible."""
+"""`step(state, op, argument, result, known)` -> (whether the result is possible, the state after the call). If not
+`known`, any result is possible."""
 
 
 def register(state: Value, op: str, argument: Value, result: Value, known: bool) -> tuple[bool, Value]:
-    """`write` (the new value), `cas` ([expected, new], answers whether it was swapped) and `read`."""
+    """A register with `write` (the new value), `cas` ([expected, new]; returns whether it swapped) and `read`."""
     if op == "read":
         return not known or result == state, state
     if op == "write":
@@ -23,21 +23,21 @@ def register(state: Value, op: str, argument: Value, result: Value, known: bool)
         expected, new = argument
         swapped = state == expected
         return not known or result == swapped, new if swapped else state
-    raise ValueError(f"a register knows read, write and cas, not {op!r}")
+    raise ValueError(f"a register supports read, write and cas, not {op!r}")
 
 
 def counter(state: Value, op: str, argument: Value, result: Value, known: bool) -> tuple[bool, Value]:
-    """`increment` (by its argument, None: 1; answers the new value, or None if it does not say) and `read`."""
+    """A counter with `increment` (by its argument, None: 1; returns the new value, or None) and `read`."""
     if op == "read":
         return not known or result == state, state
     if op == "increment":
         after = state + (1 if argument is None else argument)
         return not known or result is None or result == after, after
-    raise ValueError(f"a counter knows read and increment, not {op!r}")
+    raise ValueError(f"a counter supports read and increment, not {op!r}")
 
 
 def frozen(value: Value) -> Value:
-    """The same value, hashable: lists, as JSON brings them, become tuples."""
+    """The same value in hashable form: lists, as JSON yields them, become tuples."""
     if isinstance(value, (list, tuple)):
         return tuple(frozen(each) for each in cast("Sequence[Value]", value))
     return value

@@ -1,4 +1,4 @@
-"""I8: every call ends in time, and its error does not lie about what was executed. Pure."""
+"""I8: every call ends in time, and its outcome is true: a call that ran is never reported as not executed. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple
 from grange.testing.checks.history import Event, Operation, Violation, operations
 
 GRACE = 1.0
-"""Seconds after its deadline within which a call must have ended."""
+"""Seconds that a call may take beyond its deadline."""
 
 
 class Execution(NamedTuple):
-    """A grain began to run this call: noted by the method itself, before anything else."""
+    """A grain began to run this call; the method records it as its first action."""
 
     client: str
     call: int
@@ -25,11 +25,11 @@ def outcomes(
     executed: Iterable[Execution] | None = None,
     until: float | None = None,
 ) -> list[Violation]:
-    """Check how the calls of a history ended, when each had `deadline` seconds.
+    """Check how the calls of a history ended; each had `deadline` seconds.
 
-    `until` is when the recording ended (default: its last event): a call that was under way then is judged only if it
-    should have ended before. With `executed`, the notes of the grains, a call that failed as not executed must not be
-    among them, one that returned must be, and none may be there twice.
+    `until` is the end of the recording (default: its last event). A call in progress at that time is a violation only
+    if its deadline had passed. With `executed`, the executions recorded by the grains: a call that failed as not
+    executed must not be among them, a call that returned must be, and no call may be there twice.
     """
     events = list(history)
     end = until if until is not None else max((event.t for event in events), default=0.0)

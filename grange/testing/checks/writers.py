@@ -1,4 +1,4 @@
-"""I2: at most one writer of each grain. Over what the store noted of every accepted write. Pure."""
+"""I2: each grain has at most one writer. Checks the store's audit of accepted writes. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from grange.testing.checks.history import Violation
 
 
 class Write(msgspec.Struct, frozen=True):
-    """One accepted write, as an append-only audit beside the store has it: `etag_before` is None for the first.
+    """One row of the append-only audit of accepted writes. `etag_before` is None for the first write of a grain.
 
-    `silo` names the generation that wrote, `activation` the activation (empty: not known).
+    `silo` names the silo generation that wrote, `activation` the activation (empty: not known).
     """
 
     t: float
@@ -25,7 +25,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One turn of one activation, from its first to its last instant in seconds."""
+    """One turn of one activation; its start and end are in seconds."""
 
     start: float
     end: float
@@ -36,8 +36,8 @@ class Turn(msgspec.Struct, frozen=True):
 def writers(audit: Iterable[Write]) -> list[Violation]:
     """Check rows in the order in which the store accepted them.
 
-    The etags of each grain must form one chain without forks, and once an activation's write has followed that of
-    another, the earlier one must never write again.
+    The etags of each grain must form one chain without forks. Once another activation has written, the earlier
+    activation must never write again.
     """
     rows: defaultdict[str, list[Write]] = defaultdict(list)
     for write in audit:
@@ -51,24 +51,25 @@ def _one_grain(grain: str, rows: list[Write]) -> list[Violation]:
     current = ""
     past: set[str] = set()
     for write in rows:
-        who = f"{write.activation or 'somebody'} on {write.silo or 'some silo'}"
+        writer = f"{write.activation or 'an unknown activation'} on {write.silo or 'an unknown silo'}"
         if write.etag_before != etag:
-            text = f"{who} wrote {write.etag} over {write.etag_before} when {etag} was stored: a fork"
+            text = f"{writer} wrote {write.etag} over {write.etag_before} when {etag} was stored: a fork"
             found.append(Violation("I2", grain, text))
         etag = write.etag
         if write.activation and write.activation != current:
             if write.activation in past:
-                found.append(Violation("I2", grain, f"{who} wrote {write.etag} after a newer activation had written"))
+                found.append(
+                    Violation("I2", grain, f"{writer} wrote {write.etag} after a newer activation had written")
+                )
             past.add(write.activation)
             current = write.activation
     return found
 
 
 def overlaps(turns: Iterable[Turn]) -> list[tuple[Turn, Turn]]:
-    """Pairs of turns of one grain in different activations that shared a moment: the duplicate window.
+    """Find overlapping turns of one grain in different activations: the duplicate window.
 
-    Each turn is paired at most once, with the turn before it that ended last. An instant that two turns only touch is
-    not shared.
+    Each turn is paired at most once, with the earlier turn that ended last. Turns that only touch do not overlap.
     """
     by_grain: defaultdict[str, list[Turn]] = defaultdict(list)
     for turn in turns:

@@ -1,4 +1,4 @@
-"""What every membership table must do. Subclass `MembershipTableContract` and provide the fixture `open_table`."""
+"""The contract of membership tables. Subclass `MembershipTableContract` and provide the fixture `open_table`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MembershipTableContract(RebuildContract):
             assert found.version.etag
 
     async def test_reading_never_makes_a_table(self, open_table: OpenTable) -> None:
-        """The incarnation is drawn by the first insert: a table that was lost cannot look like one that is new."""
+        """The first insert draws the incarnation, so that a lost table differs from a new one."""
         async with open_table("fresh") as table:
             before = await table.read()
             assert not before.version.incarnation
@@ -41,7 +41,7 @@ class MembershipTableContract(RebuildContract):
             assert found.version.incarnation
 
     async def test_insert_at_a_used_version_is_refused(self, open_table: OpenTable) -> None:
-        """MBT-03: of the same silo and of another one."""
+        """MBT-03: an insert of the same silo and of another one."""
         async with open_table("one") as table:
             before = (await table.read()).version
             after = await insert(table, a_silo(1))
@@ -50,7 +50,7 @@ class MembershipTableContract(RebuildContract):
             assert await table.read() == after
 
     async def test_insert_of_a_silo_that_is_there_is_refused(self, open_table: OpenTable) -> None:
-        """MBT-04: at the right version too; the count stays 1 and the version as it was."""
+        """MBT-04: also at the right version; count and version do not change."""
         async with open_table("one") as table:
             after = await insert(table, a_silo(1))
             again = msgspec.structs.replace(a_silo(1), name="impostor")
@@ -58,7 +58,7 @@ class MembershipTableContract(RebuildContract):
             assert await table.read() == after
 
     async def test_one_row_with_the_tables_version(self, open_table: OpenTable) -> None:
-        """MBT-05: row etag, version number, and a version etag other than the one given to insert."""
+        """MBT-05: row etag, version number, and a version etag that differs from the one passed to insert."""
         async with open_table("one") as table:
             before = (await table.read()).version
             assert await table.insert(a_silo(1), before)
@@ -71,7 +71,7 @@ class MembershipTableContract(RebuildContract):
             assert await table.read_row(a_silo(2).address) == (None, version)
 
     async def test_the_whole_table_after_an_insert(self, open_table: OpenTable) -> None:
-        """MBT-06: the row, its etag, the new version number and a fresh etag; the same as one row alone."""
+        """MBT-06: the row, its etag, the new version number and a new etag; equal to reading the single row."""
         async with open_table("one") as table:
             before = (await table.read()).version
             found = await insert(table, a_silo(1))
@@ -80,7 +80,7 @@ class MembershipTableContract(RebuildContract):
             assert found.version.etag != before.etag
 
     async def test_update_needs_the_right_row_and_version(self, open_table: OpenTable) -> None:
-        """MBT-07: an old version loses, the right one wins, the same again loses."""
+        """MBT-07: an update at an old version fails, at the current one succeeds, and repeated fails."""
         async with open_table("one") as table:
             first = (await insert(table, a_silo(1))).version
             current = await insert(table, a_silo(2))
@@ -104,7 +104,7 @@ class MembershipTableContract(RebuildContract):
             assert await table.read() == after
 
     async def test_an_updated_row_is_what_was_written(self, open_table: OpenTable) -> None:
-        """MBT-08: with its votes and their times; a failed update changes neither row etag nor version."""
+        """MBT-08: the row keeps votes and their times; a failed update changes neither row etag nor version."""
         votes = (
             Vote(SiloAddress("10.0.0.2", 11111, 7), NOON),
             Vote(SiloAddress("10.0.0.3", 11111, 8), NOON + timedelta(seconds=1, microseconds=5)),
@@ -122,9 +122,7 @@ class MembershipTableContract(RebuildContract):
             assert await table.read() == after
 
     async def test_a_silo_tells_that_it_lives_without_a_new_version(self, open_table: OpenTable) -> None:
-        """Neither version nor row etag change; a change that read the row before still succeeds; time never
-        goes back.
-        """
+        """Neither version nor row etag change; a change based on the row before still succeeds; the time only rises."""
         later = NOON + timedelta(seconds=30)
         async with open_table("one") as table:
             before = await insert(table, a_silo(1))
@@ -139,8 +137,8 @@ class MembershipTableContract(RebuildContract):
             assert row is not None
             assert row.member == msgspec.structs.replace(a_silo(1, SiloStatus.LEAVING), alive=later)
 
-    async def test_a_sign_of_life_from_nobody_changes_nothing(self, open_table: OpenTable) -> None:
-        """A row that was removed is not made again."""
+    async def test_an_alive_time_of_an_unknown_silo_changes_nothing(self, open_table: OpenTable) -> None:
+        """A removed row is not created again."""
         async with open_table("one") as table:
             before = await insert(table, a_silo(1))
             await table.alive(a_silo(2).address, NOON + timedelta(hours=1))
@@ -150,7 +148,7 @@ class MembershipTableContract(RebuildContract):
             assert found.member.alive == NOON
 
     async def test_cleanup_removes_old_rows_that_are_not_active(self, open_table: OpenTable) -> None:
-        """MBT-12: every status but ACTIVE; old active ones and recent ones stay, and so does one that told it lives."""
+        """MBT-12: old rows of every status except ACTIVE go; active rows and rows with a recent alive time stay."""
         old = NOON - timedelta(days=10)
         async with open_table("one") as table:
             for number, status in enumerate(SiloStatus):
@@ -182,7 +180,7 @@ class MembershipTableContract(RebuildContract):
             assert [member.name for member in view.gateways] == ["silo-1", "silo-3"]
 
     async def test_clusters_in_one_store_do_not_see_each_other(self, open_table: OpenTable) -> None:
-        """MBT-14: neither rows nor versions; delete removes one cluster's and nothing else."""
+        """MBT-14: neither rows nor versions; delete removes the rows of one cluster only."""
         async with open_table("one") as one, open_table("two") as two:
             await insert(one, a_silo(1))
             await insert(one, a_silo(2))
@@ -195,7 +193,7 @@ class MembershipTableContract(RebuildContract):
             assert await two.read() == kept
 
     async def test_a_table_made_again_is_another_table(self, open_table: OpenTable) -> None:
-        """No version of a deleted table fits the one made after it, though the numbers are the same."""
+        """No version of a deleted table is valid for the next table, although the numbers are equal."""
         async with open_table("one") as table:
             old = await insert(table, a_silo(1))
             await table.delete()
@@ -209,7 +207,7 @@ class MembershipTableContract(RebuildContract):
             assert not await table.update(a_silo(1), new.rows[0].etag, old.version)
 
     async def test_of_many_changes_at_once_one_wins(self, open_table: OpenTable) -> None:
-        """All silos change the table at the same version from connections of their own: exactly one succeeds."""
+        """Several silos change the table at the same version over separate connections: exactly one succeeds."""
         async with open_table("one") as one, open_table("one") as two, open_table("one") as three:
             tables = (one, two, three, one, two, three)
             for number in range(0, 30, 10):
@@ -223,14 +221,14 @@ class MembershipTableContract(RebuildContract):
                 assert len(after.rows) == len(before.rows) + 1
 
     async def test_another_connection_reads_what_was_written(self, open_table: OpenTable) -> None:
-        """Read your own and everybody else's writes, at once."""
+        """Each write is visible at once to its writer and to every other silo."""
         async with open_table("one") as writer, open_table("one") as reader:
             for number in range(5):
                 written = await insert(writer, a_silo(number))
                 assert await reader.read() == written
 
     async def test_a_cancelled_operation_leaves_the_table_usable(self, open_table: OpenTable) -> None:
-        """Whatever the moment of the cancellation, the next operations work and the version counts what was done."""
+        """After a cancellation at any moment the next operations work, and the version counts the completed changes."""
         async with open_table("one") as table:
             await insert(table, a_silo(0))
             for turns in range(12):

@@ -1,4 +1,4 @@
-"""What every membership table must do when it was lost: `rebuild`, and the sign of life that finds no row.
+"""The contract of membership tables that were lost: `rebuild`, and an alive time without a row.
 
 Part of `MembershipTableContract`; see `membership.py`.
 """
@@ -17,7 +17,7 @@ class RebuildContract:
     """Fixture to provide: `open_table`, an `OpenTable` on a store that is empty at the start of each test."""
 
     async def test_an_empty_table_is_rebuilt_at_the_version_given(self, open_table: OpenTable) -> None:
-        """R3: the rows given, an incarnation of its own, and versions that go on from the number."""
+        """R3: it has the given rows, a new incarnation, and versions that continue from the given number."""
         rows = [a_silo(1), a_silo(2, SiloStatus.LEAVING), a_silo(3, SiloStatus.DEAD)]
         async with open_table("one") as table:
             assert await table.rebuild(rows, FRESH, 41)
@@ -32,7 +32,7 @@ class RebuildContract:
             assert await table.update(a_silo(1, SiloStatus.DEAD), found.rows[0].etag, after.version)
 
     async def test_a_rebuilt_table_replaces_what_was_there(self, open_table: OpenTable) -> None:
-        """R3: rows of the table that went back in time are gone with it, alive times too; no old version fits."""
+        """R3: rows and alive times of the rolled-back table are gone, and its versions are no longer valid."""
         async with open_table("one") as table:
             await insert(table, a_silo(1))
             old = await insert(table, a_silo(2))
@@ -48,7 +48,7 @@ class RebuildContract:
             assert await table.read() == found
 
     async def test_a_rebuild_may_lower_the_number(self, open_table: OpenTable) -> None:
-        """The number is the caller's business; only `seen` decides."""
+        """The caller chooses the number; only `seen` decides whether the rebuild is accepted."""
         async with open_table("one") as table:
             assert await table.rebuild([a_silo(1)], FRESH, 100)
             high = (await table.read()).version
@@ -58,7 +58,7 @@ class RebuildContract:
             assert low.incarnation != high.incarnation
 
     async def test_a_rebuild_loses_to_any_change(self, open_table: OpenTable) -> None:
-        """R3: the table must be exactly as it was seen; a table that returned is not written over."""
+        """R3: the table must still be exactly as it was seen; a table that has returned is not overwritten."""
         async with open_table("one") as table:
             seen = (await insert(table, a_silo(1))).version
             changed = await insert(table, a_silo(2))
@@ -67,7 +67,7 @@ class RebuildContract:
             assert await table.read() == changed
 
     async def test_of_many_rebuilds_at_once_one_wins(self, open_table: OpenTable) -> None:
-        """R3: of an empty table, and of one that holds something; the rows are the winner's alone."""
+        """R3: for an empty table and for one with rows; the rows are those of the winner only."""
         async with open_table("one") as one, open_table("one") as two, open_table("one") as three:
             tables = (one, two, three, one, two, three)
             for number in (10, 20):
@@ -88,7 +88,7 @@ class RebuildContract:
             assert await two.read() == kept
 
     async def test_a_sign_of_life_says_whether_the_row_is_there(self, open_table: OpenTable) -> None:
-        """R3: a lost table is noticed by it; an older time is no news, and no loss."""
+        """R3: an alive time detects a lost table; an older time changes nothing and reports no loss."""
         async with open_table("one") as table:
             assert not await table.alive(a_silo(1).address, NOON)
             await insert(table, a_silo(1))

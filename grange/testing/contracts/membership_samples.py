@@ -1,4 +1,4 @@
-"""Members for the contract of membership tables."""
+"""Sample members for the contract of membership tables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from grange.membership.model.provider import MembershipTable, Table
 from grange.proto.ids import SiloAddress
 
 OpenTable = Callable[[str], AbstractAsyncContextManager[MembershipTable]]
-"""Opens the table of a named cluster. All that one test opens must be in the same, empty store."""
+"""Opens the table of a named cluster. All tables that one test opens must be in the same store, empty at first."""
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def a_silo(number: int, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime = NOON, gateway: int = 0) -> Member:
-    """A member that differs from others by its number only."""
+    """A member; members differ by their number only."""
     return Member(
         SiloAddress("10.0.0.1", 11000 + number, 1_000_000 + number),
         status,
@@ -31,6 +31,6 @@ def a_silo(number: int, status: SiloStatus = SiloStatus.ACTIVE, alive: datetime 
 
 
 async def insert(table: MembershipTable, member: Member) -> Table:
-    """Insert at the present version, which must succeed; returns the table after it."""
+    """Insert at the current version, which must succeed; return the table after it."""
     assert await table.insert(member, (await table.read()).version)
     return await table.read()

@@ -1,4 +1,4 @@
-"""What every grain storage must do. Subclass `StorageContract` and provide the fixture `open_storage`."""
+"""The contract of grain storage. Subclass `StorageContract` and provide the fixture `open_storage`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StorageContract(FencingCases):
     """True if a clear removes the row with its etag, so that a write after it needs the etag None."""
 
     durable = True
-    """True if records outlive the provider that wrote them; False leaves out the restart cases."""
+    """True if records outlive the provider that wrote them; False skips the restart cases."""
 
     counter_etags = True
     """True if etags are decimal counters that rise by exactly 1."""
@@ -52,7 +52,7 @@ class StorageContract(FencingCases):
             assert (await storage.read(ANN, "state")).schema == 1
 
     async def test_a_record_never_written_reads_as_a_fresh_default(self, open_storage: OpenStorage) -> None:
-        """STO-02: whatever the holder held before."""
+        """STO-02: the previous value of the holder does not matter."""
         async with open_storage("svc") as storage:
             stale = holder(storage)
             stale.value = Flight(7, "stale")
@@ -86,7 +86,7 @@ class StorageContract(FencingCases):
             assert (json_of(record), record.etag) == (2, second)
 
     async def test_a_made_up_etag_is_refused(self, open_storage: OpenStorage) -> None:
-        """STO-06: for a record that was never written, and whatever the etag looks like."""
+        """STO-06: for a record that was never written, with any etag."""
         async with open_storage("svc") as storage:
             for etag in ("1", "0", "-1", "made-up", "9" * 40, "½", ""):
                 await refused(storage.write(ANN, "state", b"1", etag), stored=None, given=etag)
@@ -104,7 +104,7 @@ class StorageContract(FencingCases):
             assert (json_of(record), record.etag) == (2, second)
 
     async def test_a_clear_changes_the_etag(self, open_storage: OpenStorage) -> None:
-        """STO-08: and leaves a default in the holder; STO-09: a fresh holder reads the same."""
+        """STO-08: the holder has the default then; STO-09: a fresh holder reads the same."""
         async with open_storage("svc") as storage:
             state, fresh = holder(storage), holder(storage)
             state.value = Flight(7, "seven")
@@ -152,7 +152,7 @@ class StorageContract(FencingCases):
             assert (second.payload, second.etag) == (None, cleared)
 
     async def test_an_etag_from_before_a_clear_never_fits_again(self, open_storage: OpenStorage) -> None:
-        """Beyond the published cases: a writer that slept through a clear and a new life must lose."""
+        """Beyond the published cases: a write based on a record before its clear and rewrite must fail."""
         async with open_storage("svc") as storage:
             used = [await storage.write(ANN, "state", b"1", None)]
             for _ in range(3):
@@ -162,7 +162,7 @@ class StorageContract(FencingCases):
                 await refused(storage.write(ANN, "state", b"3", etag), stored=used[-1], given=etag)
 
     async def test_records_are_kept_apart(self, open_storage: OpenStorage) -> None:
-        """STO-15 and STO-20: by service, type, key and state name, however alike or joined-up they look."""
+        """STO-15 and STO-20: by service, type, key and state name, also when their concatenations are equal."""
         names = [(GrainId("cart", "A"), "state"), (GrainId("cart", "B"), "state"), (GrainId("cart", "A"), "x")]
         names += [(GrainId("a:b", "c"), "d"), (GrainId("a", "b:c"), "d"), (GrainId("a", "b"), "c:d")]
         names += [(GrainId("a%3Ab", "c"), "d"), (GrainId("a", "c/x"), "d"), (GrainId("a", "c"), "x/d")]
@@ -176,7 +176,7 @@ class StorageContract(FencingCases):
                 assert json_of(await other.read(grain_id, name)) == -number
 
     async def test_any_text_and_any_json_comes_back(self, open_storage: OpenStorage) -> None:
-        """STO-16, and STO-24: one format, JSON, so nothing to switch; also near the size limit."""
+        """STO-16, and STO-24 (the only format is JSON, so none is switched); also near the size limit."""
         values: list[Any] = ["Привет, мир", "grains 🌾", '"\\u0000" as text: \\u0000', "'; DROP TABLE x; --"]
         values += [None, True, 0, -1.5, 2**63, 1e15, [], {}, {"größe": {"nested": [1, [2, {"3": None}]]}}]
         values += ["\x01\x1f\x7f\u2028", "x" * 4096]
@@ -206,7 +206,7 @@ class StorageContract(FencingCases):
             await asyncio.gather(*(rounds(storage, number) for number in range(100)))
 
     async def test_of_concurrent_writers_one_wins(self, open_storage: OpenStorage) -> None:
-        """Beyond the published cases: through two openings, as two silos have them; the loser changes nothing."""
+        """Beyond the published cases: through two connections, as of two silos; the loser changes nothing."""
         async with open_storage("svc") as one, open_storage("svc") as two:
             etag: str | None = None
             for turn in range(20):
@@ -238,7 +238,7 @@ class StorageContract(FencingCases):
                     assert (state.value, state.exists) == (kind(), False)
 
     async def test_etags_count(self, open_storage: OpenStorage) -> None:
-        """STO-21: up by exactly 1 on write, on clear and on a write after a clear."""
+        """STO-21: they rise by exactly 1 on a write, on a clear and on a write after a clear."""
         if not self.counter_etags or self.delete_on_clear:
             return
         async with open_storage("svc") as storage:

@@ -1,4 +1,4 @@
-"""What a grain storage must do about dead writers and lost answers: part of `StorageContract`."""
+"""The contract of grain storage for dead writers and lost answers: part of `StorageContract`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FencingCases:
     durable: bool
 
     async def test_a_record_tells_who_changed_it(self, open_storage: OpenStorage) -> None:
-        """By a write, by a clear, and by nobody in particular."""
+        """After a write, after a clear, and after a write without a stamp."""
         async with open_storage("svc") as storage:
             etag = await storage.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 7))
             assert (await storage.read(ANN, "state")).stamp == Stamp(DEAD, 7)
@@ -29,7 +29,7 @@ class FencingCases:
             assert (await storage.read(ANN, "state")).stamp is None
 
     async def test_a_change_that_is_sent_again_is_applied_once(self, open_storage: OpenStorage) -> None:
-        """Because its answer was lost: by its stamp it is known, and its etag is returned once more."""
+        """After a lost answer: the store recognises the change by its stamp, and returns its etag again."""
         async with open_storage("svc") as storage:
             etag = await storage.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 1))
             assert await storage.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 1)) == etag
@@ -42,7 +42,7 @@ class FencingCases:
             assert (record.payload, record.etag) == (None, cleared)
 
     async def test_a_fenced_silo_changes_nothing(self, open_storage: OpenStorage) -> None:
-        """Neither an old record nor a new one, whatever etag it names; the error says why."""
+        """Neither an old record nor a new one, with any etag; the error names the reason."""
         async with open_storage("svc") as storage:
             etag = await storage.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 1))
             for _ in range(2):
@@ -56,7 +56,7 @@ class FencingCases:
             assert (json_of(record), record.etag) == (1, etag)
 
     async def test_a_fence_holds_one_endpoint_up_to_one_generation(self, open_storage: OpenStorage) -> None:
-        """Its earlier lives are dead too, its next one is not; neighbours and other services go on."""
+        """It fences earlier generations too, not later ones; other endpoints and services are not affected."""
         async with open_storage("svc") as storage, open_storage("other") as other:
             await storage.fence([DEAD])
             await storage.fence([EARLIER])
@@ -68,7 +68,7 @@ class FencingCases:
             await other.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 1))
 
     async def test_many_silos_are_fenced_at_once(self, open_storage: OpenStorage) -> None:
-        """In any order, none at all, and by several silos that record the same deaths at the same time."""
+        """In any order, an empty list, and by several silos that record the same deaths at the same time."""
         silos = [SiloAddress(f"10.0.1.{number}", 11111, number) for number in range(20)]
         async with open_storage("svc") as one, open_storage("svc") as two:
             await asyncio.gather(one.fence(silos), two.fence(silos[::-1]), one.fence([]), two.fence(silos[5:10]))
@@ -77,7 +77,7 @@ class FencingCases:
                 await fenced(two.write(grain_id, "s", b"1", None, stamp=Stamp(silo, 1)))
 
     async def test_a_fence_outlives_a_restart(self, open_storage: OpenStorage) -> None:
-        """A paused silo may wake after everybody else was restarted."""
+        """A paused silo may resume after all other silos were restarted."""
         if not self.durable:
             return
         async with open_storage("svc") as storage:
@@ -86,7 +86,7 @@ class FencingCases:
             await fenced(storage.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 1)))
 
     async def test_nothing_is_changed_after_the_fence_has_returned(self, open_storage: OpenStorage) -> None:
-        """Concurrent writes through another connection: what was not stored by then never is, however it was sent."""
+        """Concurrent writes through another connection: a write not stored by then is never stored."""
         for turn in range(10):
             async with open_storage(f"svc{turn}") as dead, open_storage(f"svc{turn}") as live:
                 writers = [asyncio.create_task(write_until_fenced(dead, number)) for number in range(10)]
@@ -99,7 +99,7 @@ class FencingCases:
 
 
 async def write_until_fenced(storage: GrainStorage, number: int) -> None:
-    """A silo that does not know that it is dead."""
+    """Write as a silo that does not know that it is dead, until a write is fenced."""
     etag: str | None = None
     for count in range(1_000_000):
         stamp = Stamp(DEAD, number * 1_000_000 + count)

@@ -1,4 +1,4 @@
-"""Records, holders and expectations that the storage suite is written in."""
+"""Sample records, holders and expectations of the storage suite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grange.storage.state import PersistentState
 T = TypeVar("T")
 
 OpenStorage = Callable[[str], AbstractAsyncContextManager[GrainStorage]]
-"""Opens the storage of a named service. All that one test opens must be in the same, empty database."""
+"""Opens the storage of a named service. All that one test opens must be in one database, empty at first."""
 
 ANN = GrainId("cart", "ann")
 BIG = b'{"text": "' + b"x" * 1_000_000 + b'"}'
@@ -52,19 +52,19 @@ class JsonCodec(Generic[T]):
 
 
 def holder(storage: GrainStorage, grain_id: GrainId = ANN, name: str = "state") -> PersistentState[Flight]:
-    """An empty in-memory holder of a record, as an activation has one."""
+    """An empty in-memory holder of a record, as in an activation."""
     return PersistentState(storage, grain_id, name, JsonCodec[Flight](Flight), Flight)
 
 
 async def refused(operation: Awaitable[Any], stored: str | None, given: str | None) -> None:
-    """The operation loses the race, and its error carries both etags."""
+    """Expect that the operation loses the race, and that its error carries both etags."""
     error = await _raised(operation)
     assert isinstance(error, InconsistentStateError), error
     assert (error.stored, error.given) == (stored, given)
 
 
 async def fenced(operation: Awaitable[Any]) -> None:
-    """The operation is refused because its writer is dead, and says so."""
+    """Expect that the operation is refused with the reason that its writer is dead."""
     error = await _raised(operation)
     assert isinstance(error, InconsistentStateError), error
     assert error.fenced, error
@@ -72,7 +72,7 @@ async def fenced(operation: Awaitable[Any]) -> None:
 
 
 async def rejected(operation: Awaitable[Any]) -> None:
-    """The operation is refused as impossible, which is neither a lost race nor an outage."""
+    """Expect a refusal as invalid, which is neither a lost race nor an outage."""
     assert type(await _raised(operation)) is StorageError
 
 
@@ -85,5 +85,5 @@ async def _raised(operation: Awaitable[Any]) -> Exception | None:
 
 
 def json_of(record: StateRecord) -> Any:
-    """The payload as a JSON value; databases may write it in another way."""
+    """The payload as a JSON value; a database may format the text differently."""
     return None if record.payload is None else msgspec.json.decode(record.payload)
