@@ -100,11 +100,13 @@ class GrpcTransport:
         try:
             greeting = decode_greeting(data, self._options.frame_limit)
         except InvalidFrame as error:
-            raise HandshakeRefused(f"{target} does not speak grange: {error}", code="malformed") from None
+            raise HandshakeRefused(f"{target} does not use the protocol of grange: {error}", code="malformed") from None
         if isinstance(greeting, HandshakeRefused):
             raise greeting
         if not isinstance(greeting, Welcome):
-            raise HandshakeRefused(f"{target} does not speak grange: it answered Hello with Hello", code="malformed")
+            raise HandshakeRefused(
+                f"{target} does not use the protocol of grange: it answered Hello with Hello", code="malformed"
+            )
         return conclude(hello, greeting)
 
 

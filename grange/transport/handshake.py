@@ -19,7 +19,7 @@ class Handshake(msgspec.Struct, frozen=True):
     welcome: Welcome
 
     def peer_name(self, accepting: bool) -> str:
-        """The other side's name, for error messages; `accepting` says which side asks."""
+        """The other side's name, for error messages; `accepting` is true on the accepting side."""
         return self.hello.name if accepting else str(self.welcome.address)
 
     def peer_payload_limit(self, accepting: bool) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from functools import partial
-from typing import Self
 
 from grange.errors import ConnectionLost
 from grange.proto.message import Message
@@ -50,15 +50,15 @@ class MemoryConnection(PairedConnection):
     def _line_is_cut(self) -> bool:
         return self._network.is_cut(self.local, self.remote)
 
-    def _send_batch(self, peer: Self) -> None:
+    def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
         batch = [copy.copy(message) for message in self._outbox.take()]
         if self._network.fate is not None:
             batch = self._apply(self._network.fate, batch)
         if self._network.latency > 0 or self._in_flight:
-            self._in_flight.append(partial(peer._deliver, batch))
+            self._in_flight.append(partial(deliver, batch))
             self._loop.call_later(self._network.latency, self._land, context=self._context)
         else:
-            peer._deliver(batch)
+            deliver(batch)
 
     def _apply(self, fate: Fate, batch: list[Message]) -> list[Message]:
         """Draw the fate of each message; return those that arrive in order, and send each delayed one by itself."""

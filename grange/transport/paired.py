@@ -1,4 +1,4 @@
-"""Connections whose two ends are objects in one event loop: messages move as loop callbacks instead of frames."""
+"""Connections with both ends in one event loop: messages move as loop callbacks instead of frames."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
+from grange.proto.message import Message
 from grange.transport.connection import BaseConnection
 from grange.transport.handshake import Handshake
 from grange.transport.options import TransportOptions
@@ -54,7 +55,7 @@ class PairedConnection(BaseConnection):
         peer = self._peer
         if self._ended or peer is None or not self._outbox or (peer._accepting and peer.full) or self._write_blocked():
             return
-        self._send_batch(peer)
+        self._send_batch(peer._deliver)
         if self._accepting:
             peer._wake_writer()  # there is room for answers again, so the peer's requests are read again
         self._wake_writer()
@@ -115,6 +116,6 @@ class PairedConnection(BaseConnection):
         """Whether nothing arrives at the peer for now."""
         raise NotImplementedError
 
-    def _send_batch(self, peer: Self) -> None:
-        """Take one batch from the outbox and send it to the peer."""
+    def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
+        """Take one batch from the outbox, and have `deliver` called with it when it arrives at the peer."""
         raise NotImplementedError

@@ -107,7 +107,7 @@ class Peers:
         task.add_done_callback(self._tasks.discard)
 
     def kill(self, address: SiloAddress) -> None:
-        """Kill the connections to a dead silo, and cancel an attempt to connect. Their receivers are told `lost`."""
+        """Kill the connections to a dead silo, and cancel an attempt to connect. Calls `lost` on their receivers."""
         reason = f"silo {address} was declared dead"
         for connection in [each for each, of in self._draining.items() if of == address]:
             connection.kill(ConnectionLost(reason))

@@ -19,7 +19,7 @@ TIME_LIMIT = 300
 
 @dataclass(frozen=True)
 class Bug:
-    """One patch file: a sentence that describes the bug, `Caught-by:` with the arguments of `python -m`, then the diff."""
+    """One patch file: a sentence about the bug, `Caught-by:` with the arguments of `python -m`, then the diff."""
 
     name: str
     words: str

@@ -41,17 +41,17 @@ async def test_a_deadline_is_reached_while_other_tasks_always_have_work() -> Non
     loop = asyncio.get_running_loop()
 
     async def look_until(end: float, phase: int) -> int:
-        looks = 0
+        wakeups = 0
         await asyncio.sleep(end - 1e-10 - loop.time())
         for _ in range(phase):
             await asyncio.sleep(0)
         while (left := end - loop.time()) > 0:
-            looks += 1
-            assert looks < 1000, "time does not advance"
+            wakeups += 1
+            assert wakeups < 1000, "time does not advance"
             await asyncio.sleep(left)
             for _ in range(5):
                 await asyncio.sleep(0)
-        return looks
+        return wakeups
 
     with VirtualTime(loop).installed():
         end = loop.time() + 5.1

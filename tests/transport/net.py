@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from grange.proto import handshake
 from grange.proto.handshake import Hello, Role, Welcome
@@ -21,6 +22,21 @@ CLUSTER = "test"
 def request(number: int, args: bytes = b"\x90", key: str = "ann") -> Request:
     """An ordinary request."""
     return Request(number, GrainId("cart", key), "add", args)
+
+
+def collect_reports() -> list[BaseException]:
+    """Collect the exceptions that grange reports to the loop's exception handler.
+
+    Others are left out: gRPC's poller reports errors of loops that earlier tests have closed.
+    """
+    reports: list[BaseException] = []
+
+    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context["message"] == "a callback given to grange.transport raised":
+            reports.append(context["exception"])
+
+    asyncio.get_running_loop().set_exception_handler(report)
+    return reports
 
 
 class Inbox:

@@ -10,7 +10,7 @@ from grange.errors import ConnectionLost, SiloUnavailable
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Response
 from grange.transport.provider import Connection
-from tests.transport.net import FakeSilo, Inbox, Net, request
+from tests.transport.net import FakeSilo, Inbox, Net, collect_reports, request
 
 
 async def test_close_writes_what_is_queued_and_waits_for_the_answers(net: Net) -> None:
@@ -160,8 +160,7 @@ async def test_cancelling_a_close_still_ends_the_connection(net: Net) -> None:
 
 
 async def test_a_receiver_that_fails_in_lost_does_not_stop_the_end(net: Net) -> None:
-    reports: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context["exception"]))
+    reports = collect_reports()
     silo, connection, inbox = await net.pair()
 
     def fail(*_: object) -> None:

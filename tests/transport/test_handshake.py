@@ -12,7 +12,7 @@ from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.proto.handshake import PROTOCOL_MAX, Hello, Role, Welcome
 from grange.proto.ids import SiloAddress
 from grange.transport.provider import Connection
-from tests.transport.net import CLUSTER, FakeSilo, Inbox, Net, request
+from tests.transport.net import CLUSTER, FakeSilo, Inbox, Net, collect_reports, request
 
 
 @pytest.fixture
@@ -61,28 +61,27 @@ async def test_an_older_generation_is_gone(net: Net, silo: FakeSilo) -> None:
 
 async def test_a_welcome_of_another_cluster_is_refused_by_the_opening_side(net: Net, silo: FakeSilo) -> None:
     silo.admit = lambda hello: Welcome("elsewhere", silo.address, PROTOCOL_MAX)  # type: ignore[method-assign]
-    door = await net.transport().listen("127.0.0.1", 0, silo.admit, silo.accept)
+    listener = await net.transport().listen("127.0.0.1", 0, silo.admit, silo.accept)
     with pytest.raises(HandshakeRefused, match="'elsewhere'") as caught:
-        await net.transport().connect("127.0.0.1", door.port, net.hello(), Inbox())
+        await net.transport().connect("127.0.0.1", listener.port, net.hello(), Inbox())
     assert caught.value.code == "wrong-cluster"
 
 
 @pytest.mark.parametrize("broken", ["admit", "accept"])
 async def test_an_exception_of_the_accepting_side_refuses_one_caller_and_is_reported(net: Net, broken: str) -> None:
-    reports: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context))
+    reports = collect_reports()
     silo = FakeSilo(SiloAddress("127.0.0.1", 1, 1), echo=False)
 
     def fail(_: object) -> Any:
         raise RuntimeError("secret of the server")
 
     setattr(silo, broken, fail)
-    door = await net.transport().listen("127.0.0.1", 0, silo.admit, silo.accept)
+    listener = await net.transport().listen("127.0.0.1", 0, silo.admit, silo.accept)
     with pytest.raises(HandshakeRefused) as caught:
-        await net.transport().connect("127.0.0.1", door.port, net.hello(), Inbox())
+        await net.transport().connect("127.0.0.1", listener.port, net.hello(), Inbox())
     assert caught.value.code == "internal"
     assert "secret" not in str(caught.value)
-    assert isinstance(reports[0]["exception"], RuntimeError)
+    assert isinstance(reports[0], RuntimeError)
 
 
 async def test_connecting_to_a_closed_port_fails(net: Net) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Any
 
 import pytest
 
 from grange.errors import PayloadTooLarge
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
-from tests.transport.net import Inbox, Net, request
+from tests.transport.net import Inbox, Net, collect_reports, request
 
 EVERY_KIND: list[Message] = [
     Request(1, GrainId("cart", "ann/ü"), "add", b"[]", Encoding.JSON, 30_000, b"\x80", True, 2**40),
@@ -126,8 +125,7 @@ async def test_the_smaller_limit_of_both_sides_applies(net: Net) -> None:
 
 
 async def test_an_exception_of_a_receiver_is_reported_and_ends_nothing(net: Net) -> None:
-    reports: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(context))
+    reports = collect_reports()
     silo, connection, _inbox = await net.pair()
 
     def picky(message: Message) -> None:
@@ -138,7 +136,7 @@ async def test_an_exception_of_a_receiver_is_reported_and_ends_nothing(net: Net)
     connection.post(request(1))
     connection.post(request(2))
     assert [message.id for message in await silo.inbox.count(1)] == [2]
-    assert str(reports[0]["exception"]) == "no ones here"
+    assert str(reports[0]) == "no ones here"
 
 
 async def test_a_connection_knows_when_it_last_received_a_frame(net: Net) -> None:

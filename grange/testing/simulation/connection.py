@@ -6,7 +6,6 @@ import asyncio
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Self
 
 from grange.errors import ConnectionLost
 from grange.proto.message import Message
@@ -62,12 +61,12 @@ class SimulatedConnection(PairedConnection):
         with self._network.loop.within(self.process):
             super()._wake_writer()
 
-    def _send_batch(self, peer: Self) -> None:
+    def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
         batch: list[Message] = []
         for message in self._outbox.take():
             copies = self._network.copies(self.process, self.far, message)
             batch.extend(copy.copy(message) for _ in range(copies))
-        self._send(lambda peer: peer._deliver(batch))
+        self._send(lambda _: deliver(batch))
 
     def _send(self, arrive: Callable[[SimulatedConnection], None]) -> None:
         """Have `arrive` called on the peer, after everything in flight: streams are ordered."""
