@@ -1,4 +1,4 @@
-"""What every connection does, independent of its medium: queue, deliver in order, end exactly once.
+"""The core of every connection, above any medium: it queues, delivers in order, and ends exactly once.
 
 `framed.py` adds a stream of frames (gRPC), `paired.py` two ends in one process (the memory network and the simulation).
 """

@@ -21,7 +21,7 @@ Fate = Callable[[str, str, Message], Sequence[float]]
 
 
 class ConnectionEnd(Protocol):
-    """What the network needs of one end of a connection."""
+    """One end of a connection, as far as the network uses it."""
 
     @property
     def local(self) -> str:

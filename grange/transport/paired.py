@@ -109,11 +109,11 @@ class PairedConnection(BaseConnection):
         raise NotImplementedError
 
     def _write_blocked(self) -> bool:
-        """Whether messages must stay in the queue for now."""
+        """Whether messages must stay in the queue at present."""
         raise NotImplementedError
 
     def _line_is_cut(self) -> bool:
-        """Whether nothing arrives at the peer for now."""
+        """Whether the line to the peer is cut at present."""
         raise NotImplementedError
 
     def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:

@@ -36,7 +36,7 @@ class EventLog:
     @contextmanager
     def capture_logging(self) -> Generator[None]:
         """Record grange's log here and nowhere else: a record's `event` is its kind, otherwise its level."""
-        handler = _LogHandler(self)
+        handler = _LogRecorder(self)
         level, propagate, handlers = ROOT.level, ROOT.propagate, ROOT.handlers[:]
         ROOT.setLevel(logging.INFO)
         ROOT.propagate = False
@@ -49,7 +49,7 @@ class EventLog:
             ROOT.handlers[:] = handlers
 
 
-class _LogHandler(logging.Handler):
+class _LogRecorder(logging.Handler):
     """Writes log records to an event log."""
 
     def __init__(self, event_log: EventLog) -> None:

@@ -37,7 +37,7 @@ class Line(msgspec.Struct):
 
 
 class ConnectionEnd(Protocol):
-    """What the network needs of one end of a connection."""
+    """One end of a connection, as far as the network uses it."""
 
     @property
     def process(self) -> Process:
