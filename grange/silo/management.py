@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from grange.directory.cluster import Findings
+from grange.directory.cluster import RepairCounts
 from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.catalog import Catalog
@@ -27,7 +27,7 @@ class SiloState(msgspec.Struct, frozen=True):
     """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
 
     `ready`: it is active and takes new grains; not while it joins or leaves. `duplicates`, `repaired` and `stale` count
-    what the duplicate-activation detector of this silo found since the start (`Findings`). `table` is "ok",
+    what the duplicate-activation detector of this silo found since the start (`RepairCounts`). `table` is "ok",
     "unreachable" or "lost"; `fenced` says why the silo starts no turns, and is empty while it does.
     `score` is its local health, 0 (well) to 8; `withheld` counts its votes that a live connection withheld.
     """
@@ -104,7 +104,7 @@ class Management:
         catalog: Catalog,
         standing: Callable[[], Standing],
         requests: Callable[[], int],
-        findings: Callable[[], Findings],
+        findings: Callable[[], RepairCounts],
     ) -> None:
         self._address = address
         self._name = name

@@ -185,11 +185,11 @@ class Startup:
             refresh=self.agent.refresh,
             registered=lambda: self.catalog.registered(),
             is_registered=lambda address: self.catalog.is_registered(address),
-            is_here=lambda address: self.catalog.is_here(address),
-            lost=lambda address: self.catalog.lose(address),
-            doubted=lambda address: self.catalog.renew(address),
+            has_activation=lambda address: self.catalog.is_here(address),
+            end_unregistered=lambda address: self.catalog.lose(address),
+            end_if_stateful=lambda address: self.catalog.renew(address),
             strategies=self._definition.strategies,
-            random=self._environment.random,
+            rng=self._environment.random,
             options=self._config.directory_options(),
         )
         self.directory = await self._parts.enter_async_context(ClusterDirectory(deps))
@@ -233,7 +233,7 @@ class Startup:
             self.catalog,
             lambda: Standing(self.agent.view, self.agent.table, self.agent.fenced, *self.agent.doubts),
             lambda: self._silo_side.in_progress + self._client_side.in_progress,
-            lambda: self.directory.findings,
+            lambda: self.directory.repairs,
         )
         self._departure = Departure(
             ShutdownDeps(

@@ -143,7 +143,7 @@ async def test_only_honest_errors_and_a_directory_in_order(seed: int) -> None:
                 chaos.check_integrity()
                 assert chaos.outcomes["answered"] > before["answered"]
             watching.cancel()
-        assert sum(silo.directory.findings.duplicates for silo in chaos.present) == 0
+        assert sum(silo.directory.repairs.duplicates for silo in chaos.present) == 0
         assert {"start", "stop", "kill"} <= set(chaos.outcomes)
         assert chaos.outcomes["answered"] >= 1000  # a round of two deaths may answer few: each takes a death's time
         print(chaos.outcomes)

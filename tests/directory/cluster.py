@@ -38,7 +38,7 @@ class Host:
         self.won: dict[GrainId, GrainAddress] = {}
         self.releasing: set[GrainId] = set()
         self.lost: list[GrainAddress] = []
-        self.doubted: list[GrainAddress] = []
+        self.ended_if_stateful: list[GrainAddress] = []
         self.deaf = False
         """Views do not come by themselves; it must ask for them."""
         self.table_gate: asyncio.Event | None = None
@@ -53,11 +53,11 @@ class Host:
                 refresh=self._refresh,
                 registered=self._registered,
                 is_registered=self._is_registered,
-                is_here=self._is_here,
-                lost=self._lose,
-                doubted=self.doubted.append,
+                has_activation=self._has_activation,
+                end_unregistered=self._end_unregistered,
+                end_if_stateful=self.ended_if_stateful.append,
                 strategies=cluster.strategies,
-                random=cluster.random,
+                rng=cluster.random,
                 options=cluster.options,
             )
         )
@@ -105,11 +105,11 @@ class Host:
     def _is_registered(self, address: GrainAddress) -> bool:
         return self.believes(address.grain_id) and address.same_activation(self.won[address.grain_id])
 
-    def _is_here(self, address: GrainAddress) -> bool:
+    def _has_activation(self, address: GrainAddress) -> bool:
         grain_id = address.grain_id
         return address.same_activation(self.won.get(grain_id)) or address.same_activation(self.claiming.get(grain_id))
 
-    def _lose(self, address: GrainAddress) -> None:
+    def _end_unregistered(self, address: GrainAddress) -> None:
         self.lost.append(address)
         if self._is_registered(address):
             del self.won[address.grain_id]

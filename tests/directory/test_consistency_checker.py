@@ -8,7 +8,7 @@ import logging
 import msgspec
 import pytest
 
-from grange.directory.cluster import Findings
+from grange.directory.cluster import RepairCounts
 from grange.directory.slice.messages import CHECK, PRESENT
 from grange.errors import SiloUnavailable
 from grange.proto.ids import GrainAddress, GrainId
@@ -26,10 +26,10 @@ def plant(host: Host, grain_id: GrainId) -> GrainAddress:
     return host.won[grain_id]
 
 
-def found(cluster: Cluster) -> Findings:
+def found(cluster: Cluster) -> RepairCounts:
     """By all silos together."""
-    each = [host.directory.findings for host in cluster.hosts.values()]
-    return Findings(*(sum(values) for values in zip(*map(msgspec.structs.astuple, each), strict=True)))
+    each = [host.directory.repairs for host in cluster.hosts.values()]
+    return RepairCounts(*(sum(values) for values in zip(*map(msgspec.structs.astuple, each), strict=True)))
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -47,7 +47,7 @@ def test_a_duplicate_is_found_within_two_periods_and_the_registered_one_stays(
             await asyncio.sleep(TWO_PERIODS)
             assert second.lost == [ends]
             assert not first.lost
-            assert found(cluster) == Findings(duplicates=1)
+            assert found(cluster) == RepairCounts(duplicates=1)
             [record] = [one for one in caplog.records if getattr(one, "event", "") == "duplicate_activation"]
             assert record.levelno == logging.ERROR
             for address in (stays, ends):
@@ -68,7 +68,7 @@ def test_an_activation_that_is_not_registered_is_registered_again(local: bool) -
             await asyncio.sleep(TWO_PERIODS)
             entry = await second.directory.directory.lookup(grain_id)
             assert address.same_activation(entry)
-            assert found(cluster) == Findings(repaired=1)
+            assert found(cluster) == RepairCounts(repaired=1)
             assert not first.lost
 
     run(main())
@@ -85,7 +85,7 @@ def test_an_entry_that_nobody_runs_gives_way_to_the_activation_that_is_there() -
             third.directory.partition.register(second.address(grain_id))
             address = plant(first, grain_id)
             await first.directory.compare()
-            assert found(cluster) == Findings(repaired=1)
+            assert found(cluster) == RepairCounts(repaired=1)
             assert address.same_activation(await second.directory.directory.lookup(grain_id))
 
     run(main())
@@ -101,7 +101,7 @@ def test_an_entry_that_nobody_runs_is_removed(local: bool) -> None:
             first.directory.partition.register((first if local else second).address(grain_id))
             await asyncio.sleep(TWO_PERIODS)
             assert first.directory.partition.entries == []
-            assert found(cluster) == Findings(stale=1)
+            assert found(cluster) == RepairCounts(stale=1)
 
     run(main())
 
@@ -125,7 +125,7 @@ def test_a_claim_or_a_release_on_its_way_is_no_finding() -> None:
             assert not release.done()
             owner_gate.set()
             await asyncio.gather(claim, release)
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
             cluster.check_registered()
 
     run(main())
@@ -143,7 +143,7 @@ def test_an_activation_that_ends_between_the_two_looks_is_no_finding() -> None:
             await asyncio.sleep(0.25)
             del second.won[grain_id]
             await comparing
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
 
     run(main())
 
@@ -189,7 +189,7 @@ def test_what_is_in_order_costs_no_message_where_it_is_local_and_two_pages_where
             await first.directory.compare()
             assert 1 <= [service for *_, service in cluster.carried].count(CHECK) <= 2
             assert PRESENT not in {service for *_, service in cluster.carried}
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
 
     run(main())
 
@@ -208,7 +208,7 @@ def test_with_more_than_the_limit_every_activation_has_its_turn() -> None:
             for _ in range(8):
                 await first.directory.compare()
                 await second.directory.compare()
-            assert found(cluster) == Findings(repaired=1, stale=stale)
+            assert found(cluster) == RepairCounts(repaired=1, stale=stale)
             assert last.same_activation(await second.directory.directory.lookup(last.grain_id))
 
     run(main())
@@ -252,9 +252,9 @@ def test_a_finding_that_is_another_at_the_second_look_waits_for_the_next_period(
             await asyncio.sleep(0.25)
             await first.deactivate(grain_id)
             await comparing
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
             await second.directory.compare()
-            assert found(cluster) == Findings(repaired=1)
+            assert found(cluster) == RepairCounts(repaired=1)
 
     run(main())
 
@@ -272,6 +272,6 @@ def test_entries_of_a_dead_silo_are_swept_away_once_they_are_not_held() -> None:
             await asyncio.sleep(1)
             await owner.directory.compare()
             assert len(owner.directory.partition) == 0
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
 
     run(main())

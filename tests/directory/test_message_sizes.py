@@ -69,7 +69,7 @@ def test_what_the_detector_looks_at_again_is_asked_in_pages_too() -> None:
 
             targets._answers[CHECK] = counted
             await first.directory.compare()
-            assert first.directory.findings.repaired == len(grains) > 20
+            assert first.directory.repairs.repaired == len(grains) > 20
             assert max(sizes) <= 4
 
     run(main())

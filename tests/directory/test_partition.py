@@ -172,7 +172,7 @@ class PartitionMachine(RuleBasedStateMachine):
     def ready(self, back: int, grains: set[GrainId], asked: bool) -> None:
         recovery = self.version - back
         if asked:
-            self.partition.holds.doubt(exactly(grains))
+            self.partition.holds.mark_in_doubt(exactly(grains))
             self.doubts += [(grain, set(self.held)) for grain in grains]
         self.partition.ready(recovery, exactly(grains))
         self.pending = {g: number for g, number in self.pending.items() if number != recovery or g not in grains}

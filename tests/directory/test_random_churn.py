@@ -73,7 +73,7 @@ def test_what_lost_answers_leave_behind_is_repaired_while_all_goes_on(seed: int)
             await cluster.quiet()
             cluster.check_registered()
             for host in cluster.hosts.values():
-                assert host.directory.findings.duplicates == 0
+                assert host.directory.repairs.duplicates == 0
                 assert host.lost == []
 
     run(main())

@@ -46,21 +46,21 @@ def test_what_it_does_not_cover_is_missing() -> None:
 def test_what_was_taken_is_gone_and_the_last_part_ends_it() -> None:
     snapshots = Snapshots()
     snapshots.add(sealed(1, 2), RING)
-    snapshots.taken(2, HALF)
+    snapshots.acknowledge(2, HALF)
     assert snapshots.missing(2, ALL) == HALF
     assert len(snapshots) == 1
-    snapshots.taken(1, ALL)
+    snapshots.acknowledge(1, ALL)
     assert len(snapshots) == 1
-    snapshots.taken(2, ALL - HALF)
+    snapshots.acknowledge(2, ALL - HALF)
     assert len(snapshots) == 0
 
 
 def test_the_part_of_a_dead_taker_is_dropped_and_the_others_stay() -> None:
     snapshots = Snapshots()
     snapshots.add(sealed(1, 2), RING)
-    snapshots.silos_gone([ME, FIRST])
+    snapshots.on_silos_gone([ME, FIRST])
     assert snapshots.missing(2, ALL) == RangeSet(RING.ranges(FIRST))
-    snapshots.silos_gone([SECOND])
+    snapshots.on_silos_gone([SECOND])
     assert len(snapshots) == 0
 
 

@@ -1,4 +1,4 @@
-"""The three operations of the directory, each as decided here or as sent to the owner of the slice. Pure."""
+"""The three operations of the directory. Each is decided by our own slice, or sent to the owner of the range. Pure."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from grange.directory.slice.partition import Partition, Refusal
 from grange.proto.ids import GrainAddress, GrainId
 
 
-class Question(Protocol):
-    """One operation. Used by `partitioned.py`, which finds the owner and repeats what was not decided."""
+class Operation(Protocol):
+    """One operation on one grain. `directory_client.py` finds the owner and repeats the operation while refused."""
 
     @property
     def service(self) -> str:
-        """The system target that takes it."""
+        """The owner's system target for this operation."""
         ...
 
     @property
     def grain_id(self) -> GrainId:
-        """The grain it is about."""
+        """The grain whose entry is read or changed."""
         ...
 
     def decide(self, partition: Partition) -> GrainAddress | Refusal | None:
-        """Ask our own slice."""
+        """Apply the operation to our own slice."""
         ...
 
     def encoded(self, version: int) -> bytes:
-        """The question to another owner, under our view of this version."""
+        """The request to another owner, under our view of this version."""
         ...
 
     def is_won(self, answer: GrainAddress | None) -> bool:
-        """Whether the asker will believe that it runs the grain's one activation."""
+        """Whether this answer makes the caller run the activation as the registered one."""
         ...
 
 
-class RegisterQuestion(msgspec.Struct, frozen=True):
+class RegisterOperation(msgspec.Struct, frozen=True):
     """`GrainDirectory.register`."""
 
     address: GrainAddress
@@ -55,43 +55,43 @@ class RegisterQuestion(msgspec.Struct, frozen=True):
 
     @property
     def grain_id(self) -> GrainId:
-        """The grain it is about."""
+        """The grain whose entry is changed."""
         return self.address.grain_id
 
     def decide(self, partition: Partition) -> GrainAddress | Refusal:
-        """Ask our own slice."""
+        """Apply the operation to our own slice."""
         return partition.register(self.address, self.previous)
 
     def encoded(self, version: int) -> bytes:
-        """The question to another owner."""
+        """The request to another owner."""
         previous = None if self.previous is None else to_entry(self.previous)
         return encode(Register(version, to_entry(self.address), previous))
 
     def is_won(self, answer: GrainAddress | None) -> bool:
-        """If it stands."""
+        """True if the entry is the activation that was to be registered."""
         return self.address.same_activation(answer)
 
 
-class LookupQuestion(msgspec.Struct, frozen=True):
+class LookupOperation(msgspec.Struct, frozen=True):
     """`GrainDirectory.lookup`."""
 
     grain_id: GrainId
     service: str = LOOKUP
 
     def decide(self, partition: Partition) -> GrainAddress | Refusal | None:
-        """Ask our own slice."""
+        """Apply the operation to our own slice."""
         return partition.lookup(self.grain_id)
 
     def encoded(self, version: int) -> bytes:
-        """The question to another owner."""
+        """The request to another owner."""
         return encode(Lookup(version, self.grain_id.type, self.grain_id.key))
 
     def is_won(self, answer: GrainAddress | None) -> bool:
-        """No: a place may be out of date whenever it is read."""
+        """Always false: a look-up registers nothing, and its answer may be out of date when it is read."""
         return False
 
 
-class UnregisterQuestion(msgspec.Struct, frozen=True):
+class UnregisterOperation(msgspec.Struct, frozen=True):
     """`GrainDirectory.unregister`."""
 
     address: GrainAddress
@@ -99,17 +99,17 @@ class UnregisterQuestion(msgspec.Struct, frozen=True):
 
     @property
     def grain_id(self) -> GrainId:
-        """The grain it is about."""
+        """The grain whose entry is removed."""
         return self.address.grain_id
 
     def decide(self, partition: Partition) -> Refusal | None:
-        """Ask our own slice."""
+        """Apply the operation to our own slice."""
         return partition.unregister(self.address)
 
     def encoded(self, version: int) -> bytes:
-        """The question to another owner."""
+        """The request to another owner."""
         return encode(Unregister(version, to_entry(self.address)))
 
     def is_won(self, answer: GrainAddress | None) -> bool:
-        """No."""
+        """Always false: a release registers nothing."""
         return False
