@@ -64,7 +64,7 @@ def gateways(*seeds: int, **options: float) -> Gateways:
 
 @asynccontextmanager
 async def keeping_up(client: Gateways, cluster: Cluster) -> AsyncIterator[None]:
-    task = asyncio.create_task(client.keep_up(cluster.ask))
+    task = asyncio.create_task(client.keep_fresh(cluster.ask))
     try:
         yield
     finally:
