@@ -1,4 +1,4 @@
-"""A process outside the cluster that calls grains. Open `client.py` first; `gateways.py` chooses the silo for each call."""
+"""A process outside the cluster that calls grains. Open `client.py` first; `gateways.py` chooses the silo of a call."""
 
 from grange.client.client import Client
 from grange.client.events import ClusterFound, ClusterLost, ConnectionEvent, GatewayFound, GatewayLost

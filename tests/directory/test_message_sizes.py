@@ -1,4 +1,4 @@
-"""However long keys are, what silos tell each other about many grains fits into messages."""
+"""Messages about many grains stay within the message limit, also with long keys."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.directory.cluster import Cluster
 from tests.directory.virtual_time import run
 
 
-def test_a_silo_with_long_keys_tells_what_it_runs_in_several_messages() -> None:
-    """One that is too big is never sent, so the range of a dead silo would stay closed for ever."""
+def test_a_silo_with_long_keys_answers_a_recovery_in_several_messages() -> None:
+    """A message over the limit is never sent, so the range of a dead silo would never become ready."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -45,8 +45,8 @@ def test_a_silo_with_long_keys_tells_what_it_runs_in_several_messages() -> None:
     run(main())
 
 
-def test_what_the_detector_looks_at_again_is_asked_in_pages_too() -> None:
-    """When an owner has lost much, the second question about it must not be too big to be sent."""
+def test_the_confirming_comparison_is_sent_in_pages_too() -> None:
+    """If an owner has lost many entries, the confirming request must stay within the message limit."""
 
     async def main() -> None:
         async with Cluster(check_page=4) as cluster:
@@ -63,9 +63,9 @@ def test_what_the_detector_looks_at_again_is_asked_in_pages_too() -> None:
             targets, answer = second.targets, second.targets.find(CHECK)
             assert answer is not None
 
-            async def counted(question: bytes) -> bytes:
-                sizes.append(len(msgspec.msgpack.decode(question)[1]))
-                return await answer(question)
+            async def counted(request: bytes) -> bytes:
+                sizes.append(len(msgspec.msgpack.decode(request)[1]))
+                return await answer(request)
 
             targets._answers[CHECK] = counted
             await first.directory.compare()
