@@ -169,7 +169,7 @@ class Partition:
         """Add entries reported by a live silo or handed over by the previous owner. Returns the conflicts found.
 
         Entries outside the ranges of this recovery are ignored. Of two activations of one grain, the one registered
-        under the later version stays, whatever the order of the answers: the older one may be deactivating. Of the same
+        under the later version stays, in any order of the answers: the older one may be deactivating. Of the same
         version, the higher activation number stays. An entry of a silo that is gone is kept while that silo is held,
         and never replaces an entry of a live silo.
         """

@@ -1,4 +1,4 @@
-"""A caller whose time is over learns how far its call had come, wherever that was."""
+"""The error of a call that times out names the last known status of the call."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def message_of(call: asyncio.Task[str]) -> str:
     return str(caught.value)
 
 
-async def test_a_remote_call_says_whether_it_ran_or_waited() -> None:
-    """Each is told once, when a quarter of its time is over; calls that end in time are told nothing."""
+async def test_the_time_out_of_a_remote_call_names_whether_it_ran_or_waited() -> None:
+    """Each caller gets one status, after a quarter of the time-out. Calls that end in time get none."""
     async with TestCluster([Slow], silos=1) as cluster:
-        told: list[Status] = []
+        statuses: list[Status] = []
 
         def fate(source: str, target: str, message: object) -> tuple[float, ...]:
             if isinstance(message, Status):
-                told.append(message)
+                statuses.append(message)
             return (0.0,)
 
         cluster.network.fate = fate
@@ -45,10 +45,10 @@ async def test_a_remote_call_says_whether_it_ran_or_waited() -> None:
         assert re.search(r"timed out: running for [23]\.\d s, as silo \S+ said [56]\.\d s before$", running)
         assert "timed out: queued at 1 of 2 (active), as silo" in waiting
         assert "timed out: queued at 2 of 2 (active), as silo" in last
-        assert len(told) == 3
+        assert len(statuses) == 3
 
 
-async def test_a_call_that_a_gateway_carries_on_says_so() -> None:
+async def test_the_time_out_of_a_call_that_a_gateway_forwards_names_the_gateway() -> None:
     async with TestCluster([Slow], silos=2) as cluster:
         silo, other = cluster.silos
         key = "0"

@@ -1,4 +1,4 @@
-"""A planned stop while calls are on their way: a goodbye, the last answers, and only then the doors close."""
+"""A planned stop while calls are in flight: a goodbye, the last answers, and only then the connections close."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Relay(Grain):
         return await self.get_grain(Adder, key).add()
 
 
-async def test_no_call_on_its_way_to_a_silo_that_stops_is_lost() -> None:
-    """The client's line is slow, so many of its requests arrive after the silo has done its last work."""
+async def test_no_call_in_flight_to_a_stopping_silo_is_lost() -> None:
+    """The client's connection is slow, so many of its requests arrive after the silo's last turn."""
     async with TestCluster(grains=[Adder, Relay], silos=3) as cluster:
         cluster.network.fate = lambda source, _target, _message: (0.05,) if source == "client" else (0.0,)
         ended = asyncio.Event()
@@ -55,8 +55,8 @@ async def test_no_call_on_its_way_to_a_silo_that_stops_is_lost() -> None:
         assert calls > 1000
 
 
-async def test_a_stop_does_not_wait_for_those_who_do_not_hear_the_goodbye() -> None:
-    """The client is cut off, so its connection never ends by itself; the silo stops all the same."""
+async def test_a_stop_does_not_wait_for_peers_that_do_not_get_the_goodbye() -> None:
+    """The client is cut off, so its connection never ends by itself. The silo stops without waiting for it."""
     async with TestCluster(grains=[Adder], silos=2) as cluster:
         await asyncio.gather(*(cluster.get_grain(Adder, str(number)).add() for number in range(20)))
         silo = cluster.silos[0]
@@ -67,8 +67,8 @@ async def test_a_stop_does_not_wait_for_those_who_do_not_hear_the_goodbye() -> N
         assert asyncio.get_running_loop().time() - before < 20
 
 
-async def test_who_comes_while_a_silo_leaves_is_sent_elsewhere() -> None:
-    """The door says so with a code that a client takes for `try again`."""
+async def test_a_client_that_connects_to_a_leaving_silo_is_sent_to_another() -> None:
+    """The handshake is refused with a code after which a client tries another gateway."""
     async with TestCluster(grains=[Adder], silos=2) as cluster:
         running = cluster.silos[0]._running
         running._client_listener.shut()
@@ -78,13 +78,13 @@ async def test_who_comes_while_a_silo_leaves_is_sent_elsewhere() -> None:
         assert caught.value.code == "leaving"
 
 
-ANYBODY = SiloAddress("127.0.0.1", 1, 1)
+PEER = SiloAddress("127.0.0.1", 1, 1)
 
 
-def test_a_goodbye_is_of_no_request() -> None:
-    """It is heard once, and a peer that does not know it ignores it: no request has the number 0."""
-    heard: list[asyncio.Event] = []
-    link = Link(ANYBODY, None, lambda _, answered: heard.append(answered))  # type: ignore[arg-type]
+def test_a_goodbye_belongs_to_no_request() -> None:
+    """It is delivered once. A peer that does not know it ignores it, because no request has the number 0."""
+    goodbyes: list[asyncio.Event] = []
+    link = Link(PEER, None, lambda _, answered: goodbyes.append(answered))  # type: ignore[arg-type]
     link.receive(GOODBYE)
     link.receive(GOODBYE)
-    assert [answered.is_set() for answered in heard] == [True]
+    assert [answered.is_set() for answered in goodbyes] == [True]
