@@ -1,13 +1,17 @@
 """The grain directory: one entry per activation, spread over the active silos by the hash ring.
 
 `runtime/caller.py` asks `locator.py` where to send a call. `runtime/catalog.py` claims activations through it.
-`silo/startup.py` builds all of it as one `ClusterDirectory`. Open `cluster.py` first.
+`silo/startup.py` builds all of it as one `ClusterDirectory`. Open `cluster.py` first. `provider.py` is the contract;
+`options.py` has every number. The files in order, for each thing that happens:
 
-- An operation goes from `locator.py` (with `cache.py`, pure) to `directory_client.py` (the caller's side), then to
-  `service.py` on the owner of the range.
-- A view change arrives at `cluster.py` and goes to `service.py`, which starts the transfers and the death holds.
-- `slice/`: the part of the directory that one silo owns, and the pure files that decide each registration.
-- `transfer/`: moves a range to its new owner when the view changes.
-- `repair/`: compares the directory with the silos' activations, and repairs differences and duplicates.
-- `provider.py` is the contract; `options.py` has every number.
+- A look-up or a registration: `locator.py` (with `cache.py`), `directory_client.py` on the caller's silo, `service.py`
+  on the owner, and `slice/partition.py`, which decides.
+- A view change: `cluster.py`, `slice/topology.py` (the facts of the view), `service.py`, and `slice/partition.py`,
+  which seals lost ranges and names the gained ones.
+- A hand-over: `transfer/acquisition.py` on the new owner fetches from `transfer/handover.py` on the previous one.
+- A recovery, if no silo can hand over: `transfer/recovery.py` on the new owner asks the same file on every live silo.
+  `slice/local_registrations.py` finds the registrations that an answer could not contain.
+- A death: `service.py`, `slice/hold_timers.py` (the clock) and `slice/holds.py` (which grains are held).
+- Repair: `repair/consistency_checker.py` compares the directory with the silos' activations, `repair/sweep.py` removes
+  stale entries, and `repair/duplicates.py` ends second activations.
 """

@@ -27,10 +27,10 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How long the owner of a range that is being recovered delays a request before it refuses."""
 
     retry_first: float = 0.01
-    """First pause before a refused request is repeated. Doubles up to `retry_limit`; a newer view ends any pause."""
+    """First pause before a refused request is repeated. Doubles up to `retry_limit`, with jitter."""
 
     retry_limit: float = 0.5
-    """Longest pause before a refused request is repeated."""
+    """Longest pause before a refused request is repeated. A newer view ends any pause."""
 
     recover_page: int = 20_000
     """Most entries in one answer to a recovery request: about 60 bytes each, so 1.2 MB. Fewer with long keys."""

@@ -38,7 +38,7 @@ Decision = GrainAddress | None | Refusal
 
 
 class DirectoryService:
-    """One silo's slice as other silos reach it."""
+    """The owner's side of the directory on one silo. Other silos reach it through its system targets."""
 
     def __init__(self, slice: Slice, registrations: LocalRegistrations) -> None:
         self.handover = Handover(slice)

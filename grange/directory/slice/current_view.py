@@ -23,7 +23,7 @@ class CurrentView:
     def __init__(self, refresh: Refresh) -> None:
         self.topology = Topology(View(0))
         self.changed = Signal()
-        """Fires after all parts of the directory have applied a newer view, and after a range becomes ready."""
+        """Fires when all parts have applied a newer view, when a range becomes ready, and when a hold is lifted."""
         self._refresh = refresh
 
     async def reach(self, version: int, seconds: float) -> bool:

@@ -3,7 +3,7 @@
 This is the view-synchronous recovery of Orleans' DistributedGrainDirectory. A request names the view that gave this
 silo the range, and is answered only under that view or a newer one. Therefore each registration with an earlier owner
 is either part of the host's answer, or the host makes it again with this silo (`slice/local_registrations.py`). When
-every live silo has answered, or has died in a newer view, the range is ready.
+every live silo has answered, or has died in a newer view, the range is ready. ADR 0040 argues it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Recovery:
         self._asking: dict[SiloAddress, set[asyncio.Task[None]]] = {}
 
     def begin(self, version: int, ranges: RangeSet) -> None:
-        """Recover these ranges, gained with this view. They are ready at once if no silo has registrations."""
+        """Recover these ranges, gained with this view. Ready at once if no silo can have registrations there."""
         others = self._current.topology.live - {self._deps.me}
         if not others and next(self._registrations.registered(ranges), None) is None:
             self._ready(version, ranges)
