@@ -194,7 +194,7 @@ class Gateways:
             return True
         events = self._contacts.on_no_answer({gateway: str(failure) for gateway, failure in failures.items()})
         if events:
-            log.warning("no gateway answers, the client goes on looking: %s", events[0], extra={"event": "no_gateway"})
+            log.warning("no gateway answers, the client keeps searching: %s", events[0], extra={"event": "no_gateway"})
         self._notify(events)
         return False
 

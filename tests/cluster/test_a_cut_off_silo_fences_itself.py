@@ -239,7 +239,7 @@ async def test_a_silo_that_stays_cut_off_ends() -> None:
         await cluster.kill(lost)
 
 
-async def test_calls_to_a_cut_off_silo_are_executed_elsewhere() -> None:
+async def test_calls_to_a_cut_off_silo_are_executed_by_other_silos() -> None:
     """Waiting and new calls are refused as not executed, so their callers repeat them on another silo."""
     async with Cluster(3, seed=4) as cluster:
         lost, *rest = cluster.silos

@@ -62,7 +62,7 @@ async def test_the_hook_runs_once_before_the_first_method() -> None:
         assert watcher.events == ["activate", "method", "method"]
 
 
-async def test_a_deactivated_grain_is_activated_anew() -> None:
+async def test_a_deactivated_grain_is_activated_again() -> None:
     """LIF-02, LIF-03: the deactivation is reported once, with the same id. The next call makes a new activation."""
     watcher = Watcher()
     async with TestCluster([Watched], services=watched(watcher)) as cluster:
@@ -276,7 +276,7 @@ async def test_collection_can_be_forced() -> None:
         assert cluster.count(Default) == 2
 
 
-async def test_a_class_may_have_its_own_age() -> None:
+async def test_a_class_may_have_its_own_idle_timeout() -> None:
     """LIF-16: an idle timeout shorter and longer than the silo's, and none at all."""
     async with TestCluster([Default, Idle, Short, Kept], runtime=RUNTIME) as cluster:
         for cls in (Default, Idle, Short, Kept):

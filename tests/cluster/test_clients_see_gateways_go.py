@@ -125,7 +125,7 @@ async def test_a_gateway_that_was_only_cut_off_is_found_again() -> None:
         assert seen.gateways(GatewayLost) == seen.gateways(GatewayFound) == [silo.gateway]
 
 
-async def test_a_client_whose_gateway_is_killed_goes_on_within_a_second() -> None:
+async def test_a_client_whose_gateway_is_killed_uses_another_within_a_second() -> None:
     """F16: calls in flight there end with a typed error. The next ones, made at once, succeed at another gateway."""
     async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, _):
         loop = asyncio.get_running_loop()

@@ -55,7 +55,7 @@ class Ticker(Grain):
         self.state.value.total += 1
         await self.get_grain(Account, f"ticks-{self.key}").note()
 
-    async def look(self) -> int:
+    async def count(self) -> int:
         """The count so far. It must never decrease, because state that was not stored in time would be lost."""
         return self.state.value.total
 
@@ -71,7 +71,7 @@ class Teller(Grain):
         await asyncio.sleep(0.005)
         await self.get_grain(Account, other).add(1)
         await self.get_grain(Account, "moves").note()
-        return await self.get_grain(Ticker, one).look()
+        return await self.get_grain(Ticker, one).count()
 
 
 class Callers:

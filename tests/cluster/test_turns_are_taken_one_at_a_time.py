@@ -107,7 +107,7 @@ class Alone(Grain):
 
 
 async def test_a_grain_that_calls_itself_waits_for_itself() -> None:
-    """REE-01: a non-reentrant self-call only times out, and the activation goes on."""
+    """REE-01: a non-reentrant self-call only times out, and the activation serves later calls."""
     async with TestCluster([Alone]) as cluster:
         grain = cluster.get_grain(Alone, "a")
         with pytest.raises(Exception, match="timed out: queued at 1") as caught:

@@ -32,15 +32,15 @@ def test_a_silo_with_long_keys_answers_a_recovery_in_several_messages() -> None:
                 await host.activate(grain_id)
             answer = host.targets.find(RECOVER)
             assert answer is not None
-            told: list[GrainAddress] = []
+            reported: list[GrainAddress] = []
             rest = host.directory.partition.owned
             while rest:
                 reply = await answer(encode(Recover(cluster.view.version, to_pairs(rest))))
                 assert len(reply) < DEFAULT_PAYLOAD_LIMIT
                 page = decode(Recovered, reply)
-                told += map(to_address, page.entries)
+                reported += map(to_address, page.entries)
                 rest = to_ranges(page.rest)
-            assert sorted(address.grain_id.key for address in told) == [grain_id.key for grain_id in grains]
+            assert sorted(address.grain_id.key for address in reported) == [grain_id.key for grain_id in grains]
 
     run(main())
 

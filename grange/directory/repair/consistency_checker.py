@@ -92,8 +92,8 @@ class ConsistencyChecker:
     def _activations(self) -> Iterable[list[GrainAddress]]:
         """Pages of this silo's registered activations: up to `check_limit`, from where the last period stopped."""
         options = self._deps.options
-        all_of_them = iter(self._deps.registered())
-        chosen = islice(all_of_them, self._position, self._position + options.check_limit)
+        registered = iter(self._deps.registered())
+        chosen = islice(registered, self._position, self._position + options.check_limit)
         seen = 0
         while page := list(islice(chosen, options.check_page)):
             seen += len(page)

@@ -41,18 +41,18 @@ class Entries:
 
     def put(self, entry: GrainAddress, hash: int) -> None:
         """Insert the entry, or replace the grain's present one."""
-        place = hash >> _SHIFT
-        bucket = self._buckets[place]
+        index = hash >> _SHIFT
+        bucket = self._buckets[index]
         if bucket is None:
-            bucket = self._buckets[place] = {}
+            bucket = self._buckets[index] = {}
         bucket[entry.grain_id] = entry
 
     def remove(self, grain_id: GrainId, hash: int) -> None:
         """Remove the grain's entry, if there is one."""
-        place = hash >> _SHIFT
-        bucket = self._buckets[place]
+        index = hash >> _SHIFT
+        bucket = self._buckets[index]
         if bucket and bucket.pop(grain_id, None) is not None and not bucket:
-            self._buckets[place] = None
+            self._buckets[index] = None
 
     def clear(self) -> None:
         """Remove all entries."""
@@ -65,18 +65,18 @@ class Entries:
         all of a million took 600 ms.
         """
         taken = Entries()
-        for place, whole in _places(ranges):
-            bucket = self._buckets[place]
+        for index, whole in _touched(ranges):
+            bucket = self._buckets[index]
             if not bucket:
                 continue
             if whole:
-                taken._buckets[place], self._buckets[place] = bucket, None
+                taken._buckets[index], self._buckets[index] = bucket, None
             else:
                 gone = {grain_id: entry for grain_id, entry in bucket.items() if grain_id.ring_hash in ranges}
                 for grain_id in gone:
                     del bucket[grain_id]
-                taken._buckets[place] = gone or None
-                self._buckets[place] = bucket or None
+                taken._buckets[index] = gone or None
+                self._buckets[index] = bucket or None
         return taken
 
     def page(self, ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
@@ -85,24 +85,24 @@ class Entries:
         A bucket is never split between pages, so a page may be longer by one bucket.
         """
         page: list[GrainAddress] = []
-        for place, whole in _places(ranges):
-            bucket = self._buckets[place]
+        for index, whole in _touched(ranges):
+            bucket = self._buckets[index]
             if not bucket:
                 continue
             if len(page) >= size:
-                return page, ranges.above((place << _SHIFT) - 1)
+                return page, ranges.above((index << _SHIFT) - 1)
             page += bucket.values() if whole else (e for id, e in bucket.items() if id.ring_hash in ranges)
         return page, RangeSet()
 
 
-def _places(ranges: RangeSet) -> Iterator[tuple[int, bool]]:
+def _touched(ranges: RangeSet) -> Iterator[tuple[int, bool]]:
     """The buckets that these ranges touch, in ring order, each with whether one range covers all of it."""
     last = -1
     for part in ranges.ranges:
-        for place in range(max(part.start >> _SHIFT, last + 1), ((part.end - 1) >> _SHIFT) + 1):
-            last = place
-            yield place, _covers(part, place)
+        for index in range(max(part.start >> _SHIFT, last + 1), ((part.end - 1) >> _SHIFT) + 1):
+            last = index
+            yield index, _covers(part, index)
 
 
-def _covers(part: Range, place: int) -> bool:
-    return part.start <= place << _SHIFT and (place + 1) << _SHIFT <= part.end
+def _covers(part: Range, index: int) -> bool:
+    return part.start <= index << _SHIFT and (index + 1) << _SHIFT <= part.end
