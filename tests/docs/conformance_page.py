@@ -20,7 +20,7 @@ DEFINITIONS = ROOT / "docs" / "conformance.toml"
 PAGE = ROOT / "docs" / "conformance.md"
 
 _ID = r"[A-Z]{3}-\d{2}|[FIR]\d{1,2}"
-CITATION = re.compile(rf"(?<![\w-])({_ID})(?:(?: to |–)({_ID}))?(?![\w-])")
+CITATION = re.compile(rf"(?<![\w-])({_ID})(?:(?: to |\u2013)({_ID}))?(?![\w-])")
 NOT_IDS = frozenset({"UTF-16", "UTF-32"})
 OURS = ("tests/docs/", "tests/architecture/")
 """Tests about pages and files, which cite ids only as examples."""
@@ -31,8 +31,8 @@ COVERING = re.compile(r"(test_\w+|rows_\w+|round|verdict)\.py")
 HEAD = """\
 # Conformance
 
-Every rule, invariant, fault row and case that the code, the tests and the pages cite by an id, in one sentence each, with
-the tests that cover it. The [design](design.md) explains the rules, [promises](promises.md) the invariants.
+Every rule, invariant, fault row and case that the code, the tests and the pages cite by an id, in one sentence each,
+with the tests that cover it. The [design](design.md) explains the rules, [promises](promises.md) the invariants.
 
 This page is generated from [conformance.toml](conformance.toml) and from the ids in the tests:
 `python -m tests.docs.conformance_page`.

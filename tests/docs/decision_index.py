@@ -31,9 +31,9 @@ THEMES: Mapping[str, tuple[int, ...]] = {
 HEAD = """\
 # Decisions
 
-Why grange is the way it is: one record per decision, with the alternatives that were rejected. The
-[first record](0001-record-decisions.md) says when a record is needed and what it holds. The result of all of them is the
-[design](../design.md).
+One record per decision, with its reasons and the alternatives that were rejected. The
+[first record](0001-record-decisions.md) says when a record is needed and what it holds. The [design](../design.md) is
+the result of all of them.
 
 This index is generated: `python -m tests.docs.decision_index`.
 """
