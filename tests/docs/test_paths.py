@@ -30,6 +30,9 @@ MADE_BY_USERS: Mapping[str, str] = {
 }
 """Files that the repository does not hold, and why a page names them."""
 
+RESERVED = re.compile(r"^    .*\(\w+\).*$", re.MULTILINE)
+"""The lines of `.importlinter` that keep a place for a room that is not built yet, as `(dashboard)`."""
+
 IN_EVERY_ROOM = frozenset({"__init__.py", "options.py", "provider.py"})
 """The furniture of a room, which pages name for all rooms at once."""
 
@@ -68,12 +71,19 @@ def folders_for(file: Path) -> list[Path]:
     return [ROOT, PACKAGE, *above]
 
 
+@cache
+def reserved_rooms() -> frozenset[str]:
+    """The rooms that have a place in the layers and need not exist, each with a slash."""
+    lines = RESERVED.findall((ROOT / ".importlinter").read_text("utf-8"))
+    return frozenset(f"{name}/" for line in lines for name in re.findall(r"\((\w+)\)", line))
+
+
 def missing(file: Path, text: str, first_line: int = 1) -> list[str]:
     """The back-quoted paths of a text in `file` that do not exist."""
     return [
         f"{shown(file)}:{first_line + line}: {path}"
         for line, path in paths_in(text)
-        if path not in MADE_BY_USERS.keys() | IN_EVERY_ROOM
+        if path not in MADE_BY_USERS.keys() | IN_EVERY_ROOM | reserved_rooms()
         and not any((folder / path).exists() for folder in folders_for(file))
     ]
 
