@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from grange.cli.drain_watch import DrainWatch, member_named
 from grange.cli.inspect import Ask
 from grange.membership.model.member import SiloStatus, View
-from grange.silo.drain import DrainState, Phase
+from grange.silo.shutdown import DrainState, Phase
 
 
 class Outcome(enum.StrEnum):

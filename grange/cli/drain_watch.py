@@ -14,8 +14,8 @@ import msgspec
 from grange.cli.inspect import Ask, gateway_address
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
-from grange.silo.drain import DRAIN, DrainQuestion, DrainState
 from grange.silo.management import VIEW
+from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState
 
 ASK_SECONDS = 2.0
 """How long one question may take; a silo that drains is busy, but its loop runs."""

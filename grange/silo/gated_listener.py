@@ -27,21 +27,21 @@ class GatedListener:
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
         self._listener: Listener | None = None
-        self._leaving = False
+        self._draining = False
 
     async def listen(self, transport: Transport, host: str, port: int) -> int:
         """Open the port; returns the real one. Raises ConfigurationError when it is taken."""
         self._listener = await transport.listen(host, port, self._admit, self._accept)
         return self._listener.port
 
-    def open(self, address: SiloAddress, inbound: Inbound) -> None:
-        """Let them in."""
+    def admit(self, address: SiloAddress, inbound: Inbound) -> None:
+        """Admit connections from now on, for the silo at `address`; `inbound` receives their messages."""
         self._address = address
         self._inbound = inbound
 
-    def shut(self) -> None:
-        """Let nobody else in: this silo is leaving."""
-        self._leaving = True
+    def drain(self) -> None:
+        """Refuse further connections, because this silo stops. Open ones continue."""
+        self._draining = True
 
     async def close(self) -> None:
         """Close the port and what came through it."""
@@ -51,7 +51,7 @@ class GatedListener:
     def _admit(self, hello: Hello) -> Welcome:
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
-        if self._leaving:
+        if self._draining:
             raise HandshakeRefused(f"silo {self._address} is leaving; use another one", code="leaving")
         if hello.role is not self._role:
             raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")

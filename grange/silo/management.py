@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import msgspec
 
-from grange.directory.cluster import Findings
-from grange.membership.model.member import SiloStatus, View
+from grange.directory.cluster import ClusterDirectory
+from grange.membership.agent import MembershipAgent
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import idle_for
+from grange.runtime.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 
 VIEW = "management.view"
@@ -44,16 +46,6 @@ class SiloState(msgspec.Struct, frozen=True):
     stale: int = 0
     table: str = "ok"
     fenced: str = ""
-    score: int = 0
-    withheld: int = 0
-
-
-class Standing(msgspec.Struct, frozen=True):
-    """What membership says of one silo: its `view`, how the `table` is, why it is `fenced`; see `SiloState`."""
-
-    view: View
-    table: str
-    fenced: str
     score: int = 0
     withheld: int = 0
 
@@ -102,16 +94,16 @@ class Management:
         address: SiloAddress,
         name: str,
         catalog: Catalog,
-        standing: Callable[[], Standing],
-        requests: Callable[[], int],
-        findings: Callable[[], Findings],
+        agent: MembershipAgent,
+        directory: ClusterDirectory,
+        inbound: Sequence[Inbound],
     ) -> None:
         self._address = address
         self._name = name
         self._catalog = catalog
-        self._standing = standing
-        self._requests = requests
-        self._findings = findings
+        self._agent = agent
+        self._directory = directory
+        self._inbound = inbound
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
 
@@ -124,28 +116,24 @@ class Management:
 
     def state(self) -> SiloState:
         """How this silo is now."""
-        uptime = self._loop.time() - self._started
-        counts = self._catalog.counts()
-        standing = self._standing()
-        view = standing.view
-        own = view.get(self._address)
-        ready = own is not None and own.status is SiloStatus.ACTIVE
-        found = self._findings()
+        agent, found = self._agent, self._directory.findings
+        own = agent.view.get(self._address)
+        score, withheld = agent.doubts
         return SiloState(
-            self._address,
-            self._name,
-            view.version,
-            uptime,
-            counts,
-            self._requests(),
-            ready,
-            found.duplicates,
-            found.repaired,
-            found.stale,
-            standing.table,
-            standing.fenced,
-            standing.score,
-            standing.withheld,
+            address=self._address,
+            name=self._name,
+            version=agent.view.version,
+            uptime=self._loop.time() - self._started,
+            activations=self._catalog.counts(),
+            requests=sum(side.in_progress for side in self._inbound),
+            ready=own is not None and own.status is SiloStatus.ACTIVE,
+            duplicates=found.duplicates,
+            repaired=found.repaired,
+            stale=found.stale,
+            table=agent.table,
+            fenced=agent.fenced,
+            score=score,
+            withheld=withheld,
         )
 
     def grains(self, wanted: ListGrains) -> GrainList:
@@ -165,7 +153,7 @@ class Management:
         return GrainList(self._address, listed, len(matching))
 
     async def _answer_view(self, _: bytes) -> bytes:
-        return encode(self._standing().view)
+        return encode(self._agent.view)
 
     async def _answer_status(self, _: bytes) -> bytes:
         return encode(self.state())

@@ -22,8 +22,10 @@ from grange.runtime.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
-from grange.silo.startup import Startup
+from grange.silo.running import RunningSilo
+from grange.silo.startup import start
 
 G = TypeVar("G", bound=Addressable)
 
@@ -55,7 +57,8 @@ class Silo:
         self._placement = tuple(placement)
         self._config = config
         self._options = options
-        self._startup: Startup | None = None
+        self._lifecycle: Lifecycle | None = None
+        self._parts: RunningSilo | None = None
 
     def definition(self, **overrides: Any) -> SiloDefinition:
         """Everything this silo is made of, with the configuration read now; `overrides` win over all other sources."""
@@ -67,71 +70,74 @@ class Silo:
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
         """Start all parts and join the cluster; `async with` does it. `environment` replaces the outside in tests."""
-        if self._startup is not None:
+        if self._lifecycle is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
-        self._startup = Startup(definition, environment or ConfiguredEnvironment(definition.config))
-        await self._startup.start()
+        environment = environment or ConfiguredEnvironment(definition.config)
+        self._lifecycle = Lifecycle()
+        self._parts = await start(definition, environment, self._lifecycle)
 
     async def stop(self) -> None:
         """Drain and leave: running calls complete, then activations end. Calls that come meanwhile go elsewhere."""
-        await self._running.stop()
+        await self._begun.stop()
 
     async def kill(self) -> None:
         """End at once and tell nobody, as a crash would. For tests."""
-        await self._running.kill()
+        await self._begun.kill()
 
     async def declared_dead(self) -> DeclaredDead | SelfFenced:
         """Wait until the cluster gives this silo up, or it gives itself up; returns the error with which the process
         should end.
         """
-        return await self._running.agent.declared_dead()
+        return await self._running.cluster.agent.declared_dead()
 
     async def asked_to_stop(self) -> None:
         """Wait until somebody drains this silo through management (`grange drain`); it stops by itself then."""
-        await self._running.asked_to_stop.wait()
+        await self._running.lifecycle.asked_to_stop.wait()
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to a grain, for code in this process that is not a grain."""
-        return self._running.grains.get_grain(grain, key, implementation=implementation)
+        return self._running.calls.grains.get_grain(grain, key, implementation=implementation)
 
     @property
     def address(self) -> SiloAddress:
         """Where other silos reach it."""
-        return self._running.address
+        return self._running.ports.address
 
     @property
     def gateway(self) -> str:
         """Where clients reach it: host:port."""
-        return f"{self._running.address.host}:{self._running.gateway_port}"
+        return f"{self._running.ports.address.host}:{self._running.ports.gateway_port}"
 
     @property
     def view(self) -> View:
         """The cluster as this silo knows it."""
-        return self._running.agent.view
+        return self._running.cluster.agent.view
 
     def subscribe(self, subscriber: Callable[[View], None]) -> Callable[[], None]:
         """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
-        return self._running.agent.subscribe(subscriber)
+        return self._running.cluster.agent.subscribe(subscriber)
 
     @property
     def management(self) -> Management:
         """See and steer this silo."""
-        return self._running.management
+        return self._running.hosting.management
 
     @property
     def catalog(self) -> Catalog:
         """The activations of this silo, for tests and tools in this process."""
-        return self._running.catalog
+        return self._running.hosting.catalog
 
     @property
     def directory(self) -> ClusterDirectory:
         """This silo's part of the grain directory, for tests and tools in this process."""
-        return self._running.directory
+        return self._running.cluster.directory
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
         """Wait until this silo sees exactly these silos as active."""
-        await self._running.agent.wait_for(lambda view: {member.address for member in view.active} == set(active))
+        await self._running.cluster.agent.wait_for(
+            lambda view: {member.address for member in view.active} == set(active)
+        )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -143,10 +149,16 @@ class Silo:
         await self.stop()
 
     @property
-    def _running(self) -> Startup:
-        if self._startup is None:
+    def _running(self) -> RunningSilo:
+        if self._parts is None:
             raise RuntimeError("this silo is not running; use it inside `async with silo:`")
-        return self._startup
+        return self._parts
+
+    @property
+    def _begun(self) -> Lifecycle:
+        if self._lifecycle is None:
+            raise RuntimeError("this silo is not running; use it inside `async with silo:`")
+        return self._lifecycle
 
 
 async def run_until(silo: Silo, stop: asyncio.Event) -> DeclaredDead | SelfFenced | None:

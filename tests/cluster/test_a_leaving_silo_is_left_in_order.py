@@ -71,10 +71,10 @@ async def test_who_comes_while_a_silo_leaves_is_sent_elsewhere() -> None:
     """The door says so with a code that a client takes for `try again`."""
     async with TestCluster(grains=[Adder], silos=2) as cluster:
         running = cluster.silos[0]._running
-        running._client_listener.shut()
+        running.ports.client_listener.drain()
         transport = cluster.new_transport("late")
         with pytest.raises(HandshakeRefused, match="is leaving") as caught:
-            await transport.connect("127.0.0.1", running.gateway_port, cluster.client._hello, Inbox())
+            await transport.connect("127.0.0.1", running.ports.gateway_port, cluster.client._hello, Inbox())
         assert caught.value.code == "leaving"
 
 

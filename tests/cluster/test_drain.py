@@ -15,7 +15,7 @@ from grange.cli.drain_watch import member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
-from grange.silo.drain import DRAIN, DrainQuestion, DrainState, Phase
+from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState, Phase
 from grange.silo.silo import Silo, run_until
 from grange.testing import TestCluster
 
@@ -105,7 +105,7 @@ async def test_who_is_refused_by_a_silo_that_leaves_hears_where_to_go() -> None:
         hold = asyncio.create_task(silo.get_grain(Busy, "long").work(3))
         await hold
         silo._running.ask_to_stop()
-        await silo._running.agent.wait_for(lambda view: view.get(silo.address).status is SiloStatus.LEAVING)  # type: ignore[union-attr]
+        await silo._running.cluster.agent.wait_for(lambda view: view.get(silo.address).status is SiloStatus.LEAVING)  # type: ignore[union-attr]
         while silo.catalog.is_open:
             await asyncio.sleep(0)
         from_silo = silo.get_grain(Busy, "new")
@@ -211,7 +211,7 @@ async def test_a_call_that_a_gateway_carried_on_ends_as_one_that_was_sent_direct
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(1000))
         while not any(each.mailbox.running for each in silo.catalog.activations()):
             await cluster.advance(0.1)
-        assert other._running._client_side.in_progress == 1
+        assert other._running.hosting.client_inbound.in_progress == 1
         stop = asyncio.create_task(cluster.stop(silo))
         with pytest.raises(SiloStopped, match=f"silo {silo.address} stopped"):
             await call

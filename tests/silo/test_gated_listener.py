@@ -45,7 +45,7 @@ class Building:
 
     def open(self) -> None:
         inbound = Inbound(lambda call: None, SystemTargets(), Faults(), Tasks(), RuntimeOptions())
-        self.listener.open(self.address, inbound)
+        self.listener.admit(self.address, inbound)
 
     async def knock(
         self, role: Role = Role.CLIENT, cluster: str = "shop", target: SiloAddress | None = None

@@ -161,7 +161,7 @@ async def test_a_closing_gateway_sends_clients_elsewhere() -> None:
         gateway = cluster.silos[0]
         client = await through(cluster, gateway)
         try:
-            await gateway._running._gateway.drain()  # type: ignore[attr-defined]
+            await gateway._running.hosting.gateway.drain()  # type: ignore[attr-defined]
             with pytest.raises(SiloUnavailable, match=r"the gateway of .* is closing"):
                 await client.get_grain(Cart, "a").brief()
         finally:
@@ -177,7 +177,7 @@ async def test_a_request_that_is_too_big_for_the_next_line_is_not_executed() -> 
             cart = await a_cart_away_from(cluster, client, gateway)
             host = cluster.where(cart)
             assert host is not None
-            connection: Any = gateway._running._peers.current(host.address)  # type: ignore[attr-defined]
+            connection: Any = gateway._running.links.peers.current(host.address)  # type: ignore[attr-defined]
             connection._outbox._payload_limit = 100
             with pytest.raises(Exception, match="100") as caught:
                 await cart.echo("x" * 1000)

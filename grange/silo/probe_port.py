@@ -15,7 +15,7 @@ from grange.silo.loop_watch import LoopWatch
 from grange.transport.provider import ProbeLine, Transport
 
 
-class Probing:
+class ProbePort:
     """Opened before the silo joins and closed last, by `startup.py`. Does nothing on a network without probe lines."""
 
     def __init__(self) -> None:
@@ -51,8 +51,8 @@ class Probing:
             self._watch = LoopWatch(me, liveness)
             self._watch.start()
 
-    def bury(self, dead: Iterable[SiloAddress]) -> None:
-        """These are gone."""
+    def drop(self, dead: Iterable[SiloAddress]) -> None:
+        """Close the probe connections to these silos in the background."""
         if self._line is not None:
             for silo in dead:
                 self._tasks.start(self._line.drop(silo))
