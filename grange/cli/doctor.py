@@ -6,21 +6,17 @@ The same checks run at the start of a silo; see `store_checks.py`.
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from grange.cli.output import terminal
 from grange.cli.silo_import import named_silo
 from grange.databases.findings import Level
 from grange.silo.config import SiloConfig
 from grange.silo.store_checks import StoreReport, reports, stores_of
-
-WIDE = 200
-"""Columns of a table that goes into a pipe or file."""
 
 COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
 
@@ -40,7 +36,7 @@ def doctor(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> 
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(facts(found))))
     else:
-        Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False).print(_table(found))
+        terminal().print(_table(found))
     levels = {finding.level for report in found for finding in report.findings}
     if Level.BAD in levels or (strict and Level.WARN in levels):
         raise click.exceptions.Exit(1)

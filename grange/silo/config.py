@@ -35,7 +35,7 @@ from grange.transport.options import TransportOptions
 
 OptionsType = TypeVar("OptionsType")
 
-_PREFIX = "GRANGE_"
+PREFIX = "GRANGE_"
 _TOML = Path("grange.toml")
 
 
@@ -46,7 +46,7 @@ class SiloConfig(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -102,9 +102,9 @@ class SiloConfig(BaseSettings):
             raise ConfigurationError(f"the configuration cannot be read: {_TOML} is not TOML: {error}") from None
         except SettingsError as error:  # an environment value that is not JSON; only its text names the field
             found = re.search(r'field "(\w+)"', str(error))
-            name = f"{_PREFIX}{found[1].upper()}" if found else str(error)
+            name = f"{PREFIX}{found[1].upper()}" if found else str(error)
             raise ConfigurationError(
-                f"the environment variable {name} must be JSON, such as {_PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
+                f"the environment variable {name} must be JSON, such as {PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
             ) from None
         except ValueError as error:
             raise ConfigurationError(f"the configuration cannot be read: {error}") from None
@@ -179,13 +179,13 @@ class _FilesSource(PydanticBaseSettingsSource):
     """`GRANGE_<OPTION>_FILE` names a file whose text is the value, so that secrets stay out of the environment."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{_PREFIX}{field_name.upper()}_FILE")
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
         if path is None:
             return None, field_name, False
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except OSError as error:
-            raise ConfigurationError(f"{_PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
+            raise ConfigurationError(f"{PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from grange.cli import process
-from grange.cli.force_exit import DRAIN_MARGIN
-from grange.cli.process import StopSignals
+from grange.cli.process import DRAIN_MARGIN, StopSignals
 from grange.errors import DeclaredDead
 
 

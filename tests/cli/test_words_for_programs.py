@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.cli.environment import check_names
+from grange.cli.commands import check_names
 from grange.cli.inspect import Answer
 from grange.cli.json_call import arguments_from, error_facts, grain_id_from, outcome_of
 from grange.cli.logs import JsonLines

@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentState, SiloStopped, always_interleave
-from grange.cli.drain_command import Draining
-from grange.cli.drain_watch import member_named
+from grange.cli.drain import DrainCommand, member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
@@ -244,7 +243,7 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_is_gone() -> None:
         async with Client([silo.gateway for silo in cluster.silos], transport=transport) as client:
             for left in (2, 1, 0):
                 silo = cluster.silos.pop(0)
-                draining = Draining(client.ask, client.view, f"silo-{3 - left}", False)
+                draining = DrainCommand(client.ask, client.view, f"silo-{3 - left}", False)
                 await draining.run(60)
                 facts = draining.facts()
                 assert (facts["outcome"], facts["phase"]) == ("drained", "stopped")
@@ -253,7 +252,7 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_is_gone() -> None:
                 await silo.stop()
                 if left:
                     await cluster.advance(6)  # the client looks again at least so often
-                    again = Draining(client.ask, client.view, str(silo.address), False)
+                    again = DrainCommand(client.ask, client.view, str(silo.address), False)
                     await again.run(60)
                     assert again.facts()["outcome"] == "dead before"
 
@@ -266,11 +265,11 @@ async def test_a_drain_can_be_started_without_waiting_and_joined_later() -> None
             key += "0"
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(10))
         await cluster.advance(0.1)
-        started = Draining(cluster.client.ask, cluster.client.view, silo.gateway, False)
+        started = DrainCommand(cluster.client.ask, cluster.client.view, silo.gateway, False)
         await started.run(None)
         assert started.facts()["outcome"] == "started"
         await cluster.advance(6)  # the client's view shows it leaving by now
-        late = Draining(cluster.client.ask, cluster.client.view, "silo-1", False)
+        late = DrainCommand(cluster.client.ask, cluster.client.view, "silo-1", False)
         await late.run(1)
         assert not late.done
         assert late.facts()["was_leaving"]
