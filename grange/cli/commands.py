@@ -41,8 +41,8 @@ ASK_TIMEOUT = 2.0
 """Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""
 
 SIMILAR = 0.87
-"""Least similarity to an option at which a variable counts as misspelt. `GRANGE_SERVICE_HOST`, which Kubernetes sets, is
-less similar to any option."""
+"""Least similarity to an option at which a variable counts as misspelt. `GRANGE_SERVICE_HOST`, which Kubernetes sets,
+is less similar to any option."""
 
 
 class Commands(click.Group):
@@ -244,7 +244,7 @@ def _list_activations(cluster: RemoteCluster, output: Output, wanted: ListGrains
 )
 @asks_a_cluster
 def drain(cluster: RemoteCluster, output: Output, silo: str, timeout: float, wait: bool) -> None:
-    """Stop one SILO in order: its grains answer elsewhere, no call fails, its process ends with code 0.
+    """Stop one SILO in order: its grains move to other silos, no call fails, its process exits with code 0.
 
     SILO is a name, host:port or address, as `grange silos` shows them.
     """

@@ -1,6 +1,6 @@
-"""`grange doctor`: is what the silos rely on safe to rely on? It asks the stores of a configuration and starts nothing.
+"""`grange doctor`: check the stores of a configuration for safety. It starts nothing and changes nothing.
 
-The same checks run at the start of a silo; see `store_checks.py`.
+The same checks run at the start of a silo; see `silo/store_checks.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def doctor(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> 
 
 
 def facts(found: list[StoreReport]) -> list[dict[str, Any]]:
-    """For programs: one entry for each thing that was looked at. The keys are part of the command line's contract."""
+    """The findings for programs: one entry for each check. The keys are part of the command line's contract."""
     return [
         {
             "stores": list(report.stores),
@@ -77,7 +77,7 @@ def _table(found: list[StoreReport]) -> Table:
 
 
 def _config(app: str | None, overrides: dict[str, str]) -> SiloConfig:
-    """As a silo on this machine would read it; whether it may listen where it wants to is of no concern here."""
+    """The configuration as a silo on this machine reads it, without the check of its address: nothing listens here."""
     values: dict[str, Any] = {**overrides, "insecure": True}
     if app is None:
         return SiloConfig(**values, advertise="localhost")

@@ -1,4 +1,4 @@
-"""See and steer one silo, as system targets: what clients, the command line and later the dashboard ask for."""
+"""The system targets that inspect and steer one silo, for clients, the command line and later the dashboard."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ GRAINS = "management.grains"
 COLLECT = "management.collect"
 
 MAX_LISTED = 1000
-"""Activations in one answer; listings say when they were cut off."""
+"""Most activations in one answer; `GrainList.total` shows when a list was cut."""
 
 
 class SiloState(msgspec.Struct, frozen=True):
-    """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
+    """The state of one silo: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
 
-    `ready`: it is active and takes new grains; not while it joins or leaves. `duplicates`, `repaired` and `stale` count
-    what the duplicate-activation detector of this silo found since the start (`Findings`). `table` is "ok",
-    "unreachable" or "lost"; `fenced` says why the silo starts no turns, and is empty while it does.
-    `score` is its local health, 0 (well) to 8; `withheld` counts its votes that a live connection withheld.
+    `ready`: the silo is active and takes new grains; False while it joins or leaves. `duplicates`, `repaired` and
+    `stale` count the findings of this silo's consistency checker since the start (`Findings`). `table` is "ok",
+    "unreachable" or "lost". `fenced` is the reason why the silo starts no turns; empty while it starts them.
+    `score` is its local health, 0 (well) to 8. `withheld` counts its votes that a live connection withheld.
     """
 
     address: SiloAddress
@@ -51,7 +51,7 @@ class SiloState(msgspec.Struct, frozen=True):
 
 
 class ListGrains(msgspec.Struct, frozen=True):
-    """Which activations to list: of one type, or of all when it is empty."""
+    """Question: list the activations of one `type`, or of all types if it is empty."""
 
     type: str = ""
     limit: int = MAX_LISTED
@@ -68,7 +68,7 @@ class ActivationState(msgspec.Struct, frozen=True):
 
 
 class GrainList(msgspec.Struct, frozen=True):
-    """Activations of one silo; `total` counts all that matched."""
+    """Answer: activations of one silo. `total` counts all that matched."""
 
     address: SiloAddress
     activations: tuple[ActivationState, ...]
@@ -76,18 +76,18 @@ class GrainList(msgspec.Struct, frozen=True):
 
 
 class Collect(msgspec.Struct, frozen=True):
-    """End activations that have been idle for so many seconds."""
+    """Question: deactivate activations that have been idle for `age` seconds; the answer is their number."""
 
     age: float
 
 
 def encode(message: msgspec.Struct | int) -> bytes:
-    """A question or answer for the wire."""
+    """Encode a question or an answer for the wire."""
     return msgspec.msgpack.encode(message)
 
 
 class Management:
-    """One silo's answers. Offered on the silo port and on the gateway."""
+    """The answers of one silo, on its silo port and on its gateway."""
 
     def __init__(
         self,
@@ -108,14 +108,14 @@ class Management:
         self._started = self._loop.time()
 
     def serve(self, targets: SystemTargets) -> None:
-        """Offer the services."""
+        """Offer the system targets."""
         targets.serve(VIEW, self._answer_view)
         targets.serve(STATUS, self._answer_status)
         targets.serve(GRAINS, self._answer_grains)
         targets.serve(COLLECT, self._answer_collect)
 
     def state(self) -> SiloState:
-        """How this silo is now."""
+        """The state of this silo now."""
         agent, found = self._agent, self._directory.findings
         own = agent.view.get(self._address)
         score, withheld = agent.doubts
@@ -137,7 +137,7 @@ class Management:
         )
 
     def grains(self, wanted: ListGrains) -> GrainList:
-        """Activations of this silo."""
+        """List activations of this silo."""
         now = self._loop.time()
         matching = [a for a in self._catalog.activations() if not wanted.type or a.grain_id.type == wanted.type]
         listed = tuple(

@@ -33,11 +33,11 @@ G = TypeVar("G", bound=Addressable)
 class Silo:
     """A silo, described when it is made and running inside its `async with`.
 
-    `grains` are the classes it hosts; `services` the svcs registry that their constructors draw from; `errors`
-    exception classes of yours that callers receive as themselves; `placement` further placement strategies. All
-    other options are those of `SiloConfig` and may also come from the environment or `grange.toml`.
+    `grains`: the classes that it hosts. `services`: the svcs registry for the arguments of their constructors.
+    `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
+    The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
-    Raises ConfigurationError for a wrong option or class, here or at start, and at start StorageUnavailable,
+    Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
     MembershipUnavailable or JoinFailed.
     """
 
@@ -61,15 +61,17 @@ class Silo:
         self._parts: RunningSilo | None = None
 
     def definition(self, **overrides: Any) -> SiloDefinition:
-        """Everything this silo is made of, with the configuration read now; `overrides` win over all other sources."""
+        """The input of the start, with the configuration read now. `overrides` win over all other sources."""
         given = self._config.model_dump() if self._config is not None else {}
-        kind = SiloConfig if self._config is None else type(self._config)  # a test's looks at keywords only
+        kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
         config = kind(**{**given, **self._options, **overrides})
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
-        """Start all parts and join the cluster; `async with` does it. `environment` replaces the outside in tests."""
+        """Start all parts and join the cluster; `async with` calls this. Tests replace the network and stores by
+        `environment`.
+        """
         if self._lifecycle is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
@@ -78,49 +80,50 @@ class Silo:
         self._parts = await start(definition, environment, self._lifecycle)
 
     async def stop(self) -> None:
-        """Drain and leave: running calls complete, then activations end. Calls that come meanwhile go elsewhere."""
+        """Drain, leave the cluster and close all parts. Running calls complete; later calls go to other silos."""
         await self._begun.stop()
 
     async def kill(self) -> None:
-        """End at once and tell nobody, as a crash would. For tests."""
+        """Close all parts at once, without a message to other silos, as in a crash. For tests."""
         await self._begun.kill()
 
     async def declared_dead(self) -> DeclaredDead | SelfFenced:
-        """Wait until the cluster gives this silo up, or it gives itself up; returns the error with which the process
-        should end.
+        """Wait until the cluster declares this silo dead, or the silo was fenced for too long.
+
+        Returns the error with which the process should end.
         """
         return await self._running.cluster.agent.declared_dead()
 
     async def asked_to_stop(self) -> None:
-        """Wait until somebody drains this silo through management (`grange drain`); it stops by itself then."""
+        """Wait for an operator to drain this silo (`grange drain`). The silo then stops without a call of `stop`."""
         await self._running.lifecycle.asked_to_stop.wait()
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
-        """A reference to a grain, for code in this process that is not a grain."""
+        """Make a reference to a grain, for code in this process that is not a grain."""
         return self._running.calls.grains.get_grain(grain, key, implementation=implementation)
 
     @property
     def address(self) -> SiloAddress:
-        """Where other silos reach it."""
+        """The address at which other silos reach this one."""
         return self._running.ports.address
 
     @property
     def gateway(self) -> str:
-        """Where clients reach it: host:port."""
+        """The gateway for clients: host:port."""
         return f"{self._running.ports.address.host}:{self._running.ports.gateway_port}"
 
     @property
     def view(self) -> View:
-        """The cluster as this silo knows it."""
+        """The newest view of the cluster that this silo has."""
         return self._running.cluster.agent.view
 
     def subscribe(self, subscriber: Callable[[View], None]) -> Callable[[], None]:
-        """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
+        """Call `subscriber` with each newer view, once and in order. Returns a function that ends the subscription."""
         return self._running.cluster.agent.subscribe(subscriber)
 
     @property
     def management(self) -> Management:
-        """See and steer this silo."""
+        """The state of this silo, for tests and tools in this process."""
         return self._running.hosting.management
 
     @property
@@ -162,8 +165,9 @@ class Silo:
 
 
 async def run_until(silo: Silo, stop: asyncio.Event) -> DeclaredDead | SelfFenced | None:
-    """Serve until `stop` is set, somebody drains the silo, or the cluster gives it up; returns the error in the last
-    case.
+    """Wait until `stop` is set, an operator drains the silo, or the cluster declares it dead.
+
+    Returns the error in the last case, else None.
     """
     dead = asyncio.create_task(silo.declared_dead())
     tasks = (dead, asyncio.create_task(stop.wait()), asyncio.create_task(silo.asked_to_stop()))

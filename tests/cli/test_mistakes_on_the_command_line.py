@@ -104,7 +104,7 @@ def test_the_place_in_a_broken_module_is_named() -> None:
     [
         (["--port", "70000"], "option 'port': "),
         (["--host", "0.0.0.0"], "host='0.0.0.0' is a wildcard"),
-        (["--host", "192.0.2.1"], "say --insecure"),
+        (["--host", "192.0.2.1"], "set --insecure"),
         (["--cluster", " ", "--port", "0", "--gateway-port", "0"], "a cluster needs a name"),
     ],
 )
