@@ -166,7 +166,7 @@ class SiloConfig(BaseSettings):
     def _check_address(self) -> None:
         if self.public_host in ("0.0.0.0", "::", ""):
             raise ConfigurationError(
-                f"host={self.host!r} is a wildcard, which is no address to connect to; set advertise= to this silo's host"
+                f"host={self.host!r} is a wildcard, which nothing can connect to; set advertise= to this silo's host"
             )
         if not self.insecure and not (_is_loopback(self.host) and _is_loopback(self.public_host)):
             raise ConfigurationError(
@@ -176,7 +176,7 @@ class SiloConfig(BaseSettings):
 
 
 class _FilesSource(PydanticBaseSettingsSource):
-    """Values from files: `GRANGE_<OPTION>_FILE` names a file with the value. It keeps secrets out of the environment."""
+    """Values from files: `GRANGE_<OPTION>_FILE` names a file with the value, to keep secrets out of the environment."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")

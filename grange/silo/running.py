@@ -1,4 +1,4 @@
-"""The parts of a running silo, one frozen value per stage of `startup.py`, which makes them. Values only."""
+"""The parts of a running silo: one frozen value per stage of `startup.py`, which makes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from grange.transport.provider import Transport
 
 
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 1: the open ports, which admit no connection yet, and the address and name that follow from them."""
+    """Stage 1: the open ports, which admit no connection yet, and the names of this silo: address, name, cluster."""
 
     transport: Transport
     probe_port: ProbePort
@@ -46,6 +46,7 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     gateway_port: int
     address: SiloAddress
     name: str
+    cluster: str
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -114,3 +115,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""
         self.lifecycle.ask_to_stop(self.ports.address)
+
+    async def end(self) -> None:
+        """Stop or kill, as the lifecycle says. Called once, before the resources of the stages close."""
+        await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())

@@ -1,4 +1,4 @@
-"""`Silo`: one server process that hosts grains. `async with Silo(grains=[...])`, or `grange run module:silo`."""
+"""`Silo`, the public class: one server process that hosts grains. `async with Silo(grains=[...])`, or `grange run`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
 from grange.silo.running import RunningSilo
-from grange.silo.startup import start
+from grange.silo.startup import admit_and_join, assemble
 
 G = TypeVar("G", bound=Addressable)
 
 
 class Silo:
-    """A silo, described when it is made and running inside its `async with`.
+    """A silo: the constructor takes its definition, `async with` runs it. One object runs once.
 
     `grains`: the classes that it hosts. `services`: the svcs registry for the arguments of their constructors.
     `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
@@ -69,15 +69,19 @@ class Silo:
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
-        """Start all parts and join the cluster; `async with` calls this. Tests replace the network and stores by
-        `environment`.
+        """Start all parts and join the cluster. `async with` calls this.
+
+        Tests replace network and stores by `environment`; `overrides` are options of `SiloConfig`. If the start fails,
+        the parts that were started stop again.
         """
         if self._lifecycle is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
         environment = environment or ConfiguredEnvironment(definition.config)
         self._lifecycle = Lifecycle()
-        self._parts = await start(definition, environment, self._lifecycle)
+        async with self._lifecycle.starting() as parts:
+            self._parts = await assemble(parts, definition, environment, self._lifecycle)
+            await admit_and_join(parts, self._parts)  # its grains may use this object from here on
 
     async def stop(self) -> None:
         """Drain, leave the cluster and close all parts. Running calls complete; later calls go to other silos."""
@@ -137,7 +141,7 @@ class Silo:
         return self._running.cluster.directory
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
-        """Wait until this silo sees exactly these silos as active."""
+        """Wait until exactly these silos are active in the newest view of this silo."""
         await self._running.cluster.agent.wait_for(
             lambda view: {member.address for member in view.active} == set(active)
         )

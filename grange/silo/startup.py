@@ -1,7 +1,8 @@
-"""The start of a silo. Read `start` from top to bottom: one function per stage, each returning a value of `running.py`.
+"""The start of a silo, in two steps: `assemble` makes the parts, `admit_and_join` opens the silo to the cluster.
 
-Grains call and are called, so the parts form a ring. `Ring` is the one place that closes it. The silo port admits other
-silos after that, and then the silo joins: no silo knows it before it answers.
+Read `assemble` from top to bottom: one function per stage, each returning a value of `running.py`. Grains call and are
+called, so the parts form a ring; `Ring` is the one place that closes it. Only then the silo port admits other silos,
+and only then the silo joins: no other silo knows this one before it answers.
 """
 
 from __future__ import annotations
@@ -58,35 +59,59 @@ from grange.transport.peers import Peers
 log = logging.getLogger("grange.silo")
 
 
-async def start(definition: SiloDefinition, environment: SiloEnvironment, lifecycle: Lifecycle) -> RunningSilo:
-    """Start every part in order and join the cluster. Called by `Silo.start`.
+async def assemble(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, lifecycle: Lifecycle
+) -> RunningSilo:
+    """Make every part, in order. Called by `Silo.start`, which stops the `parts` in reverse if a stage fails.
 
-    If a stage fails, the parts that were started stop in reverse. Each stage gets the stack `parts` for their ends.
+    Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    async with lifecycle.starting() as parts:
-        ring = Ring()
-        ports = await open_ports(parts, definition.config, environment)
-        stores = await open_stores(parts, definition.config, environment, ports)
-        links = prepare_links(parts, definition, environment, ports)
-        cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-        calls = prepare_calls(definition.config, environment, ports, links, cluster)
-        hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
-        ring.close(links, calls, hosting)
-        shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-        silo = RunningSilo(
-            ports=ports,
-            stores=stores,
-            links=links,
-            cluster=cluster,
-            calls=calls,
-            hosting=hosting,
-            shutdown=shutdown,
-            lifecycle=lifecycle,
-        )
-        serve_system_targets(silo)
-        await admit_and_join(parts, definition.config, silo)
-        return silo
+    ring = Ring()
+    ports = await open_ports(parts, definition.config, environment)
+    stores = await open_stores(parts, definition.config, environment, ports)
+    links = prepare_links(parts, definition, environment, ports)
+    cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
+    calls = prepare_calls(definition.config, environment, ports, links, cluster)
+    hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
+    ring.bind(links, calls, hosting)
+    silo = RunningSilo(
+        ports=ports,
+        stores=stores,
+        links=links,
+        cluster=cluster,
+        calls=calls,
+        hosting=hosting,
+        shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
+        lifecycle=lifecycle,
+    )
+    serve_system_targets(silo)
+    return silo
+
+
+async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
+    """Admit other silos, then join, then admit clients. Called by `Silo.start` after `assemble`.
+
+    The end of the silo is the last part on the stack, so it runs first. Raises JoinFailed, DeclaredDead or
+    MembershipUnavailable.
+    """
+    ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
+    await parts.enter_async_context(cluster.directory)
+    parts.push_async_callback(silo.end)
+    hosting.tasks.start(hosting.collector.run())
+    hosting.tasks.start(tell_callers(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
+    # The guards come first: grains that the directory gives away in this view wait until the deaths are recorded.
+    cluster.agent.subscribe(silo.stores.guards.on_view)
+    cluster.agent.subscribe(cluster.directory.on_view)
+    cluster.agent.subscribe(partial(drop_connections, ports, silo.links))
+    ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    await cluster.agent.start()
+    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
+    hosting.catalog.open()
+    log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
+    await cluster.agent.join()
+    ports.client_listener.admit(ports.address, hosting.client_inbound)
+    log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
 
 
 class Ring:
@@ -98,14 +123,14 @@ class Ring:
     - the directory asks the catalog for its activations, and the catalog claims activations in the directory;
     - membership asks the inbound side when a silo was last heard, and that side delivers to the catalog.
 
-    Nothing calls through the ring before `close`: the stages that are part of it start no task and do not wait.
+    Nothing calls through the ring before `bind`: the stages that are part of it start no task and do not wait.
     """
 
     def __init__(self) -> None:
         self._links: Links | None = None
         self._hosting: Hosting | None = None
 
-    def close(self, links: Links, calls: Calls, hosting: Hosting) -> None:
+    def bind(self, links: Links, calls: Calls, hosting: Hosting) -> None:
         """Bind the parts, once, when all stages are done."""
         links.sender.connect_through(links.peers)
         calls.references.bind(calls.grains)
@@ -115,7 +140,7 @@ class Ring:
     @property
     def catalog(self) -> Catalog:
         """The catalog, for the directory."""
-        assert self._hosting is not None, "the ring is closed before anything calls through it"
+        assert self._hosting is not None, "`bind` comes before the first call through the ring"
         return self._hosting.catalog
 
     def registered(self) -> Iterable[GrainAddress]:
@@ -140,8 +165,8 @@ class Ring:
 
     def heard_from(self, silo: SiloAddress) -> float:
         """For membership: when the last frame came from this silo, by a connection of either side; loop time."""
-        assert self._links is not None, "see `catalog`"
-        assert self._hosting is not None, "see `catalog`"
+        assert self._links is not None, "as for `catalog`"
+        assert self._hosting is not None, "as for `catalog`"
         return max(self._links.peers.heard_at(silo), self._hosting.silo_inbound.heard_at(silo))
 
 
@@ -163,6 +188,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
         gateway_port=gateway_port,
         address=address,
         name=config.name or address.endpoint,
+        cluster=config.cluster,
     )
 
 
@@ -183,7 +209,7 @@ def prepare_links(
     parts.callback(deadlines.close)
     faults = Faults(definition.errors)
     sender = Sender(deadlines, faults)
-    hello = Hello(definition.config.cluster, Role.SILO, ports.name, ports.address)
+    hello = Hello(ports.cluster, Role.SILO, ports.name, ports.address)
     peers = Peers(
         ports.transport,
         lambda silo: msgspec.structs.replace(hello, target=silo),
@@ -327,31 +353,6 @@ def serve_system_targets(silo: RunningSilo) -> None:
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)
-
-
-async def admit_and_join(parts: AsyncExitStack, config: SiloConfig, silo: RunningSilo) -> None:
-    """Admit other silos, then join, then admit clients. The stop of the silo is the last part on the stack."""
-    ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
-
-    async def end() -> None:
-        await (silo.shutdown.kill() if silo.lifecycle.killed else silo.shutdown.stop())
-
-    await parts.enter_async_context(cluster.directory)
-    parts.push_async_callback(end)
-    hosting.tasks.start(hosting.collector.run())
-    hosting.tasks.start(tell_callers(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
-    # The guards come first: grains that the directory gives away in this view wait until the deaths are recorded.
-    cluster.agent.subscribe(silo.stores.guards.on_view)
-    cluster.agent.subscribe(cluster.directory.on_view)
-    cluster.agent.subscribe(partial(drop_connections, ports, silo.links))
-    ports.silo_listener.admit(ports.address, hosting.silo_inbound)
-    await cluster.agent.start()
-    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
-    hosting.catalog.open()
-    log.info("silo %s joins cluster %r", ports.address, config.cluster, extra={"event": "silo_joining"})
-    await cluster.agent.join()
-    ports.client_listener.admit(ports.address, hosting.client_inbound)
-    log.info("silo %s of cluster %r is active", ports.address, config.cluster, extra={"event": "silo_active"})
 
 
 def drop_connections(ports: Ports, links: Links, view: View) -> None:

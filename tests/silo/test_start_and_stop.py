@@ -13,6 +13,7 @@ import pytest
 from grange import ConfigurationError, Grain, StorageUnavailable
 from grange.client import Client
 from grange.errors import HandshakeRefused, MembershipUnavailable, SiloUnavailable
+from grange.membership.agent import MembershipAgent
 from grange.silo import Silo
 from grange.silo.environment import ConfiguredEnvironment
 from grange.storage.provider import GrainStorage
@@ -107,6 +108,19 @@ async def test_a_silo_is_used_inside_its_async_with() -> None:
     async with silo:
         with pytest.raises(RuntimeError, match="started already"):
             await silo.start()
+
+
+async def test_a_grain_may_use_its_silo_before_the_start_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other silos place grains here as soon as the row says active; their code may call through the `Silo` object."""
+    silo, join, answers = embedded(), MembershipAgent.join, []
+
+    async def join_and_call(agent: MembershipAgent) -> None:
+        await join(agent)
+        answers.append((await silo.get_grain(Hello, "ann").say(), silo.view.active[0].address == silo.address))
+
+    monkeypatch.setattr(MembershipAgent, "join", join_and_call)
+    async with silo:
+        assert answers == [("hello ann", True)]
 
 
 async def test_a_client_without_a_gateway_names_all_it_tried() -> None:
