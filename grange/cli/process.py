@@ -115,7 +115,7 @@ class StopSignals:
     def limit_stop(self) -> None:
         """The stop begins: apply its time limit, also when no signal asked for the stop."""
         if self._stop_limit is not None:
-            end_within(self._stop_limit, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
+            kill_after(self._stop_limit, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
             self._stop_limit = None
 
     def stop_with_stdin(self) -> None:
@@ -199,21 +199,21 @@ def _limit_exit(code: ExitCode) -> None:
     """Bound the time from here to the exit: Python waits for tasks and threads that ignore their cancellation."""
     tasks = len(asyncio.all_tasks()) - 1
     seconds = TASKS_GRACE if tasks else EXIT_GRACE
-    end_within(seconds, code, f"{tasks} tasks and {threading.active_count() - 1} threads are left behind")
+    kill_after(seconds, code, f"{tasks} tasks and {threading.active_count() - 1} threads are left behind")
 
 
-def end_within(seconds: float, code: int, reason: str) -> None:
-    """End this process with `code` after `seconds`, if it still runs then. This cannot be undone.
+def kill_after(seconds: float, code: int, reason: str) -> None:
+    """Kill this process, with exit code `code`, if it still runs after `seconds`. This cannot be undone.
 
     A thread waits, because the event loop may be blocked, and because Python waits for other threads at exit.
     """
-    timer = threading.Timer(seconds, _end_by_force, (seconds, code, reason))
+    timer = threading.Timer(seconds, _kill, (seconds, code, reason))
     timer.daemon = True
-    timer.name = "end of the process"
+    timer.name = "kill the process"
     timer.start()
 
 
-def _end_by_force(seconds: float, code: int, reason: str) -> None:
+def _kill(seconds: float, code: int, reason: str) -> None:
     try:
         log.error(
             "the process is ended by force with code %d, because it did not end within %g s: %s", code, seconds, reason,

@@ -26,7 +26,7 @@ class Lifecycle:
         self._closing = asyncio.Lock()
         self._asked: asyncio.Task[None] | None = None
         self.killed = False
-        """Whether the silo ends by `kill`; `RunningSilo.end` reads it."""
+        """Whether the silo ends by `kill`; `RunningSilo.stop_or_kill` reads it."""
         self.asked_to_stop = asyncio.Event()
         """Set when `ask_to_stop` has started a stop."""
 

@@ -116,6 +116,6 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""
         self.lifecycle.ask_to_stop(self.ports.address)
 
-    async def end(self) -> None:
+    async def stop_or_kill(self) -> None:
         """Stop or kill, as the lifecycle says. Called once, before the resources of the stages close."""
         await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())

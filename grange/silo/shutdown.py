@@ -107,7 +107,7 @@ class Shutdown:
     def __init__(self, deps: ShutdownDeps) -> None:
         self._deps = deps
         self._began: float | None = None
-        self._calls_ended = False
+        self._calls_completed = False
         self.phase = Phase.SERVING
 
     def steps(self) -> Sequence[Step]:
@@ -123,7 +123,7 @@ class Shutdown:
                 Phase.CANCELLING,
                 CANCELLED_TURN + LAST_DEACTIVATIONS,
                 self._cancel_calls,
-                needed=lambda: not self._calls_ended,
+                needed=lambda: not self._calls_completed,
             ),
             Step(Phase.HANDING_OVER, HANDOVER_TIMEOUT, self._hand_over),
             Step(Phase.DISMISSING, GOODBYE_TIMEOUT, self._say_goodbye),
@@ -195,7 +195,7 @@ class Shutdown:
         await self._drain_catalog()
         await self._deps.gateway.drain()
         await self._deps.caller.drain()
-        self._calls_ended = True
+        self._calls_completed = True
 
     async def _cancel_calls(self) -> None:
         await self._deps.catalog.abort()

@@ -92,12 +92,12 @@ async def assemble(
 async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     """Admit other silos, then join, then admit clients. Called by `Silo.start` after `assemble`.
 
-    The end of the silo is the last part on the stack, so it runs first. Raises JoinFailed, DeclaredDead or
+    The stop of the silo is the last part on the stack, so it runs first. Raises JoinFailed, DeclaredDead or
     MembershipUnavailable.
     """
     ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
     await parts.enter_async_context(cluster.directory)
-    parts.push_async_callback(silo.end)
+    parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(tell_callers(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
     # The guards come first: grains that the directory gives away in this view wait until the deaths are recorded.

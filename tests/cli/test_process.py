@@ -44,7 +44,7 @@ class Reluctant:
 async def test_a_silo_that_no_signal_stops_has_its_time_too(dead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """`grange drain` and a death in the table end it as SIGTERM does: a turn that blocks the loop cannot keep it."""
     forced: list[float] = []
-    monkeypatch.setattr(process, "end_within", lambda seconds, code, why: forced.append(seconds))
+    monkeypatch.setattr(process, "kill_after", lambda seconds, code, why: forced.append(seconds))
     silo: Any = Reluctant(dead)
     serving = asyncio.create_task(process._serve(silo, {}, StopSignals(), lambda _: None))
     await asyncio.wait_for(silo.stops.wait(), 5)
