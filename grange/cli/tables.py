@@ -1,4 +1,4 @@
-"""The contents of what the commands show: a table for people, and the same facts as JSON values for programs. Pure."""
+"""The rows of each table for people, and the same facts as JSON values for programs. Pure."""
 
 from __future__ import annotations
 

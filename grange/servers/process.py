@@ -1,6 +1,6 @@
 """A server program that a test session starts, kills and restarts: port, folder, log, bounded waits.
 
-`redis.py` and `postgres.py` add what is special to each program. The file is synchronous on purpose: a session fixture
+`redis.py` and `postgres.py` add the details of each program. The file is synchronous on purpose: a session fixture
 starts servers before any event loop runs, and a fault test may kill a server from any thread.
 """
 

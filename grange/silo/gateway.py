@@ -66,7 +66,7 @@ class Gateway:
         return f"relayed to another silo by the gateway of {self._here}"
 
     async def _relay(self, call: WireCall) -> None:
-        """Call in the client's name, and answer with exactly what is known of the outcome."""
+        """Call in the client's name, and answer with the outcome: result, refusal, or unknown."""
 
         async def attempt(target: SiloAddress) -> None:
             if target == self._here:

@@ -1,4 +1,4 @@
-"""The rules of starting and stopping one silo: which may run at the same time, and what a second request does."""
+"""The rules of starting and stopping one silo: which of them may overlap, and the effect of a second request."""
 
 from __future__ import annotations
 

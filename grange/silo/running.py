@@ -76,7 +76,7 @@ class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: calls to a grain, on whatever silo it is; `grains` makes the references."""
+    """Stage 5: calls to a grain, on any silo; `grains` makes the references."""
 
     references: References
     codec: ValueCodec

@@ -281,7 +281,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
 def prepare_calls(
     config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
 ) -> Calls:
-    """Stage 5: calls to a grain, on whatever silo it is."""
+    """Stage 5: calls to a grain, on any silo."""
     references = References()
     codec = ValueCodec([references])
     plans = Plans(codec)

@@ -1,4 +1,4 @@
-"""The tables of the command line on narrow terminals."""
+"""Tables on narrow terminals."""
 
 import io
 

@@ -78,13 +78,13 @@ async def test_who_comes_while_a_silo_leaves_is_sent_elsewhere() -> None:
         assert caught.value.code == "leaving"
 
 
-ANYBODY = SiloAddress("127.0.0.1", 1, 1)
+PEER = SiloAddress("127.0.0.1", 1, 1)
 
 
 def test_a_goodbye_is_of_no_request() -> None:
     """It is heard once, and a peer that does not know it ignores it: no request has the number 0."""
     heard: list[asyncio.Event] = []
-    link = Link(ANYBODY, None, lambda _, answered: heard.append(answered))  # type: ignore[arg-type]
+    link = Link(PEER, None, lambda _, answered: heard.append(answered))  # type: ignore[arg-type]
     link.receive(GOODBYE)
     link.receive(GOODBYE)
     assert [answered.is_set() for answered in heard] == [True]

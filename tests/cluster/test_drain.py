@@ -1,4 +1,4 @@
-"""A planned stop, as others see it: how far it is, who waits for whom, and what becomes of turns that take too long."""
+"""A planned stop seen from outside: its progress, calls between stopping silos, and turns that take too long."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ async def test_many_activations_that_store_end_a_hundred_at_a_time() -> None:
         assert await asyncio.gather(*(grain.add() for grain in grains)) == [2] * len(grains)
 
 
-async def test_who_is_refused_by_a_silo_that_leaves_hears_where_to_go() -> None:
-    """So that the caller's loop needs no pause, whatever the caller knows of the cluster."""
+async def test_a_refusal_by_a_leaving_silo_names_the_next_silo() -> None:
+    """The hint lets the caller's loop repeat without a pause, also if its view of the cluster is old."""
     async with TestCluster([Busy], silos=2) as cluster:
         silo, other = cluster.silos
         hold = asyncio.create_task(silo.get_grain(Busy, "long").work(3))
@@ -149,7 +149,7 @@ class Popular(Grain):
 
 
 async def test_a_steady_load_of_interleaving_calls_holds_no_drain_up() -> None:
-    """Whoever joined the last turns at once would keep them from ever ending, until all were cancelled."""
+    """If each call could join the running turns at once, they would never end, until all were cancelled."""
     async with TestCluster([Popular], silos=2) as cluster:
         grain = cluster.get_grain(Popular, "a")
         ended = asyncio.Event()
@@ -199,7 +199,7 @@ async def test_a_turn_that_takes_too_long_is_cancelled_and_its_caller_told_at_on
         assert cluster.where(grain) is other
 
 
-async def test_a_call_that_a_gateway_carried_on_ends_as_one_that_was_sent_directly() -> None:
+async def test_a_relayed_call_ends_as_one_that_was_sent_directly() -> None:
     """The gateway tells its client that the other silo stopped, and not only that it lost it."""
     async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
         silo, other = cluster.silos
@@ -217,8 +217,8 @@ async def test_a_call_that_a_gateway_carried_on_ends_as_one_that_was_sent_direct
         await stop
 
 
-async def test_a_gateway_that_stops_ends_what_it_carried_on_in_time() -> None:
-    """The call runs elsewhere and goes on there; its caller learns that nobody will tell him of its end."""
+async def test_a_gateway_that_stops_ends_its_relayed_calls_in_time() -> None:
+    """The call continues on the other silo; its caller gets SiloStopped, because no result will arrive."""
     async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
         silo, other = cluster.silos
         key = "0"
@@ -236,7 +236,7 @@ async def test_a_gateway_that_stops_ends_what_it_carried_on_in_time() -> None:
 
 
 async def test_a_silo_is_drained_by_name_and_watched_until_it_is_gone() -> None:
-    """What `grange drain` does, with any client; the last silo of a cluster included."""
+    """`grange drain` works with any client, also for the last silo of a cluster."""
     async with TestCluster([Busy], silos=3) as cluster:
         await asyncio.gather(*(cluster.get_grain(Busy, str(number)).work(0) for number in range(30)))
         transport = cluster.new_transport("shell")
@@ -281,7 +281,7 @@ async def test_a_drain_can_be_started_without_waiting_and_joined_later() -> None
         await silo.stop()
 
 
-async def test_a_silo_that_nobody_knows_is_answered_with_those_that_are_there() -> None:
+async def test_an_unknown_silo_name_is_an_error_that_lists_the_silos() -> None:
     async with TestCluster([Busy], silos=2) as cluster:
         view = cluster.client.view
         with pytest.raises(
