@@ -84,7 +84,7 @@ class ClusterDirectory:
     async def handed_over(self, seconds: float) -> bool:
         """Wait until the new owners have fetched what they got from us; at most so long. True: nothing is left.
 
-        Called by `silo/startup.py` when this silo leaves, after it says so in the table.
+        Called by `silo/shutdown.py` when this silo leaves, after it says so in the table.
         """
         return await self._service.handover.handed_over(seconds)
 

@@ -32,7 +32,7 @@ class Lifecycle:
 
     @asynccontextmanager
     async def starting(self) -> AsyncGenerator[AsyncExitStack]:
-        """The start: each part that is started pushes its end onto the stack, which runs in reverse."""
+        """The start: each part pushes its stop onto the stack, which runs in reverse when the silo stops."""
         self._starting = True
         try:
             yield self._parts

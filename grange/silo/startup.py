@@ -67,14 +67,14 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    ring = Ring()
     ports = await open_ports(parts, definition.config, environment)
     stores = await open_stores(parts, definition.config, environment, ports)
     links = prepare_links(parts, definition, environment, ports)
+    ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition.config, environment, ports, links, cluster)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
-    ring.bind(links, calls, hosting)
+    ring.bind(calls, hosting)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -115,59 +115,59 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
 
 
 class Ring:
-    """Every late binding of a silo. An earlier stage needs a part that only a later stage can make:
+    """Every late binding of a silo: an earlier stage calls a part that only a later stage can make.
 
-    - the sender needs the connections, and each connection delivers its answers to a receiver of the sender;
-    - a reference in an argument calls through the grain factory, whose calls encode arguments with the same codec;
-    - a call to a grain of this silo goes to the catalog, whose activations make calls;
-    - the directory asks the catalog for its activations, and the catalog claims activations in the directory;
-    - membership asks the inbound side when a silo was last heard, and that side delivers to the catalog.
-
-    Nothing calls through the ring before `bind`: the stages that are part of it start no task and do not wait.
+    `bind` closes the ring. Nothing calls through it before that: the stages of the ring start no task and do not wait.
     """
 
-    def __init__(self) -> None:
-        self._links: Links | None = None
+    def __init__(self, links: Links) -> None:
+        self._links = links
         self._hosting: Hosting | None = None
 
-    def bind(self, links: Links, calls: Calls, hosting: Hosting) -> None:
-        """Bind the parts, once, when all stages are done."""
-        links.sender.connect_through(links.peers)
+    def bind(self, calls: Calls, hosting: Hosting) -> None:
+        """Close the ring. Called once, after the last stage."""
+        # The sender sends by the peers, and the peers deliver answers to receivers of the sender.
+        self._links.sender.connect_through(self._links.peers)
+        # A decoded reference calls through the factory, and these calls encode and decode with the same codec.
         calls.references.bind(calls.grains)
+        # A call to a grain of this silo goes to the catalog, and the activations in the catalog make calls.
         calls.deps.catalog = hosting.catalog
-        self._links, self._hosting = links, hosting
+        # Directory and membership ask the catalog and the inbound side by the methods below.
+        self._hosting = hosting
 
     @property
-    def catalog(self) -> Catalog:
-        """The catalog, for the directory."""
+    def hosting(self) -> Hosting:
+        """The last stage, for the methods below."""
         assert self._hosting is not None, "`bind` comes before the first call through the ring"
-        return self._hosting.catalog
+        return self._hosting
+
+    # --- DirectoryDeps: the directory asks for activations, and the catalog claims activations in the directory ---
 
     def registered(self) -> Iterable[GrainAddress]:
-        """For the directory: see `DirectoryDeps`, also for the next four."""
-        return self.catalog.registered()
+        """The activations that won their claim: see `DirectoryDeps`, as for the next four."""
+        return self.hosting.catalog.registered()
 
     def is_registered(self, address: GrainAddress) -> bool:
-        """For the directory."""
-        return self.catalog.is_registered(address)
+        """Whether this activation is one of `registered`."""
+        return self.hosting.catalog.is_registered(address)
 
     def is_here(self, address: GrainAddress) -> bool:
-        """For the directory."""
-        return self.catalog.is_here(address)
+        """Whether this activation exists."""
+        return self.hosting.catalog.is_here(address)
 
     def lost(self, address: GrainAddress) -> None:
-        """For the directory."""
-        self.catalog.lose(address)
+        """Another activation holds the claim of this one's grain."""
+        self.hosting.catalog.lose(address)
 
     def doubted(self, address: GrainAddress) -> None:
-        """For the directory."""
-        self.catalog.renew(address)
+        """Another activation ran beside this one."""
+        self.hosting.catalog.renew(address)
+
+    # --- MembershipDeps: membership asks when a silo was heard, and the inbound side answers for membership -------
 
     def heard_from(self, silo: SiloAddress) -> float:
-        """For membership: when the last frame came from this silo, by a connection of either side; loop time."""
-        assert self._links is not None, "as for `catalog`"
-        assert self._hosting is not None, "as for `catalog`"
-        return max(self._links.peers.heard_at(silo), self._hosting.silo_inbound.heard_at(silo))
+        """When the last frame came from this silo, by a connection that either side opened; loop time."""
+        return max(self._links.peers.heard_at(silo), self.hosting.silo_inbound.heard_at(silo))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> Ports:

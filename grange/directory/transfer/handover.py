@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Handover:
-    """Snapshots with their deadline. `silo/startup.py` waits for them when the silo leaves."""
+    """Snapshots with their deadline. `silo/shutdown.py` waits for them when the silo leaves."""
 
     def __init__(self, slice: Slice) -> None:
         self._deps = slice.deps
