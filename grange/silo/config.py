@@ -36,6 +36,8 @@ from grange.transport.options import TransportOptions
 OptionsType = TypeVar("OptionsType")
 
 PREFIX = "GRANGE_"
+"""Prefix of every environment variable that sets an option."""
+
 _TOML = Path("grange.toml")
 
 
