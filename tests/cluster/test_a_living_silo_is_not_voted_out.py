@@ -19,7 +19,7 @@ async def test_a_silo_knows_when_it_last_heard_from_each_other_silo():
     async with TestCluster(grains=[Quiet], silos=3) as cluster:
         first, second, third = cluster.silos
         await cluster.advance(10)
-        heard_from = first._startup._heard_from
+        heard_from = first._running.cluster.heard_from
         assert (first.management.state().score, first.management.state().withheld) == (0, 0)
         now = cluster.time.time()
         assert all(now - heard_from(other.address) <= 1 for other in (second, third))

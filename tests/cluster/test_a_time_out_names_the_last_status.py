@@ -56,4 +56,4 @@ async def test_the_time_out_of_a_call_that_a_gateway_forwards_names_the_gateway(
             key += "0"
         cluster.network.partition("client", silo.gateway)
         call = asyncio.create_task(cluster.get_grain(Slow, key).work(9))
-        assert f"timed out: carried on to another silo by the gateway of {other.address}" in await message_of(call)
+        assert f"timed out: relayed to another silo by the gateway of {other.address}" in await message_of(call)

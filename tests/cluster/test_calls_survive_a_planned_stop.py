@@ -71,10 +71,10 @@ async def test_a_client_that_connects_to_a_leaving_silo_is_sent_to_another() -> 
     """The handshake is refused with a code after which a client tries another gateway."""
     async with TestCluster(grains=[Adder], silos=2) as cluster:
         running = cluster.silos[0]._running
-        running._client_listener.shut()
+        running.ports.client_listener.drain()
         transport = cluster.new_transport("late")
         with pytest.raises(HandshakeRefused, match="is leaving") as caught:
-            await transport.connect("127.0.0.1", running.gateway_port, cluster.client._hello, Inbox())
+            await transport.connect("127.0.0.1", running.ports.gateway_port, cluster.client._hello, Inbox())
         assert caught.value.code == "leaving"
 
 

@@ -10,12 +10,11 @@ import msgspec
 import pytest
 
 from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentState, SiloStopped, always_interleave
-from grange.cli.drain_command import Draining
-from grange.cli.drain_watch import member_named
+from grange.cli.drain import DrainCommand, member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
-from grange.silo.drain import DRAIN, DrainQuestion, DrainState, Phase
+from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState, Phase
 from grange.silo.silo import Silo, run_until
 from grange.testing import TestCluster
 
@@ -105,7 +104,7 @@ async def test_a_call_refused_by_a_leaving_silo_gets_a_hint_of_another_silo() ->
         hold = asyncio.create_task(silo.get_grain(Busy, "long").work(3))
         await hold
         silo._running.ask_to_stop()
-        await silo._running.agent.wait_for(lambda view: view.get(silo.address).status is SiloStatus.LEAVING)  # type: ignore[union-attr]
+        await silo._running.cluster.agent.wait_for(lambda view: view.get(silo.address).status is SiloStatus.LEAVING)  # type: ignore[union-attr]
         while silo.catalog.is_open:
             await asyncio.sleep(0)
         from_silo = silo.get_grain(Busy, "new")
@@ -211,7 +210,7 @@ async def test_a_call_that_a_gateway_forwarded_ends_as_one_that_was_sent_directl
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(1000))
         while not any(each.mailbox.running for each in silo.catalog.activations()):
             await cluster.advance(0.1)
-        assert other._running._client_side.in_progress == 1
+        assert other._running.hosting.client_inbound.in_progress == 1
         stop = asyncio.create_task(cluster.stop(silo))
         with pytest.raises(SiloStopped, match=f"silo {silo.address} stopped"):
             await call
@@ -230,7 +229,7 @@ async def test_a_gateway_that_stops_ends_the_calls_that_it_forwarded_in_time() -
         while not any(each.mailbox.running for each in other.catalog.activations()):
             await cluster.advance(0.1)
         stop = asyncio.create_task(cluster.stop(silo))
-        with pytest.raises(SiloStopped, match="carries it on no more"):
+        with pytest.raises(SiloStopped, match="stopped while it relayed the call"):
             await call
         cluster.heal()
         await stop
@@ -244,7 +243,7 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_has_stopped() -> N
         async with Client([silo.gateway for silo in cluster.silos], transport=transport) as client:
             for left in (2, 1, 0):
                 silo = cluster.silos.pop(0)
-                draining = Draining(client.ask, client.view, f"silo-{3 - left}", False)
+                draining = DrainCommand(client.ask, client.view, f"silo-{3 - left}", False)
                 await draining.run(60)
                 facts = draining.facts()
                 assert (facts["outcome"], facts["phase"]) == ("drained", "stopped")
@@ -253,7 +252,7 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_has_stopped() -> N
                 await silo.stop()
                 if left:
                     await cluster.advance(6)  # longer than the client's refresh period
-                    again = Draining(client.ask, client.view, str(silo.address), False)
+                    again = DrainCommand(client.ask, client.view, str(silo.address), False)
                     await again.run(60)
                     assert again.facts()["outcome"] == "dead before"
 
@@ -266,11 +265,11 @@ async def test_a_drain_can_be_started_without_waiting_and_joined_later() -> None
             key += "0"
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(10))
         await cluster.advance(0.1)
-        started = Draining(cluster.client.ask, cluster.client.view, silo.gateway, False)
+        started = DrainCommand(cluster.client.ask, cluster.client.view, silo.gateway, False)
         await started.run(None)
         assert started.facts()["outcome"] == "started"
         await cluster.advance(6)  # the client's view shows it leaving by now
-        late = Draining(cluster.client.ask, cluster.client.view, "silo-1", False)
+        late = DrainCommand(cluster.client.ask, cluster.client.view, "silo-1", False)
         await late.run(1)
         assert not late.done
         assert late.facts()["was_leaving"]

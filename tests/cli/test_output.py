@@ -1,11 +1,11 @@
-"""The tables of the command line on narrow terminals."""
+"""Tables on narrow terminals."""
 
 import io
 
 from rich.console import Console
 from rich.table import Table
 
-from grange.cli.table_fitting import fitted
+from grange.cli.output import fitted
 
 ADDRESS = "127.0.0.1:11111@1795425035311"
 FACTS = (ADDRESS, "orders-1", "active", "2026-11-23T09:10:35+00:00", "cart, customer")

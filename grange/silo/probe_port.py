@@ -1,4 +1,4 @@
-"""What of a silo runs beside its event loop: the line that answers probes, and the watch over a blocked loop."""
+"""The port that answers probes, also while a turn blocks the event loop, and the watch over that loop."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from grange.silo.loop_watch import LoopWatch
 from grange.transport.provider import ProbeLine, Transport
 
 
-class Probing:
-    """Opened before the silo joins and closed last, by `startup.py`. Does nothing on a network without probe lines."""
+class ProbePort:
+    """The probe port of one silo. Without effect on a network that has no probe lines, such as the one of tests.
+
+    `startup.py` opens it before the silo joins, and it closes after all other parts but the transport: the silo answers
+    probes while it drains.
+    """
 
     def __init__(self) -> None:
         self._line: ProbeLine | None = None
@@ -24,17 +28,17 @@ class Probing:
         self._tasks = Tasks()
 
     async def open(self, transport: Transport, host: str, port: int, cluster: str) -> None:
-        """Open the port. Raises ConfigurationError when it cannot be had."""
+        """Open the port. Raises ConfigurationError if it is in use."""
         self._line = await transport.probes(host, port, cluster)
 
     @property
     def port(self) -> int:
-        """Where probes are answered; 0: by the ordinary connection."""
+        """The number of the port; 0: this silo answers probes by ordinary connections."""
         return self._line.port if self._line is not None else 0
 
     @property
     def ask(self) -> AskProbe | None:
-        """How membership asks the probe ports of others; None: there is no line."""
+        """A function that probes the port of another silo, for membership; None: probe by ordinary connections."""
         line = self._line
         if line is None:
             return None
@@ -45,14 +49,14 @@ class Probing:
         return ask
 
     def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], liveness: Liveness) -> None:
-        """Answer from now on, and look on when the event loop is blocked."""
+        """Answer probes from now on, and watch the event loop."""
         if self._line is not None:
             self._line.serve(me, answer)
             self._watch = LoopWatch(me, liveness)
             self._watch.start()
 
-    def bury(self, dead: Iterable[SiloAddress]) -> None:
-        """These are gone."""
+    def drop(self, dead: Iterable[SiloAddress]) -> None:
+        """Close the probe connections to these silos in the background."""
         if self._line is not None:
             for silo in dead:
                 self._tasks.start(self._line.drop(silo))

@@ -1,4 +1,4 @@
-"""The end of a silo: no part of it can keep the others from ending."""
+"""The stop of a silo: a part that hangs does not block the others."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ async def test_a_part_that_never_ends_does_not_keep_the_silo_from_stopping(
 ) -> None:
     async with TestCluster(grains=[Hello], silos=2) as cluster:
         await cluster.get_grain(Hello, "ann").say()
-        halt = MembershipAgent.stop
+        stop = MembershipAgent.stop
 
         async def hang(agent: MembershipAgent) -> None:
-            await halt(agent)
+            await stop(agent)
             await asyncio.Event().wait()
 
         monkeypatch.setattr(MembershipAgent, "stop", hang)
