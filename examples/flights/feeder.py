@@ -39,7 +39,11 @@ class Feeder:
     """
 
     def __init__(
-        self, grains: GrainFactory, in_flight: int, rng: random.Random, on_recorded: Recorded = lambda flight, began: None
+        self,
+        grains: GrainFactory,
+        in_flight: int,
+        rng: random.Random,
+        on_recorded: Recorded = lambda flight, began: None,
     ) -> None:
         self._grains = grains
         self._in_flight = in_flight
