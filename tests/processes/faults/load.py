@@ -70,13 +70,13 @@ class Load:
             await self._echo(f"{self._orders.name}-{number}")
 
     async def _any_call(self) -> None:
-        dice = self._rng.random()
+        rng = self._rng.random()
         counter = f"{self._orders.name}-{self._rng.randrange(self._orders.counters)}"
-        if dice < 0.55:
+        if rng < 0.55:
             await self._call(
                 "increment", counter, None, lambda call: self._client.get_grain(Counter, counter).add(call)
             )
-        elif dice < 0.7:
+        elif rng < 0.7:
             await self._total(counter)
         else:
             await self._echo(f"{self._orders.name}-{self._rng.randrange(self._orders.echoes)}")
