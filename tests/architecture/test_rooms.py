@@ -40,7 +40,7 @@ def test_the_drawing_names_exactly_the_rooms(page: str) -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
-def test_a_room_says_what_it_is_for_and_which_file_to_open_first(room) -> None:
+def test_a_room_names_the_file_to_open_first(room) -> None:
     docstring = ast.get_docstring(syntax_tree(room / "__init__.py")) or ""
     named = [name for name in re.findall(r"`([\w/]+\.(?:py|proto))`", docstring) if (room / name).exists()]
     assert named, f"{shown(room)}/__init__.py must name, in backquotes, the file of the room to open first"
@@ -54,13 +54,13 @@ def test_a_rooms_init_holds_a_docstring_and_at_most_re_exports(room) -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
-def test_every_file_of_a_room_says_what_it_holds(room) -> None:
+def test_every_file_of_a_room_has_a_docstring(room) -> None:
     silent = [shown(path) for path in room.glob("*.py") if not ast.get_docstring(syntax_tree(path))]
     assert silent == []
 
 
 def test_the_package_exports_exactly_the_names_that_were_reviewed() -> None:
-    """A name added to or lost from `grange` is a change of the public contract: change the list knowingly."""
+    """A name added to or lost from `grange` changes the public contract: change the list on purpose."""
     package = importlib.import_module("grange")
     assert sorted(package.__all__) == PUBLIC_NAMES.read_text().split()
     for name in package.__all__:

@@ -111,7 +111,7 @@ class LostReply:
 
 
 def split(received: bytes) -> tuple[list[bytes], bytes]:
-    """Split into whole messages of Postgres and the rest. A message is a type, a length in four bytes (included), a body."""
+    """Split into whole messages of Postgres and the rest. A message: type, length in four bytes, body."""
     messages: list[bytes] = []
     while len(received) >= 5:
         size = 1 + struct.unpack("!I", received[1:5])[0]
