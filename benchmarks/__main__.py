@@ -58,7 +58,7 @@ def main() -> int:
         "failures": outcome.failures,
     }
     _write(console, options, report)
-    return 1 if any(who.startswith("grange@") for who in outcome.failures) else 0
+    return 1 if any(label.startswith("grange@") for label in outcome.failures) else 0
 
 
 def _options() -> argparse.Namespace:

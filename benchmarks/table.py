@@ -46,10 +46,10 @@ def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
 def failures_table(failures: Mapping[str, str]) -> Table:
     """Return the table of contestants that could not be installed or measured, with the reasons."""
     table = _table("not measured")
-    table.add_column("who")
+    table.add_column("contestant")
     table.add_column("why")
-    for who, why in failures.items():
-        table.add_row(who, why)
+    for label, why in failures.items():
+        table.add_row(label, why)
     return table
 
 

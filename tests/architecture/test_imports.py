@@ -45,7 +45,7 @@ def test_no_module_keeps_mutable_state() -> None:
     found = [place for place, _ in nodes(PACKAGE, ast.Global)]
     for path in python_files(PACKAGE):
         for statement in syntax_tree(path).body:
-            if isinstance(statement, (ast.Assign, ast.AnnAssign)) and _is_meant_to_change(statement):
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)) and _is_mutable_state(statement):
                 found.append(f"{shown(path)}:{statement.lineno} {ast.unparse(statement)}")
     assert found == []
 
@@ -113,7 +113,7 @@ def _append(root: Path, name: str, code: str) -> None:
         file.write(f"\n{code}\n")
 
 
-def _is_meant_to_change(statement: ast.Assign | ast.AnnAssign) -> bool:
+def _is_mutable_state(statement: ast.Assign | ast.AnnAssign) -> bool:
     """A table of constants is filled where it is written; a container that starts empty is mutable state."""
     if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.annotation).startswith(READ_ONLY):
         return False
