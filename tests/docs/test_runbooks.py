@@ -19,6 +19,9 @@ HEADINGS = ["What you see", "What it means", "What to check", "What to do", "How
 LOG_LINE = re.compile(r"^(INFO|WARNING|ERROR): `([^`\n]+)`$", re.MULTILINE)
 """A quoted log line: its level and its message, with `…` for each value."""
 
+QUOTED_TEXT = re.compile(r"`((?!grange |make )[a-z…][a-z ,;:…-]+)`")
+"""Part of a message that the text of a page quotes: plain words, at least three of them."""
+
 PLACEHOLDER = re.compile(r"%[-#0-9.]*[a-z]")
 EDGES = " :;,.\n"
 """What a log call may put between two parts of a message."""
@@ -99,7 +102,9 @@ def test_a_page_begins_with_the_log_line_and_its_level(page: str) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_the_quoted_log_lines_are_those_of_the_code(page: str) -> None:
     """Each fixed part of a quoted message stands in a string of the package."""
-    for _, message in LOG_LINE.findall(section(page, "What you see")):
+    messages = [message for _, message in LOG_LINE.findall(text_of(page))]
+    messages += [text for text in QUOTED_TEXT.findall(text_of(page)) if len(text.split()) >= 3]
+    for message in messages:
         fixed = [part.strip(EDGES) for part in message.split("…")]
         unknown = [part for part in fixed if not any(part in text for text in message_parts())]
         assert unknown == [], f"{page}.md quotes a message that the code does not log: {message}"
@@ -110,6 +115,9 @@ def test_a_page_names_tests_that_exist(page: str) -> None:
     named = re.findall(r"`((?:tests|grange)/[\w/.]+?)(?:::\w+)?`", section(page, HEADINGS[-1]))
     assert named, "the last section must name the files of its tests"
     assert [path for path in named if not (ROOT / path).exists()] == []
+    code = "".join((ROOT / path).read_text("utf-8") for path in named)
+    functions = re.findall(r"\b(test_\w+)`", section(page, HEADINGS[-1]))
+    assert [name for name in functions if f"def {name}(" not in code] == []
 
 
 def test_the_index_is_generated_from_the_pages() -> None:
