@@ -13,7 +13,7 @@ import pytest
 from tests.docs.runbook_index import INDEX, index, pages, section, text_of
 
 ROOT = Path(__file__).parents[2]
-ALARMS = {"warning", "error", "exception", "critical", "say"}
+ALARMS = {"warning", "error", "exception", "critical", "say", "log_warning"}
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
 HEADINGS = ["What you see", "What it means", "What to check", "What to do", "How it is tested"]
 LOG_LINE = re.compile(r"^(INFO|WARNING|ERROR): `([^`\n]+)`$", re.MULTILINE)
