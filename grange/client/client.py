@@ -25,12 +25,12 @@ from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.deadlines import Deadlines
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Link, Sender
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Link, Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
 from grange.transport.peers import Peers

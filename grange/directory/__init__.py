@@ -1,7 +1,7 @@
 """Where each grain lives: one entry per activation, spread over the active silos by the hash ring.
 
-`runtime/caller.py` asks `locator.py` where to send; `runtime/catalog.py` claims through it; `silo/startup.py` builds
-all of it as one `ClusterDirectory`. Open `cluster.py` first.
+`runtime/calls/caller.py` asks `locator.py` where to send; `runtime/activations/catalog.py` claims through it;
+`silo/startup.py` builds all of it as one `ClusterDirectory`. Open `cluster.py` first.
 
 - A question goes from `locator.py` (with `cache.py`, pure) to `partitioned.py` (the silo that asks) to `service.py`
   (the silo that owns the range).

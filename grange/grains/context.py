@@ -17,10 +17,11 @@ def is_scalar(value: object) -> bool:
 _NOTHING: Mapping[str, Scalar] = {}
 
 context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_NOTHING)
-"""The request context of the running code. Read by `runtime/caller.py`, set by the invoker; never changed in place."""
+"""The request context of the running code. `runtime/calls/caller.py` reads it, `runtime/activations/invoker.py` sets it.
+The mapping is never changed in place."""
 
 current_activation: ContextVar[object] = ContextVar("grange_activation", default=None)
-"""The activation (`runtime/activation.py`) whose turn is running; None outside grains."""
+"""The activation (`runtime/activations/activation.py`) whose turn runs; None outside grains."""
 
 
 class RequestContext(MutableMapping[str, Scalar]):

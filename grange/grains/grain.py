@@ -30,7 +30,7 @@ class Timer(Protocol):
 
 
 class GrainContext(Protocol):
-    """What an activation offers to its grain; `runtime/activation.py` implements it."""
+    """What an activation offers to its grain; `runtime/activations/activation.py` implements it."""
 
     @property
     def grain_id(self) -> GrainId:

@@ -23,7 +23,7 @@ _MADE = "__grange_reference__"
 
 
 class CallsGrains(Protocol):
-    """Makes one call to one grain, wherever it is; `runtime/caller.py` implements it."""
+    """Makes one call to one grain, wherever it is; `runtime/calls/caller.py` implements it."""
 
     def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -1,8 +1,8 @@
-"""The one place where turns can be held up: while a silo may not be part of its cluster any more, none starts.
+"""The one place that holds up turns: no turn starts while this silo may have lost its cluster.
 
-Every turn compares the time with `until`, so the gate also closes by itself: a process that was stopped finds it closed
-before its first turn. `membership/fencing/self_fence.py` closes and opens it; `invoker.py`, `lifecycle.py` and
-`catalog.py` ask.
+Every turn compares the time with `until`, so the gate also closes without a call: a process that was suspended finds it
+closed before its first turn. `membership/fencing/self_fence.py` closes and opens it. `invoker.py`, `lifecycle.py` and
+`catalog.py` in `activations/` ask it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from grange.proto.message import Reason
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 
 
 class Gate:

@@ -12,7 +12,7 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 
 class Locator(Protocol):
-    """Where calls should go. Asked by `runtime/caller.py` for each call that finds no activation in this process."""
+    """Says which silo a call goes to. `calls/caller.py` asks it when this process has no activation of the grain."""
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
         """Where to send now, when that needs no waiting: from the cache, or computed. It may be wrong."""
@@ -38,7 +38,7 @@ class Locator(Protocol):
 
 
 class Claims(Protocol):
-    """Which activation is the grain's one. Asked by `runtime/catalog.py` on the silo that wants to run it."""
+    """Decides which activation of a grain may run. `activations/lifecycle.py` asks it before any user code."""
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """Register this activation; returns the winner, which may be another one. Only the winner may run user code.

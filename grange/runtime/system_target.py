@@ -18,7 +18,7 @@ Answer = Callable[[bytes], Awaitable[bytes]]
 
 
 class Ask(Protocol):
-    """Asking a system target of a known silo; `runtime/sender.py` implements it."""
+    """Asking a system target of a known silo; `runtime/calls/sender.py` implements it."""
 
     async def __call__(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         """Returns the answer. `timeout` is in seconds.
@@ -30,7 +30,7 @@ class Ask(Protocol):
 
 
 class SystemTargets:
-    """The services of this silo, by name. Filled at start-up, read by `runtime/inbound.py`."""
+    """The services of this silo, by name. Filled at start-up, read by `runtime/calls/inbound.py`."""
 
     def __init__(self) -> None:
         self._answers: dict[str, Answer] = {}

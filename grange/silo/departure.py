@@ -17,10 +17,10 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.proto.ids import SiloAddress
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.draining import CANCELLED_TURN
-from grange.runtime.inbound import Inbound
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.draining import CANCELLED_TURN
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound
 from grange.silo.drain import Drain, Phase, Step
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway

@@ -22,13 +22,13 @@ from grange.errors import (
 )
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.deadlines import milliseconds_until
-from grange.runtime.inbound import WireCall
-from grange.runtime.invocation import Invocation
-from grange.runtime.refusal import REPEATED, Refused
-from grange.runtime.sender import Sender
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import WireCall
+from grange.runtime.calls.sender import Sender
+from grange.runtime.requests.deadlines import milliseconds_until
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import REPEATED, Refused
 
 
 class Gateway:

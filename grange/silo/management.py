@@ -10,8 +10,8 @@ import msgspec
 from grange.directory.cluster import Findings
 from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import idle_for
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import idle_for
 from grange.runtime.system_target import SystemTargets
 
 VIEW = "management.view"

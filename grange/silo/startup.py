@@ -26,19 +26,18 @@ from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import Collector
-from grange.runtime.deadlines import Deadlines
-from grange.runtime.deps import ActivationDeps
+from grange.runtime.activations.activation import ActivationDeps
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import Collector
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound, report_statuses
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.gate import Gate
-from grange.runtime.hosted import HostedType
-from grange.runtime.inbound import Inbound
-from grange.runtime.invoker import Invoker
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Sender
-from grange.runtime.status import tell_callers
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.definition import SiloDefinition
 from grange.silo.departure import Departure, ShutdownDeps
@@ -260,7 +259,7 @@ class Startup:
         """From `open` on this silo answers; then its name goes on the door; then clients may come."""
         self._parts.push_async_callback(lambda: self._departure.end(self._killed))
         self._tasks.start(self._collector.run())
-        self._tasks.start(tell_callers(lambda: [*self._silo_side.connected, *self._client_side.connected]))
+        self._tasks.start(report_statuses(lambda: [*self._silo_side.connected, *self._client_side.connected]))
         self.agent.subscribe(self._stores.on_view)  # first: what the directory now gives away waits for the fence
         self.agent.subscribe(self.directory.on_view)
         self.agent.subscribe(self._bury)

@@ -23,7 +23,7 @@ from grange.membership.providers.memory import MemoryMembershipTable
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key
-from grange.runtime.activation import Activation
+from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage

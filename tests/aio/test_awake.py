@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.aio.awake import GRACE, LATE, SLICE, AwakeTimeout
-from grange.runtime.deadlines import STEP, Deadlines
+from grange.runtime.requests.deadlines import STEP, Deadlines
 from grange.testing.loop import VirtualTime
 from tests.runtime.test_deadlines import Entry
 

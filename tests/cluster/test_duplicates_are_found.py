@@ -8,7 +8,7 @@ import pytest
 
 from grange import Grain, PersistentState
 from grange.proto.ids import GrainId
-from grange.runtime.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation, Phase
 from grange.runtime.locator import LocalOnly
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster

@@ -228,7 +228,7 @@ class Cluster:
         await asyncio.sleep(self._draw())
 
     async def carry(self, asker: SiloAddress, silo: SiloAddress, service: str, data: bytes, timeout: float) -> bytes:
-        """A question and its answer, as `runtime/sender.py` does it."""
+        """A question and its answer, as `runtime/calls/sender.py` does it."""
         self.carried.append((asker, silo, service))
         try:
             async with asyncio.timeout(timeout):

@@ -12,13 +12,13 @@ from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Cancel, Message, Request
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.deadlines import Deadlines
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.locator import Locator
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions

@@ -17,22 +17,21 @@ from grange.grains.travel import References
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
-from grange.runtime.activation import Activation
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import Collector
-from grange.runtime.deadlines import Deadlines
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.hosted import HostedType
-from grange.runtime.inbound import Inbound
-from grange.runtime.invocation import Invocation
-from grange.runtime.invoker import Invoker
+from grange.runtime.activations.activation import Activation, ActivationDeps
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import Collector
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.locator import Claims, LocalOnly, Locator
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import MethodPlan, Plans
-from grange.runtime.refusal import Refused
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.plan import MethodPlan, Plans
+from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SystemTargets
 
 HERE = SiloAddress("127.0.0.1", 11111, 1)

@@ -9,7 +9,7 @@ import pytest
 from grange import Grain
 from grange.errors import SiloStopped
 from grange.proto.message import Reason
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Gate, Process, Told, settle
 
 Make = Callable[..., Process]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from grange import CallTimeout, Grain, InvalidCall, Overloaded, always_interleave, response_timeout
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.mailbox import Mailbox
+from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.mailbox import Mailbox
 from tests.runtime.process import Process, settle
 
 Make = Callable[..., Process]

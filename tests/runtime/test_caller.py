@@ -27,7 +27,7 @@ from grange.grains.definition import spec_of
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Rejection, Request, Response
-from grange.runtime.caller import LEAST
+from grange.runtime.calls.caller import LEAST
 from tests.runtime.line import Line, Silo
 from tests.runtime.process import HERE, Process, settle
 

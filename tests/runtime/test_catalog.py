@@ -12,10 +12,10 @@ import svcs
 from grange import ConfigurationError, Grain, NoSuchGrain, SiloStopped, SiloUnavailable
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
-from grange.runtime.activation import Phase
-from grange.runtime.collector import CHUNK, idle_for
+from grange.runtime.activations.activation import Phase
+from grange.runtime.activations.collector import CHUNK, idle_for
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Gate, Process, ScriptedClaims, Told, settle
 
 Make = Callable[..., Process]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.runtime.deadlines import STEP, Deadlines, milliseconds_until, until
+from grange.runtime.requests.deadlines import STEP, Deadlines, milliseconds_until, until
 from grange.testing.loop import VirtualTime
 
 

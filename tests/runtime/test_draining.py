@@ -9,10 +9,10 @@ from typing import Any
 import svcs
 
 from grange import Grain
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.draining import AT_ONCE
-from grange.runtime.refusal import Refused
-from grange.runtime.workers import WorkerPool
+from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.draining import AT_ONCE
+from grange.runtime.activations.workers import WorkerPool
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, Told, settle
 
 Make = Callable[..., Process]

@@ -12,9 +12,9 @@ import svcs
 
 from grange import CallTimeout, Grain, SiloUnavailable, always_interleave, response_timeout
 from grange.proto.message import Reason
+from grange.runtime.activations.timers import PUT_OFF
 from grange.runtime.gate import Gate
-from grange.runtime.refusal import Refused
-from grange.runtime.timers import PUT_OFF
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, Told, settle
 
 Make = Callable[..., Process]

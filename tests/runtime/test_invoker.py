@@ -12,11 +12,11 @@ import pytest
 from grange import Grain, InconsistentStateError, InvalidCall, request_context
 from grange.grains.context import current_activation
 from grange.proto.message import Reason
+from grange.runtime.activations.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
 from grange.runtime.gate import Gate
-from grange.runtime.invocation import Invocation
-from grange.runtime.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, grain_id
 
 eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="turns start eagerly from 3.12 on")

@@ -15,9 +15,9 @@ from grange.grains.facets import Parameter
 from grange.grains.grain import Grain as AnyGrain
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activation import Phase
+from grange.runtime.activations.activation import Phase
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import HERE, Gate, Process, ScriptedClaims, Told, settle
 
 ELSEWHERE = SiloAddress("10.0.0.2", 11111, 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from grange.runtime.mailbox import Mailbox
+from grange.runtime.activations.mailbox import Mailbox
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ from grange import ConfigurationError, Grain, Immutable, InvalidCall, InvalidRes
 from grange.grains.definition import spec_of
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
-from grange.runtime.plan import MethodPlan, Plans
+from grange.runtime.requests.plan import MethodPlan, Plans
 
 
 @dataclass

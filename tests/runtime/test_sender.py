@@ -13,7 +13,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason, Rejection, Request, Response, Status
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.line import Line, Silo, request
 from tests.runtime.process import settle
 

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from grange.proto.message import Reason
-from grange.runtime.invocation import Invocation
-from grange.runtime.refusal import Refused
-from grange.runtime.timers import MAX_SECONDS, GrainTimer
+from grange.runtime.activations.timers import MAX_SECONDS, GrainTimer
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import Refused
 from grange.testing.loop import VirtualTime
 from tests.runtime.process import grain_id
 

@@ -9,24 +9,31 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 
+import msgspec
+
+from grange.aio.tasks import Tasks
 from grange.errors import InvalidCall
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
+from grange.grains.ref import GrainFactory
+from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.hosted import Built, HostedType
-from grange.runtime.invocation import Invocation, expired
-from grange.runtime.invoker import run_turn
+from grange.runtime.activations.hosted import Built, HostedType
+from grange.runtime.activations.invoker import Invoker, run_turn
+from grange.runtime.activations.mailbox import Mailbox
+from grange.runtime.activations.timers import GrainTimer
+from grange.runtime.gate import Gate
 from grange.runtime.locator import Claims
-from grange.runtime.mailbox import Mailbox
-from grange.runtime.refusal import Refused
-from grange.runtime.timers import GrainTimer
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.refusal import Refused
 
 G = TypeVar("G", bound=Addressable)
 
@@ -38,6 +45,19 @@ OWN_WISH = "the grain asked for it"
 JOIN_AFTER = 0.2
 """Seconds that the last turns of a closing activation have to themselves. Then those requests join them that may run
 beside them, and so again: at once would let a steady load keep the activation from ever ending."""
+
+
+class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
+    """What all activations of one silo share. Made once at start-up."""
+
+    here: SiloAddress
+    options: RuntimeOptions
+    grains: GrainFactory
+    faults: Faults
+    invoker: Invoker
+    tasks: Tasks
+    random: random.Random
+    gate: Gate = msgspec.field(default_factory=Gate)
 
 
 class Phase(enum.IntEnum):

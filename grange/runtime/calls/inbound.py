@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,11 +21,10 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
-from grange.runtime.invocation import Invocation, log_one_way_failure
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
-from grange.runtime.status import SHARE_LEFT
+from grange.runtime.requests.invocation import Invocation, log_one_way_failure
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
 from grange.transport.provider import Connection
 
@@ -33,6 +32,15 @@ log = logging.getLogger("grange.runtime")
 
 _CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
+
+STATUS_PERIOD = 1.0
+"""Seconds between two rounds of status messages to callers whose requests take long."""
+
+STATUS_LIMIT = 50
+"""Status messages sent in one round at most: finding a place in a long queue takes 0.2 ms, and other work waits."""
+
+SHARE_LEFT = 0.75
+"""Share of its time that a request still has when its caller gets a status message."""
 
 
 class WireCall(Invocation):
@@ -226,8 +234,8 @@ class Incoming:
             # A peer that takes not even this gets nothing; others wait behind it, so nothing may be raised here.
             self._connection.abort(ConnectionLost(f"the peer takes no answers: {error}"))
 
-    def tell_status(self, now: float, most: int) -> int:
-        """status.Tells: say how far the requests are that take long."""
+    def report_statuses(self, now: float, most: int) -> int:
+        """Send the status of at most `most` requests that take long, once for each. Returns how many were due."""
         due = list(itertools.islice((call for call in self._calls.values() if call.takes_long(now)), max(0, most)))
         for call in due:
             call.told = True
@@ -278,6 +286,19 @@ class Incoming:
             self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
             return
         self.answer(await _asked(answer, request, self))
+
+
+async def report_statuses(connections: Callable[[], Iterable[Incoming]]) -> None:
+    """Send callers the status of requests that take long, for their time-out messages. Runs for the life of the silo.
+
+    It visits all connections once per `STATUS_PERIOD`, so that no request needs a timer for it.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(STATUS_PERIOD)
+        left = STATUS_LIMIT
+        for connection in connections():
+            left -= connection.report_statuses(loop.time(), left)
 
 
 def _read_context(data: bytes) -> Mapping[str, Scalar] | None:

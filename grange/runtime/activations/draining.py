@@ -13,9 +13,9 @@ from typing import cast
 from grange.errors import SiloStopped
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activation import Activation
-from grange.runtime.invocation import Invocation
-from grange.runtime.refusal import Refused
+from grange.runtime.activations.activation import Activation
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
 

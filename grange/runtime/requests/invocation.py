@@ -18,9 +18,9 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
-from grange.runtime.deadlines import Deadlines
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
 

@@ -17,12 +17,12 @@ from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
-from grange.runtime.deadlines import milliseconds_until, until
-from grange.runtime.invocation import log_one_way_failure
+from grange.runtime.calls.outgoing import CallerDeps, Outgoing
 from grange.runtime.locator import Locator
-from grange.runtime.outgoing import CallerDeps, Outgoing
-from grange.runtime.plan import Plans
-from grange.runtime.refusal import REPEATED, Refused
+from grange.runtime.requests.deadlines import milliseconds_until, until
+from grange.runtime.requests.invocation import log_one_way_failure
+from grange.runtime.requests.plan import Plans
+from grange.runtime.requests.refusal import REPEATED, Refused
 
 MAX_PAUSE = 1.0
 """Seconds; the longest wait between two tries of a refused call, when nothing is heard of the cluster."""

@@ -11,15 +11,14 @@ from typing import Protocol
 
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activation import Activation
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.draining import STOPPING, Elsewhere, Ends, cancel_turns, end_all, ended
-from grange.runtime.hosted import HostedType
-from grange.runtime.invocation import Invocation
-from grange.runtime.lifecycle import activate, deactivate
+from grange.runtime.activations.activation import Activation, ActivationDeps
+from grange.runtime.activations.draining import STOPPING, Elsewhere, Ends, cancel_turns, end_all, ended
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.lifecycle import activate, deactivate
+from grange.runtime.activations.workers import WorkerPool
 from grange.runtime.locator import Claims
-from grange.runtime.refusal import Refused
-from grange.runtime.workers import WorkerPool
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import Refused
 
 
 class Watches(Protocol):

@@ -13,9 +13,9 @@ from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
-from grange.runtime.activation import OWN_WISH, Activation
-from grange.runtime.hosted import Built
-from grange.runtime.refusal import Refused
+from grange.runtime.activations.activation import OWN_WISH, Activation
+from grange.runtime.activations.hosted import Built
+from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
 

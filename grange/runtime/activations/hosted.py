@@ -15,7 +15,7 @@ from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
 from grange.proto.ids import GrainId
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.plan import MethodPlan, Plans
+from grange.runtime.requests.plan import MethodPlan, Plans
 
 Predicate = Callable[[Any, str, tuple[Any, ...]], bool]
 """(grain, method, arguments) -> may it interleave?"""

@@ -10,8 +10,8 @@ import asyncio
 import math
 from typing import cast
 
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.invocation import Invocation
+from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.requests.invocation import Invocation
 
 CHUNK = 1000
 """Activations looked at before the loop gets a turn."""

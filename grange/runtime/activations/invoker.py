@@ -12,9 +12,9 @@ from grange.errors import InconsistentStateError, InvalidCall, WriteOutcomeUnkno
 from grange.grains.context import context_values, current_activation
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
-from grange.runtime.invocation import Invocation, expired
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 
 MAX_EAGER_DEPTH = 24
 """Turns nested in one stack by eager starts; beyond, a turn starts in the next round of the loop instead."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from grange.proto.ids import GrainId
-from grange.runtime.invocation import Invocation, Tick
+from grange.runtime.requests.invocation import Invocation, Tick
 
 MAX_SECONDS = 10 * 365 * 24 * 3600.0
 """Longest due time or period; beyond it something is wrong with the number."""

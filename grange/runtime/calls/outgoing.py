@@ -13,12 +13,12 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
-from grange.runtime.catalog import Catalog
-from grange.runtime.deadlines import Deadlines, milliseconds_until
-from grange.runtime.invocation import LocalCall, LocalOneWay
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.plan import MethodPlan
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
+from grange.runtime.requests.invocation import LocalCall, LocalOneWay
+from grange.runtime.requests.plan import MethodPlan
 
 _CONTEXT = msgspec.msgpack.Encoder()
 

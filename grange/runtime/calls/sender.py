@@ -15,8 +15,8 @@ from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped,
 from grange.proto.faults import Faults, type_name
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
-from grange.runtime.deadlines import Deadlines, until
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.deadlines import Deadlines, until
+from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import system_id
 from grange.transport.provider import Connection
 

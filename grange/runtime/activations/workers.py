@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.hosted import HostedType
-from grange.runtime.invocation import Invocation
-from grange.runtime.lifecycle import activate, deactivate
+from grange.runtime.activations.activation import Activation, ActivationDeps, Phase
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.locator import Claims, LocalOnly
+from grange.runtime.requests.invocation import Invocation
 
 
 class Watches(Protocol):
