@@ -3,18 +3,18 @@
 ::
 
     grange/
-      __main__.py  cli/                      the command `grange`
-      testing/                               a cluster inside a test
-      silo/        client/     servers/      one server process | one outside process | a real Redis or Postgres of our own
-      storage/     directory/                state that lasts | where each grain lives
-      membership/                            which silos are in the cluster
-      runtime/                               makes calls, takes calls, runs activations; knows no cluster
-      grains/      transport/  databases/    what authors import | moves whole messages | reaches SQLite, Redis, Postgres
-      placement/                             chooses a silo for a new activation (pure)
-      aio/                                   what every room needs of asyncio: owned tasks, time-outs, backoff
-      proto/                                 everything that crosses a wire or is written down (pure)
-      errors.py    clock.py                  the error tree | wall-clock time
-      __init__.py                            re-exports what authors use
+      __main__.py  cli/                    the command `grange`
+      testing/                             a cluster inside a test
+      silo/        client/     servers/    one server process | one outside process | a Redis or Postgres of our own
+      storage/     directory/              state that lasts | where each grain lives
+      membership/                          which silos are in the cluster
+      runtime/                             makes calls, takes calls, runs activations; knows no cluster
+      grains/      transport/  databases/  what authors import | moves whole messages | reaches SQLite, Redis, Postgres
+      placement/                           chooses a silo for a new activation (pure)
+      aio/                                 what every room needs of asyncio: owned tasks, time-outs, backoff
+      proto/                               everything that crosses a wire or is written down (pure)
+      errors.py    clock.py                the error tree | wall-clock time
+      __init__.py                          re-exports what authors use
 
 A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To
 follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
