@@ -91,7 +91,7 @@ class Gateways:
         """There is always somebody to try."""
         return self.known(grain_id) or self._seeds[0]
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """A gateway that could not be reached or takes no calls is not used for a while; look who is there."""
         if not absent:
             return  # it will find the grain at the next try

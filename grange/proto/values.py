@@ -83,7 +83,7 @@ class ValueCodec:
         self._deciding: set[type] = set()
 
     def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
-        """Bytes of a value. Raises TypeError or ValueError naming what cannot travel."""
+        """Bytes of a value. Raises TypeError or ValueError naming what cannot be sent."""
         encoder = self._msgpack if encoding is Encoding.MSGPACK else self._json
         try:
             return encoder.encode(value)
@@ -107,15 +107,15 @@ class ValueCodec:
         return self.decoder(kind)(self.encode(value))
 
     def check(self, kind: Any, place: str) -> None:
-        """Refuse an annotation that cannot travel. Raises ConfigurationError naming the place and the type."""
+        """Refuse an annotation that cannot be sent. Raises ConfigurationError naming the place and the type."""
         try:
             info = msgspec.inspect.type_info(kind)
         except TypeError as error:
-            raise ConfigurationError(f"{place}: {kind!r} cannot travel: {error}") from None
+            raise ConfigurationError(f"{place}: {kind!r} cannot be sent: {error}") from None
         for custom in _custom_types(info):
             if not any(extension.matches(custom) for extension in self._extensions):
                 raise ConfigurationError(
-                    f"{place}: {custom.__qualname__} cannot travel; make it a dataclass, msgspec Struct, attrs class, "
+                    f"{place}: {custom.__qualname__} cannot be sent; make it a dataclass, msgspec Struct, attrs class, "
                     "TypedDict, NamedTuple, enum or pydantic model"
                 )
 
@@ -165,13 +165,13 @@ class ValueCodec:
             encoded = extension.encode(value)
             if encoded is not NotImplemented:
                 return encoded
-        raise TypeError(f"a value of type {type(value).__qualname__} cannot travel: {value!r:.80}")
+        raise TypeError(f"a value of type {type(value).__qualname__} cannot be sent: {value!r:.80}")
 
     def _decode_other(self, kind: type, data: Any) -> Any:
         for extension in self._extensions:
             if extension.matches(kind):
                 return extension.decode(kind, data)
-        raise TypeError(f"no value of type {kind.__qualname__} can travel")
+        raise TypeError(f"no value of type {kind.__qualname__} can be sent")
 
 
 def _frozen_fields(kind: type[Any]) -> list[Any] | None:

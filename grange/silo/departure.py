@@ -18,7 +18,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.proto.ids import SiloAddress
 from grange.runtime.activations.catalog import Catalog
-from grange.runtime.activations.draining import CANCELLED_TURN
+from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
 from grange.silo.drain import Drain, Phase, Step
@@ -68,7 +68,7 @@ class Departure:
         steps = (
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._parts.agent.leave),
             Step(Phase.MOVING, self._parts.drain_timeout, self._finish),
-            Step(Phase.CANCELLING, CANCELLED_TURN + LAST_ENDS, self._cancel, lambda: not self._finished),
+            Step(Phase.CANCELLING, CANCEL_TIMEOUT + LAST_ENDS, self._cancel, lambda: not self._finished),
             Step(Phase.HANDING_OVER, HAND_OVER, self._hand_over),
             Step(Phase.DISMISSING, DISMISS_TIMEOUT, self._dismiss),
         )
@@ -79,7 +79,7 @@ class Departure:
         parts = self._parts
         try:
             if killed:
-                await parts.catalog.abort(at_once=True)
+                await parts.catalog.cancel_turns(kill=True)
             else:
                 log.info(
                     "silo %s stops: calls that run have %g s to end",
@@ -95,10 +95,10 @@ class Departure:
         parts = self._parts
         await self._part("the gateway", parts.gateway.close())
         await self._part("calls under way", parts.caller.close())
-        await self._part("activations", parts.catalog.abort())
+        await self._part("activations", parts.catalog.cancel_turns())
         await self._part("membership", parts.agent.halt() if killed else parts.agent.stop())
-        await parts.tasks.close(CANCELLED_TURN)
-        parts.catalog.abandon()  # what even so has not ended
+        await parts.tasks.close(CANCEL_TIMEOUT)
+        parts.catalog.kill()  # what even so has not ended
         for listener in parts.listeners:
             await self._part("a port", listener.close())
 
@@ -120,7 +120,7 @@ class Departure:
         self._finished = True
 
     async def _cancel(self) -> None:
-        await self._parts.catalog.abort()
+        await self._parts.catalog.cancel_turns()
         await self._parts.gateway.close()
         await self._parts.caller.close()
         await self._empty()
@@ -135,7 +135,7 @@ class Departure:
         """See everybody off before the doors close, so that what is on its way here is refused, and not lost."""
         for listener in self._parts.listeners:
             listener.shut()
-        await asyncio.gather(*(side.dismiss() for side in self._parts.sides))
+        await asyncio.gather(*(side.drain() for side in self._parts.sides))
 
     def _left(self) -> tuple[int, int]:
         activations = sum(1 for _ in self._parts.catalog.activations())

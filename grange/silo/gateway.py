@@ -83,18 +83,18 @@ class Gateway:
         except (CallNotExecuted, ConfigurationError) as error:  # the latter: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
         except asyncio.CancelledError:  # its caller gave up, or this silo ends
-            call.lose(SiloStopped(f"the gateway of {self._here}, which stops, carries it on no more"))
+            call.fail_unknown(SiloStopped(f"the gateway of {self._here}, which stops, carries it on no more"))
             raise
         except CallOutcomeUnknown as error:
-            call.lose(error)
+            call.fail_unknown(error)
         except Exception as error:  # an answer must come; of any other end nothing is known
-            call.lose(ConnectionLost(str(error)))
+            call.fail_unknown(ConnectionLost(str(error)))
             raise
 
     async def _forward(self, call: WireCall, target: SiloAddress) -> None:
         request = msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))
         try:
-            call.pass_on(await self._sender.send(target, request, call.deadline))
+            call.forward(await self._sender.send(target, request, call.deadline))
         except Refused as refused:
             if refused.reason in REPEATED:
                 raise

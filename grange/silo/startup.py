@@ -16,8 +16,7 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
 from grange.errors import SiloUnavailable
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
@@ -139,7 +138,7 @@ class Startup:
         self._stores = await self._parts.enter_async_context(guards)
 
     def _prepare_values(self) -> None:
-        self._references = References()
+        self._references = ReferenceExtension()
         self._codec = ValueCodec([self._references])
         self._faults = Faults(self._definition.errors)
         self._plans = Plans(self._codec)
@@ -185,8 +184,8 @@ class Startup:
             registered=lambda: self.catalog.registered(),
             is_registered=lambda address: self.catalog.is_registered(address),
             is_here=lambda address: self.catalog.is_here(address),
-            lost=lambda address: self.catalog.lose(address),
-            doubted=lambda address: self.catalog.renew(address),
+            lost=lambda address: self.catalog.deactivate_duplicate(address),
+            doubted=lambda address: self.catalog.deactivate_if_stateful(address),
             strategies=self._definition.strategies,
             random=self._environment.random,
             options=self._config.directory_options(),
@@ -292,7 +291,7 @@ class Startup:
         self._probing.bury(member.address for member in view.with_status(SiloStatus.DEAD))
         for member in view.with_status(SiloStatus.DEAD):
             self._peers.drop(member.address)
-            self._sender.forget(member.address)
+            self._sender.drop_link(member.address)
 
     def _heard_from(self, silo: SiloAddress) -> float:
         """When anything last came from this silo, in the event loop's time."""

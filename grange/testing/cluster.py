@@ -167,7 +167,7 @@ class TestCluster:
     def where(self, reference: Addressable) -> Silo | None:
         """The silo that runs this grain's activation now, if one does."""
         found = self.activation(reference)
-        return next((silo for silo in self.silos if found and silo.address == found.home.deps.here), None)
+        return next((silo for silo in self.silos if found and silo.address == found.owner.deps.address), None)
 
     def activation(self, reference: Addressable) -> Activation | None:
         """The live activation of a grain, if there is one."""

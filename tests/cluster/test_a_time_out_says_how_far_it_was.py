@@ -16,7 +16,7 @@ class Slow(Grain):
     @response_timeout(8)
     async def work(self, seconds: float) -> str:
         await asyncio.sleep(seconds)
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 async def message_of(call: asyncio.Task[str]) -> str:

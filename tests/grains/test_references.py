@@ -111,7 +111,7 @@ def test_a_reference_is_small() -> None:
         ("on_activate", "only the runtime calls"),
         ("on_call", "only the runtime calls"),
         ("total", "not an async def; make it one"),
-        ("limit", "only methods travel"),
+        ("limit", "only methods can be called"),
         ("ad", "it has: add"),
         ("start_timer", "not an async def"),
         ("deactivate_when_idle", "not an async def"),
@@ -146,11 +146,11 @@ def test_interfaces_are_resolved_by_name() -> None:
     grains, _ = factory("cart", "cart_big", "kiosk")
     for wanted, found in (("cart", "cart"), ("cart_", "cart_big"), ("k", "kiosk")):
         assert grains.get_grain(Api, "a", implementation=wanted).id.type == found  # type: ignore[attr-defined]
-    with pytest.raises(ConfigurationError, match="implemented by cart, cart_big, kiosk; say which"):
+    with pytest.raises(ConfigurationError, match="implemented by cart, cart_big, kiosk; choose one"):
         grains.get_grain(Api, "a")
-    with pytest.raises(ConfigurationError, match="it fits 2"):
+    with pytest.raises(ConfigurationError, match="it matches 2"):
         grains.get_grain(Api, "a", implementation="c")
-    with pytest.raises(ConfigurationError, match="it fits 0"):
+    with pytest.raises(ConfigurationError, match="it matches 0"):
         grains.get_grain(Api, "a", implementation="x")
     with pytest.raises(NoSuchGrain, match="no implementation of the interface 'api'"):
         factory()[0].get_grain(Api, "a")

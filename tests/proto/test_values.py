@@ -21,8 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange import ConfigurationError, Grain, GrainId, GrainInterface, Immutable
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.proto.message import Encoding
 from grange.proto.values import PydanticModels, ValueCodec
 
@@ -102,7 +101,7 @@ async def _no_call(*_: object) -> None:
 
 
 def make_codec() -> tuple[ValueCodec, GrainFactory]:
-    references = References()
+    references = ReferenceExtension()
     factory = GrainFactory(_no_call, lambda _: pytest.fail("not looked up"))  # type: ignore[arg-type]
     references.bind(factory)
     return ValueCodec([references]), factory
@@ -256,7 +255,7 @@ def test_unions_that_cannot_be_told_apart_are_refused() -> None:
 
 @BOTH
 def test_a_value_that_cannot_travel_is_named_and_cut(encoding: Encoding) -> None:
-    with pytest.raises(TypeError, match="type Strange cannot travel") as caught:
+    with pytest.raises(TypeError, match="type Strange cannot be sent") as caught:
         CODEC.encode([Strange()], encoding)
     assert len(str(caught.value)) < 200
 
@@ -276,7 +275,7 @@ def test_a_reference_arrives_as_what_the_annotation_says() -> None:
 
 
 def test_references_cannot_arrive_before_there_is_somebody_to_call_them() -> None:
-    codec = ValueCodec([References()])
+    codec = ValueCodec([ReferenceExtension()])
     with pytest.raises(ValueError, match="not a reference"):
         codec.decoder(Cart)(codec.encode("cart/ann"))
 
@@ -424,7 +423,7 @@ def test_references_are_shared_by_their_exact_class() -> None:
 
 def test_an_extension_leaves_alone_what_is_not_its_own() -> None:
     assert PydanticModels().encode(object()) is NotImplemented
-    assert References().encode(object()) is NotImplemented
+    assert ReferenceExtension().encode(object()) is NotImplemented
 
 
 @dataclass

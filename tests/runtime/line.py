@@ -117,7 +117,7 @@ class Nowhere:
     async def locate(self, grain_id: GrainId) -> SiloAddress:
         raise AssertionError("nothing is located here")
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """Nothing was known."""
 
     async def changed(self, seconds: float) -> None:

@@ -12,8 +12,7 @@ import svcs
 from grange.aio.tasks import Tasks
 from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
@@ -51,7 +50,7 @@ class Process:
     ) -> None:
         self.options = options or RuntimeOptions()
         self.deadlines, self.faults, self.tasks = Deadlines(), Faults(), Tasks()
-        references = References()
+        references = ReferenceExtension()
         plans = Plans(ValueCodec([references]))
         self.sender = Sender(self.deadlines, self.faults)
         self.locator = locator or LocalOnly(HERE)
@@ -80,7 +79,7 @@ class Process:
 
     async def close(self) -> None:
         await self.caller.close()
-        await self.catalog.abort()
+        await self.catalog.cancel_turns()
         await self.tasks.close()
         self.deadlines.close()
 

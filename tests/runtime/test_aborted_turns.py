@@ -44,7 +44,7 @@ async def test_what_waits_at_a_paused_gate_is_refused_and_what_runs_is_lost(proc
     here.deps.gate.pause()
     here.catalog.deliver(second)
     await settle(rounds)
-    await here.catalog.abort()
+    await here.catalog.cancel_turns()
     assert [each.reason for each in refused] == [Reason.NOT_READY]
     assert second.values == []
     assert [type(value) for value in first.values[:1]] == [SiloStopped]

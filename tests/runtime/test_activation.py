@@ -144,12 +144,12 @@ async def test_a_predicate_reads_the_arguments_as_the_method_would(process: Make
 class Stateful(Grain):
     async def leak(self) -> None:
         activation: Any = self._grange
-        activation.guard()
+        activation.check_turn()
         await asyncio.create_task(self._inside())
 
     async def _inside(self) -> None:
         activation: Any = self._grange
-        activation.guard()
+        activation.check_turn()
 
 
 async def test_the_guard_knows_turns_from_strangers(process: Make) -> None:
@@ -158,7 +158,7 @@ async def test_the_guard_knows_turns_from_strangers(process: Make) -> None:
     grain = here.grains.get_grain(Stateful, "a")
     await grain.leak()
     with pytest.raises(RuntimeError, match="stateful/a belongs to its activation"):
-        here.activation(grain).guard()
+        here.activation(grain).check_turn()
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan])

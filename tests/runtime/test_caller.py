@@ -27,7 +27,7 @@ from grange.grains.definition import spec_of
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Rejection, Request, Response
-from grange.runtime.calls.caller import LEAST
+from grange.runtime.calls.caller import MIN_TIME_LEFT
 from tests.runtime.line import Line, Silo
 from tests.runtime.process import HERE, Process, settle
 
@@ -67,7 +67,7 @@ class Places:
         self.silos.append(self.silos.pop(0))
         return self.silos[-1]
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         self.told.append((silo, hint, absent))
         self.hint = hint
 
@@ -168,7 +168,7 @@ async def test_the_call_ends_with_its_time_as_not_executed(scene: Scene) -> None
     before = asyncio.get_running_loop().time()
     with pytest.raises(SiloUnavailable, match=r"refused \d+ times, at last: joining"):
         await scene.here.call(BRIEF)
-    assert 3 - LEAST <= asyncio.get_running_loop().time() - before < 4.1
+    assert 3 - MIN_TIME_LEFT <= asyncio.get_running_loop().time() - before < 4.1
 
 
 async def test_no_repeat_starts_when_its_time_is_over_but_for_a_hair(scene: Scene) -> None:
@@ -177,10 +177,10 @@ async def test_no_repeat_starts_when_its_time_is_over_but_for_a_hair(scene: Scen
     end = loop.time() + 3
 
     def refuse_until_the_end(_: Silo, asked: Request) -> Rejection | None:
-        return Rejection(asked.id, Reason.NOT_READY, "joining") if end - loop.time() > LEAST else None
+        return Rejection(asked.id, Reason.NOT_READY, "joining") if end - loop.time() > MIN_TIME_LEFT else None
 
     async def hardly_changed(seconds: float) -> None:
-        await asyncio.sleep(seconds - LEAST / 2)
+        await asyncio.sleep(seconds - MIN_TIME_LEFT / 2)
 
     scene.one.script = scene.two.script = refuse_until_the_end
     scene.places.changed = hardly_changed  # type: ignore[method-assign]
@@ -283,7 +283,7 @@ async def test_arguments_too_large_never_leave(scene: Scene) -> None:
 async def test_wrong_arguments_never_leave(scene: Scene) -> None:
     with pytest.raises(TypeError, match="too many positional"):
         await scene.here.call(ADD, 1, 2)
-    with pytest.raises(InvalidCall, match="cannot travel"):
+    with pytest.raises(InvalidCall, match="cannot be sent"):
         await scene.here.call(ADD, object())
     assert scene.requests == 0
 
@@ -442,5 +442,5 @@ async def test_a_process_that_takes_no_grains_refuses_until_the_callers_time_is_
 ) -> None:
     here = process(Busy)
     await here.catalog.drain()
-    with pytest.raises(SiloUnavailable, match=f"silo {HERE} is not taking new grains"):
+    with pytest.raises(SiloUnavailable, match=f"silo {HERE} takes no new grains"):
         await here.grains.get_grain(Busy, "a").impatient(1)

@@ -13,7 +13,7 @@ from grange import ConfigurationError, Grain, NoSuchGrain, SiloStopped, SiloUnav
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Phase
-from grange.runtime.activations.collector import CHUNK, idle_for
+from grange.runtime.activations.collector import SWEEP_BATCH, idle_for
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Gate, Process, ScriptedClaims, Told, settle
@@ -144,7 +144,7 @@ async def test_an_aborted_silo_cancels_its_turns_and_waits_for_their_end(process
     here = process(Cart, services=services(log))
     call = asyncio.create_task(here.grains.get_grain(Cart, "a").hold())
     await log.gate.reached.wait()
-    await here.catalog.abort()
+    await here.catalog.cancel_turns()
     assert log.events[:2] == ["activate", "cancelled"]
     with pytest.raises(SiloStopped, match=r"stopped while it ran cart/a\.hold"):
         await call
@@ -163,10 +163,10 @@ async def test_code_that_will_not_be_cancelled_is_left_behind(process: Make, cap
     call = asyncio.create_task(here.grains.get_grain(Stubborn, "a").hold())
     await settle()
     before = asyncio.get_running_loop().time()
-    await here.catalog.abort()
+    await here.catalog.cancel_turns()
     assert asyncio.get_running_loop().time() - before == 5
     (complaint,) = [each for each in caplog.records if getattr(each, "event", "") == "turn_would_not_end"]
-    assert "stubborn/a.hold does not end" in complaint.message
+    assert "stubborn/a.hold did not end" in complaint.message
     with pytest.raises(SiloStopped):
         await call
     await asyncio.sleep(20)
@@ -270,7 +270,7 @@ class Quiet(Grain):
 async def test_many_idle_activations_do_not_hold_the_loop(process: Make) -> None:
     """The sweep gives way after each chunk, so a large silo goes on serving."""
     here = process(Quiet, options=RuntimeOptions(idle_timeout=10, collect_period=5))
-    for number in range(3 * CHUNK):
+    for number in range(3 * SWEEP_BATCH):
         await here.grains.get_grain(Quiet, str(number)).touch()
     here.tasks.start(here.collector.run())
     turns = 0

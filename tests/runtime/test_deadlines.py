@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.runtime.requests.deadlines import STEP, Deadlines, milliseconds_until, until
+from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines, milliseconds_until, until
 from grange.testing.loop import VirtualTime
 
 
@@ -42,7 +42,7 @@ def test_every_deadline_is_met_within_a_step(delays: list[float], start: float) 
             await asyncio.sleep(101)
             for entry, when in entries:
                 (expired,) = entry.expired
-                assert when - 1e-6 <= expired <= when + STEP + 1e-6
+                assert when - 1e-6 <= expired <= when + SWEEP_INTERVAL + 1e-6
 
     asyncio.run(check())
 

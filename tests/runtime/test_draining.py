@@ -10,7 +10,7 @@ import svcs
 
 from grange import Grain
 from grange.runtime.activations.activation import Activation, Phase
-from grange.runtime.activations.draining import AT_ONCE
+from grange.runtime.activations.draining import MAX_CONCURRENT_DEACTIVATIONS
 from grange.runtime.activations.workers import WorkerPool
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, Told, settle
@@ -61,14 +61,14 @@ async def test_who_is_busy_goes_on_serving_until_the_idle_ones_have_gone(process
     busy = here.grains.get_grain(Lodger, "busy")
     staying = asyncio.create_task(busy.stay())
     await settle()
-    for number in range(AT_ONCE + 1):
+    for number in range(MAX_CONCURRENT_DEACTIVATIONS + 1):
         await here.grains.get_grain(Lodger, str(number)).look()
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
     target = here.catalog.find(busy.id)
     assert isinstance(target, Activation)
     phases = [each.phase for each in here.catalog.activations() if each is not target]
-    assert (phases.count(Phase.ENDING), phases.count(Phase.ACTIVE)) == (AT_ONCE, 1)
+    assert (phases.count(Phase.ENDING), phases.count(Phase.ACTIVE)) == (MAX_CONCURRENT_DEACTIVATIONS, 1)
     assert target.phase is Phase.ACTIVE
     holds.ends.set()
     holds.turns.set()

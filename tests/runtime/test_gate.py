@@ -12,7 +12,7 @@ import svcs
 
 from grange import CallTimeout, Grain, SiloUnavailable, always_interleave, response_timeout
 from grange.proto.message import Reason
-from grange.runtime.activations.timers import PUT_OFF
+from grange.runtime.activations.timers import FENCED_RETRY_DELAY
 from grange.runtime.gate import Gate
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, Told, settle
@@ -258,7 +258,7 @@ async def test_a_tick_comes_again_when_the_fence_is_lifted(here: Here) -> None:
     await asyncio.sleep(10)
     assert "tick" not in here.lines
     here.gate.open(math.inf)
-    await asyncio.sleep(PUT_OFF)
+    await asyncio.sleep(FENCED_RETRY_DELAY)
     assert here.lines.count("tick") == 1
     await asyncio.sleep(10)
     assert here.lines.count("tick") == 1

@@ -112,7 +112,7 @@ async def test_arguments_that_do_not_fit_are_a_refusal() -> None:
 async def test_a_result_that_cannot_travel_is_an_error_of_an_executed_call() -> None:
     class Unwilling(Noted):
         def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-            raise TypeError("cannot travel")
+            raise TypeError("cannot be sent")
 
     async def fine() -> int:
         return 1

@@ -309,9 +309,9 @@ async def test_an_activation_that_lost_its_claim_ends_and_leaves_the_entry_alone
     here, grain, steps, claims = made()
     await grain.work()
     address = here.activation(grain).address
-    here.catalog.lose(msgspec.structs.replace(address, activation=1))
+    here.catalog.deactivate_duplicate(msgspec.structs.replace(address, activation=1))
     assert here.activation(grain).phase is Phase.ACTIVE
-    here.catalog.lose(address)
+    here.catalog.deactivate_duplicate(address)
     assert list(here.catalog.registered()) == []
     await here.tasks.wait()
     assert claims.released == []
@@ -325,7 +325,7 @@ async def test_a_duplicate_that_is_told_while_it_activates_gives_up(made: Make) 
     outcome: list[Refused] = []
     here.catalog.deliver(Told(grain.id, outcome))
     await gate.reached.wait()
-    here.catalog.lose(here.activation(grain).address)
+    here.catalog.deactivate_duplicate(here.activation(grain).address)
     gate.opened.set()
     await here.tasks.wait()
     assert len(outcome) == 1

@@ -155,7 +155,7 @@ def test_no_bytes_break_the_reader(data: bytes, name: str, encoding: Encoding) -
 def test_what_cannot_be_written_is_refused(value: object) -> None:
     with pytest.raises(InvalidCall, match=r"cart\.add: "):
         plan("add").encode((value,))
-    with pytest.raises(InvalidResult, match=r"cart\.add was executed, its result cannot travel"):
+    with pytest.raises(InvalidResult, match=r"cart\.add was executed, its result cannot be sent"):
         plan("add").encode_result(value, Encoding.MSGPACK)
     with pytest.raises(InvalidResult, match="was executed"):
         plan("add").isolate_result(value)
@@ -240,5 +240,5 @@ def test_types_that_cannot_travel_are_refused_with_their_place(annotations: dict
 
     add.__annotations__.update(annotations)
     cls: Any = types.new_class("Bad", (Grain,), exec_body=lambda body: body.update(add=add))
-    with pytest.raises(ConfigurationError, match=f"{place}: object cannot travel"):
+    with pytest.raises(ConfigurationError, match=f"{place}: object cannot be sent"):
         Plans(ValueCodec()).of_interface(spec_of(cls))

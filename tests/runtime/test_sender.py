@@ -67,7 +67,7 @@ async def test_what_never_left_was_not_executed_and_what_left_is_unknown(line: M
     connection = here.peers.current(silo.address)
     assert connection is not None
     connection.abort(ConnectionError("cut"))
-    with pytest.raises(ConnectionLost, match="while it had the request: cut"):
+    with pytest.raises(ConnectionLost, match="after the request had left: cut"):
         await left
     with pytest.raises(SiloUnavailable, match="before the request left"):
         await queued
@@ -204,7 +204,7 @@ async def test_a_silo_declared_dead_ends_all_that_waits_for_it(line: Make) -> No
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
     await silo.came.wait()
     here.peers.drop(silo.address)
-    here.sender.forget(silo.address)
+    here.sender.drop_link(silo.address)
     with pytest.raises(ConnectionLost, match="declared dead"):
         await send
 
@@ -217,7 +217,7 @@ async def test_a_silo_declared_dead_just_as_its_connection_stands(line: Make, ro
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
     await settle(rounds)
     here.peers.drop(silo.address)
-    here.sender.forget(silo.address)
+    here.sender.drop_link(silo.address)
     try:
         await send
     except (SiloUnavailable, ConnectionLost):

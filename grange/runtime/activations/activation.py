@@ -1,7 +1,7 @@
-"""One live grain: activating, active, closing, ending, gone. It decides when a request of its mailbox becomes a turn.
+"""One live grain: activating, active, closing, ending, gone. It starts the requests of its mailbox as turns.
 
-Created by `catalog.py`, which inserts it before anything is awaited. Requests that arrive while it is activating or
-closing wait; whatever still waits when it is gone is refused, so that the callers' loops try again.
+`catalog.py` creates an activation and inserts it before anything is awaited. Requests that arrive while it is
+activating or closing wait. Requests that still wait when it is gone are refused, and the callers' loops try again.
 """
 
 from __future__ import annotations
@@ -38,19 +38,18 @@ from grange.runtime.requests.refusal import Refused
 G = TypeVar("G", bound=Addressable)
 
 
-OWN_WISH = "the grain asked for it"
-"""Why an activation ends that called `deactivate_when_idle`."""
+SELF_DEACTIVATED = "the grain asked for it"
+"""The reason to end of an activation whose grain called `deactivate_when_idle`."""
 
-
-JOIN_AFTER = 0.2
-"""Seconds that the last turns of a closing activation have to themselves. Then those requests join them that may run
-beside them, and so again: at once would let a steady load keep the activation from ever ending."""
+CLOSING_ADMIT_INTERVAL = 0.2
+"""Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
+last turns. Admitting them at once would let a steady load keep the activation from ever ending."""
 
 
 class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     """What all activations of one silo share. Made once at start-up."""
 
-    here: SiloAddress
+    address: SiloAddress
     options: RuntimeOptions
     grains: GrainFactory
     faults: Faults
@@ -61,57 +60,60 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
 
 class Phase(enum.IntEnum):
-    """The life of an activation; it only moves forward."""
+    """The phases of an activation, in order. An activation never goes back."""
 
     ACTIVATING = 0
     ACTIVE = 1
-    CLOSING = 2  # running requests complete, others wait
+    CLOSING = 2  # running requests complete, other requests wait
     ENDING = 3  # `on_deactivate` runs and the claim is released
     GONE = 4
 
 
-class Home(Protocol):
-    """Who keeps an activation: the catalog, or a pool of stateless workers."""
+class ActivationOwner(Protocol):
+    """The owner of an activation: the catalog, or a pool of stateless workers."""
 
     deps: ActivationDeps
     claims: Claims
 
-    def begin(self, activation: Activation) -> None:
-        """Run its beginning (`lifecycle.activate`) in a task."""
+    def start_activation(self, activation: Activation) -> None:
+        """Run `lifecycle.activate` in a task."""
         ...
 
-    def ready(self, activation: Activation) -> None:
-        """It became active."""
+    def on_active(self, activation: Activation) -> None:
+        """The activation became active."""
         ...
 
-    def end(self, activation: Activation) -> None:
-        """Run its end (`lifecycle.deactivate`) in a task."""
+    def start_deactivation(self, activation: Activation) -> None:
+        """Run `lifecycle.deactivate` in a task."""
         ...
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
-        """Where callers should look for the grain when this activation is gone; None: they will find out."""
+    def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
+        """The silo where callers should look for the grain next; None: they must locate it."""
         ...
 
-    def left(self, activation: Activation) -> None:
-        """It is gone; forget it."""
+    def on_gone(self, activation: Activation) -> None:
+        """The activation is gone: remove it."""
         ...
 
 
 class Activation:
-    """One activation of one grain; it is also what the grain sees as its context. Kept small: there may be millions."""
+    """One activation of one grain, and the grain's context (`grains.grain.GrainContext`).
+
+    It is kept small, because a silo may hold millions.
+    """
 
     __slots__ = (
-        "activation", "built", "claimed", "grain_id", "home", "hosted", "keep_until", "last_used", "mailbox", "phase",
-        "reason", "timers", "version",
+        "activation_id", "built", "claimed", "grain_id", "hosted", "keep_until", "last_used", "mailbox", "owner",
+        "phase", "reason", "timers", "version",
     )  # fmt: skip
 
-    def __init__(self, grain_id: GrainId, hosted: HostedType, home: Home, now: float) -> None:
+    def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
         self.grain_id = grain_id
         self.hosted = hosted
-        self.home = home
-        self.activation = home.deps.random.getrandbits(128)
+        self.owner = owner
+        self.activation_id = owner.deps.random.getrandbits(128)
         self.version = 0
-        self.claimed = False  # True while the directory has its entry
+        self.claimed = False  # True while the directory holds its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
         self.reason = ""
@@ -123,7 +125,7 @@ class Activation:
     # --- requests -------------------------------------------------------------------------------------------------
 
     def receive(self, call: Invocation) -> None:
-        """One request for this grain. It runs now, waits, or is refused."""
+        """Take one request for this grain: run it now, queue it, or refuse it."""
         loop = asyncio.get_running_loop()
         if call.keeps_alive:
             self.last_used = loop.time()
@@ -135,7 +137,7 @@ class Activation:
                 self._start(call)
                 return
         elif self.phase is Phase.GONE:
-            call.refuse(Refused(Reason.NOT_HERE, "the activation has just ended"))
+            call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
             return
         if self.mailbox.depth >= self.hosted.mailbox_limit:
             call.refuse(Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1))
@@ -143,14 +145,14 @@ class Activation:
             self.mailbox.wait(call)
 
     def status(self, call: Invocation) -> str:
-        """How far a request got, for the caller's time-out message."""
+        """The progress of a request, for the caller's time-out message."""
         position = self.mailbox.position(call)
         if position is not None:
             return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
-        return f"running for {max(0.0, self.home.deps.gate.clock() - call.began):.1f} s"
+        return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
 
     def _admit(self, call: Invocation) -> bool:
-        """Read the method's options into the request; refuse what the class does not have."""
+        """Copy the method's options into the request. False: `may_interleave` failed and the request was refused."""
         plan = self.hosted.plans.get(call.method)
         if plan is None:
             return True  # a timer tick; the catalog has refused unknown methods
@@ -164,7 +166,7 @@ class Activation:
         except InvalidCall as error:
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
             return False
-        except BaseException as error:  # it runs in the task of whoever brings the request, which must not end
+        except BaseException as error:  # runs in the task that delivers the request, which must go on
             text = f"may_interleave raised {type(error).__qualname__}"
             call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
             if isinstance(error, KeyboardInterrupt):
@@ -173,97 +175,103 @@ class Activation:
         return True
 
     def _start(self, call: Invocation) -> None:
-        gate = self.home.deps.gate
+        gate = self.owner.deps.gate
         now = gate.clock()
         refused = expired(call, now)
         if refused is not None:
             call.refuse(refused)
             return
-        call.began = now
+        call.started_at = now
         self.mailbox.start(call)
         plan = self.hosted.plans.get(call.method)
-        call.task = self.home.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
+        call.task = self.owner.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
 
     def _ended(self, call: Invocation, conflict: bool) -> None:
         self.mailbox.end(call)
         if call.keeps_alive:
             self.last_used = asyncio.get_running_loop().time()
         if conflict:
-            self.deactivate("its state was written by somebody else")
+            self.deactivate("another writer changed its state")
         self.pump()
 
     def pump(self) -> None:
-        """Start what may run now; begin to close once nothing runs."""
+        """Start the requests that may run now; start the deactivation when a closing activation has no turn left."""
         while self.phase is Phase.ACTIVE and (call := self.mailbox.next()) is not None:
             self._start(cast("Invocation", call))
         if self.phase is Phase.CLOSING and not self.mailbox.running:
             self.phase = Phase.ENDING
-            self.home.end(self)
+            self.owner.start_deactivation(self)
 
     def refuse_waiting(self) -> None:
-        """The silo is fenced: what has not started must start elsewhere."""
+        """Refuse all waiting requests, because the silo is fenced; their callers try other silos."""
         for call in self.mailbox.take_all():
-            cast("Invocation", call).refuse(self.home.deps.gate.refusal())
+            cast("Invocation", call).refuse(self.owner.deps.gate.refusal())
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- lifecycle ------------------------------------------------------------------------------------------------
 
     @property
     def address(self) -> GrainAddress:
-        """What the directory stores of it."""
-        return GrainAddress(self.grain_id, self.home.deps.here, self.activation, self.version)
+        """The entry that the directory stores for this activation."""
+        return GrainAddress(self.grain_id, self.owner.deps.address, self.activation_id, self.version)
 
     @property
     def idle(self) -> bool:
-        """Active, and nothing runs or waits."""
+        """Whether it is active and no request runs or waits."""
         return self.phase is Phase.ACTIVE and self.mailbox.idle
 
-    def opened(self, built: Built) -> None:
-        """Activation succeeded: serve what waits."""
+    def on_activated(self, built: Built) -> None:
+        """Activation succeeded: start serving, first the requests that wait."""
         self.built = built
         self.phase = Phase.ACTIVE
-        self.home.ready(self)
+        self.owner.on_active(self)
         for call in self.mailbox.take_all():
             self.receive(cast("Invocation", call))
 
     def deactivate(self, reason: str) -> None:
-        """End after the running requests. Later ones wait and are refused at the end, for their callers to repeat."""
+        """End after the running requests. Later requests wait; at the end they are refused and their callers repeat."""
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
             self.reason = reason
             self.pump()
-            self._join_later()
+            self._schedule_admission()
         elif self.phase is Phase.ACTIVATING:
-            self.reason = reason  # lifecycle.activate sees it and gives up
+            self.reason = reason  # lifecycle.activate reads it and fails the activation
 
-    def _join_later(self) -> None:
+    def _schedule_admission(self) -> None:
         if self.phase is Phase.CLOSING:
-            asyncio.get_running_loop().call_later(JOIN_AFTER, self._join)
+            asyncio.get_running_loop().call_later(CLOSING_ADMIT_INTERVAL, self._admit_while_closing)
 
-    def _join(self) -> None:
-        """A last turn that goes on may be waiting, even through other grains, for a request that waits here."""
+    def _admit_while_closing(self) -> None:
+        """Start waiting requests that may run beside the last turns.
+
+        A last turn may itself wait, even through other grains, for a request that waits here.
+        """
         while self.phase is Phase.CLOSING and (call := self.mailbox.next()) is not None:
             self._start(cast("Invocation", call))
-        self._join_later()
+        self._schedule_admission()
 
-    def abandon(self, reason: str) -> None:
-        """The silo ends at once: of this activation nothing starts any more, and no end is run."""
+    def kill(self, reason: str) -> None:
+        """End at once: no turn, timer or hook of this activation starts any more, `on_deactivate` included."""
         self.reason = reason
         for timer in self.timers:
             timer.stop()
-        self.gone(Refused(Reason.NOT_READY, reason))
+        self.close(Refused(Reason.NOT_READY, reason))
 
-    def gone(self, refused: Refused) -> None:
-        """It is over: refuse all that waits. The home forgets it first, so that a repeated call makes a new one."""
+    def close(self, refused: Refused) -> None:
+        """Mark the activation gone and refuse all waiting requests.
+
+        The owner removes it first, so that a repeated call creates a new activation.
+        """
         if self.phase is Phase.GONE:
-            return  # it was abandoned while its beginning or end ran
+            return  # it was killed while it was activating or ending
         self.phase = Phase.GONE
-        self.home.left(self)
-        self.built, self.timers = None, ()  # the collector may hold this activation until its age is over
+        self.owner.on_gone(self)
+        self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
         for call in self.mailbox.take_all():
             cast("Invocation", call).refuse(refused)
 
-    def guard(self) -> None:
-        """Raises RuntimeError when the running code is not a turn of this activation."""
+    def check_turn(self) -> None:
+        """Raise RuntimeError unless the running code is a turn of this activation."""
         if current_activation.get() is not self:
             raise RuntimeError(
                 f"the state of {self.grain_id} belongs to its activation; call it only inside its own turns"
@@ -271,28 +279,23 @@ class Activation:
 
     @property
     def _grain(self) -> Any:
-        assert self.built is not None, "no turn starts before the grain is built"
+        assert self.built is not None, "a turn started before the grain was built"
         return self.built.grain
 
-    # --- what the grain sees (grains.grain.GrainContext) ----------------------------------------------------------
+    # --- grains.grain.GrainContext --------------------------------------------------------------------------------
 
     @property
     def key(self) -> Key:
-        """The key, in the kind the class declared."""
+        """The key, as the kind that the class declares."""
         return decode_key(self.hosted.options.key, self.grain_id.key)
-
-    @property
-    def activation_id(self) -> str:
-        """32 hex digits."""
-        return f"{self.activation:032x}"
 
     def reference(self) -> Any:
         """A reference to this grain."""
-        return self.home.deps.grains.from_id(self.hosted.cls, self.grain_id)
+        return self.owner.deps.grains.from_id(self.hosted.cls, self.grain_id)
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to another grain."""
-        return self.home.deps.grains.get_grain(grain, key, implementation=implementation)
+        return self.owner.deps.grains.get_grain(grain, key, implementation=implementation)
 
     def start_timer(
         self,
@@ -302,7 +305,7 @@ class Activation:
         interleave: bool,
         keep_alive: bool,
     ) -> Timer:
-        """A timer that ends with this activation."""
+        """Start a timer that ends with this activation."""
         timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
@@ -310,10 +313,10 @@ class Activation:
 
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""
-        self.deactivate(OWN_WISH)
+        self.deactivate(SELF_DEACTIVATED)
 
     def delay_deactivation(self, seconds: float) -> None:
-        """Not before so many seconds from now."""
+        """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""
         if math.isnan(seconds) or seconds < 0:
             raise ValueError(f"delay_deactivation takes 0 or more seconds, not {seconds!r}")
         self.keep_until = asyncio.get_running_loop().time() + seconds if seconds else -math.inf

@@ -1,6 +1,6 @@
-"""How a silo that stops gets rid of its activations: the idle ones first, and only so many ends at a time.
+"""Ends all activations of a silo that stops: idle ones first, a bounded number at a time.
 
-Until its turn comes an activation goes on serving; its end is the only pause in which a call has to look elsewhere.
+Each activation serves until it is deactivated. Its own end is the only time in which a call must try another silo.
 """
 
 from __future__ import annotations
@@ -19,91 +19,92 @@ from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
 
-AT_ONCE = 100
-"""Idle activations that end at the same time: enough to hide the waiting for stores and the directory, and few enough
-that neither is flooded. What was busy ends with its last turn, whatever else ends then."""
+MAX_CONCURRENT_DEACTIVATIONS = 100
+"""Idle activations that end at the same time. Enough to overlap the waits for stores and the directory, few enough to
+flood neither. A busy activation ends with its last turn, however many others end then."""
 
-CANCELLED_TURN = 5.0
+CANCEL_TIMEOUT = 5.0
 """Seconds that a cancelled turn may take to end."""
 
-NAMED = 10
-"""Turns that are named one by one when they will not end; of more, the number is told."""
+MAX_LOGGED_TURNS = 10
+"""Log at most this many stuck turns by name; give the number of the rest."""
 
 STOPPING = "the silo is stopping"
 
-Elsewhere = Callable[[GrainId], SiloAddress | None]
-"""Where a grain is to be looked for that this silo no longer takes; None: nobody knows."""
+NextSilo = Callable[[GrainId], SiloAddress | None]
+"""The silo where a grain is found that this silo no longer takes; None: unknown."""
 
 
-class Ends:
-    """The ends of activations that are under way."""
+class Deactivations:
+    """Counts the deactivations that are in progress."""
 
     def __init__(self) -> None:
         self._running = 0
-        self._fewer = asyncio.Event()
+        self._one_ended = asyncio.Event()
 
-    def began(self) -> None:
-        """One more."""
+    def add(self) -> None:
+        """A deactivation starts."""
         self._running += 1
 
-    def ended(self) -> None:
-        """One less."""
+    def remove(self) -> None:
+        """A deactivation ended."""
         self._running -= 1
-        self._fewer.set()
+        self._one_ended.set()
 
-    async def room(self) -> None:
-        """Wait until fewer than `AT_ONCE` are under way."""
-        while self._running >= AT_ONCE:
-            self._fewer.clear()
-            await self._fewer.wait()
+    async def wait_for_slot(self) -> None:
+        """Wait until fewer than `MAX_CONCURRENT_DEACTIVATIONS` are in progress."""
+        while self._running >= MAX_CONCURRENT_DEACTIVATIONS:
+            self._one_ended.clear()
+            await self._one_ended.wait()
 
 
-async def end_all(activations: Collection[Activation], ends: Ends) -> None:
-    """Have all of them end: what is idle in turn, then what is busy after its running requests. Does not wait for the
-    last ones.
+async def deactivate_all(activations: Collection[Activation], running: Deactivations) -> None:
+    """Deactivate all: idle ones first, then busy ones, which end after their running requests.
+
+    Does not wait for the last ones to end.
     """
     busy: list[Activation] = []
     for activation in activations:
-        await ends.room()
+        await running.wait_for_slot()
         if activation.idle:
             activation.deactivate(STOPPING)
         else:
             busy.append(activation)
     for activation in busy:
-        await ends.room()
+        await running.wait_for_slot()
         activation.deactivate(STOPPING)
 
 
-def cancel_turns(activations: Iterable[Activation], here: SiloAddress) -> list[Invocation]:
-    """Cancel every turn that runs, and tell its caller at once. Returns them; await `ended`.
+def cancel_running(activations: Iterable[Activation], address: SiloAddress) -> list[Invocation]:
+    """Cancel every running turn and report it to its caller at once. Returns the turns, for `wait_cancelled`.
 
     A turn that waits at the closed gate, or whose task has not run yet, has executed nothing: its request is refused.
     """
     running = [call for each in activations for call in cast("list[Invocation]", each.mailbox.running)]
     for call in running:
         if not call.entered:
-            call.refuse(Refused(Reason.NOT_READY, f"silo {here} stopped before it could start"))
-            call.gone = True
+            call.refuse(Refused(Reason.NOT_READY, f"silo {address} stopped before it could start"))
+            call.caller_gone = True
         else:
-            call.lose(SiloStopped(f"silo {here} stopped while it ran {call.grain_id}.{call.method}"))
+            call.fail_unknown(SiloStopped(f"silo {address} stopped while it ran {call.grain_id}.{call.method}"))
         if call.task is not None:
             call.task.cancel()
     return running
 
 
-async def ended(turns: list[Invocation], here: SiloAddress) -> None:
-    """Wait for the ends of cancelled turns, at most `CANCELLED_TURN`.
+async def wait_cancelled(turns: list[Invocation], address: SiloAddress) -> None:
+    """Wait until cancelled turns have ended, for at most `CANCEL_TIMEOUT`.
 
-    Code that will not be cancelled is left behind, or the silo would never stop.
+    Turns that ignore the cancellation are logged and left running; otherwise the silo would never stop.
     """
     tasks = [call.task for call in turns if call.task is not None and not call.task.done()]
     if tasks:
-        await asyncio.wait(tasks, timeout=CANCELLED_TURN)
+        await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
     stubborn = [call for call in turns if call.task is not None and not call.task.done()]
-    for call in stubborn[:NAMED]:
+    for call in stubborn[:MAX_LOGGED_TURNS]:
         more = f", one of {len(stubborn)} such turns" if len(stubborn) > 1 else ""
         log.error(
-            "silo %s: %s.%s does not end although it was cancelled %g s ago%s; it is left behind",
-            here, call.grain_id, call.method, CANCELLED_TURN, more,
+            "silo %s: %s.%s did not end within %g s after it was cancelled%s; it is left running",
+            address, call.grain_id, call.method, CANCEL_TIMEOUT, more,
             extra={"event": "turn_would_not_end", "grain_type": call.grain_id.type, "method": call.method},
         )  # fmt: skip
