@@ -93,5 +93,5 @@ __all__ = [
     "response_timeout",
 ]
 
-# A library is silent until its application says where logs go.
+# A library logs nothing until its application configures logging.
 logging.getLogger("grange").addHandler(logging.NullHandler())
