@@ -1,4 +1,4 @@
-"""Everything that is refused when a grain class or interface is defined, or first used: with its name and a remedy."""
+"""Errors of grain classes and interfaces, at definition or first use: each has the name and a remedy."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_one_way_method_has_no_result() -> None:
 
 @pytest.mark.parametrize("name", ["key", "id", "reference", "get_grain", "start_timer", "deactivate_when_idle"])
 def test_names_of_grain_cannot_be_taken(name: str) -> None:
-    """Such a method would silently not be callable, and break the grain's own verb."""
+    """Such a method would not be callable, and would break the method of Grain."""
 
     async def method(self: Any) -> str: ...  # type: ignore[empty-body]
 
@@ -264,7 +264,7 @@ class Derived(Mixin, Base):
 
 
 def test_methods_of_base_classes_are_callable() -> None:
-    """Also of plain mixins; an overridden one has the signature and options of the class that overrides it."""
+    """Including plain mixins. An overridden method has the signature and options of the overriding class."""
     methods = spec_of(Derived).methods
     assert sorted(methods) == ["mixed_in", "overridden", "own", "shared"]
     assert methods["overridden"].arity == 2
@@ -274,7 +274,7 @@ def test_methods_of_base_classes_are_callable() -> None:
 
 
 def test_a_derived_class_has_a_name_and_options_of_its_own() -> None:
-    """Its instances are other grains than those of its base: their states must not meet."""
+    """Its instances are other grains than those of its base, and their states must stay apart."""
     assert spec_of(Derived).name == "derived"
     assert spec_of(Derived).options.idle_timeout is None
     assert spec_of(Base) is not spec_of(Derived)

@@ -1,4 +1,4 @@
-"""The runtime of one silo on its own, without membership, directory or silo: what the tests of this room drive."""
+"""The runtime of one silo, without membership, directory and silo, for the tests of this room."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ NO_CANDIDATES = _NoCandidates()
 
 
 class Gate:
-    """A place where code waits until the test lets it go on, and where the test sees that it has come."""
+    """A point where code waits until the test lets it go on, and where the test sees that the code has arrived."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -105,7 +105,7 @@ class Gate:
 
 
 class ScriptedClaims:
-    """runtime.locator.Claims that keeps what it is asked, and answers as told."""
+    """A `runtime.locator.Claims` that records its calls and gives scripted answers."""
 
     def __init__(self, winner: Callable[[GrainAddress, GrainAddress | None], GrainAddress] | None = None) -> None:
         self.claimed: list[tuple[GrainAddress, GrainAddress | None]] = []
@@ -126,8 +126,8 @@ class ScriptedClaims:
             raise self.release_error
 
 
-class Told(Invocation):
-    """A request that keeps its refusal."""
+class RecordedCall(Invocation):
+    """A request that records its outcome."""
 
     def __init__(self, grain_id: GrainId, refused: list[Refused], method: str = "work") -> None:
         super().__init__(grain_id, method, float("inf"))
@@ -138,7 +138,7 @@ class Told(Invocation):
         return ()
 
     def started(self) -> None:
-        """Nobody asked."""
+        """Do nothing."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         self.values.append(value)
@@ -151,7 +151,7 @@ class Told(Invocation):
 
 
 async def settle(rounds: int = 20) -> None:
-    """Let everything run that needs no time."""
+    """Run all tasks that are ready, without moving the clock."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 
