@@ -131,7 +131,7 @@ class Activation:
             self.last_used = loop.time()
         call.status = self.status
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
-            if not self._admit(call):
+            if not self._apply_options(call):
                 return
             if self.phase is Phase.ACTIVE and self.mailbox.may_run(call):
                 self._start(call)
@@ -151,7 +151,7 @@ class Activation:
             return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
         return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
 
-    def _admit(self, call: Invocation) -> bool:
+    def _apply_options(self, call: Invocation) -> bool:
         """Copy the method's options into the request. False: `may_interleave` failed and the request was refused."""
         plan = self.hosted.plans.get(call.method)
         if plan is None:

@@ -198,12 +198,11 @@ class Catalog:
     async def cancel_turns(self, kill: bool = False) -> None:
         """Cancel every turn and wait until all have ended, because draining took too long.
 
-        Activations whose turns do not end are killed. `kill`: kill all activations, without their end of life.
+        Activations whose turns do not end are killed. `kill`: kill all activations.
         """
         self._open = False
-        self.deactivate_where(
-            lambda activation: bool(activation.mailbox.running), STOPPING
-        )  # no turn may start after it
+        # A closing activation starts no turn after the cancelled one.
+        self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)
         turns = cancel_running(self.activations(), self.deps.address)
         if kill:
             self.kill()

@@ -25,7 +25,7 @@ from grange.runtime.requests.invocation import log_one_way_failure
 from grange.runtime.requests.plan import Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
 
-MAX_PAUSE = 1.0
+MAX_RETRY_WAIT = 1.0
 """Seconds; the longest wait between two attempts of a refused call, unless the view of the cluster changes earlier."""
 
 MIN_TIME_LEFT = 0.001
@@ -127,7 +127,7 @@ class Caller:
         """Wait before the next attempt: no wait after a first refusal or a hint, then growing waits with jitter."""
         now = self._loop.time()
         if now < deadline and refusals > 1 and (hint is None or refusals > 3):
-            longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
+            longest = min(MAX_RETRY_WAIT, 0.01 * 1.7**refusals)
             await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
         if deadline - self._loop.time() < MIN_TIME_LEFT:
             times = "once" if refusals == 1 else f"{refusals} times, at last"

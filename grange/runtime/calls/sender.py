@@ -32,7 +32,7 @@ def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
     """The default of `Link.on_end`: only the pending calls need to know."""
 
 
-class Connects(Protocol):
+class PeerConnections(Protocol):
     """One connection per peer; `transport/peers.py` implements it."""
 
     def current(self, address: SiloAddress) -> Connection | None:
@@ -162,7 +162,7 @@ class Link:
 class Sender:
     """Sends requests to known silos. One per silo or client."""
 
-    _peers: Connects
+    _peers: PeerConnections
 
     def __init__(self, deadlines: Deadlines, faults: Faults) -> None:
         self._deadlines = deadlines
@@ -170,7 +170,7 @@ class Sender:
         self._links: dict[SiloAddress, Link] = {}
         self._ids = itertools.count(1)
 
-    def connect_through(self, peers: Connects) -> None:
+    def connect_through(self, peers: PeerConnections) -> None:
         """Set the connections to use. Called once at start-up, because the peers need `receiver_for` of this object."""
         self._peers = peers
 
