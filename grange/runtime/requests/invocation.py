@@ -91,7 +91,7 @@ class Invocation(ABC):
 class LocalCall(Invocation):
     """A call whose caller is in this process. The caller awaits `answer()`."""
 
-    __slots__ = ("_args", "_deadlines", "_done", "_error", "_faults", "_signal", "_value")
+    __slots__ = ("_args", "_done", "_error", "_faults", "_signal", "_value")
 
     def __init__(
         self,
