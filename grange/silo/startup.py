@@ -295,4 +295,4 @@ class Startup:
 
     def _heard_from(self, silo: SiloAddress) -> float:
         """When anything last came from this silo, in the event loop's time."""
-        return max(self._peers.heard_at(silo), self._silo_side.heard_at(silo))
+        return max(self._peers.heard_at(silo), self._silo_side.last_received(silo))

@@ -1,7 +1,7 @@
 """Ends activations that have been idle for their idle time-out.
 
-Activations are kept in buckets, one per period. When a bucket is due, each of its activations either ends, because it
-has been idle long enough, or moves to the bucket of the earliest time at which it could end. So a call costs nothing.
+Activations are kept in buckets, one per period. When a bucket is due, its activations that have been idle long enough
+end. Each other one moves to the bucket of the earliest time at which it could end. So a call costs nothing.
 """
 
 from __future__ import annotations

@@ -147,9 +147,9 @@ class Inbound:
         self._disconnected.clear()
         return incoming
 
-    def heard_at(self, silo: SiloAddress) -> float:
+    def last_received(self, silo: SiloAddress) -> float:
         """Loop time of the last frame on a connection that this silo opened; -inf if there was none."""
-        return max((each.heard_at for each in self._connected if each.opened_by(silo)), default=-math.inf)
+        return max((each.last_received for each in self._connected if each.opened_by(silo)), default=-math.inf)
 
     def remove(self, incoming: Incoming) -> None:
         """Remove a connection that has ended."""
@@ -179,7 +179,7 @@ class Incoming:
         self.payload_limit = min(inbound.payload_limit, connection.payload_limit)
 
     @property
-    def heard_at(self) -> float:
+    def last_received(self) -> float:
         """Loop time of its last frame."""
         return self._connection.heard_at
 
