@@ -1,4 +1,5 @@
-"""Moves whole messages between two addresses. `runtime/sender.py` calls it to send, the silo's start-up to listen.
+"""Moves whole messages between two addresses. `runtime/calls/sender.py` calls it to send, `silo/startup.py` to
+listen.
 
 Open `provider.py` first: the contract. `grpc.py` is the transport between processes, `memory.py` the one within a
 process, `peers.py` keeps one connection per peer. `connection.py` is the core of every connection: the queue, delivery

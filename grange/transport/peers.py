@@ -1,4 +1,4 @@
-"""Keeps at most one outgoing connection per peer, opened at first use. `runtime/sender.py` calls it."""
+"""Keeps at most one outgoing connection per peer, opened at first use. `runtime/calls/sender.py` calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """Membership tables on memory, SQLite, Redis and Postgres, and opening one by its URL.
 
-Called by `cli/environment.py` through `urls.py`; open `memory.py` first: it is the shortest complete provider.
+Called by `silo/environment.py` through `urls.py`; open `memory.py` first: it is the shortest complete provider.
 """

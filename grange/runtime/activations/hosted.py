@@ -1,0 +1,150 @@
+"""One grain class as a silo hosts it: its method plans, its options with defaults, and how to build an instance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import svcs
+
+from grange.errors import ConfigurationError
+from grange.grains.definition import spec_of
+from grange.grains.facets import Facet, FacetFactory, Parameter, constructor_parameters
+from grange.grains.grain import Grain
+from grange.grains.options import GrainOptions
+from grange.proto.ids import GrainId
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.plan import MethodPlan, Plans
+
+Predicate = Callable[[Any, str, tuple[Any, ...]], bool]
+"""(grain, method, arguments) -> whether this request may interleave."""
+
+
+class HostedType:
+    """A grain class in one silo. Made at start-up, so that an error in a class stops the start."""
+
+    __slots__ = (
+        "_facets", "_parameters", "_registry", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
+        "interleaves", "mailbox_limit", "options", "plans",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        cls: type[Grain[Any]],
+        plans: Plans,
+        facets: Mapping[Any, FacetFactory],
+        registry: svcs.Registry,
+        defaults: RuntimeOptions,
+    ) -> None:
+        spec = spec_of(cls)
+        self.cls = cls
+        self.options: GrainOptions = spec.options
+        self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
+        self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
+        self.interleaves = _predicate(cls, self.options)
+        self.has_on_activate = cls.on_activate is not Grain.on_activate
+        self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
+        self._facets = facets
+        self._registry = registry
+        # A parameter with a default and no provider keeps its default.
+        parameters = constructor_parameters(cls)
+        self._parameters = tuple(each for each in parameters if each.required or self._is_provided(each))
+        self._check()
+
+    @property
+    def name(self) -> str:
+        """The grain type."""
+        return self.options.name
+
+    @property
+    def has_facets(self) -> bool:
+        """Whether its instances have facets, such as state, which outlive them."""
+        return any(parameter.origin in self._facets for parameter in self._parameters)
+
+    async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
+        """Build an instance with all its constructor parameters. Its facets are not loaded yet.
+
+        Raises any error of a service factory or of the constructor.
+        """
+        built = Built(self.cls.__new__(self.cls))
+        built.grain._grange = context  # pyright: ignore[reportPrivateUsage]
+        arguments: dict[str, Any] = {}
+        try:
+            for parameter in self._parameters:
+                arguments[parameter.name] = await self._argument(built, parameter, grain_id, guard)
+            built.grain.__init__(**arguments)  # type: ignore[misc]
+        except BaseException:
+            await built.close()
+            raise
+        return built
+
+    async def _argument(self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]) -> Any:
+        factory = self._facets.get(parameter.origin)
+        if factory is not None:
+            facet = factory.make(grain_id, parameter, guard)
+            built.facets = (*built.facets, facet)
+            return facet
+        if built.services is None:
+            built.services = svcs.Container(self._registry)
+        return await built.services.aget(parameter.kind)
+
+    def _check(self) -> None:
+        for parameter in self._parameters:
+            factory = self._facets.get(parameter.origin)
+            if factory is not None:
+                factory.check(self.cls.__name__, parameter)
+            elif not self._is_provided(parameter):
+                raise ConfigurationError(
+                    f"{self.cls.__name__}.__init__: nothing is registered for {parameter.name!r} ({parameter.kind!r}); "
+                    "register it in the svcs.Registry given to the silo as services="
+                )
+
+    def _is_provided(self, parameter: Parameter) -> bool:
+        is_service = isinstance(parameter.kind, type) and parameter.kind in self._registry
+        return is_service or parameter.origin in self._facets
+
+
+class Built:
+    """A grain instance with its facets and its services."""
+
+    __slots__ = ("facets", "grain", "services")
+
+    def __init__(self, grain: Grain[Any]) -> None:
+        self.grain = grain
+        self.facets: tuple[Facet, ...] = ()
+        self.services: svcs.Container | None = None
+
+    async def load(self) -> None:
+        """Load all facets, one after another."""
+        for facet in self.facets:
+            await facet.load()
+
+    async def close(self) -> None:
+        """Close the facets, then the services. Closes all of them even if one fails, then raises the first error."""
+        closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
+        if self.services is not None:
+            closers.append(self.services.aclose)
+        errors: list[Exception] = []
+        for close in closers:
+            try:
+                await close()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def _predicate(cls: type[Grain[Any]], options: GrainOptions) -> Predicate | None:
+    """The class's interleave predicate as a function; `may_interleave=` is a function or the name of a method."""
+    given = options.may_interleave
+    if given is None:
+        return None
+    if isinstance(given, str):
+        if not callable(getattr(cls, given, None)):
+            raise ConfigurationError(
+                f"grain class {cls.__name__}: may_interleave={given!r} names no method of the class"
+            )
+        return lambda grain, method, args: bool(getattr(grain, given)(method, args))
+    return lambda _grain, method, args: bool(given(method, args))

@@ -1,0 +1,103 @@
+"""Runs one request as one turn: contexts, arguments, the method, its outcome. `activation.py` calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from typing import Any
+
+from grange.errors import InconsistentStateError, InvalidCall, WriteOutcomeUnknown
+from grange.grains.context import context_values, current_activation
+from grange.proto.message import Reason
+from grange.runtime.gate import Gate
+from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
+
+MAX_EAGER_DEPTH = 24
+"""Eager starts nested in one stack at most. A deeper turn starts in the next iteration of the event loop instead."""
+
+
+class Invoker:
+    """Starts turns. One per silo, because it bounds the depth of nested eager starts."""
+
+    __slots__ = ("_depth", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._depth = 0
+
+    def start(self, turn: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a turn in a task and context of its own. On Python 3.12+ its first step runs before this returns."""
+        if sys.version_info < (3, 12) or self._depth >= MAX_EAGER_DEPTH:
+            return self._loop.create_task(turn, context=Context())
+        self._depth += 1
+        try:
+            return asyncio.Task(turn, loop=self._loop, name="turn", context=Context(), eager_start=True)
+        finally:
+            self._depth -= 1
+
+
+async def run_turn(
+    call: Invocation,
+    activation: object,
+    grain: Any,
+    plan: MethodPlan | None,
+    ended: Callable[[Invocation, bool], None],
+    gate: Gate,
+) -> None:
+    """Run one turn once the gate lets it start, and report its outcome to `call`.
+
+    Calls `ended(call, conflict)` exactly once. `conflict` is True after an error that says the activation's state is
+    stale; the activation must then end.
+    """
+    current_activation.set(activation)
+    if call.context:
+        context_values.set(call.context)
+    conflict = False
+    try:
+        # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
+        if gate.clock() <= gate.until or await _pass_gate(call, gate):
+            running = _begin(call, grain, plan)
+            if running is not None:
+                call.succeed(plan, await running)
+    except (InconsistentStateError, WriteOutcomeUnknown) as error:
+        conflict = True
+        call.fail(error)
+    except BaseException as error:
+        call.fail(error)
+        if isinstance(error, KeyboardInterrupt):
+            raise
+    finally:
+        ended(call, conflict)
+
+
+async def _pass_gate(call: Invocation, gate: Gate) -> bool:
+    """Wait until the closed gate opens. False: the request was refused."""
+    try:
+        refused = await gate.passage()
+    except asyncio.CancelledError:
+        if call.caller_gone:
+            return False  # `cancel_running` has refused it
+        refused = Refused(Reason.NOT_READY, "the silo ended before it could start")
+    now = gate.clock()
+    refused = refused or expired(call, now)
+    if refused is not None:
+        call.refuse(refused)
+        return False
+    call.started_at = now
+    return True
+
+
+def _begin(call: Invocation, grain: Any, plan: MethodPlan | None) -> Awaitable[Any] | None:
+    """Start the grain's code. None: the arguments do not fit; the request was refused and the code did not run."""
+    call.entered = True
+    try:
+        running = call.invoke(grain, plan)
+    except InvalidCall as error:
+        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        return None
+    call.started()
+    return running

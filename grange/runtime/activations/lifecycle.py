@@ -1,0 +1,147 @@
+"""The begin and the end of an activation, step by step. Each is one task, started by the activation's owner.
+
+`activate`: claim, construct, load state, `on_activate`, serve. Only the winner of the claim runs user code.
+`deactivate`: stop timers, `on_deactivate`, close state, release the claim, leave the catalog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from grange.errors import CallNotExecuted
+from grange.grains.context import current_activation
+from grange.proto.keys import decode_key, kind_name
+from grange.proto.message import Reason
+from grange.runtime.activations.activation import SELF_DEACTIVATED, Activation
+from grange.runtime.activations.hosted import Built
+from grange.runtime.requests.refusal import Refused
+
+log = logging.getLogger("grange.runtime")
+
+
+async def activate(activation: Activation) -> None:
+    """Activate: from the claim to serving. An error refuses all waiting requests and releases the claim."""
+    current_activation.set(activation)
+    timeout = asyncio.timeout(activation.owner.deps.options.activation_timeout)
+    built: Built | None = None
+    try:
+        async with timeout:
+            _check_key(activation)
+            await _claim(activation)
+            await _pass_gate(activation)
+            built = await activation.hosted.build(activation, activation.grain_id, activation.check_turn)
+            await built.load()
+            if activation.hosted.has_on_activate:
+                await _pass_gate(activation)
+                await built.grain.on_activate()
+            if activation.reason:
+                # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
+                why = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
+                raise Refused(why, f"it ended while activating: {activation.reason}")
+    except BaseException as error:
+        refused = _refusal(activation, error, timed_out=timeout.expired())
+        await _tear_down(activation, built, refused)
+        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+            raise
+    else:
+        activation.on_activated(built)
+
+
+async def deactivate(activation: Activation) -> None:
+    """Deactivate after the last turn. Errors of user code are logged and do not stop it."""
+    current_activation.set(activation)
+    built = activation.built
+    for timer in activation.timers:
+        timer.stop()
+    try:
+        async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
+            if activation.hosted.has_on_deactivate and built is not None:
+                await built.grain.on_deactivate(activation.reason)
+    except BaseException as error:
+        _log("on_deactivate failed", activation, error)
+        if isinstance(error, KeyboardInterrupt) or _is_cancelled():
+            raise
+    finally:
+        await _tear_down(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
+
+
+def _check_key(activation: Activation) -> None:
+    kind = activation.hosted.options.key
+    try:
+        decode_key(kind, activation.grain_id.key)
+    except ValueError as error:
+        text = f"{activation.hosted.name!r} has keys of kind {kind_name(kind)}: {error}"
+        raise Refused(Reason.INVALID_CALL, text) from None
+
+
+async def _claim(activation: Activation) -> None:
+    """Claim the grain in the directory. Raises Refused, with the winner's silo as hint, if another one has it."""
+    address = activation.address
+    try:
+        winner = await activation.owner.claims.claim(address)
+        if winner.silo == address.silo and not winner.same_activation(address):
+            # The winner is a stale entry of this silo: the catalog holds one activation per grain, and it is this one.
+            winner = await activation.owner.claims.claim(address, winner)
+    except CallNotExecuted as error:
+        raise Refused(Reason.NOT_READY, str(error)) from error
+    if not winner.same_activation(address):
+        raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
+    activation.version = winner.version
+    activation.claimed = True
+
+
+async def _pass_gate(activation: Activation) -> None:
+    """Wait at the gate before user code. Raises Refused if this silo must not start any."""
+    gate = activation.owner.deps.gate
+    if gate.clock() > gate.until and (refused := await gate.passage()) is not None:
+        raise refused
+
+
+async def _tear_down(activation: Activation, built: Built | None, refused: Refused) -> None:
+    """Free all resources in reverse order. The mailbox comes last, so that a repeated call finds the grain free."""
+    for timer in activation.timers:
+        timer.stop()
+    try:
+        async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
+            if built is not None:
+                await built.close()
+    except Exception as error:
+        _log("closing the state failed", activation, error)
+    finally:
+        try:
+            if activation.claimed:
+                activation.claimed = False
+                await activation.owner.claims.release(activation.address)
+        finally:
+            if refused.reason is Reason.NOT_HERE and refused.hint is None:
+                refused.hint = activation.owner.next_silo(activation.grain_id)
+            activation.close(refused)
+
+
+def _refusal(activation: Activation, error: BaseException, timed_out: bool) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, TimeoutError) and timed_out:
+        seconds = activation.owner.deps.options.activation_timeout
+        return Refused(Reason.ACTIVATION_FAILED, f"activating took longer than {seconds:g} s")
+    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+        return Refused(Reason.NOT_READY, "the silo is stopping")
+    if not isinstance(error, Exception):
+        return Refused(Reason.ACTIVATION_FAILED, f"activating raised {error!r}")
+    error.add_note(f"raised while activating {activation.grain_id}; the method that was called did not run")
+    cause = activation.owner.deps.faults.local(error)
+    return Refused(Reason.ACTIVATION_FAILED, f"activating raised {type(error).__qualname__}", cause=cause)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled. User code may also raise CancelledError without a cancellation."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _log(text: str, activation: Activation, error: BaseException) -> None:
+    log.error(
+        "%s: %s", activation.grain_id, text, exc_info=error,
+        extra={"event": "lifecycle_failed", "grain_type": activation.grain_id.type},
+    )  # fmt: skip

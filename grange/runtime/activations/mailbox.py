@@ -1,0 +1,120 @@
+"""Decides which request of one activation may run now. Pure: the activation reports arrivals, starts and ends.
+
+The admission rule is that of Orleans. A request may run now if one of these holds:
+
+- no request runs, or the class is reentrant;
+- the request always interleaves, or the class's predicate lets it interleave;
+- every running request always interleaves, or the predicate let it interleave;
+- the request is read-only, and so is every running request that does not always interleave.
+
+Waiting requests start in order of arrival, but a request that may run overtakes those that may not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+
+class Admitted(Protocol):
+    """The properties of a request that decide whether it may run."""
+
+    read_only: bool
+    always_interleave: bool
+    interleaves: bool
+
+
+class Mailbox:
+    """The running and waiting requests of one activation."""
+
+    __slots__ = ("_eager", "_reentrant", "running", "waiting")
+
+    def __init__(self, reentrant: bool = False) -> None:
+        self._reentrant = reentrant
+        self._eager = 0  # waiting requests that may run beside any turn; they arrived before the grain was ready
+        self.running: list[Admitted] = []
+        self.waiting: deque[Admitted] | None = None
+
+    @property
+    def depth(self) -> int:
+        """The number of waiting requests."""
+        return len(self.waiting) if self.waiting else 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request runs or waits."""
+        return not self.running and not self.waiting
+
+    def may_run(self, request: Admitted) -> bool:
+        """Whether this request may start beside the running ones."""
+        if not self.running or self._reentrant or request.always_interleave or request.interleaves:
+            return True
+        blocking = [other for other in self.running if not other.always_interleave]
+        if request.read_only and all(other.read_only for other in blocking):
+            return True
+        return all(other.interleaves for other in blocking)
+
+    def wait(self, request: Admitted) -> None:
+        """Queue a request that may not run yet."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(request)
+        self._eager += _is_eager(request)
+
+    def start(self, request: Admitted) -> None:
+        """Record that a request runs."""
+        self.running.append(request)
+
+    def end(self, request: Admitted) -> None:
+        """Record that a running request ended."""
+        self.running.remove(request)
+
+    def next(self) -> Admitted | None:
+        """Remove and return the first waiting request that may run now; None if there is none."""
+        if not self.waiting or (
+            not self._reentrant and not self._eager and any(_is_exclusive(other) for other in self.running)
+        ):
+            return None  # the second test avoids a search of a long queue each time a turn ends
+        if self.may_run(self.waiting[0]):
+            return self._taken(self.waiting.popleft())
+        for position, request in enumerate(self.waiting):
+            if self.may_run(request):
+                del self.waiting[position]
+                return self._taken(request)
+        return None
+
+    def drop(self, request: Admitted) -> bool:
+        """Remove a waiting request. False if it does not wait."""
+        if self.waiting is None or request not in self.waiting:
+            return False
+        self.waiting.remove(request)
+        self._taken(request)
+        return True
+
+    def take_all(self) -> list[Admitted]:
+        """Remove and return all waiting requests, in order."""
+        taken = list(self.waiting or ())
+        self.waiting = None
+        self._eager = 0
+        return taken
+
+    def position(self, request: Admitted) -> int | None:
+        """The number of requests that wait before this one; None if it does not wait."""
+        if self.waiting is None or request not in self.waiting:
+            return None
+        return self.waiting.index(request)
+
+    def _taken(self, request: Admitted) -> Admitted:
+        self._eager -= _is_eager(request)
+        # An idle activation must be small, so free the queue with its last request.
+        if not self.waiting:
+            self.waiting = None
+        return request
+
+
+def _is_eager(request: Admitted) -> bool:
+    return request.always_interleave or request.interleaves
+
+
+def _is_exclusive(request: Admitted) -> bool:
+    return not (request.read_only or request.always_interleave or request.interleaves)

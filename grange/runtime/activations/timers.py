@@ -1,0 +1,100 @@
+"""Timers of one activation. A tick is a queued request of its own activation and obeys the same rules.
+
+The next tick is due one period after the end of the last one, so a timer never overlaps itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from grange.proto.ids import GrainId
+from grange.runtime.requests.invocation import Invocation, Tick
+
+MAX_SECONDS = 10 * 365 * 24 * 3600.0
+"""Largest due time or period, in seconds; a larger number is taken for an error."""
+
+FENCED_RETRY_DELAY = 1.0
+"""Seconds until a tick is tried again that a fenced silo refused."""
+
+
+class GrainTimer:
+    """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation."""
+
+    __slots__ = (
+        "_callback",
+        "_changes",
+        "_deliver",
+        "_grain_id",
+        "_handle",
+        "_interleave",
+        "_keep_alive",
+        "_period",
+        "stopped",
+    )
+
+    def __init__(
+        self,
+        grain_id: GrainId,
+        callback: Callable[[], Awaitable[None]],
+        deliver: Callable[[Invocation], None],
+        interleave: bool,
+        keep_alive: bool,
+    ) -> None:
+        self._grain_id = grain_id
+        self._callback = callback
+        self._deliver = deliver
+        self._interleave = interleave
+        self._keep_alive = keep_alive
+        self._period: float | None = None
+        self._changes = 0  # number of calls of `change`; a tick is valid only until the next one
+        self._handle: asyncio.TimerHandle | None = None
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Stop the timer: no tick starts after this."""
+        self.stopped = True
+        self._cancel()
+
+    def change(self, due: float | None, period: float | None = None) -> None:
+        """Tick in `due` seconds (None: never), then each `period` (None: once). Restarts a stopped timer.
+
+        Raises ValueError for a negative time or one over ten years.
+        """
+        for name, seconds in (("due", due), ("period", period)):
+            if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
+                raise ValueError(f"timer {name}={seconds!r} must be between 0 and {MAX_SECONDS:.0f} seconds")
+        self.stopped = False
+        self._period = period
+        self._cancel()
+        self._changes += 1
+        if due is not None:
+            self._schedule(due)
+
+    def _schedule(self, seconds: float) -> None:
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
+
+    def _cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self) -> None:
+        self._handle = None
+        tick = Tick(self._grain_id, partial(self._run, self._changes), self._ended, self._postpone)
+        tick.always_interleave = self._interleave
+        tick.keeps_alive = self._keep_alive
+        self._deliver(tick)
+
+    async def _run(self, change: int) -> None:
+        if not self.stopped and change == self._changes:  # else it was stopped or changed while the tick waited
+            await self._callback()
+
+    def _postpone(self) -> None:
+        if not self.stopped and self._handle is None:
+            self._schedule(FENCED_RETRY_DELAY)
+
+    def _ended(self) -> None:
+        if not self.stopped and self._handle is None and self._period is not None:
+            self._schedule(self._period)

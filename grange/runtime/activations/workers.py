@@ -1,0 +1,85 @@
+"""Pools of stateless workers: several activations of one grain id in one silo, outside the directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.activation import Activation, ActivationDeps, Phase
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.lifecycle import activate, deactivate
+from grange.runtime.locator import Claims, LocalOnly
+from grange.runtime.requests.invocation import Invocation
+
+
+class IdleWatcher(Protocol):
+    """Watches active activations and ends the idle ones; `collector.py` implements it."""
+
+    def watch(self, activation: Activation) -> None:
+        """Watch it until it is gone."""
+        ...
+
+
+class WorkerPool:
+    """The workers of one grain id. A request goes to an idle worker, else to a new one, else to the least busy one."""
+
+    def __init__(
+        self,
+        grain_id: GrainId,
+        hosted: HostedType,
+        deps: ActivationDeps,
+        collector: IdleWatcher,
+        empty: Callable[[WorkerPool], None],
+    ) -> None:
+        self.grain_id = grain_id
+        self.deps = deps
+        self.claims: Claims = LocalOnly(deps.address)
+        self.workers: list[Activation] = []
+        self._hosted = hosted
+        self._collector = collector
+        self._empty = empty
+
+    def receive(self, call: Invocation) -> None:
+        """Hand one request to one of the workers."""
+        serving = [worker for worker in self.workers if worker.phase <= Phase.ACTIVE]
+        idle = next((worker for worker in serving if worker.idle), None)
+        if idle is not None:
+            idle.receive(call)
+        elif len(serving) < self._hosted.options.stateless_workers:
+            self._create(call)
+        else:
+            min(serving, key=_load).receive(call)
+
+    def _create(self, call: Invocation) -> None:
+        worker = Activation(self.grain_id, self._hosted, self, asyncio.get_running_loop().time())
+        self.workers.append(worker)
+        worker.receive(call)
+        self.start_activation(worker)
+
+    def start_activation(self, activation: Activation) -> None:
+        """Start to activate it. The claim is local: the directory holds no workers."""
+        self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
+
+    def on_active(self, activation: Activation) -> None:
+        """Have the collector watch it."""
+        self._collector.watch(activation)
+
+    def start_deactivation(self, activation: Activation) -> None:
+        """Start to deactivate it."""
+        self.deps.tasks.start(deactivate(activation))
+
+    def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
+        """No hint: any silo that hosts the class can run workers."""
+        return None
+
+    def on_gone(self, activation: Activation) -> None:
+        """Remove it; report the pool when it is empty."""
+        self.workers.remove(activation)
+        if not self.workers:
+            self._empty(self)
+
+
+def _load(worker: Activation) -> int:
+    return worker.mailbox.depth + len(worker.mailbox.running)

@@ -1,0 +1,106 @@
+"""One outgoing call: an attempt in this process, and an attempt at another silo. Used by `caller.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from grange.errors import PayloadTooLarge
+from grange.grains.context import Scalar
+from grange.proto.faults import Faults
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Request, Response
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.sender import Sender
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
+from grange.runtime.requests.invocation import LocalCall, LocalOneWay
+from grange.runtime.requests.plan import MethodPlan
+
+_CONTEXT = msgspec.msgpack.Encoder()
+
+
+class CallerDeps(msgspec.Struct, eq=False):
+    """What all outgoing calls of one silo or client share. A client has no catalog and no address."""
+
+    sender: Sender
+    faults: Faults
+    deadlines: Deadlines
+    options: RuntimeOptions
+    address: SiloAddress | None = None
+    catalog: Catalog | None = None
+
+    def error(self, response: Response) -> Exception:
+        """The error to raise for a failed response."""
+        return self.faults.read(response.payload)
+
+
+class Outgoing:
+    """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream."""
+
+    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed_over", "plan")
+
+    def __init__(
+        self,
+        deps: CallerDeps,
+        grain_id: GrainId,
+        plan: MethodPlan,
+        args: tuple[Any, ...],
+        deadline: float,
+        context: Mapping[str, Scalar] | None,
+    ) -> None:
+        self._deps = deps
+        self._payload: bytes | None = None
+        self.grain_id = grain_id
+        self.plan = plan
+        self.args = args
+        self.deadline = deadline
+        self.context = context
+        self.handed_over: asyncio.Future[None] | None = None
+
+    async def attempt(self, target: SiloAddress) -> Any:
+        """Attempt the call at this silo. Raises Refused or SiloUnavailable if it was certainly not executed."""
+        deps = self._deps
+        if deps.catalog is not None and target == deps.address:
+            return await self.attempt_locally(deps.catalog)
+        response = await deps.sender.send(target, self.request(), self.deadline, self._posted)
+        if response.failed:
+            raise deps.error(response)
+        return None if self.handed_over is not None else self.plan.decode_result(response.payload)
+
+    async def attempt_locally(self, catalog: Catalog) -> Any:
+        """Attempt the call in this process, without transport or encoding."""
+        kind = LocalCall if self.handed_over is None else LocalOneWay
+        call = kind(self.grain_id, self.plan, self.args, self.deadline, self.context, self._deps.faults)
+        catalog.deliver(call)
+        self._posted()
+        return await call.answer(self._deps.deadlines)
+
+    def request(self) -> Request:
+        """The request for the wire, with the time left at this moment."""
+        options = self._deps.options
+        if self._payload is None:
+            self._payload = self.plan.encode(self.args)
+            if len(self._payload) > options.payload_limit:
+                raise PayloadTooLarge(
+                    f"the arguments of {self.plan.method!r} have {len(self._payload)} bytes; the limit is "
+                    f"{options.payload_limit}: send a reference to the data, or raise payload_limit",
+                    len(self._payload),
+                    options.payload_limit,
+                )
+        return Request(
+            0,
+            self.grain_id,
+            self.plan.method.name,
+            self._payload,
+            timeout_ms=0 if self.handed_over is not None else milliseconds_until(self.deadline),
+            context=_CONTEXT.encode(self.context) if self.context else b"",
+            one_way=self.handed_over is not None,
+        )
+
+    def _posted(self) -> None:
+        if self.handed_over is not None and not self.handed_over.done():
+            self.handed_over.set_result(None)

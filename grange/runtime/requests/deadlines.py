@@ -1,0 +1,86 @@
+"""Deadlines of many calls with few timers: entries expire in sweeps, so a call needs no timer of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol
+
+from grange.aio.awake import GRACE, LATE, AwakeTimeout
+
+SWEEP_INTERVAL = 0.02
+"""Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
+times out early."""
+
+
+def until(deadline: float) -> AwakeTimeout:
+    """`async with until(deadline)` times out then (loop time or infinite), later if this process is suspended."""
+    return AwakeTimeout(max(0.0, deadline - asyncio.get_running_loop().time()))
+
+
+def milliseconds_until(deadline: float) -> int:
+    """The time left, for the wire: at least 1. 0 means no limit, or a limit above `MAX_TIMEOUT_MS`."""
+    left = (deadline - asyncio.get_running_loop().time()) * 1000
+    return 0 if left > MAX_TIMEOUT_MS else max(1, int(left))
+
+
+MAX_TIMEOUT_MS = 2**32 - 1
+"""Milliseconds, about seven weeks: the largest time-out that a request can carry (32 bits)."""
+
+
+class Expires(Protocol):
+    """Something with a deadline."""
+
+    def expire(self) -> None:
+        """The deadline has passed. Called once, in the event loop."""
+        ...
+
+
+class Deadlines:
+    """The deadlines of one silo or client. An entry leaves by `discard` or when it expires."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._steps: dict[int, dict[Expires, None]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    def add(self, entry: Expires, when: float) -> int:
+        """Expire `entry` soon after `when` (loop time; infinite: never). Returns the step, for `discard`."""
+        if when == math.inf:
+            return 0
+        step = math.ceil(when / SWEEP_INTERVAL)
+        entries = self._steps.get(step)
+        if entries is None:
+            entries = self._steps[step] = {}
+            self._timers[step] = self._loop.call_at(step * SWEEP_INTERVAL, self._due, step)
+        entries[entry] = None
+        return step
+
+    def discard(self, entry: Expires, step: int) -> None:
+        """Remove an entry that ended in time."""
+        entries = self._steps.get(step)
+        if entries is not None:
+            entries.pop(entry, None)
+            if not entries:
+                del self._steps[step]
+                self._timers.pop(step).cancel()
+
+    def close(self) -> None:
+        """Expire all entries now, because no sweep follows and they would wait for ever."""
+        for step, timer in list(self._timers.items()):
+            timer.cancel()
+            self._sweep(step)
+
+    def _due(self, step: int) -> None:
+        now = self._loop.time()
+        if now - step * SWEEP_INTERVAL > LATE:
+            # This process was suspended, and the answers may wait in its sockets. Postpone once only: the next sweep
+            # may be late again.
+            self._timers[step] = self._loop.call_at(now + GRACE, self._sweep, step)
+        else:
+            self._sweep(step)
+
+    def _sweep(self, step: int) -> None:
+        self._timers.pop(step, None)
+        for entry in self._steps.pop(step, {}):
+            entry.expire()

@@ -1,0 +1,264 @@
+"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
+
+An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
+`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are `calls/inbound.py`'s `WireCall`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from grange.errors import CallOutcomeUnknown, CallTimeout
+from grange.grains.context import Scalar
+from grange.proto.faults import Faults
+from grange.proto.ids import GrainId
+from grange.proto.message import Reason
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
+
+log = logging.getLogger("grange.runtime")
+
+
+class Invocation(ABC):
+    """A request as the catalog, the activation and the invoker see it.
+
+    deadline: loop time after which its turn must not start.
+    caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
+    started_at: gate time at which its turn started.
+    entered: whether the turn has reached the grain's code.
+    keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
+    status: returns its progress; the activation sets it when the request arrives.
+    """
+
+    __slots__ = (
+        "always_interleave", "caller_gone", "context", "deadline", "entered", "grain_id", "interleaves",
+        "keeps_alive", "method", "read_only", "started_at", "status", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
+    ) -> None:
+        self.grain_id = grain_id
+        self.method = method
+        self.deadline = deadline
+        self.context = context
+        self.started_at = 0.0
+        self.entered = False
+        self.caller_gone = False
+        self.keeps_alive = True
+        self.read_only = False
+        self.always_interleave = False
+        self.interleaves = False
+        self.task: asyncio.Task[None] | None = None
+        self.status: Callable[[Invocation], str] | None = None
+
+    @abstractmethod
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        """The arguments, isolated from the caller's. Raises InvalidCall if they do not fit the method."""
+
+    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
+        """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
+        assert plan is not None
+        return plan.method.invoke(grain, self.arguments(plan))  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def started(self) -> None:
+        """The turn started: from now on the request counts as executed."""
+
+    @abstractmethod
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        """Outcome: executed, with this result. Raises InvalidResult if the result cannot be encoded."""
+
+    @abstractmethod
+    def fail(self, error: BaseException) -> None:
+        """Outcome: executed, raised this error."""
+
+    @abstractmethod
+    def refuse(self, refused: Refused) -> None:
+        """Outcome: certainly not executed."""
+
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Outcome: started, and its end stays unknown. The caller gets this error now."""
+        self.fail(error)
+
+
+class LocalCall(Invocation):
+    """A call whose caller is in this process. The caller awaits `answer()`."""
+
+    __slots__ = ("_args", "_done", "_error", "_faults", "_signal", "_value")
+
+    def __init__(
+        self,
+        grain_id: GrainId,
+        plan: MethodPlan,
+        args: tuple[Any, ...],
+        deadline: float,
+        context: Mapping[str, Scalar] | None,
+        faults: Faults,
+    ) -> None:
+        super().__init__(grain_id, plan.method.name, deadline, context)
+        self._args = plan.isolate(args)
+        self._faults = faults
+        self._done = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._signal: asyncio.Future[None] | None = None
+
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        """The arguments, isolated when the call was made."""
+        return self._args
+
+    def started(self) -> None:
+        """Do nothing: the caller waits for the end."""
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        """Give the caller its own copy of the result."""
+        assert plan is not None
+        self._value = plan.isolate_result(value)
+        self._end(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Give the caller the error that a remote caller would get."""
+        self._end(self._faults.local(error))
+
+    def refuse(self, refused: Refused) -> None:
+        """Give the refusal to the caller's retry loop."""
+        self._end(refused)
+
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Give the error to the caller at once."""
+        self._end(error)
+
+    def expire(self) -> None:
+        """Fail with CallTimeout, and drop the request if it has not started."""
+        status = self.status(self) if self.status is not None else "status unknown"
+        self.caller_gone = True
+        self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
+
+    async def answer(self, deadlines: Deadlines) -> Any:
+        """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline.
+
+        If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
+        """
+        if not self._done:
+            await self._wait(deadlines)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    async def _wait(self, deadlines: Deadlines) -> None:
+        self._signal = asyncio.get_running_loop().create_future()
+        step = deadlines.add(self, self.deadline)
+        try:
+            await self._signal
+        except asyncio.CancelledError:
+            self.caller_gone = True
+            raise
+        finally:
+            deadlines.discard(self, step)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._done:
+            return  # it expired before; no caller reads the late outcome
+        self._done = True
+        self._error = error
+        if self._signal is not None and not self._signal.done():
+            self._signal.set_result(None)
+
+
+class LocalOneWay(LocalCall):
+    """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
+
+    __slots__ = ()
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.deadline = math.inf
+
+    def started(self) -> None:
+        """Release the caller: the request is accepted."""
+        self._end(None)
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        """Drop the result."""
+
+    def fail(self, error: BaseException) -> None:
+        """Log the error."""
+        log_one_way_failure(self.grain_id, self.method, error)
+
+
+class Tick(Invocation):
+    """One tick of a timer: a queued request of its own activation, without a caller."""
+
+    __slots__ = ("callback", "ended", "postpone")
+
+    def __init__(
+        self,
+        grain_id: GrainId,
+        callback: Callable[[], Awaitable[None]],
+        ended: Callable[[], None],
+        postpone: Callable[[], None],
+    ) -> None:
+        super().__init__(grain_id, "(timer)", float("inf"))  # no method can have this name
+        self.callback = callback
+        self.ended = ended
+        self.postpone = postpone
+
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        """No arguments."""
+        return ()
+
+    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
+        """Start the timer's callback."""
+        return self.callback()
+
+    def started(self) -> None:
+        """Do nothing: a tick has no caller."""
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        """Schedule the next tick."""
+        self.ended()
+
+    def fail(self, error: BaseException) -> None:
+        """Log the error and schedule the next tick."""
+        log.error(
+            "timer of %s failed", self.grain_id, exc_info=error,
+            extra={"event": "timer_failed", "grain_type": self.grain_id.type},
+        )  # fmt: skip
+        self.ended()
+
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Do nothing: a tick has no caller."""
+
+    def refuse(self, refused: Refused) -> None:
+        """Drop this tick. A fenced silo's tick is tried again later, because no other silo runs it.
+
+        After a full mailbox the next tick is scheduled; a gone activation has no timers.
+        """
+        if refused.reason is Reason.NOT_READY:
+            self.postpone()
+        elif refused.reason is not Reason.NOT_HERE:
+            self.ended()
+
+
+def expired(call: Invocation, now: float) -> Refused | None:
+    """The refusal of a request that must not start any more, or None."""
+    if call.caller_gone:
+        return Refused(Reason.CANCELLED, "its caller gave up before it started")
+    if now >= call.deadline:
+        return Refused(Reason.EXPIRED, "its time was over before it could start")
+    return None
+
+
+def log_one_way_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
+    """Log an error of a one-way call: no caller receives it."""
+    log.warning(
+        "one-way call %s.%s failed", grain_id, method, exc_info=error,
+        extra={"event": "one_way_failed", "grain_type": grain_id.type},
+    )  # fmt: skip
