@@ -242,7 +242,7 @@ class MembershipAgent:
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
-        self._guard.see(view)
+        self._guard.on_view(view)
         over = (had_row or view.get(self.me) is not None) and must_end(view, self.me)
         if self._stopping and over:
             self._guard.end(f"silo {self.me} is dead")  # what waits for a turn is carried out elsewhere

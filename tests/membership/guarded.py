@@ -44,16 +44,16 @@ class World:
         self.errors: list[SelfFenced] = []
         self.probing: dict[SiloAddress, asyncio.Task[None]] = {}
         self.hints: list[int] = []
-        contact = FenceDeps(
+        deps = FenceDeps(
             read=self._read,
             ask_version=self._ask,
             fetch=self._fetch,
             hint=self.hints.append,
             give_up=self.errors.append,
         )
-        self.guard = SelfFence(ME, self.gate, self.liveness, contact, OPTIONS)
-        self.guard.see(self.view())
-        self.task = asyncio.create_task(self.guard.run())
+        self.fence = SelfFence(ME, self.gate, self.liveness, deps, OPTIONS)
+        self.fence.on_view(self.view())
+        self.task = asyncio.create_task(self.fence.run())
         for other in others:
             self.probe(other)
 

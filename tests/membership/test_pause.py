@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from grange.membership.detection.liveness import TICK
-from grange.membership.fencing.self_fence import AFTER_PAUSE, HEAD_START, READ_PATIENCE, ROUND, SWEEP_PATIENCE
+from grange.membership.fencing.fence_state import GRACE_AFTER_PAUSE
+from grange.membership.fencing.self_fence import READ_TIMEOUT, SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
 from tests.membership.guarded import DEAD, ME, MINUTE, OPTIONS, B, C, Make
 
 
@@ -81,7 +82,7 @@ async def test_after_a_stop_without_a_table_everybody_is_asked(world: Make) -> N
     here.stand_still(2)
     await here.closed()
     began = here.now
-    assert await here.opened() <= began + HEAD_START + 0.01
+    assert await here.opened() <= began + TABLE_HEAD_START + 0.01
     assert len(here.asked) == 2
 
 
@@ -128,18 +129,18 @@ async def test_a_stop_becomes_a_fence_only_if_no_proof_comes_soon(
     async with asyncio.timeout(MINUTE):
         while here.gate.fenced is None:
             await asyncio.sleep(0.001)
-    assert here.now == pytest.approx(began + AFTER_PAUSE, abs=0.01)
+    assert here.now == pytest.approx(began + GRACE_AFTER_PAUSE, abs=0.01)
 
 
 async def test_a_read_that_began_after_the_stop_lifts_also_the_fence_that_came_meanwhile(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10.1)
     here.cut(B)
-    here.read_takes = 2 * AFTER_PAUSE
+    here.read_takes = 2 * GRACE_AFTER_PAUSE
     here.stand_still(5)
     resumed = here.now
     assert await here.gate.passage() is not None
-    assert here.now == pytest.approx(resumed + AFTER_PAUSE, abs=0.01)
+    assert here.now == pytest.approx(resumed + GRACE_AFTER_PAUSE, abs=0.01)
     assert await here.opened() == pytest.approx(resumed + here.read_takes, abs=0.01)
 
 
@@ -156,5 +157,5 @@ async def test_a_silo_alone_needs_only_the_table(world: Make) -> None:
 
 def test_the_times_fit_together() -> None:
     """With a table that never answers, the next sweep is judged before the last one is too old."""
-    assert max(READ_PATIENCE, HEAD_START + SWEEP_PATIENCE, ROUND) + SWEEP_PATIENCE < OPTIONS.fence_after
+    assert max(READ_TIMEOUT, TABLE_HEAD_START + SWEEP_TIMEOUT, SEARCH_INTERVAL) + SWEEP_TIMEOUT < OPTIONS.fence_after
     assert OPTIONS.fence_after + 0.25 <= OPTIONS.vote_after

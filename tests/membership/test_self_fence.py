@@ -11,7 +11,7 @@ import pytest
 
 from grange.membership.detection.liveness import TICK
 from grange.membership.fencing.proofs import watchers_of
-from grange.membership.fencing.self_fence import HEAD_START, ROUND, SWEEP_PATIENCE
+from grange.membership.fencing.self_fence import SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
 from grange.membership.model.member import SiloStatus, make_view
 from grange.proto.ids import SiloAddress
 from tests.membership.guarded import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
@@ -38,7 +38,7 @@ async def test_a_silo_that_is_cut_off_closes_its_gate_in_time(world: Make, caplo
     here.table_is_there = False
     assert await here.closed() == pytest.approx(last + OPTIONS.fence_after, abs=0.002)
     assert here.gate.fenced is not None
-    assert "no proof" in here.guard.fenced
+    assert "no proof" in here.fence.fenced
     assert [record.event for record in caplog.records] == ["self_fenced"]
     assert caplog.records[0].levelno == logging.ERROR
 
@@ -60,7 +60,7 @@ async def test_a_silo_that_nobody_hears_reads_the_table_twice_a_second(world: Ma
     await asyncio.sleep(MINUTE)
     assert not here.gate.closed
     pauses = [later - earlier for earlier, later in pairwise(here.reads)]
-    assert max(pauses) <= ROUND + 0.01
+    assert max(pauses) <= SEARCH_INTERVAL + 0.01
     assert here.asked == []
 
 
@@ -134,7 +134,7 @@ async def test_an_answer_from_the_future_proves_nothing_and_is_looked_into(world
     assert set(here.fetched) == {B}
 
     here.version = 8
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     await here.opened()
 
 
@@ -149,7 +149,7 @@ async def test_a_silo_that_is_not_active_yet_is_not_fenced(world: Make) -> None:
     here = world(B)
     here.statuses[ME] = SiloStatus.JOINING
     here.version += 1
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     here.cut(B)
     here.table_is_there = False
     await asyncio.sleep(MINUTE)
@@ -162,7 +162,7 @@ async def test_a_new_watcher_has_time_to_be_heard(world: Make) -> None:
     here.table_is_there = False
     here.statuses[C] = ACTIVE
     here.seen_by[C] = here.seen_by[B] = here.version = 8
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     await asyncio.sleep(0.9)
     here.heal(C)
     await asyncio.sleep(MINUTE)
@@ -181,7 +181,7 @@ async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
         changed = dict.fromkeys(watchers, SiloStatus.LEAVING)
     else:
         here.statuses = {ME: ACTIVE}
-        here.guard.see(make_view(8, here.view().members))
+        here.fence.on_view(make_view(8, here.view().members))
         stranger = next(silo for silo in crowd if silo not in watchers)
         changed = {**dict.fromkeys(crowd, SiloStatus.JOINING), stranger: ACTIVE}
     await asyncio.sleep(MINUTE)
@@ -191,7 +191,7 @@ async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
     here.version = 9
     for watcher in watchers:
         here.probing[watcher].cancel()
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     assert not watchers_of(ME, here.view(), OPTIONS)
     await asyncio.sleep(MINUTE)
 
@@ -201,7 +201,7 @@ async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
     lost = here.now
     here.table_is_there = False
     here.cut(*crowd)
-    assert OPTIONS.fence_after - 2 * ROUND < await here.closed() - lost <= OPTIONS.fence_after
+    assert OPTIONS.fence_after - 2 * SEARCH_INTERVAL < await here.closed() - lost <= OPTIONS.fence_after
 
 
 async def test_the_fence_is_lifted_by_the_table(world: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -214,9 +214,11 @@ async def test_the_fence_is_lifted_by_the_table(world: Make, caplog: pytest.LogC
     await asyncio.sleep(20)
     here.table_is_there = True
     began = here.now
-    assert await here.opened() <= began + HEAD_START + SWEEP_PATIENCE + 0.01  # nobody answers: a look lasts so long
+    assert (
+        await here.opened() <= began + TABLE_HEAD_START + SWEEP_TIMEOUT + 0.01
+    )  # nobody answers: a look lasts so long
     assert [record.event for record in caplog.records] == ["self_fenced", "fence_lifted"]
-    assert here.guard.fenced == ""
+    assert here.fence.fenced == ""
 
 
 async def test_the_fence_is_lifted_by_a_majority_while_the_table_is_away(world: Make) -> None:
@@ -273,7 +275,7 @@ async def test_a_silo_that_is_fenced_for_too_long_gives_up(world: Make) -> None:
 async def test_who_was_given_up_never_starts_turns_again(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10)
-    here.guard.end("this silo was declared dead")
+    here.fence.end("this silo was declared dead")
     await asyncio.sleep(MINUTE)
     assert here.gate.fenced == "this silo was declared dead"
     assert here.reads == []
