@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Protocol
 
-from grange.aio.awake import GRACE, LATE, AwakeTimeout
+from grange.aio.awake import GRACE, STOP_THRESHOLD, AwakeTimeout
 
 STEP = 0.02
 """Seconds between two sweeps; unless this process stood still, a call times out at most so much late; never early."""
@@ -72,7 +72,7 @@ class Deadlines:
 
     def _due(self, step: int) -> None:
         now = self._loop.time()
-        if now - step * STEP > LATE:
+        if now - step * STEP > STOP_THRESHOLD:
             # This process stood still, and the answers may lie in its sockets. Once: it may be late again.
             self._timers[step] = self._loop.call_at(now + GRACE, self._sweep, step)
         else:

@@ -96,7 +96,7 @@ class Departure:
         await self._part("the gateway", parts.gateway.close())
         await self._part("calls under way", parts.caller.close())
         await self._part("activations", parts.catalog.abort())
-        await self._part("membership", parts.agent.halt() if killed else parts.agent.stop())
+        await self._part("membership", parts.agent.kill() if killed else parts.agent.stop())
         await parts.tasks.close(CANCELLED_TURN)
         parts.catalog.abandon()  # what even so has not ended
         for listener in parts.listeners:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.aio.awake import GRACE, LATE, SLICE, AwakeTimeout
+from grange.aio.awake import GRACE, SLICE, STOP_THRESHOLD, AwakeTimeout
 from grange.runtime.deadlines import STEP, Deadlines
 from grange.testing.loop import VirtualTime
 from tests.runtime.test_deadlines import Entry
@@ -41,7 +41,7 @@ def test_it_is_on_time_while_the_process_runs(seconds: float, start: float) -> N
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.001, 1.0, 1.79])
-@pytest.mark.parametrize("stop", [LATE + SLICE + 0.001, 2.0, 60.0])
+@pytest.mark.parametrize("stop", [STOP_THRESHOLD + SLICE + 0.001, 2.0, 60.0])
 async def test_an_answer_that_came_while_the_process_was_stopped_is_read(
     time: VirtualTime, begins: float, stop: float
 ) -> None:

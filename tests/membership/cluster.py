@@ -105,7 +105,7 @@ class Network:
         self.blocked.add(silo.address)
         silo.liveness.tick()
         ticked = silo.liveness._ticked
-        await silo.agent.halt()
+        await silo.agent.kill()
         silo.liveness._ticked = ticked  # it stands still; nobody has said that it ends
 
     def pause(self, silo: SiloAddress) -> None:
@@ -230,7 +230,7 @@ class Silo:
 
     async def crash(self) -> None:
         self.cluster.network.silos.pop(self.address, None)
-        await self.agent.halt()
+        await self.agent.kill()
 
 
 class Cluster:

@@ -104,7 +104,7 @@ class World:
     async def _probe(self, other: SiloAddress) -> None:
         mutual = False
         while True:
-            self.liveness.heard(other, mutual, self.seen_by[other])
+            self.liveness.probe_received(other, mutual, self.seen_by[other])
             mutual = True
             await asyncio.sleep(1.0)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.membership.detection.adaptive_timeout import AT_LEAST, DEVIATIONS, WINDOW, AdaptiveTimeout
+from grange.membership.detection.adaptive_timeout import DEVIATIONS, MIN_ANSWERS, WINDOW, AdaptiveTimeout
 from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import address
 
@@ -23,9 +23,9 @@ def after(*taken: float) -> AdaptiveTimeout:
 
 def test_at_first_it_is_the_option():
     """Until there are four answers; and silos are measured apart."""
-    for count in range(AT_LEAST):
+    for count in range(MIN_ANSWERS):
         assert after(*[0.01] * count).timeout(ONE, 0) == OPTIONS.probe_timeout
-    patience = after(*[0.01] * AT_LEAST)
+    patience = after(*[0.01] * MIN_ANSWERS)
     assert patience.timeout(ONE, 0) == OPTIONS.probe_timeout_min
     assert patience.timeout(TWO, 0) == OPTIONS.probe_timeout
 
@@ -45,7 +45,7 @@ def test_it_is_within_its_bounds_times_the_score(taken, score, missed):
     assert timeout == pytest.approx((1 + score) * after(*taken).timeout(ONE, 0, missed))
 
 
-@given(st.lists(st.floats(0.001, 3), min_size=AT_LEAST, max_size=50))
+@given(st.lists(st.floats(0.001, 3), min_size=MIN_ANSWERS, max_size=50))
 def test_what_was_usual_is_in_time(taken):
     """Every answer within five deviations of the mean is; and longer answers never make it shorter by their mean."""
     timeout = after(*taken).timeout(ONE, 0)

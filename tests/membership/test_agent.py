@@ -89,7 +89,7 @@ async def test_a_silo_does_not_join_over_a_newer_generation():
         late = c.make(0, generation=1)
         await late.start()
         before = await c.table.read()
-        with pytest.raises(JoinFailed, match="superseded"):
+        with pytest.raises(JoinFailed, match="started later at the same endpoint"):
             await late.agent.join()
         assert await c.table.read() == before
 

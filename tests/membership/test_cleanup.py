@@ -13,7 +13,7 @@ from grange.errors import DeclaredDead
 from grange.membership.model.member import SiloStatus, Vote
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Row, Table, table_version
-from grange.membership.table.cleanup import cutoff, evict, sweeps
+from grange.membership.table.cleanup import cutoff, evict, is_cleaner
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -49,8 +49,8 @@ def removed(found: Table) -> set[int]:
 def test_only_the_first_active_silo_sweeps():
     """MEM-16: by address; those before it that are not active do not count."""
     found = table(member(address(0), JOINING), member(ME), member(address(2)), member(address(3), DEAD))
-    assert [sweeps(found, address(number)) for number in range(4)] == [False, True, False, False]
-    assert not sweeps(table(), ME)
+    assert [is_cleaner(found, address(number)) for number in range(4)] == [False, True, False, False]
+    assert not is_cleaner(table(), ME)
 
 
 def test_those_that_are_too_many_go_oldest_first():
@@ -99,7 +99,7 @@ def joiner(number: int, age: timedelta):
 
 
 def test_whoever_joins_for_longer_than_it_may_is_evicted():
-    """MEM-10: by the silo that sweeps, and never with the option off."""
+    """MEM-10: by the silo that is_cleaner, and never with the option off."""
     stuck = joiner(5, LIMIT + seconds(1))
     found = table(member(ME), member(address(2)), joiner(4, LIMIT), stuck)
     change = evict(found, ME, START, OPTIONS)

@@ -55,7 +55,7 @@ class Knowledge:
     def hint(self, version: int) -> None:
         self.hints.append(version)
 
-    def hear(self, announcement: Announcement) -> None:
+    def on_announcement(self, announcement: Announcement) -> None:
         self.heard.append(announcement)
 
 
@@ -216,7 +216,7 @@ async def test_a_view_is_told_to_the_living_and_to_who_just_died():
     members = [member(ME), member(address(1), DEAD), member(address(2), LEAVING), member(address(3), DEAD)]
     now = make_view(2, [*members, member(address(4), JOINING)])
     mine, _, answers = peers(SiloUnavailable("down"))
-    mine.spread(Announcement("x", now), was)
+    mine.announce(Announcement("x", now), was)
     await mine.flush()
     assert {silo for silo, _, _ in answers.asked} == {address(1), address(2), address(4)}
     for _, service, question in answers.asked:
@@ -233,7 +233,7 @@ async def test_what_a_peer_raises_instead_of_a_view_is_its_own_affair(answer, ca
     await mine.fetch(TARGET)
     assert knowledge.heard == []
     now = make_view(8, (member(TARGET),))
-    mine.spread(Announcement("x", now), now)
+    mine.announce(Announcement("x", now), now)
     await mine.flush()
     assert [silo for silo, *_ in answers.asked] == [TARGET, TARGET]
     assert not caplog.records

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.membership.detection.health import WORST, Signs, expects_probes, score_of, suspicions_of
+from grange.membership.detection.health import MAX_SCORE, Signs, expects_probes, score_of, suspicions_of
 from grange.membership.detection.monitoring_rings import probed_by
 from grange.membership.model.member import SiloStatus, Vote, make_view
 from grange.membership.model.options import MembershipOptions
@@ -62,7 +62,7 @@ def test_worse_signs_are_never_a_better_score(one, other):
         one.unheard or other.unheard,
         max(one.suspicions, other.suspicions),
     )
-    assert 0 <= score_of(one) <= WORST
+    assert 0 <= score_of(one) <= MAX_SCORE
     if worse.probed > 1 or one.probed <= 1:
         assert score_of(worse) >= score_of(one)
 

@@ -74,7 +74,7 @@ async def test_a_silo_that_is_cut_off_doubts_itself_first(caplog):
         assert [other.liveness.score for other in others] == [0, 0]
         (text,) = said(caplog)
         assert "2 of the 2 silos it probes do not answer" in text
-        assert "the probes of others do not come" in text
+        assert "no probes of other silos arrive" in text
 
 
 async def test_a_silo_that_is_suspected_doubts_itself():

@@ -157,8 +157,8 @@ async def test_a_stale_silo_is_nobodys_intermediary():
         silos = await c.joined(4)
         silos[0].table.down = True
         await asyncio.sleep(30)
-        assert all(silos[0].address not in other.agent._prober._middles for other in silos[1:])
-        assert all(silos[1].address in other.agent._prober._middles for other in silos[2:])
+        assert all(silos[0].address not in other.agent._prober._relays for other in silos[1:])
+        assert all(silos[1].address in other.agent._prober._relays for other in silos[2:])
 
 
 async def test_a_death_that_has_its_votes_is_finished(caplog):

@@ -70,7 +70,7 @@ async def test_probes_that_lay_in_the_queue_meanwhile_prove_nothing(world: Make)
     here.table_is_there = False
     here.reachable.clear()
     here.stand_still(12)
-    here.liveness.heard(B, mutual=True)
+    here.liveness.probe_received(B, mutual=True)
     await asyncio.sleep(0.3)
     assert here.gate.closed
 

@@ -11,6 +11,7 @@ import pytest
 
 from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.gossip import IndirectProbeResult
+from grange.membership.detection.liveness import Liveness
 from grange.membership.detection.prober import Prober
 from grange.membership.model.options import MembershipOptions
 from grange.testing.loop import VirtualTime
@@ -26,13 +27,13 @@ class Script:
     def __init__(self) -> None:
         self.silent: set = set()
         self.takes = 0.0
-        self.score = 0
+        self.liveness = Liveness(lambda: 0.0)
         self.through = IndirectProbeResult.FAILED
         self.probes: Counter = Counter()
         self.timeouts: list[float] = []
         self.asked: list = []
         self.suspected: list[tuple[float, object]] = []
-        self.prober = Prober(self, self.suspect, OPTIONS, random.Random(3), lambda: self.score)
+        self.prober = Prober(self, self.suspect, OPTIONS, random.Random(3), self.liveness)
 
     async def probe(self, silo, timeout: float) -> ProbeResult:
         self.probes[silo] += 1
@@ -172,7 +173,7 @@ async def test_time_outs_adapt_and_are_stretched_by_the_local_health():
         await asyncio.sleep(6)
         assert s.timeouts[:4] == [1.0] * 4
         assert s.timeouts[-1] == 0.5
-        s.score = 3
+        s.liveness.score = 3
         await asyncio.sleep(1)
         assert s.timeouts[-1] == 2.0
         await s.prober.close()

@@ -21,7 +21,7 @@ from grange.membership.table.recovery import (
     rejoin,
 )
 from grange.membership.table.tombstones import Tombstones
-from grange.membership.table.transitions import Standing
+from grange.membership.table.transitions import VersionOrder
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -43,7 +43,7 @@ def a_table(incarnation: str, number: int, *members) -> Table:
     return Table(version, tuple(Row(each, "1") for each in members))
 
 
-def graves(*silos) -> Tombstones:
+def tombstones(*silos) -> Tombstones:
     found = Tombstones()
     found.remember(a_view(1, *(member(silo, DEAD) for silo in silos)), START)
     return found
@@ -52,17 +52,17 @@ def graves(*silos) -> Tombstones:
 @pytest.mark.parametrize(
     ("incarnation", "number", "members", "expected"),
     [
-        ("one", 11, (ME, OTHER), Standing.NEWER),
-        ("one", 10, (ME, OTHER), Standing.SAME),
-        ("one", 9, (ME, OTHER), Standing.LOST),
-        ("one", 11, (ME,), Standing.LOST),
-        ("one", 11, (OTHER,), Standing.LOST),
-        ("", 0, (), Standing.LOST),
-        ("two", 2, (THIRD,), Standing.LOST),
-        ("two", 10, (ME, OTHER), Standing.LOST),
-        ("two", 11, (ME, OTHER), Standing.NEWER),
-        ("two", 11, (ME, THIRD), Standing.LOST),
-        ("two", 11, (ME, OTHER, THIRD), Standing.NEWER),
+        ("one", 11, (ME, OTHER), VersionOrder.NEWER),
+        ("one", 10, (ME, OTHER), VersionOrder.SAME),
+        ("one", 9, (ME, OTHER), VersionOrder.LOST),
+        ("one", 11, (ME,), VersionOrder.LOST),
+        ("one", 11, (OTHER,), VersionOrder.LOST),
+        ("", 0, (), VersionOrder.LOST),
+        ("two", 2, (THIRD,), VersionOrder.LOST),
+        ("two", 10, (ME, OTHER), VersionOrder.LOST),
+        ("two", 11, (ME, OTHER), VersionOrder.NEWER),
+        ("two", 11, (ME, THIRD), VersionOrder.LOST),
+        ("two", 11, (ME, OTHER, THIRD), VersionOrder.NEWER),
     ],
 )
 def test_a_table_is_believed_if_it_is_ahead_and_nobody_is_missing(incarnation, number, members, expected):
@@ -74,8 +74,8 @@ def test_a_table_is_believed_if_it_is_ahead_and_nobody_is_missing(incarnation, n
 def test_who_knows_nothing_believes_everything():
     """The first read; and a table that was fresh when it was read."""
     found = a_view(5, member(OTHER))
-    assert judge(Memory(), table_version("any", 5), found) is Standing.NEWER
-    assert judge(Memory(FRESH, View(0), ME), table_version("any", 5), found) is Standing.NEWER
+    assert judge(Memory(), table_version("any", 5), found) is VersionOrder.NEWER
+    assert judge(Memory(FRESH, View(0), ME), table_version("any", 5), found) is VersionOrder.NEWER
 
 
 def test_only_who_can_never_vanish_is_missing():
@@ -91,7 +91,7 @@ def test_the_rebuilt_table_holds_everybody_as_far_as_anybody_saw_them_go():
     """Rows found and remembered, each in its furthest status; the dead stay dead; alive times start anew."""
     found = a_table("two", 3, member(THIRD, JOINING), member(OTHER, ACTIVE), member(address(6)))
     known = memory(10, member(ME), member(OTHER, LEAVING), member(address(4), DEAD))
-    rows = {each.address: each for each in merged(found, known, graves(address(5), address(6)), LATER)}
+    rows = {each.address: each for each in merged(found, known, tombstones(address(5), address(6)), LATER)}
     assert {silo: row.status for silo, row in rows.items()} == {
         ME: ACTIVE,
         OTHER: LEAVING,
@@ -140,7 +140,7 @@ def test_who_alone_is_missing_puts_its_row_back():
 
 def test_what_the_table_forgot_is_written_again():
     """R4: a death, and how far this silo had gone; one change at a time, until nothing is left."""
-    dead = graves(OTHER)
+    dead = tombstones(OTHER)
     own = member(ME, LEAVING)
     found = a_table("one", 12, member(OTHER), member(ME))
     assert forgotten((row.member for row in found.rows), dead, own)

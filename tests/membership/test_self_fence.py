@@ -283,6 +283,6 @@ async def test_who_was_given_up_never_starts_turns_again(world: Make) -> None:
 
 async def test_a_newer_version_that_a_probe_told_a_thread_reaches_the_loop(world: Make) -> None:
     here = world(B)
-    here.liveness.heard(B, mutual=False, version=9)
+    here.liveness.probe_received(B, mutual=False, version=9)
     await asyncio.sleep(TICK + 0.01)
     assert 9 in here.hints

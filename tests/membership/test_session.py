@@ -14,7 +14,7 @@ from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.messages import Announcement
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.membership.table.session import Session
-from grange.membership.table.transitions import bury, enter, leave
+from grange.membership.table.transitions import enter, leave, mark_dead
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import FaultyTable, address, member
 
@@ -71,13 +71,13 @@ async def test_a_view_is_heard_only_if_it_is_newer_and_of_the_same_table():
     shared = MemoryMembershipTable()
     desk, other = Desk(shared), Desk(shared)
     first = desk.session.announcement(await other.session.settle(partial(enter, me=ONE)))
-    assert not desk.session.hear(first), "nothing was read yet: there is nothing to compare with"
+    assert not desk.session.apply(first), "nothing was read yet: there is nothing to compare with"
     await desk.session.read()
     second = desk.session.announcement(await other.session.settle(partial(enter, me=TWO)))
-    assert desk.session.hear(second)
-    assert desk.session.hear(second)
-    assert desk.session.hear(first)
-    assert not desk.session.hear(Announcement("another", View(99)))
+    assert desk.session.apply(second)
+    assert desk.session.apply(second)
+    assert desk.session.apply(first)
+    assert not desk.session.apply(Announcement("another", View(99)))
     assert desk.versions == [1, 2]
     assert desk.views[-1] == second.view
 
@@ -91,7 +91,7 @@ async def test_a_read_that_an_announcement_overtook_is_not_a_lost_table():
     newer = await other.session.settle(partial(enter, me=TWO))
 
     async def slow_read():
-        desk.session.hear(desk.session.announcement(newer))
+        desk.session.apply(desk.session.announcement(newer))
         return old
 
     desk.table.read = slow_read
@@ -110,7 +110,7 @@ async def test_a_table_that_comes_back_is_judged_by_the_version_known():
         await desk.session.settle(partial(enter, me=ONE))
     assert (await shared.read()).rows == ()
     shared._store.tables.update(kept)
-    assert (await desk.session.settle(partial(bury, me=ONE.address))).version.number == 2
+    assert (await desk.session.settle(partial(mark_dead, me=ONE.address))).version.number == 2
 
 
 async def test_how_long_the_table_has_answered():

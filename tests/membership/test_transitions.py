@@ -12,15 +12,15 @@ from grange.membership.model.member import SiloStatus, Vote
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import FRESH, Row, Table, table_version
 from grange.membership.table.transitions import (
-    Standing,
+    VersionOrder,
     activate,
-    bury,
+    compare_versions,
+    death_error,
     enter,
-    finish,
-    given_up,
+    finish_death,
     leave,
+    mark_dead,
     must_end,
-    standing,
     suspect,
     unreached,
     view_of,
@@ -59,7 +59,7 @@ def test_enter_touches_no_other_endpoint():
 @pytest.mark.parametrize("status", list(SiloStatus))
 def test_enter_refuses_when_superseded(status):
     """MEM-03: whatever the newer one's state."""
-    with pytest.raises(JoinFailed, match="superseded"):
+    with pytest.raises(JoinFailed, match="started later at the same endpoint"):
         enter(table(member(address(1, 2), status)), member(ME))
 
 
@@ -90,9 +90,9 @@ def test_who_was_given_up_takes_no_step(step, rows):
 def test_leave_and_bury_are_done_once():
     assert leave(table(member(ME, ACTIVE)), ME).member.status is LEAVING
     assert leave(table(member(ME, LEAVING)), ME) is None
-    assert bury(table(member(ME, LEAVING)), ME).member.status is DEAD
-    assert bury(table(member(ME, DEAD)), ME) is None
-    assert bury(table(), ME) is None
+    assert mark_dead(table(member(ME, LEAVING)), ME).member.status is DEAD
+    assert mark_dead(table(member(ME, DEAD)), ME) is None
+    assert mark_dead(table(), ME) is None
 
 
 def vote(number: int = 1, live: int = 3, now=START, trusted: bool = True, **changed):
@@ -135,12 +135,14 @@ def test_a_death_that_was_voted_but_not_written_is_finished():
     votes = (Vote(address(3), START), Vote(address(4), START))
     overdue = msgspec.structs.replace(member(address(2)), votes=votes)
     found = table(member(ME), overdue)
-    change = finish(found, ME, START, OPTIONS)
+    change = finish_death(found, ME, START, OPTIONS)
     assert (change.member.address, change.member.status, change.row_etag) == (address(2), DEAD, "etag-1")
-    assert finish(found, address(2), START, OPTIONS) is None
-    assert finish(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
+    assert finish_death(found, address(2), START, OPTIONS) is None
+    assert (
+        finish_death(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
+    )
     with pytest.raises(DeclaredDead):
-        finish(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
+        finish_death(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
 
 
 def test_nobody_votes_on_a_row_that_is_gone():
@@ -163,20 +165,20 @@ def test_a_joining_silo_votes_only_on_the_stale_and_the_suspected():
 @pytest.mark.parametrize(
     ("known", "read", "expected"),
     [
-        (None, FRESH, Standing.NEWER),
-        (None, table_version("x", 7), Standing.NEWER),
-        (FRESH, FRESH, Standing.SAME),
-        (FRESH, table_version("x", 1), Standing.NEWER),
-        (table_version("x", 7), table_version("x", 8), Standing.NEWER),
-        (table_version("x", 7), table_version("x", 7), Standing.SAME),
-        (table_version("x", 7), table_version("x", 6), Standing.LOST),
-        (table_version("x", 7), table_version("y", 8), Standing.LOST),
-        (table_version("x", 7), FRESH, Standing.LOST),
+        (None, FRESH, VersionOrder.NEWER),
+        (None, table_version("x", 7), VersionOrder.NEWER),
+        (FRESH, FRESH, VersionOrder.SAME),
+        (FRESH, table_version("x", 1), VersionOrder.NEWER),
+        (table_version("x", 7), table_version("x", 8), VersionOrder.NEWER),
+        (table_version("x", 7), table_version("x", 7), VersionOrder.SAME),
+        (table_version("x", 7), table_version("x", 6), VersionOrder.LOST),
+        (table_version("x", 7), table_version("y", 8), VersionOrder.LOST),
+        (table_version("x", 7), FRESH, VersionOrder.LOST),
     ],
 )
 def test_a_lost_table_is_told_from_a_new_one(known, read, expected):
     """R3: another incarnation, none, or a lower number."""
-    assert standing(known, read) is expected
+    assert compare_versions(known, read) is expected
 
 
 def test_who_must_end_and_why():
@@ -191,5 +193,5 @@ def test_who_must_end_and_why():
     for rows, reason in cases:
         view = view_of(table(*rows))
         assert must_end(view, ME)
-        assert reason in str(given_up(view, ME))
+        assert reason in str(death_error(view, ME))
     assert not must_end(view_of(table(member(ME, LEAVING))), ME)

@@ -115,7 +115,7 @@ class SelfFence:
                 self._deps.hint(self._liveness.newest)
                 await asyncio.sleep(TICK)
         finally:
-            self._liveness.end()
+            self._liveness.stop()
             self._set_timer(None)
             await self._tasks.close()
 
@@ -141,6 +141,18 @@ class SelfFence:
 
     def _apply(self, action: Action, now: float) -> None:
         match action:
+            case StartProofSearch(afresh):
+                if afresh or self._search is None or self._search.done():
+                    self._search = self._tasks.start(self._search_for_proof())
+            case SetTimer(at):
+                self._set_timer(at - now)
+            case GiveUp(fenced_for):
+                self._deps.give_up(self._too_long(fenced_for))
+            case _:
+                self._apply_to_gate(action)
+
+    def _apply_to_gate(self, action: Action) -> None:
+        match action:
             case ExtendGate(until):
                 self._gate.extend(until)
             case PauseGate(seconds):
@@ -155,14 +167,7 @@ class SelfFence:
                     log.info("silo %s starts turns again, after %.1f s", self._me, fenced_for, extra=event)
             case EndGate(reason):
                 self._gate.fence(reason)
-            case StartProofSearch(afresh):
-                if afresh or self._search is None or self._search.done():
-                    self._search = self._tasks.start(self._search_for_proof())
-            case SetTimer(at):
-                self._set_timer(at - now)
-            case GiveUp(fenced_for):
-                self._deps.give_up(self._too_long(fenced_for))
-            case FetchView():
+            case _:
                 pass
 
     # --- the search for a proof -----------------------------------------------------------------------------------
@@ -228,15 +233,15 @@ class SelfFence:
     def _fence(self, proof_age: float) -> None:
         self._gate.fence(f"silo {self._me} has had no proof of membership for {proof_age:.1f} s, so it starts no turns")
         self._alarms.error(
-            f"silo {self._me} starts no turns: for {proof_age:.1f} s it was not heard by all silos that watch it, could "
-            f"not read the membership table, and could not reach a majority of the active silos",
+            f"silo {self._me} starts no turns: for {proof_age:.1f} s it was not heard by all silos that watch it, "
+            f"could not read the membership table, and could not reach a majority of the active silos",
             "self_fenced",
         )
 
     def _log_pause(self, seconds: float) -> None:
-        self._warnings.say(
-            f"silo {self._me} stood still for {seconds:.1f} s: a turn blocked its event loop, or the process or machine "
-            f"was stopped; no turn starts until a new proof of membership is found",
+        self._warnings.log_warning(
+            f"silo {self._me} stood still for {seconds:.1f} s: a turn blocked its event loop, or the process or "
+            f"machine was stopped; no turn starts until a new proof of membership is found",
             "loop_blocked",
         )
 
