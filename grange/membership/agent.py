@@ -51,13 +51,7 @@ class MembershipAgent:
     view, and joins and deaths wait.
     """
 
-    def __init__(
-        self,
-        table: MembershipTable,
-        me: Member,
-        deps: MembershipDeps,
-        options: MembershipOptions,
-    ) -> None:
+    def __init__(self, table: MembershipTable, me: Member, deps: MembershipDeps, options: MembershipOptions) -> None:
         silo = me.address
         self._me = me
         self._table = table

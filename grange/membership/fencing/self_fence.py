@@ -194,7 +194,7 @@ class SelfFence:
             async with asyncio.timeout(READ_TIMEOUT):
                 table = await self._deps.read()
         except Exception as error:
-            # `table/refresher.py` logs a table that fails. The other silos can be asked whatever it raised.
+            # `table/refresher.py` logs a table that fails. The other silos are asked after any exception.
             log.debug("silo %s found no proof of membership in the table: %r", self._me, error)
             return
         self._step(TableRead(began, may_work(self._me, view_of(table))))
