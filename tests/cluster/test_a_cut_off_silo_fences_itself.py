@@ -1,4 +1,4 @@
-"""A silo that may have been given up starts no turns: cuts, a table that is away, and processes that stood still."""
+"""A silo that may have been declared dead starts no turns: cuts, an unreachable table, stopped processes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from grange.testing import TestCluster
 
 OPTIONS = MembershipOptions()
 PATIENCE = 120.0
-"""Virtual seconds after which what is waited for will not come."""
+"""Virtual seconds after which a wait fails."""
 LONGEST = 3.0
-"""Seconds after which a silo that is cut off starts no turns: what the design promises."""
+"""Seconds after which a silo that is cut off starts no turns: the promise of the design."""
 
 
 class Turn(Grain[str], name="turn"):
@@ -32,7 +32,7 @@ class Turn(Grain[str], name="turn"):
 
 
 class Line:
-    """One silo's way to the table, which can be cut."""
+    """One silo's connection to the table, which can be cut."""
 
     def __init__(self, table: MembershipTable) -> None:
         self._table = table
@@ -67,7 +67,7 @@ class Line:
 
 
 class Cluster(TestCluster):
-    """Each silo has a line of its own to the table."""
+    """Each silo has its own connection to the table."""
 
     def __init__(self, silos: int, **options: Any) -> None:
         super().__init__([Turn], silos=silos, **options)
@@ -105,7 +105,7 @@ def is_closed(silo: Silo) -> bool:
 
 
 async def fenced(silo: Silo) -> float:
-    """Wait until this silo starts no turns; returns when."""
+    """Wait until this silo starts no turns; returns the time."""
     async with asyncio.timeout(PATIENCE):
         while not is_closed(silo):
             await asyncio.sleep(0.01)
@@ -113,7 +113,7 @@ async def fenced(silo: Silo) -> float:
 
 
 async def dead(cluster: Cluster, silo: Silo) -> float:
-    """Wait until the table says dead; returns when."""
+    """Wait until the table shows the silo dead; returns the time."""
     async with asyncio.timeout(PATIENCE):
         while (await cluster.row(silo)).member.status is not SiloStatus.DEAD:
             await asyncio.sleep(0.01)
@@ -146,7 +146,7 @@ async def test_a_silo_that_is_cut_off_stops_before_it_is_declared_dead(count: in
 
 
 async def test_the_smaller_side_stops_even_if_its_silos_hear_each_other() -> None:
-    """AB | CDE and the table: what A and B hear of each other is no proof."""
+    """A, B | C, D, E and the table: probes between A and B prove nothing."""
     async with Cluster(5, seed=3) as cluster:
         few, many = cluster.silos[:2], cluster.silos[2:]
         await cluster.advance(20)
@@ -165,7 +165,7 @@ async def test_the_smaller_side_stops_even_if_its_silos_hear_each_other() -> Non
 
 @pytest.mark.parametrize("outwards", [True, False])
 async def test_one_direction_is_enough_to_be_cut_off(outwards: bool) -> None:
-    """A hears the probes of others that never get its answers, or the other way round."""
+    """Probes of other silos reach A and its answers are lost, or the other way round."""
     async with Cluster(3, seed=1) as cluster:
         lost, *rest = cluster.silos
         await cluster.advance(20)
@@ -179,8 +179,8 @@ async def test_one_direction_is_enough_to_be_cut_off(outwards: bool) -> None:
         await cluster.kill(lost)
 
 
-async def test_a_silo_that_only_the_table_knows_learns_of_its_death_at_once() -> None:
-    """F13: it reaches the table and no other silo; at most half a second lies between its death and its end."""
+async def test_a_silo_that_reaches_only_the_table_learns_of_its_death_at_once() -> None:
+    """F13: it reaches the table and no other silo; it ends at most half a second after its death."""
     async with Cluster(3, seed=2) as cluster:
         lost, *rest = cluster.silos
         await cluster.advance(20)
@@ -216,7 +216,7 @@ async def test_without_the_table_the_cluster_goes_on() -> None:
         cluster.table_away(False)
 
 
-async def test_without_the_table_a_crash_stops_nobody_else() -> None:
+async def test_without_the_table_a_crash_stops_no_other_silo() -> None:
     async with Cluster(3) as cluster:
         await cluster.advance(20)
         cluster.table_away()
@@ -240,7 +240,7 @@ async def test_a_silo_that_stays_cut_off_ends() -> None:
 
 
 async def test_calls_to_a_cut_off_silo_are_executed_elsewhere() -> None:
-    """What waits and what comes is refused as not executed, so its callers' loops repeat it where it can run."""
+    """Waiting and new calls are refused as not executed, so the callers' retry loops repeat them on other silos."""
     async with Cluster(3, seed=4) as cluster:
         lost, *rest = cluster.silos
         keys = [str(number) for number in range(60)]

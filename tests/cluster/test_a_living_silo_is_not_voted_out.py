@@ -1,4 +1,4 @@
-"""Whoever still sends messages is alive: what a silo knows of the connections from and to the others."""
+"""A silo that still sends messages is alive: the last arrival of bytes on the connections from and to other silos."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grange.testing.cluster import TestCluster
 
 
 class Quiet(Grain):
-    """Only there to have something to host."""
+    """A grain type for the silo to host."""
 
 
-async def test_a_silo_knows_when_it_last_heard_of_each_other():
-    """MEM-13: by connections of either side's making; not of the dead, and not of a silo that stopped sending."""
+async def test_a_silo_knows_when_bytes_of_each_other_silo_last_arrived():
+    """MEM-13: on connections that either side opened; not for dead silos or silos that stopped sending."""
     async with TestCluster(grains=[Quiet], silos=3) as cluster:
         first, second, third = cluster.silos
         await cluster.advance(10)
@@ -29,7 +29,7 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
         assert cluster.time.time() - heard_from(third.address) <= 1
         await cluster.kill(third)
         scores: list[int] = []
-        for _ in range(10):  # until the others are dead too: who has nobody left to doubt is well again
+        for _ in range(10):  # until the others are dead too: a silo without suspects is healthy again
             await cluster.advance(1)
             scores.append(first.management.state().score)
         assert heard_from(third.address) == -math.inf
@@ -38,7 +38,7 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
 
 @pytest.mark.parametrize("silos", [1, 3])
 async def test_a_silo_killed_and_started_again_is_active_within_five_seconds(silos):
-    """MEM-02, F31: at the same endpoint nobody waits for its death; the newcomer declares it."""
+    """MEM-02, F31: the new generation at the endpoint declares the old one dead at once."""
     async with TestCluster(grains=[Quiet], silos=silos) as cluster:
         await cluster.advance(20)
         for _ in range(3):

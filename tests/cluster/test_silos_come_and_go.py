@@ -68,7 +68,7 @@ class Alarm(Grain):
 
 
 async def test_random_placement_spreads() -> None:
-    """PLC-01: more than one silo is used; repeated calls find the same place."""
+    """PLC-01: more than one silo is used; repeated calls find the same silo."""
     async with TestCluster([Random], silos=3) as cluster:
         grains = [cluster.get_grain(Random, str(number)) for number in range(30)]
         first = [await grain.silo() for grain in grains]
@@ -94,7 +94,7 @@ async def test_ring_placement_is_where_every_silo_computes_it() -> None:
 
 
 async def test_a_third_silo_joins_and_leaves() -> None:
-    """LIV-01: three active while it is there; afterwards it is leaving or dead, the others stay active."""
+    """LIV-01: three silos are active while it runs; afterwards it is leaving or dead, and the others stay active."""
     async with TestCluster([Label]) as cluster:
         third = await cluster.add_silo()
         assert len(cluster.silos[0].view.active) == 3
@@ -134,7 +134,7 @@ async def test_grains_answer_after_a_kill_with_timers() -> None:
 
 
 async def test_a_call_in_flight_to_a_killed_silo_is_unknown_at_once() -> None:
-    """Not a time-out 30 s later: the connection is lost, and the outcome is told as unknown."""
+    """The lost connection raises an unknown outcome at once, not a time-out 30 s later."""
     async with TestCluster([Holder], silos=3) as cluster:
         for number in range(6):
             grain = cluster.get_grain(Holder, str(number))
@@ -152,7 +152,7 @@ async def test_a_call_in_flight_to_a_killed_silo_is_unknown_at_once() -> None:
 
 
 async def test_killed_under_load_only_typed_errors_are_seen() -> None:
-    """Callers see not executed or unknown, nothing else; and every grain answers in the end."""
+    """Callers see only 'not executed' or 'unknown' errors, and every grain answers in the end."""
     async with TestCluster([Label], silos=3, seed=7) as cluster:
         outcomes: list[BaseException | str] = []
 
@@ -175,7 +175,7 @@ async def test_killed_under_load_only_typed_errors_are_seen() -> None:
 
 
 async def test_a_planned_stop_fails_no_call() -> None:
-    """A silo drains under load: nobody sees an error."""
+    """A silo drains under load: no caller sees an error."""
     async with TestCluster([Label], silos=3) as cluster:
         done = asyncio.Event()
 
@@ -211,7 +211,7 @@ async def test_a_stop_waits_for_a_request_that_waits_for_a_timer() -> None:
 
 
 async def test_silos_find_each_other_again_after_a_short_partition() -> None:
-    """A cut of a second kills nobody."""
+    """A cut of a second causes no death."""
     async with TestCluster([Label], silos=3) as cluster:
         cluster.partition(cluster.silos[0], cluster.silos[1])
         await cluster.advance(1)

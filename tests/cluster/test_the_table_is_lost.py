@@ -1,4 +1,4 @@
-"""The membership table is emptied under a running cluster: no call fails, no silo ends, and everything comes back."""
+"""The membership table of a running cluster is emptied: no call fails, no silo ends, and the table is rebuilt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tally(Grain[int], name="tally"):
 
 
 async def load(cluster: TestCluster, seconds: float) -> int:
-    """One caller for each of twenty grains, without a pause of more than 0.1 s; returns the calls. None may fail."""
+    """Call each of twenty grains, with pauses of at most 0.1 s; returns the number of calls. None may fail."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
 

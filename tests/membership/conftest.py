@@ -1,4 +1,4 @@
-"""Virtual time and a scripted cluster for the tests of the guard."""
+"""Virtual time and a scripted cluster for the tests of the self-fence."""
 
 from __future__ import annotations
 

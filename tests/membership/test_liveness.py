@@ -10,7 +10,7 @@ OTHER = SiloAddress("127.0.0.1", 11112, 7)
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -35,7 +35,7 @@ def test_a_loop_that_never_ticked_is_not_behind(liveness: Liveness, clock: Clock
     assert liveness.lag() == 0
 
 
-def test_lag_is_what_exceeds_one_tick(liveness: Liveness, clock: Clock) -> None:
+def test_lag_is_the_time_beyond_one_tick(liveness: Liveness, clock: Clock) -> None:
     liveness.tick()
     clock.now += TICK
     assert liveness.lag() == 0
@@ -65,7 +65,9 @@ def test_a_mutual_probe_proves_contact(liveness: Liveness, clock: Clock) -> None
     assert liveness.contacts() == {PEER: 102}
 
 
-def test_a_probe_found_in_the_queue_after_a_stop_proves_no_contact_of_today(liveness: Liveness, clock: Clock) -> None:
+def test_a_probe_that_waited_in_a_queue_during_a_stop_proves_no_current_contact(
+    liveness: Liveness, clock: Clock
+) -> None:
     liveness.probe_received(PEER, mutual=False)
     clock.now += 12
     liveness.probe_received(PEER, mutual=True)

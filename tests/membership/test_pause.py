@@ -1,4 +1,4 @@
-"""The pause guard: what a silo does that has stood still."""
+"""The pause guard: a process that stood still needs a new proof of membership before its next turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.membership.guarded import DEAD, ME, MINUTE, OPTIONS, B, C, Make
 async def test_a_turn_after_a_stop_finds_the_gate_closed_before_any_timer(
     world: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F5: whatever runs first. One read of the table opens it again."""
+    """F5: even if the turn runs first. One read of the table opens the gate again."""
     here = world(B, C)
     await asyncio.sleep(10.1)
     here.stand_still(2.0)
@@ -41,7 +41,7 @@ async def test_without_a_turn_the_watchdog_finds_it(world: Make) -> None:
     assert not here.gate.closed
 
 
-async def test_a_short_stop_is_none(world: Make) -> None:
+async def test_a_short_stop_does_not_pause_the_gate(world: Make) -> None:
     here = world(B, C)
     for _ in range(100):
         await asyncio.sleep(0.3)
@@ -51,7 +51,7 @@ async def test_a_short_stop_is_none(world: Make) -> None:
 
 
 async def test_a_zombie_stays_closed(world: Make) -> None:
-    """F5: it was declared dead while it was stopped."""
+    """F5: the silo was declared dead while it was stopped."""
     here = world(B, C)
     await asyncio.sleep(10.1)
     here.statuses[ME] = DEAD
@@ -64,7 +64,7 @@ async def test_a_zombie_stays_closed(world: Make) -> None:
     assert here.asked == []
 
 
-async def test_probes_that_lay_in_the_queue_meanwhile_prove_nothing(world: Make) -> None:
+async def test_probes_that_waited_in_a_queue_meanwhile_prove_nothing(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10.1)
     here.table_is_there = False
@@ -75,7 +75,7 @@ async def test_probes_that_lay_in_the_queue_meanwhile_prove_nothing(world: Make)
     assert here.gate.closed
 
 
-async def test_after_a_stop_without_a_table_everybody_is_asked(world: Make) -> None:
+async def test_after_a_stop_without_a_table_all_silos_are_asked(world: Make) -> None:
     here = world(B, C)
     await asyncio.sleep(10.1)
     here.table_is_there = False
@@ -106,7 +106,7 @@ async def test_a_read_that_began_before_the_stop_is_no_proof(world: Make) -> Non
     async with asyncio.timeout(MINUTE):
         while not here.reads:
             await asyncio.sleep(0.01)
-    here.stand_still(1.2)  # while that read is on its way
+    here.stand_still(1.2)  # while that read is under way
     closed = await here.closed()
     assert await here.opened() >= closed + here.read_takes - 0.002
 

@@ -1,4 +1,4 @@
-"""Any interleaving of steps decided on old reads: what the table may never show (I7)."""
+"""Any interleaving of changes decided on old reads: the invariants of the table (I7)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Protocol(RuleBasedStateMachine):
         self.decide(me, lambda table: suspect(table, target, (me,), self.now, OPTIONS, trusted))
 
     def decide(self, me, step) -> None:
-        """On what was read last, which may be old by now."""
+        """Decide on the last read, which may be out of date."""
         table = self.reads.get(me, self.table)
         try:
             change = step(table)

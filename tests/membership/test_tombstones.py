@@ -1,4 +1,4 @@
-"""R4: who was seen dead is remembered for a day, and is dead in every view that says otherwise."""
+"""R4: a silo that was seen dead is remembered for a day, and is DEAD in every view that shows it alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ACTIVE, DEAD = SiloStatus.ACTIVE, SiloStatus.DEAD
 
 
 def test_the_dead_are_dead_in_every_later_view():
-    """The others are as they are, and a newer generation of the same silo is not the one that died."""
+    """Other silos are unchanged, and a newer generation at the same endpoint is not the dead one."""
     tombstones = Tombstones()
     tombstones.remember(make_view(1, [member(address(1), DEAD), member(address(2))]), START)
     later = make_view(2, [member(address(1)), member(address(1, generation=2)), member(address(2))])
@@ -22,8 +22,8 @@ def test_the_dead_are_dead_in_every_later_view():
     assert tombstones.corrected(right) is right
 
 
-def test_they_are_remembered_for_a_day_after_they_were_last_seen_dead():
-    """As long as the row is there, the memory is."""
+def test_the_dead_are_remembered_for_a_day_after_they_were_last_seen():
+    """The memory lasts as long as the row."""
     tombstones = Tombstones()
     dead = make_view(1, [member(address(1), DEAD)])
     tombstones.remember(dead, START)
@@ -35,8 +35,8 @@ def test_they_are_remembered_for_a_day_after_they_were_last_seen_dead():
     assert tombstones.members == ()
 
 
-def test_there_are_not_more_than_the_limit():
-    """Who was not seen for longest is forgotten first."""
+def test_the_number_of_tombstones_is_bounded():
+    """The silo that was not seen for longest is forgotten first."""
     tombstones = Tombstones()
     tombstones.remember(make_view(1, [member(address(1), DEAD)]), START)
     tombstones.remember(make_view(2, [member(address(n), DEAD) for n in range(2, MAX_TOMBSTONES + 2)]), START)
