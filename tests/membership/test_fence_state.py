@@ -167,6 +167,21 @@ def test_a_pause_of_a_silo_alone_never_becomes_a_fence() -> None:
     assert machine.phase is Phase.PAUSED
 
 
+def test_a_silo_that_loses_all_watchers_keeps_their_last_proof() -> None:
+    """The remaining active silos have other silos to watch, because leaving silos keep their places on the rings."""
+    crowd = tuple(SiloAddress("127.0.0.1", 11112 + number, 1) for number in range(7))
+    watchers = watchers_of(ME, view(*crowd), OPTIONS)
+    machine = state(*crowd)
+    machine.step(2.0, Heard(dict.fromkeys(watchers, 2.0)))
+    tick_until(machine, 0.0, 2.5)
+    members = (Member(silo, LEAVING if silo in watchers else ACTIVE, NOW, NOW) for silo in (ME, *crowd))
+    machine.step(2.5, ViewChanged(make_view(8, members)))
+    tick_until(machine, 2.5, 4.5)
+    assert machine.phase is Phase.OPEN
+    assert machine.until == 2.0 + FENCE_AFTER
+    assert machine.needs_proof(4.5)
+
+
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +253,14 @@ def test_the_first_majority_of_a_sweep_keeps_an_open_gate_open() -> None:
     tick_until(machine, 0.0, 2.5)
     machine.step(2.6, SweepAnswered(2.5, (B, C), {B: 7}, complete=False))
     assert not of_kind(tick_until(machine, 2.5, 5.0), FenceGate)
+
+
+def test_a_sweep_counts_from_the_time_at_which_it_asked() -> None:
+    machine = state(B, C)
+    tick_until(machine, 0.0, 2.5)
+    machine.step(2.6, SweepAnswered(2.0, (B, C), {B: 7, C: 7}, complete=True))
+    tick_until(machine, 2.5, 4.5)
+    assert machine.until == 2.0 + FENCE_AFTER
 
 
 def test_a_minority_proves_nothing() -> None:

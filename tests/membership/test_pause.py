@@ -9,7 +9,7 @@ import pytest
 from grange.membership.detection.liveness import TICK
 from grange.membership.fencing.fence_state import GRACE_AFTER_PAUSE
 from grange.membership.fencing.self_fence import READ_TIMEOUT, SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
-from tests.membership.guarded import DEAD, ME, MINUTE, OPTIONS, B, C, Make
+from tests.membership.fence_world import DEAD, ME, MINUTE, OPTIONS, B, C, Make
 
 
 async def test_a_turn_after_a_stop_finds_the_gate_closed_before_any_timer(

@@ -14,7 +14,7 @@ from grange.membership.fencing.proofs import watchers_of
 from grange.membership.fencing.self_fence import SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
 from grange.membership.model.member import SiloStatus, make_view
 from grange.proto.ids import SiloAddress
-from tests.membership.guarded import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
+from tests.membership.fence_world import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
 
 
 def logged(caplog: pytest.LogCaptureFixture, *events: str) -> list[str]:

@@ -52,7 +52,7 @@ class IndirectProbeResult(enum.StrEnum):
 
 
 class Knowledge(Protocol):
-    """What this silo knows of the table, and where news of it goes; `table/refresher.py` implements it."""
+    """The view of this silo, and the way in for hints and announcements; `table/refresher.py` implements it."""
 
     @property
     def version(self) -> int:

@@ -128,6 +128,7 @@ class SelfFence:
         self._step(Ended(reason))
 
     def _examine(self) -> None:
+        """Called by the timer, and by a turn that finds the gate's time over, as the first turn after a stop does."""
         self._step(GateExamined())
 
     def _step(self, event: Event) -> list[Action]:

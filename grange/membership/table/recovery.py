@@ -85,10 +85,10 @@ def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) 
     return tuple(_as_of(rows[silo], newest[silo.endpoint], now) for silo in sorted(rows))
 
 
-def next_number(memory: Memory, table: Table, heard: int) -> int:
-    """The version of a rebuilt table: above every version that this silo has seen or heard of."""
+def next_number(memory: Memory, table: Table, highest_hint: int) -> int:
+    """The version of a rebuilt table: above every version that this silo or a silo that it knows of has seen."""
     known = memory.known.number if memory.known else 0
-    return max(known, table.version.number, heard) + 1
+    return max(known, table.version.number, highest_hint) + 1
 
 
 def lower(memory: Memory) -> tuple[SiloAddress, ...]:

@@ -21,7 +21,7 @@ from grange.proto.ids import SiloAddress
 class Refresher:
     """Keeps the view fresh. `agent.py` runs `keep_fresh` and `write_alive`; both try again until cancelled.
 
-    It is also the `Knowledge` that `detection/gossip.py` needs: what this silo knows and what others tell it.
+    It is also the `Knowledge` that `detection/gossip.py` needs: the current view, and the way in for hints and announcements.
     """
 
     def __init__(

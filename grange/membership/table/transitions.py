@@ -159,7 +159,7 @@ def own_row(table: Table, me: SiloAddress) -> Row:
 
 
 def death_error(view: View, me: SiloAddress) -> DeclaredDead:
-    """The error that tells why `me` must end."""
+    """The error with the reason why `me` must end."""
     own = view.get(me)
     if own is None:
         reason = "its row is gone from the membership table"
