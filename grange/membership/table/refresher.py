@@ -21,7 +21,7 @@ from grange.proto.ids import SiloAddress
 class Refresher:
     """Keeps the view fresh. `agent.py` runs `keep_fresh` and `write_alive`; both try again until cancelled.
 
-    It is also the `Knowledge` that `detection/gossip.py` needs: the current view, and the way in for hints and announcements.
+    It is also the `Knowledge` of `detection/gossip.py`: the current view, and the way in for hints and announcements.
     """
 
     def __init__(
