@@ -81,7 +81,7 @@ def swept(others: tuple[SiloAddress, ...], version: int, answers: Mapping[SiloAd
     """Judge the answers of a sweep over `others`: the versions of their views. `version` is that of this silo's view.
 
     A silo that does not answer may be dead, or may reach the table and have declared this one dead. Therefore the
-    larger part of the cluster goes on, and the smaller part stops.
+    larger part of the cluster goes on without the table (rule R8), and the smaller part stops.
     """
     if any(seen > version for seen in answers.values()):
         return Sweep.NEWER
