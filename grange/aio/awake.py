@@ -1,10 +1,10 @@
 """Time-outs that count only the time in which this process was awake.
 
 A process that is stopped and continued finds its timers due, and the answers that came meanwhile unread in its sockets.
-With an ordinary time-out the timers win: a store or silo that answered in a millisecond is said to be away, and what
-became of a write is said to be unknown. Here a stop is seen as a timer that fires late, and does not count.
+With an ordinary time-out the timers win: a store or silo that answered in a millisecond counts as unreachable, and the
+outcome of a write as unknown. These time-outs recognise a stop by a timer that fires late, and do not count it.
 
-Used wherever the lack of an answer from outside is an error: stores, the membership table, calls.
+Used wherever a missing answer from outside is an error: stores, the membership table, calls.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from types import TracebackType
 from typing import Self
 
 SLICE = 0.25
-"""Seconds; a longer wait is made of slices, so that a stop counts for no more than the slice that it fell into."""
+"""Seconds of one slice of a longer wait. A stop counts for no more than the slice that it fell into."""
 
-LATE = 0.05
-"""Seconds behind time from which a timer shows a stop. A busy event loop is hardly ever so late."""
+STOP_THRESHOLD = 0.05
+"""Seconds by which a timer must be late to show a stop. A busy event loop is hardly ever so late."""
 
 GRACE = 0.5
-"""Seconds that are left at least after the first stop, for what lies in the sockets to be read."""
+"""Seconds that are left at least after the first stop, to read the answers that wait in the sockets."""
 
 
 class AwakeTimer:
-    """Calls `expired` after so many seconds awake (infinite: never), unless it is stopped before.
+    """Calls `expired` after so many seconds awake (infinite: never), unless `stop` is called before.
 
-    A loop that is always late cannot keep it from firing: every slice counts, and the grace is given once.
+    A loop that is always late cannot prevent the call: every slice counts, and the grace is given once.
     """
 
     __slots__ = ("_due", "_end", "_expired", "_handle", "_loop", "_paused")
@@ -44,18 +44,18 @@ class AwakeTimer:
             self._next()
 
     def stop(self) -> None:
-        """It is not called any more."""
+        """Cancel the timer."""
         if self._handle is not None:
             self._handle.cancel()
 
     def _next(self) -> None:
         self._due = min(self._end, self._due + SLICE)
-        self._handle = self._loop.call_at(self._due, self._look)
+        self._handle = self._loop.call_at(self._due, self._end_slice)
 
-    def _look(self) -> None:
+    def _end_slice(self) -> None:
         now = self._loop.time()
         late = now - self._due
-        if late > LATE:
+        if late > STOP_THRESHOLD:
             self._end += late
             if not self._paused:
                 self._paused = True
@@ -68,7 +68,7 @@ class AwakeTimer:
 
 
 class AwakeTimeout:
-    """`async with AwakeTimeout(seconds)`: as `asyncio.timeout`, raises TimeoutError, but counts time awake only."""
+    """`async with AwakeTimeout(seconds)`: raises TimeoutError as `asyncio.timeout` does, but counts only time awake."""
 
     __slots__ = ("_seconds", "_timeout", "_timer")
 
@@ -88,7 +88,7 @@ class AwakeTimeout:
         await self._timeout.__aexit__(kind, error, trace)
 
     def expired(self) -> bool:
-        """Whether the time was over."""
+        """Whether the time ran out."""
         return self._timeout.expired()
 
     def _expire(self) -> None:

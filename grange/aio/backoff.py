@@ -1,4 +1,7 @@
-"""How long to wait after a failure: longer each time, up to a limit, and not all silos at once. Pure."""
+"""Exponential backoff with jitter. Pure.
+
+Jitter keeps silos that failed together from trying again together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import random
 
 
 class Backoff:
-    """Pauses in seconds: `first`, doubled each time, at most `limit`; with jitter from `rng`."""
+    """Pauses in seconds between attempts: `first`, doubled after each failure up to `limit`, with jitter from `rng`."""
 
     def __init__(self, first: float, limit: float, rng: random.Random) -> None:
         self._first = first
@@ -15,11 +18,11 @@ class Backoff:
         self._failures = 0
 
     def pause(self) -> float:
-        """How long to wait after one more failure: never under `first` nor over `limit`."""
+        """Count one more failure and return the pause before the next attempt: never under `first` nor over `limit`."""
         wanted = self._first * 2.0 ** min(self._failures, 30) * self._rng.uniform(1.0, 1.5)
         self._failures += 1
         return min(wanted, max(self._first, self._limit * self._rng.uniform(0.75, 1.0)))
 
     def reset(self) -> None:
-        """It worked: the next failure starts from `first` again."""
+        """Note a success: the next failure starts from `first` again."""
         self._failures = 0

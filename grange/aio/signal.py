@@ -1,4 +1,4 @@
-"""Waiting for the next time that something happens."""
+"""Waits for the next occurrence of an event that occurs again and again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Signal:
-    """Wakes everybody who waits, each time it is fired. Look at the facts again after each waking."""
+    """Wakes all waiters each time it fires. A waiter must check its condition again after waking."""
 
     __slots__ = ("_event",)
 
@@ -14,12 +14,12 @@ class Signal:
         self._event = asyncio.Event()
 
     def fire(self) -> None:
-        """Wake all who wait now."""
+        """Wake all current waiters."""
         event, self._event = self._event, asyncio.Event()
         event.set()
 
     async def wait(self, seconds: float) -> None:
-        """Until the next `fire`, at most so long; returns at once when there is no time left."""
+        """Wait for the next `fire`, at most this long; returns at once when `seconds` is not above 0."""
         if seconds <= 0:
             return
         event = self._event

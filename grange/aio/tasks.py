@@ -1,4 +1,4 @@
-"""An owner for background tasks: keeps them alive, logs what they raise, and ends them all when its part stops."""
+"""An owner for background tasks: it keeps them alive, logs their exceptions, and ends them when its part stops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("grange.runtime")
 
 
 class Tasks:
-    """Tasks that belong to one part of the runtime. Each ends by itself or in `close`."""
+    """The tasks of one part. Each ends by itself or in `close`."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -24,7 +24,7 @@ class Tasks:
         return task
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
-        """Take over a task that somebody else started."""
+        """Take over a task that other code started."""
         if not task.done():
             self._running.add(task)
             task.add_done_callback(self._ended)
@@ -33,15 +33,15 @@ class Tasks:
         return len(self._running)
 
     async def wait(self) -> None:
-        """Wait until all that run now and all that they start have ended."""
+        """Wait until all tasks, and all tasks that they start here, have ended."""
         while self._running:
             await asyncio.wait(set(self._running))
 
     async def close(self, seconds: float | None = None) -> None:
-        """Cancel all and wait for their end, also for those that start others while they end.
+        """Cancel all tasks and wait for their end, also the end of tasks that they start while they end.
 
-        With `seconds`, what has not ended by then is left behind, with an error in the log: user code may swallow its
-        cancellation, and nobody can stop it.
+        With `seconds`, tasks that have not ended by then are left behind with an error in the log: user code may
+        swallow its cancellation, and asyncio has no other way to stop it.
         """
         loop = asyncio.get_running_loop()
         until = None if seconds is None else loop.time() + seconds

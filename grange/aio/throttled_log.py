@@ -1,4 +1,4 @@
-"""Says the same trouble once in a while instead of once a second."""
+"""A log that repeats the same trouble once in a while instead of once a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from grange.errors import GrangeError
 
 
 class ThrottledLog:
-    """Warnings, at most one in `period` seconds of the loop's time; the next one says how many were left out."""
+    """Writes at most one record in `period` seconds of the loop's time; the next record says how many were left out.
+
+    `event` is the record's name in `docs/runbooks/`.
+    """
 
     def __init__(self, log: logging.Logger, period: float = 10.0) -> None:
         self._log = log
@@ -18,21 +21,18 @@ class ThrottledLog:
         self._last = -math.inf
         self._left_out = 0
 
-    def say(self, message: str, event: str) -> None:
-        """Log it, or count it: a warning that is no error. `event` as below."""
+    def log_warning(self, message: str, event: str) -> None:
+        """Log or count a warning that has no exception."""
         if (more := self._due()) is not None:
             self._log.warning("%s%s", message, more, extra={"event": event})
 
     def error(self, message: str, event: str) -> None:
-        """The same, of something that must not have happened."""
+        """Log or count an alarm that has no exception."""
         if (more := self._due()) is not None:
             self._log.error("%s%s", message, more, extra={"event": event})
 
     def warning(self, message: str, error: Exception, event: str = "") -> None:
-        """Log it, or count it. An error that is not one of ours is a bug, and brings its traceback.
-
-        `event` is the name under which an operator finds it in `docs/runbooks/`.
-        """
+        """Log or count a warning for an exception. One outside the error tree is a bug, so its traceback is logged."""
         if (more := self._due()) is None:
             return
         bug = None if isinstance(error, GrangeError) else error
@@ -40,7 +40,7 @@ class ThrottledLog:
         self._log.warning("%s: %s%s", message, error, more, exc_info=bug, extra=extra)
 
     def _due(self) -> str | None:
-        """What to add to the next warning; None: not yet."""
+        """The suffix of the next record; None while the period runs."""
         now = asyncio.get_running_loop().time()
         if now - self._last < self._period:
             self._left_out += 1

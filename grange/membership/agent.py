@@ -1,8 +1,8 @@
-"""One silo's part in the membership protocol: joins, tells that it lives, watches others, votes, leaves.
+"""One silo's part in the membership protocol: it joins, stays visible, watches other silos, votes and leaves.
 
 The shell around the pure files: `table/transitions.py` decides the changes of the table,
-`detection/monitoring_rings.py` which silos to watch, `detection/detector.py` and `model/votes.py` which silo is dead.
-Follows Orleans' extended membership protocol.
+`detection/monitoring_rings.py` which silos to watch, `detection/detector.py` and `model/votes.py` which silo is dead,
+`fencing/fence_state.py` whether this silo may start turns. Follows Orleans' extended membership protocol.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from grange.aio.tasks import Tasks
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import DeclaredDead, MembershipError, SelfFenced
 from grange.membership.detection.deps import MembershipDeps
-from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.gossip import Peers
 from grange.membership.detection.health_monitor import HealthMonitor
 from grange.membership.detection.monitoring_rings import probed_by, relays
@@ -32,12 +31,13 @@ from grange.membership.model.member import Member, SiloStatus, View, just_voted_
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import MembershipTable, Table
 from grange.membership.table.janitor import Janitor
-from grange.membership.table.rebuild import Others, Rebuild
+from grange.membership.table.rebuild import Rebuild
 from grange.membership.table.refresher import Refresher
 from grange.membership.table.session import Decide, Session
 from grange.membership.table.shared_read import SharedRead
-from grange.membership.table.transitions import bury, given_up, leave, must_end
+from grange.membership.table.transitions import death_error, leave, mark_dead, must_end
 from grange.membership.table.views import Subscriber, Views
+from grange.membership.table.writer import TableWriter
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
 
@@ -45,50 +45,52 @@ log = logging.getLogger("grange.membership")
 
 
 class MembershipAgent:
-    """Built by `silo/startup.py`: `serve`, `start`, open the door, `join`; at the end `leave`, drain, `stop`.
+    """Owns every task of the protocol. `silo/startup.py` calls `serve`, `start`, `join`; at the end `leave`, `stop`.
 
-    `me` is the row to write; its status and times are set here. While the table is away everything goes on with the
-    last view; joins and deaths wait.
+    `me` is the row to write; its status and times are set here. While the table is away the silo goes on with the last
+    view, and joins and deaths wait.
     """
 
-    def __init__(
-        self,
-        table: MembershipTable,
-        me: Member,
-        deps: MembershipDeps,
-        options: MembershipOptions,
-    ) -> None:
+    def __init__(self, table: MembershipTable, me: Member, deps: MembershipDeps, options: MembershipOptions) -> None:
+        silo = me.address
         self._me = me
         self._table = table
         self._options = options
         self._liveness = deps.liveness
         self._now = deps.now
+        self._tasks = Tasks()
+        self._ended = asyncio.Event()
+        self._end: DeclaredDead | SelfFenced | None = None
+        self._joining = False
+        self._stopping = False
+
+        # The table: reads come back through `_on_table_read` and `_on_view`.
+        warnings = ThrottledLog(log)
         self._views = Views()
-        self._session = Session(table, self._see, deps.rng, me.address, deps.now)
-        self._warnings = ThrottledLog(log)
-        self._refresher = Refresher(self._session, self._views, options, deps.rng, self._warnings)
-        self._peers = Peers(me.address, deps, self._refresher, options)
-        self._voter = Voter(me.address, deps, lambda: self.view, self._settle, self._is_trusted, options)
-        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, lambda: self._liveness.score)
-        self._health_monitor = HealthMonitor(me.address, deps, lambda: self.view, self._prober, options)
-        self._janitor = Janitor(me.address, deps.now, self._settle, self._watch, options)
-        self._session.when_read = self._look
-        others = Others(self._settle, self._answers, self._peers.spread, lambda: self._refresher.heard)
-        contact = FenceDeps(
+        self._session = Session(table, self._on_view, deps.rng, silo, deps.now, self._on_table_read)
+        self._refresher = Refresher(self._session, self._views, options, deps.rng, warnings)
+        self._peers = Peers(silo, deps, self._refresher, options)
+        self._writer = TableWriter(self._session, self._views, self._peers.announce, options, deps.rng, warnings)
+        self._janitor = Janitor(silo, deps.now, self._session, self._writer, options)
+        self._rebuild = Rebuild(self._session, self._writer, self._refresher, self._peers, options, deps.now)
+        self._shared_read = SharedRead(self._session.read, self._tasks)
+
+        # Failure detection.
+        self._voter = Voter(silo, deps, self._views, self._session, self._writer, options)
+        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness)
+        self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, options)
+
+        # The self-fence; it ends this silo through `_give_up` when it stays fenced for too long.
+        fence_deps = FenceDeps(
             read=self._session.read,
             ask_version=self._peers.ask_version,
             fetch=self._peers.fetch,
             hint=self._refresher.hint,
             give_up=self._give_up,
         )
-        self._guard = SelfFence(me.address, deps.gate, deps.liveness, contact, options)
-        self._rebuild = Rebuild(self._session, others, options, deps.now)
-        self._tasks = Tasks()
-        self._shared_read = SharedRead(self._session.read, self._tasks)
-        self._ended = asyncio.Event()
-        self._end: DeclaredDead | SelfFenced | None = None
-        self._joining = False
-        self._stopping = False
+        self._fence = SelfFence(silo, deps.gate, deps.liveness, fence_deps, options)
+
+    # --- state ----------------------------------------------------------------------------------------------------
 
     @property
     def me(self) -> SiloAddress:
@@ -102,7 +104,7 @@ class MembershipAgent:
 
     @property
     def status(self) -> SiloStatus | None:
-        """This silo's status in the newest view; None: no row yet, or no more."""
+        """This silo's status in the newest view; None without a row."""
         own = self.view.get(self.me)
         return own.status if own else None
 
@@ -113,11 +115,21 @@ class MembershipAgent:
 
     @property
     def table(self) -> str:
-        """How the membership table is, for people: "ok", "unreachable", or "lost" until it is rebuilt or back."""
-        return self._session.standing
+        """For operators: whether the table is "ok", "unreachable", or "lost" until it is rebuilt or back."""
+        return self._session.condition
+
+    @property
+    def fenced(self) -> str:
+        """For operators: since when and why this silo starts no turns; empty while it does."""
+        return self._fence.fenced
+
+    @property
+    def doubts(self) -> tuple[int, int]:
+        """This silo's local health score, and how many of its votes a live connection withheld."""
+        return self._liveness.score, self._voter.withheld
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
+        """Have `subscriber` called with each newer view, once and in order. Returns the function that ends this."""
         return self._views.subscribe(subscriber)
 
     async def changed(self) -> View:
@@ -125,12 +137,22 @@ class MembershipAgent:
         return await self._views.changed()
 
     async def wait_for(self, predicate: Callable[[View], bool]) -> View:
-        """Wait until a view fits, and return it; the current one may."""
+        """Wait until the current view satisfies the predicate, and return it. It may do so at once."""
         return await self._views.wait_for(predicate)
 
+    async def refresh(self, at_least: int | None = None) -> View:
+        """Read the table now, unless the view is at version `at_least` already; returns the view. Callers share reads.
+
+        Raises MembershipUnavailable or TableLost; the view then stays as it was.
+        """
+        if at_least is None:
+            await self._shared_read.fresh()
+        elif self.view.version < at_least:
+            await self._shared_read.fresh(lambda: self.view.version >= at_least)
+        return self.view
+
     async def declared_dead(self) -> DeclaredDead | SelfFenced:
-        """Wait until the others give this silo up, or it gives itself up after it was fenced for too long; returns the
-        error with which its process must end.
+        """Wait until this silo must end: it was declared dead, or was fenced for too long. Returns the error.
 
         Never returns for a silo that leaves of its own accord.
         """
@@ -138,12 +160,18 @@ class MembershipAgent:
             await self._ended.wait()
         return self._end
 
+    def answer_probe(self, question: bytes) -> bytes:
+        """Answer a probe that came by the probe line; see `ProbeResponder`. Called from any thread."""
+        return self._peers.answer_probe(question)
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
     def serve(self, targets: SystemTargets) -> None:
-        """Offer what other silos ask: probes, and views after a change."""
+        """Answer the other silos: probes, and views after a change."""
         self._peers.serve(targets)
 
     async def start(self) -> None:
-        """Read the table and keep up with it; this silo is not in it yet.
+        """Read the table, and keep the view fresh; this silo has no row yet.
 
         Raises MembershipUnavailable when the table cannot be reached.
         """
@@ -151,46 +179,46 @@ class MembershipAgent:
         self._tasks.start(self._refresher.keep_fresh())
         self._tasks.start(self._rebuild.run())
         self._tasks.start(self._health_monitor.run())
-        self._tasks.start(self._janitor.sweep(self._session, self._table))
-        self._tasks.start(self._guard.run())
+        self._tasks.start(self._janitor.clean_up(self._table))
+        self._tasks.start(self._fence.run())
 
     async def join(self) -> None:
         """Become active. The silo must answer probes before this is called.
 
-        Raises JoinFailed when that is not possible within the join time-out, and DeclaredDead when the others
-        gave this silo up meanwhile. After either, `stop`.
+        Raises JoinFailed when that is not possible within the join time-out, and DeclaredDead when other silos
+        declared this silo dead meanwhile. Call `stop` after either.
         """
         self._joining = True
-        self._tasks.start(self._refresher.tell_alive(self.me, self._now))
+        self._tasks.start(self._refresher.write_alive(self.me, self._now))
         now = self._now()
         me = msgspec.structs.replace(self._me, status=SiloStatus.JOINING, started=now, alive=now, votes=())
-        await Join(me, self._persist, self._peers, self._voter.suspect, self._options).run()
+        await Join(me, self._writer, self._peers, self._voter.suspect, self._options).run()
         log.info("silo %s is active in version %d", self.me, self.view.version)
 
     async def leave(self) -> None:
-        """Say that this silo leaves: nobody places new grains here, calls still come. Then drain, and `stop`.
+        """Become LEAVING: no silo places new grains here, calls still come. Drain afterwards, then `stop`.
 
-        Waits for the table at most the stop time-out; being declared dead meanwhile is no news any more.
+        Waits for the table at most the stop time-out. A death that other silos declare from now on is ignored.
         """
         self._stopping = True
         self._prober.watch(())
         if self._joining:
-            await self._settle_in_time(partial(leave, me=self.me), "leave")
+            await self._persist_in_time(partial(leave, me=self.me), "leave")
 
     async def stop(self) -> None:
-        """Write this silo's own death, tell the others, end all tasks. Takes at most the stop time-out."""
+        """Write this silo's own death, announce it, end all tasks. Takes at most the stop time-out."""
         self._stopping = True
         try:
             self._prober.watch(())
             if self._joining:
-                await self._settle_in_time(partial(bury, me=self.me), "write its own death")
+                await self._persist_in_time(partial(mark_dead, me=self.me), "write its own death")
         finally:
-            await self.halt()
+            await self.kill()
 
-    async def halt(self) -> None:
-        """End all tasks at once and tell nobody, as a crash would."""
+    async def kill(self) -> None:
+        """End all tasks at once and announce nothing, as a crash would."""
         self._stopping = True
-        self._guard.end(f"silo {self.me} has stopped")
+        self._fence.end(f"silo {self.me} has stopped")
         await self._prober.close()
         await self._janitor.close()
         await self._peers.close()
@@ -205,90 +233,54 @@ class MembershipAgent:
     ) -> None:
         await self.stop()
 
-    async def refresh(self, at_least: int | None = None) -> View:
-        """Read the table now, unless the view is at version `at_least` already; returns the view. Callers share reads.
+    # --- events ---------------------------------------------------------------------------------------------------
 
-        Raises MembershipUnavailable or TableLost; the view then stays what it was.
-        """
-        if at_least is None:
-            await self._shared_read.fresh()
-        elif self.view.version < at_least:
-            await self._shared_read.fresh(lambda: self.view.version >= at_least)
-        return self.view
-
-    @property
-    def fenced(self) -> str:
-        """Since when and why this silo starts no turns, for people; empty while it does."""
-        return self._guard.fenced
-
-    @property
-    def doubts(self) -> tuple[int, int]:
-        """This silo's local health score, and how many of its votes a live connection withheld."""
-        return self._liveness.score, self._voter.withheld
-
-    def answer_probe(self, question: bytes) -> bytes:
-        """Answers a probe that came by the probe line: see `detection/probe_responder.py`. Called from any thread."""
-        return self._peers.answer_probe(question)
-
-    async def _answers(self, silo: SiloAddress) -> bool:
-        return await self._peers.probe(silo, self._options.probe_timeout) is ProbeResult.ANSWERED
-
-    def _is_trusted(self) -> bool:
-        return self._session.reachable_for(self._options.stale_after)
-
-    def _see(self, view: View) -> None:
+    def _on_view(self, view: View) -> None:
+        """A view was read or announced. It may be older than the current one."""
         before = self.view
-        had_row = before.get(self.me) is not None
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
-        self._guard.see(view)
-        over = (had_row or view.get(self.me) is not None) and must_end(view, self.me)
-        if self._stopping and over:
-            self._guard.end(f"silo {self.me} is dead")  # what waits for a turn is carried out elsewhere
+        self._fence.on_view(view)
+        had_row = before.get(self.me) is not None or view.get(self.me) is not None
+        must_stop = had_row and must_end(view, self.me)
+        if self._stopping and must_stop:
+            self._fence.end(f"silo {self.me} is dead")  # other silos may run its waiting turns from now on
         if self._stopping or self._end is not None:
             return
-        if over:
-            self._give_up(given_up(view, self.me))
+        if must_stop:
+            self._give_up(death_error(view, self.me))
         for silo in just_voted_dead(before, view):
-            self._peers.tell_its_death(silo, self._session.current())
+            self._peers.announce_death(silo, self._session.current())
         self._watch()
 
-    def _look(self, table: Table) -> None:
-        if not self._stopping and self._end is None:
-            self._janitor.look(table, self._is_trusted())
+    def _on_table_read(self, table: Table) -> None:
+        """The table was read, and is not lost."""
+        if not self._stopping and self._end is None and self._janitor.on_table_read(table):
+            self._watch()
 
     def _watch(self) -> None:
+        """Probe the silos that the view assigns to this one."""
         stale = self._janitor.stale
         watched = probed_by(self.me, self.view, self._now(), self._options, stale)
         self._prober.watch(watched, relays(self.me, self.view, stale))
         self._health_monitor.measure()
 
     def _give_up(self, error: DeclaredDead | SelfFenced) -> None:
-        """This process must end; until then no turn starts in it."""
+        """Report that this process must end; no turn starts in it until then."""
         if self._end is None:
             event = "declared_dead" if isinstance(error, DeclaredDead) else "fenced_too_long"
             log.error("%s", error, extra={"event": event})
             self._end = error
-            self._guard.end(str(error))
+            self._fence.end(str(error))
             self._ended.set()
 
-    async def _settle(self, decide: Decide) -> Table:
-        before = self.view
-        table = await self._session.settle(decide)
-        if table.version.number > before.version:
-            self._peers.spread(self._session.announcement(table), before)
-        return table
-
-    async def _persist(self, decide: Decide) -> Table:
-        return await self._refresher.persist(self._settle, decide)
-
-    async def _settle_in_time(self, decide: Decide, purpose: str) -> None:
+    async def _persist_in_time(self, decide: Decide, purpose: str) -> None:
         try:
             async with asyncio.timeout(self._options.stop_timeout):
-                await self._persist(decide)
+                await self._writer.persist(decide)
                 await self._peers.flush()
         except TimeoutError:
-            log.warning("silo %s had no time to %s: the others will find out by probes", self.me, purpose)
+            log.warning("silo %s had no time to %s: the other silos find out by probes", self.me, purpose)
         except MembershipError as error:
             log.warning("silo %s could not %s: %s", self.me, purpose, error)

@@ -167,7 +167,7 @@ class Shutdown:
         try:
             await self._deps.catalog.cancel_turns(kill=True)
         finally:
-            await self._close_parts(self._deps.agent.halt)
+            await self._close_parts(self._deps.agent.kill)
 
     async def _drain(self) -> None:
         self._began = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Virtual time, and for the tests that make real calls the processes of `tests/runtime`."""
+"""Virtual time, and the processes of `tests/runtime` for tests that make real calls."""
 
 from tests.runtime.conftest import line, process, time
 

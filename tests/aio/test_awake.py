@@ -1,4 +1,4 @@
-"""Time-outs that count time awake: on time while the process runs, patient when it was stopped, and never endless."""
+"""Time-outs that count time awake: on time while the process runs, later after a stop, and never endless."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.aio.awake import GRACE, LATE, SLICE, AwakeTimeout
+from grange.aio.awake import GRACE, SLICE, STOP_THRESHOLD, AwakeTimeout
 from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines
 from grange.testing.loop import VirtualTime
 from tests.runtime.test_deadlines import Entry
 
 
 def stand_still(time: VirtualTime, seconds: float) -> None:
-    """The process is stopped: nothing runs, and then everything is late."""
+    """Stop the process for so long: no task runs, and all timers are late afterwards."""
     time._now += seconds
 
 
 async def over(seconds: float) -> float:
-    """How long a time-out took."""
+    """The duration of a time-out."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(TimeoutError):
@@ -41,11 +41,11 @@ def test_it_is_on_time_while_the_process_runs(seconds: float, start: float) -> N
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.001, 1.0, 1.79])
-@pytest.mark.parametrize("stop", [LATE + SLICE + 0.001, 2.0, 60.0])
+@pytest.mark.parametrize("stop", [STOP_THRESHOLD + SLICE + 0.001, 2.0, 60.0])
 async def test_an_answer_that_came_while_the_process_was_stopped_is_read(
     time: VirtualTime, begins: float, stop: float
 ) -> None:
-    """F4: whenever the stop began, what comes within the grace after it is in time."""
+    """F4: for any start of the stop, an answer within the grace after it is in time."""
 
     async def answered() -> str:
         async with AwakeTimeout(1.8):
@@ -60,7 +60,7 @@ async def test_an_answer_that_came_while_the_process_was_stopped_is_read(
     assert await waits == "answered"
 
 
-async def test_after_a_stop_what_is_away_is_still_found_to_be_away(time: VirtualTime) -> None:
+async def test_after_a_stop_a_missing_answer_still_times_out(time: VirtualTime) -> None:
     began = time.time()
     waits = asyncio.ensure_future(over(1.8))
     await asyncio.sleep(1.7)
@@ -85,7 +85,7 @@ async def test_without_a_limit_it_never_ends_and_costs_no_timer(time: VirtualTim
         await asyncio.sleep(1e6)
 
 
-async def test_a_call_is_answered_by_what_came_while_the_process_was_stopped(time: VirtualTime) -> None:
+async def test_a_call_takes_an_answer_that_came_while_the_process_was_stopped(time: VirtualTime) -> None:
     """F4: the response time-out of calls gives one grace."""
     deadlines, answered, away = Deadlines(), Entry(), Entry()
     when = time.time() + 1

@@ -1,4 +1,4 @@
-"""Pauses after failures, and warnings once in a while."""
+"""Pauses after failures, and throttled logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grange.testing.loop import VirtualTime
 
 @given(st.integers(), st.integers(1, 2000))
 def test_pauses_grow_from_the_first_to_the_limit(seed, count):
-    """MEM-08: at least 2 s, doubling, never over the cap, however long it lasts."""
+    """MEM-08: at least 2 s, doubling, never over the limit, after any number of failures."""
     backoff = Backoff(2.0, 10.0, random.Random(seed))
     pauses = [backoff.pause() for _ in range(count)]
     assert all(2 <= pause <= 10 for pause in pauses)
@@ -25,7 +25,7 @@ def test_pauses_grow_from_the_first_to_the_limit(seed, count):
     assert all(pause >= 7.5 for pause in pauses[3:])
 
 
-def test_success_starts_from_the_first_again():
+def test_after_a_success_pauses_start_from_the_first():
     backoff = Backoff(2.0, 60.0, random.Random(1))
     grown = [backoff.pause() for _ in range(4)]
     backoff.reset()
@@ -33,12 +33,12 @@ def test_success_starts_from_the_first_again():
     assert backoff.pause() <= 3
 
 
-def test_silos_do_not_come_back_in_step():
+def test_silos_do_not_retry_in_step():
     pauses = {Backoff(2.0, 10.0, random.Random(seed)).pause() for seed in range(20)}
     assert len(pauses) == 20
 
 
-async def test_a_trouble_is_logged_once_in_ten_seconds_and_counted(caplog):
+async def test_a_failure_is_logged_once_in_ten_seconds_and_counted(caplog):
     """F20: at most one warning per 10 s."""
     log = ThrottledLog(logging.getLogger("grange.membership"))
     with VirtualTime(asyncio.get_running_loop()).installed():
@@ -53,7 +53,7 @@ async def test_a_trouble_is_logged_once_in_ten_seconds_and_counted(caplog):
     assert not any(record.exc_info for record in caplog.records)
 
 
-async def test_a_bug_brings_its_traceback(caplog):
-    """What is no error of ours was not foreseen; somebody has to see where it came from."""
+async def test_a_bug_is_logged_with_its_traceback(caplog):
+    """An exception outside the error tree was not foreseen; the log must show its origin."""
     ThrottledLog(logging.getLogger("grange.membership")).warning("no view", KeyError("bug"))
     assert caplog.records[0].exc_info

@@ -13,8 +13,8 @@ from tests.runtime.process import settle
 WORD: ContextVar[str] = ContextVar("WORD", default="fresh")
 
 
-async def test_a_task_does_not_inherit_the_context_of_who_starts_it() -> None:
-    """The request context of the call that happened to start it is not its own."""
+async def test_a_task_does_not_inherit_the_context_of_its_starter() -> None:
+    """The request context of the call that starts it belongs to that call."""
     tasks, seen = Tasks(), []
 
     async def look() -> None:

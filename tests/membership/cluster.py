@@ -1,4 +1,4 @@
-"""Agents on one memory table and a network without wires, under virtual time: what the tests of the agent share."""
+"""Agents on one memory table and a simulated network, in virtual time; shared by the tests of the agent."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def member(silo: SiloAddress, status: SiloStatus = SiloStatus.ACTIVE, alive: dat
 
 
 BREAK_AFTER = 6.0
-"""Seconds for which messages still come one way over a line that is cut the other way; then its connections break."""
+"""Seconds for which messages still pass in one direction after a cut in the other; then the connections break."""
 
 
 class Network:
-    """Carries questions at once; a silo that is down refuses them, a cut swallows them and the answers, a silo that is
-    paused leaves them until it goes on.
+    """Delivers questions at once. A silo that is down refuses them, a cut drops questions and answers, a paused silo
+    answers after its pause.
     """
 
     def __init__(self) -> None:
@@ -101,12 +101,12 @@ class Network:
             self.cuts[other, one] = now
 
     async def block(self, silo: Silo) -> None:
-        """Its event loop hangs from now on; its probe thread answers by a line of its own."""
+        """Block the event loop of a silo from now on; its probe thread still answers."""
         self.blocked.add(silo.address)
         silo.liveness.tick()
         ticked = silo.liveness._ticked
-        await silo.agent.halt()
-        silo.liveness._ticked = ticked  # it stands still; nobody has said that it ends
+        await silo.agent.kill()
+        silo.liveness._ticked = ticked  # the loop is blocked; its measurement was not stopped
 
     def pause(self, silo: SiloAddress) -> None:
         self.paused[silo] = asyncio.Event()
@@ -124,14 +124,14 @@ class Network:
             raise CallTimeout(f"{silo} did not answer") from None
 
     def _arrives(self, source: SiloAddress, target: SiloAddress) -> None:
-        """Bytes come; but not for long on a connection whose acknowledgements do not get back."""
+        """Note that bytes arrive, for a while also on a connection whose acknowledgements are lost."""
         now = asyncio.get_running_loop().time()
         if now - self.cuts.get((target, source), math.inf) < BREAK_AFTER or (target, source) not in self.cuts:
             self.heard[source, target] = now
 
 
 class FaultyTable:
-    """One silo's way to the shared table: it can be down, and it can lose the answer to a change that was made."""
+    """One silo's connection to the shared table: it can be down, and it can lose the answer to a change."""
 
     def __init__(self, table: MembershipTable) -> None:
         self._table = table
@@ -187,7 +187,7 @@ class FaultyTable:
 
 
 class Silo:
-    """One agent with its table link, its fatal watch and the views that it published."""
+    """One agent with its table connection, its `declared_dead` task and the views that it published."""
 
     def __init__(self, cluster: Cluster, silo: SiloAddress) -> None:
         self.cluster = cluster
@@ -219,7 +219,7 @@ class Silo:
         self.cluster.network.silos[self.address] = targets
 
     async def accuse(self, silo: SiloAddress, witness: SiloAddress | None = None) -> None:
-        """Vote, as after probes that were missed; nothing has been heard since."""
+        """Vote as after missed probes, without any later message of the suspect."""
         silence = Silence(3, began=self.cluster.time.time() - 4, deaf_from=math.inf)
         await self.agent._voter.suspect(Suspicion(silo, silence, witness))
 
@@ -230,11 +230,11 @@ class Silo:
 
     async def crash(self) -> None:
         self.cluster.network.silos.pop(self.address, None)
-        await self.agent.halt()
+        await self.agent.kill()
 
 
 class Cluster:
-    """Starts silos and ends every one that is still there."""
+    """Starts silos, and kills those that still run at the end."""
 
     def __init__(self, time: VirtualTime, options: MembershipOptions) -> None:
         self.time = time
@@ -270,7 +270,7 @@ async def cluster(options: MembershipOptions | None = None) -> AsyncIterator[Clu
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         made = Cluster(time, options or MembershipOptions())
         try:
-            # What a test waits for happens in virtual minutes; a wait for what never happens must end, too.
+            # Tests wait for virtual minutes; this bounds a wait for an event that never comes.
             async with asyncio.timeout(10_000):
                 yield made
         finally:

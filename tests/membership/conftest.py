@@ -1,4 +1,4 @@
-"""Virtual time and a scripted cluster for the tests of the guard."""
+"""Virtual time and a scripted cluster for the tests of the self-fence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from grange.proto.ids import SiloAddress
 from grange.testing.loop import VirtualTime
-from tests.membership.guarded import Make, World
+from tests.membership.fence_world import Make, World
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The way in and out, and views: several agents on one table, virtual time."""
+"""Joins, leaves and views of several agents on one table, in virtual time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 
 
 def statuses(silo) -> list[SiloStatus]:
-    """What a silo's own views said about another, without repeats."""
+    """The statuses of another silo in a silo's own views, without repeats."""
     seen: list[SiloStatus] = []
     for view in silo.views:
         own = view.get(silo.address)
@@ -28,7 +28,7 @@ def statuses(silo) -> list[SiloStatus]:
     return seen
 
 
-async def test_a_silo_walks_from_joining_to_dead():
+async def test_a_silo_goes_from_joining_to_dead():
     """MEM-01: joining, active; a graceful stop: leaving, then dead."""
     async with cluster() as c:
         silo = await c.join(0)
@@ -40,15 +40,15 @@ async def test_a_silo_walks_from_joining_to_dead():
 
 
 async def test_an_ungraceful_stop_writes_the_death_at_once():
-    """MEM-01: without leave."""
+    """MEM-01: the silo does not leave first."""
     async with cluster() as c:
         silo = await c.join(0)
         await silo.agent.stop()
         assert statuses(silo) == [JOINING, ACTIVE, DEAD]
 
 
-async def test_the_others_hear_of_a_join_and_a_leave_without_waiting_for_a_refresh():
-    """Gossip: no time passes."""
+async def test_other_silos_learn_of_a_join_and_a_leave_without_waiting_for_a_refresh():
+    """Gossip delivers the view while no virtual time passes."""
     async with cluster() as c:
         first, second = await c.joined(2)
         now = c.time.time()
@@ -61,7 +61,7 @@ async def test_the_others_hear_of_a_join_and_a_leave_without_waiting_for_a_refre
 
 
 async def test_a_restart_kills_its_predecessor():
-    """MEM-02: same endpoint, higher generation: the old row is dead before the new one is there."""
+    """MEM-02: same endpoint, higher generation: the old row is DEAD before the new row exists."""
     async with cluster() as c:
         old = await c.join(0)
         await old.crash()
@@ -73,7 +73,7 @@ async def test_a_restart_kills_its_predecessor():
 
 
 async def test_a_predecessor_that_still_runs_must_end():
-    """MEM-04: it learns it from the newcomer's announcement."""
+    """MEM-04: the announcement of the new generation tells it."""
     async with cluster() as c:
         old = await c.join(0)
         now = c.time.time()
@@ -83,19 +83,19 @@ async def test_a_predecessor_that_still_runs_must_end():
 
 
 async def test_a_silo_does_not_join_over_a_newer_generation():
-    """MEM-03: superseded."""
+    """MEM-03: the newer generation has the endpoint."""
     async with cluster() as c:
         await c.join(0, generation=2)
         late = c.make(0, generation=1)
         await late.start()
         before = await c.table.read()
-        with pytest.raises(JoinFailed, match="superseded"):
+        with pytest.raises(JoinFailed, match="started later at the same endpoint"):
             await late.agent.join()
         assert await c.table.read() == before
 
 
 async def test_a_silo_whose_row_is_dead_does_not_join():
-    """MEM-03: already declared dead."""
+    """MEM-03: the row was declared dead before the join."""
     async with cluster() as c:
         await c.table.insert(member(address(0), DEAD), (await c.table.read()).version)
         silo = c.make(0)
@@ -105,7 +105,7 @@ async def test_a_silo_whose_row_is_dead_does_not_join():
 
 
 async def test_a_joining_silo_reaches_every_active_one_first():
-    """MEM-14: it stays joining while one does not answer, and gives up with a message that names it."""
+    """MEM-14: it stays JOINING while one active silo does not answer, and fails with a message that names that silo."""
     async with cluster() as c:
         first, second = await c.joined(2)
         late = c.make(2)
@@ -120,8 +120,8 @@ async def test_a_joining_silo_reaches_every_active_one_first():
         assert await c.status(first.address) is ACTIVE
 
 
-async def test_a_joining_silo_goes_on_when_the_way_is_mended():
-    """MEM-14: it tries until the join time-out."""
+async def test_a_joining_silo_goes_on_when_the_connection_is_restored():
+    """MEM-14: the silo tries until the join time-out."""
     async with cluster() as c:
         _, second = await c.joined(2)
         late = c.make(2)
@@ -136,7 +136,7 @@ async def test_a_joining_silo_goes_on_when_the_way_is_mended():
 
 @pytest.mark.parametrize("one_way", [False, True])
 async def test_a_joining_silo_that_an_active_one_cannot_reach_stays_out(one_way):
-    """I7: nobody becomes active who is reached one way only, even if others reach it; the error names who cannot."""
+    """I7: a silo reached in one direction only stays JOINING, even if others reach it; the error names the silo."""
     async with cluster() as c:
         first, second = await c.joined(2)
         late = c.make(2)
@@ -148,8 +148,8 @@ async def test_a_joining_silo_that_an_active_one_cannot_reach_stays_out(one_way)
         assert ACTIVE not in statuses(late)
 
 
-async def test_a_joining_silo_that_nobody_can_reach_is_told_so():
-    """ADR 0023: it is declared dead within seconds, and its error names who could not reach it."""
+async def test_a_joining_silo_that_no_silo_can_reach_learns_it():
+    """ADR 0023: it is declared dead within seconds, and its error names the silos that could not reach it."""
     async with cluster() as c:
         silos = await c.joined(2)
         late = c.make(2)
@@ -162,10 +162,10 @@ async def test_a_joining_silo_that_nobody_can_reach_is_told_so():
         assert c.time.time() - began <= 8
 
 
-async def test_a_cold_start_gets_past_corpses(caplog):
-    """MEM-14, F31: active rows of processes that are gone, at other endpoints; they are voted out once stale.
+async def test_a_cold_start_votes_out_killed_silos(caplog):
+    """MEM-14, F31: ACTIVE rows of killed processes at other endpoints are voted out once they are stale.
 
-    That is ten seconds at most, and whoever starts the silo is told what it waits for.
+    This takes ten seconds at most, and the log tells the operator what the start waits for.
     """
     async with cluster() as c:
         gone = await c.joined(3)
@@ -182,7 +182,7 @@ async def test_a_cold_start_gets_past_corpses(caplog):
 
 
 async def test_silos_that_join_at_once_all_become_active():
-    """F31: contention on one table; each change is tried again until it is in."""
+    """F31: the silos compete for one table; each change is tried again until it succeeds."""
     async with cluster() as c:
         silos = [c.make(number) for number in range(8)]
         await asyncio.gather(*(silo.start() for silo in silos))
@@ -191,8 +191,8 @@ async def test_silos_that_join_at_once_all_become_active():
             await silo.agent.wait_for(lambda view: len(view.active) == 8)
 
 
-async def test_a_join_that_is_given_up_writes_its_own_death():
-    """A cancelled start does not leave a row that the others must find out about."""
+async def test_a_cancelled_join_writes_its_own_death():
+    """A cancelled start leaves no row that other silos must vote out."""
     async with cluster() as c:
         _, second = await c.joined(2)
         late = c.make(2)
@@ -206,7 +206,7 @@ async def test_a_join_that_is_given_up_writes_its_own_death():
 
 
 async def test_an_agent_that_never_joined_writes_nothing():
-    """A client or a tool only looks."""
+    """A client or a tool only reads."""
     async with cluster() as c:
         await c.joined(1)
         before = await c.table.read()
@@ -219,7 +219,7 @@ async def test_an_agent_that_never_joined_writes_nothing():
 
 
 async def test_alive_times_rise_while_the_silo_lives():
-    """First at a random moment of the period; a failure is repeated sooner than the period (MEM-08)."""
+    """MEM-08: the first write is at a random moment of the period; a failed one is repeated sooner than the period."""
     async with cluster(MembershipOptions(alive_period=20, refresh_period=1000)) as c:
         silo = await c.join(0)
         await asyncio.sleep(60)
@@ -233,8 +233,8 @@ async def test_alive_times_rise_while_the_silo_lives():
         assert (await c.table.read()).get(silo.address).member.alive > failed
 
 
-async def test_a_view_is_fetched_when_a_probe_tells_of_a_newer_one():
-    """Gossip that was lost is made good by the next probe, long before the refresh."""
+async def test_the_table_is_read_when_a_probe_reports_a_newer_version():
+    """The next probe makes up for lost gossip, long before the refresh."""
     async with cluster(MembershipOptions(refresh_period=1000)) as c:
         first, second = await c.joined(2)
         table = await c.table.read()
@@ -245,8 +245,8 @@ async def test_a_view_is_fetched_when_a_probe_tells_of_a_newer_one():
         assert c.time.time() - began <= 2
 
 
-async def test_refresh_reads_only_if_it_has_to():
-    """`at_least`: a version that is known already costs nothing."""
+async def test_refresh_reads_only_if_it_must():
+    """`at_least`: a version that the silo already has costs no read."""
     async with cluster() as c:
         silo = await c.join(0)
         reads = silo.table.reads
@@ -258,7 +258,7 @@ async def test_refresh_reads_only_if_it_has_to():
 
 
 async def test_the_wall_clock_is_the_machines_unless_one_is_given():
-    """In a real silo nobody passes one."""
+    """A real silo passes no clock."""
     async with cluster() as c:
         me = address(0)
         liveness = Liveness(c.time.time)

@@ -1,4 +1,4 @@
-"""What is swept out of the table, decided."""
+"""Which rows are removed from the table, and by which silo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grange.errors import DeclaredDead
 from grange.membership.model.member import SiloStatus, Vote
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Row, Table, table_version
-from grange.membership.table.cleanup import cutoff, evict, sweeps
+from grange.membership.table.cleanup import cutoff, evict, is_cleaner
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -31,14 +31,14 @@ def seconds(count: float) -> timedelta:
 
 
 def corpse(number: int, age: float, status: SiloStatus = DEAD, voted: float | None = None):
-    """Last seen so long before START; with a vote so long before START, if one."""
+    """A dead silo, last seen this long before START; with a vote this long before START, if given."""
     votes = () if voted is None else (Vote(ME, START - seconds(voted)),)
     made = member(address(number), status, alive=START - seconds(age))
     return msgspec.structs.replace(made, started=START - seconds(age + 5), votes=votes)
 
 
 def removed(found: Table) -> set[int]:
-    """Which corpses a cleanup with this cut-off removes, as every provider does it."""
+    """The rows that a cleanup with this cut-off removes, as every provider does it."""
     before = cutoff(found, START, OPTIONS)
     if before is None:
         return set()
@@ -46,27 +46,27 @@ def removed(found: Table) -> set[int]:
     return {each.address.port - 11000 for each in gone if max(each.alive, each.started) < before}
 
 
-def test_only_the_first_active_silo_sweeps():
-    """MEM-16: by address; those before it that are not active do not count."""
+def test_only_the_active_silo_with_the_lowest_address_cleans_up():
+    """MEM-16: silos of lower address that are not active do not count."""
     found = table(member(address(0), JOINING), member(ME), member(address(2)), member(address(3), DEAD))
-    assert [sweeps(found, address(number)) for number in range(4)] == [False, True, False, False]
-    assert not sweeps(table(), ME)
+    assert [is_cleaner(found, address(number)) for number in range(4)] == [False, True, False, False]
+    assert not is_cleaner(table(), ME)
 
 
-def test_those_that_are_too_many_go_oldest_first():
+def test_of_too_many_rows_the_oldest_go_first():
     """MEM-16"""
     found = table(member(ME), *(corpse(10 + number, age=100 * number) for number in range(1, 6)))
     assert removed(found) == {14, 15}
     assert removed(table(*found.rows[1:4] and [row.member for row in found.rows[:4]])) == set()
 
 
-def test_those_that_are_too_old_go():
+def test_rows_that_are_too_old_go():
     """MEM-16"""
     assert removed(table(member(ME), corpse(10, age=1001), corpse(11, age=999))) == {10}
 
 
-def test_those_suspected_of_late_stay():
-    """MEM-16: and with one that stays, all that are younger."""
+def test_rows_suspected_lately_stay():
+    """MEM-16: all rows younger than one that stays, stay too."""
     corpses = [corpse(10 + number, age=100 * number) for number in range(1, 6)]
     corpses[4] = corpse(15, age=500, voted=30)
     assert removed(table(member(ME), *corpses)) == set()
@@ -81,8 +81,8 @@ def test_those_suspected_of_late_stay():
         max_size=12,
     )
 )
-def test_whatever_is_there_only_the_long_dead_are_removed(rows):
-    """Never an active, joining or leaving silo, never a fresh suspicion; and never a younger one before an older."""
+def test_of_any_rows_only_long_dead_ones_are_removed(rows):
+    """Never an active, joining or leaving silo, never a row with a fresh vote, never a younger row before an older."""
     found = table(*(corpse(number, age, status, voted) for number, (age, status, voted) in enumerate(rows)))
     gone = removed(found)
     kept = [number for number, (_, status, _) in enumerate(rows) if status is DEAD and number not in gone]
@@ -98,8 +98,8 @@ def joiner(number: int, age: timedelta):
     return msgspec.structs.replace(member(address(number), JOINING), started=START - age)
 
 
-def test_whoever_joins_for_longer_than_it_may_is_evicted():
-    """MEM-10: by the silo that sweeps, and never with the option off."""
+def test_a_silo_that_joins_for_longer_than_the_time_out_is_evicted():
+    """MEM-10: by the silo that cleans up, and never with the option off."""
     stuck = joiner(5, LIMIT + seconds(1))
     found = table(member(ME), member(address(2)), joiner(4, LIMIT), stuck)
     change = evict(found, ME, START, OPTIONS)
@@ -110,11 +110,11 @@ def test_whoever_joins_for_longer_than_it_may_is_evicted():
 
 
 @pytest.mark.parametrize("status", [ACTIVE, LEAVING, DEAD])
-def test_nobody_else_is_evicted_however_old(status):
+def test_no_other_status_is_evicted_at_any_age(status):
     old = msgspec.structs.replace(joiner(5, 10 * LIMIT), status=status)
     assert evict(table(member(ME), old), ME, START, OPTIONS) is None
 
 
-def test_the_dead_evict_nobody():
+def test_a_dead_silo_evicts_no_other():
     with pytest.raises(DeclaredDead):
         evict(table(member(ME, DEAD), joiner(5, 10 * LIMIT)), ME, START, OPTIONS)

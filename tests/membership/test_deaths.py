@@ -1,4 +1,4 @@
-"""Who probes whom, who votes, and who dies: several agents, a network that can be cut, virtual time."""
+"""Probes, votes and deaths among several agents, on a network that can be cut, in virtual time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 
 
 async def test_a_silo_that_was_declared_dead_must_end():
-    """MEM-04: the next refresh tells it, once; it stops probing."""
+    """MEM-04: the next refresh reports it once; the silo stops probing."""
     async with cluster() as c:
         silo, _ = await c.joined(2)
         table = await c.table.read()
@@ -28,7 +28,7 @@ async def test_a_silo_that_was_declared_dead_must_end():
 
 
 async def test_a_silo_whose_row_was_removed_must_end():
-    """MEM-04, R4: declared dead and cleaned up before it looked: the others remember, whatever it writes then."""
+    """MEM-04, R4: declared dead and removed before its next read; others remember the death if it writes again."""
     async with cluster() as c:
         silo, other = await c.joined(2)
         table = await c.table.read()
@@ -42,15 +42,15 @@ async def test_a_silo_whose_row_was_removed_must_end():
         assert isinstance(await silo.fatal, DeclaredDead)
 
 
-async def test_a_silo_that_is_leaving_does_not_mind_being_declared_dead(caplog):
-    """MEM-04: during its own shutdown."""
+async def test_a_leaving_silo_ignores_its_own_death(caplog):
+    """MEM-04: declared dead during its own shutdown."""
     async with cluster() as c:
         silo, _ = await c.joined(2)
         await silo.agent.leave()
         table = await c.table.read()
         await c.table.update(member(silo.address, DEAD), table.get(silo.address).etag, table.version)
         await silo.agent.refresh()
-        assert silo.gate.fenced is not None  # what waits for a turn is carried out elsewhere, and the drain can go on
+        assert silo.gate.fenced is not None  # waiting turns run on other silos, and the drain can go on
         await silo.agent.stop()
         assert not silo.fatal.done()
         assert await c.status(silo.address) is DEAD
@@ -58,7 +58,7 @@ async def test_a_silo_that_is_leaving_does_not_mind_being_declared_dead(caplog):
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 async def test_a_crashed_silo_is_declared_dead_in_time(count):
-    """MEM-06, MEM-09: by one vote of two silos, by two votes of more; in at most 8 s, and everybody knows."""
+    """MEM-06, MEM-09: one vote of two silos, two votes of more; at most 8 s until all silos know."""
     async with cluster() as c:
         *others, victim = await c.joined(count)
         await asyncio.sleep(60)
@@ -73,7 +73,7 @@ async def test_a_crashed_silo_is_declared_dead_in_time(count):
 
 
 async def test_a_silo_that_hangs_is_declared_dead_in_time():
-    """No answer instead of a refusal: each probe takes its whole time-out."""
+    """Probes get no answer instead of a refusal, so each takes its whole time-out."""
     async with cluster() as c:
         *others, victim = await c.joined(3)
         for other in others:
@@ -86,8 +86,8 @@ async def test_a_silo_that_hangs_is_declared_dead_in_time():
         assert [await c.status(silo.address) for silo in others] == [ACTIVE, ACTIVE]
 
 
-async def test_one_silo_alone_kills_nobody_in_a_larger_cluster():
-    """MEM-06: it votes, and votes again, for a minute; its one vote is not enough, another silo's is."""
+async def test_one_silo_alone_declares_no_death_in_a_larger_cluster():
+    """MEM-06: it votes again and again for a minute; its single vote is not enough, a second silo's vote is."""
     async with cluster() as c:
         first, second, third = await c.joined(3)
         for _ in range(3):
@@ -101,7 +101,7 @@ async def test_one_silo_alone_kills_nobody_in_a_larger_cluster():
 
 
 async def test_two_silos_that_vote_in_the_same_moment_do_not_kill_each_other():
-    """Both decide on the same table; one loses the race, reads itself dead, and does not vote any more."""
+    """Both decide on the same table; one loses the race, reads its own death, and does not vote any more."""
     async with cluster() as c:
         one, two = await c.joined(2)
         c.network.cut(one.address, two.address)
@@ -129,8 +129,8 @@ async def test_each_silo_probes_three_others_never_itself_and_only_while_active(
         assert c.network.probed_by(silos[0].address) == set()
 
 
-async def test_a_silo_that_is_not_active_probes_nobody_of_its_own_accord():
-    """MEM-09: before it has joined."""
+async def test_a_silo_that_is_not_active_probes_no_silo_of_its_own_accord():
+    """MEM-09: before the join."""
     async with cluster() as c:
         await c.joined(2)
         spectator = c.make(9)

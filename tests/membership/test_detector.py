@@ -1,4 +1,4 @@
-"""When a missed probe is a reason to vote."""
+"""Which missed probe is a reason to vote."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_answer_sets_the_count_back_to_0():
 
 
 def test_a_silence_begins_with_the_first_miss():
-    """Decision 1: the vote is timed from its start; its answer could have come until its time-out."""
+    """Decision 1: the vote is timed from the start of the first missed probe; its answer was due at its time-out."""
     detector = Detector(3)
     assert detector.silence(ONE) is None
     detector.missed(ONE, 5.0, 0.5)
@@ -44,7 +44,7 @@ def test_a_silence_begins_with_the_first_miss():
 
 @pytest.mark.parametrize(("limit", "last"), [(1, 0), (2, 1), (3, 2)])
 def test_the_last_probe_allowed_to_fail_is_known_before(limit, last):
-    """MEM-11: that one goes through a third silo."""
+    """MEM-11: that probe goes through a third silo."""
     detector = Detector(limit)
     found = [detector.at_last_allowed(ONE)]
     for _ in range(limit):
@@ -54,8 +54,8 @@ def test_the_last_probe_allowed_to_fail_is_known_before(limit, last):
 
 
 @given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.booleans()), max_size=40), st.integers(1, 4))
-def test_what_counts_is_the_misses_since_the_last_answer(probes, limit):
-    """Of each silo by itself, in whatever order probes end."""
+def test_only_misses_since_the_last_answer_count(probes, limit):
+    """For each silo by itself, in any order in which probes end."""
     detector = Detector(limit)
     for time, (silo, answers) in enumerate(probes):
         verdict = detector.answered(silo) if answers else detector.missed(silo, time, 0.5)

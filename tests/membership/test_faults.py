@@ -1,4 +1,4 @@
-"""Rows of the fault matrix that membership answers for: who dies of a fault, how soon, and who does not."""
+"""The rows of the fault matrix that belong to membership: which silos a fault kills, how soon, and which it spares."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def found_dead(c: Cluster, others: list[Silo], victim: Silo, limit: float 
 
 
 async def live(c: Cluster, silos: list[Silo], seconds: float) -> None:
-    """Nobody is even suspected in this time."""
+    """Assert that no silo is even suspected in this time."""
     began = c.time.time()
     while c.time.time() - began < seconds:
         await asyncio.sleep(1)
@@ -38,7 +38,7 @@ async def live(c: Cluster, silos: list[Silo], seconds: float) -> None:
 
 
 async def seconds_to_a_death(seed: int, fault: str) -> float:
-    """From the fault until every other silo knows; of five."""
+    """Seconds from the fault until every other silo knows of the death; five silos."""
     async with cluster() as c:
         *others, victim = await c.joined(5)
         await asyncio.sleep(20 + seed * 0.37)
@@ -53,7 +53,7 @@ async def seconds_to_a_death(seed: int, fault: str) -> float:
 
 @pytest.mark.parametrize("fault", ["crash", "hang"])
 async def test_thirty_deaths_are_found_within_the_figures(fault):
-    """F1, F5: half of them within 4 s, all within 8 s, and nobody else dies. A crash refuses, a hang says nothing."""
+    """F1, F5: half within 4 s, all within 8 s, and no other silo dies. A crash refuses probes, a hang ignores them."""
     took = sorted([await seconds_to_a_death(seed, fault) for seed in range(30)])
     print(f"{fault}: deaths found after {took[0]:.1f} to {took[15]:.1f} s (median), {took[-1]:.1f} s (maximum)")
     assert took[0] >= MembershipOptions().vote_after
@@ -62,8 +62,8 @@ async def test_thirty_deaths_are_found_within_the_figures(fault):
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-async def test_thirty_pauses_of_two_seconds_kill_nobody(count):
-    """F4: not one vote, whoever is paused and whenever."""
+async def test_thirty_pauses_of_two_seconds_cause_no_death(count):
+    """F4: no vote is cast, for each paused silo and each time."""
     async with cluster() as c:
         silos = await c.joined(count)
         await asyncio.sleep(20)
@@ -77,7 +77,7 @@ async def test_thirty_pauses_of_two_seconds_kill_nobody(count):
 
 
 async def test_two_of_five_that_crash_at_once_are_both_found():
-    """F2: within 15 s; that most of those it watches are silent makes nobody doubt itself for ever."""
+    """F2: within 15 s. A silo whose watched silos are mostly silent does not keep a raised health score for ever."""
     async with cluster() as c:
         *others, one, two = await c.joined(5)
         await asyncio.sleep(20)
@@ -88,7 +88,7 @@ async def test_two_of_five_that_crash_at_once_are_both_found():
 
 
 async def test_a_loop_that_is_blocked_for_ten_seconds_is_not_a_death():
-    """F7: the probe thread answers, and says how far the loop is behind."""
+    """F7: the probe thread answers, and reports the lag of the loop."""
     async with cluster() as c:
         *others, blocked = await c.joined(3)
         await asyncio.sleep(20)
@@ -99,7 +99,7 @@ async def test_a_loop_that_is_blocked_for_ten_seconds_is_not_a_death():
 
 
 async def test_a_loop_that_is_dead_for_a_minute_is_a_death():
-    """F8: a probe answered for ever would hide it."""
+    """F8: probes that are answered for ever would hide it."""
     async with cluster() as c:
         *others, blocked = await c.joined(3)
         await asyncio.sleep(20)
@@ -113,7 +113,7 @@ async def test_a_loop_that_is_dead_for_a_minute_is_a_death():
 
 @pytest.mark.parametrize("reaches_the_table", [False, True])
 async def test_a_silo_cut_off_from_all_others_dies_alone(reaches_the_table):
-    """F9, F13: the others go on, and it ends as soon as it can read the table, though its votes were first for some."""
+    """F9, F13: the others go on, and it ends as soon as it reads the table, although some of its votes came first."""
     for seed in range(10):
         async with cluster() as c:
             alone, *others = await c.joined(3)
@@ -131,7 +131,7 @@ async def test_a_silo_cut_off_from_all_others_dies_alone(reaches_the_table):
 
 
 async def test_of_two_silos_that_lose_each_other_exactly_one_dies():
-    """F10: the compare-and-swap decides; the loser learns it from the table and ends."""
+    """F10: the compare-and-swap decides; the loser reads its death in the table and ends."""
     for seed in range(10):
         async with cluster() as c:
             one, two = await c.joined(2)
@@ -146,8 +146,8 @@ async def test_of_two_silos_that_lose_each_other_exactly_one_dies():
             assert await c.status(alive.address) is ACTIVE
 
 
-async def test_of_two_silos_whose_line_is_cut_one_way_the_one_that_hears_nothing_votes():
-    """F11 with nobody to ask: who hears the other does not vote against it; the other one votes."""
+async def test_of_two_silos_whose_connection_is_cut_one_way_the_one_without_messages_votes():
+    """F11 without a third silo: the silo that receives messages does not vote; the other one does."""
     async with cluster() as c:
         one, two = await c.joined(2)
         await asyncio.sleep(20)
@@ -157,8 +157,8 @@ async def test_of_two_silos_whose_line_is_cut_one_way_the_one_that_hears_nothing
         assert not two.fatal.done()
 
 
-async def test_a_line_cut_one_way_kills_nobody_while_a_third_silo_reaches_both():
-    """F11: everybody keeps proof of contact, too."""
+async def test_a_cut_in_one_direction_causes_no_death_while_a_third_silo_reaches_both():
+    """F11: all silos also keep their proof of contact."""
     async with cluster() as c:
         silos = one, two, _ = await c.joined(3)
         await asyncio.sleep(20)
@@ -167,8 +167,8 @@ async def test_a_line_cut_one_way_kills_nobody_while_a_third_silo_reaches_both()
         assert all(c.time.time() - silo.last_probed <= 2 for silo in silos)
 
 
-async def test_a_line_cut_both_ways_kills_nobody_while_a_third_silo_reaches_both():
-    """F11: calls between the two fail; membership is not what mends that."""
+async def test_a_cut_in_both_directions_causes_no_death_while_a_third_silo_reaches_both():
+    """F11: calls between the two fail; membership does not repair that."""
     async with cluster() as c:
         silos = one, two, _ = await c.joined(3)
         await asyncio.sleep(20)
@@ -177,7 +177,7 @@ async def test_a_line_cut_both_ways_kills_nobody_while_a_third_silo_reaches_both
 
 
 async def test_a_silo_that_cannot_reach_the_table_lives():
-    """F12: the others reach it; it needs no restart."""
+    """F12: the other silos reach it, so it needs no restart."""
     async with cluster() as c:
         silos = await c.joined(3)
         silos[0].table.down = True
@@ -187,8 +187,8 @@ async def test_a_silo_that_cannot_reach_the_table_lives():
         await silos[0].agent.wait_for(lambda view: view.get(late.address) is not None)
 
 
-async def test_a_link_that_flaps_does_not_shake_the_membership():
-    """F14: a second up, a second down, for two minutes."""
+async def test_a_flapping_link_changes_no_membership():
+    """F14: the link is up for a second and down for a second, for two minutes."""
     async with cluster() as c:
         silos = one, *others = await c.joined(3)
         await asyncio.sleep(20)
@@ -203,8 +203,8 @@ async def test_a_link_that_flaps_does_not_shake_the_membership():
         assert one.agent.view.version - before <= 2 * len(silos)
 
 
-async def test_slow_lines_kill_nobody():
-    """F15: time-outs adapt to lines whose answers take 0.2 to 1 s, and every tenth of which is lost."""
+async def test_slow_connections_cause_no_death():
+    """F15: time-outs adapt to answers that take 0.2 to 1 s, with every tenth answer lost."""
     async with cluster() as c:
         silos = await c.joined(4)
         rng = random.Random(5)
@@ -214,7 +214,7 @@ async def test_slow_lines_kill_nobody():
 
 @pytest.mark.parametrize("veto", [True, False])
 async def test_a_connection_that_delivers_messages_withholds_the_vote(veto, caplog):
-    """MEM-13: a silo whose probe port is blocked lives while it is heard; with the option off it dies."""
+    """MEM-13: a silo whose probe port is blocked lives while its messages arrive; with the option off it dies."""
     async with cluster(MembershipOptions(connection_veto=veto)) as c:
         *others, deaf = await c.joined(3)
         await asyncio.sleep(20)

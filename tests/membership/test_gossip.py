@@ -1,4 +1,4 @@
-"""What one silo makes of what another says: only a right answer is an answer."""
+"""How a silo treats the messages of another: only a correct answer is an answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ME, TARGET, MIDDLE = address(0), address(1, generation=5), address(2)
 
 
 class Knowledge:
-    """What was learnt from the others."""
+    """Records the hints and views from other silos."""
 
     version = 7
 
@@ -55,12 +55,12 @@ class Knowledge:
     def hint(self, version: int) -> None:
         self.hints.append(version)
 
-    def hear(self, announcement: Announcement) -> None:
+    def on_announcement(self, announcement: Announcement) -> None:
         self.heard.append(announcement)
 
 
 class Answers:
-    """Answers every question the same way, and keeps who was asked what."""
+    """Answers every question the same way, and records the questions."""
 
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer
@@ -79,8 +79,8 @@ def peers(answer: bytes | Exception) -> tuple[Peers, Knowledge, Answers]:
     return Peers(ME, deps, knowledge, MembershipOptions()), knowledge, answers
 
 
-async def test_the_silo_that_was_meant_answers():
-    """Its version is taken as a hint."""
+async def test_the_probed_generation_answers():
+    """Its version becomes a hint."""
     mine, knowledge, _ = peers(encode(ProbeReply(TARGET, 9)))
     assert await mine.probe(TARGET, 1.0) is ProbeResult.ANSWERED
     assert knowledge.hints == [9]
@@ -99,22 +99,22 @@ async def test_the_silo_that_was_meant_answers():
     ],
     ids=str,
 )
-async def test_anything_else_is_no_answer(answer):
-    """Another generation at the same endpoint, rubbish, refusals, and what the other side raised."""
+async def test_other_replies_are_no_answer(answer):
+    """Another generation at the same endpoint, malformed bytes, refusals, and exceptions of the other side."""
     mine, _, _ = peers(answer)
     assert await mine.probe(TARGET, 1.0) is ProbeResult.MISSED
 
 
 async def test_a_silo_whose_loop_is_dead_does_not_answer():
-    """F8: its probe thread does, and says how far the loop is behind; a minute is too much."""
+    """F8: its probe thread answers and reports the lag of the loop; a minute is too much."""
     behind = [(59.9, ProbeResult.ANSWERED), (60.0, ProbeResult.MISSED), (1e9, ProbeResult.MISSED)]
     for lag, expected in behind:
         mine, _, _ = peers(encode(ProbeReply(TARGET, 9, lag)))
         assert await mine.probe(TARGET, 1.0) is expected
 
 
-async def test_a_probe_says_whether_the_one_before_was_answered():
-    """Decision 2: so the other side learns that its answers arrive."""
+async def test_a_probe_reports_whether_the_previous_one_was_answered():
+    """Decision 2: the other side learns that its answers arrive."""
     mine, _, answers = peers(encode(ProbeReply(TARGET, 9)))
     for answer in (answers.answer, SiloUnavailable("down"), answers.answer, answers.answer):
         answers.answer = answer
@@ -124,8 +124,8 @@ async def test_a_probe_says_whether_the_one_before_was_answered():
     assert {(probe.prober, probe.version) for probe in asked} == {(ME, 7)}
 
 
-async def test_a_time_out_that_fires_late_is_ones_own_fault():
-    """A stopped process finds its timers expired before it can read the answers that lie there."""
+async def test_a_time_out_that_fires_late_is_not_counted():
+    """A stopped process finds its timers expired before it can read the answers in its sockets."""
     mine, _, _ = peers(b"")
     took: list[float] = []
 
@@ -153,8 +153,8 @@ async def test_a_time_out_that_fires_late_is_ones_own_fault():
     ],
     ids=str,
 )
-async def test_what_a_third_silo_says(answer, expected):
-    """MEM-11: a failure counts only from a silo that is well itself."""
+async def test_the_result_of_a_third_silo(answer, expected):
+    """MEM-11: a failure counts only from a healthy silo."""
     mine, _, answers = peers(answer)
     assert await mine.probe_through(MIDDLE, TARGET, 1.0, 0.5) is expected
     ((asked, service, question),) = answers.asked
@@ -166,8 +166,8 @@ async def test_what_a_third_silo_says(answer, expected):
 
 
 @pytest.mark.parametrize(("score", "answers_it"), [(0, True), (0, False), (3, False)])
-async def test_a_probe_in_anothers_stead(score, answers_it):
-    """MEM-11: it is a direct one, and the answer says how well the prober is itself."""
+async def test_a_probe_on_behalf_of_another_silo(score, answers_it):
+    """MEM-11: it is a direct probe, and the answer holds the health score of the third silo."""
     mine, _, answers = peers(encode(ProbeReply(TARGET, 9)) if answers_it else SiloUnavailable("down"))
     mine._liveness.score = score
     targets = SystemTargets()
@@ -177,8 +177,8 @@ async def test_a_probe_in_anothers_stead(score, answers_it):
     assert [(silo, service) for silo, service, _ in answers.asked] == [(TARGET, PROBE_SERVICE)]
 
 
-async def test_an_answer_to_a_probe_tells_how_one_is():
-    """Its lag counts for the score at once: the loop that would measure it is the one that hangs."""
+async def test_an_answer_to_a_probe_holds_lag_and_score():
+    """The lag raises the score at once, because the blocked loop cannot measure it."""
     time = [0.0]
     liveness = Liveness(lambda: time[0])
     answers = ProbeResponder(ME, liveness)
@@ -194,7 +194,7 @@ async def test_an_answer_to_a_probe_tells_how_one_is():
 
 
 async def test_the_probe_line_is_asked_where_there_is_one():
-    """Decision 4: it answers while an event loop is blocked; a member without a port is asked over the connection."""
+    """Decision 4: it answers while an event loop is blocked; a member without a probe port is asked by connection."""
     mine, knowledge, answers = peers(encode(ProbeReply(TARGET, 9)))
     line: list = []
 
@@ -210,13 +210,13 @@ async def test_the_probe_line_is_asked_where_there_is_one():
     assert len(answers.asked) == 1
 
 
-async def test_a_view_is_told_to_the_living_and_to_who_just_died():
-    """Not to oneself, not to the long dead; and whoever cannot be reached stops nobody."""
+async def test_a_view_is_announced_to_living_silos_and_to_those_that_just_died():
+    """Not to the silo itself, not to the long dead; an unreachable silo does not delay the others."""
     was = make_view(1, [member(ME), member(address(1)), member(address(2), LEAVING), member(address(3), DEAD)])
     members = [member(ME), member(address(1), DEAD), member(address(2), LEAVING), member(address(3), DEAD)]
     now = make_view(2, [*members, member(address(4), JOINING)])
     mine, _, answers = peers(SiloUnavailable("down"))
-    mine.spread(Announcement("x", now), was)
+    mine.announce(Announcement("x", now), was)
     await mine.flush()
     assert {silo for silo, _, _ in answers.asked} == {address(1), address(2), address(4)}
     for _, service, question in answers.asked:
@@ -228,12 +228,12 @@ async def test_a_view_is_told_to_the_living_and_to_who_just_died():
 @pytest.mark.parametrize(
     "answer", [b"\xc1", SiloUnavailable("down"), KeyError("a bug over there"), TypeError("new fields")]
 )
-async def test_what_a_peer_raises_instead_of_a_view_is_its_own_affair(answer, caplog):
+async def test_exceptions_and_malformed_views_of_a_peer_are_ignored(answer, caplog):
     mine, knowledge, answers = peers(answer)
     await mine.fetch(TARGET)
     assert knowledge.heard == []
     now = make_view(8, (member(TARGET),))
-    mine.spread(Announcement("x", now), now)
+    mine.announce(Announcement("x", now), now)
     await mine.flush()
     assert [silo for silo, *_ in answers.asked] == [TARGET, TARGET]
     assert not caplog.records

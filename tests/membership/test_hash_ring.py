@@ -1,4 +1,4 @@
-"""The hash ring: everybody agrees, all is covered, and a change moves only what it must."""
+"""The hash ring: all silos agree, every hash has an owner, and a change moves as few hashes as possible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FROZEN = [2, 4, 0, 1, 1, 2, 1, 0, 2, 2, 3, 3, 3, 0, 1, 1, 4, 2, 3, 4]
 
 
 def edges(ring: Ring) -> list[int]:
-    """Hashes where the owner changes, and their neighbours."""
+    """Hashes at which the owner changes, and their neighbours."""
     starts = [part.start for silo in ring.addresses for part in ring.ranges(silo)]
     return [hash % RING_SIZE for start in starts for hash in (start - 1, start, start + 1)]
 
@@ -47,7 +47,7 @@ def test_ranges_are_disjoint_and_cover_the_ring(group):
 
 
 @given(groups, hashes)
-def test_the_owner_is_whose_range_holds_the_hash(group, hash):
+def test_the_owner_is_the_silo_whose_range_holds_the_hash(group, hash):
     """Including the first and last hash of each range, and the wrap-around."""
     ring = Ring(group)
     owned = {silo: ring.ranges(silo) for silo in group}
@@ -57,7 +57,7 @@ def test_the_owner_is_whose_range_holds_the_hash(group, hash):
 
 
 @given(st.lists(silos, max_size=8), st.randoms(), hashes)
-def test_silos_agree_whatever_order_they_learn_of_each_other(group, rng, hash):
+def test_silos_agree_in_any_order_of_addresses(group, rng, hash):
     """MEM-17: the ring is a function of the set."""
     shuffled = group * 2
     rng.shuffle(shuffled)
@@ -67,23 +67,23 @@ def test_silos_agree_whatever_order_they_learn_of_each_other(group, rng, hash):
 
 
 @given(groups, silos, st.lists(hashes, min_size=20, max_size=20))
-def test_a_join_takes_only_for_itself_and_a_leave_gives_back(group, newcomer, some):
-    """Nothing moves between two others."""
+def test_a_join_moves_hashes_only_to_itself_and_a_leave_moves_them_back(group, newcomer, some):
+    """No hash moves between two other silos."""
     before, after = Ring(group - {newcomer}), Ring(group | {newcomer})
     for hash in (*some, *edges(after)[:60]):
         assert after.owner(hash) in {before.owner(hash), newcomer}
 
 
 @given(groups, groups, st.lists(hashes, min_size=20, max_size=20))
-def test_the_next_allowed_silo_is_who_would_own_it_without_the_others(group, allowed, some):
-    """So those that may host a type agree among themselves."""
+def test_the_owner_among_allowed_silos_is_that_of_a_ring_of_only_those(group, allowed, some):
+    """Silos that may host a type therefore agree among themselves."""
     ring, only = Ring(group | allowed), Ring(allowed)
     for hash in (*some, *edges(only)[:60]):
         assert ring.owner(hash, allowed) == only.owner(hash)
 
 
 def test_shares_are_even():
-    """64 points each: no share of ten silos is more than twice the fair one or less than half of it."""
+    """64 points each: no share of ten silos is more than twice the fair share or less than half of it."""
     group = [SiloAddress("10.0.0.1", 11000 + number, 1) for number in range(10)]
     ring = Ring(group)
     shares = [sum(part.end - part.start for part in ring.ranges(silo)) / RING_SIZE * 10 for silo in group]
@@ -92,8 +92,8 @@ def test_shares_are_even():
     assert sum(len(ring.ranges(silo)) for silo in group) <= POINTS_PER_SILO * 10 + 1
 
 
-def test_places_are_the_same_in_every_process():
-    """A frozen value: another one would move every grain of a running cluster when it is upgraded."""
+def test_points_are_the_same_in_every_process():
+    """A frozen value: a change would move every grain of a running cluster during an upgrade."""
     group = [SiloAddress("10.0.0.1", 11000 + number, 1_700_000_000_000) for number in range(5)]
     owners = [Ring(group).owner(GrainId("cart", str(number)).ring_hash).port - 11000 for number in range(20)]
     assert owners == FROZEN

@@ -1,4 +1,4 @@
-"""The local health score: what raises it, and who should be probing whom."""
+"""The local health score: the signs that raise it, and which silos expect probes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.membership.detection.health import WORST, Signs, expects_probes, score_of, suspicions_of
+from grange.membership.detection.health import MAX_SCORE, Signs, expects_probes, score_of, suspicions_of
 from grange.membership.detection.monitoring_rings import probed_by
 from grange.membership.model.member import SiloStatus, Vote, make_view
 from grange.membership.model.options import MembershipOptions
@@ -46,14 +46,14 @@ signs = st.builds(
         (Signs(True, 2.5, 3, 3, True, 1), 5),
     ],
 )
-def test_what_raises_it(seen, score):
-    """One for each second of lag, one if most are silent, one if nobody's probes come, one for each suspicion."""
+def test_the_signs_that_raise_the_score(seen, score):
+    """1 for each second of lag, 1 if most watched silos are silent, 1 if no probes arrive, 1 for each suspicion."""
     assert score_of(seen) == score
 
 
 @given(signs, signs)
 def test_worse_signs_are_never_a_better_score(one, other):
-    """And it stays within 0 to 8."""
+    """The score stays within 0 to 8."""
     worse = Signs(
         True,
         max(one.lag, other.lag),
@@ -62,7 +62,7 @@ def test_worse_signs_are_never_a_better_score(one, other):
         one.unheard or other.unheard,
         max(one.suspicions, other.suspicions),
     )
-    assert 0 <= score_of(one) <= WORST
+    assert 0 <= score_of(one) <= MAX_SCORE
     if worse.probed > 1 or one.probed <= 1:
         assert score_of(worse) >= score_of(one)
 
@@ -77,8 +77,8 @@ def test_only_fresh_votes_of_active_silos_are_suspicions():
 
 
 @given(st.lists(st.sampled_from(list(SiloStatus)), max_size=12))
-def test_whoever_expects_probes_is_probed(statuses):
-    """Never expected in vain; and always expected where everybody is active and not alone."""
+def test_a_silo_that_expects_probes_is_probed(statuses):
+    """Probes are never expected in vain, and always expected where all silos are active and not alone."""
     me = address(50)
     view = make_view(1, [member(me), *(member(address(number), each) for number, each in enumerate(statuses))])
     probers = [each for each in view.members if me in probed_by(each.address, view, START, OPTIONS)]

@@ -1,4 +1,4 @@
-"""How well a silo finds itself: several agents, virtual time."""
+"""The local health of several agents, in virtual time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tests.membership.cluster import Cluster, cluster
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 
 
-def said(caplog) -> list[str]:
+def logged(caplog) -> list[str]:
     return [each.getMessage() for each in caplog.records if getattr(each, "event", "") == "health_degraded"]
 
 
 async def stand_still(c: Cluster, seconds: float) -> None:
-    """The loop does nothing for so long, as while a turn blocks it or the process is stopped."""
+    """Block the loop for so long, as a blocking turn or a stop of the process does."""
     await asyncio.sleep(0.5)  # between two measurements
     c.time._now += seconds + 0.5
     await asyncio.sleep(1.5)
 
 
-async def test_who_is_not_active_has_no_say(caplog):
-    """Score 8 until the silo is active, and when it is no more; that is no alarm."""
+async def test_an_inactive_silo_has_the_worst_score(caplog):
+    """Score 8 before the silo is active and after it; this is not logged."""
     async with cluster() as c:
         silo = c.make(0)
         await silo.start()
@@ -33,35 +33,35 @@ async def test_who_is_not_active_has_no_say(caplog):
         await silo.agent.leave()
         await asyncio.sleep(2)
         assert silo.liveness.score == 8
-        assert said(caplog) == []
+        assert logged(caplog) == []
 
 
-async def test_a_loop_that_stood_still_makes_a_silo_careful_for_ten_seconds(caplog):
-    """Lifeguard: one for each whole second; it is told in answers to probes, and the operator hears of it."""
+async def test_a_blocked_loop_raises_the_score_for_ten_seconds(caplog):
+    """Lifeguard: 1 for each whole second; answers to probes hold it, and the log tells the operator."""
     async with cluster() as c:
         silo = await c.join(0)
         await asyncio.sleep(20)
         await stand_still(c, 3.5)
         assert silo.liveness.score == 3
-        assert len(said(caplog)) == 1
-        assert "its event loop was 3" in said(caplog)[0]
+        assert len(logged(caplog)) == 1
+        assert "its event loop was 3" in logged(caplog)[0]
         await asyncio.sleep(6)
         assert silo.liveness.score == 3
         await asyncio.sleep(6)
         assert silo.liveness.score == 0
 
 
-async def test_one_short_hiccup_is_no_alarm(caplog):
+async def test_one_short_delay_is_not_logged(caplog):
     """A score of 1 stretches time-outs and is not logged."""
     async with cluster() as c:
         silo = await c.join(0)
         await stand_still(c, 1.9)
         assert silo.liveness.score == 1
-        assert said(caplog) == []
+        assert logged(caplog) == []
 
 
-async def test_a_silo_that_is_cut_off_doubts_itself_first(caplog):
-    """F9: most of those it probes are silent, and nobody's probes come; the others stay well."""
+async def test_a_silo_that_is_cut_off_raises_its_own_score(caplog):
+    """F9: most silos that it probes are silent, and no probes arrive; the other silos stay healthy."""
     async with cluster() as c:
         alone, *others = await c.joined(3)
         await asyncio.sleep(20)
@@ -72,13 +72,13 @@ async def test_a_silo_that_is_cut_off_doubts_itself_first(caplog):
         await asyncio.sleep(1)
         assert alone.liveness.score == 2
         assert [other.liveness.score for other in others] == [0, 0]
-        (text,) = said(caplog)
+        (text,) = logged(caplog)
         assert "2 of the 2 silos it probes do not answer" in text
-        assert "the probes of others do not come" in text
+        assert "no probes of other silos arrive" in text
 
 
-async def test_a_silo_that_is_suspected_doubts_itself():
-    """By each active silo's fresh vote, as soon as it hears of it."""
+async def test_a_suspected_silo_raises_its_own_score():
+    """1 for each active silo's fresh vote, as soon as the view shows it."""
     async with cluster() as c:
         first, second, third, suspect = await c.joined(4)
         await asyncio.sleep(20)
@@ -90,8 +90,8 @@ async def test_a_silo_that_is_suspected_doubts_itself():
         assert suspect.liveness.score == 0
 
 
-async def test_a_silo_alone_is_well():
-    """It expects no probes and probes nobody."""
+async def test_a_silo_alone_is_healthy():
+    """It expects no probes and probes no silo."""
     async with cluster() as c:
         silo = await c.join(0)
         await asyncio.sleep(100)

@@ -1,4 +1,4 @@
-"""What silos do for the table as a whole: several agents, virtual time."""
+"""Repairs of the table as a whole, by several agents in virtual time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 
 
 async def put(c: Cluster, silo, status: SiloStatus, age: float = 0.0, votes: tuple[Vote, ...] = ()) -> None:
-    """Write a row of a silo that does not run."""
+    """Write the row of a silo that does not run."""
     seen = c.time.utc_now() - timedelta(seconds=age)
     row = msgspec.structs.replace(member(silo, status, alive=seen), started=seen, votes=votes)
     assert await c.table.insert(row, (await c.table.read()).version)
@@ -29,7 +29,7 @@ async def corpses(c: Cluster) -> list[int]:
 
 
 async def test_rows_of_the_dead_are_removed_once_in_a_period():
-    """MEM-16: too old or too many, and only then; nobody minds, and the views have them no more."""
+    """MEM-16: rows that are too old or too many, and no others; running silos go on, and their views lose the rows."""
     options = MembershipOptions(cleanup_period=600, dead_kept=3, dead_kept_for=1e6)
     async with cluster(options) as c:
         silos = await c.joined(2)
@@ -53,7 +53,7 @@ async def test_rows_of_the_dead_are_removed_once_in_a_period():
             assert not silo.fatal.done()
 
 
-async def test_only_the_first_active_silo_removes():
+async def test_only_the_active_silo_with_the_lowest_address_removes_rows():
     """MEM-16"""
     async with cluster(MembershipOptions(cleanup_period=600, dead_kept=1)) as c:
         first, second = await c.joined(2)
@@ -77,8 +77,8 @@ async def test_with_the_option_off_nothing_is_ever_removed():
         assert len(await corpses(c)) == 5
 
 
-async def test_a_table_that_is_away_is_swept_the_next_time():
-    """The agent goes on."""
+async def test_a_table_that_is_away_is_cleaned_up_the_next_time():
+    """The agent goes on after the failure."""
     async with cluster(MembershipOptions(cleanup_period=600, dead_kept=1)) as c:
         silo = await c.join(0)
         for number in range(10, 15):
@@ -92,8 +92,8 @@ async def test_a_table_that_is_away_is_swept_the_next_time():
         assert await corpses(c) == [14]
 
 
-async def test_a_silo_that_was_pruned_before_it_looked_must_end():
-    """MEM-04, MEM-16: voted dead and swept while it could not read."""
+async def test_a_silo_whose_row_was_removed_before_its_next_read_must_end():
+    """MEM-04, MEM-16: voted dead, and its row removed, while it could not read."""
     options = MembershipOptions(cleanup_period=100, dead_kept_for=50, vote_expiry=20)
     async with cluster(options) as c:
         *others, gone = await c.joined(3)
@@ -110,7 +110,7 @@ async def test_a_silo_that_was_pruned_before_it_looked_must_end():
 
 
 async def test_a_silo_stuck_in_joining_is_evicted():
-    """MEM-10: one that answers probes and never gets on; it learns why it must end."""
+    """MEM-10: it answers probes and never becomes active; it learns why it must end."""
     async with cluster() as c:
         first, second = await c.joined(2)
         stuck = c.make(9)
@@ -123,7 +123,7 @@ async def test_a_silo_stuck_in_joining_is_evicted():
         assert not second.fatal.done()
 
 
-async def test_with_the_option_off_it_stays():
+async def test_with_the_option_off_a_stuck_silo_stays():
     """MEM-10"""
     async with cluster(MembershipOptions(evict_stuck_joiners=False)) as c:
         await c.joined(2)
@@ -135,7 +135,7 @@ async def test_with_the_option_off_it_stays():
 
 
 async def test_a_stale_silo_is_watched_by_all():
-    """MEM-10: whoever writes no more that it lives, until it does again; it is not dead for that."""
+    """MEM-10: a silo that stops writing that it lives, until it does so again; it is not declared dead for that."""
     async with cluster() as c:
         silos = await c.joined(8)
         await asyncio.sleep(30)
@@ -151,18 +151,18 @@ async def test_a_stale_silo_is_watched_by_all():
         assert [other for other in others if stale.address in other.agent.probed] == watching
 
 
-async def test_a_stale_silo_is_nobodys_intermediary():
+async def test_a_stale_silo_is_no_relay():
     """MEM-11"""
     async with cluster() as c:
         silos = await c.joined(4)
         silos[0].table.down = True
         await asyncio.sleep(30)
-        assert all(silos[0].address not in other.agent._prober._middles for other in silos[1:])
-        assert all(silos[1].address in other.agent._prober._middles for other in silos[2:])
+        assert all(silos[0].address not in other.agent._prober._relays for other in silos[1:])
+        assert all(silos[1].address in other.agent._prober._relays for other in silos[2:])
 
 
 async def test_a_death_that_has_its_votes_is_finished(caplog):
-    """Two votes in one row that is not dead: somebody's mistake; the next reader writes the death, and says so."""
+    """Two votes in a row that is not DEAD are the result of a bug: the next reader writes the death, and logs it."""
     async with cluster() as c:
         silos = first, second, victim = await c.joined(3)
         table = await c.table.read()
@@ -178,8 +178,8 @@ async def test_a_death_that_has_its_votes_is_finished(caplog):
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-async def test_whoever_learns_of_a_death_tells_the_dead_silo_once(reachable):
-    """Its declarers cannot reach it, but others may; without the table it knows at once all the same."""
+async def test_each_silo_that_learns_of_a_death_tells_the_dead_silo_once(reachable):
+    """The voters cannot reach it, but other silos may. The dead silo knows at once, also without the table."""
     async with cluster(MembershipOptions(refresh_period=1e4, alive_period=1e4, join_timeout=1e6)) as c:
         *others, victim = await c.joined(4)
         c.network.cut(others[0].address, victim.address)

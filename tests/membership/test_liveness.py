@@ -2,7 +2,7 @@
 
 import pytest
 
-from grange.membership.detection.liveness import KEPT, TICK, Liveness
+from grange.membership.detection.liveness import MAX_PROBERS, TICK, Liveness
 from grange.proto.ids import SiloAddress
 
 PEER = SiloAddress("127.0.0.1", 11111, 7)
@@ -10,7 +10,7 @@ OTHER = SiloAddress("127.0.0.1", 11112, 7)
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -35,7 +35,7 @@ def test_a_loop_that_never_ticked_is_not_behind(liveness: Liveness, clock: Clock
     assert liveness.lag() == 0
 
 
-def test_lag_is_what_exceeds_one_tick(liveness: Liveness, clock: Clock) -> None:
+def test_lag_is_the_time_beyond_one_tick(liveness: Liveness, clock: Clock) -> None:
     liveness.tick()
     clock.now += TICK
     assert liveness.lag() == 0
@@ -47,91 +47,72 @@ def test_lag_is_what_exceeds_one_tick(liveness: Liveness, clock: Clock) -> None:
     assert liveness.lag() == 0
 
 
-def test_the_start_counts_as_contact(liveness: Liveness, clock: Clock) -> None:
-    clock.now += 5
-
-    assert liveness.last_contact() == 100
-
-
 def test_a_probe_that_is_not_mutual_proves_nothing(liveness: Liveness, clock: Clock) -> None:
     clock.now += 1
-    liveness.heard(PEER, mutual=False)
+    liveness.probe_received(PEER, mutual=False)
     clock.now += 1
-    liveness.heard(PEER, mutual=False)
+    liveness.probe_received(PEER, mutual=False)
 
-    assert liveness.last_contact() == 100
     assert liveness.contacts() == {}
 
 
 def test_a_mutual_probe_proves_contact(liveness: Liveness, clock: Clock) -> None:
     clock.now += 1
-    liveness.heard(PEER, mutual=False)
+    liveness.probe_received(PEER, mutual=False)
     clock.now += 1
-    liveness.heard(PEER, mutual=True)
+    liveness.probe_received(PEER, mutual=True)
 
-    assert liveness.last_contact() == 102
     assert liveness.contacts() == {PEER: 102}
 
 
-def test_a_probe_found_in_the_queue_after_a_stop_proves_no_contact_of_today(liveness: Liveness, clock: Clock) -> None:
-    liveness.heard(PEER, mutual=False)
+def test_a_probe_that_waited_in_a_queue_during_a_stop_proves_no_current_contact(
+    liveness: Liveness, clock: Clock
+) -> None:
+    liveness.probe_received(PEER, mutual=False)
     clock.now += 12
-    liveness.heard(PEER, mutual=True)
+    liveness.probe_received(PEER, mutual=True)
 
-    assert liveness.last_contact() == 101
+    assert liveness.contacts() == {PEER: 101}
 
 
 def test_a_mutual_probe_of_a_silo_that_never_probed_proves_nothing(liveness: Liveness, clock: Clock) -> None:
     clock.now += 1
-    liveness.heard(PEER, mutual=True)
+    liveness.probe_received(PEER, mutual=True)
 
-    assert liveness.last_contact() == 100
+    assert liveness.contacts() == {}
 
 
 def test_contact_never_goes_back(liveness: Liveness, clock: Clock) -> None:
     for seconds in (0, 1, 0):  # two in one moment: the second was delayed
         clock.now += seconds
-        liveness.heard(PEER, mutual=True)
+        liveness.probe_received(PEER, mutual=True)
     assert liveness.contacts() == {PEER: 101}
 
 
-def test_the_last_of_all_probers_counts(liveness: Liveness, clock: Clock) -> None:
+def test_each_prober_proves_its_own_contact(liveness: Liveness, clock: Clock) -> None:
     for peer in (PEER, OTHER, PEER, OTHER):
         clock.now += 0.5
-        liveness.heard(peer, mutual=True)
+        liveness.probe_received(peer, mutual=True)
 
     assert liveness.contacts() == {PEER: 101.5, OTHER: 102.0}
-    assert liveness.last_contact() == 102
-
-
-def test_a_good_read_of_the_table_proves_contact_as_of_its_beginning(liveness: Liveness, clock: Clock) -> None:
-    clock.now += 4
-    liveness.table_read(began=103.5)
-    assert liveness.last_contact() == liveness.last_read() == 103.5
-
-    liveness.table_read(began=101)
-    assert liveness.last_read() == 103.5
-
-    liveness.table_read()
-    assert liveness.last_read() == 104
 
 
 def test_the_newest_version_that_any_prober_has_seen_is_kept(liveness: Liveness) -> None:
-    liveness.heard(PEER, mutual=False, version=5)
-    liveness.heard(OTHER, mutual=True, version=3)
+    liveness.probe_received(PEER, mutual=False, version=5)
+    liveness.probe_received(OTHER, mutual=True, version=3)
 
     assert liveness.newest == 5
 
 
 def test_probers_of_long_ago_are_forgotten(liveness: Liveness, clock: Clock) -> None:
-    probers = [SiloAddress("127.0.0.1", port, 1) for port in range(1, KEPT + 3)]
+    probers = [SiloAddress("127.0.0.1", port, 1) for port in range(1, MAX_PROBERS + 3)]
     for prober in probers:
-        liveness.heard(prober, mutual=False)
+        liveness.probe_received(prober, mutual=False)
         clock.now += 0.01
-        liveness.heard(prober, mutual=True)
-    liveness.heard(PEER, mutual=True)
+        liveness.probe_received(prober, mutual=True)
+    liveness.probe_received(PEER, mutual=True)
     clock.now += 1
-    liveness.heard(PEER, mutual=True)
+    liveness.probe_received(PEER, mutual=True)
 
-    assert len(liveness.contacts()) == KEPT
+    assert len(liveness.contacts()) == MAX_PROBERS
     assert PEER in liveness.contacts()

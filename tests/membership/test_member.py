@@ -1,4 +1,4 @@
-"""Views: one order for everybody, and what they say about a silo."""
+"""Views: one order for all silos, and what they show of a silo."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.membership.cluster import address, member
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 
 
-def test_a_view_has_one_order_whoever_read_it():
+def test_a_view_has_one_order_for_all_readers():
     members = [member(address(number)) for number in (3, 1, 2)]
     assert make_view(7, members) == make_view(7, reversed(members))
     assert [each.address for each in make_view(7, members).members] == [address(1), address(2), address(3)]
 
 
-def test_who_is_active_and_who_is_a_gateway():
+def test_active_silos_and_gateways():
     """MBT-13"""
     members = [member(address(number), status) for number, status in enumerate(SiloStatus)]
     open_ones = [msgspec.structs.replace(each, gateway=30000) for each in members]
@@ -39,8 +39,8 @@ def test_who_is_active_and_who_is_a_gateway():
         ([member(address(2), DEAD)], False),
     ],
 )
-def test_who_is_known_to_be_dead(rows, dead):
-    """Its own row, or a newer generation at its endpoint; not an older one, and nobody else's."""
+def test_which_silos_are_certainly_dead(rows, dead):
+    """By its own row, or by a newer generation at its endpoint; not by an older one or by another silo's row."""
     assert make_view(1, rows).is_dead(address(1)) is dead
 
 

@@ -1,4 +1,4 @@
-"""What silos say to each other, as bytes: arrays whose fields are only ever added at the end."""
+"""The messages as bytes: arrays to whose end fields may be added."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("message", "decode", "data"), GOLDEN, ids=lambda each: type(each).__name__)
-def test_the_bytes_are_these(message, decode, data):
-    """Silos of two releases talk to each other while a cluster is being upgraded."""
+def test_the_encoding_is_frozen(message, decode, data):
+    """Silos of two releases exchange messages while a cluster is upgraded."""
     assert encode(message) == data
     assert decode(data) == message
 
@@ -48,13 +48,13 @@ def test_a_field_that_an_earlier_release_does_not_send_has_its_default():
 
 @pytest.mark.parametrize("decode", [decode_probe, decode_reply, decode_probe_for, decode_probed_for])
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x90", b"\x93\x07\x07\x07", b"\xff" * 100])
-def test_anything_else_is_refused(decode, data):
+def test_other_bytes_are_refused(decode, data):
     with pytest.raises(msgspec.MsgspecError):
         decode(data)
 
 
 @pytest.mark.parametrize("version", [-1, 2**63])
-def test_a_version_that_no_table_has_is_garbage(version):
-    """A rebuilt table starts above every version that a peer reports: a forged one must not be taken."""
+def test_a_version_that_no_table_can_have_is_refused(version):
+    """A rebuilt table starts above every version that a peer reports, so a forged version must be refused."""
     with pytest.raises(msgspec.MsgspecError):
         decode_probe(encode(Probe(version, SILO, True)))

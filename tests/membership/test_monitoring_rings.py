@@ -1,4 +1,4 @@
-"""Who probes whom: enough different silos, never oneself, the same in every process, and all suspects."""
+"""The silos that each silo probes: enough different ones, never itself, the same in every process, and all suspects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ groups = st.sets(st.builds(SiloAddress, st.just("a"), st.integers(1, 99), st.int
 
 @given(groups, st.integers(0, 5))
 def test_as_many_different_others_as_there_are(group, count):
-    """MEM-09: three of many, fewer of few, never itself."""
+    """MEM-09: three of many silos, fewer of few, never itself."""
     for me in group:
         chosen = successors(me, group, count)
         assert len(chosen) == len(set(chosen)) == min(count, len(group) - 1)
@@ -31,14 +31,14 @@ def test_as_many_different_others_as_there_are(group, count):
 
 
 @given(groups)
-def test_everybody_is_probed_by_somebody(group):
-    """On each ring everyone has a predecessor; the first ring alone watches all."""
+def test_every_silo_is_probed(group):
+    """On each ring every silo has a predecessor; the first ring alone watches all."""
     watched = {silo for me in group for silo in successors(me, group, 3)}
     assert watched == (group if len(group) > 1 else set())
 
 
 def test_rings_have_different_orders():
-    """Each seed is an order of its own: else three probes would watch three neighbours, and a cut stay unseen."""
+    """Each seed gives another order: otherwise the probes would watch neighbours only, and a cut would go unnoticed."""
     group = [address(number) for number in range(30)]
     first = {me: successors(me, group, 1)[0] for me in group}
     along_the_first = {me: (first[me], first[first[me]], first[first[first[me]]]) for me in group}
@@ -54,14 +54,14 @@ def test_only_an_active_silo_probes():
     assert probed_by(address(9), view, START, OPTIONS) == ()
 
 
-def test_everybody_but_the_dead_is_probed():
-    """Who crashes while joining or leaving must be found, too."""
+def test_all_silos_but_the_dead_are_probed():
+    """A silo that crashes while it joins or leaves must be found, too."""
     members = [member(address(number), status) for number, status in enumerate(SiloStatus)]
     assert set(probed_by(address(1), make_view(1, members), START, OPTIONS)) == {address(0), address(2)}
 
 
 def test_every_suspect_is_probed_by_all_while_the_suspicion_lasts():
-    """A second opinion comes from wherever it can."""
+    """Any silo may give the second vote."""
     others = [member(address(number)) for number in range(20)]
     vote = Vote(address(3), START)
     suspect = msgspec.structs.replace(member(address(50)), votes=(vote,))
@@ -73,8 +73,8 @@ def test_every_suspect_is_probed_by_all_while_the_suspicion_lasts():
     assert suspect.address not in probed_by(suspect.address, view, START, OPTIONS)
 
 
-def test_the_stale_are_probed_by_all():
-    """MEM-10: whatever the rings say; not by themselves, and not the dead."""
+def test_stale_silos_are_probed_by_all():
+    """MEM-10: in addition to the rings; not by themselves, and not the dead."""
     others = [member(address(number)) for number in range(20)]
     view = make_view(1, [*others, member(address(50), LEAVING), member(address(51), DEAD)])
     stale = {address(5), address(50), address(51)}
@@ -85,7 +85,7 @@ def test_the_stale_are_probed_by_all():
         assert other.address not in found
 
 
-def test_intermediaries_are_others_that_are_active_and_not_stale():
+def test_relays_are_other_silos_that_are_active_and_not_stale():
     """MEM-11"""
     view = make_view(
         1, [member(address(number), status) for number, status in enumerate([ACTIVE, *SiloStatus, ACTIVE])]
@@ -96,8 +96,8 @@ def test_intermediaries_are_others_that_are_active_and_not_stale():
 
 
 @given(groups)
-def test_on_the_first_ring_everybody_is_probed_by_its_predecessor(group):
-    """What a silo's expectation of probes rests on."""
+def test_on_the_first_ring_every_silo_is_probed_by_its_predecessor(group):
+    """A silo's expectation of probes depends on it."""
     for me in group:
         ring = first_ring(me, group)
         assert sorted(ring) == sorted(group)

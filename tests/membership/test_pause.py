@@ -1,4 +1,4 @@
-"""The pause guard: what a silo does that has stood still."""
+"""The pause guard: a process that stood still needs a new proof of membership before its next turn."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import asyncio
 import pytest
 
 from grange.membership.detection.liveness import TICK
-from grange.membership.fencing.self_fence import AFTER_PAUSE, HEAD_START, READ_PATIENCE, ROUND, SWEEP_PATIENCE
-from tests.membership.guarded import DEAD, ME, MINUTE, OPTIONS, B, C, Make
+from grange.membership.fencing.fence_state import GRACE_AFTER_PAUSE
+from grange.membership.fencing.self_fence import READ_TIMEOUT, SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
+from tests.membership.fence_world import DEAD, ME, MINUTE, OPTIONS, B, C, Make
 
 
 async def test_a_turn_after_a_stop_finds_the_gate_closed_before_any_timer(
     world: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F5: whatever runs first. One read of the table opens it again."""
+    """F5: even if the turn runs first. One read of the table opens the gate again."""
     here = world(B, C)
     await asyncio.sleep(10.1)
     here.stand_still(2.0)
@@ -40,7 +41,7 @@ async def test_without_a_turn_the_watchdog_finds_it(world: Make) -> None:
     assert not here.gate.closed
 
 
-async def test_a_short_stop_is_none(world: Make) -> None:
+async def test_a_short_stop_does_not_pause_the_gate(world: Make) -> None:
     here = world(B, C)
     for _ in range(100):
         await asyncio.sleep(0.3)
@@ -50,7 +51,7 @@ async def test_a_short_stop_is_none(world: Make) -> None:
 
 
 async def test_a_zombie_stays_closed(world: Make) -> None:
-    """F5: it was declared dead while it was stopped."""
+    """F5: the silo was declared dead while it was stopped."""
     here = world(B, C)
     await asyncio.sleep(10.1)
     here.statuses[ME] = DEAD
@@ -63,25 +64,25 @@ async def test_a_zombie_stays_closed(world: Make) -> None:
     assert here.asked == []
 
 
-async def test_probes_that_lay_in_the_queue_meanwhile_prove_nothing(world: Make) -> None:
+async def test_probes_that_waited_in_a_queue_meanwhile_prove_nothing(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10.1)
     here.table_is_there = False
     here.reachable.clear()
     here.stand_still(12)
-    here.liveness.heard(B, mutual=True)
+    here.liveness.probe_received(B, mutual=True)
     await asyncio.sleep(0.3)
     assert here.gate.closed
 
 
-async def test_after_a_stop_without_a_table_everybody_is_asked(world: Make) -> None:
+async def test_after_a_stop_without_a_table_all_silos_are_asked(world: Make) -> None:
     here = world(B, C)
     await asyncio.sleep(10.1)
     here.table_is_there = False
     here.stand_still(2)
     await here.closed()
     began = here.now
-    assert await here.opened() <= began + HEAD_START + 0.01
+    assert await here.opened() <= began + TABLE_HEAD_START + 0.01
     assert len(here.asked) == 2
 
 
@@ -105,7 +106,7 @@ async def test_a_read_that_began_before_the_stop_is_no_proof(world: Make) -> Non
     async with asyncio.timeout(MINUTE):
         while not here.reads:
             await asyncio.sleep(0.01)
-    here.stand_still(1.2)  # while that read is on its way
+    here.stand_still(1.2)  # while that read is under way
     closed = await here.closed()
     assert await here.opened() >= closed + here.read_takes - 0.002
 
@@ -128,18 +129,18 @@ async def test_a_stop_becomes_a_fence_only_if_no_proof_comes_soon(
     async with asyncio.timeout(MINUTE):
         while here.gate.fenced is None:
             await asyncio.sleep(0.001)
-    assert here.now == pytest.approx(began + AFTER_PAUSE, abs=0.01)
+    assert here.now == pytest.approx(began + GRACE_AFTER_PAUSE, abs=0.01)
 
 
 async def test_a_read_that_began_after_the_stop_lifts_also_the_fence_that_came_meanwhile(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10.1)
     here.cut(B)
-    here.read_takes = 2 * AFTER_PAUSE
+    here.read_takes = 2 * GRACE_AFTER_PAUSE
     here.stand_still(5)
     resumed = here.now
     assert await here.gate.passage() is not None
-    assert here.now == pytest.approx(resumed + AFTER_PAUSE, abs=0.01)
+    assert here.now == pytest.approx(resumed + GRACE_AFTER_PAUSE, abs=0.01)
     assert await here.opened() == pytest.approx(resumed + here.read_takes, abs=0.01)
 
 
@@ -156,5 +157,5 @@ async def test_a_silo_alone_needs_only_the_table(world: Make) -> None:
 
 def test_the_times_fit_together() -> None:
     """With a table that never answers, the next sweep is judged before the last one is too old."""
-    assert max(READ_PATIENCE, HEAD_START + SWEEP_PATIENCE, ROUND) + SWEEP_PATIENCE < OPTIONS.fence_after
+    assert max(READ_TIMEOUT, TABLE_HEAD_START + SWEEP_TIMEOUT, SEARCH_INTERVAL) + SWEEP_TIMEOUT < OPTIONS.fence_after
     assert OPTIONS.fence_after + 0.25 <= OPTIONS.vote_after

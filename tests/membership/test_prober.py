@@ -1,4 +1,4 @@
-"""Probes start to start, each silo by itself, and only those watched; the last one goes through a third silo."""
+"""Probes: at fixed intervals, each silo by itself, only watched silos; the last one goes through a third silo."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from grange.membership.detection.detector import ProbeResult
 from grange.membership.detection.gossip import IndirectProbeResult
+from grange.membership.detection.liveness import Liveness
 from grange.membership.detection.prober import Prober
 from grange.membership.model.options import MembershipOptions
 from grange.testing.loop import VirtualTime
@@ -21,18 +22,18 @@ OPTIONS = MembershipOptions()
 
 
 class Script:
-    """Answers probes as told, after a while; counts probes and suspicions."""
+    """Answers probes as the test says, after a delay; counts probes and suspicions."""
 
     def __init__(self) -> None:
         self.silent: set = set()
         self.takes = 0.0
-        self.score = 0
+        self.liveness = Liveness(lambda: 0.0)
         self.through = IndirectProbeResult.FAILED
         self.probes: Counter = Counter()
         self.timeouts: list[float] = []
         self.asked: list = []
         self.suspected: list[tuple[float, object]] = []
-        self.prober = Prober(self, self.suspect, OPTIONS, random.Random(3), lambda: self.score)
+        self.prober = Prober(self, self.suspect, OPTIONS, random.Random(3), self.liveness)
 
     async def probe(self, silo, timeout: float) -> ProbeResult:
         self.probes[silo] += 1
@@ -56,7 +57,7 @@ def script():
 
 
 async def test_one_probe_in_an_interval_however_long_the_answer_takes():
-    """Start to start: an answer that takes its time does not stretch the period."""
+    """The interval is from start to start: a slow answer does not stretch it."""
     with script() as s:
         s.takes = 0.9
         s.prober.watch([ONE, TWO])
@@ -82,8 +83,8 @@ async def test_a_suspicion_after_three_misses_but_not_before_it_is_allowed(takes
     assert len(s.suspected) > 2
 
 
-async def test_a_silo_that_answers_a_last_look_is_spared():
-    """Three misses, and a recovery before the vote is allowed: a pause of three seconds kills nobody."""
+async def test_a_silo_that_answers_the_final_probe_is_not_suspected():
+    """Three misses, and a recovery before the vote is allowed: a pause of three seconds causes no death."""
     with script() as s:
         s.silent.add(ONE)
         s.prober.watch([ONE])
@@ -96,19 +97,19 @@ async def test_a_silo_that_answers_a_last_look_is_spared():
 
 
 async def test_the_last_probe_goes_through_a_third_silo():
-    """MEM-11: after direct failures, through another than the suspect; its finding makes it a witness."""
+    """MEM-11: after direct failures, through a silo other than the suspect; its result makes it a witness."""
     with script() as s:
         s.silent.add(ONE)
         s.prober.watch([ONE], (ONE, MIDDLE))
         await asyncio.sleep(5)
         await s.prober.close()
     assert set(s.asked) == {MIDDLE}
-    assert s.probes[ONE] == 2 + 1  # two of three, and the last look
+    assert s.probes[ONE] == 2 + 1  # two of three, and the final probe
     assert s.suspected[0][1].witness == MIDDLE
 
 
-async def test_who_is_reached_by_a_third_silo_lives():
-    """MEM-11, F11: only the way from here is cut."""
+async def test_a_silo_reached_by_a_third_silo_lives():
+    """MEM-11, F11: only the connection from here is cut."""
     with script() as s:
         s.silent.add(ONE)
         s.through = IndirectProbeResult.REACHED
@@ -119,8 +120,8 @@ async def test_who_is_reached_by_a_third_silo_lives():
     assert len(s.asked) >= 15
 
 
-async def test_a_third_silo_that_is_not_well_is_no_witness():
-    """MEM-11: what it says is unknown and raises no count; it is not asked again until the membership changes."""
+async def test_a_third_silo_that_is_not_healthy_is_no_witness():
+    """MEM-11: its result is not counted; it is not asked again until the membership changes."""
     with script() as s:
         s.silent.add(ONE)
         s.through = IndirectProbeResult.DEGRADED
@@ -138,7 +139,7 @@ async def test_a_third_silo_that_is_not_well_is_no_witness():
         await s.prober.close()
 
 
-async def test_a_third_silo_that_does_not_answer_makes_it_a_miss_of_ones_own():
+async def test_a_third_silo_that_does_not_answer_gives_a_miss_without_witness():
     """One vote, not two."""
     with script() as s:
         s.silent.add(ONE)
@@ -150,8 +151,8 @@ async def test_a_third_silo_that_does_not_answer_makes_it_a_miss_of_ones_own():
     assert s.suspected[0][1].witness is None
 
 
-async def test_what_may_be_ones_own_fault_counts_for_nothing():
-    """A probe whose time-out fired late: this process was stopped, not the other one."""
+async def test_a_result_that_the_prober_may_have_caused_is_not_counted():
+    """The time-out of the probe fired late: this process was stopped, not the probed silo."""
     with script() as s:
 
         async def late(silo, timeout):
@@ -172,14 +173,14 @@ async def test_time_outs_adapt_and_are_stretched_by_the_local_health():
         await asyncio.sleep(6)
         assert s.timeouts[:4] == [1.0] * 4
         assert s.timeouts[-1] == 0.5
-        s.score = 3
+        s.liveness.score = 3
         await asyncio.sleep(1)
         assert s.timeouts[-1] == 2.0
         await s.prober.close()
 
 
-async def test_a_change_of_view_keeps_the_count_of_who_stays():
-    """Else a busy cluster, with a new view each second, would never find its dead."""
+async def test_a_change_of_view_keeps_the_misses_of_silos_that_stay_watched():
+    """Otherwise a cluster with a new view each second would never find its dead."""
     with script() as s:
         s.silent.add(ONE)
         for _ in range(8):
@@ -192,8 +193,8 @@ async def test_a_change_of_view_keeps_the_count_of_who_stays():
     assert s.probes[ONE] >= 6
 
 
-async def test_who_is_not_watched_any_more_is_not_probed():
-    """Nor remembered: watched again, it starts with no misses."""
+async def test_a_silo_that_is_not_watched_any_more_is_not_probed():
+    """It is forgotten, too: watched again, it starts with no misses."""
     with script() as s:
         s.silent.add(ONE)
         s.prober.watch([ONE])

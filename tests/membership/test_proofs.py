@@ -1,4 +1,4 @@
-"""What proves that a cluster counts on a silo."""
+"""The proofs of membership."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_only_active_silos_could_take_over() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 9, 30])
-def test_who_watches_whom_is_the_same_from_both_sides(count: int) -> None:
-    everybody = [silo(number) for number in range(count)]
-    for one in everybody:
-        expected = {other for other in everybody if other != one and one in successors(other, everybody, 3)}
-        assert probers_of(one, everybody, 3) == expected
+def test_watching_is_the_same_from_both_sides(count: int) -> None:
+    all_silos = [silo(number) for number in range(count)]
+    for one in all_silos:
+        expected = {other for other in all_silos if other != one and one in successors(other, all_silos, 3)}
+        assert probers_of(one, all_silos, 3) == expected
 
 
 def test_the_watchers_are_exactly_the_active_silos_that_probe() -> None:
@@ -61,7 +61,7 @@ def test_a_new_watcher_counts_from_when_it_was_seen() -> None:
     assert watched_since({B: 1.0, C: 2.0}, frozenset({C, D}), 9.0) == {C: 2.0, D: 9.0}
 
 
-def test_contact_is_as_old_as_that_with_the_most_silent_watcher() -> None:
+def test_contact_is_as_old_as_that_with_the_least_recent_watcher() -> None:
     watched = {B: 1.0, C: 1.0, D: 8.0}
     assert heard_all(watched, {B: 9.0, C: 7.5, D: 9.5}, 2.0) == 7.5
     assert heard_all(watched, {B: 9.0, C: 7.5}, 2.0) == 7.5
@@ -69,18 +69,18 @@ def test_contact_is_as_old_as_that_with_the_most_silent_watcher() -> None:
     assert heard_all({}, {B: 9.0}, 2.0) == 2.0
 
 
-def test_the_best_proof_counts() -> None:
+def test_the_most_recent_proof_counts() -> None:
     assert Proofs(1, 5, -math.inf).latest == 5
     assert Proofs(9, 5, -math.inf).latest == 9
     assert Proofs(1, 5, 6).latest == 6
 
 
 @pytest.mark.parametrize(("status", "may"), [(JOINING, True), (ACTIVE, True), (LEAVING, True), (DEAD, False)])
-def test_a_table_counts_on_everybody_but_the_dead(status: SiloStatus, may: bool) -> None:
+def test_a_table_proves_the_membership_of_all_silos_but_the_dead(status: SiloStatus, may: bool) -> None:
     assert may_work(ME, view(status, ACTIVE)) is may
 
 
-def test_a_table_does_not_count_on_a_missing_or_superseded_silo() -> None:
+def test_a_table_proves_nothing_for_a_missing_or_replaced_silo() -> None:
     assert not may_work(silo(9), view(ACTIVE))
     newer = Member(silo(0, generation=2), JOINING, NOW, NOW)
     assert not may_work(ME, make_view(8, (*view(ACTIVE).members, newer)))
@@ -89,7 +89,7 @@ def test_a_table_does_not_count_on_a_missing_or_superseded_silo() -> None:
 @pytest.mark.parametrize(
     ("others", "answers", "verdict"),
     [
-        ((), {}, Sweep.MAJORITY),  # nobody else: nobody can know better
+        ((), {}, Sweep.MAJORITY),  # no other silo can know a newer view
         ((B,), {}, Sweep.TOO_FEW),  # one of two is no majority
         ((B,), {B: 7}, Sweep.MAJORITY),
         ((B, C), {B: 7}, Sweep.MAJORITY),

@@ -1,4 +1,4 @@
-"""Any interleaving of steps decided on old reads: what the table may never show (I7)."""
+"""Any interleaving of changes decided on old reads: the invariants of the table (I7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grange.errors import MembershipError
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import FRESH, Row, Table, table_version
-from grange.membership.table.transitions import activate, bury, enter, leave, suspect, unreached
+from grange.membership.table.transitions import activate, enter, leave, mark_dead, suspect, unreached
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -64,9 +64,9 @@ class Protocol(RuleBasedStateMachine):
         self.decide(me, lambda table: leave(table, me))
 
     @rule(number=numbers, generation=generations)
-    def bury(self, number: int, generation: int) -> None:
+    def mark_dead(self, number: int, generation: int) -> None:
         me = address(number, generation)
-        self.decide(me, lambda table: bury(table, me))
+        self.decide(me, lambda table: mark_dead(table, me))
 
     @rule(number=numbers, generation=generations, other=numbers, other_generation=generations, trusted=st.booleans())
     def suspect(self, number: int, generation: int, other: int, other_generation: int, trusted: bool) -> None:
@@ -74,7 +74,7 @@ class Protocol(RuleBasedStateMachine):
         self.decide(me, lambda table: suspect(table, target, (me,), self.now, OPTIONS, trusted))
 
     def decide(self, me, step) -> None:
-        """On what was read last, which may be old by now."""
+        """Decide on the last read, which may be out of date."""
         table = self.reads.get(me, self.table)
         try:
             change = step(table)

@@ -1,4 +1,4 @@
-"""What to make of a table that is not what it was: every kind of loss, and what the rebuilt table holds."""
+"""Every kind of loss of the table, and the rows of the rebuilt table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from grange.membership.table.recovery import (
     rejoin,
 )
 from grange.membership.table.tombstones import Tombstones
-from grange.membership.table.transitions import Standing
+from grange.membership.table.transitions import VersionOrder
 from tests.membership.cluster import START, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
@@ -43,7 +43,7 @@ def a_table(incarnation: str, number: int, *members) -> Table:
     return Table(version, tuple(Row(each, "1") for each in members))
 
 
-def graves(*silos) -> Tombstones:
+def tombstones(*silos) -> Tombstones:
     found = Tombstones()
     found.remember(a_view(1, *(member(silo, DEAD) for silo in silos)), START)
     return found
@@ -52,34 +52,34 @@ def graves(*silos) -> Tombstones:
 @pytest.mark.parametrize(
     ("incarnation", "number", "members", "expected"),
     [
-        ("one", 11, (ME, OTHER), Standing.NEWER),
-        ("one", 10, (ME, OTHER), Standing.SAME),
-        ("one", 9, (ME, OTHER), Standing.LOST),
-        ("one", 11, (ME,), Standing.LOST),
-        ("one", 11, (OTHER,), Standing.LOST),
-        ("", 0, (), Standing.LOST),
-        ("two", 2, (THIRD,), Standing.LOST),
-        ("two", 10, (ME, OTHER), Standing.LOST),
-        ("two", 11, (ME, OTHER), Standing.NEWER),
-        ("two", 11, (ME, THIRD), Standing.LOST),
-        ("two", 11, (ME, OTHER, THIRD), Standing.NEWER),
+        ("one", 11, (ME, OTHER), VersionOrder.NEWER),
+        ("one", 10, (ME, OTHER), VersionOrder.SAME),
+        ("one", 9, (ME, OTHER), VersionOrder.LOST),
+        ("one", 11, (ME,), VersionOrder.LOST),
+        ("one", 11, (OTHER,), VersionOrder.LOST),
+        ("", 0, (), VersionOrder.LOST),
+        ("two", 2, (THIRD,), VersionOrder.LOST),
+        ("two", 10, (ME, OTHER), VersionOrder.LOST),
+        ("two", 11, (ME, OTHER), VersionOrder.NEWER),
+        ("two", 11, (ME, THIRD), VersionOrder.LOST),
+        ("two", 11, (ME, OTHER, THIRD), VersionOrder.NEWER),
     ],
 )
-def test_a_table_is_believed_if_it_is_ahead_and_nobody_is_missing(incarnation, number, members, expected):
-    """R3: another incarnation as well, once everybody is in it."""
+def test_a_table_is_believed_if_it_is_ahead_and_no_silo_is_missing(incarnation, number, members, expected):
+    """R3: also a table of another incarnation, once it holds all silos."""
     version = table_version(incarnation, number) if incarnation else FRESH
     assert judge(memory(), version, a_view(number, *map(member, members))) is expected
 
 
-def test_who_knows_nothing_believes_everything():
-    """The first read; and a table that was fresh when it was read."""
+def test_a_silo_without_memory_believes_every_table():
+    """The first read, and a table that was fresh when it was read."""
     found = a_view(5, member(OTHER))
-    assert judge(Memory(), table_version("any", 5), found) is Standing.NEWER
-    assert judge(Memory(FRESH, View(0), ME), table_version("any", 5), found) is Standing.NEWER
+    assert judge(Memory(), table_version("any", 5), found) is VersionOrder.NEWER
+    assert judge(Memory(FRESH, View(0), ME), table_version("any", 5), found) is VersionOrder.NEWER
 
 
-def test_only_who_can_never_vanish_is_missing():
-    """The dead are cleaned up, joining silos may give up; a newer generation replaces an older one. Oneself counts."""
+def test_only_silos_that_can_never_vanish_are_missing():
+    """Dead rows are removed, a join may be cancelled, a newer generation replaces an older one. The own row counts."""
     known = memory(
         10, member(ME, JOINING), member(OTHER, DEAD), member(THIRD, JOINING), member(address(4)), member(address(5))
     )
@@ -87,11 +87,11 @@ def test_only_who_can_never_vanish_is_missing():
     assert missing(known, found) == (ME, address(5))
 
 
-def test_the_rebuilt_table_holds_everybody_as_far_as_anybody_saw_them_go():
-    """Rows found and remembered, each in its furthest status; the dead stay dead; alive times start anew."""
+def test_the_rebuilt_table_holds_all_silos_with_their_highest_statuses():
+    """Rows found and remembered, each with its highest status; the dead stay dead; `alive` times start anew."""
     found = a_table("two", 3, member(THIRD, JOINING), member(OTHER, ACTIVE), member(address(6)))
     known = memory(10, member(ME), member(OTHER, LEAVING), member(address(4), DEAD))
-    rows = {each.address: each for each in merged(found, known, graves(address(5), address(6)), LATER)}
+    rows = {each.address: each for each in merged(found, known, tombstones(address(5), address(6)), LATER)}
     assert {silo: row.status for silo, row in rows.items()} == {
         ME: ACTIVE,
         OTHER: LEAVING,
@@ -106,29 +106,29 @@ def test_the_rebuilt_table_holds_everybody_as_far_as_anybody_saw_them_go():
 
 
 def test_of_two_generations_at_one_endpoint_the_newest_lives():
-    """A silo that was restarted while the table was lost."""
+    """A silo was restarted while the table was lost."""
     found = a_table("two", 2, member(address(2, generation=2)))
     rows = {each.address: each.status for each in merged(found, memory(), Tombstones(), LATER)}
     assert rows == {ME: ACTIVE, OTHER: DEAD, address(2, generation=2): ACTIVE}
 
 
-def test_the_number_is_above_all():
-    """Of this silo, of the table found, and of what others said."""
+def test_the_version_of_a_rebuilt_table_is_above_all():
+    """Above that of this silo, of the table found, and of the hints of other silos."""
     assert next_number(memory(10), a_table("two", 3), 4) == 11
     assert next_number(memory(10), a_table("two", 13), 4) == 14
     assert next_number(memory(10), a_table("", 0), 20) == 21
 
 
-def test_whose_turn_it_is():
-    """Active silos by address; who only joins or leaves comes after them; the dead never."""
+def test_the_order_in_which_silos_may_rebuild():
+    """Active silos by address; joining and leaving silos come after them; dead silos never."""
     members = (member(ME, JOINING), member(OTHER), member(THIRD), member(address(0), DEAD))
     assert lower(memory(10, *members, me=OTHER)) == ()
     assert lower(memory(10, *members, me=THIRD)) == (OTHER,)
     assert lower(memory(10, *members, me=ME)) == (OTHER, THIRD)
 
 
-def test_who_alone_is_missing_puts_its_row_back():
-    """Not in an empty table, not in one that is behind, and not while others are missing too."""
+def test_a_silo_that_alone_is_missing_inserts_its_row_again():
+    """Not in an empty table, not in one that is behind, and not while other silos are missing too."""
     own = member(ME)
     change = rejoin(a_table("two", 10, member(OTHER)), memory(), own)
     assert (change.member, change.row_etag) == (own, None)
@@ -138,9 +138,9 @@ def test_who_alone_is_missing_puts_its_row_back():
     assert rejoin(a_table("two", 10, member(ME), member(OTHER)), memory(), own) is None
 
 
-def test_what_the_table_forgot_is_written_again():
-    """R4: a death, and how far this silo had gone; one change at a time, until nothing is left."""
-    dead = graves(OTHER)
+def test_forgotten_changes_are_written_again():
+    """R4: a death, and the status of this silo; one change at a time, until none is left."""
+    dead = tombstones(OTHER)
     own = member(ME, LEAVING)
     found = a_table("one", 12, member(OTHER), member(ME))
     assert forgotten((row.member for row in found.rows), dead, own)
@@ -153,7 +153,7 @@ def test_what_the_table_forgot_is_written_again():
     assert not forgotten((row.member for row in done.rows), dead, own)
 
 
-def test_a_rollback_is_told_from_a_loss():
+def test_a_rollback_is_distinguished_from_a_loss():
     """The same incarnation means that the database is there."""
     assert Loss(a_table("one", 3), 0.0).rolled_back(table_version("one", 10))
     assert not Loss(a_table("", 0), 0.0).rolled_back(table_version("one", 10))

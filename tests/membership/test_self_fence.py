@@ -11,18 +11,18 @@ import pytest
 
 from grange.membership.detection.liveness import TICK
 from grange.membership.fencing.proofs import watchers_of
-from grange.membership.fencing.self_fence import HEAD_START, ROUND, SWEEP_PATIENCE
+from grange.membership.fencing.self_fence import SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
 from grange.membership.model.member import SiloStatus, make_view
 from grange.proto.ids import SiloAddress
-from tests.membership.guarded import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
+from tests.membership.fence_world import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
 
 
-def said(caplog: pytest.LogCaptureFixture, *events: str) -> list[str]:
-    """These alarms, as often as they were raised."""
+def logged(caplog: pytest.LogCaptureFixture, *events: str) -> list[str]:
+    """These events in the log, as often as they occurred."""
     return [record.event for record in caplog.records if record.__dict__.get("event") in events]
 
 
-async def test_a_silo_that_everybody_hears_does_not_even_read_the_table(world: Make) -> None:
+async def test_a_silo_heard_by_all_watchers_does_not_read_the_table(world: Make) -> None:
     here = world(B, C, D)
     await asyncio.sleep(MINUTE)
     assert not here.gate.closed
@@ -30,7 +30,7 @@ async def test_a_silo_that_everybody_hears_does_not_even_read_the_table(world: M
 
 
 async def test_a_silo_that_is_cut_off_closes_its_gate_in_time(world: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """F9: 2.75 s after the last proof, however late in the probe interval the cut comes."""
+    """F9: 2.75 s after the last proof, also for a cut late in the probe interval."""
     here = world(B, C)
     await asyncio.sleep(10.6)
     last = max(here.liveness.contacts().values())
@@ -38,7 +38,7 @@ async def test_a_silo_that_is_cut_off_closes_its_gate_in_time(world: Make, caplo
     here.table_is_there = False
     assert await here.closed() == pytest.approx(last + OPTIONS.fence_after, abs=0.002)
     assert here.gate.fenced is not None
-    assert "no proof" in here.guard.fenced
+    assert "no proof" in here.fence.fenced
     assert [record.event for record in caplog.records] == ["self_fenced"]
     assert caplog.records[0].levelno == logging.ERROR
 
@@ -52,7 +52,7 @@ async def test_the_gate_is_closed_to_a_turn_even_before_the_timer(world: Make) -
     assert here.gate.until <= here.now - 1 + OPTIONS.fence_after
 
 
-async def test_a_silo_that_nobody_hears_reads_the_table_twice_a_second(world: Make) -> None:
+async def test_a_silo_heard_by_no_watcher_reads_the_table_twice_a_second(world: Make) -> None:
     """F13: it learns of its death within half a second."""
     here = world(B, C)
     await asyncio.sleep(10)
@@ -60,12 +60,12 @@ async def test_a_silo_that_nobody_hears_reads_the_table_twice_a_second(world: Ma
     await asyncio.sleep(MINUTE)
     assert not here.gate.closed
     pauses = [later - earlier for earlier, later in pairwise(here.reads)]
-    assert max(pauses) <= ROUND + 0.01
+    assert max(pauses) <= SEARCH_INTERVAL + 0.01
     assert here.asked == []
 
 
-async def test_one_silent_watcher_is_enough_to_look_into_the_table(world: Make) -> None:
-    """Another silo may give its vote for it: see the probe through a third silo."""
+async def test_one_silent_watcher_is_enough_to_read_the_table(world: Make) -> None:
+    """A third silo may give the second vote: see indirect probes."""
     here = world(B, C, D)
     await asyncio.sleep(10)
     here.cut(B)
@@ -74,8 +74,8 @@ async def test_one_silent_watcher_is_enough_to_look_into_the_table(world: Make) 
     assert not here.gate.closed
 
 
-async def test_without_the_table_a_silo_that_everybody_hears_goes_on(world: Make) -> None:
-    """R8: the table may be away for as long as it likes."""
+async def test_without_the_table_a_silo_heard_by_all_watchers_goes_on(world: Make) -> None:
+    """R8: for any length of time."""
     here = world(B, C, D)
     here.table_is_there = False
     await asyncio.sleep(10 * MINUTE)
@@ -93,28 +93,32 @@ async def test_without_the_table_a_majority_goes_on(world: Make) -> None:
     assert not here.gate.closed
 
 
-async def test_also_with_a_table_that_never_answers(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_majority_goes_on_with_a_table_that_never_answers(
+    world: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     here = world(B, C)
     await asyncio.sleep(10)
     here.read_takes = math.inf
     here.cut(B)
     await asyncio.sleep(10 * MINUTE)
     assert not here.gate.closed
-    assert not said(caplog, "self_fenced")
+    assert not logged(caplog, "self_fenced")
 
 
-async def test_also_with_a_table_that_raises_what_it_should_not(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_majority_goes_on_with_a_table_that_raises_a_foreign_error(
+    world: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     here = world(B, C)
     await asyncio.sleep(10)
     here.table_is_broken = True
     here.cut(B)
     await asyncio.sleep(10 * MINUTE)
     assert not here.gate.closed
-    assert not said(caplog, "self_fenced", "task_failed")
+    assert not logged(caplog, "self_fenced", "task_failed")
 
 
 async def test_without_the_table_a_minority_stops(world: Make) -> None:
-    """AB cut off from CDE and the table: what A and B hear of each other proves nothing."""
+    """A and B are cut off from C, D, E and the table: probes between A and B prove nothing."""
     here = world(B, C, D)
     await asyncio.sleep(10)
     here.table_is_there = False
@@ -124,7 +128,7 @@ async def test_without_the_table_a_minority_stops(world: Make) -> None:
     assert here.gate.fenced
 
 
-async def test_an_answer_from_the_future_proves_nothing_and_is_looked_into(world: Make) -> None:
+async def test_an_answer_with_a_newer_version_proves_nothing_and_its_view_is_fetched(world: Make) -> None:
     here = world(B, C)
     await asyncio.sleep(10)
     here.table_is_there = False
@@ -134,7 +138,7 @@ async def test_an_answer_from_the_future_proves_nothing_and_is_looked_into(world
     assert set(here.fetched) == {B}
 
     here.version = 8
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     await here.opened()
 
 
@@ -149,7 +153,7 @@ async def test_a_silo_that_is_not_active_yet_is_not_fenced(world: Make) -> None:
     here = world(B)
     here.statuses[ME] = SiloStatus.JOINING
     here.version += 1
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     here.cut(B)
     here.table_is_there = False
     await asyncio.sleep(MINUTE)
@@ -162,7 +166,7 @@ async def test_a_new_watcher_has_time_to_be_heard(world: Make) -> None:
     here.table_is_there = False
     here.statuses[C] = ACTIVE
     here.seen_by[C] = here.seen_by[B] = here.version = 8
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     await asyncio.sleep(0.9)
     here.heal(C)
     await asyncio.sleep(MINUTE)
@@ -170,10 +174,10 @@ async def test_a_new_watcher_has_time_to_be_heard(world: Make) -> None:
 
 
 @pytest.mark.parametrize("leaving", [True, False], ids=["its watchers leave", "the second silo watches newcomers"])
-async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
+async def test_a_silo_that_loses_all_watchers_has_time_to_read_the_table(
     world: Make, leaving: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Silos that leave or join have places on the rings, and probe nobody: a cluster that halves, or that starts."""
+    """Leaving and joining silos have places on the rings, but probe no silo: a cluster that shrinks, or starts."""
     crowd = tuple(SiloAddress("127.0.0.1", 11112 + number, 1) for number in range(7))
     here = world(*crowd)
     watchers = watchers_of(ME, here.view(), OPTIONS)
@@ -181,7 +185,7 @@ async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
         changed = dict.fromkeys(watchers, SiloStatus.LEAVING)
     else:
         here.statuses = {ME: ACTIVE}
-        here.guard.see(make_view(8, here.view().members))
+        here.fence.on_view(make_view(8, here.view().members))
         stranger = next(silo for silo in crowd if silo not in watchers)
         changed = {**dict.fromkeys(crowd, SiloStatus.JOINING), stranger: ACTIVE}
     await asyncio.sleep(MINUTE)
@@ -191,17 +195,17 @@ async def test_a_silo_that_nobody_watches_any_more_has_time_to_look(
     here.version = 9
     for watcher in watchers:
         here.probing[watcher].cancel()
-    here.guard.see(here.view())
+    here.fence.on_view(here.view())
     assert not watchers_of(ME, here.view(), OPTIONS)
     await asyncio.sleep(MINUTE)
 
-    assert not said(caplog, "self_fenced")
+    assert not logged(caplog, "self_fenced")
     assert not here.gate.closed
 
     lost = here.now
     here.table_is_there = False
     here.cut(*crowd)
-    assert OPTIONS.fence_after - 2 * ROUND < await here.closed() - lost <= OPTIONS.fence_after
+    assert OPTIONS.fence_after - 2 * SEARCH_INTERVAL < await here.closed() - lost <= OPTIONS.fence_after
 
 
 async def test_the_fence_is_lifted_by_the_table(world: Make, caplog: pytest.LogCaptureFixture) -> None:
@@ -214,9 +218,11 @@ async def test_the_fence_is_lifted_by_the_table(world: Make, caplog: pytest.LogC
     await asyncio.sleep(20)
     here.table_is_there = True
     began = here.now
-    assert await here.opened() <= began + HEAD_START + SWEEP_PATIENCE + 0.01  # nobody answers: a look lasts so long
+    assert (
+        await here.opened() <= began + TABLE_HEAD_START + SWEEP_TIMEOUT + 0.01
+    )  # no silo answers: one search lasts this long
     assert [record.event for record in caplog.records] == ["self_fenced", "fence_lifted"]
-    assert here.guard.fenced == ""
+    assert here.fence.fenced == ""
 
 
 async def test_the_fence_is_lifted_by_a_majority_while_the_table_is_away(world: Make) -> None:
@@ -230,7 +236,7 @@ async def test_the_fence_is_lifted_by_a_majority_while_the_table_is_away(world: 
     assert await here.opened() <= began + 1.5
 
 
-async def test_the_fence_stays_while_the_table_says_dead(world: Make) -> None:
+async def test_the_fence_stays_while_the_table_shows_the_silo_dead(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10)
     here.cut(B)
@@ -243,7 +249,7 @@ async def test_the_fence_stays_while_the_table_says_dead(world: Make) -> None:
 
 
 async def test_probes_alone_do_not_lift_the_fence(world: Make) -> None:
-    """They were sent before anybody could know of a death that the table already holds."""
+    """The probers may not yet know of a death that is already in the table."""
     here = world(B, C, D)
     await asyncio.sleep(10)
     here.cut(B, C, D)
@@ -270,17 +276,17 @@ async def test_a_silo_that_is_fenced_for_too_long_gives_up(world: Make) -> None:
     assert here.gate.closed
 
 
-async def test_who_was_given_up_never_starts_turns_again(world: Make) -> None:
+async def test_a_silo_that_was_declared_dead_never_starts_turns_again(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10)
-    here.guard.end("this silo was declared dead")
+    here.fence.end("this silo was declared dead")
     await asyncio.sleep(MINUTE)
     assert here.gate.fenced == "this silo was declared dead"
     assert here.reads == []
 
 
-async def test_a_newer_version_that_a_probe_told_a_thread_reaches_the_loop(world: Make) -> None:
+async def test_a_newer_version_from_the_probe_thread_reaches_the_event_loop(world: Make) -> None:
     here = world(B)
-    here.liveness.heard(B, mutual=False, version=9)
+    here.liveness.probe_received(B, mutual=False, version=9)
     await asyncio.sleep(TICK + 0.01)
     assert 9 in here.hints

@@ -1,4 +1,4 @@
-"""A silo's dealings with the table: reads that are judged, changes that are settled, views heard from others."""
+"""A silo's session with the table: judged reads, settled changes, and announced views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.messages import Announcement
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.membership.table.session import Session
-from grange.membership.table.transitions import bury, enter, leave
+from grange.membership.table.transitions import enter, leave, mark_dead
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import FaultyTable, address, member
 
@@ -23,7 +23,7 @@ ONE, TWO = member(address(1)), member(address(2))
 
 
 class Desk:
-    """A session on a shared table, and the views that it let through."""
+    """A session on a shared table, and the views that it accepted."""
 
     def __init__(self, table: MemoryMembershipTable) -> None:
         self.table = FaultyTable(table)
@@ -35,8 +35,8 @@ class Desk:
         return [view.version for view in self.views]
 
 
-async def test_a_decision_is_settled_when_the_table_says_so():
-    """The last read is the proof; each change is seen."""
+async def test_a_decision_is_settled_when_the_table_shows_it():
+    """The last read is the proof; each change yields a view."""
     desk = Desk(MemoryMembershipTable())
     table = await desk.session.settle(partial(enter, me=ONE))
     assert table.get(ONE.address).member.status is JOINING
@@ -44,8 +44,8 @@ async def test_a_decision_is_settled_when_the_table_says_so():
     assert desk.versions == [0, 1, 2]
 
 
-async def test_everybody_gets_their_change_in_at_last():
-    """A lost race is read and decided again, not written again."""
+async def test_every_silo_gets_its_change_in_at_last():
+    """After a lost race the silo reads and decides again; it does not repeat the write."""
     table = MemoryMembershipTable()
     desks = [Desk(table) for _ in range(10)]
     members = [member(address(number)) for number in range(10)]
@@ -57,7 +57,7 @@ async def test_everybody_gets_their_change_in_at_last():
 
 
 async def test_an_unknown_outcome_is_raised_and_the_next_settling_finds_it():
-    """R2: never assumed, in either direction."""
+    """R2: the outcome is never assumed, in either direction."""
     desk = Desk(MemoryMembershipTable())
     desk.table.lose_answers = 1
     with pytest.raises(MembershipUnavailable):
@@ -66,24 +66,24 @@ async def test_an_unknown_outcome_is_raised_and_the_next_settling_finds_it():
     assert table.version.number == 1
 
 
-async def test_a_view_is_heard_only_if_it_is_newer_and_of_the_same_table():
-    """An announcement may come late or twice, or from another table of the same name."""
+async def test_an_announced_view_is_applied_only_if_it_is_newer_and_of_the_same_table():
+    """An announcement may come late, twice, or from another table of the same name."""
     shared = MemoryMembershipTable()
     desk, other = Desk(shared), Desk(shared)
     first = desk.session.announcement(await other.session.settle(partial(enter, me=ONE)))
-    assert not desk.session.hear(first), "nothing was read yet: there is nothing to compare with"
+    assert not desk.session.apply(first), "nothing was read yet: there is nothing to compare with"
     await desk.session.read()
     second = desk.session.announcement(await other.session.settle(partial(enter, me=TWO)))
-    assert desk.session.hear(second)
-    assert desk.session.hear(second)
-    assert desk.session.hear(first)
-    assert not desk.session.hear(Announcement("another", View(99)))
+    assert desk.session.apply(second)
+    assert desk.session.apply(second)
+    assert desk.session.apply(first)
+    assert not desk.session.apply(Announcement("another", View(99)))
     assert desk.versions == [1, 2]
     assert desk.views[-1] == second.view
 
 
 async def test_a_read_that_an_announcement_overtook_is_not_a_lost_table():
-    """It began before: that it is older proves nothing, and it does not bring the view back."""
+    """The read began earlier: its lower version proves nothing, and the view does not go back."""
     shared = MemoryMembershipTable()
     desk, other = Desk(shared), Desk(shared)
     await desk.session.settle(partial(enter, me=ONE))
@@ -91,7 +91,7 @@ async def test_a_read_that_an_announcement_overtook_is_not_a_lost_table():
     newer = await other.session.settle(partial(enter, me=TWO))
 
     async def slow_read():
-        desk.session.hear(desk.session.announcement(newer))
+        desk.session.apply(desk.session.announcement(newer))
         return old
 
     desk.table.read = slow_read
@@ -99,8 +99,8 @@ async def test_a_read_that_an_announcement_overtook_is_not_a_lost_table():
     assert desk.versions[-1] == newer.version.number
 
 
-async def test_a_table_that_comes_back_is_judged_by_the_version_known():
-    """R3: empty is lost, also for a change; the same table again is fine."""
+async def test_a_table_that_comes_back_is_judged_by_the_remembered_version():
+    """R3: an empty table is lost, also for a change; the same table again is accepted."""
     shared = MemoryMembershipTable()
     desk = Desk(shared)
     await desk.session.settle(partial(enter, me=ONE))
@@ -110,11 +110,11 @@ async def test_a_table_that_comes_back_is_judged_by_the_version_known():
         await desk.session.settle(partial(enter, me=ONE))
     assert (await shared.read()).rows == ()
     shared._store.tables.update(kept)
-    assert (await desk.session.settle(partial(bury, me=ONE.address))).version.number == 2
+    assert (await desk.session.settle(partial(mark_dead, me=ONE.address))).version.number == 2
 
 
 async def test_how_long_the_table_has_answered():
-    """Alive times mean something only if their writers could write them."""
+    """`alive` times count only if the silos could write them."""
     span = timedelta(seconds=20)
     with VirtualTime(asyncio.get_running_loop()).installed():
         desk = Desk(MemoryMembershipTable())

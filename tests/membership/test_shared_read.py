@@ -1,4 +1,4 @@
-"""One read of the table answers everybody who asks meanwhile."""
+"""One read of the table answers all callers that ask meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grange.membership.table.shared_read import SharedRead
 
 
 class Desk:
-    """Reads that end when they are told to."""
+    """Reads that end when the test says so."""
 
     def __init__(self) -> None:
         self.began: list[asyncio.Future[None]] = []
@@ -35,8 +35,8 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_all_who_ask_meanwhile_share_the_read():
-    """Any number of questions, one read."""
+async def test_all_callers_that_ask_meanwhile_share_the_read():
+    """Any number of callers, one read."""
     desk = Desk()
     asked = [await desk.ask() for _ in range(10)]
     assert len(desk.began) == 1
@@ -45,8 +45,8 @@ async def test_all_who_ask_meanwhile_share_the_read():
     assert len(desk.tasks) == 0
 
 
-async def test_who_wants_it_fresh_shares_the_next_one():
-    """A read that began before proves nothing about now."""
+async def test_callers_of_a_fresh_read_share_the_next_one():
+    """A read that began earlier proves nothing about the present."""
     desk = Desk()
     early = await desk.ask()
     late = [await desk.ask(fresh=True) for _ in range(3)]
@@ -60,7 +60,7 @@ async def test_who_wants_it_fresh_shares_the_next_one():
 
 
 async def test_a_read_that_was_enough_is_not_repeated():
-    """The version that was asked for came with the read that was under way."""
+    """The requested version came with the read that was under way."""
     desk = Desk()
     early = await desk.ask()
     late = asyncio.ensure_future(desk.shared.fresh(lambda: True))
@@ -70,8 +70,8 @@ async def test_a_read_that_was_enough_is_not_repeated():
     assert len(desk.began) == 1
 
 
-async def test_who_gives_up_takes_nothing_from_the_others():
-    """Cancellation of one caller, be it the first."""
+async def test_a_cancelled_caller_leaves_the_others_unaffected():
+    """Also when the first caller is cancelled."""
     desk = Desk()
     first, second = await desk.ask(), await desk.ask()
     first.cancel()
@@ -82,8 +82,8 @@ async def test_who_gives_up_takes_nothing_from_the_others():
     assert len(desk.began) == 1
 
 
-async def test_a_failure_reaches_everybody_and_the_next_asks_anew(caplog):
-    """Nobody is told a view that was not read, and the owner of the read has nothing to complain about."""
+async def test_a_failure_reaches_all_callers_and_the_next_reads_again(caplog):
+    """No caller gets a view that was not read, and the owner of the task logs no error."""
     desk = Desk()
     asked = [await desk.ask() for _ in range(2)]
     desk.began[0].set_exception(MembershipUnavailable("away"))
@@ -95,8 +95,8 @@ async def test_a_failure_reaches_everybody_and_the_next_asks_anew(caplog):
     assert not caplog.records
 
 
-async def test_a_silo_that_stops_meanwhile_says_so():
-    """A caller who was not cancelled sees an error, not a cancellation."""
+async def test_callers_get_an_error_when_the_silo_stops_meanwhile():
+    """A caller that was not cancelled gets an error, not a cancellation."""
     desk = Desk()
     asked = await desk.ask()
     await desk.tasks.close()

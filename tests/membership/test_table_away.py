@@ -1,4 +1,4 @@
-"""The table is down, loses answers, or is not the table it was: nobody dies of it, and nothing is assumed."""
+"""The table is down, loses answers, or went back in time: no silo dies of it, and no outcome is assumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 
 
 async def test_the_table_may_be_away_for_long(caplog):
-    """R8, F17: nobody dies, the view stays, warnings are rare; afterwards deaths are found again."""
+    """R8, F17: no silo dies, the view stays, warnings are rare; afterwards deaths are found again."""
     async with cluster() as c:
         silos = await c.joined(3)
         before = [silo.agent.view for silo in silos]
@@ -38,8 +38,8 @@ async def test_the_table_may_be_away_for_long(caplog):
         assert not silos[1].fatal.done()
 
 
-async def test_after_the_table_was_away_nobody_counts_as_stale():
-    """R8: every alive time is old then; one silo's vote must not become enough by that."""
+async def test_after_the_table_was_away_no_silo_counts_as_stale():
+    """R8: every `alive` time is old then; a single vote must not become enough because of that."""
     async with cluster() as c:
         first, second, third = await c.joined(3)
         for silo in (first, second, third):
@@ -53,7 +53,7 @@ async def test_after_the_table_was_away_nobody_counts_as_stale():
 
 
 async def test_a_silo_joins_when_the_table_comes_back():
-    """F17: joins wait for it."""
+    """F17: joins wait for the table."""
     async with cluster() as c:
         await c.joined(2)
         late = c.make(2)
@@ -67,7 +67,7 @@ async def test_a_silo_joins_when_the_table_comes_back():
 
 
 async def test_a_silo_does_not_start_without_a_table():
-    """A clear error at the start, not a hang."""
+    """The start raises a clear error instead of hanging."""
     async with cluster() as c:
         silo = c.make(0)
         silo.table.down = True
@@ -76,7 +76,7 @@ async def test_a_silo_does_not_start_without_a_table():
 
 
 async def test_a_change_whose_answer_was_lost_is_read_again():
-    """R2, F23: insert and update were made; nothing is done twice and nothing is assumed."""
+    """R2, F23: insert and update were applied; nothing is done twice and no outcome is assumed."""
     async with cluster() as c:
         await c.joined(1)
         late = c.make(1)
@@ -93,7 +93,7 @@ async def test_a_change_whose_answer_was_lost_is_read_again():
 
 
 async def test_a_vote_whose_answer_was_lost_counts_once():
-    """R2: the next missed probe finds it in the table."""
+    """R2: the decision after the next missed probe finds the vote in the table."""
     async with cluster() as c:
         first, _, _, victim = await c.joined(4)
         first.table.lose_answers = 1
@@ -104,7 +104,7 @@ async def test_a_vote_whose_answer_was_lost_counts_once():
 
 
 async def test_a_lost_table_is_not_taken_for_a_fresh_one(caplog):
-    """R3: views stay, changes are refused, the silos go on; when the table is back in time, so are they."""
+    """R3: views stay, changes are refused, the silos go on; once the table is back, changes work again."""
     async with cluster() as c:
         silos = await c.joined(2)
         before = silos[0].agent.view
@@ -122,7 +122,7 @@ async def test_a_lost_table_is_not_taken_for_a_fresh_one(caplog):
 
 
 async def test_a_table_that_went_back_in_time_is_refused():
-    """R3: a lower version of the same table than was seen before."""
+    """R3: the same table with a lower version than before."""
     async with cluster() as c:
         silo = await c.join(0)
         kept = dict(c.table._store.tables)
@@ -137,7 +137,7 @@ async def test_a_table_that_went_back_in_time_is_refused():
 
 
 async def test_stop_is_bounded_while_the_table_is_away(caplog):
-    """A silo that cannot write its death ends all the same; the others find out."""
+    """A silo that cannot write its death ends all the same; the other silos find out by probes."""
     async with cluster() as c:
         first, second = await c.joined(2)
         second.table.down = True
@@ -149,7 +149,7 @@ async def test_stop_is_bounded_while_the_table_is_away(caplog):
 
 
 async def test_a_cancelled_stop_leaves_no_task_behind():
-    """The silo's part ends even when nobody waits for it any more."""
+    """The agent ends even when its `stop` was cancelled."""
     async with cluster() as c:
         _, second = await c.joined(2)
         second.table.down = True
@@ -172,7 +172,7 @@ async def test_a_cancelled_stop_leaves_no_task_behind():
     ids=["refresh", "alive"],
 )
 async def test_after_a_success_pauses_start_from_the_first_again(options):
-    """MEM-08: a long outage long ago does not make a short one longer."""
+    """MEM-08: an earlier long outage does not lengthen the pauses of a short one."""
     async with cluster(options) as c:
         silo = await c.join(0)
         silo.table.down = True

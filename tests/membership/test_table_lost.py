@@ -1,4 +1,4 @@
-"""The database lost the table, or took it back in time: the silos rebuild it from what they know, and serve on."""
+"""The database lost the table, or took it back in time: the silos rebuild it from their memory and go on serving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.membership.cluster import Cluster, Silo, cluster
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 BACK = 30.0
-"""Seconds within which everything is as it should be: F18."""
+"""Seconds within which the cluster must have recovered: F18."""
 
 
 def kept(c: Cluster) -> dict[str, Table]:
@@ -29,7 +29,7 @@ def restore(c: Cluster, tables: dict[str, Table]) -> None:
 
 
 async def agreed(silos: Iterable[Silo], active: Iterable[Silo] | None = None, above: int = 0) -> None:
-    """All of them come to see exactly these active, in one version `above`, in time; and no view ever went back."""
+    """Assert that all silos see exactly these as active in time, in one version `above`, and that no view went back."""
     silos = list(silos)
     wanted = sorted(silo.address for silo in (active or silos))
 
@@ -71,8 +71,8 @@ async def test_an_emptied_table_is_rebuilt(caplog):
         await agreed(c.silos[1:])
 
 
-async def test_nothing_is_voted_while_the_table_is_lost():
-    """R3: a silo that crashes meanwhile is in the rebuilt table as it was, and is found dead afterwards."""
+async def test_no_vote_is_cast_while_the_table_is_lost():
+    """R3: a silo that crashes meanwhile has its old status in the rebuilt table, and is declared dead afterwards."""
     async with cluster() as c:
         silos = await c.joined(4)
         await c.table.delete()
@@ -86,7 +86,7 @@ async def test_nothing_is_voted_while_the_table_is_lost():
 
 @pytest.mark.parametrize("versions", [1, 2, 4])
 async def test_a_table_that_went_back_is_rebuilt_from_the_newest_view(versions):
-    """R3, F19: the joins that it forgot are written again; nobody has to leave."""
+    """R3, F19: the joins that the table forgot are written again; no silo has to leave."""
     async with cluster() as c:
         silos = await c.joined(2)
         states = [kept(c)]
@@ -104,7 +104,7 @@ async def test_a_table_that_went_back_is_rebuilt_from_the_newest_view(versions):
 
 
 async def test_a_table_that_comes_back_by_itself_is_not_rebuilt():
-    """R3: the database was restored in time: the same incarnation goes on, and the view never changed."""
+    """R3: the database was restored in time: the incarnation stays the same, and the view never changed."""
     async with cluster() as c:
         silos = await c.joined(2)
         whole = kept(c)
@@ -119,7 +119,7 @@ async def test_a_table_that_comes_back_by_itself_is_not_rebuilt():
 
 
 async def test_a_table_that_comes_and_goes_does_not_flood_the_log(caplog):
-    """Two databases behind one name: each read may meet the other one."""
+    """Two databases behind one name: each read may reach the other one."""
     async with cluster() as c:
         (silo,) = await c.joined(1)
         whole = kept(c)
@@ -137,7 +137,7 @@ async def test_a_table_that_comes_and_goes_does_not_flood_the_log(caplog):
 
 
 async def test_a_newcomer_that_took_the_empty_table_ends_up_in_one_cluster():
-    """R3: it is alone under an incarnation of its own at first; then all see all."""
+    """R3: at first the new silo is alone in a new incarnation; then all silos see all."""
     async with cluster() as c:
         silos = await c.joined(3)
         await c.table.delete()
@@ -147,7 +147,7 @@ async def test_a_newcomer_that_took_the_empty_table_ends_up_in_one_cluster():
 
 
 async def test_a_newcomer_with_the_lowest_address_takes_part_as_well():
-    """The turn to rebuild goes by each silo's own view: who knows only itself has nothing to rebuild."""
+    """The order of rebuilding follows each silo's own view: a silo that knows only itself has nothing to rebuild."""
     async with cluster() as c:
         silos = [await c.join(number) for number in (1, 2, 3)]
         await c.table.delete()
@@ -156,7 +156,7 @@ async def test_a_newcomer_with_the_lowest_address_takes_part_as_well():
 
 
 async def test_a_restarted_silo_replaces_itself_in_the_rebuilt_table():
-    """A new generation at an old endpoint joins the empty table: the old one is dead in the rebuilt one."""
+    """A new generation at an old endpoint joins the empty table: the old generation is DEAD in the rebuilt table."""
     async with cluster() as c:
         silos = await c.joined(3)
         await c.table.delete()
@@ -167,7 +167,7 @@ async def test_a_restarted_silo_replaces_itself_in_the_rebuilt_table():
 
 
 async def test_two_halves_that_both_rebuild_become_one(caplog):
-    """R3: each finds nobody before it in turn; the compare-and-swap decides, and nobody is left out."""
+    """R3: each half finds no silo that precedes it; the compare-and-swap decides, and no silo is left out."""
     async with cluster() as c:
         silos = await c.joined(4)
         await c.table.delete()
@@ -180,8 +180,8 @@ async def test_two_halves_that_both_rebuild_become_one(caplog):
         await agreed(silos, above=8)
 
 
-async def test_a_rebuilder_that_is_behind_leaves_nobody_out():
-    """R3: the lowest address has missed the last join; who is missing comes in all the same, in order."""
+async def test_a_rebuilding_silo_that_is_behind_leaves_no_silo_out():
+    """R3: the silo with the lowest address has missed the last join; the missing silos come in all the same."""
     async with cluster() as c:
         silos = await c.joined(3)
         first = silos[0]
@@ -199,7 +199,7 @@ async def test_a_rebuilder_that_is_behind_leaves_nobody_out():
 
 
 async def test_the_dead_do_not_return_from_a_table_that_went_back(caplog):
-    """R4: no view shows the dead alive, and the table says dead again; the silo that everybody gave up stays so."""
+    """R4: no view shows the dead silo alive, the table shows it as DEAD again, and the dead silo stays dead."""
     async with cluster() as c:
         silos = await c.joined(4)
         victim = silos.pop()
@@ -216,7 +216,7 @@ async def test_the_dead_do_not_return_from_a_table_that_went_back(caplog):
 
 
 async def test_a_dead_row_that_returns_in_a_newer_version_is_dead_again(caplog):
-    """R4: the table went back and on again unseen, so its number is no lower; an alarm says who returned."""
+    """R4: the table went back and on again between two reads, so its number is not lower; an alarm names the silo."""
     async with cluster() as c:
         silos = await c.joined(4)
         victim = silos.pop()
@@ -235,15 +235,15 @@ async def test_a_dead_row_that_returns_in_a_newer_version_is_dead_again(caplog):
         )
 
 
-async def test_a_join_that_was_forgotten_unseen_is_written_again():
-    """R3: the table went back before this silo's join, and others have gone on with it: nobody ends, nobody is lost."""
+async def test_a_join_that_was_forgotten_between_two_reads_is_written_again():
+    """R3: the table went back before this silo's join and was changed again: no silo ends, no silo is lost."""
     async with cluster() as c:
         silos = await c.joined(2)
         old = kept(c)
         late = await c.join(2)
         await agreed([*silos, late])
         restore(c, old)
-        for _ in range(4):  # whoever is not behind goes on with it
+        for _ in range(4):  # silos that are not behind go on with it
             found = await c.table.read()
             row = found.get(silos[0].address)
             assert await c.table.update(row.member, row.etag, found.version)
@@ -251,7 +251,7 @@ async def test_a_join_that_was_forgotten_unseen_is_written_again():
 
 
 async def test_a_silo_leaves_while_the_table_is_lost():
-    """It ends in its stop time-out; the others find out once the table is rebuilt."""
+    """It ends within its stop time-out; the others find out once the table is rebuilt."""
     async with cluster() as c:
         silos = await c.joined(3)
         await c.table.delete()
@@ -265,7 +265,7 @@ async def test_a_silo_leaves_while_the_table_is_lost():
 
 
 async def test_a_silo_that_was_leaving_is_leaving_in_the_rebuilt_table():
-    """The rows come back as far as anybody has seen them go."""
+    """Each row comes back with the highest status that any silo has seen."""
     async with cluster() as c:
         silos = await c.joined(3)
         old = kept(c)
@@ -280,7 +280,7 @@ async def test_a_silo_that_was_leaving_is_leaving_in_the_rebuilt_table():
 
 
 async def test_the_table_is_lost_while_a_silo_joins():
-    """Its row as a joining one is lost with the rest; it joins all the same."""
+    """Its JOINING row is lost with the table; it joins all the same."""
     async with cluster() as c:
         silos = await c.joined(2)
         late = c.make(2)
@@ -296,15 +296,15 @@ async def test_the_table_is_lost_while_a_silo_joins():
 
 
 async def test_a_silo_alone_rebuilds_its_table():
-    """Nobody else is there to do it."""
+    """No other silo can do it."""
     async with cluster() as c:
         silos = await c.joined(1)
         await c.table.delete()
         await agreed(silos, above=2)
 
 
-async def test_a_silo_that_slept_for_days_believes_the_table():
-    """R3: its row is gone because it was dead for long; its memory must not bring it back."""
+async def test_a_silo_that_was_stopped_for_days_trusts_the_table():
+    """R3: its row is gone because it was dead for long; its own memory must not bring it back."""
     async with cluster(MembershipOptions(fence_limit=1e6)) as c:
         silos = await c.joined(3)
         sleeper = silos.pop()

@@ -1,4 +1,4 @@
-"""The steps in the table, one change at a time, and what a version says about the one before."""
+"""The changes of rows, one at a time, and the order of table versions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from grange.membership.model.member import SiloStatus, Vote
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import FRESH, Row, Table, table_version
 from grange.membership.table.transitions import (
-    Standing,
+    VersionOrder,
     activate,
-    bury,
+    compare_versions,
+    death_error,
     enter,
-    finish,
-    given_up,
+    finish_death,
     leave,
+    mark_dead,
     must_end,
-    standing,
     suspect,
     unreached,
     view_of,
@@ -38,7 +38,7 @@ def table(*members, number: int = 5) -> Table:
 
 
 def test_enter_kills_each_older_generation_before_it_inserts():
-    """MEM-02: one change each, over the row as it was read."""
+    """MEM-02: one change for each, over the row as it was read."""
     older = [member(address(1, generation), status) for generation, status in ((1, ACTIVE), (2, DEAD), (3, LEAVING))]
     me = member(address(1, 9), ACTIVE)
     change = enter(table(*older), me)
@@ -57,9 +57,9 @@ def test_enter_touches_no_other_endpoint():
 
 
 @pytest.mark.parametrize("status", list(SiloStatus))
-def test_enter_refuses_when_superseded(status):
-    """MEM-03: whatever the newer one's state."""
-    with pytest.raises(JoinFailed, match="superseded"):
+def test_enter_refuses_when_a_newer_generation_has_the_endpoint(status):
+    """MEM-03: with every status of the newer generation."""
+    with pytest.raises(JoinFailed, match="started later at the same endpoint"):
         enter(table(member(address(1, 2), status)), member(ME))
 
 
@@ -69,8 +69,8 @@ def test_enter_refuses_a_row_that_is_dead():
         enter(table(member(ME, DEAD)), member(ME))
 
 
-def test_activate_waits_for_everybody_active_and_for_nobody_else():
-    """MEM-14: also for one that became active after the probes."""
+def test_activate_waits_for_all_active_silos_and_for_no_other():
+    """MEM-14: also for a silo that became active after the probes."""
     rows = [member(ME, JOINING), *(member(address(number), status) for number, status in enumerate(SiloStatus, 10))]
     found = table(*rows)
     assert unreached(found, ME, ()) == (address(11),)
@@ -81,8 +81,8 @@ def test_activate_waits_for_everybody_active_and_for_nobody_else():
 
 @pytest.mark.parametrize("step", [lambda found: activate(found, ME, ()), lambda found: leave(found, ME)])
 @pytest.mark.parametrize("rows", [(), (member(ME, DEAD),), (member(ME), member(address(1, 2), JOINING))])
-def test_who_was_given_up_takes_no_step(step, rows):
-    """MEM-03: row dead, gone or superseded."""
+def test_a_silo_that_was_declared_dead_changes_nothing(step, rows):
+    """MEM-03: the row is dead or gone, or a newer generation has the endpoint."""
     with pytest.raises(DeclaredDead, match="start it again"):
         step(table(*rows))
 
@@ -90,9 +90,9 @@ def test_who_was_given_up_takes_no_step(step, rows):
 def test_leave_and_bury_are_done_once():
     assert leave(table(member(ME, ACTIVE)), ME).member.status is LEAVING
     assert leave(table(member(ME, LEAVING)), ME) is None
-    assert bury(table(member(ME, LEAVING)), ME).member.status is DEAD
-    assert bury(table(member(ME, DEAD)), ME) is None
-    assert bury(table(), ME) is None
+    assert mark_dead(table(member(ME, LEAVING)), ME).member.status is DEAD
+    assert mark_dead(table(member(ME, DEAD)), ME) is None
+    assert mark_dead(table(), ME) is None
 
 
 def vote(number: int = 1, live: int = 3, now=START, trusted: bool = True, **changed):
@@ -108,14 +108,14 @@ def test_two_votes_kill_and_one_where_two_live():
     assert vote(live=3).row_etag == "etag-1"
 
 
-def test_the_stale_are_not_counted_among_the_living():
-    """Their alive times stopped; but after the table itself was away, that proves nothing."""
+def test_stale_silos_do_not_count_as_live():
+    """Their `alive` times stopped; but after the table itself was away, that proves nothing."""
     assert vote(now=STALE, alive=START).member.status is DEAD
     assert vote(now=STALE, alive=START, trusted=False).member.status is ACTIVE
 
 
 def test_the_dead_do_not_vote():
-    """F10: who lost the race finds itself dead."""
+    """F10: the loser of the race finds its own row dead."""
     rows = (member(ME, DEAD), member(address(2)))
     with pytest.raises(DeclaredDead):
         suspect(table(*rows), address(2), (ME,), START, OPTIONS, trusted=True)
@@ -123,7 +123,7 @@ def test_the_dead_do_not_vote():
 
 @pytest.mark.parametrize(("status", "dies"), [(ACTIVE, True), (JOINING, False), (LEAVING, False), (DEAD, False)])
 def test_a_witness_counts_while_it_is_active(status, dies):
-    """MEM-11: two votes are needed of three silos; the witness' row is read with the suspect's."""
+    """MEM-11: three silos need two votes; the witness' row is read with the suspect's."""
     rows = (member(ME), member(address(2)), member(address(4)), member(address(3), status))
     change = suspect(table(*rows), address(2), (ME, address(3)), START, OPTIONS, trusted=True)
     assert (change.member.status is DEAD) == dies
@@ -131,24 +131,26 @@ def test_a_witness_counts_while_it_is_active(status, dies):
 
 
 def test_a_death_that_was_voted_but_not_written_is_finished():
-    """By any other reader that lives; a row with fewer votes is left alone."""
+    """By any other living reader; a row with fewer votes stays as it is."""
     votes = (Vote(address(3), START), Vote(address(4), START))
     overdue = msgspec.structs.replace(member(address(2)), votes=votes)
     found = table(member(ME), overdue)
-    change = finish(found, ME, START, OPTIONS)
+    change = finish_death(found, ME, START, OPTIONS)
     assert (change.member.address, change.member.status, change.row_etag) == (address(2), DEAD, "etag-1")
-    assert finish(found, address(2), START, OPTIONS) is None
-    assert finish(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
+    assert finish_death(found, address(2), START, OPTIONS) is None
+    assert (
+        finish_death(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
+    )
     with pytest.raises(DeclaredDead):
-        finish(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
+        finish_death(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
 
 
-def test_nobody_votes_on_a_row_that_is_gone():
+def test_no_silo_votes_on_a_row_that_is_gone():
     assert suspect(table(member(ME)), address(2), (ME,), START, OPTIONS, trusted=True) is None
 
 
 def test_a_joining_silo_votes_only_on_the_stale_and_the_suspected():
-    """It is more likely cut off itself."""
+    """The joining silo is more likely to be cut off itself."""
     joining, other = member(ME, JOINING), member(address(2))
     assert suspect(table(joining, other), address(2), (ME,), START, OPTIONS, trusted=True) is None
     assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=True).member.status is DEAD
@@ -163,24 +165,24 @@ def test_a_joining_silo_votes_only_on_the_stale_and_the_suspected():
 @pytest.mark.parametrize(
     ("known", "read", "expected"),
     [
-        (None, FRESH, Standing.NEWER),
-        (None, table_version("x", 7), Standing.NEWER),
-        (FRESH, FRESH, Standing.SAME),
-        (FRESH, table_version("x", 1), Standing.NEWER),
-        (table_version("x", 7), table_version("x", 8), Standing.NEWER),
-        (table_version("x", 7), table_version("x", 7), Standing.SAME),
-        (table_version("x", 7), table_version("x", 6), Standing.LOST),
-        (table_version("x", 7), table_version("y", 8), Standing.LOST),
-        (table_version("x", 7), FRESH, Standing.LOST),
+        (None, FRESH, VersionOrder.NEWER),
+        (None, table_version("x", 7), VersionOrder.NEWER),
+        (FRESH, FRESH, VersionOrder.SAME),
+        (FRESH, table_version("x", 1), VersionOrder.NEWER),
+        (table_version("x", 7), table_version("x", 8), VersionOrder.NEWER),
+        (table_version("x", 7), table_version("x", 7), VersionOrder.SAME),
+        (table_version("x", 7), table_version("x", 6), VersionOrder.LOST),
+        (table_version("x", 7), table_version("y", 8), VersionOrder.LOST),
+        (table_version("x", 7), FRESH, VersionOrder.LOST),
     ],
 )
-def test_a_lost_table_is_told_from_a_new_one(known, read, expected):
+def test_a_lost_table_is_distinguished_from_a_new_one(known, read, expected):
     """R3: another incarnation, none, or a lower number."""
-    assert standing(known, read) is expected
+    assert compare_versions(known, read) is expected
 
 
-def test_who_must_end_and_why():
-    """MEM-04: dead by votes, dead by itself or its successor, gone, superseded."""
+def test_which_silos_must_end_and_why():
+    """MEM-04: dead by votes, dead by itself or its successor, gone, replaced by a newer generation."""
     by_votes = msgspec.structs.replace(member(ME, DEAD), votes=(Vote(address(2), START),))
     cases = [
         ([by_votes], "by the votes of silo:11002@1"),
@@ -191,5 +193,5 @@ def test_who_must_end_and_why():
     for rows, reason in cases:
         view = view_of(table(*rows))
         assert must_end(view, ME)
-        assert reason in str(given_up(view, ME))
+        assert reason in str(death_error(view, ME))
     assert not must_end(view_of(table(member(ME, LEAVING))), ME)

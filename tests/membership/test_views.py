@@ -8,7 +8,7 @@ from grange.membership.model.member import View
 from grange.membership.table.views import Views
 
 
-def test_an_older_or_equal_view_is_no_news():
+def test_an_older_or_equal_view_is_not_published():
     views, seen = Views(), []
     views.subscribe(lambda view: seen.append(view.version))
     results = [views.publish(View(version)) for version in (0, 2, 2, 1, 5)]
@@ -17,8 +17,8 @@ def test_an_older_or_equal_view_is_no_news():
     assert views.current.version == 5
 
 
-def test_every_subscriber_hears_even_if_another_fails(caplog):
-    """The failure is logged with its version; the subscribers' order is that of subscription."""
+def test_every_subscriber_is_called_even_if_another_fails(caplog):
+    """The failure is logged with the version; subscribers are called in the order of subscription."""
     views, seen = Views(), []
 
     def fail(view: View) -> None:
@@ -33,7 +33,7 @@ def test_every_subscriber_hears_even_if_another_fails(caplog):
     assert "a bug of a subscriber" in caplog.text
 
 
-def test_who_unsubscribes_hears_no_more():
+def test_an_ended_subscription_is_not_called():
     views, seen = Views(), []
 
     def hear(view: View) -> None:
@@ -48,14 +48,14 @@ def test_who_unsubscribes_hears_no_more():
     assert seen == [1, 2]
 
 
-def test_who_unsubscribes_while_being_told_disturbs_nobody():
+def test_a_subscriber_may_unsubscribe_during_its_call():
     views, seen = Views(), []
     ends = [views.subscribe(lambda view: ends[0]()), views.subscribe(lambda view: seen.append(view.version))]
     views.publish(View(1))
     assert seen == [1]
 
 
-async def test_waiting_for_a_change_or_for_a_view_that_fits():
+async def test_waiting_for_a_change_or_for_a_predicate():
     views = Views()
     changed = asyncio.ensure_future(views.changed())
     fits = asyncio.ensure_future(views.wait_for(lambda view: view.version >= 2))

@@ -1,4 +1,4 @@
-"""What withholds a vote, and what the log says of one that is cast."""
+"""The veto against a vote, and the log of a vote that is cast."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ async def is_spared(c: Cluster, voter: Silo, suspect: Silo, heard: float, began:
     [
         (-0.1, -3.25, True),
         (-2.7, -3.25, True),
-        (-2.8, -3.25, False),  # within the time of the first probe: what was on its way may still arrive
-        (-3.3, -3.25, False),  # before it
-        (-3.2, -60.0, True),  # a long silence, and a word within the time that a vote takes
-        (-3.3, -60.0, False),  # it was spared for long, and has been quiet since
+        (-2.8, -3.25, False),  # within the time of the first probe: bytes under way may still arrive
+        (-3.3, -3.25, False),  # before the first probe
+        (-3.2, -60.0, True),  # a long silence, and bytes within the time that a vote takes
+        (-3.3, -60.0, False),  # vetoed for long, and silent since
     ],
 )
-async def test_what_came_since_the_silence_and_lately_withholds_a_vote(heard, began, spared):
-    """MEM-13: bytes of a stopped process may come out of the kernel's buffers for a moment."""
+async def test_recent_bytes_since_the_first_missed_probe_withhold_a_vote(heard, began, spared):
+    """MEM-13: bytes of a stopped process may arrive from the kernel's buffers for a moment."""
     async with cluster() as c:
         voter, suspect, _ = await c.joined(3)
         await asyncio.sleep(100)
@@ -49,7 +49,7 @@ async def test_what_came_since_the_silence_and_lately_withholds_a_vote(heard, be
 
 
 async def test_votes_are_in_the_log_with_their_reasons(caplog):
-    """What an operator finds: a warning of the first vote, an error of the death, who voted and why."""
+    """A warning for the first vote, an error for the death, each with the voters and the reason."""
     async with cluster() as c:
         one, two, three, victim = await c.joined(4)
         await one.accuse(victim.address)
@@ -63,8 +63,8 @@ async def test_votes_are_in_the_log_with_their_reasons(caplog):
         assert "no answer to 3 probes in 4.0 s" in text
 
 
-async def test_who_loses_the_race_does_not_claim_the_death(caplog):
-    """One error for one death, by whoever wrote it."""
+async def test_the_loser_of_the_race_does_not_log_the_death(caplog):
+    """One error for one death, by the silo that wrote it."""
     async with cluster() as c:
         one, two, three, victim = await c.joined(4)
         await asyncio.gather(*(silo.accuse(victim.address, witness=three.address) for silo in (one, two)))

@@ -1,4 +1,4 @@
-"""Votes: fresh ones count, one per silo, and enough of them are death."""
+"""Votes: only fresh votes count, one per silo, and enough of them make a death."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def victim(*votes: Vote, status: SiloStatus = ACTIVE):
     ("votes", "live", "needed"),
     [(2, 0, 1), (2, 1, 1), (2, 2, 1), (2, 3, 2), (2, 100, 2), (1, 100, 1), (3, 3, 2), (3, 4, 2), (3, 5, 3)],
 )
-def test_how_many_votes_it_takes(votes, live, needed):
-    """MEM-06: the option's number, but never more than half of the living; one in a cluster of two."""
+def test_how_many_votes_a_death_needs(votes, live, needed):
+    """MEM-06: the number in the options, but at most half of the live silos; one in a cluster of two."""
     assert required_votes(votes, live) == needed
 
 
@@ -43,7 +43,7 @@ def test_one_vote_of_one_is_death():
 
 
 def test_three_votes_of_one_silo_are_one_vote():
-    """MEM-06: the victim stays; a second silo's vote is the end."""
+    """MEM-06: the suspect stays; a second silo's vote makes the death."""
     row = victim()
     for seconds in (0, 40, 80, 120):
         row = cast_vote(row, (address(1),), after(seconds), WINDOW, required=2) or row
@@ -61,25 +61,25 @@ def test_an_expired_vote_does_not_count_and_is_dropped():
     assert [vote.voter for vote in voted.votes] == [address(2)]
 
 
-def test_a_young_vote_of_ones_own_is_not_written_again():
-    """No new table version with each further missed probe; it is renewed before it expires."""
+def test_a_young_vote_of_the_same_silo_is_not_written_again():
+    """No new table version with each further missed probe; the vote is renewed before it expires."""
     row = victim(Vote(address(1), START))
     assert cast_vote(row, (address(1),), after(29), WINDOW, required=2) is None
     assert cast_vote(row, (address(1),), after(31), WINDOW, required=2).votes == (Vote(address(1), after(31)),)
 
 
 def test_a_vote_that_has_become_enough_kills():
-    """The cluster shrank since: the same vote is enough now."""
+    """The cluster has shrunk: the same vote is enough now."""
     assert cast_vote(victim(Vote(address(1), START)), (address(1),), after(1), WINDOW, required=1).status is DEAD
 
 
-def test_nobody_votes_on_the_dead_or_on_itself():
+def test_no_silo_votes_on_the_dead_or_on_itself():
     assert cast_vote(victim(status=DEAD), (address(1),), START, WINDOW, required=1) is None
     assert cast_vote(victim(), (VICTIM,), START, WINDOW, required=1) is None
 
 
 def test_a_witness_votes_in_the_same_write():
-    """MEM-11: both votes in one compare-and-swap; twice the same silo is one vote, and the suspect is no witness."""
+    """MEM-11: both votes in one compare-and-swap; the same silo twice is one vote, and the suspect is no witness."""
     dead = cast_vote(victim(), (address(1), address(2)), START, WINDOW, required=2)
     assert dead.status is DEAD
     assert [vote.voter for vote in dead.votes] == [address(1), address(2)]
@@ -88,7 +88,7 @@ def test_a_witness_votes_in_the_same_write():
         assert (voted.status, len(voted.votes)) == (ACTIVE, 1)
 
 
-def test_a_new_witness_is_written_though_ones_own_vote_is_young():
+def test_a_new_witness_is_written_though_the_voters_own_vote_is_young():
     row = victim(Vote(address(1), START))
     voted = cast_vote(row, (address(1), address(2)), after(1), WINDOW, required=3)
     assert [vote.voter for vote in voted.votes] == [address(1), address(2)]
@@ -96,7 +96,7 @@ def test_a_new_witness_is_written_though_ones_own_vote_is_young():
 
 
 def test_a_row_with_enough_votes_that_is_not_dead_is_overdue():
-    """A broken invariant; fewer votes, or expired ones, are not."""
+    """It is a broken invariant; a row with fewer or expired votes is not overdue."""
     row = victim(Vote(address(1), START), Vote(address(2), START))
     assert is_overdue(row, START, WINDOW, votes=2)
     assert not is_overdue(row, START, WINDOW, votes=3)
@@ -105,7 +105,7 @@ def test_a_row_with_enough_votes_that_is_not_dead_is_overdue():
 
 
 def test_a_clock_that_runs_ahead_hides_nothing():
-    """The window ends at the newest vote, be it in the future; the own vote always counts."""
+    """The window ends at the newest vote, even in the future; the voter's own vote always counts."""
     row = victim(Vote(address(1), after(300)))
     assert fresh_votes(row, START, WINDOW) == row.votes
     assert cast_vote(row, (address(2),), START, WINDOW, required=2).status is DEAD
@@ -119,7 +119,7 @@ def test_a_clock_that_runs_ahead_hides_nothing():
     st.integers(1, 4),
 )
 def test_death_takes_as_many_different_fresh_voters_as_needed(casts, required):
-    """Whatever the order: never with fewer, and at once with enough."""
+    """In any order: never with fewer votes, and at once with enough."""
     row = victim()
     latest: dict[int, int] = {}
     for number, seconds in sorted(casts, key=lambda cast: cast[1]):
@@ -135,7 +135,7 @@ def test_death_takes_as_many_different_fresh_voters_as_needed(casts, required):
 
 @pytest.mark.parametrize("status", list(SiloStatus))
 def test_a_status_never_goes_back(status):
-    """Dead is final; the same again and every later one are allowed, by skipping, too."""
+    """DEAD is final; the same status and every later one are allowed, also by skipping."""
     for wanted in SiloStatus:
         if wanted.rank < status.rank:
             with pytest.raises(ValueError, match="cannot become"):

@@ -1,4 +1,4 @@
-"""What a silo's membership agent is given by the silo around it: ways to reach others, clocks, chance."""
+"""The dependencies of a membership agent on its silo: ways to reach other silos, clocks, random numbers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from grange.runtime.gate import Gate
 from grange.runtime.system_target import Ask
 
 AskProbe = Callable[[Member, bytes, float], Awaitable[bytes]]
-"""Asks the probe port of a member; raises a `GrangeError` when no answer comes within so many seconds."""
+"""Asks the probe port of a member; raises a `GrangeError` when no answer comes within the given seconds."""
 
 HeardFrom = Callable[[SiloAddress], float]
-"""When anything last arrived from this silo, by any connection, in the event loop's time; -inf: never."""
+"""The event loop's time at which bytes last arrived from this silo on any connection; -inf: never."""
 
 
 def heard_nothing(silo: SiloAddress) -> float:
-    """For an agent without connections that could be asked."""
+    """The `heard_from` of an agent that has no connections."""
     return -math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipDeps:
-    """Built by `silo/startup.py`. `now` is the wall clock, for what is written down; durations are the loop's.
+    """Built by `silo/startup.py`. `now` is the wall clock, for times in the table; durations use the loop's clock.
 
-    `gate` is what every turn of this silo passes; it and `liveness` have one clock. `probe_line` asks ports of their
-    own, which answer also while an event loop is blocked; None: probes go by the ordinary connection.
+    Every turn of this silo passes `gate`; `gate` and `liveness` share one clock. `probe_line` asks the probe ports of
+    other silos, which answer even while their event loops are blocked; None: probes use the ordinary connection.
     """
 
     ask: Ask

@@ -1,4 +1,7 @@
-"""Probe results in, verdicts out. Pure; one per silo, fed by `prober.py` and `join.py`. Times are the event loop's."""
+"""Decides from probe results when to suspect a silo. Pure; fed by `prober.py` and `join.py`.
+
+Times are seconds of the event loop's clock.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from grange.proto.ids import SiloAddress
 
 
 class ProbeResult(enum.StrEnum):
-    """What one probe found. UNKNOWN: it may have been the prober's own fault, so it counts for nothing."""
+    """The result of one probe. UNKNOWN: the prober itself may be the cause, so the result is not counted."""
 
     ANSWERED = "answered"
     MISSED = "missed"
@@ -19,7 +22,7 @@ class ProbeResult(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What the latest probe says about a silo."""
+    """The verdict on a silo after its latest probe."""
 
     ANSWERS = "answers"
     MISSED = "missed"
@@ -27,7 +30,7 @@ class Verdict(enum.StrEnum):
 
 
 class Silence(msgspec.Struct, frozen=True):
-    """Probes of one silo missed in a row: how many, when the first began, and until when its answer could have come."""
+    """Probes of one silo missed in a row: their number, the start of the first one, and the end of its time-out."""
 
     missed: int
     began: float
@@ -35,7 +38,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 class Suspicion(msgspec.Struct, frozen=True):
-    """A reason to vote: this silo is silent for so long, and `witness` found the same on its own way to it."""
+    """A reason to vote on a silent silo. `witness` is the third silo that probed it and got no answer either."""
 
     silo: SiloAddress
     silence: Silence
@@ -43,9 +46,9 @@ class Suspicion(msgspec.Struct, frozen=True):
 
 
 class Detector:
-    """Counts missed probes in a row for each watched silo, and says when to vote.
+    """Counts missed probes in a row for each watched silo, and tells when to vote.
 
-    Each further miss of a suspect is again SUSPECT: a vote may have been lost, or may need to be renewed.
+    Each further miss of a suspect is SUSPECT again, because a vote may be lost or need renewal.
     """
 
     def __init__(self, missed_limit: int) -> None:
@@ -58,7 +61,7 @@ class Detector:
         return 0 if silence is None else silence.missed
 
     def silence(self, silo: SiloAddress) -> Silence | None:
-        """The misses since the last answer, if there are any."""
+        """The misses since the last answer; None without any."""
         return self._silences.get(silo)
 
     @property
@@ -67,21 +70,21 @@ class Detector:
         return len(self._silences)
 
     def at_last_allowed(self, silo: SiloAddress) -> bool:
-        """Whether one more miss makes it a suspect: that probe goes through a third silo."""
+        """Whether one more miss makes the silo a suspect. That probe goes through a third silo."""
         return self.missed_in_row(silo) >= self._limit - 1
 
     def answered(self, silo: SiloAddress) -> Verdict:
-        """A probe was answered: earlier misses no longer count."""
+        """Note an answer: earlier misses no longer count."""
         self._silences.pop(silo, None)
         return Verdict.ANSWERS
 
     def missed(self, silo: SiloAddress, began: float, timeout: float) -> Verdict:
-        """The probe that began then was not answered in `timeout` seconds, or the silo could not be reached."""
+        """Note a miss: the probe that began then got no answer in `timeout` seconds, or could not reach the silo."""
         first = self._silences.get(silo, Silence(0, began, began + timeout))
         count = first.missed + 1
         self._silences[silo] = Silence(count, first.began, first.deaf_from)
         return Verdict.SUSPECT if count >= self._limit else Verdict.MISSED
 
     def keep(self, silos: Collection[SiloAddress]) -> None:
-        """Forget everybody else: a silo that is watched again later starts from 0."""
+        """Forget all silos but these: a silo that is watched again later starts from 0."""
         self._silences = {silo: silence for silo, silence in self._silences.items() if silo in silos}

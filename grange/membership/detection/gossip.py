@@ -1,7 +1,7 @@
-"""What silos say to each other about membership: probes, and the view after a change.
+"""Messages between silos about membership: probes, and the view after a change.
 
-Gossip decides nothing: what is lost is made good by the refresh, and what is taken over is what the table
-says. It only spares everybody the wait for the next read.
+Gossip decides nothing: the periodic refresh replaces lost messages, and every view comes from the table. Gossip only
+saves the other silos the wait for their next read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 from grange.aio.tasks import Tasks
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import ProbeResult
-from grange.membership.detection.health import WORST
+from grange.membership.detection.health import MAX_SCORE
 from grange.membership.detection.monitoring_rings import PROBED
 from grange.membership.detection.probe_responder import ProbeResponder
 from grange.membership.model.member import Member, View, just_voted_dead
@@ -43,7 +43,7 @@ log = logging.getLogger("grange.membership")
 
 
 class IndirectProbeResult(enum.StrEnum):
-    """What came of a probe through a third silo."""
+    """The result of a probe through a third silo. DEGRADED: that silo is not healthy, so its miss is not counted."""
 
     REACHED = "reached"
     FAILED = "failed"
@@ -52,7 +52,7 @@ class IndirectProbeResult(enum.StrEnum):
 
 
 class Knowledge(Protocol):
-    """What this silo knows and is told; `table/refresher.py` implements it."""
+    """The view of this silo, and the way in for hints and announcements; `table/refresher.py` implements it."""
 
     @property
     def version(self) -> int:
@@ -64,116 +64,124 @@ class Knowledge(Protocol):
         ...
 
     def hint(self, version: int) -> None:
-        """Another silo says that it has seen this version."""
+        """Note that another silo has seen this version."""
         ...
 
-    def hear(self, announcement: Announcement) -> None:
-        """Another silo has changed the table and read it since."""
+    def on_announcement(self, announcement: Announcement) -> None:
+        """Take over the view of another silo."""
         ...
 
     def announcement(self) -> Announcement:
-        """The newest view of this silo, for another one."""
+        """The newest view of this silo."""
         ...
 
 
-LATE = 0.5
-"""A time-out that fires so many seconds late shows that this very process was stopped or busy, not the other one."""
+STOP_THRESHOLD = 0.5
+"""Seconds by which a time-out must fire late to show that this process was stopped or busy, not the probed silo."""
 
 
 class Peers:
-    """The other silos, as one silo's agent talks to them."""
+    """The other silos, as one silo's agent reaches them. Made by `agent.py`."""
 
     def __init__(self, me: SiloAddress, deps: MembershipDeps, knowledge: Knowledge, options: MembershipOptions) -> None:
         self._me = me
         self._ask = deps.ask
         self._probe_line = deps.probe_line
         self._liveness = deps.liveness
-        self._answers = ProbeResponder(me, deps.liveness)
+        self._responder = ProbeResponder(me, deps.liveness)
         self._knowledge = knowledge
         self._options = options
         self._mutual: set[SiloAddress] = set()
         self._tasks = Tasks()
 
     def serve(self, targets: SystemTargets) -> None:
-        """Answer what they ask."""
+        """Answer the questions of other silos."""
         targets.serve(PROBE_SERVICE, self._answer_probe)
         targets.serve(PROBE_FOR_SERVICE, self._answer_probe_for)
-        targets.serve(VIEW_SERVICE, self._hear)
+        targets.serve(VIEW_SERVICE, self._on_announcement)
         targets.serve(FETCH_SERVICE, self._answer_fetch)
 
     def answer_probe(self, question: bytes) -> bytes:
-        """For the probe line: see `ProbeResponder`. Called from any thread."""
-        return self._answers.answer_probe(question)
+        """Answer a probe that came by the probe line; see `ProbeResponder`. Called from any thread."""
+        return self._responder.answer_probe(question)
 
     async def probe(self, silo: SiloAddress, timeout: float) -> ProbeResult:
-        """Whether this very generation answers within `timeout` seconds. Never raises."""
+        """Probe this generation, with so many seconds for the answer. Never raises."""
         began = asyncio.get_running_loop().time()
         if await self._answered(silo, timeout):
             self._mutual.add(silo)
             return ProbeResult.ANSWERED
         self._mutual.discard(silo)
         took = asyncio.get_running_loop().time() - began
-        return ProbeResult.UNKNOWN if took > timeout + LATE else ProbeResult.MISSED
+        return ProbeResult.UNKNOWN if took > timeout + STOP_THRESHOLD else ProbeResult.MISSED
+
+    async def answers(self, silo: SiloAddress) -> bool:
+        """Probe a silo once with the configured first time-out; whether it answered. Never raises."""
+        return await self.probe(silo, self._options.probe_timeout) is ProbeResult.ANSWERED
 
     async def ask_version(self, silo: SiloAddress, timeout: float) -> int | None:
-        """The version of the view of this very generation; None when it does not answer in time. Never raises."""
+        """The version of this generation's view; None when it does not answer in time. Never raises."""
         question = encode(Probe(self._knowledge.version, self._me, silo in self._mutual))
         reply = await self._replied(silo, question, timeout)
         return reply.version if reply is not None and reply.silo == silo else None
 
     async def fetch(self, silo: SiloAddress) -> None:
-        """Take over the view of another silo, for want of the table. Never raises."""
+        """Take over the view of another silo when the table is not reachable. Never raises."""
         try:
             data = await self._ask(silo, FETCH_SERVICE, b"", self._options.gossip_timeout)
-            self._knowledge.hear(decode_announcement(data))
+            self._knowledge.on_announcement(decode_announcement(data))
         except Exception as error:
-            # What a peer raises arrives as it was raised: anything may come instead of a view.
-            log.debug("silo %s did not tell its view: %r", silo, error)
+            # A peer's exceptions arrive as it raised them, and its answer may be malformed: catch all of them.
+            log.debug("silo %s did not send its view: %r", silo, error)
 
     async def probe_through(
-        self, middle: SiloAddress, silo: SiloAddress, timeout: float, patience: float
+        self, relay: SiloAddress, silo: SiloAddress, timeout: float, relay_timeout: float
     ) -> IndirectProbeResult:
-        """Have `middle` probe `silo` within `timeout`; `patience` is for the way to `middle` and back. Never raises."""
+        """Have `relay` probe `silo` within `timeout`, and add `relay_timeout` for the way to `relay` and back.
+
+        Never raises.
+        """
         question = encode(IndirectProbeRequest(silo, timeout))
         try:
-            answer = decode_probed_for(await self._ask(middle, PROBE_FOR_SERVICE, question, timeout + patience))
+            answer = decode_probed_for(await self._ask(relay, PROBE_FOR_SERVICE, question, timeout + relay_timeout))
         except Exception as error:
-            # Whatever it answers or raises in place of a finding, it has found nothing.
-            log.debug("silo %s was asked to probe %s and did not answer: %r", middle, silo, error)
+            # Any other answer, and any exception, is no result of a probe.
+            log.debug("silo %s was asked to probe %s and did not answer: %r", relay, silo, error)
             return IndirectProbeResult.NO_ANSWER
         if answer.reached:
             return IndirectProbeResult.REACHED
         return IndirectProbeResult.DEGRADED if answer.score else IndirectProbeResult.FAILED
 
-    def spread(self, announcement: Announcement, before: View) -> None:
-        """Tell everybody who is not dead, or was not dead `before`: who died should know it first. Whom votes made dead
-        everybody tells who learns of it: see `tell_its_death`.
+    def announce(self, announcement: Announcement, before: View) -> None:
+        """Send a view to all silos that are not dead in it, or were not dead `before`: a silo must learn of its death.
+
+        Silos that votes made dead are left out: `announce_death` tells them from every silo that learns of it.
         """
         data = encode(announcement)
-        told = set(just_voted_dead(before, announcement.view))
+        left_out = set(just_voted_dead(before, announcement.view))
         for silo in dict.fromkeys((*_living(announcement.view), *_living(before))):
-            if silo != self._me and silo not in told:
-                self._tasks.start(self._tell(silo, data))
+            if silo != self._me and silo not in left_out:
+                self._tasks.start(self._send_view(silo, data))
 
-    def tell_its_death(self, silo: SiloAddress, announcement: Announcement | None) -> None:
-        """Tell a silo that it was voted dead: whoever declared it could not reach it, but this silo may."""
+    def announce_death(self, silo: SiloAddress, announcement: Announcement | None) -> None:
+        """Send a silo the view in which it was voted dead. The voters could not reach it, but this silo may."""
         if announcement is not None and silo != self._me:
-            self._tasks.start(self._tell(silo, encode(announcement)))
+            self._tasks.start(self._send_view(silo, encode(announcement)))
 
     async def flush(self) -> None:
-        """Wait until everybody has been told, or could not be within the gossip time-out."""
+        """Wait until every announcement was accepted, or has exceeded the gossip time-out."""
         await self._tasks.wait()
 
     async def close(self) -> None:
-        """Drop what has not been told yet."""
+        """Drop the announcements under way."""
         await self._tasks.close()
 
-    async def _tell(self, silo: SiloAddress, data: bytes) -> None:
+    async def _send_view(self, silo: SiloAddress, data: bytes) -> None:
         try:
             await self._ask(silo, VIEW_SERVICE, data, self._options.gossip_timeout)
         except Exception as error:
-            # Also what a peer raises that cannot read it: the refresh makes good what is lost.
-            log.debug("silo %s was not told of the new view: %r", silo, error)
+            # A peer that cannot decode the view raises, too. The refresh replaces a lost announcement.
+            log.debug("silo %s did not accept the new view: %r", silo, error)
 
     async def _answered(self, silo: SiloAddress, timeout: float) -> bool:
         question = encode(Probe(self._knowledge.version, self._me, silo in self._mutual))
@@ -184,7 +192,7 @@ class Peers:
         try:
             reply = decode_reply(await self._ask_probe(silo, question, timeout))
         except Exception as error:
-            # Whatever a peer answers or raises in a probe's stead, it is no answer to the probe.
+            # Any other answer, and any exception, is no answer to the probe.
             log.debug("silo %s did not answer a probe: %r", silo, error)
             return None
         self._knowledge.hint(reply.version)
@@ -197,23 +205,23 @@ class Peers:
         return await self._probe_line(member, question, timeout)
 
     async def _answer_probe(self, question: bytes) -> bytes:
-        reply = self._answers.answer_probe(question)
+        reply = self._responder.answer_probe(question)
         self._knowledge.hint(self._liveness.newest)
         return reply
 
     async def _answer_probe_for(self, question: bytes) -> bytes:
         asked = decode_probe_for(question)
-        longest = self._options.probe_timeout_max * (WORST + 1)
-        finding = await self.probe(asked.target, min(asked.timeout, longest))
-        # Who does not know whether it was itself that was late, is no witness.
-        score = max(self._liveness.score, int(finding is ProbeResult.UNKNOWN))
-        return encode(IndirectProbeReply(self._me, finding is ProbeResult.ANSWERED, score))
+        longest = self._options.probe_timeout_max * (MAX_SCORE + 1)
+        result = await self.probe(asked.target, min(asked.timeout, longest))
+        # A silo that may have been late itself is no witness: it answers with a score above 0.
+        score = max(self._liveness.score, int(result is ProbeResult.UNKNOWN))
+        return encode(IndirectProbeReply(self._me, result is ProbeResult.ANSWERED, score))
 
     async def _answer_fetch(self, _: bytes) -> bytes:
         return encode(self._knowledge.announcement())
 
-    async def _hear(self, question: bytes) -> bytes:
-        self._knowledge.hear(decode_announcement(question))
+    async def _on_announcement(self, question: bytes) -> bytes:
+        self._knowledge.on_announcement(decode_announcement(question))
         return b""
 
 

@@ -1,8 +1,8 @@
-"""How well this silo is itself: a score from 0 (well) to 8. Pure.
+"""The local health score of this silo, from 0 (healthy) to 8. Pure.
 
-Local health multiplies one's own probe time-outs, and says to others how much one's word is worth: a silo that is in
-trouble should doubt itself before it accuses others. From Lifeguard (Dadgar, Phillips, Currey: Lifeguard: SWIM-ing
-with situational awareness, 2017).
+The score multiplies this silo's own probe time-outs, and other silos discount its indirect probes by it: a silo that
+misses answers because it is slow itself must not accuse others. From Lifeguard (Dadgar, Phillips, Currey: Lifeguard:
+SWIM-ing with situational awareness, 2017).
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.votes import fresh_votes
 from grange.proto.ids import SiloAddress
 
-WORST = 8
-"""The highest score: nine times the time-outs of a healthy silo."""
+MAX_SCORE = 8
+"""The worst score: nine times the time-outs of a healthy silo."""
 
 
 class Signs(msgspec.Struct, frozen=True):
-    """What a silo sees of itself. Times are in seconds.
+    """A silo's observations of itself. Times are in seconds.
 
-    `lag` is the longest that its event loop was late of late; `probed` others are watched by it, of which `silent` did
-    not answer the last probe; `unheard` says that nobody's probes come although somebody's should; `suspicions` counts
-    active silos that suspect it.
+    `lag` is the longest recent delay of its event loop. It probes `probed` silos, of which `silent` did not answer the
+    last probe. `unheard`: no probes arrive although some should. `suspicions` counts active silos that suspect it.
     """
 
     active: bool
@@ -37,14 +36,14 @@ class Signs(msgspec.Struct, frozen=True):
 
 
 def score_of(signs: Signs) -> int:
-    """The score. Who is not active has no say at all.
+    """The score. An inactive silo gets the worst score.
 
-    That most others are silent says something only of a silo that watches several.
+    Silent silos count against the prober only when it probes several and most of them are silent.
     """
     if not signs.active:
-        return WORST
+        return MAX_SCORE
     cut_off = signs.probed > 1 and signs.silent * 2 > signs.probed
-    return min(WORST, int(signs.lag) + int(cut_off) + int(signs.unheard) + signs.suspicions)
+    return min(MAX_SCORE, int(signs.lag) + int(cut_off) + int(signs.unheard) + signs.suspicions)
 
 
 def suspicions_of(me: SiloAddress, view: View, now: datetime, window: timedelta) -> int:
@@ -57,7 +56,7 @@ def suspicions_of(me: SiloAddress, view: View, now: datetime, window: timedelta)
 
 
 def expects_probes(me: SiloAddress, view: View) -> bool:
-    """Whether somebody active surely probes `me`: its predecessor on the first ring is."""
+    """Whether an active silo certainly probes `me`: its predecessor on the first ring does, if it is active."""
     ring = first_ring(me, (member.address for member in view.with_status(*PROBED)))
     before = view.get(ring[ring.index(me) - 1])
     return before is not None and before.address != me and before.status is SiloStatus.ACTIVE

@@ -1,11 +1,10 @@
-"""Measures how well this silo is itself, once a second, and tells it to whoever asks: see `health.py`."""
+"""Measures this silo's local health once a second, and writes the score to `Liveness`; see `health.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 
 from grange.aio.throttled_log import ThrottledLog
 from grange.membership.detection.deps import MembershipDeps
@@ -13,6 +12,7 @@ from grange.membership.detection.health import Signs, expects_probes, score_of, 
 from grange.membership.detection.prober import Prober
 from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.options import MembershipOptions
+from grange.membership.table.views import Views
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
@@ -20,15 +20,14 @@ log = logging.getLogger("grange.membership")
 PERIOD = 1.0
 """Seconds between two measurements."""
 
-REMEMBERED = 10
-"""Measurements of lateness that count: who was stopped is careful for so many seconds."""
+LATENESS_SAMPLES = 10
+"""Measurements of lateness that count: a silo that was stopped keeps a raised score for this many seconds."""
 
 UNHEARD_INTERVALS = 3
-"""Probe intervals without a probe after which it seems that none reaches this silo."""
+"""Probe intervals without a probe after which the silo assumes that none reaches it."""
 
-
-WORTH_SAYING = 2
-"""The lowest score that is logged: one sign alone comes and goes on any busy machine."""
+MIN_LOGGED_SCORE = 2
+"""The lowest score that is logged: a single sign comes and goes on any busy machine."""
 
 
 class HealthMonitor:
@@ -38,21 +37,21 @@ class HealthMonitor:
         self,
         me: SiloAddress,
         deps: MembershipDeps,
-        view: Callable[[], View],
+        views: Views,
         prober: Prober,
         options: MembershipOptions,
     ) -> None:
         self._me = me
         self._deps = deps
-        self._view = view
+        self._views = views
         self._prober = prober
         self._options = options
-        self._lateness: deque[float] = deque(maxlen=REMEMBERED)
+        self._lateness: deque[float] = deque(maxlen=LATENESS_SAMPLES)
         self._expected_since: float | None = None
         self._warnings = ThrottledLog(log, period=60.0)
 
     async def run(self) -> None:
-        """Measure for ever."""
+        """Measure until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + PERIOD
@@ -61,8 +60,8 @@ class HealthMonitor:
             self.measure()
 
     def measure(self) -> None:
-        """Set the score by what is seen now. Called each second, and with each view."""
-        view, liveness = self._view(), self._deps.liveness
+        """Set the score from the current signs. Called each second, and with each view."""
+        view, liveness = self._views.current, self._deps.liveness
         own = view.get(self._me)
         signs = Signs(
             active=own is not None and own.status is SiloStatus.ACTIVE,
@@ -73,8 +72,8 @@ class HealthMonitor:
             suspicions=suspicions_of(self._me, view, self._deps.now(), self._options.vote_window),
         )
         before, liveness.score = liveness.score, score_of(signs)
-        if signs.active and liveness.score > before and liveness.score >= WORTH_SAYING:
-            self._warnings.say(f"silo {self._me} is not well: {_shown(signs)}", "health_degraded")
+        if signs.active and liveness.score > before and liveness.score >= MIN_LOGGED_SCORE:
+            self._warnings.log_warning(f"silo {self._me} is not healthy: {_describe(signs)}", "health_degraded")
 
     def _is_unheard(self, view: View) -> bool:
         now = asyncio.get_running_loop().time()
@@ -87,11 +86,11 @@ class HealthMonitor:
         return now - max(last, self._expected_since) > UNHEARD_INTERVALS * self._options.probe_interval
 
 
-def _shown(signs: Signs) -> str:
+def _describe(signs: Signs) -> str:
     seen = [
         f"its event loop was {signs.lag:.1f} s late" if signs.lag >= 1 else "",
         f"{signs.silent} of the {signs.probed} silos it probes do not answer" if signs.silent else "",
-        "the probes of others do not come" if signs.unheard else "",
-        f"{signs.suspicions} others suspect it" if signs.suspicions else "",
+        "no probes of other silos arrive" if signs.unheard else "",
+        f"{signs.suspicions} other silos suspect it" if signs.suspicions else "",
     ]
     return "; ".join(each for each in seen if each)

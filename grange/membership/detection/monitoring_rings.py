@@ -1,7 +1,7 @@
-"""Who probes whom: successors on seeded rings, plus whoever is suspected already. Pure.
+"""Assigns the silos that each silo probes: its successors on seeded rings, and all suspected silos. Pure.
 
-Several rings, each a different order of the same silos, make a random expander graph; the idea is from Rapid
-(Suresh et al. 2018), the use of it from Orleans.
+Several rings, each a different order of the same silos, form a random expander graph: a cut between any two parts of
+the cluster crosses many of its edges. The idea is from Rapid (Suresh et al. 2018), its use here from Orleans.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from grange.membership.model.votes import fresh_votes
 from grange.proto.ids import SiloAddress
 
 PROBED = (SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
-"""Everybody but the dead: one that crashed while it joined or left must be found too."""
+"""Every status but DEAD: a silo that crashes while it joins or leaves must be found, too."""
 
 
 def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tuple[SiloAddress, ...]:
-    """My first successor on each of `count` rings that no earlier ring gave me; never me, fewer in a small cluster."""
-    everybody = {*silos, me}
+    """The first successor of `me` on each of `count` rings that no earlier ring gave. Fewer in a small cluster."""
+    all_silos = {*silos, me}
     chosen: list[SiloAddress] = []
     for seed in range(count):
-        ring = _ring(everybody, seed)
+        ring = _ring(all_silos, seed)
         here = ring.index(me)
         following = ring[here + 1 :] + ring[:here]
         fresh = next((silo for silo in following if silo not in chosen), None)
@@ -36,12 +36,12 @@ def successors(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> tup
 
 
 def probers_of(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> frozenset[SiloAddress]:
-    """The silos of which `me` is a successor: `successors` seen from the other side, at the cost of one silo's."""
-    everybody = {*silos, me}
-    rings = [_ring(everybody, seed) for seed in range(count)]
+    """The silos of which `me` is a successor: the inverse of `successors`, at the cost of one call of it."""
+    all_silos = {*silos, me}
+    rings = [_ring(all_silos, seed) for seed in range(count)]
     places = [{silo: place for place, silo in enumerate(ring)} for ring in rings]
     found: set[SiloAddress] = set()
-    for silo in everybody - {me}:
+    for silo in all_silos - {me}:
         chosen = {silo}
         for ring, place in zip(rings, places, strict=True):
             following = (ring[(place[silo] + step) % len(ring)] for step in range(1, len(ring)))
@@ -52,15 +52,16 @@ def probers_of(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> fro
 
 
 def first_ring(me: SiloAddress, silos: Iterable[SiloAddress]) -> list[SiloAddress]:
-    """The ring on which everybody is probed by its predecessor, with `me` on it."""
+    """The ring on which every silo is probed by its predecessor, with `me` on it."""
     return _ring({*silos, me}, 0)
 
 
 def probed_by(
     me: SiloAddress, view: View, now: datetime, options: MembershipOptions, stale: Container[SiloAddress] = ()
 ) -> tuple[SiloAddress, ...]:
-    """Whom `me` probes in this view: nobody unless it is active itself; else its successors, and everybody who is
-    suspected or `stale`.
+    """The silos that `me` probes in this view: its successors, and all that are suspected or `stale`.
+
+    An inactive silo probes none.
     """
     own = view.get(me)
     if own is None or own.status is not SiloStatus.ACTIVE:
@@ -74,7 +75,7 @@ def probed_by(
 
 
 def relays(me: SiloAddress, view: View, stale: Container[SiloAddress] = ()) -> tuple[SiloAddress, ...]:
-    """Through whom `me` may probe a third silo: whoever else is active and writes that it lives."""
+    """The silos through which `me` may probe a third one: all other active silos that are not `stale`."""
     return tuple(member.address for member in view.active if member.address != me and member.address not in stale)
 
 

@@ -1,17 +1,18 @@
-"""Answers probes. One function for every way a probe may come: by the ordinary connection, or by the probe thread
-while the event loop is blocked.
+"""Answers probes, in the same way for both ways in: the ordinary connection, and the probe thread.
+
+The probe thread answers while the event loop is blocked.
 """
 
 from __future__ import annotations
 
-from grange.membership.detection.health import WORST
+from grange.membership.detection.health import MAX_SCORE
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.messages import ProbeReply, decode_probe, encode
 from grange.proto.ids import SiloAddress
 
 
 class ProbeResponder:
-    """One silo's answers to probes, made from its `Liveness`. Thread-safe; built by `agent.py`."""
+    """One silo's answers to probes, made from its `Liveness`. Thread-safe; made by `gossip.py`."""
 
     def __init__(self, me: SiloAddress, liveness: Liveness) -> None:
         self._me = me
@@ -24,8 +25,8 @@ class ProbeResponder:
         """
         probe = decode_probe(question)
         liveness = self._liveness
-        liveness.heard(probe.prober, probe.mutual, probe.version)
+        liveness.probe_received(probe.prober, probe.mutual, probe.version)
         lag = liveness.lag()
-        # The loop that would measure its own lag is the one that hangs.
-        score = min(WORST, max(liveness.score, int(lag)))
+        # The health monitor runs in the event loop, so a blocked loop cannot raise the score itself.
+        score = min(MAX_SCORE, max(liveness.score, int(lag)))
         return encode(ProbeReply(self._me, liveness.version, lag, score))

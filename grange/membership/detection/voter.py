@@ -1,55 +1,56 @@
-"""Votes on silos that do not answer, unless there is proof that they live, and says in the log who died and why."""
+"""Votes on silos that do not answer, unless there is proof that they live, and logs each vote and death."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from grange.aio.throttled_log import ThrottledLog
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Suspicion
-from grange.membership.model.member import Member, SiloStatus, View
+from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
-from grange.membership.table.session import Decide
+from grange.membership.table.session import Session
 from grange.membership.table.transitions import Change, suspect
+from grange.membership.table.views import Views
+from grange.membership.table.writer import TableWriter
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
 
 
 class Voter:
-    """One silo's votes. Made by `agent.py`; `settle` changes the table, `trusted` says whether `alive` times count."""
+    """One silo's votes. Made by `agent.py`; `prober.py` and `join.py` call `suspect`. `withheld` counts vetoes."""
 
     def __init__(
         self,
         me: SiloAddress,
         deps: MembershipDeps,
-        view: Callable[[], View],
-        settle: Callable[[Decide], Awaitable[Table]],
-        trusted: Callable[[], bool],
+        views: Views,
+        session: Session,
+        writer: TableWriter,
         options: MembershipOptions,
     ) -> None:
         self._me = me
         self._deps = deps
-        self._view = view
-        self._settle = settle
-        self._trusted = trusted
+        self._views = views
+        self._session = session
+        self._writer = writer
         self._options = options
         self._warnings = ThrottledLog(log)
-        self._spared: dict[SiloAddress, float] = {}
+        self._logged_vetoes: dict[SiloAddress, float] = {}
         self.withheld = 0
 
     async def suspect(self, suspicion: Suspicion) -> None:
-        """Vote, or say why not. Never raises; what failed is tried again with the next missed probe."""
+        """Vote, or log why not. Never raises; a vote that failed is tried again with the next missed probe."""
         silo = suspicion.silo
         if self._is_vetoed(suspicion):
             self._withhold(suspicion)
             return
-        self._spared.pop(silo, None)
+        self._logged_vetoes.pop(silo, None)
         voters = (self._me,) if suspicion.witness is None else (self._me, suspicion.witness)
-        trusted = self._trusted()
+        trusted = self._session.reachable_for(self._options.stale_after)
         written: list[Member] = []
 
         def decide(table: Table) -> Change | None:
@@ -59,21 +60,22 @@ class Voter:
             return change
 
         try:
-            table = await self._settle(decide)
+            table = await self._writer.settle(decide)
         except Exception as error:
             self._warnings.warning(f"silo {self._me} could not vote on {silo}, which does not answer", error)
             return
         row = table.get(silo)
         if row is not None and written and row.member.votes == written[-1].votes:
-            self._tell(row.member, suspicion)
+            self._log_vote(row.member, suspicion)
 
     def _is_vetoed(self, suspicion: Suspicion) -> bool:
-        """Whether the silo has sent anything since its first answer was due, and within the time that a vote takes.
+        """Whether the silo has sent bytes since its first answer was due, and within the time that a vote takes.
 
-        What a stopped process had sent before may still arrive for a moment after; it proves nothing. Of a silo that
-        joins nothing counts but answers: nobody depends on it yet, and whom nobody reaches should know it soon.
+        Bytes that a stopped process had sent before may still arrive for a moment; they prove nothing. For a joining
+        silo only answers to probes count: no grain depends on it yet, and a silo that the others cannot reach should
+        fail its join soon.
         """
-        member = self._view().get(suspicion.silo)
+        member = self._views.current.get(suspicion.silo)
         if not self._options.connection_veto or member is None or member.status is SiloStatus.JOINING:
             return False
         now = asyncio.get_running_loop().time()
@@ -83,17 +85,17 @@ class Voter:
     def _withhold(self, suspicion: Suspicion) -> None:
         self.withheld += 1
         silo, silence = suspicion.silo, suspicion.silence
-        if self._spared.get(silo) != silence.began:
-            self._spared[silo] = silence.began
+        if self._logged_vetoes.get(silo) != silence.began:
+            self._logged_vetoes[silo] = silence.began
             log.info(
-                "silo %s does not vote on %s: it missed %d probes, but messages still come from it",
+                "silo %s does not vote on %s: it missed %d probes, but messages still arrive from it",
                 self._me,
                 silo,
                 silence.missed,
                 extra={"event": "vote_withheld"},
             )
 
-    def _tell(self, member: Member, suspicion: Suspicion) -> None:
+    def _log_vote(self, member: Member, suspicion: Suspicion) -> None:
         silence = asyncio.get_running_loop().time() - suspicion.silence.began
         reason = f"no answer to {suspicion.silence.missed} probes in {silence:.1f} s"
         if suspicion.witness is not None:

@@ -1,4 +1,5 @@
-"""Self-fence: stops turns on this silo when nothing proves that the cluster still counts on it.
+"""Self-fence: a silo starts no turns when it has no recent proof that it is still a member of its cluster.
 
-Called by `agent.py`. Open `proofs.py` first (pure), then `self_fence.py`.
+Called by `agent.py`. Open `fence_state.py` first (pure): it decides when the gate closes and opens. `proofs.py` (pure)
+defines the proofs, `self_fence.py` runs the rest.
 """

@@ -1,8 +1,8 @@
-"""What proves to a silo that its cluster still counts on it, and when the proof is too old to start turns. Pure.
+"""Proofs of membership: what shows a silo that no other silo has declared it dead. Pure; used by `fence_state.py`.
 
-Nobody can declare a silo dead without losing contact with it first, and nobody votes sooner than `vote_after` after
-that. So a silo that starts no turns `fence_after` after its last proof has stopped before anybody could take over its
-grains. `self_fence.py` acts on this; docs/decisions/0060 argues it.
+Another silo must lose contact with this one before it can vote, and votes no sooner than `vote_after` later. A silo
+that starts no turns from `fence_after` after its last proof has therefore stopped before any other silo could take
+over its grains. docs/decisions/0060 and 0061 argue it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from grange.membership.model.options import MembershipOptions
 from grange.proto.ids import SiloAddress
 
 WORKING = (SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
-"""With this status a silo may start turns."""
+"""A silo with one of these statuses may start turns."""
 
 
 class Proofs(msgspec.Struct, frozen=True):
-    """Times as of which this silo was certainly counted on; -inf: never.
+    """Times as of which this silo was certainly a member, each the start of the question that proved it; -inf: never.
 
-    `heard`: everybody who watches it had its answer. `read`: it read in the table that it is not dead. `swept`: a
-    majority of the active silos answered it, and none of them had seen a newer view.
+    `heard`: every silo that watches it had its answer. `read`: the table showed it as not dead. `swept`: a majority of
+    the active silos answered it, and none of them had seen a newer view.
     """
 
     heard: float
@@ -34,12 +34,12 @@ class Proofs(msgspec.Struct, frozen=True):
 
     @property
     def latest(self) -> float:
-        """The best of them."""
+        """The most recent proof."""
         return max(self.heard, self.read, self.swept)
 
 
 def others_active(me: SiloAddress, view: View) -> tuple[SiloAddress, ...]:
-    """Who could take over from `me`. Where there is nobody, nothing is fenced, and only the store protects state."""
+    """The silos that could take over from `me`. Without any, `me` is not fenced; only the store protects state (R7)."""
     return tuple(member.address for member in view.active if member.address != me)
 
 
@@ -52,36 +52,36 @@ def watchers_of(me: SiloAddress, view: View, options: MembershipOptions) -> froz
 def watched_since(
     before: Mapping[SiloAddress, float], watchers: frozenset[SiloAddress], now: float
 ) -> dict[SiloAddress, float]:
-    """Since when each of them has watched this silo: one that is new has `fence_after` time to be heard of."""
+    """The time since when each watcher watches this silo. A new one has `fence_after` from then for its first probe."""
     return {silo: before.get(silo, now) for silo in sorted(watchers)}
 
 
 def heard_all(watched: Mapping[SiloAddress, float], contacts: Mapping[SiloAddress, float], unwatched: float) -> float:
-    """When the one that was heard longest ago was heard; when nobody watches, `unwatched`: what was so before."""
+    """The least recent contact among the watchers; without any, `unwatched`, the value before the last one left."""
     if not watched:
         return unwatched
     return min(max(since, contacts.get(silo, since)) for silo, since in watched.items())
 
 
 def may_work(me: SiloAddress, view: View) -> bool:
-    """Whether a table that says this counts on `me`."""
+    """Whether a table with this view shows `me` as a living member."""
     own = view.get(me)
     return own is not None and own.status in WORKING and not view.is_dead(me)
 
 
 class Sweep(enum.StrEnum):
-    """What the answers of the other silos mean while the table is away."""
+    """The meaning of the other silos' answers while the table is away."""
 
-    MAJORITY = "majority"  # of the active silos, this one included, and nobody has seen a newer view
-    NEWER = "newer"  # somebody has: what it says of this silo must be read first
+    MAJORITY = "majority"  # of the active silos, this one included, and none has seen a newer view
+    NEWER = "newer"  # a silo has seen a newer view, which may declare this one dead: fetch it first
     TOO_FEW = "too few"  # answers so far
 
 
 def swept(others: tuple[SiloAddress, ...], version: int, answers: Mapping[SiloAddress, int]) -> Sweep:
-    """Judge a round of questions to all `others`; `answers` are the versions of their views, `version` is one's own.
+    """Judge the answers of a sweep over `others`: the versions of their views. `version` is that of this silo's view.
 
-    With the table away, whoever is missing may be dead, or may hold the table and have given this silo up: so the
-    larger part of the cluster goes on, and the smaller part stops.
+    A silo that does not answer may be dead, or may reach the table and have declared this one dead. Therefore the
+    larger part of the cluster goes on without the table (rule R8), and the smaller part stops.
     """
     if any(seen > version for seen in answers.values()):
         return Sweep.NEWER

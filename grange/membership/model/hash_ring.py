@@ -1,7 +1,7 @@
-"""The hash ring: which silo owns which part of 64 bits. Pure, and the same in every process.
+"""The hash ring: assigns each 64-bit hash to a silo. Pure, and the same in every process.
 
-Consistent hashing (Karger et al. 1997) with virtual points: each silo has 64 places, and owns from each of
-its places up to the next place of anybody. So a silo that joins or leaves changes nothing between two others.
+Consistent hashing (Karger et al. 1997) with virtual points: each silo has 64 points on the ring, and owns the range
+from each of its points up to the next point. A silo that joins or leaves therefore moves no range between two others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RING_SIZE = 1 << 64
 """Hashes are 0 <= hash < RING_SIZE."""
 
 POINTS_PER_SILO = 64
-"""Enough that with ten silos the largest share is about 1.3 of the fair one; more would slow each view change."""
+"""With ten silos the largest share is about 1.3 times the fair share. More points would slow each view change."""
 
 
 class Range(msgspec.Struct, frozen=True, order=True):
@@ -32,8 +32,7 @@ class Range(msgspec.Struct, frozen=True, order=True):
 
 
 class Ring:
-    """The ring of these silos. Immutable; build a new one for each view. Used by placement, directory and
-    clients.
+    """The ring of these silos. Immutable; build a new one for each view. Used by placement, directory and clients.
 
     `addresses` may come in any order and name a silo twice. Two rings of the same silos agree on every hash.
     """
@@ -47,14 +46,14 @@ class Ring:
         self._owners = [address for _, address in placed]
 
     def owner(self, hash: int, allowed: Container[SiloAddress] | None = None) -> SiloAddress | None:
-        """Who owns this hash; with `allowed`, who would if only those silos were on the ring. None: nobody.
+        """The owner of this hash; with `allowed`, the owner on a ring of only those silos. None: no silo.
 
-        Costs one bisection: it is on the path of every call whose place is not cached.
+        Costs one bisection, because every call whose grain is not in a cache needs it.
         """
         owners = self._owners
         if not owners:
             return None
-        place = bisect_right(self._points, hash) - 1  # -1, below the first point, is the last point: the wrap-around
+        place = bisect_right(self._points, hash) - 1  # below the first point: the last one
         if allowed is None:
             return owners[place]
         for step in range(len(owners)):
@@ -63,7 +62,7 @@ class Ring:
         return None
 
     def ranges(self, silo: SiloAddress) -> list[Range]:
-        """What this silo owns: disjoint, ascending, adjacent ones merged. All silos' ranges together cover the ring."""
+        """The ranges of this silo: disjoint, ascending, adjacent ones merged. All silos' ranges cover the ring."""
         bounds = [*self._points, RING_SIZE]
         owned: list[Range] = []
         if self._owners and self._owners[-1] == silo and bounds[0] > 0:

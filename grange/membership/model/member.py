@@ -1,4 +1,4 @@
-"""Members, votes and views: the nouns of membership, and the rules of status. Pure."""
+"""Members, votes and views: the values of membership, and the rules of status. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grange.proto.ids import SiloAddress
 
 
 class SiloStatus(enum.StrEnum):
-    """The life of a silo; it only moves forward, and DEAD is final."""
+    """The status of a silo: it only moves forward, and DEAD is final."""
 
     JOINING = "joining"
     ACTIVE = "active"
@@ -21,19 +21,19 @@ class SiloStatus(enum.StrEnum):
 
     @property
     def rank(self) -> int:
-        """Order of the walk; a status may only be replaced by one of the same or a higher rank."""
+        """The order of statuses: a status may only be replaced by one of the same or a higher rank."""
         return list(SiloStatus).index(self)
 
 
 class Vote(msgspec.Struct, frozen=True):
-    """One silo's suspicion of another, with the wall-clock time it was cast."""
+    """One silo's suspicion of another, with the wall-clock time of the vote."""
 
     voter: SiloAddress
     time: datetime
 
 
 class Implementations(msgspec.Struct, frozen=True):
-    """The grain types of one silo that fulfil one interface, and which of them is marked as the default."""
+    """The grain types of one silo that implement one interface, and the one that is marked as the default."""
 
     types: tuple[str, ...]
     default: str | None = None
@@ -42,9 +42,9 @@ class Implementations(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
-    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port), `alive` the
-    last time the silo said it lives, `labels` free words for placement, `grains` the grain types it hosts with the name
-    of their placement, `interfaces` which of them fulfil an interface.
+    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `alive` is the
+    last time at which the silo wrote that it lives. `labels` are free words for placement, `grains` the grain types
+    that it hosts with the names of their placements, `interfaces` the types that implement each interface.
     """
 
     address: SiloAddress
@@ -61,14 +61,16 @@ class Member(msgspec.Struct, frozen=True):
 
     @property
     def voted_dead(self) -> bool:
-        """Whether others declared it dead, so that it may not have noticed. One that ends by itself, or is replaced by
-        a newer run at its endpoint, has no votes (or old ones: then this errs to the safe side).
+        """Whether other silos declared it dead, so that it may not know it yet.
+
+        A silo that ended by itself, or was replaced by a newer generation at its endpoint, has no votes. If it has old
+        ones, this answers True, which is the safe side.
         """
         return self.status is SiloStatus.DEAD and bool(self.votes)
 
 
 def moved(member: Member, status: SiloStatus) -> Member:
-    """The member with its next status. Raises ValueError for a step back, which would bring the dead to life."""
+    """The member with its next status. Raises ValueError for a lower rank, which would revive a dead silo."""
     if status.rank < member.status.rank:
         raise ValueError(f"silo {member.address} is {member.status} and cannot become {status} again")
     return msgspec.structs.replace(member, status=status)
@@ -85,7 +87,7 @@ class View(msgspec.Struct, frozen=True):
         return next((member for member in self.members if member.address == address), None)
 
     def with_status(self, *statuses: SiloStatus) -> tuple[Member, ...]:
-        """Members in any of these states, ordered by address."""
+        """Members with any of these statuses, ordered by address."""
         return tuple(member for member in self.members if member.status in statuses)
 
     @property
@@ -99,14 +101,14 @@ class View(msgspec.Struct, frozen=True):
         return tuple(member for member in self.active if member.gateway)
 
     def implementations(self, interface: str) -> Implementations:
-        """Who fulfils an interface, in all active silos together; the default only if all agree on one."""
+        """The implementations of an interface in all active silos together; the default only if all agree on one."""
         found = [member.interfaces[interface] for member in self.active if interface in member.interfaces]
         types = sorted({name for each in found for name in each.types})
         defaults = {each.default for each in found if each.default is not None}
         return Implementations(tuple(types), defaults.pop() if len(defaults) == 1 else None)
 
     def is_dead(self, address: SiloAddress) -> bool:
-        """Whether this generation is known to be gone: its row is dead, or a newer generation has its endpoint."""
+        """Whether this generation is certainly gone: its row is DEAD, or a newer generation has its endpoint."""
         for member in self.members:
             other = member.address
             if other.host == address.host and other.port == address.port:
@@ -122,7 +124,7 @@ def make_view(version: int, members: Iterable[Member]) -> View:
 
 
 def just_voted_dead(before: View, after: View) -> tuple[SiloAddress, ...]:
-    """Who was there `before` and is dead by votes in `after`; not who ended by itself or was superseded."""
+    """The silos that lived `before` and are dead by votes in `after`, without those that ended or were replaced."""
     voted = (member.address for member in after.with_status(SiloStatus.DEAD) if member.votes)
     living = {member.address for member in before.members if member.status is not SiloStatus.DEAD}
     return tuple(address for address in voted if address in living)

@@ -1,8 +1,7 @@
-"""What silos say to each other about membership: probes, direct and through a third silo, and views after a change.
-Pure.
+"""The messages of membership: probes, direct and through a third silo, and views after a change. Pure.
 
-They are questions and answers of system targets (`runtime/system_target.py`) or of the probe line, as MessagePack of
-these structs. Fields are added at the end, with defaults; unknown ones are ignored.
+They are questions and answers of system targets (`runtime/system_target.py`) or of the probe line, encoded as
+MessagePack. New fields are added at the end, with defaults; unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -15,27 +14,26 @@ from grange.membership.model.member import View
 from grange.proto.ids import SiloAddress
 
 PROBE_SERVICE = "membership.probe"
-"""Do you answer? Question `Probe`, answer `ProbeReply`."""
+"""Asks whether a silo answers. Question `Probe`, answer `ProbeReply`."""
 
 PROBE_FOR_SERVICE = "membership.probe_for"
-"""Does that silo answer you? Question `IndirectProbeRequest`, answer `IndirectProbeReply`."""
+"""Asks a silo to probe another one. Question `IndirectProbeRequest`, answer `IndirectProbeReply`."""
 
 FETCH_SERVICE = "membership.fetch"
-"""What is the newest view that you have seen? Question empty, answer `Announcement`."""
+"""Asks for the newest view of a silo. Question empty, answer `Announcement`."""
 
 VIEW_SERVICE = "membership.view"
-"""I have changed the table. Question `Announcement`, answer empty."""
-
+"""Announces a view after a change of the table. Question `Announcement`, answer empty."""
 
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""A version of the table. Bounded, because a forged one must not be the number that a rebuilt table starts above."""
+"""A version of the table. Bounded, because a rebuilt table starts above the highest version that a message named."""
 
 
 class Probe(msgspec.Struct, frozen=True, array_like=True):
-    """Asked of a silo to learn whether it answers.
+    """A probe of a silo.
 
-    `version` is of the asker's view. `mutual` says that `prober` got an answer to the probe before this one: the silo
-    that hears it knows that the way back is open, too.
+    `version` is that of the prober's view. `mutual`: the prober got the answer to its previous probe. The probed silo
+    then knows that its answers arrive.
     """
 
     version: Version
@@ -44,9 +42,10 @@ class Probe(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ProbeReply(msgspec.Struct, frozen=True, array_like=True):
-    """`silo` is who really answers: another generation at the same endpoint is not the one asked.
+    """The answer to a `Probe`. `silo` is the answering generation, which may differ from the one that was asked.
 
-    `version` is of its view, `lag` the seconds that its event loop is behind, `score` its local health (0: well).
+    `version` is that of its view, `lag` the seconds by which its event loop is behind, `score` its local health (0 is
+    healthy).
     """
 
     silo: SiloAddress
@@ -56,15 +55,16 @@ class ProbeReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class IndirectProbeRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Asks a third silo to probe `target` once, within `timeout` seconds. One's own address: can you reach me?"""
+    """Asks a third silo to probe `target` once, within `timeout` seconds. A joining silo sends its own address."""
 
     target: SiloAddress
     timeout: float
 
 
 class IndirectProbeReply(msgspec.Struct, frozen=True, array_like=True):
-    """The answer to an `IndirectProbeRequest`: `silo` asked, `reached` says whether the target answered it, `score`
-    how well it is itself; a silo with a score above 0 may be the one that is cut off.
+    """The answer to an `IndirectProbeRequest`. `silo` is the third silo; `reached`: the target answered it.
+
+    `score` is the local health of the third silo; one with a score above 0 may be cut off itself.
     """
 
     silo: SiloAddress
@@ -88,30 +88,30 @@ _announcements = msgspec.msgpack.Decoder(Announcement)
 
 
 def encode(message: Probe | ProbeReply | IndirectProbeRequest | IndirectProbeReply | Announcement) -> bytes:
-    """The message as bytes."""
+    """Encode a message."""
     return _encoder.encode(message)
 
 
 def decode_probe(data: bytes) -> Probe:
-    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    """Decode a `Probe`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _probes.decode(data)
 
 
 def decode_reply(data: bytes) -> ProbeReply:
-    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    """Decode a `ProbeReply`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _replies.decode(data)
 
 
 def decode_probe_for(data: bytes) -> IndirectProbeRequest:
-    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    """Decode a `IndirectProbeRequest`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _probes_for.decode(data)
 
 
 def decode_probed_for(data: bytes) -> IndirectProbeReply:
-    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    """Decode a `IndirectProbeReply`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _probed_for.decode(data)
 
 
 def decode_announcement(data: bytes) -> Announcement:
-    """Raises `msgspec.MsgspecError` (a ValueError) for anything else."""
+    """Decode a `Announcement`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _announcements.decode(data)

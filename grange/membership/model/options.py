@@ -1,4 +1,4 @@
-"""Every number of the membership protocol, each with its unit and its reason."""
+"""The options of the membership protocol, each with its unit and its reason."""
 
 from __future__ import annotations
 
@@ -9,107 +9,109 @@ import msgspec
 from grange.errors import ConfigurationError
 
 FENCE_MARGIN = 0.25
-"""Seconds that a fence comes before a vote: for the way of a probe, and for timers that are late."""
+"""Seconds by which a fence must precede a vote: the travel time of a probe, and the lateness of timers."""
 
 
 class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast and how surely silos notice each other. Every silo of a cluster should use the same.
+    """How fast and how reliably silos detect each other's death. All silos of a cluster should use the same values.
 
-    The defaults aim at a dead silo being declared after 4 s (median) and 8 s (maximum). Times are in seconds of the
-    event loop's clock, but for ages of rows and votes, which are told by the wall clock.
+    The defaults aim at declaring a dead silo after 4 s (median) and 8 s (maximum). Times are seconds of the event
+    loop's clock, except the ages of rows and votes, which use the wall clock.
     """
 
     probe_interval: float = 1.0
-    """From the start of one probe of a silo to the start of the next."""
+    """Seconds from the start of one probe of a silo to the start of the next."""
 
     probe_timeout: float = 1.0
-    """How long an answer may take before it is known how long answers take; after four of them it adapts to them."""
+    """First time-out of a probe. After four answers of a silo the time-out adapts to their durations."""
 
     probe_timeout_min: float = 0.5
-    """Shortest time-out that it adapts to: a pause of less than this is not even a missed probe."""
+    """Shortest adapted time-out: a shorter pause of a silo causes no missed probe."""
 
     probe_timeout_max: float = 5.0
-    """Longest one. A silo that is in trouble itself waits up to nine times as long, see `detection/health.py`."""
+    """Longest adapted time-out. The local health score stretches it up to nine times (`detection/health.py`)."""
 
     missed_limit: int = 3
-    """Probes missed in a row before a vote: one or two happen in a healthy cluster (a pause, a reconnect)."""
+    """Probes missed in a row before a vote. One or two occur in a healthy cluster (a pause, a reconnect)."""
 
     vote_after: float = 3.25
-    """Nobody votes sooner than this after the start of the first missed probe: until then a silo that is cut off has
-    fenced itself, so no death is declared of one that still starts turns.
+    """Shortest time from the start of the first missed probe to a vote. By then a silo that is cut off has fenced
+    itself, so no silo that still starts turns is declared dead.
     """
 
     fence_after: float = 2.75
-    """Without proof of contact for so long a silo starts no turns; at least 0.25 s below `vote_after`."""
+    """A silo starts no turns once its last proof of membership is this old; at least 0.25 s below `vote_after`."""
 
     fence_limit: float = 300.0
-    """A silo that was fenced for so long ends: where it runs, something is broken that it will not repair."""
+    """A silo that was fenced for this long ends its process: it cannot repair the fault of its machine or network."""
 
     pause_gap: float = 1.0
-    """So long between two ticks of the event loop's watchdog (0.25 s apart) means that the process stood still; it then
-    asks whether it was given up meanwhile before the next turn starts.
+    """A longer gap between two ticks of the event loop's watchdog (0.25 s apart) means that the process stood still.
+    The silo then needs a new proof of membership before its next turn.
     """
 
     dead_loop_after: float = 60.0
-    """A silo whose event loop is behind by so much counts as silent, although its probe thread answers."""
+    """A silo whose event loop is behind by this much counts as silent, although its probe thread answers."""
 
     connection_veto: bool = True
-    """Whether bytes that still come from a suspect withhold the vote against it: it lives, whatever the probes say."""
+    """Whether bytes that still arrive from a suspect withhold the vote against it: they prove that it lives."""
 
     probed_silos: int = 3
-    """How many others each silo probes: three seeded rings make a random graph in which a cut is soon seen."""
+    """Number of silos that each silo probes. Three seeded rings form a random graph in which a cut is found quickly."""
 
     votes: int = 2
-    """Fresh votes of different silos that make a death; one is enough while at most half as many live."""
+    """Fresh votes of different silos that declare a death; at most half of the live silos, rounded up, are required."""
 
     vote_expiry: float = 60.0
-    """Age at which a vote no longer counts, so that two unrelated hiccups an hour apart kill nobody."""
+    """Age at which a vote no longer counts, so two unrelated disturbances an hour apart declare no death."""
 
     alive_period: float = 2.0
-    """How often a silo writes that it lives. Not needed for detection; it is what a cold start judges corpses by:
-    who starts after all were killed waits period x missed, as long as a death takes at most.
+    """Seconds between two writes of a silo that it lives. Detection does not need them; a cold start does: a silo that
+    starts after all others were killed waits `alive_period` x `alive_missed` before it may vote out their rows.
     """
 
     alive_missed: int = 4
-    """Periods without such a write that make a silo stale. Silos' clocks must agree within period x missed."""
+    """Periods without such a write that make a silo stale. Clocks must agree within so many periods."""
 
     refresh_period: float = 10.0
-    """Longest time between two reads of the table (jittered down to half): what gossip lost is found then."""
+    """Longest time between two reads of the table, jittered down to half. A read makes up for lost gossip."""
 
     join_timeout: float = 120.0
-    """How long a silo tries to become active; longer than `stale_after`, so that corpses can be voted out meanwhile."""
+    """How long a silo tries to become active; longer than `alive_period` x `alive_missed`: after that time it may vote
+    out the rows of killed silos.
+    """
 
     evict_stuck_joiners: bool = True
-    """Whether the first active silo declares those dead that have been joining for longer than `join_timeout`."""
+    """Whether the active silo with the lowest address declares silos dead that join for longer than `join_timeout`."""
 
     cleanup: bool = True
-    """Whether the first active silo removes rows of the long dead."""
+    """Whether the active silo with the lowest address removes old rows of dead silos."""
 
     cleanup_period: float = 3600.0
-    """How often it looks for them, and at most one round of removals in this time."""
+    """Seconds between two such removals."""
 
     dead_kept_for: float = 604800.0
-    """Age at which the row of a dead silo is removed: a week, to look into what happened on a weekend."""
+    """Age at which the row of a dead silo is removed: a week, to examine the deaths of a weekend."""
 
     dead_kept: int = 25
-    """Rows of dead silos kept at most, the oldest go first; those suspected within `vote_expiry` stay."""
+    """Rows of dead silos kept at most; the oldest go first. Rows with a vote younger than `vote_expiry` stay."""
 
     gossip_timeout: float = 3.0
-    """How long one silo may take to accept a view sent to it; a lost one is made good by the refresh."""
+    """How long one silo may take to accept a view. The periodic refresh replaces a lost one."""
 
     stop_timeout: float = 5.0
-    """How long a stopping silo tries to write its own death; after that the others find out by their probes."""
+    """How long a stopping silo tries to write its own death. After that the other silos find out by probes."""
 
     rebuild_after: float = 10.0
-    """How long a lost table is waited for before the silos rebuild it: a restart of the database, or an operator who
-    restores it, is better. Half as long for a table that is there but went back in time.
+    """How long the silos wait for a lost table before they rebuild it: a restarted or restored database is better. Half
+    as long for a table that went back in time.
     """
 
     backoff_first: float = 2.0
-    """First pause after the table could not be reached; doubles up to `backoff_limit`."""
+    """First pause after the table could not be reached; it doubles up to `backoff_limit`."""
 
     backoff_limit: float = 10.0
-    """Longest such pause: a table that returns is noticed within this time."""
+    """Longest such pause: a silo notices within this time that the table is back."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -134,7 +136,7 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stale_after(self) -> timedelta:
-        """Age of a silo's `alive` time at which nobody counts on it any more."""
+        """Age of a silo's `alive` time at which the silo counts as stale."""
         return timedelta(seconds=self.alive_period * self.alive_missed)
 
     @property

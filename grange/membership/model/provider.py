@@ -1,5 +1,4 @@
-"""The membership table contract: one version per cluster, one row per silo, every change one
-compare-and-swap.
+"""The contract of the membership table: one version per cluster, one row per silo, every change one compare-and-swap.
 
 Follows Orleans' extended membership protocol: all views are totally ordered by the table version.
 """
@@ -18,12 +17,11 @@ from grange.proto.ids import SiloAddress
 
 
 class TableVersion(msgspec.Struct, frozen=True):
-    """A table's version: a number that rises by one with each change, and an opaque etag that names this very
-    state.
+    """A table's version: a number that rises by one with each change, and an opaque etag of exactly this state.
 
-    `incarnation` is drawn at random by the first insert and never changes; it is empty while the table holds
-    nothing. Another incarnation than before, or a lower number, means that the database lost the table or
-    went back in time. A provider reports that faithfully as what it reads; `membership/table/transitions.py` judges it.
+    The first insert draws `incarnation` at random, and it never changes; it is empty while the table is empty. A
+    different incarnation than before, or a lower number, means that the database lost the table or went back in time. A
+    provider returns such a version as it reads it; `membership/table/recovery.py` judges it.
     """
 
     number: int
@@ -32,11 +30,11 @@ class TableVersion(msgspec.Struct, frozen=True):
 
 
 FRESH = TableVersion(0, "0", "")
-"""The version of a table that nobody has written yet."""
+"""The version of a table that was never written."""
 
 
 def table_version(incarnation: str, number: int) -> TableVersion:
-    """The version as every provider of ours names it: the etag holds both parts, so another incarnation never fits."""
+    """The version as all providers of grange name it: the etag holds both parts, so it fits only one incarnation."""
     return TableVersion(number, f"{incarnation}/{number}", incarnation)
 
 
@@ -59,11 +57,11 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class MembershipTable(Protocol):
-    """A cluster's table in some database. Called only by `membership/agent.py` and read by clients and tools.
+    """A cluster's table in a database. `membership/agent.py` changes it; clients and tools only read it.
 
-    `insert` and `update` return False when the compare-and-swap lost: nothing changed, read again and decide
-    anew. All operations raise `MembershipUnavailable` when the database cannot be reached; a change that
-    raised it may have been applied, so read before you decide. Driver exceptions never escape.
+    `insert` and `update` return False when the compare-and-swap lost: nothing changed; read again and decide again. All
+    operations raise `MembershipUnavailable` when the database cannot be reached. A change that raised it may have been
+    applied, so read before you decide. Exceptions of a driver never escape.
     """
 
     async def read(self) -> Table:
@@ -91,15 +89,15 @@ class MembershipTable(Protocol):
     async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
         """Replace the whole table by these rows, if it is still exactly at `seen` (FRESH: while it holds nothing).
 
-        The new table has an incarnation of its own and starts at version `number`. For a table that the database lost
-        or took back in time; `membership/table/recovery.py` says when. Of several that try at once, one succeeds.
+        The new table has a new incarnation and starts at version `number`. For a table that the database lost or took
+        back in time; `membership/table/recovery.py` decides when. Of several concurrent attempts one succeeds.
         """
         ...
 
     async def alive(self, address: SiloAddress, time: datetime) -> bool:
-        """Note that the silo lives: no new version, no new row etag.
+        """Set the `alive` time of a row, without a new version or row etag.
 
-        False: there is no such row, and nothing was noted. A lost table is noticed by that.
+        False: there is no such row, and nothing changed. Silos notice a lost table by this.
         """
         ...
 
@@ -116,13 +114,13 @@ class MembershipTable(Protocol):
 
 
 class TableFactory(Protocol):
-    """What an entry point of the group `grange.membership` names: a class that opens itself from a URL."""
+    """The class that an entry point of the group `grange.membership` names: it opens itself from a URL."""
 
     @classmethod
     def open(cls, url: str, cluster: str) -> AbstractAsyncContextManager[MembershipTable]:
-        """Open connections, bring the schema up to date, and close all of it at exit.
+        """Open connections and bring the schema up to date; the exit closes them.
 
-        Raises `ConfigurationError` for a malformed URL and `MembershipUnavailable` when the database cannot
-        be reached.
+        Raises `ConfigurationError` for a malformed URL, and `MembershipUnavailable` when the database cannot be
+        reached.
         """
         ...

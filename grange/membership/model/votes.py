@@ -1,7 +1,7 @@
-"""When suspicion becomes death. Pure: a row goes in, the row to write comes out.
+"""Decides when votes make a death. Pure: a row goes in, the row to write comes out.
 
-Votes are kept in the suspect's own row and written by compare-and-swap, so the silos agree on who is dead
-even when they disagree on who answers. Follows Orleans' protocol.
+Votes stand in the suspect's own row and are written by compare-and-swap. Silos therefore agree on which silos are dead,
+even when they disagree on which silos answer. Follows Orleans' protocol.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from grange.proto.ids import SiloAddress
 
 
 def fresh_votes(member: Member, now: datetime, window: timedelta) -> tuple[Vote, ...]:
-    """The votes that still count. The window ends at the newest vote if that is later: a skewed clock hides nothing."""
+    """The votes that still count. The window ends at the newest vote if that is later than `now` (clock skew)."""
     latest = max((now, *(vote.time for vote in member.votes)))
     return tuple(vote for vote in member.votes if latest - vote.time < window)
 
 
 def required_votes(votes: int, live: int) -> int:
-    """How many fresh votes make a death when `live` silos are active and not stale: `votes`, but at most half
-    of them.
+    """The number of fresh votes that make a death: `votes`, but at most half of the `live` silos, rounded up.
+
+    `live` silos are active and not stale.
     """
     return max(1, min(votes, (live + 1) // 2))
 
@@ -30,10 +31,10 @@ def required_votes(votes: int, live: int) -> int:
 def cast_vote(
     member: Member, voters: tuple[SiloAddress, ...], now: datetime, window: timedelta, required: int
 ) -> Member | None:
-    """The suspect's row with the votes of these: DEAD when there are enough. None: nothing to write.
+    """The suspect's row with the votes of these voters: DEAD when they are enough. None: nothing to write.
 
-    A silo has one vote however often it votes; it is renewed once half of its time has passed, so that a silo
-    that cannot find a second voter does not write a new table version with every missed probe.
+    A silo has one vote, however often it votes. Its vote is renewed once half of the window has passed; otherwise a
+    silo without a second voter would write a new table version with every missed probe.
     """
     casting = tuple(voter for voter in dict.fromkeys(voters) if voter != member.address)
     if member.status is SiloStatus.DEAD or not casting:
@@ -50,7 +51,9 @@ def cast_vote(
 
 
 def is_overdue(member: Member, now: datetime, window: timedelta, votes: int) -> bool:
-    """Whether enough silos have voted and yet the row is not DEAD. Whoever casts the last vote needed writes the
-    death with it, so this is somebody's mistake, and the death is to be finished.
+    """Whether enough silos have voted and yet the row is not DEAD.
+
+    The last vote needed writes the death in the same change, so such a row is the result of a bug. The reader that
+    finds it writes the death.
     """
     return member.status is not SiloStatus.DEAD and len(fresh_votes(member, now, window)) >= votes

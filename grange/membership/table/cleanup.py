@@ -1,4 +1,4 @@
-"""What is swept out of the table, and by whom. Pure."""
+"""Which rows leave the table, when, and which silo removes them. Pure; `janitor.py` acts on it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from grange.membership.model.votes import fresh_votes
 from grange.membership.table.transitions import Change, own_row
 from grange.proto.ids import SiloAddress
 
+RESOLUTION = timedelta(microseconds=1)
+"""The smallest difference of two times in a row."""
 
-def sweeps(table: Table, me: SiloAddress) -> bool:
-    """Whether this silo is the one that sweeps: the first active one by address, so that not all do it."""
+
+def is_cleaner(table: Table, me: SiloAddress) -> bool:
+    """Whether this silo cleans up: the active silo with the lowest address does, so only one silo works on it."""
     active = [row.member.address for row in table.rows if row.member.status is SiloStatus.ACTIVE]
     return min(active, default=None) == me
 
 
 def evict(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
-    """Declare a silo dead that has been joining for longer than it may; its own clock wrote when it began, so it gets
-    the time that clocks may differ. Raises DeclaredDead for a dead `me`.
+    """Declare a silo dead that has been joining for longer than `join_timeout`.
+
+    The joining silo's own clock wrote when it began, so it gets the time by which clocks may differ on top. Raises
+    DeclaredDead for a dead `me`.
     """
     own_row(table, me)
-    if not options.evict_stuck_joiners or not sweeps(table, me):
+    if not options.evict_stuck_joiners or not is_cleaner(table, me):
         return None
     longest = timedelta(seconds=options.join_timeout) + options.stale_after
     for row in table.rows:
@@ -33,10 +38,11 @@ def evict(table: Table, me: SiloAddress, now: datetime, options: MembershipOptio
 
 
 def cutoff(table: Table, now: datetime, options: MembershipOptions) -> datetime | None:
-    """Before which time rows of the dead are to be removed (see `MembershipTable.cleanup`). None: none.
+    """The time before which rows of dead silos are removed (see `MembershipTable.cleanup`); None: remove none.
 
-    Those that are too old, and the oldest of those that are too many. A row that must stay (of a silo that is leaving
-    or joining, or one suspected of late, whose death people may still look into) keeps all younger ones.
+    It covers the rows that are too old, and the oldest of those that are too many. Some rows must stay: those of
+    silos that are leaving or joining, and those suspected lately, whose death an operator may still examine. Such a
+    row keeps all younger rows.
     """
     dead = sum(row.member.status is SiloStatus.DEAD for row in table.rows)
     oldest = now - timedelta(seconds=options.dead_kept_for)
@@ -50,10 +56,6 @@ def cutoff(table: Table, now: datetime, options: MembershipOptions) -> datetime 
         dead -= 1
         before = last + RESOLUTION
     return before
-
-
-RESOLUTION = timedelta(microseconds=1)
-"""What two times differ by at least."""
 
 
 def _last_seen(member: Member) -> datetime:

@@ -1,17 +1,17 @@
-"""What a silo does about a table that was lost or has forgotten something: the shell around `recovery.py`.
+"""Gets a lost table back, and writes again what a table has forgotten: the shell around `recovery.py`.
 
-While the table is lost nobody votes and nobody joins, because every read raises TableLost; calls go on with the last
-view. After a while the active silo with the lowest address rebuilds the table from its memory, by compare-and-swap on
-what it found there; the others take over what they find (rules R3 and R4).
+While the table is lost every read raises TableLost, so no silo votes or joins; calls go on with the last view. After
+`rebuild_after` the active silo with the lowest address rebuilds the table from its memory, by compare-and-swap on what
+it found there. The other silos take over the result (rules R3 and R4).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipError, MembershipUnavailable, TableLost
@@ -20,41 +20,51 @@ from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
 from grange.membership.table.recovery import Loss, lower, merged, next_number, reassert, rejoin
-from grange.membership.table.session import Decide, Session
+from grange.membership.table.refresher import Refresher
+from grange.membership.table.session import Session
 from grange.membership.table.transitions import Change
+from grange.membership.table.writer import TableWriter
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at a lost table: it may be back, or another silo may have rebuilt it."""
+POLL_INTERVAL = 1.0
+"""Seconds between two reads of a lost table: it may be back, or another silo may have rebuilt it."""
 
-TURN = 2.0
-"""Seconds that each silo with a lower address gets to rebuild the table first; one that does not answer gets none."""
+PRECEDENCE = 2.0
+"""Seconds that each silo with a lower address has to rebuild the table first; one that does not answer has none."""
 
-LAST_TURN = 5
-"""A silo waits for so many others at most: they may not see a loss at all."""
+MAX_PRECEDING = 5
+"""A silo waits for at most this many other silos: they may not notice a loss at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Others:
-    """The way to the other silos: `settle` changes the table and tells them, `answers` probes one of them once,
-    `spread` tells a view to everybody, and `heard` is the highest version that any of them has mentioned.
-    """
+class OtherSilos(Protocol):
+    """The other silos, as a rebuild reaches them; `detection/gossip.py` implements it. Neither method raises."""
 
-    settle: Callable[[Decide], Awaitable[Table]]
-    answers: Callable[[SiloAddress], Awaitable[bool]]
-    spread: Callable[[Announcement, View], None]
-    heard: Callable[[], int]
+    async def answers(self, silo: SiloAddress) -> bool:
+        """Probe a silo once; whether it answered."""
+        ...
+
+    def announce(self, announcement: Announcement, before: View) -> None:
+        """Send a view to the members of itself and of the view before."""
+        ...
 
 
 class Rebuild:
-    """One silo's part in getting a lost table back. Made and run by `agent.py`; `now` is the wall clock."""
+    """One silo's part in the repair. `agent.py` runs `run` as a task; `now` is the wall clock."""
 
     def __init__(
-        self, session: Session, others: Others, options: MembershipOptions, now: Callable[[], datetime]
+        self,
+        session: Session,
+        writer: TableWriter,
+        refresher: Refresher,
+        others: OtherSilos,
+        options: MembershipOptions,
+        now: Callable[[], datetime],
     ) -> None:
         self._session = session
+        self._writer = writer
+        self._refresher = refresher
         self._others = others
         self._options = options
         self._now = now
@@ -62,20 +72,20 @@ class Rebuild:
         self._alarms = ThrottledLog(log)
 
     async def run(self) -> None:
-        """Wait until something is amiss, put it right, and start again. Ends by cancellation only."""
+        """Wait until the table needs repair, repair it, and start again. Ends by cancellation only."""
         while True:
-            await self._session.amiss.wait()
-            self._session.amiss.clear()
+            await self._session.needs_repair.wait()
+            self._session.needs_repair.clear()
             try:
                 if self._session.loss is not None:
                     await self._recover()
                 await self._reassert()
             except TableLost:
-                continue  # lost once more, which has set `amiss` again
+                continue  # lost once more; that has set `needs_repair` again
             except Exception as error:
                 self._warnings.warning("what the membership table forgot could not be written", error)
-                await asyncio.sleep(LOOK_INTERVAL)
-                self._session.amiss.set()
+                await asyncio.sleep(POLL_INTERVAL)
+                self._session.needs_repair.set()
 
     async def _recover(self) -> None:
         memory = self._session.memory
@@ -85,10 +95,10 @@ class Rebuild:
             "table_lost",
         )
         if memory.known is not None:
-            # So that everybody goes on from the newest view that anybody has.
-            self._others.spread(Announcement(memory.known.incarnation, memory.view), memory.view)
+            # All silos go on from the newest view that any of them has.
+            self._others.announce(Announcement(memory.known.incarnation, memory.view), memory.view)
         while (loss := self._session.loss) is not None:
-            await asyncio.sleep(LOOK_INTERVAL)
+            await asyncio.sleep(POLL_INTERVAL)
             try:
                 await self._session.read()
             except TableLost:
@@ -99,7 +109,7 @@ class Rebuild:
         log.info("the membership table is back, at version %d", version, extra={"event": "table_back"})
 
     async def _act(self, loss: Loss) -> None:
-        """One step towards a table that holds everybody, if it is time for it and this silo's turn."""
+        """Take one step towards a table that holds all silos: insert the own row again, or rebuild in turn."""
         memory, own, table = self._session.memory, self._session.own, loss.table
         if own is None or own.status is SiloStatus.DEAD or memory.known is None:
             return
@@ -108,48 +118,50 @@ class Rebuild:
             if change is not None:
                 await self._session.write(change, table.version)
             elif await self._is_my_turn(loss):
-                number = next_number(memory, table, self._others.heard())
-                rows = merged(table, memory, self._session.graves, self._now())
+                number = next_number(memory, table, self._refresher.highest_hint)
+                rows = merged(table, memory, self._session.tombstones, self._now())
                 if await self._session.rebuild(rows, table.version, number):
                     event = {"event": "table_rebuilt"}
                     log.info("silo %s has rebuilt the membership table at version %d", own.address, number, extra=event)
-                    await self._tell()
+                    await self._announce_rebuilt()
         except MembershipUnavailable as error:
-            # Whether it was done is seen at the next look.
+            # The outcome is unknown; the next read shows it.
             self._warnings.warning("the membership table could not be rebuilt", error, "table_unreachable")
 
     async def _is_my_turn(self, loss: Loss) -> bool:
         memory = self._session.memory
         waited = asyncio.get_running_loop().time() - loss.since
-        patience = self._options.rebuild_after
+        first_due = self._options.rebuild_after
         if memory.known is not None and loss.rolled_back(memory.known):
-            patience /= 2
-        if waited < patience:
+            first_due /= 2
+        if waited < first_due:
             return False
-        first = lower(memory)[:LAST_TURN]
-        if not first or waited >= patience + TURN * len(first):
+        preceding = lower(memory)[:MAX_PRECEDING]
+        if not preceding or waited >= first_due + PRECEDENCE * len(preceding):
             return True
-        answers = await asyncio.gather(*(self._others.answers(silo) for silo in first))
-        return waited >= patience + TURN * sum(answers)
+        answers = await asyncio.gather(*(self._others.answers(silo) for silo in preceding))
+        return waited >= first_due + PRECEDENCE * sum(answers)
 
-    async def _tell(self) -> None:
+    async def _announce_rebuilt(self) -> None:
         before = self._session.memory.view
         table = await self._session.read()
-        self._others.spread(self._session.announcement(table), before)
+        self._others.announce(self._session.announcement(table), before)
 
     async def _reassert(self) -> None:
-        graves, own = self._session.graves, self._session.own
-        told: set[SiloAddress] = set()
+        tombstones, own = self._session.tombstones, self._session.own
+        logged: set[SiloAddress] = set()
 
         def decide(table: Table) -> Change | None:
-            returned = graves.returned(row.member for row in table.rows)
-            if not told.issuperset(returned):
-                told.update(returned)
+            returned = tombstones.returned(row.member for row in table.rows)
+            if not logged.issuperset(returned):
+                logged.update(returned)
                 names = ", ".join(map(str, returned))
                 event = {"event": "dead_row_returned"}
                 log.warning(
-                    "the membership table has %s alive, who is dead: the database went back", names, extra=event
+                    "the membership table shows %s alive after its death: the database went back in time",
+                    names,
+                    extra=event,
                 )
-            return reassert(table, graves, own)
+            return reassert(table, tombstones, own)
 
-        await self._others.settle(decide)
+        await self._writer.settle(decide)

@@ -1,8 +1,8 @@
-"""What to make of a table that is not what it was, decided. Pure; acted on by `session.py` and `rebuild.py`.
+"""Decides whether a table is lost, and which rows a rebuilt table holds. Pure; `session.py` and `rebuild.py` act on it.
 
-A table can be lost whole (another incarnation, or none), go back in time (a lower number), or go back and then be
-written to again, which shows only by rows that vanished. In each case the silos know better than the database: the
-table is rebuilt from what they remember (rule R3), and no view ever goes back.
+A database can lose the table as a whole (another incarnation, or none), go back in time (a lower number), or go back
+and then be written to again, which shows only by rows that vanished. In each case the silos know more than the
+database: they rebuild the table from their memory (rule R3), and no view ever goes back.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import msgspec
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.membership.model.provider import Table, TableVersion
 from grange.membership.table.tombstones import Tombstones
-from grange.membership.table.transitions import Change, Standing, standing
+from grange.membership.table.transitions import Change, VersionOrder, compare_versions
 from grange.proto.ids import SiloAddress
 
 LASTING = (SiloStatus.ACTIVE, SiloStatus.LEAVING)
-"""A row in one of these states never disappears from a table that is what it was: first it becomes dead."""
+"""A row with this status never disappears from an intact table: it becomes DEAD first."""
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What one silo knows of its table: the version and view it accepted last, and who it is itself."""
+    """A silo's memory of its table: the version and view that it accepted last, and its own address."""
 
     known: TableVersion | None = None
     view: View = View(0)
@@ -31,20 +31,20 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """A table that is not what it was, since when (loop's time), and whether only its numbers went back."""
+    """A lost table as it was read last, and the loop's time since when it is lost."""
 
     table: Table
     since: float
 
     def rolled_back(self, known: TableVersion) -> bool:
-        """The same table as before, but older: the database is there, and nothing better will come."""
+        """Whether it is the same table in an older state. The database is back then; waiting will not improve it."""
         return self.table.version.incarnation == known.incarnation
 
 
 def missing(memory: Memory, found: View) -> tuple[SiloAddress, ...]:
-    """Who must be in every later view, and is not in this one: silos in a lasting state, and always oneself.
+    """The silos that every later view must hold and this one does not: those with a lasting status, and this silo.
 
-    Not who was replaced by a newer generation at its endpoint.
+    A silo that a newer generation at its endpoint replaced is not missing.
     """
     return tuple(
         member.address
@@ -55,27 +55,27 @@ def missing(memory: Memory, found: View) -> tuple[SiloAddress, ...]:
     )
 
 
-def judge(memory: Memory, version: TableVersion, found: View) -> Standing:
-    """How a table relates to what is remembered. NEWER: take it over; LOST: do not believe it.
+def judge(memory: Memory, version: TableVersion, found: View) -> VersionOrder:
+    """How a table relates to this silo's memory. NEWER: take it over; LOST: do not believe it.
 
-    A table of another incarnation is taken over when nobody is missing from it and its number is above ours: then it
-    was rebuilt by silos that know at least what we know.
+    A table of another incarnation is taken over when no silo is missing from it and its number is above ours: then
+    silos that know at least as much as this one have rebuilt it.
     """
-    first = standing(memory.known, version)
-    if first is Standing.SAME or memory.known is None:
-        return first
+    order = compare_versions(memory.known, version)
+    if order is VersionOrder.SAME or memory.known is None:
+        return order
     ahead = bool(version.incarnation) and version.number > memory.known.number
-    return Standing.NEWER if ahead and not missing(memory, found) else Standing.LOST
+    return VersionOrder.NEWER if ahead and not missing(memory, found) else VersionOrder.LOST
 
 
-def merged(table: Table, memory: Memory, graves: Tombstones, now: datetime) -> tuple[Member, ...]:
-    """The rows of the rebuilt table: everybody known or found, each as far as anybody has seen it go.
+def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) -> tuple[Member, ...]:
+    """The rows of the rebuilt table: all silos known or found, each with the highest status seen of it.
 
-    Whoever is alive counts as having said so now; who is not will be found by probes, as always. Of two generations
-    at one endpoint only the newest lives.
+    A silo that is not dead counts as alive as of `now`; probes find out the dead ones as always. Of two generations at
+    one endpoint only the newest lives.
     """
     rows = {row.member.address: row.member for row in table.rows}
-    for member in (*memory.view.members, *graves.members):
+    for member in (*memory.view.members, *tombstones.members):
         found = rows.get(member.address)
         if found is None or found.status.rank < member.status.rank:
             rows[member.address] = member
@@ -85,14 +85,14 @@ def merged(table: Table, memory: Memory, graves: Tombstones, now: datetime) -> t
     return tuple(_as_of(rows[silo], newest[silo.endpoint], now) for silo in sorted(rows))
 
 
-def next_number(memory: Memory, table: Table, heard: int) -> int:
-    """Above every version that this silo or one that it heard of has seen."""
+def next_number(memory: Memory, table: Table, highest_hint: int) -> int:
+    """The version of a rebuilt table: above every version that this silo or a silo that it knows of has seen."""
     known = memory.known.number if memory.known else 0
-    return max(known, table.version.number, heard) + 1
+    return max(known, table.version.number, highest_hint) + 1
 
 
 def lower(memory: Memory) -> tuple[SiloAddress, ...]:
-    """Who may rebuild the table before `me`: active silos of lower address; those not active come after all active."""
+    """The silos that may rebuild the table before `me`: those of lower address; inactive ones come after all active."""
     order = sorted(
         (member.status is not SiloStatus.ACTIVE, member.address)
         for member in memory.view.members
@@ -103,9 +103,9 @@ def lower(memory: Memory) -> tuple[SiloAddress, ...]:
 
 
 def rejoin(table: Table, memory: Memory, own: Member) -> Change | None:
-    """Put back one's own row as it was, if nobody else is missing from a table that is not behind.
+    """Insert the silo's own row again as it was, if no other silo is missing from a table that is not behind.
 
-    So a silo that the others did not know of when they rebuilt the table comes in at once.
+    A silo that the rebuilding silos did not know of comes in at once this way.
     """
     known = memory.known.number if memory.known else 0
     found = View(table.version.number, tuple(row.member for row in table.rows))
@@ -114,21 +114,21 @@ def rejoin(table: Table, memory: Memory, own: Member) -> Change | None:
     return Change(own, None)
 
 
-def reassert(table: Table, graves: Tombstones, own: Member | None) -> Change | None:
-    """Write again what the table has forgotten: a death, or how far this silo had gone."""
+def reassert(table: Table, tombstones: Tombstones, own: Member | None) -> Change | None:
+    """Write again what the table has forgotten: a death, or the status of this silo."""
     for row in table.rows:
         status = row.member.status
-        if status is not SiloStatus.DEAD and row.member.address in graves:
+        if status is not SiloStatus.DEAD and row.member.address in tombstones:
             return Change(msgspec.structs.replace(row.member, status=SiloStatus.DEAD), row.etag)
         if own is not None and row.member.address == own.address and status.rank < own.status.rank:
             return Change(msgspec.structs.replace(row.member, status=own.status), row.etag)
     return None
 
 
-def forgotten(members: Iterable[Member], graves: Tombstones, own: Member | None) -> bool:
-    """Whether there is something to `reassert`."""
+def forgotten(members: Iterable[Member], tombstones: Tombstones, own: Member | None) -> bool:
+    """Whether `reassert` has something to write."""
     return any(
-        (each.address in graves and each.status is not SiloStatus.DEAD)
+        (each.address in tombstones and each.status is not SiloStatus.DEAD)
         or (own is not None and each.address == own.address and each.status.rank < own.status.rank)
         for each in members
     )

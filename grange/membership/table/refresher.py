@@ -1,10 +1,10 @@
-"""What a silo does again and again: read the table, and tell it that it lives. A table that is away is waited for."""
+"""Periodic work of a silo on the table: reads it, and writes that this silo lives. Waits for a table that is away."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from grange.aio.backoff import Backoff
@@ -13,14 +13,16 @@ from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.model.member import Member
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
-from grange.membership.model.provider import Table
-from grange.membership.table.session import Decide, Session
+from grange.membership.table.session import Session
 from grange.membership.table.views import Views
 from grange.proto.ids import SiloAddress
 
 
 class Refresher:
-    """The patient side of `session.py`: everything here tries again, at growing intervals, until it is cancelled."""
+    """Keeps the view fresh. `agent.py` runs `keep_fresh` and `write_alive`; both try again until cancelled.
+
+    It is also the `Knowledge` of `detection/gossip.py`: the current view, and the way in for hints and announcements.
+    """
 
     def __init__(
         self,
@@ -28,15 +30,15 @@ class Refresher:
         views: Views,
         options: MembershipOptions,
         rng: random.Random,
-        complaints: ThrottledLog,
+        warnings: ThrottledLog,
     ) -> None:
         self._session = session
         self._views = views
         self._options = options
         self._rng = rng
-        self._warnings = complaints
-        self._news = asyncio.Event()
-        self.heard = 0
+        self._warnings = warnings
+        self._read_soon = asyncio.Event()
+        self.highest_hint = 0
 
     @property
     def version(self) -> int:
@@ -48,30 +50,33 @@ class Refresher:
         return self._views.current.get(silo)
 
     def hint(self, version: int) -> None:
-        """Somebody has seen this version: read the table soon if it is a newer one."""
-        self.heard = max(self.heard, version)
+        """Note that another silo has seen this version: read the table soon if it is a newer one."""
+        self.highest_hint = max(self.highest_hint, version)
         if version > self.version:
-            self._news.set()
+            self._read_soon.set()
 
     def announcement(self) -> Announcement:
-        """What to tell somebody who cannot read the table. Raises MembershipUnavailable before the first read."""
+        """The current view, for a silo that cannot read the table.
+
+        Raises MembershipUnavailable before the first read.
+        """
         known = self._session.memory.known
         if known is None:
             raise MembershipUnavailable("this silo has not read the membership table yet")
         return Announcement(known.incarnation, self._views.current)
 
-    def hear(self, announcement: Announcement) -> None:
-        """Take over what somebody else has read; if it does not fit what is known, read the table soon."""
-        if not self._session.hear(announcement):
-            self._news.set()
+    def on_announcement(self, announcement: Announcement) -> None:
+        """Take over a view that another silo has read. If it contradicts this silo's memory, read the table soon."""
+        if not self._session.apply(announcement):
+            self._read_soon.set()
 
     async def keep_fresh(self) -> None:
-        """Read the table once in a refresh period, and whenever there is news of a newer version."""
+        """Read the table once in a refresh period, and soon after a hint of a newer version."""
         while True:
-            await self._news_or_period()
-            await self._read_at_last()
+            await self._hint_or_period()
+            await self._read_until_answered()
 
-    async def tell_alive(self, me: SiloAddress, now: Callable[[], datetime]) -> None:
+    async def write_alive(self, me: SiloAddress, now: Callable[[], datetime]) -> None:
         """Write that `me` lives, once in an alive period, first at a random moment of it."""
         backoff = self._backoff()
         pause = self._rng.uniform(0, self._options.alive_period)
@@ -80,46 +85,36 @@ class Refresher:
             await asyncio.sleep(pause)
             try:
                 if not await self._session.alive(me, now()) or failed:
-                    self._news.set()  # the row is gone, or the database was: is it still the same table?
+                    self._read_soon.set()  # the row is gone, or the database was away: is it still the same table?
                 failed = False
                 backoff.reset()
                 pause = self._options.alive_period
             except Exception as error:
-                self._complain(f"silo {me} could not tell the membership table that it lives", error)
+                self._log_failure(f"silo {me} could not write to the membership table that it lives", error)
                 failed = True
                 pause = backoff.pause()
 
-    async def persist(self, settle: Callable[[Decide], Awaitable[Table]], decide: Decide) -> Table:
-        """Settle a decision, however long the table is away."""
-        backoff = self._backoff()
-        while True:
-            try:
-                return await settle(decide)
-            except (MembershipUnavailable, TableLost) as error:
-                self._complain("waiting for the membership table", error)
-                await asyncio.sleep(backoff.pause())
-
-    async def _read_at_last(self) -> None:
+    async def _read_until_answered(self) -> None:
         backoff = self._backoff()
         while True:
             try:
                 await self._session.read()
                 return
             except TableLost:
-                return  # `rebuild.py` looks after it, and often
+                return  # `rebuild.py` reads a lost table each second
             except Exception as error:
-                self._complain("the membership view could not be refreshed", error)
+                self._log_failure("the membership view could not be refreshed", error)
                 await asyncio.sleep(backoff.pause())
 
-    async def _news_or_period(self) -> None:
+    async def _hint_or_period(self) -> None:
         try:
             async with asyncio.timeout(self._options.refresh_period * self._rng.uniform(0.5, 1.0)):
-                await self._news.wait()
+                await self._read_soon.wait()
         except TimeoutError:
             pass
-        self._news.clear()
+        self._read_soon.clear()
 
-    def _complain(self, message: str, error: Exception) -> None:
+    def _log_failure(self, message: str, error: Exception) -> None:
         away = isinstance(error, MembershipUnavailable)
         self._warnings.warning(message, error, "table_unreachable" if away else "")
 

@@ -1,4 +1,4 @@
-"""A silo's dealings with the table: every read is judged, every change is settled by reading again."""
+"""A silo's session with the table: it judges every read, and settles every change by reading again."""
 
 from __future__ import annotations
 
@@ -16,82 +16,83 @@ from grange.membership.model.messages import Announcement
 from grange.membership.model.provider import MembershipTable, Table, TableVersion, table_version
 from grange.membership.table.recovery import Loss, Memory, forgotten, judge
 from grange.membership.table.tombstones import Tombstones
-from grange.membership.table.transitions import Change, Standing, view_of
+from grange.membership.table.transitions import Change, VersionOrder, view_of
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
 
 Decide = Callable[[Table], Change | None]
-"""The next change towards what is wanted, or None when the table says it already; see `transitions.py`."""
+"""Returns the next change towards a goal, or None when the table has reached it; see `transitions.py`."""
 
 CONTENTION_PAUSE = 0.05
-"""Longest wait in seconds after a lost race, so that silos that join together do not stay in step."""
+"""Longest wait in seconds after a lost race; it keeps silos that join together from staying in step."""
 
 MEMORY_SPAN = timedelta(hours=1)
-"""A silo that saw no table for longer than this was away itself: it believes the table, not its memory of who lives."""
+"""A silo that read no table for longer than this was away itself: it trusts the table more than its own memory."""
 
 
-def _nothing(table: Table) -> None:
-    """Nobody wants to know."""
+def _ignore(table: Table) -> None:
+    """The default `on_table_read`."""
 
 
 class Session:
-    """The table as one silo knows it. `seen` is called with the view of each read and each accepted announcement.
+    """The table as one silo knows it. Made by `agent.py`.
 
-    Views have the remembered dead as dead, whatever the table says. `amiss` is set when the table is not what it was,
-    or has forgotten something that this silo remembers; `rebuild.py` waits for it. `when_read` is called with each
-    table that is as it should be.
+    `on_view` is called with the view of each read and of each accepted announcement; the remembered dead are DEAD in
+    it even if the table shows them alive. `on_table_read` is called with each table that was read and is not lost.
+    `needs_repair` is set when the table is lost, or has forgotten something that this silo remembers; `rebuild.py`
+    waits for it.
     """
 
     def __init__(
         self,
         table: MembershipTable,
-        seen: Callable[[View], None],
+        on_view: Callable[[View], None],
         rng: random.Random,
         me: SiloAddress | None = None,
         now: Callable[[], datetime] = clock.utc_now,
+        on_table_read: Callable[[Table], None] = _ignore,
     ) -> None:
         self._table = table
-        self._seen = seen
+        self._on_view = on_view
+        self._on_table_read = on_table_read
         self._rng = rng
         self._now = now
         self._reachable_since: float | None = -math.inf
         self._away_since = -math.inf
         self._accepted_at = now()
         self.memory = Memory(me=me)
-        self.graves = Tombstones()
+        self.tombstones = Tombstones()
         self.own: Member | None = None
         self.loss: Loss | None = None
-        self.amiss = asyncio.Event()
-        self.when_read: Callable[[Table], None] = _nothing
+        self.needs_repair = asyncio.Event()
 
     @property
-    def standing(self) -> str:
-        """For people: "ok", "unreachable", or "lost" while the table is not what it was."""
+    def condition(self) -> str:
+        """For operators: "ok", "unreachable", or "lost" until the table is rebuilt or back."""
         if self._reachable_since is None:
             return "unreachable"
         return "ok" if self.loss is None else "lost"
 
     async def read(self) -> Table:
-        """The table now. Raises MembershipUnavailable, and TableLost when it is not the table it was."""
+        """The table now. Raises MembershipUnavailable, and TableLost when the database lost it or went back in time."""
         while True:
             before = self.memory
             table = await self._read()
-            if self._judge(before, table.version, view_of(table)) is not Standing.LOST:
+            if self._judge(before, table.version, view_of(table)) is not VersionOrder.LOST:
                 self.loss = None
                 self._learn(table.version, view_of(table))
-                self.when_read(table)
+                self._on_table_read(table)
                 return table
             if self.memory is before:
                 raise self._lost(table)
-            # What is known has changed since the read began: it is judged by an outdated memory. Read again.
+            # An announcement changed the memory during the read, so the judgement is out of date. Read again.
 
     async def settle(self, decide: Decide) -> Table:
-        """Change the table until `decide` has nothing left to change; returns the table that it was content
-        with.
+        """Change the table until `decide` returns None; returns the table for which it did.
 
-        Raises what `decide` and `read` raise, and MembershipUnavailable when the outcome of a change is
-        unknown: call again, and the table itself will tell.
+        Raises what `decide` and `read` raise, and MembershipUnavailable when the outcome of a change is unknown. Call
+        it again then: the next read shows the outcome.
         """
         while True:
             table = await self.read()
@@ -102,21 +103,21 @@ class Session:
                 await asyncio.sleep(self._rng.uniform(0, CONTENTION_PAUSE))
 
     async def write(self, change: Change, version: TableVersion) -> bool:
-        """Make one change to the table as it was at `version`. False: somebody else was first."""
+        """Make one change to the table as it was at `version`. False: another change was first."""
         if change.row_etag is None:
             return await self._table.insert(change.member, version)
         return await self._table.update(change.member, change.row_etag, version)
 
     async def rebuild(self, members: tuple[Member, ...], seen: TableVersion, number: int) -> bool:
-        """Replace a lost table. False: it is no longer as it was seen."""
+        """Replace a lost table. False: it has changed since it was read."""
         return await self._table.rebuild(members, seen, number)
 
     async def alive(self, address: SiloAddress, time: datetime) -> bool:
-        """Tell the table that this silo lives. False: it has no such row."""
+        """Write that this silo lives. False: the table has no such row."""
         return await self._table.alive(address, time)
 
-    def hear(self, announcement: Announcement) -> bool:
-        """Take over a view that another silo has read. False when it does not fit what is known: read, to find out."""
+    def apply(self, announcement: Announcement) -> bool:
+        """Take over a view that another silo has read. False: it contradicts this silo's memory; read the table."""
         known = self.memory.known
         if known is None or known.incarnation != announcement.incarnation:
             return False
@@ -125,16 +126,16 @@ class Session:
         return self.memory.known is not None and version.number <= self.memory.known.number
 
     def current(self) -> Announcement | None:
-        """What to tell others about what is known now."""
+        """This silo's newest view, for the other silos; None before the first read."""
         known, view = self.memory.known, self.memory.view
         return None if known is None else Announcement(known.incarnation, view)
 
     def announcement(self, table: Table) -> Announcement:
-        """What to tell the others about a table just read."""
+        """The view of a table just read, for the other silos."""
         return Announcement(table.version.incarnation, view_of(table))
 
     def reachable_for(self, span: timedelta) -> bool:
-        """Whether the table has answered, without a failure, for so long. True in a silo that knows no failure."""
+        """Whether the table has answered without a failure for this long. True before the first failure."""
         since = self._reachable_since
         return since is not None and asyncio.get_running_loop().time() - since >= span.total_seconds()
 
@@ -152,26 +153,26 @@ class Session:
             log.info("the membership table answers again after %.1f s", seconds, extra={"event": "table_reachable"})
         return table
 
-    def _judge(self, memory: Memory, version: TableVersion, found: View) -> Standing:
+    def _judge(self, memory: Memory, version: TableVersion, found: View) -> VersionOrder:
         if self._now() - self._accepted_at > MEMORY_SPAN:
             memory = Memory(memory.known)
         return judge(memory, version, found)
 
     def _learn(self, version: TableVersion, view: View) -> None:
-        # Announcements may have overtaken a read: what is known never goes back.
-        standing = self._judge(self.memory, version, view)
-        if standing is Standing.LOST:
+        # An announcement may have overtaken a read. The memory never goes back.
+        order = self._judge(self.memory, version, view)
+        if order is VersionOrder.LOST:
             return
         self._accepted_at = self._now()
-        if standing is Standing.SAME:
+        if order is VersionOrder.SAME:
             return
-        self.graves.remember(view, self._now())
-        corrected = self.graves.corrected(view)
+        self.tombstones.remember(view, self._now())
+        corrected = self.tombstones.corrected(view)
         self.memory = Memory(version, corrected, self.memory.me)
         self._remember_own(view)
-        if forgotten(view.members, self.graves, self.own):
-            self.amiss.set()
-        self._seen(corrected)
+        if forgotten(view.members, self.tombstones, self.own):
+            self.needs_repair.set()
+        self._on_view(corrected)
 
     def _remember_own(self, view: View) -> None:
         own = view.get(self.memory.me) if self.memory.me is not None else None
@@ -182,7 +183,7 @@ class Session:
         if self.loss is None or self.loss.table.version.incarnation != table.version.incarnation:
             self.loss = Loss(table, asyncio.get_running_loop().time())
         self.loss = Loss(table, self.loss.since)
-        self.amiss.set()
+        self.needs_repair.set()
         known, read = self.memory.known, table.version
         before = known.number if known else 0
         found = f"at version {read.number}" if read.incarnation else "empty"

@@ -1,4 +1,4 @@
-"""Many ask for the newest view at once, and one read of the table answers them all."""
+"""One read of the table answers all callers that ask for the newest view at the same time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from grange.errors import MembershipUnavailable
 
 
 class SharedRead:
-    """Reads of the table that callers share. `agent.py` makes one; `tasks` own the reads.
+    """Reads of the table that callers share. Made by `agent.py`; `tasks` own the reads.
 
-    A caller that is cancelled takes nothing from the others. What a read raises reaches everybody who shares it.
+    The cancellation of one caller leaves the others unaffected. The exception of a read reaches all callers that
+    share it.
     """
 
     def __init__(self, read: Callable[[], Awaitable[object]], tasks: Tasks) -> None:
@@ -21,9 +22,9 @@ class SharedRead:
         self._running: asyncio.Task[Exception | None] | None = None
 
     async def fresh(self, enough: Callable[[], bool] = lambda: False) -> None:
-        """A read that begins after this call, shared with all who called while another one was under way.
+        """Wait for a read that begins after this call. Callers that come during another read share the next one.
 
-        Not if that other one was `enough`.
+        No read is needed if that other one made `enough` true.
         """
         if self._running is not None:
             await asyncio.wait([self._running])  # it may have begun too early; its outcome is for its own callers
@@ -32,7 +33,10 @@ class SharedRead:
         await self.joined()
 
     async def joined(self) -> None:
-        """The read that is under way, or a new one. Raises MembershipUnavailable also when this silo stops."""
+        """Wait for the read that is under way, or for a new one.
+
+        Raises what the read raises, and MembershipUnavailable when this silo stops.
+        """
         running = self._running
         if running is None:
             running = self._running = self._tasks.start(self._once())

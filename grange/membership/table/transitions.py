@@ -1,8 +1,8 @@
-"""The steps a silo takes in the table, decided. Pure: the table as read goes in, the one next change comes
-out.
+"""Decides every change of a row. Pure: the table as read goes in, the one next change comes out.
 
-Each function is asked again after every change, and after every lost race, until it returns None: then what
-it wants is what the table says. So a write whose answer was lost needs no case of its own.
+The caller (`Session.settle`) calls a function again after every change and after every lost race, until it returns
+None: the table has reached the goal. A write whose answer was lost therefore needs no case of its own. The protocol
+follows Orleans' extended membership protocol.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Change(msgspec.Struct, frozen=True):
     row_etag: str | None
 
 
-class Standing(enum.StrEnum):
+class VersionOrder(enum.StrEnum):
     """How a version just read relates to the one known before the read began."""
 
     NEWER = "newer"
@@ -36,32 +36,32 @@ class Standing(enum.StrEnum):
     LOST = "lost"
 
 
-def standing(known: TableVersion | None, read: TableVersion) -> Standing:
-    """LOST: another incarnation, none at all, or a lower number; the database no longer holds what it had promised."""
+def compare_versions(known: TableVersion | None, read: TableVersion) -> VersionOrder:
+    """LOST: another incarnation, none at all, or a lower number; the database lost changes that it had confirmed."""
     if known is None or (not known.incarnation and read.incarnation):
-        return Standing.NEWER
+        return VersionOrder.NEWER
     if read.incarnation != known.incarnation or read.number < known.number:
-        return Standing.LOST
-    return Standing.NEWER if read.number > known.number else Standing.SAME
+        return VersionOrder.LOST
+    return VersionOrder.NEWER if read.number > known.number else VersionOrder.SAME
 
 
 def view_of(table: Table) -> View:
-    """The table as everybody sees it."""
+    """The view of a table: its members in the order that all silos use."""
     return make_view(table.version.number, (row.member for row in table.rows))
 
 
 def enter(table: Table, me: Member) -> Change | None:
-    """Bring `me` in as JOINING, after every older generation of my endpoint is DEAD.
+    """Insert `me` as JOINING, after every older generation at its endpoint is DEAD.
 
-    Raises JoinFailed when a newer generation has my endpoint, or my own row is DEAD already.
+    Raises JoinFailed when a newer generation has the endpoint, or the row of `me` is DEAD already.
     """
     for row in table.rows:
         if row.member.address.endpoint != me.address.endpoint:
             continue
         if row.member.address.generation > me.address.generation:
             raise JoinFailed(
-                f"{me.address} was superseded: {row.member.address} has started at the same endpoint since; "
-                f"stop this process, or give it another port"
+                f"silo {me.address} cannot join: silo {row.member.address} started later at the same endpoint; "
+                f"stop this process or give it another port"
             )
         if row.member.address != me.address and row.member.status is not SiloStatus.DEAD:
             return _to(row, SiloStatus.DEAD)
@@ -69,12 +69,12 @@ def enter(table: Table, me: Member) -> Change | None:
     if own is None:
         return Change(msgspec.structs.replace(me, status=SiloStatus.JOINING, votes=()), None)
     if own.member.status is SiloStatus.DEAD:
-        raise JoinFailed(f"{me.address} was declared dead before it had joined; start it again as a new generation")
+        raise JoinFailed(f"silo {me.address} was declared dead before it joined; start it again as a new generation")
     return None
 
 
 def unreached(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) -> tuple[SiloAddress, ...]:
-    """The active silos that a joining one has still to reach before it may become active itself."""
+    """The active silos that a joining silo must still reach before it may become active."""
     return tuple(
         row.member.address
         for row in table.rows
@@ -83,9 +83,9 @@ def unreached(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) -
 
 
 def activate(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) -> Change | None:
-    """Make `me` ACTIVE; nothing to do while an active silo is unreached (look again) or once it is done.
+    """Make `me` ACTIVE. None while an active silo is unreached, and once `me` is no longer JOINING.
 
-    Raises DeclaredDead when the others have given `me` up meanwhile.
+    Raises DeclaredDead when the other silos declared `me` dead meanwhile.
     """
     own = own_row(table, me)
     if own.member.status is not SiloStatus.JOINING or unreached(table, me, reached):
@@ -94,13 +94,13 @@ def activate(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) ->
 
 
 def leave(table: Table, me: SiloAddress) -> Change | None:
-    """Make `me` LEAVING: nobody places new grains here. Raises DeclaredDead when the others have given `me` up."""
+    """Make `me` LEAVING: no silo places new grains on it. Raises DeclaredDead when `me` was declared dead."""
     own = own_row(table, me)
     return _to(own, SiloStatus.LEAVING) if own.member.status.rank < SiloStatus.LEAVING.rank else None
 
 
-def bury(table: Table, me: SiloAddress) -> Change | None:
-    """Write one's own death. It does not matter whether the others were first, or the row is gone."""
+def mark_dead(table: Table, me: SiloAddress) -> Change | None:
+    """Write the death of `me`, the silo itself. None if other silos were first, or the row is gone."""
     own = table.get(me)
     return None if own is None or own.member.status is SiloStatus.DEAD else _to(own, SiloStatus.DEAD)
 
@@ -113,12 +113,12 @@ def suspect(
     options: MembershipOptions,
     trusted: bool,
 ) -> Change | None:
-    """Vote for the death of `target`, or make it dead if that is enough.
+    """Vote for the death of `target`, and write the death if that vote is enough.
 
-    The first of `voters` is the silo that writes; another one, which found the same, counts while it is active.
-    `trusted` says whether `alive` times mean anything: after the table itself was down, everybody looks
-    stale. A joining silo may only vote for a corpse or an already suspected silo: it is more likely cut off
-    itself. Raises DeclaredDead when the voter has been given up: the dead do not vote.
+    The first of `voters` is the silo that writes. A second voter, which found the same, counts while it is active.
+    `trusted` tells whether `alive` times mean anything: after the table itself was down, all silos look stale. A
+    joining silo may vote only on a stale or already suspected silo, because it is more likely to be cut off itself.
+    Raises DeclaredDead when the voter was declared dead: dead silos do not vote.
     """
     voter, *others = voters
     own, row = own_row(table, voter), table.get(target)
@@ -135,7 +135,7 @@ def suspect(
     return None if voted is None else Change(voted, row.etag)
 
 
-def finish(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
+def finish_death(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
     """Write the death of a silo whose row holds enough votes and is not dead. Raises DeclaredDead for a dead `me`."""
     own_row(table, me)
     for row in table.rows:
@@ -145,21 +145,21 @@ def finish(table: Table, me: SiloAddress, now: datetime, options: MembershipOpti
 
 
 def stale_in(table: Table, now: datetime, options: MembershipOptions) -> frozenset[SiloAddress]:
-    """Who has not written for long that it lives."""
+    """The silos that have not written for `stale_after` that they live."""
     return frozenset(row.member.address for row in table.rows if now - row.member.alive > options.stale_after)
 
 
 def own_row(table: Table, me: SiloAddress) -> Row:
-    """My row. Raises DeclaredDead when it is DEAD or gone, or a newer generation has my endpoint."""
+    """The row of `me`. Raises DeclaredDead when it is DEAD or gone, or a newer generation has the endpoint."""
     view = view_of(table)
     own = table.get(me)
     if own is None or view.is_dead(me):
-        raise given_up(view, me)
+        raise death_error(view, me)
     return own
 
 
-def given_up(view: View, me: SiloAddress) -> DeclaredDead:
-    """The error that says why `me` must end."""
+def death_error(view: View, me: SiloAddress) -> DeclaredDead:
+    """The error with the reason why `me` must end."""
     own = view.get(me)
     if own is None:
         reason = "its row is gone from the membership table"
@@ -175,7 +175,7 @@ def given_up(view: View, me: SiloAddress) -> DeclaredDead:
 
 
 def must_end(view: View, me: SiloAddress) -> bool:
-    """Whether a silo that once wrote its row must end: its row is DEAD or gone, or it was superseded."""
+    """Whether a silo that once wrote its row must end: the row is DEAD or gone, or a newer generation replaced it."""
     return view.get(me) is None or view.is_dead(me)
 
 

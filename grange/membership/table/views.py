@@ -1,4 +1,4 @@
-"""The current view, and everybody who wants to know when it changes."""
+"""The current view, and its subscribers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grange.membership.model.member import View
 log = logging.getLogger("grange.membership")
 
 Subscriber = Callable[[View], None]
-"""Called in the loop with each newer view; it must not block, and what it raises is logged."""
+"""Called in the event loop with each newer view. It must not block; its exceptions are logged."""
 
 
 class Views:
-    """Views in the order of their versions, each at most once, never backwards. Fed by `agent.py`."""
+    """Views in the order of their versions, each at most once, never backwards. Filled by `agent.py`."""
 
     def __init__(self) -> None:
         self.current = View(0)
@@ -23,21 +23,21 @@ class Views:
         self._next = asyncio.Event()
 
     def publish(self, view: View) -> bool:
-        """Make this the current view and tell everybody, if it is newer. Returns whether it was."""
+        """Make this the current view and call the subscribers, if it is newer. Returns whether it was."""
         if view.version <= self.current.version:
             return False
         self.current = view
-        told, self._next = self._next, asyncio.Event()
+        waiters, self._next = self._next, asyncio.Event()
         for subscriber in tuple(self._subscribers.values()):
             try:
                 subscriber(view)
             except Exception:
                 log.exception("a subscriber of membership views failed at version %d", view.version)
-        told.set()
+        waiters.set()
         return True
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Have `subscriber` called with each newer view. Returns what ends that; calling it twice is harmless."""
+        """Have `subscriber` called with each newer view. Returns the function that ends this; it is idempotent."""
         key = object()
         self._subscribers[key] = subscriber
 
@@ -52,7 +52,7 @@ class Views:
         return self.current
 
     async def wait_for(self, predicate: Callable[[View], bool]) -> View:
-        """Wait until a view fits; returns it. The current one may."""
+        """Wait until the current view satisfies the predicate, and return it. It may do so at once."""
         while not predicate(self.current):
             await self.changed()
         return self.current

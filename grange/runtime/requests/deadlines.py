@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import Protocol
 
-from grange.aio.awake import GRACE, LATE, AwakeTimeout
+from grange.aio.awake import GRACE, STOP_THRESHOLD, AwakeTimeout
 
 SWEEP_INTERVAL = 0.02
 """Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
@@ -73,7 +73,7 @@ class Deadlines:
 
     def _due(self, step: int) -> None:
         now = self._loop.time()
-        if now - step * SWEEP_INTERVAL > LATE:
+        if now - step * SWEEP_INTERVAL > STOP_THRESHOLD:
             # This process was suspended, and the answers may wait in its sockets. Postpone once only: the next sweep
             # may be late again.
             self._timers[step] = self._loop.call_at(now + GRACE, self._sweep, step)

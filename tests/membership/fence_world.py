@@ -1,4 +1,4 @@
-"""What a guard sees of its cluster, scripted: what the tests of the guard share."""
+"""A scripted cluster around one self-fence, shared by the tests of the fence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MINUTE = 60.0
 
 
 class World:
-    """A silo's cluster as a guard can see it: a table, other silos that answer or not, and their probes."""
+    """The cluster as a fence sees it: a table, other silos that answer or not, and their probes."""
 
     def __init__(self, time: VirtualTime, *others: SiloAddress) -> None:
         self.time = time
@@ -44,16 +44,16 @@ class World:
         self.errors: list[SelfFenced] = []
         self.probing: dict[SiloAddress, asyncio.Task[None]] = {}
         self.hints: list[int] = []
-        contact = FenceDeps(
+        deps = FenceDeps(
             read=self._read,
             ask_version=self._ask,
             fetch=self._fetch,
             hint=self.hints.append,
             give_up=self.errors.append,
         )
-        self.guard = SelfFence(ME, self.gate, self.liveness, contact, OPTIONS)
-        self.guard.see(self.view())
-        self.task = asyncio.create_task(self.guard.run())
+        self.fence = SelfFence(ME, self.gate, self.liveness, deps, OPTIONS)
+        self.fence.on_view(self.view())
+        self.task = asyncio.create_task(self.fence.run())
         for other in others:
             self.probe(other)
 
@@ -65,11 +65,11 @@ class World:
         return make_view(self.version, (Member(silo, status, NOW, NOW) for silo, status in self.statuses.items()))
 
     def probe(self, other: SiloAddress) -> None:
-        """This silo probes from now on, and has our answers."""
+        """Have this silo probe from now on; it receives the answers."""
         self.probing[other] = asyncio.create_task(self._probe(other))
 
     def cut(self, *others: SiloAddress) -> None:
-        """These are gone, for this silo."""
+        """Make these silos unreachable for this one."""
         for other in others:
             self.probing.pop(other).cancel()
             self.reachable.discard(other)
@@ -80,11 +80,11 @@ class World:
             self.probe(other)
 
     def stand_still(self, seconds: float) -> None:
-        """The process is stopped: nothing runs, and then everything is late."""
+        """Stop the process for so long: no task runs, and all timers are late afterwards."""
         self.time._now += seconds
 
     async def closed(self) -> float:
-        """Wait until the gate closes; returns when."""
+        """Wait until the gate closes; returns the time."""
         async with asyncio.timeout(MINUTE):
             while not self.gate.closed:
                 await asyncio.sleep(0.001)
@@ -104,7 +104,7 @@ class World:
     async def _probe(self, other: SiloAddress) -> None:
         mutual = False
         while True:
-            self.liveness.heard(other, mutual, self.seen_by[other])
+            self.liveness.probe_received(other, mutual, self.seen_by[other])
             mutual = True
             await asyncio.sleep(1.0)
 

@@ -1,0 +1,59 @@
+"""Changes the table, and announces each change to the other silos."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from grange.aio.backoff import Backoff
+from grange.aio.throttled_log import ThrottledLog
+from grange.errors import MembershipUnavailable, TableLost
+from grange.membership.model.member import View
+from grange.membership.model.messages import Announcement
+from grange.membership.model.options import MembershipOptions
+from grange.membership.model.provider import Table
+from grange.membership.table.session import Decide, Session
+from grange.membership.table.views import Views
+
+Announce = Callable[[Announcement, View], None]
+"""Sends a view to the members of itself and of the view before; never blocks, never raises."""
+
+
+class TableWriter:
+    """The one way in which a silo changes rows. Made by `agent.py`; `announce` is `Peers.announce`."""
+
+    def __init__(
+        self,
+        session: Session,
+        views: Views,
+        announce: Announce,
+        options: MembershipOptions,
+        rng: random.Random,
+        warnings: ThrottledLog,
+    ) -> None:
+        self._session = session
+        self._views = views
+        self._announce = announce
+        self._options = options
+        self._rng = rng
+        self._warnings = warnings
+
+    async def settle(self, decide: Decide) -> Table:
+        """Settle a decision (see `Session.settle`), and announce the new view if the table has one."""
+        before = self._views.current
+        table = await self._session.settle(decide)
+        if table.version.number > before.version:
+            self._announce(self._session.announcement(table), before)
+        return table
+
+    async def persist(self, decide: Decide) -> Table:
+        """Settle a decision, and try again at growing intervals for as long as the table is away or lost."""
+        backoff = Backoff(self._options.backoff_first, self._options.backoff_limit, self._rng)
+        while True:
+            try:
+                return await self.settle(decide)
+            except (MembershipUnavailable, TableLost) as error:
+                event = "table_unreachable" if isinstance(error, MembershipUnavailable) else ""
+                self._warnings.warning("waiting for the membership table", error, event)
+                await asyncio.sleep(backoff.pause())
