@@ -2,7 +2,7 @@
 
 Each callback belongs to a `Process`. Within a process, callbacks keep the order that asyncio promises. Between
 processes there is no promised order, so it is drawn. Timers are up to LATENESS late, as on a real machine, and never
-early. The callbacks of a paused process wait, in order, until it resumes. ADR 0070 argues which orders are legal.
+early. The callbacks of a paused process wait, in order, until it resumes. ADR 0047 argues which orders are legal.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Machine:
                 await asyncio.sleep(0.5 + self._deps.rng.random())
 
     async def _wait_for_table(self) -> None:
-        """Start no silo while the table is lost: on an empty table a silo founds a separate cluster (ADR 0071)."""
+        """Start no silo while the table is lost: on an empty table a silo founds a separate cluster (ADR 0048)."""
         seconds_left = REBUILD_TIMEOUT
         while self._deps.contents.lost and seconds_left > 0:
             await asyncio.sleep(1.0)

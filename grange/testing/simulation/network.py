@@ -2,7 +2,7 @@
 
 Connections are ordered streams, as over TCP. Their content may be delayed, held by a cut, or lost with the connection.
 Single messages are lost or repeated only where `Line` says so. Only requests to system services are repeated, because
-these must be idempotent. ADR 0071 argues which faults a network may have.
+these must be idempotent. ADR 0048 argues which faults a network may have.
 """
 
 from __future__ import annotations
