@@ -48,7 +48,7 @@ from grange.silo.gateway import Gateway
 from grange.silo.management import Management, Standing
 from grange.silo.probing import Probing
 from grange.storage.facet import PersistentStates
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
 

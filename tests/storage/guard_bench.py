@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from grange.membership.model.member import Member, SiloStatus, View, make_view
 from grange.proto.ids import SiloAddress
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.provider import GrainStorage
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec

@@ -9,7 +9,7 @@ import pytest
 
 from grange.aio.tasks import Tasks
 from grange.errors import StorageUnavailable
-from grange.storage.breaker import Breaker
+from grange.storage.guards.breaker import Breaker
 from grange.testing.loop import VirtualTime
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.options import StorageOptions
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
 from grange.storage.urls import open_storage

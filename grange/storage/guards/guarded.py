@@ -14,8 +14,8 @@ from grange.aio.awake import AwakeTimeout
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.breaker import Breaker
-from grange.storage.fencing import Fence
+from grange.storage.guards.breaker import Breaker
+from grange.storage.guards.death_recorder import Fence
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
 
 log = logging.getLogger("grange.storage")

@@ -14,7 +14,7 @@ import random
 from grange.aio.throttled_log import ThrottledLog
 from grange.membership.model.member import View
 from grange.proto.ids import SiloAddress
-from grange.storage.deaths import deaths
+from grange.storage.guards.deaths import deaths
 from grange.storage.provider import GrainStorage
 
 log = logging.getLogger("grange.storage")

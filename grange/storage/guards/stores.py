@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping
 from types import TracebackType
@@ -10,14 +11,25 @@ from typing import Self
 from grange.aio.tasks import Tasks
 from grange.membership.model.member import View
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.breaker import Breaker
-from grange.storage.fencing import Fence
-from grange.storage.guarded import GuardedStorage
-from grange.storage.provider import GrainStorage
-from grange.storage.stamps import Stamps
+from grange.storage.guards.breaker import Breaker
+from grange.storage.guards.death_recorder import Fence
+from grange.storage.guards.guarded import GuardedStorage
+from grange.storage.provider import GrainStorage, Stamp
 
 LOOKED_AT = GrainId("grange-storage-probe", "probe")
 """A record that nobody writes; reading it tells whether the store answers."""
+
+
+class Stamps:
+    """Gives out the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
+
+    def __init__(self, silo: SiloAddress) -> None:
+        self._silo = silo
+        self._numbers = itertools.count(1)
+
+    def next(self) -> Stamp:
+        """A stamp that no other change has."""
+        return Stamp(self._silo, next(self._numbers))
 
 
 class StorageGuards:
