@@ -52,7 +52,7 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
         raise malformed(form, "a host is written as host or host:port, the port as a number up to 65535") from None
     # An unescaped `/`, `?` or `#` in a password ends the host part early and leaves the `@` behind it.
     misplaced = hosts and ("@" in parts.path or any("@" in name for name in options))
-    if not parts.scheme or parts.fragment or misplaced:
+    if "://" not in url or parts.fragment or misplaced:
         raise malformed(form, "write '@', '/', '?' and '#' inside a user or password as %40, %2F, %3F and %23")
     username, _, password = credentials.partition(":")
     path = unquote(parts.path)

@@ -1,4 +1,4 @@
-"""Every storage provider of ours against the suite that we ship."""
+"""Every storage provider of grange against the contract suite that it ships."""
 
 from __future__ import annotations
 

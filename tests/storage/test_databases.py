@@ -1,4 +1,4 @@
-"""What each database holds, as people and SQL see it; and what one bad change does to its neighbours."""
+"""The records of each database as people and SQL read them, and the effect of one bad change on its batch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_redis_keys_are_as_documented(redis_url: str) -> None:
 
 
 async def test_a_script_that_redis_forgot_is_sent_again(redis_url: str) -> None:
-    """As after a restart or a failover; nothing runs twice."""
+    """A restart or a failover forgets it. No change runs twice."""
     async with open_storage(redis_url, "svc") as storage, redis.asyncio.Redis.from_url(redis_url) as client:
         etag = await storage.write(ANN, "state", b"1", None)
         await client.script_flush()
@@ -82,7 +82,7 @@ async def test_text_that_is_not_json_harms_only_its_own_grain_in_postgres(postgr
 
 async def test_a_strange_key_harms_only_its_own_grain_in_redis(redis_url: str) -> None:
     async with open_storage(redis_url, "svc") as storage, redis.asyncio.Redis.from_url(redis_url) as client:
-        await client.set("grange:state:svc:cart:ann:state", "somebody else's")
+        await client.set("grange:state:svc:cart:ann:state", "not a hash")
         outcomes = await asyncio.gather(
             *(storage.write(grain, "s", b"1", None) for grain in MANY),
             storage.write(ANN, "state", b"1", None),

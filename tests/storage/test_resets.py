@@ -1,4 +1,4 @@
-"""A connection that is reset under the driver's hands, on the loop that silos run on: it has words of its own."""
+"""A connection that is reset while a driver writes to it, on uvloop, which raises an error of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.servers
 
 
 class Resets:
-    """Takes a pool's place and resets the next connection that it hands out, which nobody has noticed yet."""
+    """Stands in for a pool's method and resets the next connection that it hands out, before its user can notice."""
 
     def __init__(self, take: Callable[..., Awaitable[Any]], transport: Callable[[Any], Any]) -> None:
         self._take = take
@@ -52,12 +52,12 @@ async def a_client(url: str, **options: Any) -> AsyncIterator[tuple[redis.asynci
 
 
 @pytest.mark.parametrize("text", ["this event loop is already running", "closed=True"])
-def test_other_runtime_errors_are_none(text: str) -> None:
+def test_other_runtime_errors_are_not_resets(text: str) -> None:
     assert not is_reset(RuntimeError(text))
 
 
 def test_a_state_in_redis(redis_url: str) -> None:
-    """F15: a read is unavailable, of a write nobody knows, and the next one works."""
+    """F15: a read is unavailable, the outcome of a write is unknown, and the next operation works."""
 
     async def main() -> None:
         async with a_client(redis_url) as (client, resets):

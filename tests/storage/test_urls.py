@@ -75,7 +75,7 @@ async def test_an_unknown_scheme_names_the_known_ones(url: str) -> None:
         f"postgresql://u:{SECRET}@127.0.0.1:1/db?sslmode=perhaps",
     ],
 )
-async def test_a_malformed_url_says_what_is_expected(url: str) -> None:
+async def test_a_malformed_url_names_the_expected_form(url: str) -> None:
     message = await refusal(url)
     assert urlsplit(url).scheme[:5] in message.lower()
 
@@ -122,14 +122,14 @@ class _Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-async def test_a_wrong_redis_password_is_a_matter_of_configuration(redis_url: str) -> None:
-    message = await refusal(redis_url.replace("redis://", f"redis://nobody:{SECRET}@"))
+async def test_a_wrong_redis_password_is_a_configuration_error(redis_url: str) -> None:
+    message = await refusal(redis_url.replace("redis://", f"redis://stranger:{SECRET}@"))
     assert "login" in message
 
 
-async def test_a_wrong_postgres_login_is_a_matter_of_configuration(postgres_url: str) -> None:
-    message = await refusal(postgres_url.replace("postgres@", f"nobody:{SECRET}@"))
-    assert '"nobody"' in message
+async def test_a_wrong_postgres_login_is_a_configuration_error(postgres_url: str) -> None:
+    message = await refusal(postgres_url.replace("postgres@", f"stranger:{SECRET}@"))
+    assert '"stranger"' in message
     message = await refusal(postgres_url.rpartition("/")[0] + "/nowhere")
     assert '"nowhere"' in message
 

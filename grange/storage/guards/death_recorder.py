@@ -1,8 +1,8 @@
-"""Deaths on their way into one store, and the reads that wait for them.
+"""Records dead silos in one store, and makes reads wait until they are recorded.
 
-A silo that was declared dead may still run: paused, or cut off. So each silo notes every death that its membership
-view shows in each of its stores, which then refuse what the dead one writes (`GrainStorage.fence`), and until that is
-done it loads no state: what it loads can no longer be changed by a silo that it knows to be dead.
+A silo that was declared dead may still run: paused, or cut off. So each silo records every death of its membership
+view in each of its stores. The stores then refuse the writes of the dead silo (`GrainStorage.fence`). Until that is
+done, the silo loads no state: a silo that it knows to be dead can no longer change the state that it loads.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from grange.storage.provider import GrainStorage
 
 log = logging.getLogger("grange.storage")
 
-RETRY = 1.0
-"""Most seconds between two tries to note a death; the least is half of it, so that silos do not try in step."""
+RETRY_INTERVAL = 1.0
+"""Most seconds between two tries to record a death; the least is half of it, so that silos do not try in step."""
+
+MAX_LOGGED = 3
+"""Most dead silos that a log line names."""
 
 
-class Fence:
-    """The deaths that one silo has noted, or has still to note, in one store. `run` is its task."""
+class DeathRecorder:
+    """The deaths that one silo has recorded, or has still to record, in one store. `run` is its task."""
 
     def __init__(self, storage: GrainStorage, name: str, me: SiloAddress, rng: random.Random) -> None:
         self._storage = storage
@@ -38,40 +41,40 @@ class Fence:
         self._done.set()
         self._warnings = ThrottledLog(log)
         self.rounds = 0
-        """Rises with each death: a read that began before it may have seen what the dead could still change."""
+        """Rises with each new death. A read that began before it may hold state that the dead silo still changed."""
 
     def on_view(self, view: View) -> None:
-        """Take up what this view tells. From here on reads wait, until it is noted."""
-        self._add([silo for silo in deaths(view, self._me) if self._is_news(silo)])
+        """Add the deaths of this view. From here on reads wait until they are recorded."""
+        self._add([silo for silo in deaths(view, self._me) if self._is_new(silo)])
 
-    def note_again(self) -> None:
-        """Note all known deaths once more: the store was away, and may have come back as an older copy of itself."""
+    def record_again(self) -> None:
+        """Record all known deaths once more: the store was away, and may have come back as an older copy of itself."""
         self._add(list(self._known.values()))
 
     @property
-    def is_passed(self) -> bool:
-        """Whether every known death is noted."""
+    def is_done(self) -> bool:
+        """Whether every known death is recorded."""
         return not self._pending
 
-    async def passed(self) -> None:
-        """Wait until every known death is noted. Bounded by the caller."""
+    async def wait_done(self) -> None:
+        """Wait until every known death is recorded. The caller bounds the time."""
         while self._pending:
             await self._done.wait()
 
     async def run(self) -> None:
-        """Note deaths as they come, for ever; while the store is away, again and again."""
+        """Record deaths as they come, until it is cancelled; while the store is away, try again and again."""
         while True:
             await self._due.wait()
             pending = sorted(self._pending.values())
             try:
                 await self._storage.fence(pending)
             except Exception as error:
-                self._complain(pending, error)
-                await asyncio.sleep(RETRY * self._rng.uniform(0.5, 1.0))
+                self._log_failure(pending, error)
+                await asyncio.sleep(RETRY_INTERVAL * self._rng.uniform(0.5, 1.0))
             else:
-                self._noted(pending)
+                self._on_recorded(pending)
 
-    def _is_news(self, silo: SiloAddress) -> bool:
+    def _is_new(self, silo: SiloAddress) -> bool:
         known = self._known.get(silo.endpoint)
         return known is None or known.generation < silo.generation
 
@@ -84,15 +87,15 @@ class Fence:
         self._due.set()
         self._done.clear()
 
-    def _noted(self, silos: list[SiloAddress]) -> None:
+    def _on_recorded(self, silos: list[SiloAddress]) -> None:
         for silo in silos:
-            if self._pending.get(silo.endpoint) == silo:  # or a later one of its endpoint has died meanwhile
+            if self._pending.get(silo.endpoint) == silo:  # otherwise a later one of its endpoint has died meanwhile
                 del self._pending[silo.endpoint]
         if not self._pending:
             self._due.clear()
             self._done.set()
 
-    def _complain(self, silos: list[SiloAddress], error: Exception) -> None:
-        shown = ", ".join(map(str, silos[:3])) + (", …" if len(silos) > 3 else "")
-        text = f"storage {self._name!r} could not note that silos are dead ({shown}); grains with state wait for it"
+    def _log_failure(self, silos: list[SiloAddress], error: Exception) -> None:
+        shown = ", ".join(map(str, silos[:MAX_LOGGED])) + (", …" if len(silos) > MAX_LOGGED else "")
+        text = f"storage {self._name!r} could not record that silos are dead ({shown}); reads of state wait for it"
         self._warnings.warning(text, error, "deaths_not_recorded")

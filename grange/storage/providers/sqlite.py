@@ -98,7 +98,7 @@ class SqliteStorage(DatabaseStorage):
         # SQLite gives up before the operation's own time-out does, so that its thread is free again.
         lock_timeout = options.operation_timeout / 2
         async with AsyncExitStack() as stack:
-            with storage_errors("open: "), sqlite_errors(name_of(path)):
+            with storage_errors(), sqlite_errors(name_of(path)):
                 writer = await stack.enter_async_context(open_sqlite(path, lock_timeout, synchronous="FULL"))
                 await migrate(writer, "storage")
                 await writer.execute("PRAGMA busy_timeout = 0")  # `_change` waits for other processes in its own way
