@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from grange.aio.awake import AwakeTimeout, AwakeTimer
+from grange.aio.awake import AwakeTimer
 from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable, is_reset
 from grange.databases.findings import StoreFinding, judge_postgres
 from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
@@ -117,23 +117,29 @@ class PostgresLink:
         When the time is over, the connection is broken. That ends every wait on it, also the one for a roll-back or a
         cancel request, which a server that hangs never answers.
         """
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + seconds
+        connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
         is_over = False
+        acquiring = asyncio.timeout(None)
 
-        def break_connection() -> None:
+        def expire() -> None:
             nonlocal is_over
             is_over = True
-            connection.terminate()
+            if connection is None:
+                acquiring.reschedule(0)  # at once
+            else:
+                connection.terminate()
 
         with self._errors():
-            async with AwakeTimeout(seconds):
-                connection = await self._acquire()
-            limit = AwakeTimer(max(0.0, ends - loop.time()), break_connection)
+            limit = AwakeTimer(seconds, expire)
             try:
+                async with acquiring:
+                    connection = await self._acquire()
+                if is_over:
+                    raise TimeoutError
                 yield connection
             except (TimeoutError, asyncio.CancelledError):
-                connection.terminate()
+                if connection is not None:
+                    connection.terminate()
                 raise
             except (OSError, RuntimeError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if is_over:
@@ -141,7 +147,8 @@ class PostgresLink:
                 raise
             finally:
                 limit.stop()
-                await self._pool.release(connection)
+                if connection is not None:
+                    await self._pool.release(connection)
 
     async def _acquire(self) -> asyncpg.pool.PoolConnectionProxy[asyncpg.Record]:
         try:
