@@ -1,17 +1,18 @@
-"""The command `grange`: run silos, look at a cluster, call a grain. docs/operations.md describes every command.
+"""The command `grange`: one function per subcommand. docs/operations.md describes them.
 
-Tables are for people, `--json` for programs; exit codes are those of `cli/process.py`. An error is one line on
-standard error, unless `--debug` asks for the traceback.
+Tables are for people, `--json` is for programs. The exit codes are those of `cli/process.py`. An error is one line on
+standard error; with `--debug` it is the traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,31 @@ import msgspec
 from grange.cli import tables
 from grange.cli.dev import DevOptions, LocalCluster
 from grange.cli.doctor import doctor
-from grange.cli.drain_command import Draining
-from grange.cli.environment import check_names
+from grange.cli.drain import DrainCommand
 from grange.cli.inspect import activations_by_type, grain_lists, silo_states
 from grange.cli.json_call import arguments_from, error_facts, grain_id_from
 from grange.cli.logs import LEVELS, write_logs
+from grange.cli.output import Output
 from grange.cli.process import ExitCode, StopSignals, exit_code, run
+from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.silo_import import named_silo
-from grange.cli.target import Target
 from grange.client.client import Client
-from grange.errors import CallError, HandshakeRefused, NoSuchGrain
+from grange.errors import CallError, ConfigurationError, HandshakeRefused, NoSuchGrain
 from grange.membership.model.member import SiloStatus
-from grange.silo.config import SiloConfig
+from grange.silo.config import PREFIX, SiloConfig
 from grange.silo.management import MAX_LISTED, ListGrains
 from grange.silo.silo import Silo
 
-ASK_SECONDS = 2.0
-"""How long one silo may take to say how it is: a health check must not wait for somebody else's silo."""
+ASK_TIMEOUT = 2.0
+"""Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""
+
+SIMILAR = 0.87
+"""Least similarity to an option at which a variable counts as misspelt. `GRANGE_SERVICE_HOST`, which Kubernetes sets,
+is less similar to any option."""
 
 
 class Commands(click.Group):
-    """The boundary of the process: an error that reaches it becomes one line and an exit code."""
+    """The boundary of the process: turns an error into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """click.Group: run the command."""
@@ -82,11 +87,11 @@ def main(debug: bool) -> None:
 @click.option("--membership", metavar="URL", help="Membership table (default: SQLite in the data folder).")
 @click.option("--storage", metavar="URL", help="Default storage (default: SQLite in the data folder).")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the embedded databases (default: .grange).")
-@click.option("--name", help="What people call this silo (default: host and port).")
+@click.option("--name", help="Name of this silo for people (default: host and port).")
 @click.option("--insecure", is_flag=True, default=None, help="Allow a public address without TLS and authentication.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @click.option("--log-json/--log-text", help="Format of the log on standard error.", default=False)
-@click.option("--json", "as_json", is_flag=True, help="Say as JSON where the silo listens.")
+@click.option("--json", "as_json", is_flag=True, help="Show as JSON where the silo listens.")
 @click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Also stop when standard input ends.")
 def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_with_stdin: bool, **options: Any) -> None:
     """Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once.
@@ -102,6 +107,22 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_wi
         config = silo.definition(**overrides).config
         write_logs(log_level, log_json, {"cluster": config.cluster, "silo": config.name})
         run(silo, overrides, signals, functools.partial(_announce, config, as_json))
+
+
+def check_names(environment: Iterable[str], options: Collection[str]) -> None:
+    """Raise ConfigurationError for a `GRANGE_` variable whose name is almost that of an option.
+
+    Ignoring a misspelt variable could start the silo in another place than was meant. A name that resembles no option
+    is left alone: Kubernetes sets some for a service that is named grange.
+    """
+    known = {PREFIX + option.upper() for option in options}
+    for name in sorted(environment):
+        stem = name.partition("__")[0].removesuffix("_FILE")
+        if not name.startswith(PREFIX) or stem in known:
+            continue
+        close = difflib.get_close_matches(stem, known, n=1, cutoff=SIMILAR)
+        if close:
+            raise ConfigurationError(f"the environment variable {name} is no option; did you mean {close[0]}?")
 
 
 def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
@@ -124,7 +145,7 @@ def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
 
 @main.command()
 @click.argument("app", metavar="[MODULE:SILO]", default="grange.cli.demo_silo:silo")
-@click.option("--silos", type=click.IntRange(1, 32), default=2, show_default=True, help="How many.")
+@click.option("--silos", type=click.IntRange(1, 32), default=2, show_default=True, help="Number of silos.")
 @click.option(
     "--data", type=click.Path(path_type=Path), default=Path(".grange"), show_default=True, help="Folder for state."
 )
@@ -134,7 +155,7 @@ def dev(app: str, silos: int, data: Path, log_level: str) -> None:
 
     Without MODULE:SILO it runs a counter to play with.
     """
-    named_silo(app)  # what is wrong with it is said once, not by every silo
+    named_silo(app)  # report an error of the module once, here, and not from every process
     names = [f"silo-{number}" for number in range(1, silos + 1)]
     colours = dict(zip(names, ("cyan", "magenta", "yellow", "green", "blue", "red") * 6, strict=False))
 
@@ -148,110 +169,94 @@ def dev(app: str, silos: int, data: Path, log_level: str) -> None:
         raise click.exceptions.Exit(code)
 
 
-def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a command that is a client; they become its `target`. Defaults are those of a silo here."""
-
-    @click.option("--gateway", multiple=True, metavar="HOST:PORT", help="Gateway of a silo (default: of the one here).")
-    @click.option("--cluster", help="Name of the cluster.")
-    @click.option(
-        "--connect-timeout", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds to look for it."
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
-    @functools.wraps(command)
-    def wrapped(
-        gateway: tuple[str, ...], cluster: str | None, connect_timeout: float, as_json: bool, **rest: Any
-    ) -> None:
-        here = SiloConfig(insecure=True, advertise="localhost")  # only to read the same sources as a silo here would
-        host = "127.0.0.1" if here.host in ("0.0.0.0", "::") else here.host
-        gateways = gateway or (f"{host}:{here.gateway_port}",)
-        command(Target(gateways, cluster or here.cluster, connect_timeout, as_json), **rest)
-
-    return wrapped
-
-
 @main.command()
 @asks_a_cluster
-def status(target: Target) -> None:
-    """How every silo is. Fails when no gateway answers, so it serves as health check of a container."""
+def status(cluster: RemoteCluster, output: Output) -> None:
+    """The state of every silo. Fails when no gateway answers, so it serves as health check of a container."""
 
     async def question(client: Client) -> Any:
-        return client.view, await silo_states(client.ask, client.view, ASK_SECONDS)
+        return client.view, await silo_states(client.ask, client.view, ASK_TIMEOUT)
 
-    view, answers = target.ask(question)
+    view, answers = cluster.ask(question)
     facts = {
-        "cluster": target.cluster,
+        "cluster": cluster.name,
         "version": view.version,
         "silos": [tables.state_facts(answer) for answer in answers],
     }
-    head = f"cluster {target.cluster!r}, version {view.version}, {len(view.active)} active"
-    target.show(facts, head, tables.status_table(answers))
+    head = f"cluster {cluster.name!r}, version {view.version}, {len(view.active)} active"
+    output.show(facts, head, tables.status_table(answers))
 
 
 @main.command()
-@click.option("--all", "dead_too", is_flag=True, help="Also those that are dead.")
+@click.option("--all", "dead_too", is_flag=True, help="Show dead silos, too.")
 @asks_a_cluster
-def silos(target: Target, dead_too: bool) -> None:
+def silos(cluster: RemoteCluster, output: Output, dead_too: bool) -> None:
     """The members of the cluster, as the membership table has them."""
 
     async def question(client: Client) -> Any:
         return client.view
 
-    members = [each for each in target.ask(question).members if dead_too or each.status is not SiloStatus.DEAD]
-    target.show([tables.member_facts(member) for member in members], tables.silos_table(members))
+    members = [each for each in cluster.ask(question).members if dead_too or each.status is not SiloStatus.DEAD]
+    output.show([tables.member_facts(member) for member in members], tables.silos_table(members))
 
 
 @main.command()
 @click.argument("grain_type", metavar="[TYPE]", default="")
 @click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=100, show_default=True, help="Per silo.")
 @asks_a_cluster
-def grains(target: Target, grain_type: str, limit: int) -> None:
+def grains(cluster: RemoteCluster, output: Output, grain_type: str, limit: int) -> None:
     """The grain types of the cluster with their activations, or the activations of one TYPE."""
     if grain_type:
-        _list_activations(target, ListGrains(grain_type, limit))
+        _list_activations(cluster, output, ListGrains(grain_type, limit))
         return
 
     async def question(client: Client) -> Any:
-        return client.view, await silo_states(client.ask, client.view, ASK_SECONDS)
+        return client.view, await silo_states(client.ask, client.view, ASK_TIMEOUT)
 
-    view, answers = target.ask(question)
+    view, answers = cluster.ask(question)
     counts = activations_by_type(answers)
-    target.show(counts, tables.types_table(counts, view), *tables.problems(answers))
+    output.show(counts, tables.types_table(counts, view), *tables.problems(answers))
 
 
-def _list_activations(target: Target, wanted: ListGrains) -> None:
+def _list_activations(cluster: RemoteCluster, output: Output, wanted: ListGrains) -> None:
     async def question(client: Client) -> Any:
         known = {name for member in client.view.active for name in member.grains}
         if wanted.type not in known:
             raise NoSuchGrain(f"no silo hosts {wanted.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
-        return await grain_lists(client.ask, client.view, wanted, ASK_SECONDS)
+        return await grain_lists(client.ask, client.view, wanted, ASK_TIMEOUT)
 
-    answers = target.ask(question)
+    answers = cluster.ask(question)
     rows = tables.activation_facts(answers)
     total = sum(answer.answer.total for answer in answers if answer.answer is not None)
     cut = [f"{len(rows)} of {total} are shown"] if len(rows) < total else []
     facts = {"activations": rows, "total": total}
-    target.show(facts, tables.activations_table(rows), *cut, *tables.problems(answers))
+    output.show(facts, tables.activations_table(rows), *cut, *tables.problems(answers))
 
 
 @main.command()
 @click.argument("silo")
-@click.option("--timeout", type=click.FloatRange(0.1), default=150.0, show_default=True, help="Seconds to watch it.")
-@click.option("--wait/--no-wait", default=True, help="Watch until it is gone, or only start it.", show_default=True)
+@click.option("--timeout", type=click.FloatRange(0.1), default=150.0, show_default=True, help="Seconds to watch.")
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Watch the silo until it is gone, or only start the drain.",
+    show_default=True,
+)
 @asks_a_cluster
-def drain(target: Target, silo: str, timeout: float, wait: bool) -> None:
-    """Stop one SILO in order: its grains answer elsewhere, no call fails, its process ends with code 0.
+def drain(cluster: RemoteCluster, output: Output, silo: str, timeout: float, wait: bool) -> None:
+    """Stop one SILO in order: its grains move to other silos, no call fails, its process exits with code 0.
 
     SILO is a name, host:port or address, as `grange silos` shows them.
     """
 
-    async def question(client: Client) -> Draining:
-        draining = Draining(client.ask, client.view, silo, not target.as_json)
-        await draining.run(timeout if wait else None)
-        return draining
+    async def question(client: Client) -> DrainCommand:
+        command = DrainCommand(client.ask, client.view, silo, not output.as_json)
+        await command.run(timeout if wait else None)
+        return command
 
-    draining = target.ask(question)
-    target.show(draining.facts(), draining.text())
-    if not draining.done:
+    command = cluster.ask(question)
+    output.show(command.facts(), command.text())
+    if not command.done:
         raise click.exceptions.Exit(ExitCode.FAILED)
 
 
@@ -261,7 +266,9 @@ def drain(target: Target, silo: str, timeout: float, wait: bool) -> None:
 @click.argument("arguments", metavar="[JSON]", required=False)
 @click.option("--timeout", type=click.FloatRange(0.001), default=30.0, show_default=True, help="Seconds for the call.")
 @asks_a_cluster
-def call(target: Target, grain: str, method: str, arguments: str | None, timeout: float) -> None:
+def call(
+    cluster: RemoteCluster, output: Output, grain: str, method: str, arguments: str | None, timeout: float
+) -> None:
     """Call a grain and print its result as JSON.
 
     The arguments are a JSON array (positional), a JSON object (by name), or one other JSON value; - reads them from
@@ -273,15 +280,15 @@ def call(target: Target, grain: str, method: str, arguments: str | None, timeout
     async def question(client: Client) -> bytes | Exception:
         try:
             return await client.call_json(grain_id, method, args, timeout)
-        except Exception as error:  # whatever the grain raises is an outcome of the call
+        except Exception as error:  # an error of the grain is an outcome of the call
             return error
 
     try:
-        outcome = target.ask(question, timeout)
-    except (CallError, HandshakeRefused) as error:  # no gateway, so the call never left
+        outcome = cluster.ask(question, timeout)
+    except (CallError, HandshakeRefused) as error:  # no gateway answered, so the call was not sent
         outcome = error
     if isinstance(outcome, Exception):
-        _report_failed_call(outcome, target.as_json)
+        _report_failed_call(outcome, output.as_json)
         raise click.exceptions.Exit(ExitCode.FAILED)
     click.echo(outcome)
 

@@ -1,4 +1,4 @@
-"""The silo that `grange dev` runs when no other is named: one grain, to try a call from the shell."""
+"""The silo that `grange dev` runs by default: one grain, for trying calls from the shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grange.storage.state import PersistentState
 
 @dataclass
 class CounterState:
-    """What a counter keeps."""
+    """The state of a counter."""
 
     total: int = 0
 
@@ -24,14 +24,14 @@ class Counter(Grain[str], name="counter"):
         self.state = state
 
     async def add(self, amount: int = 1) -> int:
-        """Add, and return the new total once it is stored."""
+        """Add `amount`, store the new total, and return it."""
         self.state.value.total += amount
         await self.state.write()
         return self.state.value.total
 
     @read_only
     async def total(self) -> int:
-        """The total so far."""
+        """The current total."""
         return self.state.value.total
 
 

@@ -1,7 +1,7 @@
 """A cluster of several silo processes on this machine, for development: `grange dev`.
 
-Each silo is a `grange run` of its own, in a session of its own, so that Ctrl-C reaches only this process, which then
-stops the silos one after another. A silo ends by itself when this process is gone, however that ended.
+Each silo is a process of its own, `grange run`, in a session of its own. So Ctrl-C reaches only this process, which
+stops the silos one after another. Each silo also stops when this process ends, in any way: its standard input closes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from grange.cli.process import ExitCode, StopSignals
 from grange.errors import ConfigurationError
 
 Write = Callable[[str, str], None]
-"""Show a line: the silo's name (empty: this process itself) and the text."""
+"""Shows a line: the silo's name (empty: this process) and the text."""
 
 FIRST_PORT = 11111
 FIRST_GATEWAY = 30000
@@ -33,11 +33,11 @@ _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 
 _DRAIN_TIMEOUT = "5"
-"""Seconds, unless somebody says otherwise: nobody waits a minute after Ctrl-C for a call that hangs."""
+"""Seconds, unless the environment sets it. Ctrl-C in development should not wait a minute for a call that hangs."""
 
 
 class DevOptions(msgspec.Struct, frozen=True):
-    """What to run: `app` as module:silo, the silos' names, the folder that keeps their state, and their log level."""
+    """`app` as module:silo, the names of the silos, the folder for their state, and their log level."""
 
     app: str
     names: list[str]
@@ -46,7 +46,7 @@ class DevOptions(msgspec.Struct, frozen=True):
 
 
 class LocalSilo:
-    """One silo process: its name, its ports, and what it prints."""
+    """One silo process: its name, its ports and its output. `active` is set once the silo has joined."""
 
     def __init__(self, name: str, port: int, gateway: int, write: Write) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class LocalSilo:
         self.active = asyncio.Event()
 
     async def run(self, arguments: Sequence[str]) -> int:
-        """Start it and show what it prints until it ends; returns its exit code."""
+        """Start the process and show its output until it exits; returns its exit code."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "grange", "run", *arguments, "--name", self.name, *self._ports),
             *("--json", "--stop-with-stdin"),
@@ -72,8 +72,8 @@ class LocalSilo:
             group.create_task(self._show(self._process.stderr))
         return await self._process.wait()
 
-    def end(self, number: int) -> None:
-        """Send it a signal, if it runs."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process, if it runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
@@ -88,14 +88,14 @@ class LocalSilo:
             self._show_line(rest.decode(errors="replace"))
 
     def _show_line(self, text: str) -> None:
-        if _says_active(text):
+        if _is_active_line(text):
             self.active.set()
             text = f"active; clients reach it at {self.gateway}"
         self._write(self.name, text)
 
 
 class LocalCluster:
-    """All silos of one `grange dev`."""
+    """The silos of one `grange dev`, on free ports of this machine."""
 
     def __init__(self, options: DevOptions, write: Write) -> None:
         self._options = options
@@ -105,7 +105,7 @@ class LocalCluster:
         self._running: dict[asyncio.Task[int], LocalSilo] = {}
 
     async def run(self, signals: StopSignals) -> int:
-        """Keep all silos running until a signal asks to stop; returns the exit code of the first that failed."""
+        """Run all silos until a signal asks for a stop; returns the exit code of the first silo that failed."""
         stop = asyncio.create_task(signals.attach().wait())
         with tempfile.TemporaryDirectory(prefix="grange-dev-") as folder:
             table = f"sqlite:///{Path(folder).as_posix()}/cluster.db"
@@ -121,7 +121,7 @@ class LocalCluster:
                 await self._stop()
 
     async def _watch(self, stop: asyncio.Task[Any]) -> int:
-        """Until the stop, or until no silo is left, which is a failure."""
+        """Wait for the stop, or until no silo is left; returns 0 or the first exit code."""
         failed = 0
         while self._running and not stop.done():
             await asyncio.wait((stop, *self._running), return_when=asyncio.FIRST_COMPLETED)
@@ -132,9 +132,9 @@ class LocalCluster:
         return 0 if stop.done() else failed
 
     async def _stop(self) -> None:
-        """In order, so that each can hand its work to those that are left."""
+        """Stop the silos one after another, so that each hands its grains over to the rest."""
         for task, silo in reversed(self._running.items()):
-            silo.end(signal.SIGTERM)
+            silo.send_signal(signal.SIGTERM)
             await asyncio.wait((task,))
             self._write(silo.name, "stopped")
 
@@ -158,7 +158,7 @@ class LocalCluster:
 
 
 def free_ports(silos: int) -> list[tuple[int, int]]:
-    """A silo port and a gateway port for each silo, from the usual ones upwards, without those in use."""
+    """A silo port and a gateway port for each silo: the default ports and those above, without ports in use."""
     ports, gateways = _free_from(FIRST_PORT), _free_from(FIRST_GATEWAY)
     return [(next(ports), next(gateways)) for _ in range(silos)]
 
@@ -168,9 +168,9 @@ def _free_from(first: int) -> Iterator[int]:
         if port > 65535:
             raise ConfigurationError(f"no free port from {first} upwards")
         with socket.socket() as probe:
-            if (
-                os.name == "posix"
-            ):  # a port that was just left is free again; elsewhere this would take it from its owner
+            # On POSIX, a port whose connections were just closed counts as free. On Windows the option would take the
+            # port from its owner.
+            if os.name == "posix":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((_HOST, port))
@@ -179,8 +179,8 @@ def _free_from(first: int) -> Iterator[int]:
         yield port
 
 
-def _says_active(line: str) -> bool:
-    """Whether this is what `grange run --json` prints once the silo is active."""
+def _is_active_line(line: str) -> bool:
+    """Whether this is the line that `grange run --json` prints once the silo is active."""
     if not line.startswith("{"):
         return False
     try:

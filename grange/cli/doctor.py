@@ -1,26 +1,22 @@
-"""`grange doctor`: is what the silos rely on safe to rely on? It asks the stores of a configuration and starts nothing.
+"""`grange doctor`: check the stores of a configuration for safety. It starts nothing and changes nothing.
 
-The same checks run at the start of a silo; see `store_checks.py`.
+The same checks run at the start of a silo; see `silo/store_checks.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from grange.cli.output import terminal
 from grange.cli.silo_import import named_silo
 from grange.databases.findings import Level
 from grange.silo.config import SiloConfig
 from grange.silo.store_checks import StoreReport, reports, stores_of
-
-WIDE = 200
-"""Columns of a table that goes into a pipe or file."""
 
 COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
 
@@ -40,14 +36,14 @@ def doctor(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> 
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(facts(found))))
     else:
-        Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False).print(_table(found))
+        terminal().print(_table(found))
     levels = {finding.level for report in found for finding in report.findings}
     if Level.BAD in levels or (strict and Level.WARN in levels):
         raise click.exceptions.Exit(1)
 
 
 def facts(found: list[StoreReport]) -> list[dict[str, Any]]:
-    """For programs: one entry for each thing that was looked at. The keys are part of the command line's contract."""
+    """The findings for programs: one entry for each check. The keys are part of the command line's contract."""
     return [
         {
             "stores": list(report.stores),
@@ -81,7 +77,7 @@ def _table(found: list[StoreReport]) -> Table:
 
 
 def _config(app: str | None, overrides: dict[str, str]) -> SiloConfig:
-    """As a silo on this machine would read it; whether it may listen where it wants to is of no concern here."""
+    """The configuration as a silo on this machine reads it, without the check of its address: nothing listens here."""
     values: dict[str, Any] = {**overrides, "insecure": True}
     if app is None:
         return SiloConfig(**values, advertise="localhost")

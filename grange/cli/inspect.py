@@ -1,6 +1,6 @@
-"""Ask every silo of a cluster how it is: one question each, all at once, and no answer is an answer too.
+"""Ask every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
 
-Called by the command line with a client's `ask`; works with anything that can ask a gateway.
+Called by the commands with `Client.ask`; any function that asks a gateway will do.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from grange.silo.management import GRAINS, STATUS, GrainList, ListGrains, SiloSt
 A = TypeVar("A")
 
 Ask = Callable[[SiloAddress, str, bytes, float], Awaitable[bytes]]
-"""Put a question to a service of the silo with this gateway; waits at most so many seconds."""
+"""Asks a system target of the silo with this gateway; the last argument is the time-out in seconds."""
 
 
 class Answer(msgspec.Struct, Generic[A], frozen=True):
-    """What one silo answered: `answer`, or None and in `problem` the reason."""
+    """The answer of one silo. Without one, `answer` is None and `problem` is the reason."""
 
     member: Member
     answer: A | None
@@ -31,17 +31,17 @@ class Answer(msgspec.Struct, Generic[A], frozen=True):
 
 
 async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
-    """How each silo is that is active or leaves. Waits for one that does not answer at most so many seconds."""
+    """The state of each active or leaving silo. `seconds` is the time-out for one silo."""
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
 
 
 async def grain_lists(ask: Ask, view: View, wanted: ListGrains, seconds: float) -> list[Answer[GrainList]]:
-    """The activations of each active silo. Waits for one that does not answer at most so many seconds."""
+    """The activations of each active or leaving silo. `seconds` is the time-out for one silo."""
     return await _ask_all(ask, view, (GRAINS, encode(wanted), seconds), GrainList)
 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:
-    """Grain type to activations per silo name; types that are hosted but not active have no entries."""
+    """Grain type to activations per silo name. A hosted type without activations maps to an empty dictionary."""
     found: dict[str, dict[str, int]] = {name: {} for answer in answers for name in answer.member.grains}
     for state in (answer.answer for answer in answers if answer.answer is not None):
         for name, count in state.activations.items():
@@ -50,7 +50,7 @@ def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str,
 
 
 def gateway_address(member: Member) -> SiloAddress:
-    """How a client addresses this silo: by its gateway's port."""
+    """The address by which a client asks this silo: host, gateway port, generation."""
     return SiloAddress(member.address.host, member.gateway, member.address.generation)
 
 

@@ -1,4 +1,4 @@
-"""A call to any grain from text: `cart/ann`, `add`, `["apple", 2]`. Used by the command line. Pure."""
+"""Texts of `grange call`: parse the grain id and the arguments, describe an error. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXECUTED = "executed"
 
 
 def grain_id_from(text: str) -> GrainId:
-    """`type/key`, the key as canonical text (it may hold slashes). Raises ConfigurationError for anything else."""
+    """Parse `type/key`. The key is canonical text and may contain slashes. Raises ConfigurationError for other text."""
     grain_type, slash, key = text.partition("/")
     if not (slash and grain_type.strip() and key.strip()):
         raise ConfigurationError(f"{text!r} does not name a grain; write TYPE/KEY, such as cart/ann")
@@ -23,7 +23,7 @@ def grain_id_from(text: str) -> GrainId:
 
 
 def arguments_from(text: str | None) -> bytes:
-    """JSON for `Client.call_json`: an array is positional, an object is by name, anything else one argument.
+    """Arguments for `Client.call_json`: an array is positional, an object is by name, other JSON is one argument.
 
     Raises ConfigurationError for text that is not JSON.
     """
@@ -38,7 +38,7 @@ def arguments_from(text: str | None) -> bytes:
 
 
 def outcome_of(error: Exception) -> str:
-    """What is known of a call that raised this: `NOT_EXECUTED`, `UNKNOWN` or `EXECUTED`."""
+    """Whether the call that raised this error was executed: `NOT_EXECUTED`, `UNKNOWN` or `EXECUTED`."""
     if isinstance(error, CallNotExecuted | HandshakeRefused):
         return NOT_EXECUTED
     return UNKNOWN if isinstance(error, CallOutcomeUnknown) else EXECUTED

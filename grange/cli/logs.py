@@ -1,7 +1,7 @@
-"""Log lines of a silo process, for people or as JSON. Only the process' runner sets them up; the library never does.
+"""Log lines of a silo process, for people or as JSON. Only the command line configures logging; the library never does.
 
-JSON lines carry `time`, `level`, `logger`, `message`, the fields given to `extra=` (among them `event`, a stable
-word), and for an error its type, message and traceback.
+A JSON line has `time`, `level`, `logger`, `message` and the fields of `extra=`. One of them is `event`, a word that
+stays the same when a message is reworded. An error adds its type, message and traceback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record. `fields` are the same in every line: which silo, which cluster."""
+    """Formats a record as one JSON object. `fields` are added to every line: cluster and silo."""
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class JsonLines(logging.Formatter):
     def _encode(self, line: dict[str, Any]) -> str:
         try:
             return self._encoder.encode(line).decode()
-        except (TypeError, ValueError, RecursionError):  # an `extra=` of the application that JSON cannot hold
+        except (TypeError, ValueError, RecursionError):  # a value in `extra=` that JSON cannot represent
             return self._encoder.encode({name: str(value) for name, value in line.items()}).decode()
 
 
 def write_logs(level: str, as_json: bool, fields: Mapping[str, str]) -> None:
-    """Send the logs of the whole process, the application's included, to standard error."""
+    """Send the logs of the whole process, including the application's, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(fields) if as_json else logging.Formatter(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

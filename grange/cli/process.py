@@ -1,12 +1,14 @@
-"""A silo as an operating-system process: event loop, signals and exit codes. `grange run` calls `run`.
+"""A silo as an operating-system process: event loop, signals, exit codes, forced end. `grange run` calls `run`.
 
-SIGTERM and SIGINT drain the silo; another one, half a second later or more, ends the process at once.
+SIGTERM and SIGINT drain the silo. Another signal, half a second later or more, ends the process at once. A process that
+does not end within its time is ended by force: code of grains may refuse to end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 import os
 import signal
 import sys
@@ -16,7 +18,6 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from grange.cli.force_exit import DRAIN_MARGIN, EXIT_GRACE, TASKS_GRACE, end_within
 from grange.errors import (
     ConfigurationError,
     DeclaredDead,
@@ -33,13 +34,25 @@ try:
 except ImportError:  # uvloop is not made for Windows
     from asyncio import new_event_loop  # type: ignore[assignment]
 
+log = logging.getLogger("grange.silo")
 
 SAME_SIGNAL = 0.5
 """Seconds in which signals count as one: `timeout`, `make` and terminals signal a process and its group at once."""
 
+DRAIN_MARGIN = 60.0
+"""Seconds beyond the drain time-out that a stop takes in the worst case: leaving 10, cancelled turns and the
+deactivations after them 15, handing over 5, goodbyes 2, writing its own death 5, tasks 5, and a margin for a busy
+machine."""
+
+EXIT_GRACE = 10.0
+"""Seconds from the end of the silo to the end of the process. Threads that still run then are code of grains."""
+
+TASKS_GRACE = 3.0
+"""The same if cancelled tasks have not ended: a longer wait would not help."""
+
 
 class ExitCode(enum.IntEnum):
-    """How a process of ours ends, for supervisors and scripts; docs/operations.md lists them."""
+    """The exit codes of `grange`, for supervisors and scripts; docs/operations.md lists them."""
 
     CLEAN = 0
     FAILED = 1
@@ -52,7 +65,7 @@ class ExitCode(enum.IntEnum):
 
 
 def exit_code(error: Exception) -> ExitCode:
-    """The code with which an error that nobody handled ends the process."""
+    """The exit code for an error that ends the process."""
     causes: tuple[tuple[type[Exception], ExitCode], ...] = (
         (ConfigurationError, ExitCode.USAGE),
         (JoinFailed, ExitCode.NOT_JOINED),
@@ -66,47 +79,47 @@ def exit_code(error: Exception) -> ExitCode:
 
 
 class StopSignals:
-    """SIGTERM and SIGINT inside a `with`: the first asks to stop, the second ends the process at once.
+    """SIGTERM and SIGINT inside a `with`: the first asks for a stop, the second ends the process at once.
 
-    Entered before anything slow happens, because a process that is PID 1 of a container ignores SIGTERM until it has
-    a handler. Before `attach` there is nothing to drain, so the first signal ends the process with code 0.
+    Enter it before anything slow: a process that is PID 1 of a container ignores SIGTERM until it has a handler.
+    Before `attach` there is nothing to drain, so the first signal ends the process with code 0.
     """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked = asyncio.Event()
         self._first: float | None = None
-        self._adaptive_timeout: float | None = None
+        self._stop_limit: float | None = None
         self._previous: dict[int, Any] = {}
 
-    def attach(self, patience: float | None = None) -> asyncio.Event:
+    def attach(self, stop_limit: float | None = None) -> asyncio.Event:
         """From now on a signal sets the returned event, in the running loop.
 
-        `patience` seconds after it, or after `bound`, the process ends by force: a turn that blocks the loop would
-        never let it stop.
+        The process ends by force `stop_limit` seconds after the signal, or after `limit_stop`: a turn that blocks the
+        event loop would prevent every orderly stop. None: no limit.
         """
         self._loop = asyncio.get_running_loop()
-        self._adaptive_timeout = patience
+        self._stop_limit = stop_limit
         if self._first is not None:
             self._asked.set()
         return self._asked
 
     def stop(self) -> None:
-        """Ask for the stop from another thread, as a signal would; asking again changes nothing."""
+        """Ask for the stop from another thread, as a signal does. Asking again changes nothing."""
         if self._first is None:
             self._first = time.monotonic()  # not the loop's time, which stands still while a turn blocks the loop
-            self.bound()
+            self.limit_stop()
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._asked.set)
 
-    def bound(self) -> None:
-        """The stop begins: from now on the process has its `patience`, also when no signal asked for the stop."""
-        if self._adaptive_timeout is not None:
-            end_within(self._adaptive_timeout, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
-            self._adaptive_timeout = None
+    def limit_stop(self) -> None:
+        """The stop begins: apply its time limit, also when no signal asked for the stop."""
+        if self._stop_limit is not None:
+            kill_after(self._stop_limit, ExitCode.BUG, "the silo did not stop; a turn may block its event loop")
+            self._stop_limit = None
 
     def stop_with_stdin(self) -> None:
-        """Also stop when standard input ends: a silo that somebody else started does not outlive them."""
+        """Also stop when standard input ends, so that a silo does not outlive the process that started it."""
 
         def wait_for_end() -> None:
             while os.read(0, 4096):
@@ -117,7 +130,7 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._received)
+            self._previous[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(
@@ -127,7 +140,7 @@ class StopSignals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _received(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._loop is None:
             raise SystemExit(ExitCode.CLEAN)
         if self._first is not None and time.monotonic() - self._first >= SAME_SIGNAL:
@@ -137,11 +150,10 @@ class StopSignals:
 
 
 def run(silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]) -> None:
-    """Start the silo, `announce` it once it is active, and serve until a signal asks to stop.
+    """Start the silo, call `announce` once it is active, and serve until a stop is asked for.
 
-    Returns after a clean stop. Raises what `Silo.start` raises, DeclaredDead when the cluster gave this silo up, and
-    SelfFenced when it was cut off for too long;
-    `exit_code` says how the process should end then.
+    Returns after a clean stop. Raises what `Silo.start` raises, DeclaredDead when the cluster declared this silo dead,
+    and SelfFenced when the silo was cut off for too long; `exit_code` gives the exit code for each.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(silo, overrides, signals, announce))
@@ -151,29 +163,22 @@ async def _serve(
     silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]
 ) -> None:
     stop = signals.attach(silo.definition(**overrides).config.drain_timeout + DRAIN_MARGIN)
-    if not await _started(silo, overrides, stop):
+    if not await _start(silo, overrides, stop):
         return
     announce(silo)
     dead = await run_until(silo, stop)
-    signals.bound()
+    signals.limit_stop()
     if dead is None:
         await silo.stop()
-        _leave_behind(ExitCode.CLEAN)
+        _limit_exit(ExitCode.CLEAN)
     else:
-        await silo.kill()  # the others run its grains by now: there is nothing to hand over
-        _leave_behind(exit_code(dead))
+        await silo.kill()  # other silos run its grains by now, so there is nothing to hand over
+        _limit_exit(exit_code(dead))
         raise dead
 
 
-def _leave_behind(code: ExitCode) -> None:
-    """What does not end although it was cancelled must not keep the process: Python would wait for it for ever."""
-    tasks = len(asyncio.all_tasks()) - 1
-    seconds = TASKS_GRACE if tasks else EXIT_GRACE
-    end_within(seconds, code, f"{tasks} tasks and {threading.active_count() - 1} threads are left behind")
-
-
-async def _started(silo: Silo, overrides: Mapping[str, Any], stop: asyncio.Event) -> bool:
-    """Start the silo; False when the stop was asked for meanwhile, and what had started is stopped again."""
+async def _start(silo: Silo, overrides: Mapping[str, Any], stop: asyncio.Event) -> bool:
+    """Start the silo. False if `stop` was set meanwhile; the parts that had started are then stopped."""
     starting = asyncio.create_task(silo.start(**overrides))
     asked = asyncio.create_task(stop.wait())
     try:
@@ -188,3 +193,34 @@ async def _started(silo: Silo, overrides: Mapping[str, Any], stop: asyncio.Event
     finally:
         asked.cancel()
         await asyncio.wait((asked,))
+
+
+def _limit_exit(code: ExitCode) -> None:
+    """Bound the time from here to the exit: Python waits for tasks and threads that ignore their cancellation."""
+    tasks = len(asyncio.all_tasks()) - 1
+    seconds = TASKS_GRACE if tasks else EXIT_GRACE
+    kill_after(seconds, code, f"{tasks} tasks and {threading.active_count() - 1} threads are left behind")
+
+
+def kill_after(seconds: float, code: int, reason: str) -> None:
+    """Kill this process, with exit code `code`, if it still runs after `seconds`. This cannot be undone.
+
+    A thread waits, because the event loop may be blocked, and because Python waits for other threads at exit.
+    """
+    timer = threading.Timer(seconds, _kill, (seconds, code, reason))
+    timer.daemon = True
+    timer.name = "kill the process"
+    timer.start()
+
+
+def _kill(seconds: float, code: int, reason: str) -> None:
+    try:
+        log.error(
+            "the process is ended by force with code %d, because it did not end within %g s: %s", code, seconds, reason,
+            extra={"event": "ended_by_force"},
+        )  # fmt: skip
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    finally:
+        os._exit(code)

@@ -1,6 +1,6 @@
-"""A silo by its name on a command line, `module:silo`: the one place that imports code somebody names.
+"""Import of a silo by its name, `module:silo`: the one place that imports code by a name from outside.
 
-Only whoever starts the process says the name; nothing that comes over a wire gets here.
+The name comes from the command line only; nothing that arrives over a wire reaches this file.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from grange.silo.silo import Silo
 
 
 def named_silo(name: str) -> Silo:
-    """The silo that `module:variable` names; modules are found in the current folder first.
+    """Import the silo `module:variable`. The current folder is searched first.
 
-    Raises ConfigurationError when there is no such module or silo, or the module fails while it is imported.
+    Raises ConfigurationError if there is no such module or silo, or if the import of the module fails.
     """
     module_name, colon, variable = name.partition(":")
     if module_name.endswith(".py"):
@@ -30,10 +30,10 @@ def named_silo(name: str) -> Silo:
     found = getattr(module, variable, None)
     if not isinstance(found, Silo):
         silos = [f"{module_name}:{name}" for name, value in vars(module).items() if isinstance(value, Silo)]
-        what = (
+        problem = (
             "has no such variable" if found is None else f"has a {type(found).__name__} there, not a grange.silo.Silo"
         )
-        raise ConfigurationError(f"{name}: the module {what}; silos in it: {', '.join(silos) or 'none'}")
+        raise ConfigurationError(f"{name}: the module {problem}; silos in it: {', '.join(silos) or 'none'}")
     return found
 
 
@@ -50,15 +50,15 @@ def _module(name: str) -> ModuleType:
         raise ConfigurationError(f"the module {name!r} needs {error.name!r}, which is not installed") from error
     except ConfigurationError:
         raise
-    except Exception as error:  # whatever the application's code does while it is imported
-        where = "" if isinstance(error, SyntaxError) else _place(error)  # which names its place itself
+    except Exception as error:  # the module's own code may raise anything
+        where = "" if isinstance(error, SyntaxError) else _place(error)  # a SyntaxError names its place itself
         raise ConfigurationError(
             f"the module {name!r} cannot be imported: {type(error).__name__}: {error}{where}"
         ) from error
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line that the error came through."""
+    """File and line of the innermost frame of the traceback."""
     trace = error.__traceback__
     if trace is None:
         return ""

@@ -1,4 +1,4 @@
-"""What the command line shows of a cluster: rows for people, and the same facts as plain values for programs. Pure."""
+"""The rows of each table for people, and the same facts as JSON values for programs. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from grange.membership.model.member import Member, View
 from grange.silo.management import GrainList, SiloState
 
 Facts = dict[str, Any]
-"""One thing as plain JSON values; the keys are part of the command line's contract."""
+"""One object as JSON values; the keys are part of the command line's contract."""
 
 
 def member_facts(member: Member) -> Facts:
-    """One silo as the membership table has it."""
+    """One row of the membership table."""
     return {
         "address": str(member.address),
         "name": member.name,
@@ -30,7 +30,7 @@ def member_facts(member: Member) -> Facts:
 
 
 def state_facts(answer: Answer[SiloState]) -> Facts:
-    """One silo as it says it is; `problem` says why it did not."""
+    """The state that a silo reports of itself; without an answer, `problem` is the reason."""
     state = answer.answer
     facts = {"address": str(answer.member.address), "name": answer.member.name, "status": str(answer.member.status)}
     if state is None:
@@ -53,7 +53,7 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
 
 
 def activation_facts(answers: Iterable[Answer[GrainList]]) -> list[Facts]:
-    """All listed activations, by grain id."""
+    """All listed activations, sorted by grain id."""
     rows = [
         {
             "grain": str(each.grain_id),
@@ -71,7 +71,7 @@ def activation_facts(answers: Iterable[Answer[GrainList]]) -> list[Facts]:
 
 
 def silos_table(members: Iterable[Member]) -> Table:
-    """`grange silos`."""
+    """The table of `grange silos`."""
     table = _table("silo", "name", "status", "gateway", "started", "labels", "grain types")
     for member in members:
         facts = member_facts(member)
@@ -81,21 +81,21 @@ def silos_table(members: Iterable[Member]) -> Table:
 
 
 def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
-    """`grange status`."""
+    """The table of `grange status`."""
     rows = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
         state, member = answer.answer, answer.member
-        told = ("", "", "", "", f"no answer: {answer.problem}")
+        cells = ("", "", "", "", f"no answer: {answer.problem}")
         if state is not None:
             active = str(sum(state.activations.values()))
             table = f"{state.table}, fenced" if state.fenced else state.table
-            told = (duration(state.uptime), active, str(state.requests), str(state.duplicates), table)
-        rows.add_row(str(member.address), member.name, str(member.status), *told)
+            cells = (duration(state.uptime), active, str(state.requests), str(state.duplicates), table)
+        rows.add_row(str(member.address), member.name, str(member.status), *cells)
     return rows
 
 
 def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Table:
-    """`grange grains`: all types."""
+    """The table of `grange grains`: all types."""
     table = _table("grain type", "placement", "activations", "on silos")
     placements = {name: how for member in view.active for name, how in member.grains.items()}
     for name, silos in counts.items():
@@ -105,7 +105,7 @@ def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Table:
 
 
 def activations_table(rows: Iterable[Facts]) -> Table:
-    """`grange grains TYPE`."""
+    """The table of `grange grains TYPE`."""
     table = _table("grain", "silo", "phase", "idle", "waiting", "running")
     for row in rows:
         idle = duration(float(row["idle"]))
@@ -119,12 +119,12 @@ def problems(answers: Iterable[Answer[Any]]) -> list[str]:
 
 
 def gateway_of(member: Member) -> str:
-    """Where clients reach it; empty for a silo without a gateway."""
+    """The host:port for clients; empty for a silo without a gateway."""
     return f"{member.address.host}:{member.gateway}" if member.gateway else ""
 
 
 def duration(seconds: float) -> str:
-    """`42s`, `3m05s`, `2h03m`, `5d07h`."""
+    """A duration in its two largest units: `42s`, `3m05s`, `2h03m`, `5d07h`."""
     whole = int(seconds)
     for size, name, part, part_size in ((86400, "d", "h", 3600), (3600, "h", "m", 60), (60, "m", "s", 1)):
         if whole >= size:

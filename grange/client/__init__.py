@@ -1,4 +1,4 @@
-"""One outside process that calls grains. Open `client.py` first; `gateways.py` decides which silo to send to."""
+"""A process outside the cluster that calls grains. Open `client.py` first; `gateways.py` chooses the silo of a call."""
 
 from grange.client.client import Client
 from grange.client.events import ClusterFound, ClusterLost, ConnectionEvent, GatewayFound, GatewayLost

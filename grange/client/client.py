@@ -1,4 +1,4 @@
-"""`Client`: calls grains from outside the cluster. `async with Client(["127.0.0.1:30000"]) as client:`."""
+"""`Client` calls grains from outside the cluster: `async with Client(["127.0.0.1:30000"]) as client:`."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from grange.transport.provider import Transport
 G = TypeVar("G", bound=Addressable)
 
 RETRY_PAUSE = 0.2
-"""Least seconds between a failure to connect and the next try, whatever `on_connect_failure` says."""
+"""Seconds between a failure to connect and the next attempt, after `on_connect_failure` asked for one."""
 
 
 class Client:
     """A client of one cluster, connected inside its `async with`.
 
-    `gateways` are `host:port` of some silos; the others are learned from them, and calls fail over between all.
-    `errors` are exception classes of yours that calls may raise as themselves (those named in `errors=` of a grain
-    class need no mention). `response_timeout` is in seconds. `transport` replaces the network in tests.
+    `gateways` are the `host:port` of some silos. The client learns the others from them, and calls fail over between
+    all of them. `errors` are your exception classes that calls may raise as themselves; those in `errors=` of a grain
+    class are known already. `response_timeout` is in seconds. `transport` replaces the network in tests.
 
-    Entering raises SiloUnavailable when no gateway answers, and HandshakeRefused for a wrong cluster or version;
-    `on_connect_failure` is awaited before that, and may have it try again. Once connected, a client goes on looking for
-    gateways however long none answers; `on_connection_change` tells when it loses and finds them.
+    Entering raises SiloUnavailable if no gateway answers, and HandshakeRefused for a wrong cluster or version.
+    `on_connect_failure` is awaited first and may ask for another attempt. A connected client searches for gateways as
+    long as none answers. `on_connection_change` registers a listener for gateways lost and found.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class Client:
         self._grains: GrainFactory | None = None
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
-        """A reference to a grain, typed as its class; no I/O happens (see `GrainFactory.get_grain`)."""
+        """A reference to a grain, typed as its class. Does no I/O; see `GrainFactory.get_grain`."""
         if self._grains is None:
             raise RuntimeError("this client is not connected; use it inside `async with client:`")
         self._faults.register(spec_of(grain).options.errors)
         return self._grains.get_grain(grain, key, implementation=implementation)
 
     def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:
-        """Have `listener` called with each GatewayFound, GatewayLost, ClusterLost and ClusterFound. Returns what ends
-        that. Before `async with` it hears of the first gateways too.
+        """Call `listener` with each GatewayFound, GatewayLost, ClusterLost and ClusterFound from now on.
 
-        Raises TypeError for an `async def`, which nobody would await: have it start a task.
+        Returns a function that removes the listener. A listener added before `async with` gets the first gateways too.
+        Raises TypeError for an `async def`, because listeners are not awaited; start a task in the listener.
         """
         if inspect.iscoroutinefunction(listener):
             raise TypeError(
@@ -104,12 +104,12 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Whether a gateway answered when they were last asked; false outside of `async with`."""
+        """Whether a gateway answered the last request for the view; false outside of `async with`."""
         return self._grains is not None and not self._gateways.cut_off
 
     @property
     def view(self) -> View:
-        """The cluster as its gateways last showed it."""
+        """The last view of the cluster that a gateway sent."""
         return self._gateways.view
 
     @property
@@ -122,11 +122,11 @@ class Client:
         await self._gateways.wait_for(set(active))
 
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
-        """Question a management service of one silo; the command line and tools use it."""
+        """Send a request to a management service of one silo. The command line and tools use it."""
         return await self._sender.ask(gateway, service, question, seconds)
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None = None) -> bytes:
-        """Call any grain without its class: arguments and result are JSON. Raises as a typed call does."""
+        """Call a grain without its class, with arguments and result in JSON. Raises the errors of a typed call."""
         return await self._caller.call_json(grain_id, method, args, seconds)
 
     async def __aenter__(self) -> Self:
@@ -161,13 +161,13 @@ class Client:
         parts.push_async_callback(self._caller.close)
         grains = GrainFactory(self._caller.call, self._gateways.implementations)
         references.bind(grains)
-        await self._find()
+        await self._find_cluster()
         parts.push_async_callback(tasks.close)
-        tasks.start(self._gateways.keep_up(self._sender.ask))
+        tasks.start(self._gateways.keep_fresh(self._sender.ask))
         parts.callback(self._gateways.close)
         self._grains = grains
 
-    async def _find(self) -> None:
+    async def _find_cluster(self) -> None:
         attempts = 0
         while True:
             try:

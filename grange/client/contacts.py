@@ -1,4 +1,4 @@
-"""Which gateways a client has contact with, as events. Pure: it is told what is known and returns what is news."""
+"""Which gateways a client can reach, as events. Pure: takes facts, and returns the events that they cause."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from grange.proto.ids import SiloAddress
 
 
 class Contacts:
-    """The gateways that work, by all that is known. One that was never listed is of no interest, however it is."""
+    """The state of each gateway of the cluster: listed, and working or not.
+
+    A gateway that the cluster does not list causes no GatewayFound and no GatewayLost.
+    """
 
     def __init__(self) -> None:
         self._listed: frozenset[SiloAddress] = frozenset()
         self._working: set[SiloAddress] = set()
         self.cut_off = False
-        """Whether no gateway answers."""
+        """Whether no gateway answered the last attempt."""
 
     @property
     def missed(self) -> list[SiloAddress]:
-        """Those that the cluster shows and that do not work."""
+        """The gateways that the cluster lists and that do not work."""
         return sorted(self._listed - self._working)
 
-    def listed(self, gateways: Iterable[SiloAddress]) -> list[ConnectionEvent]:
-        """These are the gateways of the cluster now; new ones count as working until they are tried."""
+    def on_list(self, gateways: Iterable[SiloAddress]) -> list[ConnectionEvent]:
+        """Apply a new list of the cluster's gateways. A new gateway counts as working until it fails."""
         now = frozenset(gateways)
         gone, new = sorted(self._working - now), sorted(now - self._listed)
         self._listed = now
@@ -31,15 +34,15 @@ class Contacts:
         lost = [GatewayLost(gateway.endpoint, "its silo has left the cluster") for gateway in gone]
         return [*lost, *(GatewayFound(gateway.endpoint) for gateway in new)]
 
-    def failed(self, gateway: SiloAddress, reason: str) -> list[ConnectionEvent]:
-        """It could not be reached, broke off, or takes no calls."""
+    def on_failure(self, gateway: SiloAddress, reason: str) -> list[ConnectionEvent]:
+        """This gateway could not be reached, closed the connection, or takes no calls."""
         if gateway not in self._working:
             return []
         self._working.discard(gateway)
         return [GatewayLost(gateway.endpoint, reason)]
 
-    def answered(self, gateway: SiloAddress) -> list[ConnectionEvent]:
-        """It works."""
+    def on_answer(self, gateway: SiloAddress) -> list[ConnectionEvent]:
+        """This gateway answered."""
         events: list[ConnectionEvent] = []
         if self.cut_off:
             self.cut_off = False
@@ -49,8 +52,8 @@ class Contacts:
             events.append(GatewayFound(gateway.endpoint))
         return events
 
-    def nobody_answers(self, reasons: Mapping[SiloAddress, str]) -> list[ClusterLost]:
-        """All were tried."""
+    def on_no_answer(self, reasons: Mapping[SiloAddress, str]) -> list[ClusterLost]:
+        """All gateways were tried and none answered, for these reasons."""
         if self.cut_off:
             return []
         self.cut_off = True

@@ -1,4 +1,4 @@
-"""What a client tells its owner about its connections: gateways found and lost, and the whole cluster."""
+"""The connection events of a client: gateways found and lost, and the whole cluster found and lost."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ log = logging.getLogger("grange.client")
 
 
 class GatewayFound(msgspec.Struct, frozen=True):
-    """A gateway (`host:port`) takes this client's calls: a new one, or one that was lost."""
+    """A gateway (`host:port`) takes this client's calls now. It is new, or it was lost before."""
 
     gateway: str
 
 
 class GatewayLost(msgspec.Struct, frozen=True):
-    """A gateway takes no calls of this client any more. Calls use the others; calls in flight there have ended."""
+    """A gateway no longer takes this client's calls. Calls use the other gateways; calls in flight there have ended."""
 
     gateway: str
     reason: str
 
 
 class ClusterFound(msgspec.Struct, frozen=True):
-    """After a `ClusterLost`: a gateway (`host:port`) answers again."""
+    """A gateway (`host:port`) answers again after a `ClusterLost`."""
 
     gateway: str
 
 
 class ClusterLost(msgspec.Struct, frozen=True):
-    """No gateway answers. Calls wait for one within their time-outs, and the client goes on looking."""
+    """No gateway answers. Calls wait for one within their time-outs, and the client keeps searching."""
 
     reason: str
 
@@ -38,21 +38,21 @@ class ClusterLost(msgspec.Struct, frozen=True):
 ConnectionEvent = GatewayFound | GatewayLost | ClusterFound | ClusterLost
 
 OnConnectionChange = Callable[[ConnectionEvent], None]
-"""Called in the event loop with each event; it must not block, and what it raises is logged."""
+"""Called in the event loop with each event. It must not block. Its exceptions are logged."""
 
 OnConnectFailure = Callable[[Exception, int], Awaitable[bool]]
-"""Awaited when entering a client failed: with the error (SiloUnavailable or HandshakeRefused) and how often it has
-failed by now. True: try again, for another `connect_timeout`; False: raise the error."""
+"""Awaited when entering a client failed, with the error (SiloUnavailable or HandshakeRefused) and the number of
+failures so far. Return True to try again for another `connect_timeout`, False to raise the error."""
 
 
 class Listeners:
-    """Everybody who wants to know, in the order in which they came."""
+    """The listeners for connection events, in the order of registration."""
 
     def __init__(self) -> None:
         self._all: dict[object, OnConnectionChange] = {}
 
     def add(self, listener: OnConnectionChange) -> Callable[[], None]:
-        """Have it called with each event. Returns what ends that; calling it twice is harmless."""
+        """Call `listener` with each event from now on. Returns a function that removes it, once."""
         key = object()
         self._all[key] = listener
 
@@ -61,8 +61,8 @@ class Listeners:
 
         return remove
 
-    def tell(self, event: ConnectionEvent) -> None:
-        """Call them all."""
+    def notify(self, event: ConnectionEvent) -> None:
+        """Call all listeners with this event. Logs the exceptions that they raise."""
         for listener in tuple(self._all.values()):
             try:
                 listener(event)

@@ -1,7 +1,7 @@
-"""Which silo should a client's call go to? The one that probably hosts the grain, so that a call is one hop.
+"""Chooses the gateway for each call of a client: the silo that probably hosts the grain, so that a call is one hop.
 
-A client sees the cluster as its gateways show it. It addresses silos by their gateway ports; a gateway carries on what
-its silo does not host, so any one of them is enough.
+A client knows the cluster only by the views that its gateways send. It addresses silos by their gateway ports. A
+gateway forwards calls to grains that its silo does not host, so any one gateway is enough.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import msgspec
 
+from grange.aio.backoff import Backoff
 from grange.client.contacts import Contacts
 from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
@@ -25,25 +26,29 @@ from grange.runtime.system_target import Ask
 
 log = logging.getLogger("grange.client")
 
-SILENCE = 3.0
-"""Seconds that a client looks for a gateway before it says so: a person at a terminal wonders by then."""
+WARN_AFTER = 3.0
+"""Seconds of searching for a first gateway before a warning: by then a person at a terminal wonders."""
 
 VIEW_SERVICE = "management.view"
+"""The system target of a silo that answers with its view of the cluster."""
+
 _VIEW = msgspec.msgpack.Decoder(View)
 
 ASK_TIMEOUT = 2.0
-"""Seconds for one question about the cluster."""
+"""Seconds until a request for the view times out."""
 
+MIN_REFRESH_INTERVAL = 0.05
+"""Least seconds between two reads of the view, however many calls fail at once."""
 
-BREATH = 0.05
-"""Seconds between two looks at least: however many calls fail at once, ask at most so often."""
+CONNECT_RETRY_FIRST, CONNECT_RETRY_LIMIT = 0.1, 0.2
+"""Seconds between two attempts to reach a first gateway."""
 
-SEARCH_PAUSE = 0.25
-"""Seconds between two looks while no gateway answers: calls wait for the first one."""
+SEARCH_RETRY_FIRST, SEARCH_RETRY_LIMIT = 0.1, 0.25
+"""Seconds between two searches while no gateway answers. Calls wait for the first answer, so they are short."""
 
 
 def parse_gateway(text: str) -> SiloAddress:
-    """`host:port` of a gateway. Raises ConfigurationError for anything else."""
+    """Parse `host:port` of a gateway. Raises ConfigurationError for any other text."""
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
         raise ConfigurationError(f"not a gateway: {text!r}; write host:port, such as 127.0.0.1:30000")
@@ -51,14 +56,14 @@ def parse_gateway(text: str) -> SiloAddress:
 
 
 class Gateways:
-    """runtime.locator.Locator of a client. All addresses it gives out are gateways."""
+    """The `runtime.locator.Locator` of a client. All addresses that it returns are those of gateways."""
 
     def __init__(
         self,
         known: Sequence[str],
         options: ClientOptions,
         rng: random.Random,
-        gone: Callable[[SiloAddress], None] = lambda _: None,
+        on_gateway_dead: Callable[[SiloAddress], None] = lambda _: None,
         listeners: Listeners | None = None,
     ) -> None:
         if not known:
@@ -66,14 +71,14 @@ class Gateways:
         self._seeds = [parse_gateway(text) for text in known]
         self._options = options
         self._random = rng
-        self._gone = gone  # told of each gateway whose silo is dead, so that nothing is kept of it
+        self._on_gateway_dead = on_gateway_dead  # frees what other parts keep for a gateway whose silo is dead
         self._listeners = listeners or Listeners()
         self._contacts = Contacts()
         self._closed = False
-        self._living: frozenset[SiloAddress] = frozenset()
+        self._not_dead: frozenset[SiloAddress] = frozenset()
         self._avoided: dict[SiloAddress, float] = {}
         self._loop = asyncio.get_running_loop()
-        self._wanted = asyncio.Event()
+        self._refresh_wanted = asyncio.Event()
         self._changed = asyncio.Event()
         self.view = View(0)
         self._gateways: dict[SiloAddress, SiloAddress] = {}
@@ -82,62 +87,64 @@ class Gateways:
     # --- runtime.locator.Locator ----------------------------------------------------------------------------------
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The gateway of the silo that owns the grain's place on the ring, among those that work."""
+        """The gateway of the grain's owner on the ring, among the gateways that work."""
         usable = self._usable()
         owner = self._ring.owner(grain_id.ring_hash, usable)
         return usable[owner] if owner is not None else self._random.choice(self._seeds)
 
     async def locate(self, grain_id: GrainId) -> SiloAddress:
-        """There is always somebody to try."""
+        """The same as `known`: a client always has a gateway to try."""
         return self.known(grain_id) or self._seeds[0]
 
     def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        """A gateway that could not be reached or takes no calls is not used for a while; look who is there."""
+        """If the gateway could not be reached or takes no calls, avoid it for a while and read the view."""
         if not absent:
-            return  # it will find the grain at the next try
+            return  # the gateway forwards the call when it is repeated
         self._avoid(silo, "it could not be reached, or takes no calls")
 
     def disconnected(self, gateway: SiloAddress, error: Exception | None) -> None:
-        """The connection to a gateway has ended: use another one, and look who is there. Told by the sender's link."""
-        if not gateway.generation and error is not None:  # one of the seeds, before it was known which silo is there
+        """Avoid a gateway whose connection has ended, and read the view. Called by the sender's link."""
+        if not gateway.generation and error is not None:  # a seed, to which no silo is known yet
             gateway = next((each for each in self._gateways.values() if each.endpoint == gateway.endpoint), gateway)
         self._avoid(gateway, str(error or "it closed the connection"))
 
     async def changed(self, seconds: float) -> None:
-        """Wait for a newer view, at most so long."""
+        """Wait up to `seconds` for a newer view."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
 
     async def wait_for(self, active: set[SiloAddress]) -> None:
-        """Look again and again until exactly these silos are active."""
+        """Read the view repeatedly until exactly these silos are active."""
         while {member.address for member in self.view.active} != active:
-            self._wanted.set()
+            self._refresh_wanted.set()
             await self.changed(0.1)
 
     def implementations(self, interface: str) -> Implementations:
-        """Which grain types fulfil an interface, in the whole cluster."""
+        """The grain types of the whole cluster that implement an interface."""
         return self.view.implementations(interface)
 
     @property
     def cut_off(self) -> bool:
-        """Whether no gateway answered when they were last asked."""
+        """Whether no gateway answered the last request for the view."""
         return self._contacts.cut_off
 
     def all(self) -> tuple[SiloAddress, ...]:
         """The gateways of all active silos."""
         return tuple(self._gateways.values())
 
-    # --- keeping up with the cluster ------------------------------------------------------------------------------
+    # --- reading the view -----------------------------------------------------------------------------------------
 
     async def find(self, ask: Ask) -> None:
-        """Reach one gateway and learn the others. Raises SiloUnavailable naming all that were tried, and why not.
+        """Reach one gateway and learn the others from it.
 
-        A refused handshake is an answer, not a silence: it is raised at once, unless the silo is still starting.
+        Raises SiloUnavailable with each gateway's reason after `connect_timeout`. A refused handshake will not change
+        with time, so HandshakeRefused is raised at once, unless the silo is starting or leaving.
         """
         began = self._loop.time()
         deadline = began + self._options.connect_timeout
-        told = False
+        backoff = Backoff(CONNECT_RETRY_FIRST, CONNECT_RETRY_LIMIT, self._random)
+        warned = False
         while True:
             failures = [failure for seed in self._seeds if (failure := await self._try(ask, seed)) is not None]
             if len(failures) < len(self._seeds):
@@ -150,26 +157,31 @@ class Gateways:
             now = self._loop.time()
             if now >= deadline:
                 raise SiloUnavailable(f"no gateway could be reached: {tried}. Is a silo running there?")
-            if now - began >= SILENCE and not told:
-                told = True
+            if now - began >= WARN_AFTER and not warned:
+                warned = True
                 log.warning("no gateway answers yet: %s; trying for %.0f s more", tried, deadline - now)
-            await asyncio.sleep(0.2 * self._random.uniform(0.5, 1.0))
+            await asyncio.sleep(backoff.pause())
 
-    async def keep_up(self, ask: Ask) -> None:
-        """For the life of the client: read the view again once per period, and at once when a gateway fails."""
+    async def keep_fresh(self, ask: Ask) -> None:
+        """Read the view once per `refresh_period`, and at once when a gateway fails. Runs until it is cancelled."""
+        backoff = Backoff(SEARCH_RETRY_FIRST, SEARCH_RETRY_LIMIT, self._random)
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.refresh_period):
-                    await self._wanted.wait()
-            self._wanted.clear()
-            if await self._look(ask):
-                await asyncio.sleep(BREATH)
+                    await self._refresh_wanted.wait()
+            self._refresh_wanted.clear()
+            if await self._refresh(ask):
+                backoff.reset()
+                await asyncio.sleep(MIN_REFRESH_INTERVAL)
             else:
-                await asyncio.sleep(SEARCH_PAUSE)
-                self._wanted.set()
+                await asyncio.sleep(backoff.pause())
+                self._refresh_wanted.set()
 
-    async def _look(self, ask: Ask) -> bool:
-        """Ask one gateway, and if it does not answer all others at once; also those that were lost: are they back?"""
+    async def _refresh(self, ask: Ask) -> bool:
+        """Read the view from one gateway; if that fails, from all others at once. Returns whether one answered.
+
+        Lost gateways are asked too, to find out whether they work again.
+        """
         candidates = [*self._usable().values(), *self._seeds]
         self._random.shuffle(candidates)
         first, *others = dict.fromkeys(candidates)
@@ -180,57 +192,57 @@ class Gateways:
                 failures[gateway] = failed
         if len(failures) <= len(rest):
             return True
-        news = self._contacts.nobody_answers({gateway: str(failure) for gateway, failure in failures.items()})
-        if news:
-            log.warning("no gateway answers, the client goes on looking: %s", news[0], extra={"event": "no_gateway"})
-        self._tell(news)
+        events = self._contacts.on_no_answer({gateway: str(failure) for gateway, failure in failures.items()})
+        if events:
+            log.warning("no gateway answers, the client keeps searching: %s", events[0], extra={"event": "no_gateway"})
+        self._notify(events)
         return False
 
     def close(self) -> None:
-        """The client ends its connections itself now: that is no news."""
+        """Send no more events: the client closes its connections itself from now on."""
         self._closed = True
 
     def _avoid(self, gateway: SiloAddress, reason: str) -> None:
         self._avoided[gateway] = self._loop.time() + self._options.avoid_for
-        self._tell(self._contacts.failed(gateway, reason))
-        self._wanted.set()
+        self._notify(self._contacts.on_failure(gateway, reason))
+        self._refresh_wanted.set()
 
-    def _tell(self, events: Sequence[ConnectionEvent]) -> None:
+    def _notify(self, events: Sequence[ConnectionEvent]) -> None:
         for event in () if self._closed else events:
-            self._listeners.tell(event)
+            self._listeners.notify(event)
 
     async def _try(self, ask: Ask, gateway: SiloAddress) -> Exception | None:
-        """Ask one gateway for the view; returns why that failed."""
+        """Read the view from one gateway. Returns the error if that failed."""
         try:
-            self._learn(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
+            self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
             self._avoided[gateway] = self._loop.time() + self._options.avoid_for
-            self._tell(self._contacts.failed(gateway, str(error)))
+            self._notify(self._contacts.on_failure(gateway, str(error)))
             return error
         self._avoided.pop(gateway, None)
-        self._tell(self._contacts.answered(gateway))
+        self._notify(self._contacts.on_answer(gateway))
         return None
 
-    def _learn(self, view: View) -> None:
+    def _on_view(self, view: View) -> None:
         if view.version == self.view.version and self.view.members:
             return
         if view.version < self.view.version and any(self.view.get(member.address) for member in view.members):
-            return  # a silo is behind: what it does not know of yet must not be given up
-        # A lower version with none of these silos is news: the cluster and its table were made anew.
+            return  # this silo is behind; do not give up gateways that it does not know yet
+        # A lower version without any of our silos means that the cluster and its table were created anew.
         self.view = view
         self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}
-        self._tell(self._contacts.listed(self._gateways.values()))
-        # A silo that leaves still answers; only of a dead one nothing can come any more.
-        living = frozenset(_gateway(member) for member in view.members if member.status is not SiloStatus.DEAD)
-        for gateway in self._living - living:
-            self._gone(gateway)
-        self._living = living
+        self._notify(self._contacts.on_list(self._gateways.values()))
+        # A leaving silo still sends answers; a dead one does not.
+        not_dead = frozenset(_gateway(member) for member in view.members if member.status is not SiloStatus.DEAD)
+        for gateway in self._not_dead - not_dead:
+            self._on_gateway_dead(gateway)
+        self._not_dead = not_dead
         self._ring = Ring(member.address for member in view.active)
         self._changed.set()
         self._changed = asyncio.Event()
 
     def _usable(self) -> dict[SiloAddress, SiloAddress]:
-        """Silo to gateway, without those that failed lately; all of them if none is left."""
+        """The gateway of each silo, without those to be avoided; all of them if none is left."""
         if not self._avoided:
             return self._gateways
         now = self._loop.time()
@@ -240,5 +252,5 @@ class Gateways:
 
 
 def _gateway(member: Member) -> SiloAddress:
-    """How a client addresses a silo: by its gateway's port."""
+    """The address under which a client reaches a silo: with its gateway's port."""
     return SiloAddress(member.address.host, member.gateway, member.address.generation)

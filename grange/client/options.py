@@ -1,4 +1,4 @@
-"""Options of a client."""
+"""The options of a client."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class ClientOptions(msgspec.Struct, frozen=True):
-    """Times are in seconds."""
+    """How a client finds and keeps its gateways. Times are in seconds."""
 
     connect_timeout: float = 10.0
-    """How long entering a `Client` looks for a gateway before it gives up; covers a silo that is still starting."""
+    """How long entering a `Client` searches for a gateway before it raises. Covers a silo that is still starting."""
     refresh_period: float = 5.0
-    """How often the list of gateways is read again; it is also read when one fails."""
+    """Period in which the list of gateways is read. It is also read at once when a gateway fails."""
     avoid_for: float = 2.0
-    """A gateway that failed gets no calls for so long, if there is another."""
+    """How long a gateway that failed gets no calls, if there is another."""

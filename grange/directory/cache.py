@@ -1,4 +1,4 @@
-"""Where grains were last seen: a bounded memory, least recently used first out. Pure."""
+"""A bounded cache of the silos on which grains were last seen. Evicts the least recently used entry. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from grange.proto.ids import GrainId, SiloAddress
 
 
 class _Place:
-    """One silo, shared by all grains cached there, so that its death is one assignment however many they
-    are.
-    """
+    """One silo, shared by all grains cached there. So dropping a silo is one assignment for any number of grains."""
 
     __slots__ = ("silo",)
 
@@ -19,8 +17,9 @@ class _Place:
 
 
 class PlaceCache:
-    """At most `size` grains and the silos they were last seen on. It may be wrong: whoever is asked says
-    so.
+    """At most `size` grains with the silos on which they were last seen.
+
+    An entry may be out of date. The silo that gets the call refuses it then, and the locator drops the entry.
     """
 
     def __init__(self, size: int) -> None:
@@ -33,11 +32,11 @@ class PlaceCache:
 
     @property
     def silos(self) -> list[SiloAddress]:
-        """The silos that something was remembered on, and that were not dropped."""
+        """The silos that have had cached grains and were not dropped."""
         return list(self._places)
 
     def get(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo, unless unknown or dropped since. Makes the entry the most recently used one."""
+        """The grain's silo, or None if it is unknown or was dropped. Marks the entry as the most recently used."""
         place = self._entries.get(grain_id)
         if place is None:
             return None
@@ -48,7 +47,7 @@ class PlaceCache:
         return place.silo
 
     def put(self, grain_id: GrainId, silo: SiloAddress) -> None:
-        """Remember, and forget the least recently used entry when there is no room."""
+        """Cache the grain's silo. Evicts the least recently used entry if the cache is full."""
         place = self._places.get(silo)
         if place is None:
             place = self._places[silo] = _Place(silo)
@@ -58,14 +57,12 @@ class PlaceCache:
             self._entries.popitem(last=False)
 
     def drop(self, grain_id: GrainId, silo: SiloAddress) -> None:
-        """Forget the grain if it is remembered on this silo; a newer place stays."""
+        """Remove the grain if it is cached on this silo; an entry on another silo stays."""
         if self.get(grain_id) == silo:
             del self._entries[grain_id]
 
     def drop_silo(self, silo: SiloAddress) -> None:
-        """Forget everything on this silo. Costs the same for any number of entries; they leave as they are
-        met.
-        """
+        """Drop all grains on this silo. Costs the same for any number of entries; `get` removes each one later."""
         place = self._places.pop(silo, None)
         if place is not None:
             place.silo = None

@@ -1,8 +1,7 @@
-"""Where a grain is, and which activation is its one: the runtime's `Locator` and `Claims` on a silo of a
-cluster.
+"""Where to send a call, and which activation is registered: the runtime's `Locator` and `Claims` in a clustered silo.
 
-To locate: the cache, else what every silo can compute (the ring), else the directory, else placement chooses.
-None of it is binding: the silo that is asked claims the grain, and the directory decides who wins.
+A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy.
+The result is a guess: the silo that receives the call claims the grain, and the directory decides which claim wins.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClusterLocator:
-    """Implements `runtime.locator.Locator` and `Claims`."""
+    """Implements `runtime.locator.Locator` and `Claims` over the directory."""
 
     def __init__(self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep) -> None:
         self._deps = deps
@@ -34,7 +33,7 @@ class ClusterLocator:
         self._cache = PlaceCache(deps.options.cache_size)
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """From the cache, or computed where the type's placement can be; takes about a microsecond."""
+        """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond."""
         cached = self._cache.get(grain_id)
         if cached is not None:
             return cached
@@ -48,13 +47,13 @@ class ClusterLocator:
         return strategy.choose(self._context(grain_id, hosting, topology))
 
     async def locate(self, grain_id: GrainId) -> SiloAddress:
-        """See `Locator`. Also raises ConfigurationError when this silo does not know the type's placement."""
+        """See `Locator`. Also raises ConfigurationError if this silo does not know the type's placement strategy."""
         hosting = self._hosting(grain_id)
         strategy = self._strategy(grain_id, hosting)
         if strategy.computed:
             return self._choose(strategy, grain_id, hosting)
         entry = await self._directory.lookup(grain_id)
-        # The world may have changed during the look-up: whatever was learnt meanwhile is newer.
+        # The cache may have changed during the look-up. Then its value is the newer one.
         if (cached := self._cache.get(grain_id)) is not None:
             return cached
         if entry is not None and not self._current.topology.is_dead(entry.silo):
@@ -65,7 +64,7 @@ class ClusterLocator:
         return silo
 
     def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        """See `Locator`. What was learnt since the call was sent to `silo` stays."""
+        """See `Locator`. A place that was cached after the call was sent to `silo` stays."""
         cached = self._cache.get(grain_id)
         if cached is not None and cached != silo:
             return
@@ -75,15 +74,15 @@ class ClusterLocator:
             self._cache.put(grain_id, hint)
 
     async def changed(self, seconds: float) -> None:
-        """Wait for a newer view or a recovered range, at most so long."""
+        """Wait up to `seconds` for a newer view or a recovered range."""
         await self._current.changed.wait(seconds)
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
-        """See `Claims`. The winner carries the version under which it was registered: keep it.
+        """See `Claims`. The winner carries the version under which it was registered; the caller must keep it.
 
-        A winner whose silo is gone, or an older one of this very silo, is replaced: nobody runs it any more,
-        since a catalog has one activation of a grain at a time. One on a silo that leaves is replaced if it is not
-        there: such a silo claims nothing any more, so nobody else would find out.
+        A winner on a silo that is gone is replaced, and so is an older activation of this very silo: a catalog has one
+        activation of a grain at a time, so the older one has ended. A winner on a leaving silo is replaced if it does
+        not exist there. Such a silo makes no more claims, so it would not find the stale entry itself.
         """
         winner = await self._directory.register(address, previous)
         while not winner.same_activation(address) and (self._is_over(winner) or await self._has_left(winner)):
@@ -94,15 +93,15 @@ class ClusterLocator:
         return winner
 
     async def release(self, address: GrainAddress) -> None:
-        """See `Claims`. The cache forgets it before the directory is asked."""
+        """See `Claims`. Drops the grain from the cache before it asks the directory."""
         self._cache.drop(address.grain_id, address.silo)
         try:
             await self._directory.unregister(address)
         except GrangeError as error:
             logger.warning("%s was not unregistered; the next claim will replace it: %s", address, error)
 
-    def advanced(self, before: Topology, after: Topology) -> None:
-        """A newer view: forget what was cached on silos that are gone. Called by `cluster.py`."""
+    def on_view(self, before: Topology, after: Topology) -> None:
+        """Drop the cached places on silos that are gone in a newer view. Called by `cluster.py`."""
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
@@ -127,7 +126,7 @@ class ClusterLocator:
             return hosting
         if not topology.ring.addresses:
             raise SiloUnavailable(f"call to {grain_id} was not executed: no silo is active; start one")
-        types = ", ".join(sorted(topology.hosting)) or "none at all"
+        types = ", ".join(sorted(topology.hosting)) or "none"
         silos = ", ".join(map(str, sorted(topology.ring.addresses)))
         raise NoSuchGrain(
             f"no active silo hosts grain type {grain_id.type!r}; hosted types are {types}, on {silos}; "
@@ -154,4 +153,4 @@ class ClusterLocator:
     def _context(self, grain_id: GrainId, hosting: Hosting, topology: Topology) -> PlacementContext:
         ring_owner = topology.ring.owner(grain_id.ring_hash, hosting.allowed)
         assert ring_owner is not None, "a type is hosted by at least one silo of the ring"
-        return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.random)
+        return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.rng)

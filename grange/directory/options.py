@@ -1,4 +1,4 @@
-"""Every number of the directory, each with its unit and its reason."""
+"""The options of the directory, each with its unit and its reason."""
 
 from __future__ import annotations
 
@@ -8,68 +8,61 @@ from grange.errors import ConfigurationError
 
 
 class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How patient the directory is, and how much it remembers. Times are in seconds."""
+    """Time-outs, page sizes and periods of the directory. Times are in seconds."""
 
     cache_size: int = 100_000
-    """Places of grains that this process remembers; about 100 bytes each. Grains on the ring mostly need
-    none.
+    """Most grain places that this process caches, at about 100 bytes each. Grains with ring placement mostly need none.
     """
 
     claim_timeout: float = 15.0
-    """How long a claim or a look-up goes on trying: longer than it takes to find a death (8 s) and to recover
-    a range.
-    """
+    """How long a claim or a look-up is repeated. Longer than detecting a death (8 s) and recovering a range."""
 
     release_timeout: float = 5.0
-    """How long a deactivation waits for the directory. A release that is lost is repaired by the next
-    claim.
-    """
+    """How long a deactivation waits for the directory. The next claim repairs a lost release."""
 
     ask_timeout: float = 3.0
-    """How long one question to one silo may take; longer than `ready_wait`, so that the owner answers before
-    it ends.
-    """
+    """Time-out of one request to one silo. Longer than `ready_wait`, so that the owner can refuse in time."""
 
     ready_wait: float = 2.0
-    """How long the owner of a range that is being recovered holds a question back before it says so."""
+    """How long the owner of a range that is being recovered delays a request before it refuses."""
 
     retry_first: float = 0.01
-    """First pause before a refused question is repeated; doubles up to `retry_limit`. A newer view ends any
-    pause.
-    """
+    """First pause before a refused request is repeated. Doubles up to `retry_limit`, with jitter."""
 
     retry_limit: float = 0.5
-    """Longest such pause."""
+    """Longest pause before a refused request is repeated. A newer view ends any pause."""
 
     recover_page: int = 20_000
-    """Most entries in one answer to a recovery question: about 60 bytes each, so 1.2 MB; fewer with long keys."""
+    """Most entries in one answer to a recovery request: about 60 bytes each, so 1.2 MB. Fewer with long keys."""
 
     scan_chunk: int = 5_000
-    """Activations looked at before other tasks get their turn: about 3 ms."""
+    """Activations that a recovery scans before it yields to the event loop: about 3 ms."""
 
     transfer_page: int = 1_000
-    """Entries in one answer of a hand-over: 60 KB, and about 5 ms of the loop on either side."""
+    """Entries in one page of a hand-over: 60 KB, and about 5 ms of the event loop on either side."""
 
     transfer_timeout: float = 2.0
-    """How long the new owner of a range waits for the next page of the owner before; then it asks the hosts instead."""
+    """How long the new owner of a range waits for the next page of the previous owner. Then it asks the hosts."""
 
     snapshot_keep: float = 30.0
-    """How long a snapshot waits to be fetched: longer than any owner may try. Whoever comes later asks the hosts."""
+    """How long a snapshot is kept: longer than any new owner may try to fetch it. A later owner asks the hosts."""
 
     death_hold: float = 1.0
-    """How long grains of a silo that others declared dead are held, counted from the view that says so: it may be
-    half a second until it reads that itself, and then it has stopped. 0: not at all.
+    """How long the grains of a silo that other silos declared dead are held, from the view with its death. That silo
+    may take half a second to read its death, and then it has stopped. 0 turns holds off.
     """
 
     check_period: float = 10.0
-    """How often this silo compares what it runs with the directory, and its slice with what others run; 25% jitter."""
+    """Period, with 25% jitter, in which this silo compares its activations with the directory, and its slice with the
+    other silos' activations.
+    """
 
     check_page: int = 1_000
-    """Activations in one question of that comparison: 60 KB, and a few milliseconds of the loop."""
+    """Activations in one request of that comparison: 60 KB, and a few milliseconds of the event loop."""
 
     check_limit: int = 50_000
-    """Activations compared in one period, on either side: about 0.3 s of work if none of them is local. With more,
-    it takes several periods to get round.
+    """Most activations compared in one period, in each direction: about 0.3 s of work if none is local. With more
+    activations, a full comparison takes several periods.
     """
 
     def __post_init__(self) -> None:
@@ -79,5 +72,5 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.ready_wait >= self.ask_timeout:
             raise ConfigurationError(
                 f"directory option ready_wait ({self.ready_wait} s) must be shorter than "
-                f"ask_timeout ({self.ask_timeout} s), or waiting questions time out instead of being answered"
+                f"ask_timeout ({self.ask_timeout} s), or waiting requests time out instead of being answered"
             )

@@ -1,4 +1,7 @@
-"""The contract of a grain directory: which activation is a grain's one. `partitioned.py` implements it."""
+"""The contract of a grain directory: it maps each grain to its one registered activation.
+
+`directory_client.py` implements it.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,21 @@ from grange.proto.ids import GrainAddress, GrainId
 
 
 class GrainDirectory(Protocol):
-    """A map from grain id to the address of its one activation. Called by `locator.py` and by management.
+    """A map from grain id to the address of its one activation. Called by `locator.py` and the consistency checker.
 
-    Each operation is atomic per grain. All raise `SiloUnavailable` when the directory cannot answer in time;
-    a `register` or `unregister` that raised may have been done, and may be repeated.
+    Each operation is atomic per grain. All raise `SiloUnavailable` if the directory cannot answer in time. A `register`
+    or `unregister` that raised may have taken effect, and may be repeated.
     """
 
     async def register(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
-        """Make this the entry of its grain, and return the entry that then stands: this one, or the one it
-        lost to.
+        """Register the activation, and return the grain's entry afterwards: this activation, or the one it lost to.
 
         An existing entry stays, unless it is the same activation as `previous` or its silo is gone.
         """
         ...
 
     async def lookup(self, grain_id: GrainId) -> GrainAddress | None:
-        """The entry of this grain; None: it is registered nowhere."""
+        """The entry of this grain, or None if it has none."""
         ...
 
     async def unregister(self, address: GrainAddress) -> None:

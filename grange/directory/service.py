@@ -1,10 +1,14 @@
-"""The owner's side: this silo's slice of the directory, and the questions that others ask about it."""
+"""The owner's side: keeps this silo's slice in step with the views, and answers requests about it.
+
+`cluster.py` feeds it with views; `directory_client.py` on other silos sends the requests.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from grange.directory.slice.deps import Slice
 from grange.directory.slice.local_registrations import LocalRegistrations
 from grange.directory.slice.messages import (
     LOOKUP,
@@ -23,7 +27,6 @@ from grange.directory.slice.messages import (
     to_entry,
 )
 from grange.directory.slice.partition import Refusal
-from grange.directory.slice.slice import Slice
 from grange.directory.slice.topology import Topology
 from grange.directory.transfer.acquisition import RangeAcquisition
 from grange.directory.transfer.handover import Handover
@@ -35,7 +38,7 @@ Decision = GrainAddress | None | Refusal
 
 
 class DirectoryService:
-    """Keeps the partition in step with the views, and answers for it."""
+    """The owner's side of the directory on one silo. Other silos reach it through its system targets."""
 
     def __init__(self, slice: Slice, registrations: LocalRegistrations) -> None:
         self.handover = Handover(slice)
@@ -47,7 +50,7 @@ class DirectoryService:
         self._acquisition = RangeAcquisition(slice, self._recovery)
 
     def serve(self, targets: SystemTargets) -> None:
-        """Offer the services of this room to other silos."""
+        """Register the system targets of the owner's side."""
         targets.serve(REGISTER, self._register)
         targets.serve(LOOKUP, self._lookup)
         targets.serve(UNREGISTER, self._unregister)
@@ -55,8 +58,8 @@ class DirectoryService:
         targets.serve(TAKE, self.handover.answer_take)
         targets.serve(TAKEN, self.handover.answer_taken)
 
-    def advance(self, before: Topology, after: Topology) -> None:
-        """A newer view: take over what it gives us, let go what it takes. Never waits."""
+    def on_view(self, before: Topology, after: Topology) -> None:
+        """Apply a newer view: begin holds, fill gained ranges, keep the sealed entries of lost ones. Does not wait."""
         for silo in before.abrupt_deaths(after):
             self._hold_timers.begin(silo, self._deps.options.death_hold)
         for silo in self._hold_timers.held:
@@ -64,32 +67,32 @@ class DirectoryService:
                 self._hold_timers.lift(silo)
         owned = after.ranges(self._deps.me)
         change = self._partition.advance(after.version, owned, after.live, before.may_have_missed(after))
-        self._recovery.silos_gone(change.gone)
-        self._acquisition.silos_gone(change.gone)
-        self.handover.silos_gone(change.gone)
+        self._recovery.on_silos_gone(change.gone)
+        self._acquisition.on_silos_gone(change.gone)
+        self.handover.on_silos_gone(change.gone)
         if change.sealed is not None:
             self.handover.keep(change.sealed, after)
         if change.gained:
             self._acquisition.begin(before, after, change.gained)
 
     async def _register(self, data: bytes) -> bytes:
-        question = decode(Register, data)
-        address = to_address(question.address)
-        previous = None if question.previous is None else to_address(question.previous)
-        return await self._reply(question.version, lambda: self._partition.register(address, previous))
+        request = decode(Register, data)
+        address = to_address(request.address)
+        previous = None if request.previous is None else to_address(request.previous)
+        return await self._decide(request.version, lambda: self._partition.register(address, previous))
 
     async def _lookup(self, data: bytes) -> bytes:
-        question = decode(Lookup, data)
-        grain_id = GrainId(question.type, question.key)
-        return await self._reply(question.version, lambda: self._partition.lookup(grain_id))
+        request = decode(Lookup, data)
+        grain_id = GrainId(request.type, request.key)
+        return await self._decide(request.version, lambda: self._partition.lookup(grain_id))
 
     async def _unregister(self, data: bytes) -> bytes:
-        question = decode(Unregister, data)
-        address = to_address(question.address)
-        return await self._reply(question.version, lambda: self._partition.unregister(address))
+        request = decode(Unregister, data)
+        address = to_address(request.address)
+        return await self._decide(request.version, lambda: self._partition.unregister(address))
 
-    async def _reply(self, version: int, decide: Callable[[], Decision]) -> bytes:
-        """Decide under a view at least as new as the asker's, once the range is ready; else say why not."""
+    async def _decide(self, version: int, decide: Callable[[], Decision]) -> bytes:
+        """Decide under a view at least as new as the caller's, once the range is ready. After `ready_wait`, refuse."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deps.options.ready_wait
         if not await self._current.reach(version, until - loop.time()):
@@ -97,7 +100,8 @@ class DirectoryService:
         while (decision := decide()) is Refusal.NOT_READY and loop.time() < until:
             await self._current.changed.wait(until - loop.time())
         if isinstance(decision, Refusal):
-            # Who is held is told how long, and asks again: a registration that waited here could not be cancelled.
+            # For a held grain the reply names the wait, and the caller repeats: a registration that waited here could
+            # not be cancelled.
             wait = self._hold_timers.longest if decision is Refusal.HELD else 0.0
             return encode(Reply(self._partition.version, decision, None, wait))
         return encode(Reply(self._partition.version, None, None if decision is None else to_entry(decision)))

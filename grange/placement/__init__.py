@@ -1,8 +1,7 @@
-"""Which silo should run a grain that runs nowhere yet. Pure: a frozen context goes in, a silo comes out.
+"""Placement: chooses the silo for a grain that has no activation. Pure: takes a frozen context, returns a silo.
 
-Authors of a strategy of their own open `provider.py`; the ones that come with grange are in `strategies.py`.
-Called by `directory/locator.py` only, which knows the view, and asks the directory where a grain already
-runs.
+`directory/locator.py` is the only caller; it knows the view, and asks the directory first whether an activation exists.
+To write a strategy of your own, open `provider.py`. The built-in strategies are in `strategies.py`.
 """
 
 from grange.placement.provider import PlacementContext, PlacementStrategy

@@ -1,4 +1,4 @@
-"""The contract of a placement strategy, and the facts it decides on."""
+"""The contract of a placement strategy, and the facts that it decides on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from grange.proto.ids import GrainId, SiloAddress
 
 
 class PlacementContext(msgspec.Struct, frozen=True):
-    """What a strategy may know: the same facts give the same choice, apart from what it draws from `random`.
+    """The facts that a strategy decides on. The same facts give the same choice, except for draws from `random`.
 
-    `caller` is the silo that asks. `candidates` are the active silos that host the grain's type, ordered by
-    address and never empty. `ring_owner` is the one of them that the hash ring names for this grain.
+    `caller` is the silo that places the grain. `candidates` are the active silos that host the grain's type, ordered by
+    address and never empty. `ring_owner` is the candidate that the hash ring names for this grain.
     """
 
     grain_id: GrainId
@@ -25,22 +25,21 @@ class PlacementContext(msgspec.Struct, frozen=True):
 
 
 class PlacementStrategy(Protocol):
-    """How one kind of grain is spread over silos. Stateless; all silos of a cluster should have the same."""
+    """Spreads one kind of grain over silos. Stateless; all silos of a cluster should have the same strategies."""
 
     @property
     def name(self) -> str:
-        """What a grain class writes in `placement=`, and silos tell each other by the membership table."""
+        """The value of a grain class's `placement=`. Silos publish it per grain type in the membership table."""
         ...
 
     @property
     def computed(self) -> bool:
-        """Whether every silo may act on its own `choose` at once, with no directory look-up before the first
-        send.
+        """Whether a silo may send to its own choice without a directory look-up first.
 
-        Right where all silos choose alike (the ring), or where it does not matter which one is chosen.
+        Set it if all silos choose alike (the ring), or if any choice is right.
         """
         ...
 
     def choose(self, context: PlacementContext) -> SiloAddress:
-        """One of the candidates. Called for each call whose place is not cached, so it must be quick."""
+        """Choose one of the candidates. Called for each call whose place is not cached, so it must be fast."""
         ...

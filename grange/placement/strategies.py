@@ -1,4 +1,4 @@
-"""The strategies that come with grange."""
+"""The built-in placement strategies."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from grange.proto.ids import SiloAddress
 
 
 class RingOwner:
-    """Where the consistent-hash ring says. The default.
+    """Places a grain on its owner on the consistent-hash ring. The default.
 
-    The ring owner of a grain also keeps its directory entry, so a first call is one message and a claim is
-    none.
+    The ring owner also keeps the grain's directory entry. So a first call costs one message, and its claim none.
     """
 
     name = "ring"
@@ -22,49 +21,52 @@ class RingOwner:
 
 
 class RandomChoice:
-    """Anywhere, each candidate as likely as any other. For grains whose keys would crowd on the ring."""
+    """Places a grain on a random candidate, all equally likely. For grains whose keys crowd on the ring."""
 
     name = "random"
     computed = False
 
     def choose(self, context: PlacementContext) -> SiloAddress:
-        """One candidate by lot."""
+        """One candidate at random."""
         return context.random.choice(context.candidates)
 
 
 class PreferLocal:
-    """Where the first call came from, if that silo hosts the type; else anywhere. For one main caller."""
+    """Places a grain on the silo of its first caller if that hosts the type, else on a random one.
+
+    For grains with one main caller.
+    """
 
     name = "prefer_local"
     computed = False
 
     def choose(self, context: PlacementContext) -> SiloAddress:
-        """The caller's silo, or one candidate by lot."""
+        """The caller's silo, or one candidate at random."""
         return local_or_random(context)
 
 
 class StatelessWorker:
-    """For grains with `stateless_workers=`: they are in no directory, and each silo runs its own.
+    """Places grains with `stateless_workers=`. They have no directory entry, and each silo runs its own activations.
 
-    It is chosen by the runtime for such grains; no grain class names it.
+    The runtime chooses it for such grains; no grain class names it.
     """
 
     name = "stateless_worker"
     computed = True
 
     def choose(self, context: PlacementContext) -> SiloAddress:
-        """The caller's silo, or one candidate by lot, anew for each call."""
+        """The caller's silo, or one candidate at random, drawn anew for each call."""
         return local_or_random(context)
 
 
 def local_or_random(context: PlacementContext) -> SiloAddress:
-    """The caller's silo if it is a candidate, else one candidate by lot."""
+    """The caller's silo if it is a candidate, else one candidate at random."""
     if context.caller in context.candidates:
         return context.caller
     return context.random.choice(context.candidates)
 
 
 def builtin_strategies() -> dict[str, PlacementStrategy]:
-    """The strategies of this file by name; a silo adds its author's own to them at start-up."""
+    """The built-in strategies by name. A silo adds the strategies of its author to them at start."""
     known: tuple[PlacementStrategy, ...] = (RingOwner(), RandomChoice(), PreferLocal(), StatelessWorker())
     return {strategy.name: strategy for strategy in known}

@@ -1,5 +1,5 @@
-"""A real Redis or Postgres of our own on a free port, for development and for tests.
+"""Real Redis and Postgres servers that this process starts, on free ports, for development and tests.
 
-Called by `grange.testing`, which offers these servers to tests, and by benchmarks; never by a running silo. Open
-`process.py` first: a server program that is started, killed and started again on one port.
+`grange.testing` offers them to tests, and benchmarks use them; a running silo never does. Open `process.py` first: it
+starts, kills and restarts a server program on one port.
 """

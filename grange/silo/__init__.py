@@ -1,11 +1,11 @@
-"""One server process: hosts grains, is a member of the cluster, lets clients in.
+"""One server process: hosts grains, is a member of the cluster, admits clients.
 
-Authors use `Silo` (`silo.py`); `startup.py` shows its parts in the order in which they start: open it first.
+Authors use `Silo` (`silo.py`). Open `startup.py` first: it makes the parts of a silo in order.
 
-- what it is made of: `definition.py`, `config.py`, `environment.py`, `store_checks.py`;
-- its doors: `gateway.py` (clients' calls), `management.py` (questions and orders of operators), `gated_listener.py`,
-  `probing.py` with `loop_watch.py`;
-- its end: `drain.py` takes the steps of `departure.py`.
+- input: `definition.py`, `config.py`, `environment.py`, `store_checks.py`;
+- the running silo: `running.py` (its parts), `lifecycle.py` (rules of start and stop), `shutdown.py` (steps of a stop);
+- what answers at its ports: `gated_listener.py`, `gateway.py` (requests of clients), `management.py` (questions of
+  operators), `probe_port.py` with `loop_watch.py`.
 """
 
 from grange.silo.config import SiloConfig

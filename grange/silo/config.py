@@ -1,6 +1,6 @@
-"""Every option of a silo on one page: from keywords, then the environment (`GRANGE_…`), then `grange.toml`.
+"""Every option of a silo: from keywords, then the environment (`GRANGE_…`), then `grange.toml`.
 
-Options of the rooms are tables of their own: `runtime`, `membership_options`, `directory`, `transport`,
+The options of other rooms are nested tables: `runtime`, `membership_options`, `directory`, `transport`,
 `storage_options`; in the environment `GRANGE_RUNTIME__IDLE_TIMEOUT=60`. A secret may come from a file:
 `GRANGE_STORAGE_FILE=/run/secrets/storage-url`.
 """
@@ -35,18 +35,20 @@ from grange.transport.options import TransportOptions
 
 OptionsType = TypeVar("OptionsType")
 
-_PREFIX = "GRANGE_"
+PREFIX = "GRANGE_"
+"""Prefix of every environment variable that sets an option."""
+
 _TOML = Path("grange.toml")
 
 
 class SiloConfig(BaseSettings):
-    """Where a silo listens, which cluster it joins, and where it keeps state.
+    """The options of a silo: its ports, its cluster, its stores, and the options of each room.
 
-    With nothing set it is embedded: loopback only, membership and state in SQLite files in the folder `.grange`.
+    The defaults make an embedded silo: loopback only, membership and state in SQLite files in the folder `.grange`.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -57,11 +59,11 @@ class SiloConfig(BaseSettings):
     service: str = "default"
     """Name of the application in storage; it outlives clusters (blue and green share one service)."""
     name: str = ""
-    """What people call this silo; default: host and port."""
+    """Name of this silo for people; default: host and port."""
     host: str = "127.0.0.1"
-    """Address to listen on. Not loopback only with `insecure`, until TLS is there."""
+    """Address to listen on. An address other than loopback needs `insecure`, because there is no TLS yet."""
     advertise: str = ""
-    """Host that others reach this silo by, when it is not `host` (containers); it must not be a wildcard."""
+    """Host by which others reach this silo, if not `host` (containers). It must not be a wildcard."""
     port: int = pydantic.Field(default=11111, ge=0, le=65535)
     """Port for other silos; 0 picks a free one."""
     gateway_port: int = pydantic.Field(default=30000, ge=0, le=65535)
@@ -77,11 +79,11 @@ class SiloConfig(BaseSettings):
     storages: dict[str, str] = {}
     """Further storages by name, for `Stored(provider=...)`."""
     labels: tuple[str, ...] = ()
-    """Free words about this silo, for placement."""
+    """Words of your choice about this silo, for placement."""
     insecure: bool = False
     """Allow a public address without TLS and authentication."""
     drain_timeout: float = pydantic.Field(default=60.0, gt=0)
-    """Seconds that running calls get to end when the silo stops."""
+    """Seconds for running calls to complete when the silo stops."""
     runtime: dict[str, Any] = {}
     """Options of calls and activations: `RuntimeOptions`."""
     membership_options: dict[str, Any] = {}
@@ -100,11 +102,11 @@ class SiloConfig(BaseSettings):
             raise ConfigurationError(_explain(error)) from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"the configuration cannot be read: {_TOML} is not TOML: {error}") from None
-        except SettingsError as error:  # an environment value that is not JSON; only its text names the field
+        except SettingsError as error:  # a variable that is not JSON; only the text of the error names the field
             found = re.search(r'field "(\w+)"', str(error))
-            name = f"{_PREFIX}{found[1].upper()}" if found else str(error)
+            name = f"{PREFIX}{found[1].upper()}" if found else str(error)
             raise ConfigurationError(
-                f"the environment variable {name} must be JSON, such as {_PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
+                f"the environment variable {name} must be JSON, such as {PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
             ) from None
         except ValueError as error:
             raise ConfigurationError(f"the configuration cannot be read: {error}") from None
@@ -123,24 +125,24 @@ class SiloConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """pydantic-settings: the order in which a value is looked for."""
+        """pydantic-settings: the order of the sources; the first that has a value wins."""
         files = _FilesSource(settings_cls)
         return init_settings, env_settings, files, TomlConfigSettingsSource(settings_cls, _TOML)
 
     @property
     def membership_url(self) -> str:
-        """The table's URL, the embedded default filled in."""
+        """URL of the membership table; the embedded default is filled in."""
         return self.membership or f"sqlite:///{(self.data / 'cluster.db').as_posix()}"
 
     @property
     def storage_urls(self) -> dict[str, str]:
-        """All storages by name; the default one is named "default"."""
+        """URLs of all storages by name; the default storage is named "default"."""
         default = self.storage or f"sqlite:///{(self.data / 'state.db').as_posix()}"
         return {**self.storages, "default": default}
 
     @property
     def public_host(self) -> str:
-        """What others use to reach this silo."""
+        """The host in this silo's address."""
         return self.advertise or self.host
 
     def runtime_options(self) -> RuntimeOptions:
@@ -166,26 +168,26 @@ class SiloConfig(BaseSettings):
     def _check_address(self) -> None:
         if self.public_host in ("0.0.0.0", "::", ""):
             raise ConfigurationError(
-                f"host={self.host!r} is a wildcard, which nobody can call; say with advertise= how to reach this silo"
+                f"host={self.host!r} is a wildcard, which nothing can connect to; set advertise= to this silo's host"
             )
         if not self.insecure and not (_is_loopback(self.host) and _is_loopback(self.public_host)):
             raise ConfigurationError(
                 f"host={self.host!r} is not loopback and traffic is not encrypted or authenticated; "
-                "use a network that only the cluster reaches and say --insecure (insecure=True), or stay on 127.0.0.1"
+                "use a network that only the cluster reaches and set --insecure (insecure=True), or stay on 127.0.0.1"
             )
 
 
 class _FilesSource(PydanticBaseSettingsSource):
-    """`GRANGE_<OPTION>_FILE` names a file whose text is the value, so that secrets stay out of the environment."""
+    """Values from files: `GRANGE_<OPTION>_FILE` names a file with the value, to keep secrets out of the environment."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{_PREFIX}{field_name.upper()}_FILE")
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
         if path is None:
             return None, field_name, False
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except OSError as error:
-            raise ConfigurationError(f"{_PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
+            raise ConfigurationError(f"{PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

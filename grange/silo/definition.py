@@ -1,4 +1,4 @@
-"""What a silo is made of, as its author says it: grain classes, services, errors, options. Checked before it starts."""
+"""The author's part of a silo: grain classes, services, errors, placement, options. Checked before the start."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from grange.silo.config import SiloConfig
 
 
 def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
-    """The argument `grains=` of a silo. Raises ConfigurationError for one class in place of a list."""
+    """Normalise the argument `grains=` of `Silo`. Raises ConfigurationError for one class in place of a list."""
     if isinstance(grains, type):
         raise ConfigurationError(f"grains= is a list of classes, not one class: Silo(grains=[{grains.__name__}])")
     return tuple(grains)
 
 
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
-    """The author's part of a silo. `strategies` are all placement strategies by name, the built-in ones included."""
+    """The author's part of a silo. `strategies` has all placement strategies by name, including the built-in ones."""
 
     grains: tuple[type[Grain[Any]], ...]
     config: SiloConfig
@@ -33,7 +33,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     strategies: Mapping[str, PlacementStrategy]
 
     def check(self) -> None:
-        """Raises ConfigurationError for two classes of one name, and for a placement that nobody provides."""
+        """Raise ConfigurationError for two classes with one name, an unknown placement, and a silo without classes."""
         if not self.grains:
             raise ConfigurationError("a silo needs at least one grain class: Silo(grains=[...])")
         names: dict[str, type] = {}
@@ -52,12 +52,15 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
                 )
 
     def placements(self) -> dict[str, str]:
-        """What the membership table says of the grains: type to placement."""
+        """The grain types for the membership table, each with its placement."""
         options = [spec_of(cls).options for cls in self.grains]
         return {each.name: "stateless_worker" if each.stateless_workers else each.placement for each in options}
 
     def interfaces(self) -> dict[str, Implementations]:
-        """What the membership table says of the interfaces: name to the types that fulfil it."""
+        """The interfaces for the membership table, each with the grain types that implement it.
+
+        Raises ConfigurationError for an interface with two default implementations.
+        """
         found: dict[str, Implementations] = {}
         for cls in self.grains:
             options = spec_of(cls).options

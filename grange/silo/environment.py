@@ -1,6 +1,6 @@
-"""What a silo takes from outside: a network, a membership table, databases, chance and the date.
+"""The inputs of a silo from outside: network, membership table, storages, random numbers, date.
 
-`ConfiguredEnvironment` opens the real ones that the configuration names; a test cluster hands in its own.
+`ConfiguredEnvironment` opens the real ones that the configuration names. A test cluster passes its own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from grange.transport.provider import Transport
 
 
 class SiloEnvironment(Protocol):
-    """One silo's view of the outside. Each thing is opened once and closed by the silo."""
+    """The inputs of one silo. The silo opens each resource once and closes it."""
 
     @property
     def random(self) -> Random:
-        """All chance of the silo comes from here."""
+        """The source of every random number of the silo."""
         ...
 
     def utc_now(self) -> datetime:
-        """The date, for what is written down."""
+        """The date and time, for stored records. Durations use the loop's time."""
         ...
 
     def generation(self) -> int:
@@ -47,12 +47,12 @@ class SiloEnvironment(Protocol):
         ...
 
     def storages(self) -> AbstractAsyncContextManager[Mapping[str, GrainStorage]]:
-        """All storages by name; one is named "default"."""
+        """All storages by name; one of them is named "default"."""
         ...
 
 
 class ConfiguredEnvironment:
-    """The real ones, as the configuration says."""
+    """The real network and databases that the configuration names."""
 
     def __init__(self, config: SiloConfig) -> None:
         self._config = config
@@ -78,14 +78,14 @@ class ConfiguredEnvironment:
 
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
-        """By its URL."""
+        """The table at `membership_url`, checked first."""
         await self._check(self._config.membership_url)
         async with open_table(self._config.membership_url, self._config.cluster) as table:
             yield table
 
     @asynccontextmanager
     async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
-        """By their URLs; two names with one URL share one storage."""
+        """The storages at `storage_urls`, each checked first. Two names with one URL share one storage."""
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:
             for url in dict.fromkeys(self._config.storage_urls.values()):
@@ -95,7 +95,7 @@ class ConfiguredEnvironment:
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
 
     async def _check(self, url: str) -> None:
-        """Each place once; a file of our own is looked at by `grange doctor` only, because that reads all of it."""
+        """Check each URL once. SQLite files are left to `grange doctor`, because that check reads the whole file."""
         if url not in self._checked and not url.startswith("sqlite:"):
             self._checked.add(url)
             await check_at_start(url)

@@ -1,6 +1,7 @@
-"""An open port that lets nobody in until the silo behind it is ready to answer.
+"""An open port that refuses connections until the silo is ready to answer.
 
-The port opens first, because a silo's address contains it; who connects too early is told so and tries again.
+The port opens first, because a silo's address contains it. A connection that comes too early is refused with the code
+"starting", at which its peer tries again.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ _WRONG_PORT = {
     Role.SILO: "this is the port of {} for other silos; clients use its gateway port (gateway_port, by default 30000)",
     Role.CLIENT: "this is the gateway port of {}, for clients; silos use its silo port (port, by default 11111)",
 }
-"""What a caller of the wrong kind hears, by the kind that the port is for."""
+"""The refusal for a caller of the wrong role, by the role that the port is for."""
 
 
 class GatedListener:
-    """One port, for silos or for clients."""
+    """One port, for silos or for clients. In order: `listen`, `admit`, `drain`, `close`."""
 
     def __init__(self, role: Role, cluster: str) -> None:
         self._role = role
@@ -27,36 +28,39 @@ class GatedListener:
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
         self._listener: Listener | None = None
-        self._leaving = False
+        self._draining = False
 
     async def listen(self, transport: Transport, host: str, port: int) -> int:
-        """Open the port; returns the real one. Raises ConfigurationError when it is taken."""
+        """Open the port; returns its number, which the system chose if `port` is 0.
+
+        Raises ConfigurationError if the port is in use.
+        """
         self._listener = await transport.listen(host, port, self._admit, self._accept)
         return self._listener.port
 
-    def open(self, address: SiloAddress, inbound: Inbound) -> None:
-        """Let them in."""
+    def admit(self, address: SiloAddress, inbound: Inbound) -> None:
+        """Admit connections from now on, for the silo at `address`; `inbound` receives their messages."""
         self._address = address
         self._inbound = inbound
 
-    def shut(self) -> None:
-        """Let nobody else in: this silo is leaving."""
-        self._leaving = True
+    def drain(self) -> None:
+        """Refuse further connections, because this silo stops. Open ones continue."""
+        self._draining = True
 
     async def close(self) -> None:
-        """Close the port and what came through it."""
+        """Close the port and every connection that it accepted."""
         if self._listener is not None:
             await self._listener.close()
 
     def _admit(self, hello: Hello) -> Welcome:
         if self._address is None:
             raise HandshakeRefused("this silo is still starting; try again", code="starting")
-        if self._leaving:
+        if self._draining:
             raise HandshakeRefused(f"silo {self._address} is leaving; use another one", code="leaving")
         if hello.role is not self._role:
             raise HandshakeRefused(_WRONG_PORT[self._role].format(self._address), code="wrong-port")
         return answer(hello, self._cluster, self._address)
 
     def _accept(self, connection: Connection) -> Receiver:
-        assert self._inbound is not None, "nobody is admitted before the door is open"
+        assert self._inbound is not None, "no connection is admitted before `admit`"
         return self._inbound.accept(connection)

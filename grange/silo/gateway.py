@@ -1,7 +1,7 @@
-"""Calls on behalf of outsiders: a client's request enters here and is called like any other.
+"""Requests of clients: delivered to this silo's catalog, or relayed to the silo that hosts the grain.
 
-A client sends to the silo that probably hosts the grain, so most requests go straight to this silo's catalog; the
-others are carried on by the silo's caller, and a client never needs to reach more than one gateway.
+A client sends to the silo that probably hosts the grain, so most requests go to the catalog of this silo. The silo's
+caller relays the others, so a client needs to reach only one gateway.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from grange.runtime.sender import Sender
 
 
 class Gateway:
-    """The clients' door of one silo."""
+    """The entry of clients' requests in one silo. In order: `deliver`, `drain`, `close`."""
 
     def __init__(self, here: SiloAddress, caller: Caller, sender: Sender, catalog: Catalog) -> None:
         self._here = here
@@ -43,36 +43,36 @@ class Gateway:
         self._open = True
 
     def deliver(self, call: WireCall) -> None:
-        """Where Inbound brings clients' requests."""
+        """Deliver or relay one request. Called by `Inbound` for each request of a client."""
         if not self._open:
             call.refuse(Refused(Reason.NOT_READY, f"the gateway of {self._here} is closing"))
         elif self._catalog.find(call.grain_id) is not None:
             self._catalog.deliver(call)
         else:
             call.status = self._status
-            call.carrier = self._tasks.start(self._carry_on(call))
+            call.carrier = self._tasks.start(self._relay(call))
 
     async def drain(self) -> None:
-        """Take no more requests, and wait until those that were carried on have their outcome."""
+        """Refuse further requests, and wait for the outcomes of the relayed ones."""
         self._open = False
         await self._tasks.wait()
 
     async def close(self) -> None:
-        """Drop what is still in progress."""
+        """Refuse further requests, and cancel the relayed ones: their outcome is unknown."""
         self._open = False
         await self._tasks.close()
 
     def _status(self, _: Invocation) -> str:
-        return f"carried on to another silo by the gateway of {self._here}"
+        return f"relayed to another silo by the gateway of {self._here}"
 
-    async def _carry_on(self, call: WireCall) -> None:
-        """Call in the client's name, and tell it exactly what is known of the outcome."""
+    async def _relay(self, call: WireCall) -> None:
+        """Call in the client's name, and answer with the outcome: result, refusal, or unknown."""
 
         async def attempt(target: SiloAddress) -> None:
             if target == self._here:
-                self._catalog.deliver(call)  # its outcome is the client's answer, a refusal included
+                self._catalog.deliver(call)  # the catalog answers the client, also with a refusal
             else:
-                await self._forward(call, target)
+                await self._send(call, target)
 
         try:
             await self._caller.repeat(call.grain_id, call.deadline, attempt)
@@ -80,18 +80,18 @@ class Gateway:
             call.refuse(Refused(Reason.NO_SUCH_GRAIN, str(error)))
         except PayloadTooLarge as error:
             call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
-        except (CallNotExecuted, ConfigurationError) as error:  # the latter: a placement unknown to this silo
+        except (CallNotExecuted, ConfigurationError) as error:  # ConfigurationError: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
-        except asyncio.CancelledError:  # its caller gave up, or this silo ends
-            call.lose(SiloStopped(f"the gateway of {self._here}, which stops, carries it on no more"))
+        except asyncio.CancelledError:  # the client gave up, or this silo stops
+            call.lose(SiloStopped(f"the gateway of {self._here} stopped while it relayed the call"))
             raise
         except CallOutcomeUnknown as error:
             call.lose(error)
-        except Exception as error:  # an answer must come; of any other end nothing is known
+        except Exception as error:  # the client must get an answer; the outcome is unknown
             call.lose(ConnectionLost(str(error)))
             raise
 
-    async def _forward(self, call: WireCall, target: SiloAddress) -> None:
+    async def _send(self, call: WireCall, target: SiloAddress) -> None:
         request = msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))
         try:
             call.pass_on(await self._sender.send(target, request, call.deadline))

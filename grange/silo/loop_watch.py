@@ -1,4 +1,4 @@
-"""A thread that looks on while a turn blocks the event loop, and says what the loop is doing."""
+"""A thread that logs the stack of the event loop while a turn blocks it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.silo")
 
-LOOK = 0.25
-"""Seconds between two looks."""
+POLL_INTERVAL = 0.25
+"""Seconds between two checks of the loop's lag."""
 
 BLOCKED = 1.0
-"""Seconds that the loop is behind when it is called blocked: what Orleans calls a long turn."""
+"""Seconds of lag at which the loop counts as blocked; the limit of a long turn in Orleans."""
 
-AGAIN = 10.0
-"""Seconds between two warnings."""
+WARN_INTERVAL = 10.0
+"""Least seconds between two warnings."""
 
 
 class LoopWatch:
-    """Made in the event loop's thread; runs from `start` to `close`. Only for real time: it is a thread."""
+    """The watching thread. Make it in the event loop's thread. It uses real time, so tests in virtual time omit it."""
 
     def __init__(self, me: SiloAddress, liveness: Liveness) -> None:
         self._me = me
@@ -34,26 +34,29 @@ class LoopWatch:
         self._thread = threading.Thread(target=self._run, name="grange-loop-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; it takes no time."""
+        """Stop the thread and wait for it; takes at most one check."""
         self._ended.set()
         self._thread.join()
 
     def _run(self) -> None:
-        said = looked = time.monotonic() - AGAIN
-        while not self._ended.wait(LOOK):
-            before, looked = looked, time.monotonic()
-            # Who was late itself was stopped with the whole process: no turn is to blame.
-            if self._liveness.lag() >= BLOCKED and looked - before < 2 * LOOK and looked - said >= AGAIN:
-                said = looked
-                self._say(self._liveness.lag())
+        warned = now = time.monotonic() - WARN_INTERVAL
+        while not self._ended.wait(POLL_INTERVAL):
+            before, now = now, time.monotonic()
+            # If this thread was late itself, the whole process was stopped, and no turn caused the lag.
+            on_time = now - before < 2 * POLL_INTERVAL
+            if self._liveness.lag() >= BLOCKED and on_time and now - warned >= WARN_INTERVAL:
+                warned = now
+                self._log_blocked(self._liveness.lag())
 
-    def _say(self, lag: float) -> None:
+    def _log_blocked(self, lag: float) -> None:
         frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else "it cannot be seen where\n"
+        stack = (
+            "".join(traceback.format_stack(frame)) if frame is not None else "the stack of the loop is not available\n"
+        )
         log.warning(
             "the event loop of silo %s has been blocked for %.1f s by code that does not give way:\n%s",
             self._me, lag, stack.rstrip(), extra={"event": "loop_blocked"},

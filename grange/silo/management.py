@@ -1,17 +1,19 @@
-"""See and steer one silo, as system targets: what clients, the command line and later the dashboard ask for."""
+"""The system targets that inspect and steer one silo, for clients, the command line and later the dashboard."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import msgspec
 
-from grange.directory.cluster import Findings
-from grange.membership.model.member import SiloStatus, View
+from grange.directory.cluster import ClusterDirectory
+from grange.membership.agent import MembershipAgent
+from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.catalog import Catalog
 from grange.runtime.collector import idle_for
+from grange.runtime.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 
 VIEW = "management.view"
@@ -20,16 +22,16 @@ GRAINS = "management.grains"
 COLLECT = "management.collect"
 
 MAX_LISTED = 1000
-"""Activations in one answer; listings say when they were cut off."""
+"""Most activations in one answer; `GrainList.total` shows when a list was cut."""
 
 
 class SiloState(msgspec.Struct, frozen=True):
-    """How one silo is: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
+    """The state of one silo: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
 
-    `ready`: it is active and takes new grains; not while it joins or leaves. `duplicates`, `repaired` and `stale` count
-    what the duplicate-activation detector of this silo found since the start (`Findings`). `table` is "ok",
-    "unreachable" or "lost"; `fenced` says why the silo starts no turns, and is empty while it does.
-    `score` is its local health, 0 (well) to 8; `withheld` counts its votes that a live connection withheld.
+    `ready`: the silo is active and takes new grains; False while it joins or leaves. `duplicates`, `repaired` and
+    `stale` count the findings of this silo's consistency checker since the start (`RepairCounts`). `table` is "ok",
+    "unreachable" or "lost". `fenced` is the reason why the silo starts no turns; empty while it starts them.
+    `score` is its local health, 0 (well) to 8. `withheld` counts its votes that a live connection withheld.
     """
 
     address: SiloAddress
@@ -48,18 +50,8 @@ class SiloState(msgspec.Struct, frozen=True):
     withheld: int = 0
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """What membership says of one silo: its `view`, how the `table` is, why it is `fenced`; see `SiloState`."""
-
-    view: View
-    table: str
-    fenced: str
-    score: int = 0
-    withheld: int = 0
-
-
 class ListGrains(msgspec.Struct, frozen=True):
-    """Which activations to list: of one type, or of all when it is empty."""
+    """Question: list the activations of one `type`, or of all types if it is empty."""
 
     type: str = ""
     limit: int = MAX_LISTED
@@ -76,7 +68,7 @@ class ActivationState(msgspec.Struct, frozen=True):
 
 
 class GrainList(msgspec.Struct, frozen=True):
-    """Activations of one silo; `total` counts all that matched."""
+    """Answer: activations of one silo. `total` counts all that matched."""
 
     address: SiloAddress
     activations: tuple[ActivationState, ...]
@@ -84,72 +76,68 @@ class GrainList(msgspec.Struct, frozen=True):
 
 
 class Collect(msgspec.Struct, frozen=True):
-    """End activations that have been idle for so many seconds."""
+    """Question: deactivate activations that have been idle for `age` seconds; the answer is their number."""
 
     age: float
 
 
 def encode(message: msgspec.Struct | int) -> bytes:
-    """A question or answer for the wire."""
+    """Encode a question or an answer for the wire."""
     return msgspec.msgpack.encode(message)
 
 
 class Management:
-    """One silo's answers. Offered on the silo port and on the gateway."""
+    """The answers of one silo, on its silo port and on its gateway."""
 
     def __init__(
         self,
         address: SiloAddress,
         name: str,
         catalog: Catalog,
-        standing: Callable[[], Standing],
-        requests: Callable[[], int],
-        findings: Callable[[], Findings],
+        agent: MembershipAgent,
+        directory: ClusterDirectory,
+        inbound: Sequence[Inbound],
     ) -> None:
         self._address = address
         self._name = name
         self._catalog = catalog
-        self._standing = standing
-        self._requests = requests
-        self._findings = findings
+        self._agent = agent
+        self._directory = directory
+        self._inbound = inbound
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
 
     def serve(self, targets: SystemTargets) -> None:
-        """Offer the services."""
+        """Offer the system targets."""
         targets.serve(VIEW, self._answer_view)
         targets.serve(STATUS, self._answer_status)
         targets.serve(GRAINS, self._answer_grains)
         targets.serve(COLLECT, self._answer_collect)
 
     def state(self) -> SiloState:
-        """How this silo is now."""
-        uptime = self._loop.time() - self._started
-        counts = self._catalog.counts()
-        standing = self._standing()
-        view = standing.view
-        own = view.get(self._address)
-        ready = own is not None and own.status is SiloStatus.ACTIVE
-        found = self._findings()
+        """The state of this silo now."""
+        agent, found = self._agent, self._directory.repairs
+        own = agent.view.get(self._address)
+        score, withheld = agent.doubts
         return SiloState(
-            self._address,
-            self._name,
-            view.version,
-            uptime,
-            counts,
-            self._requests(),
-            ready,
-            found.duplicates,
-            found.repaired,
-            found.stale,
-            standing.table,
-            standing.fenced,
-            standing.score,
-            standing.withheld,
+            address=self._address,
+            name=self._name,
+            version=agent.view.version,
+            uptime=self._loop.time() - self._started,
+            activations=self._catalog.counts(),
+            requests=sum(side.in_progress for side in self._inbound),
+            ready=own is not None and own.status is SiloStatus.ACTIVE,
+            duplicates=found.duplicates,
+            repaired=found.repaired,
+            stale=found.stale,
+            table=agent.table,
+            fenced=agent.fenced,
+            score=score,
+            withheld=withheld,
         )
 
     def grains(self, wanted: ListGrains) -> GrainList:
-        """Activations of this silo."""
+        """List activations of this silo."""
         now = self._loop.time()
         matching = [a for a in self._catalog.activations() if not wanted.type or a.grain_id.type == wanted.type]
         listed = tuple(
@@ -165,7 +153,7 @@ class Management:
         return GrainList(self._address, listed, len(matching))
 
     async def _answer_view(self, _: bytes) -> bytes:
-        return encode(self._standing().view)
+        return encode(self._agent.view)
 
     async def _answer_status(self, _: bytes) -> bytes:
         return encode(self.state())

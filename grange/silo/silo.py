@@ -1,4 +1,4 @@
-"""`Silo`: one server process that hosts grains. `async with Silo(grains=[...])`, or `grange run module:silo`."""
+"""`Silo`, the public class: one server process that hosts grains. `async with Silo(grains=[...])`, or `grange run`."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from grange.runtime.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
-from grange.silo.startup import Startup
+from grange.silo.running import RunningSilo
+from grange.silo.startup import admit_and_join, assemble
 
 G = TypeVar("G", bound=Addressable)
 
 
 class Silo:
-    """A silo, described when it is made and running inside its `async with`.
+    """A silo: the constructor takes its definition, `async with` runs it. One object runs once.
 
-    `grains` are the classes it hosts; `services` the svcs registry that their constructors draw from; `errors`
-    exception classes of yours that callers receive as themselves; `placement` further placement strategies. All
-    other options are those of `SiloConfig` and may also come from the environment or `grange.toml`.
+    `grains`: the classes that it hosts. `services`: the svcs registry for the arguments of their constructors.
+    `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
+    The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
-    Raises ConfigurationError for a wrong option or class, here or at start, and at start StorageUnavailable,
+    Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
     MembershipUnavailable or JoinFailed.
     """
 
@@ -55,83 +57,94 @@ class Silo:
         self._placement = tuple(placement)
         self._config = config
         self._options = options
-        self._startup: Startup | None = None
+        self._lifecycle: Lifecycle | None = None
+        self._parts: RunningSilo | None = None
 
     def definition(self, **overrides: Any) -> SiloDefinition:
-        """Everything this silo is made of, with the configuration read now; `overrides` win over all other sources."""
+        """The input of the start, with the configuration read now. `overrides` win over all other sources."""
         given = self._config.model_dump() if self._config is not None else {}
-        kind = SiloConfig if self._config is None else type(self._config)  # a test's looks at keywords only
+        kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
         config = kind(**{**given, **self._options, **overrides})
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
-        """Start all parts and join the cluster; `async with` does it. `environment` replaces the outside in tests."""
-        if self._startup is not None:
+        """Start all parts and join the cluster. `async with` calls this.
+
+        Tests replace network and stores by `environment`; `overrides` are options of `SiloConfig`. If the start fails,
+        the parts that were started stop again.
+        """
+        if self._lifecycle is not None:
             raise RuntimeError("this silo was started already; make a new Silo to start again")
         definition = self.definition(**overrides)
-        self._startup = Startup(definition, environment or ConfiguredEnvironment(definition.config))
-        await self._startup.start()
+        environment = environment or ConfiguredEnvironment(definition.config)
+        self._lifecycle = Lifecycle()
+        async with self._lifecycle.starting() as parts:
+            self._parts = await assemble(parts, definition, environment, self._lifecycle)
+            await admit_and_join(parts, self._parts)  # its grains may use this object from here on
 
     async def stop(self) -> None:
-        """Drain and leave: running calls complete, then activations end. Calls that come meanwhile go elsewhere."""
-        await self._running.stop()
+        """Drain, leave the cluster and close all parts. Running calls complete; later calls go to other silos."""
+        await self._begun.stop()
 
     async def kill(self) -> None:
-        """End at once and tell nobody, as a crash would. For tests."""
-        await self._running.kill()
+        """Close all parts at once, without a message to other silos, as in a crash. For tests."""
+        await self._begun.kill()
 
     async def declared_dead(self) -> DeclaredDead | SelfFenced:
-        """Wait until the cluster gives this silo up, or it gives itself up; returns the error with which the process
-        should end.
+        """Wait until the cluster declares this silo dead, or the silo was fenced for too long.
+
+        Returns the error with which the process should end.
         """
-        return await self._running.agent.declared_dead()
+        return await self._running.cluster.agent.declared_dead()
 
     async def asked_to_stop(self) -> None:
-        """Wait until somebody drains this silo through management (`grange drain`); it stops by itself then."""
-        await self._running.asked_to_stop.wait()
+        """Wait for an operator to drain this silo (`grange drain`). The silo then stops without a call of `stop`."""
+        await self._running.lifecycle.asked_to_stop.wait()
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
-        """A reference to a grain, for code in this process that is not a grain."""
-        return self._running.grains.get_grain(grain, key, implementation=implementation)
+        """Make a reference to a grain, for code in this process that is not a grain."""
+        return self._running.calls.grains.get_grain(grain, key, implementation=implementation)
 
     @property
     def address(self) -> SiloAddress:
-        """Where other silos reach it."""
-        return self._running.address
+        """The address at which other silos reach this one."""
+        return self._running.ports.address
 
     @property
     def gateway(self) -> str:
-        """Where clients reach it: host:port."""
-        return f"{self._running.address.host}:{self._running.gateway_port}"
+        """The gateway for clients: host:port."""
+        return f"{self._running.ports.address.host}:{self._running.ports.gateway_port}"
 
     @property
     def view(self) -> View:
-        """The cluster as this silo knows it."""
-        return self._running.agent.view
+        """The newest view of the cluster that this silo has."""
+        return self._running.cluster.agent.view
 
     def subscribe(self, subscriber: Callable[[View], None]) -> Callable[[], None]:
-        """Have `subscriber` called with each newer view, once and in order. Returns what ends that."""
-        return self._running.agent.subscribe(subscriber)
+        """Call `subscriber` with each newer view, once and in order. Returns a function that ends the subscription."""
+        return self._running.cluster.agent.subscribe(subscriber)
 
     @property
     def management(self) -> Management:
-        """See and steer this silo."""
-        return self._running.management
+        """The state of this silo, for tests and tools in this process."""
+        return self._running.hosting.management
 
     @property
     def catalog(self) -> Catalog:
         """The activations of this silo, for tests and tools in this process."""
-        return self._running.catalog
+        return self._running.hosting.catalog
 
     @property
     def directory(self) -> ClusterDirectory:
         """This silo's part of the grain directory, for tests and tools in this process."""
-        return self._running.directory
+        return self._running.cluster.directory
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
-        """Wait until this silo sees exactly these silos as active."""
-        await self._running.agent.wait_for(lambda view: {member.address for member in view.active} == set(active))
+        """Wait until exactly these silos are active in the newest view of this silo."""
+        await self._running.cluster.agent.wait_for(
+            lambda view: {member.address for member in view.active} == set(active)
+        )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -143,15 +156,22 @@ class Silo:
         await self.stop()
 
     @property
-    def _running(self) -> Startup:
-        if self._startup is None:
+    def _running(self) -> RunningSilo:
+        if self._parts is None:
             raise RuntimeError("this silo is not running; use it inside `async with silo:`")
-        return self._startup
+        return self._parts
+
+    @property
+    def _begun(self) -> Lifecycle:
+        if self._lifecycle is None:
+            raise RuntimeError("this silo is not running; use it inside `async with silo:`")
+        return self._lifecycle
 
 
 async def run_until(silo: Silo, stop: asyncio.Event) -> DeclaredDead | SelfFenced | None:
-    """Serve until `stop` is set, somebody drains the silo, or the cluster gives it up; returns the error in the last
-    case.
+    """Wait until `stop` is set, an operator drains the silo, or the cluster declares it dead.
+
+    Returns the error in the last case, else None.
     """
     dead = asyncio.create_task(silo.declared_dead())
     tasks = (dead, asyncio.create_task(stop.wait()), asyncio.create_task(silo.asked_to_stop()))

@@ -1,21 +1,22 @@
-"""The parts of a silo, in the order in which they start; they stop in reverse. Read `start` from top to bottom.
+"""The start of a silo, in two steps: `assemble` makes the parts, `admit_and_join` opens the silo to the cluster.
 
-The ring "grains call and are called" is closed in one visible place: `listener.open`. Only then does the silo join, so
-that nobody can know it before it answers.
+Read `assemble` from top to bottom: one function per stage, each returning a value of `running.py`. Grains call and are
+called, so the parts form a ring; `Ring` is the one place that closes it. Only then the silo port admits other silos,
+and only then the silo joins: no other silo knows this one before it answers.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
-from grange.errors import SiloUnavailable
 from grange.grains.ref import GrainFactory
 from grange.grains.travel import References
 from grange.membership.agent import MembershipAgent
@@ -24,7 +25,7 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainAddress, SiloAddress
 from grange.proto.values import ValueCodec
 from grange.runtime.caller import Caller
 from grange.runtime.catalog import Catalog
@@ -40,13 +41,16 @@ from grange.runtime.plan import Plans
 from grange.runtime.sender import Sender
 from grange.runtime.status import tell_callers
 from grange.runtime.system_target import SystemTargets
+from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
-from grange.silo.departure import Departure, ShutdownDeps
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
-from grange.silo.management import Management, Standing
-from grange.silo.probing import Probing
+from grange.silo.lifecycle import Lifecycle
+from grange.silo.management import Management
+from grange.silo.probe_port import ProbePort
+from grange.silo.running import Calls, Cluster, Hosting, Links, Ports, RunningSilo, Stores
+from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -55,246 +59,306 @@ from grange.transport.peers import Peers
 log = logging.getLogger("grange.silo")
 
 
-class Startup:
-    """One silo being started, and then running. Each method starts one part and says how it stops."""
+async def assemble(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, lifecycle: Lifecycle
+) -> RunningSilo:
+    """Make every part, in order. Called by `Silo.start`, which stops the `parts` in reverse if a stage fails.
 
-    def __init__(self, definition: SiloDefinition, environment: SiloEnvironment) -> None:
-        self._definition = definition
-        self._config = definition.config
-        self._options = definition.config.runtime_options()
-        self._environment = environment
-        self._parts = AsyncExitStack()
-        self._killed = False
-        self._starting = False
-        self._closing = asyncio.Lock()
-        self._asked: asyncio.Task[None] | None = None
-        self.asked_to_stop = asyncio.Event()
+    Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
+    """
+    definition.check()
+    ports = await open_ports(parts, definition.config, environment)
+    stores = await open_stores(parts, definition.config, environment, ports)
+    links = prepare_links(parts, definition, environment, ports)
+    ring = Ring(links)
+    cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
+    calls = prepare_calls(definition.config, environment, ports, links, cluster)
+    hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
+    ring.bind(calls, hosting)
+    silo = RunningSilo(
+        ports=ports,
+        stores=stores,
+        links=links,
+        cluster=cluster,
+        calls=calls,
+        hosting=hosting,
+        shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
+        lifecycle=lifecycle,
+    )
+    serve_system_targets(silo)
+    return silo
 
-    async def start(self) -> None:
-        """Start every part in order; what was started is stopped again if a later one fails."""
-        self._definition.check()
-        self._starting = True
-        try:
-            await self._open_ports()
-            await self._open_stores()
-            self._prepare_values()
-            self._reach_known_silos()
-            await self._know_the_cluster()
-            self._call_grains()
-            self._host_grains()
-            self._answer_others()
-            await self._open_doors_and_join()
-        except BaseException:
-            await self._parts.aclose()
-            raise
-        finally:
-            self._starting = False
 
-    async def stop(self) -> None:
-        """Leave the cluster in order: no new grains, running calls end, activations end, the row says dead."""
-        await self._close()
-        if self._asked is not None:
-            await self._asked  # what it raised must not be lost
+async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
+    """Admit other silos, then join, then admit clients. Called by `Silo.start` after `assemble`.
 
-    def ask_to_stop(self) -> None:
-        """Somebody asked through management, so nobody waits: stop in a task of its own. Asking again is harmless."""
-        if self._starting:
-            raise SiloUnavailable(f"silo {self.address} is still starting; ask again when it is active")
-        if self._asked is None:
-            self._asked = asyncio.get_running_loop().create_task(self._close(), name="drain")
-            self.asked_to_stop.set()
+    The stop of the silo is the last part on the stack, so it runs first. Raises JoinFailed, DeclaredDead or
+    MembershipUnavailable.
+    """
+    ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
+    await parts.enter_async_context(cluster.directory)
+    parts.push_async_callback(silo.stop_or_kill)
+    hosting.tasks.start(hosting.collector.run())
+    hosting.tasks.start(tell_callers(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
+    # The guards come first: grains that the directory gives away in this view wait until the deaths are recorded.
+    cluster.agent.subscribe(silo.stores.guards.on_view)
+    cluster.agent.subscribe(cluster.directory.on_view)
+    cluster.agent.subscribe(partial(drop_connections, ports, silo.links))
+    ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    await cluster.agent.start()
+    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
+    hosting.catalog.open()
+    log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
+    await cluster.agent.join()
+    ports.client_listener.admit(ports.address, hosting.client_inbound)
+    log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
 
-    async def kill(self) -> None:
-        """End as by SIGKILL, as far as one process can: nobody is told and nothing is written."""
-        self._killed = True
-        await self._close()
 
-    async def _close(self) -> None:
-        """One at a time: a second caller must neither take away what the first still needs, nor return before it.
+class Ring:
+    """Every late binding of a silo: an earlier stage calls a part that only a later stage can make.
 
-        Not during the start, because the parts that start meanwhile would be left running.
-        """
-        if self._starting:
-            raise RuntimeError("this silo is still starting; cancel the task that starts it, which stops its parts")
-        async with self._closing:
-            await self._parts.aclose()
+    `bind` closes the ring. Nothing calls through it before that: the stages of the ring start no task and do not wait.
+    """
 
-    async def _open_ports(self) -> None:
-        """First, because the address contains the port. Nobody is let in before `_open_doors_and_join`."""
-        self._transport = await self._parts.enter_async_context(self._environment.transport())
-        self._probing = await self._parts.enter_async_context(Probing())
-        await self._probing.open(self._transport, self._config.host, self._config.probe_port, self._config.cluster)
-        self._silo_listener = GatedListener(Role.SILO, self._config.cluster)
-        self._client_listener = GatedListener(Role.CLIENT, self._config.cluster)
-        host = self._config.host
-        port = await self._silo_listener.listen(self._transport, host, self._config.port)
-        self.gateway_port = await self._client_listener.listen(self._transport, host, self._config.gateway_port)
-        self.address = SiloAddress(self._config.public_host, port, self._environment.generation())
-        self._name = self._config.name or self.address.endpoint
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._hosting: Hosting | None = None
 
-    async def _open_stores(self) -> None:
-        self._table = await self._parts.enter_async_context(self._environment.table())
-        storages = await self._parts.enter_async_context(self._environment.storages())
-        timeout = self._config.storage_settings().operation_timeout
-        guards = StorageGuards(storages, self.address, self._environment.random, timeout)
-        self._stores = await self._parts.enter_async_context(guards)
+    def bind(self, calls: Calls, hosting: Hosting) -> None:
+        """Close the ring. Called once, after the last stage."""
+        # The sender sends by the peers, and the peers deliver answers to receivers of the sender.
+        self._links.sender.connect_through(self._links.peers)
+        # A decoded reference calls through the factory, and these calls encode and decode with the same codec.
+        calls.references.bind(calls.grains)
+        # A call to a grain of this silo goes to the catalog, and the activations in the catalog make calls.
+        calls.deps.catalog = hosting.catalog
+        # Directory and membership ask the catalog and the inbound side by the methods below.
+        self._hosting = hosting
 
-    def _prepare_values(self) -> None:
-        self._references = References()
-        self._codec = ValueCodec([self._references])
-        self._faults = Faults(self._definition.errors)
-        self._plans = Plans(self._codec)
-        self._deadlines = Deadlines()
-        self._parts.callback(self._deadlines.close)
+    @property
+    def hosting(self) -> Hosting:
+        """The last stage, for the methods below."""
+        assert self._hosting is not None, "`bind` comes before the first call through the ring"
+        return self._hosting
 
-    def _reach_known_silos(self) -> None:
-        hello = Hello(self._config.cluster, Role.SILO, self._name, self.address)
-        self._sender = Sender(self._deadlines, self._faults)
-        self._peers = Peers(
-            self._transport,
-            lambda silo: msgspec.structs.replace(hello, target=silo),
-            self._sender.receiver_for,
-            self._config.transport_options(),
-            self._environment.random,
+    # --- DirectoryDeps: the directory asks for activations, and the catalog claims activations in the directory ---
+
+    def registered(self) -> Iterable[GrainAddress]:
+        """The activations that won their claim: see `DirectoryDeps`, as for the next four."""
+        return self.hosting.catalog.registered()
+
+    def is_registered(self, address: GrainAddress) -> bool:
+        """Whether this activation is one of `registered`."""
+        return self.hosting.catalog.is_registered(address)
+
+    def has_activation(self, address: GrainAddress) -> bool:
+        """Whether this activation exists."""
+        return self.hosting.catalog.is_here(address)
+
+    def end_unregistered(self, address: GrainAddress) -> None:
+        """Another activation holds the claim of this one's grain."""
+        self.hosting.catalog.lose(address)
+
+    def end_if_stateful(self, address: GrainAddress) -> None:
+        """Another activation ran beside this one."""
+        self.hosting.catalog.renew(address)
+
+    # --- MembershipDeps: membership asks when a silo was heard, and the inbound side answers for membership -------
+
+    def heard_from(self, silo: SiloAddress) -> float:
+        """When the last frame came from this silo, by a connection that either side opened; loop time."""
+        return max(self._links.peers.heard_at(silo), self.hosting.silo_inbound.heard_at(silo))
+
+
+async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> Ports:
+    """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    transport = await parts.enter_async_context(environment.transport())
+    probe_port = await parts.enter_async_context(ProbePort())
+    await probe_port.open(transport, config.host, config.probe_port, config.cluster)
+    silo_listener = GatedListener(Role.SILO, config.cluster)
+    client_listener = GatedListener(Role.CLIENT, config.cluster)
+    port = await silo_listener.listen(transport, config.host, config.port)
+    gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
+    address = SiloAddress(config.public_host, port, environment.generation())
+    return Ports(
+        transport=transport,
+        probe_port=probe_port,
+        silo_listener=silo_listener,
+        client_listener=client_listener,
+        gateway_port=gateway_port,
+        address=address,
+        name=config.name or address.endpoint,
+        cluster=config.cluster,
+    )
+
+
+async def open_stores(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment, ports: Ports) -> Stores:
+    """Stage 2: the databases."""
+    table = await parts.enter_async_context(environment.table())
+    storages = await parts.enter_async_context(environment.storages())
+    timeout = config.storage_settings().operation_timeout
+    guards = StorageGuards(storages, ports.address, environment.random, timeout)
+    return Stores(table=table, guards=await parts.enter_async_context(guards))
+
+
+def prepare_links(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
+) -> Links:
+    """Stage 3: requests to known silos. Nothing is connected or sent yet."""
+    deadlines = Deadlines()
+    parts.callback(deadlines.close)
+    faults = Faults(definition.errors)
+    sender = Sender(deadlines, faults)
+    hello = Hello(ports.cluster, Role.SILO, ports.name, ports.address)
+    peers = Peers(
+        ports.transport,
+        lambda silo: msgspec.structs.replace(hello, target=silo),
+        sender.receiver_for,
+        definition.config.transport_options(),
+        environment.random,
+    )
+    parts.push_async_callback(peers.close)
+    return Links(deadlines=deadlines, faults=faults, sender=sender, peers=peers)
+
+
+def prepare_cluster(
+    definition: SiloDefinition,
+    environment: SiloEnvironment,
+    ports: Ports,
+    stores: Stores,
+    links: Links,
+    ring: Ring,
+) -> Cluster:
+    """Stage 4: membership and the directory. The silo is not in the membership table yet."""
+    options = definition.config.membership_settings()
+    gate = Gate()
+    liveness = Liveness(gate.clock, options.probe_interval)
+    deps = MembershipDeps(
+        ask=links.sender.ask,
+        liveness=liveness,
+        gate=gate,
+        probe_line=ports.probe_port.ask,
+        rng=environment.random,
+        now=environment.utc_now,
+        heard_from=ring.heard_from,
+    )
+    agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
+    directory = ClusterDirectory(
+        DirectoryDeps(
+            me=ports.address,
+            ask=links.sender.ask,
+            refresh=agent.refresh,
+            registered=ring.registered,
+            is_registered=ring.is_registered,
+            has_activation=ring.has_activation,
+            end_unregistered=ring.end_unregistered,
+            end_if_stateful=ring.end_if_stateful,
+            strategies=definition.strategies,
+            rng=environment.random,
+            options=definition.config.directory_options(),
         )
-        self._sender.connect_through(self._peers)
-        self._parts.push_async_callback(self._peers.close)
+    )
+    return Cluster(gate=gate, liveness=liveness, heard_from=ring.heard_from, agent=agent, directory=directory)
 
-    async def _know_the_cluster(self) -> None:
-        """Who is there, and where grains live."""
-        settings = self._config.membership_settings()
-        self._gate = Gate()
-        self._liveness = Liveness(self._gate.clock, settings.probe_interval)
-        self.agent = MembershipAgent(
-            self._table,
-            self._row(),
-            MembershipDeps(
-                ask=self._sender.ask,
-                liveness=self._liveness,
-                gate=self._gate,
-                probe_line=self._probing.ask,
-                rng=self._environment.random,
-                now=self._environment.utc_now,
-                heard_from=self._heard_from,
-            ),
-            settings,
+
+def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
+    """The row that this silo writes when it joins."""
+    now = environment.utc_now()
+    return Member(
+        ports.address,
+        SiloStatus.JOINING,
+        started=now,
+        alive=now,
+        name=ports.name,
+        gateway=ports.gateway_port,
+        probe=ports.probe_port.port,
+        labels=definition.config.labels,
+        grains=definition.placements(),
+        interfaces=definition.interfaces(),
+    )
+
+
+def prepare_calls(
+    config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
+) -> Calls:
+    """Stage 5: calls to a grain, on any silo."""
+    references = References()
+    codec = ValueCodec([references])
+    plans = Plans(codec)
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
+    caller = Caller(deps, cluster.directory.locator, plans, environment.random)
+    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface))
+    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
+
+
+def prepare_hosting(
+    definition: SiloDefinition,
+    environment: SiloEnvironment,
+    ports: Ports,
+    stores: Stores,
+    cluster: Cluster,
+    calls: Calls,
+) -> Hosting:
+    """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
+    options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
+    collector = Collector(options.collect_period)
+    deps = ActivationDeps(
+        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, cluster.gate
+    )
+    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
+    hosted = [HostedType(cls, calls.plans, facets, definition.services, options) for cls in definition.grains]
+    faults.register(error for each in hosted for error in each.options.errors)
+    catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
+    silo_targets, client_targets = SystemTargets(), SystemTargets()
+    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options)
+    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options)
+    inbound = (silo_inbound, client_inbound)
+    return Hosting(
+        tasks=tasks,
+        collector=collector,
+        catalog=catalog,
+        gateway=gateway,
+        silo_targets=silo_targets,
+        client_targets=client_targets,
+        silo_inbound=silo_inbound,
+        client_inbound=client_inbound,
+        management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
+    )
+
+
+def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
+    """The stop of this silo: clients first, then other silos."""
+    return Shutdown(
+        ShutdownDeps(
+            address=ports.address,
+            agent=cluster.agent,
+            directory=cluster.directory,
+            catalog=hosting.catalog,
+            gateway=hosting.gateway,
+            caller=calls.caller,
+            listeners=(ports.client_listener, ports.silo_listener),
+            inbound=(hosting.client_inbound, hosting.silo_inbound),
+            tasks=hosting.tasks,
+            drain_timeout=config.drain_timeout,
         )
-        deps = DirectoryDeps(
-            me=self.address,
-            ask=self._sender.ask,
-            refresh=self.agent.refresh,
-            registered=lambda: self.catalog.registered(),
-            is_registered=lambda address: self.catalog.is_registered(address),
-            is_here=lambda address: self.catalog.is_here(address),
-            lost=lambda address: self.catalog.lose(address),
-            doubted=lambda address: self.catalog.renew(address),
-            strategies=self._definition.strategies,
-            random=self._environment.random,
-            options=self._config.directory_options(),
-        )
-        self.directory = await self._parts.enter_async_context(ClusterDirectory(deps))
+    )
 
-    def _call_grains(self) -> None:
-        """To a grain, wherever it is."""
-        self._deps = CallerDeps(self._sender, self._faults, self._deadlines, self._options, self.address)
-        self._caller = Caller(self._deps, self.directory.locator, self._plans, self._environment.random)
-        self.grains = GrainFactory(self._caller.call, lambda name: self.agent.view.implementations(name))
-        self._references.bind(self.grains)
 
-    def _host_grains(self) -> None:
-        """The grains that are here."""
-        self._tasks = Tasks()
-        self._collector = Collector(self._options.collect_period)
-        deps = ActivationDeps(
-            self.address,
-            self._options,
-            self.grains,
-            self._faults,
-            Invoker(),
-            self._tasks,
-            self._environment.random,
-            self._gate,
-        )
-        facets = {PersistentState: PersistentStates(self._stores.storages, self._codec, self._stores.stamps.next)}
-        services = self._definition.services
-        hosted = [HostedType(cls, self._plans, facets, services, self._options) for cls in self._definition.grains]
-        self._faults.register(error for each in hosted for error in each.options.errors)
-        self.catalog = Catalog(deps, {each.name: each for each in hosted}, self.directory.locator, self._collector)
-        self._deps.catalog = self.catalog
+def serve_system_targets(silo: RunningSilo) -> None:
+    """Offer membership and directory to other silos; management and the stop to other silos and to clients."""
+    hosting = silo.hosting
+    silo.cluster.agent.serve(hosting.silo_targets)
+    silo.cluster.directory.serve(hosting.silo_targets)
+    for targets in (hosting.silo_targets, hosting.client_targets):
+        hosting.management.serve(targets)
+        silo.shutdown.serve(targets, silo.ask_to_stop)
 
-    def _answer_others(self) -> None:
-        self._gateway = Gateway(self.address, self._caller, self._sender, self.catalog)
-        silos, clients = SystemTargets(), SystemTargets()
-        self._silo_side = Inbound(self.catalog.deliver, silos, self._faults, self._tasks, self._options)
-        self._client_side = Inbound(self._gateway.deliver, clients, self._faults, self._tasks, self._options)
-        self.management = Management(
-            self.address,
-            self._name,
-            self.catalog,
-            lambda: Standing(self.agent.view, self.agent.table, self.agent.fenced, *self.agent.doubts),
-            lambda: self._silo_side.in_progress + self._client_side.in_progress,
-            lambda: self.directory.findings,
-        )
-        self._departure = Departure(
-            ShutdownDeps(
-                address=self.address,
-                agent=self.agent,
-                directory=self.directory,
-                catalog=self.catalog,
-                gateway=self._gateway,
-                caller=self._caller,
-                listeners=(self._client_listener, self._silo_listener),
-                sides=(self._client_side, self._silo_side),
-                tasks=self._tasks,
-                drain_timeout=self._config.drain_timeout,
-            )
-        )
-        self.drain = self._departure.drain
-        self.agent.serve(silos)
-        self.directory.serve(silos)
-        for targets in (silos, clients):
-            self.management.serve(targets)
-            self.drain.serve(targets, self.ask_to_stop)
 
-    async def _open_doors_and_join(self) -> None:
-        """From `open` on this silo answers; then its name goes on the door; then clients may come."""
-        self._parts.push_async_callback(lambda: self._departure.end(self._killed))
-        self._tasks.start(self._collector.run())
-        self._tasks.start(tell_callers(lambda: [*self._silo_side.connected, *self._client_side.connected]))
-        self.agent.subscribe(self._stores.on_view)  # first: what the directory now gives away waits for the fence
-        self.agent.subscribe(self.directory.on_view)
-        self.agent.subscribe(self._bury)
-        self._silo_listener.open(self.address, self._silo_side)
-        await self.agent.start()
-        self._probing.serve(self.address, self.agent.answer_probe, self._liveness)
-        self.catalog.open()
-        log.info("silo %s joins cluster %r", self.address, self._config.cluster, extra={"event": "silo_joining"})
-        await self.agent.join()
-        self._client_listener.open(self.address, self._client_side)
-        log.info("silo %s of cluster %r is active", self.address, self._config.cluster, extra={"event": "silo_active"})
-
-    def _row(self) -> Member:
-        now = self._environment.utc_now()
-        return Member(
-            self.address,
-            SiloStatus.JOINING,
-            started=now,
-            alive=now,
-            name=self._name,
-            gateway=self.gateway_port,
-            probe=self._probing.port,
-            labels=self._config.labels,
-            grains=self._definition.placements(),
-            interfaces=self._definition.interfaces(),
-        )
-
-    def _bury(self, view: View) -> None:
-        """Calls in flight to a dead silo end now, not at their time-outs."""
-        self._probing.bury(member.address for member in view.with_status(SiloStatus.DEAD))
-        for member in view.with_status(SiloStatus.DEAD):
-            self._peers.drop(member.address)
-            self._sender.forget(member.address)
-
-    def _heard_from(self, silo: SiloAddress) -> float:
-        """When anything last came from this silo, in the event loop's time."""
-        return max(self._peers.heard_at(silo), self._silo_side.heard_at(silo))
+def drop_connections(ports: Ports, links: Links, view: View) -> None:
+    """End the connections to dead silos: calls in flight to them fail now, not at their time-outs."""
+    dead = [member.address for member in view.with_status(SiloStatus.DEAD)]
+    ports.probe_port.drop(dead)
+    for silo in dead:
+        links.peers.drop(silo)
+        links.sender.forget(silo)

@@ -1,4 +1,4 @@
-"""The stores of a silo, checked: at its start, and by `grange doctor` (rule R9)."""
+"""Safety checks of a silo's stores, for its start and for `grange doctor` (rule R9)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("grange.silo")
 
 
 class StoreReport(msgspec.Struct, frozen=True):
-    """What was found at one place; `stores` are the names under which the silo uses it."""
+    """The findings for one store. `stores` names its uses in the silo, `place` is its URL without the password."""
 
     stores: tuple[str, ...]
     place: str
@@ -25,14 +25,14 @@ class StoreReport(msgspec.Struct, frozen=True):
 
 
 def stores_of(config: SiloConfig) -> dict[str, tuple[str, ...]]:
-    """The URLs that a silo of this configuration uses, each with what for."""
+    """The store URLs of a configuration, each with the names of its uses."""
     named = [("membership", config.membership_url)]
     named += [(f"storage {name}", url) for name, url in config.storage_urls.items()]
     return {url: tuple(name for name, other in named if other == url) for url in dict.fromkeys(u for _, u in named)}
 
 
 async def reports(stores: Mapping[str, tuple[str, ...]]) -> list[StoreReport]:
-    """One report for each URL, in order; a store that cannot be asked is a bad finding."""
+    """One report for each URL, in order. A store that cannot be reached is a bad finding."""
     return [StoreReport(names, shown_url(url), tuple(await _findings(url))) for url, names in stores.items()]
 
 
@@ -44,10 +44,10 @@ async def _findings(url: str) -> list[StoreFinding]:
 
 
 async def check_at_start(url: str) -> None:
-    """Warn of what is unsafe about the store; `ConfiguredEnvironment` calls this before it opens it.
+    """Log a warning for each unsafe setting of a store. `ConfiguredEnvironment` calls this before it opens the store.
 
-    Raises MembershipUnavailable, which ends the process with exit code 6, for what cannot work. A store that cannot be
-    asked is left to whoever opens it, who says so better.
+    Raises MembershipUnavailable, which ends the process with exit code 6, for a store that cannot work. A store that
+    cannot be reached is skipped: opening it raises a better error.
     """
     try:
         found = await check_store(url)

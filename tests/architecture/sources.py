@@ -15,7 +15,7 @@ GENERATED = PACKAGE / "proto" / "_generated"
 
 @cache
 def python_files(folder: Path) -> tuple[Path, ...]:
-    """Every Python file below a folder that somebody wrote: neither generated nor in an environment."""
+    """Every hand-written Python file below a folder: not generated code, and no file of an environment."""
     return tuple(
         path
         for path in sorted(folder.rglob("*.py"))

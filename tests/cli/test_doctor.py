@@ -1,4 +1,4 @@
-"""`grange doctor` and the start of a silo look at the stores: what is unsafe is named, what cannot work is refused."""
+"""The checks of stores by `grange doctor` and at the start of a silo: unsafe settings, and stores that cannot work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ silo = Silo(grains=[Cart], membership="sqlite:///here.db", storage="memory://", 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Nothing of this machine's configuration is read."""
+    """An empty folder, so that no configuration of this machine is read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
@@ -57,7 +57,7 @@ def master() -> Iterator[Server]:
 
 @pytest.mark.servers
 def test_a_redis_and_a_postgres(redis_url: str, postgres_dsn: str) -> None:
-    """R9: our test servers trade safety for speed, and the doctor sees that; nothing is changed by looking."""
+    """R9: the doctor reports that the test servers trade safety for speed, and changes nothing."""
     arguments = ("--membership", redis_url, "--storage", postgres_dsn, "--json")
     result = doctor(*arguments)
     assert result.exit_code == 0
@@ -73,7 +73,7 @@ def test_a_redis_and_a_postgres(redis_url: str, postgres_dsn: str) -> None:
 
 @pytest.mark.servers
 def test_a_redis_that_evicts(redis_url: str) -> None:
-    """R9, with what to do about it, for people."""
+    """R9: the finding comes with its remedy, for people."""
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
@@ -96,7 +96,7 @@ def test_a_store_that_is_down_and_a_file_that_is_none(folder: Path) -> None:
 
 
 def test_the_stores_of_a_silo_are_those_of_its_author(folder: Path) -> None:
-    """`module:silo` as with `grange run`; a store used for two things is looked at once."""
+    """`module:silo` as with `grange run`. A store with two uses is checked once."""
     (folder / "doctored_shop.py").write_text(SHOP)
     result = doctor("doctored_shop:silo", "--json")
     assert result.exit_code == 0
@@ -113,7 +113,7 @@ async def opened(**options: Any) -> None:
 
 @pytest.mark.servers
 async def test_a_silo_warns_at_its_start(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """R9: each finding once, though two stores are at one place; each with the event of its runbook."""
+    """R9: each finding is logged once, although two stores share one place, with the event of its runbook."""
     with caplog.at_level(logging.WARNING, "grange.silo"):
         await opened(membership=redis_url, storage=redis_url)
     assert {getattr(record, "event", "") for record in caplog.records} == {"store_not_safe"}
@@ -124,7 +124,7 @@ async def test_a_silo_warns_at_its_start(redis_url: str, caplog: pytest.LogCaptu
 
 @pytest.mark.servers
 async def test_a_silo_does_not_start_on_a_replica(master: Server) -> None:
-    """R9, R10: exit code 6, and what to write instead."""
+    """R9, R10: exit code 6, and the URL to use instead."""
     with master.replica() as replica:
         await replicated(master)
         with pytest.raises(MembershipUnavailable, match="name the master") as caught:

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, an environment or a `grange.toml` is said in one line, with exit code 2."""
+"""A mistake in a command line, the environment or `grange.toml` is one line on standard error, with exit code 2."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ silo = Silo(grains=[Cart, Basket], port=0, gateway_port=0)
 
 @pytest.fixture(autouse=True)
 def _folder_of_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder with modules of its own; what the runner did to modules, path and logging is undone."""
+    """A folder with modules; the fixture restores the modules, path and logging that a command changed."""
     (tmp_path / "shop.py").write_text(SHOP)
     (tmp_path / "unclosed.py").write_text("x = (")
     (tmp_path / "twins.py").write_text(TWINS)
     (tmp_path / "broken.py").write_text("import json\n\nprice = 1 / 0\n")
-    (tmp_path / "needy.py").write_text("import a_package_nobody_has\n")
+    (tmp_path / "needy.py").write_text("import a_package_that_is_missing\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     modules, root = set(sys.modules), logging.getLogger()
@@ -66,7 +66,7 @@ def grange(*words: str) -> Result:
 
 
 def complaint(*words: str) -> str:
-    """The one line that a mistake costs."""
+    """The one line of the error, without its prefix."""
     result = grange(*words)
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
@@ -84,13 +84,13 @@ def complaint(*words: str) -> str:
         ("shop.carts:silo", "there is no module 'shop.carts'"),
         ("shop:app", "the module has no such variable; silos in it: shop:silo, shop:other, shop:empty"),
         ("shop:number", "the module has a int there, not a grange.silo.Silo"),
-        ("needy:silo", "the module 'needy' needs 'a_package_nobody_has', which is not installed"),
+        ("needy:silo", "the module 'needy' needs 'a_package_that_is_missing', which is not installed"),
         ("broken:silo", "the module 'broken' cannot be imported: ZeroDivisionError: division by zero ("),
         ("shop:empty", "a silo needs at least one grain class"),
         ("twins:silo", "twins.Cart and twins.Basket are both named 'cart'; give one another name="),
     ],
 )
-def test_what_is_wrong_with_the_silo_is_named(name: str, words: str) -> None:
+def test_a_mistake_in_the_silo_is_named(name: str, words: str) -> None:
     assert words in complaint("run", name)
 
 
@@ -104,7 +104,7 @@ def test_the_place_in_a_broken_module_is_named() -> None:
     [
         (["--port", "70000"], "option 'port': "),
         (["--host", "0.0.0.0"], "host='0.0.0.0' is a wildcard"),
-        (["--host", "192.0.2.1"], "say --insecure"),
+        (["--host", "192.0.2.1"], "set --insecure"),
         (["--cluster", " ", "--port", "0", "--gateway-port", "0"], "a cluster needs a name"),
     ],
 )
@@ -152,12 +152,12 @@ def test_a_bad_file_is_named(text: str, words: str) -> None:
         (("status", "--gateway", "localhost"), "not a gateway: 'localhost'; write host:port"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_anybody_is_asked(words: tuple[str, ...], mistake: str) -> None:
+def test_a_malformed_question_is_refused_before_it_is_sent(words: tuple[str, ...], mistake: str) -> None:
     assert mistake in complaint(*words)
 
 
 @pytest.mark.parametrize("words", [("run",), ("fly",), ("call", "cart/ann"), ("dev", "--silos", "0")])
-def test_a_command_line_that_makes_no_sense_shows_the_usage(words: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_shows_the_usage(words: tuple[str, ...]) -> None:
     result = grange(*words)
     assert result.exit_code == 2
     assert result.stderr.startswith("Usage: ")
@@ -170,7 +170,7 @@ def test_debug_shows_where_an_error_comes_from() -> None:
     assert 'broken.py", line 3' in result.stderr
 
 
-def test_an_error_that_nobody_foresaw_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the ink is out")
 

@@ -1,4 +1,4 @@
-"""A silo's process ends, whoever asked it to and however its silo behaves."""
+"""The process of a silo exits within its time, also if the silo does not stop."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from grange.cli import process
-from grange.cli.force_exit import DRAIN_MARGIN
-from grange.cli.process import StopSignals
+from grange.cli.process import DRAIN_MARGIN, StopSignals
 from grange.errors import DeclaredDead
 
 
 class Reluctant:
-    """A silo that is drained from elsewhere, or declared dead, and does not stop."""
+    """A silo that is drained by an operator, or declared dead, and does not stop."""
 
     def __init__(self, dead: bool) -> None:
         self._dead = dead
@@ -42,10 +41,10 @@ class Reluctant:
 
 
 @pytest.mark.parametrize("dead", [False, True])
-async def test_a_silo_that_no_signal_stops_has_its_time_too(dead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`grange drain` and a death in the table end it as SIGTERM does: a turn that blocks the loop cannot keep it."""
+async def test_a_stop_without_a_signal_has_a_time_limit_too(dead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for SIGTERM, the limit holds for `grange drain` and for a death in the table: a turn may block the loop."""
     forced: list[float] = []
-    monkeypatch.setattr(process, "end_within", lambda seconds, code, why: forced.append(seconds))
+    monkeypatch.setattr(process, "kill_after", lambda seconds, code, why: forced.append(seconds))
     silo: Any = Reluctant(dead)
     serving = asyncio.create_task(process._serve(silo, {}, StopSignals(), lambda _: None))
     await asyncio.wait_for(silo.stops.wait(), 5)

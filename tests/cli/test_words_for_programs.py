@@ -1,4 +1,4 @@
-"""What the command line says to programs: log lines, exit codes, arguments, outcomes."""
+"""The command line's contract with programs: log lines, exit codes, arguments, outcomes, JSON keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.cli.environment import check_names
+from grange.cli.commands import check_names
 from grange.cli.inspect import Answer
 from grange.cli.json_call import arguments_from, error_facts, grain_id_from, outcome_of
 from grange.cli.logs import JsonLines
@@ -114,7 +114,7 @@ def test_a_grain_goes_by_its_type_and_key(grain_type: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "cart", "/", "cart/", "/ann", " /ann", "cart/ "])
-def test_half_a_name_is_no_grain(text: str) -> None:
+def test_a_text_without_type_or_key_names_no_grain(text: str) -> None:
     with pytest.raises(ConfigurationError, match="write TYPE/KEY"):
         grain_id_from(text)
 
@@ -150,7 +150,7 @@ def test_a_logged_error_keeps_its_traceback() -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {object(): 1}, {1, 2}, b"\xff", float("nan"), 1 << 80])
-def test_whatever_an_application_logs_becomes_a_line(value: object) -> None:
+def test_every_value_that_an_application_logs_becomes_a_line(value: object) -> None:
     assert json.loads(JsonLines({}).format(record("odd", value=value)))["message"] == "odd"
 
 
@@ -171,7 +171,7 @@ def test_a_misspelt_variable_is_refused(name: str, meant: str) -> None:
 OPTIONS = ("membership", "storage", "port", "gateway_port", "service", "runtime")
 
 
-def test_variables_of_others_are_left_alone() -> None:
+def test_variables_that_resemble_no_option_are_left_alone() -> None:
     kubernetes = ["GRANGE_SERVICE_HOST", "GRANGE_SERVICE_PORT", "GRANGE_PORT_11111_TCP", "GRANGE_PORT_11111_TCP_ADDR"]
     check_names([*kubernetes, "PATH", "STORAGE", "GRANGE_STORAGE_FILE", "GRANGE_RUNTIME__IDLE_TIMEOUT"], OPTIONS)
 
@@ -184,8 +184,8 @@ def test_a_duration_has_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_a_status_for_programs_has_all_that_a_silo_tells() -> None:
-    """The runbooks point to these keys."""
+def test_the_status_for_programs_has_every_field_of_the_state() -> None:
+    """The runbooks refer to these keys."""
     address, now = SiloAddress("10.0.0.5", 11111, 1), datetime(2026, 1, 1, tzinfo=UTC)
     state = SiloState(address, "one", 3, 1.5, {"cart": 2}, 0, score=4, withheld=1)
 

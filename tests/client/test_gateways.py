@@ -1,4 +1,4 @@
-"""Where a client sends its calls: by the ring, around gateways that fail, and never without saying why not."""
+"""Where a client sends its calls: by the ring, and around gateways that fail. A failure names its reasons."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def view(version: int, *members: Member) -> View:
 
 
 class Cluster:
-    """Gateways that answer with a view, or fail as told."""
+    """Gateways that answer with a view, or with the error in `errors`."""
 
     def __init__(self, shown: View) -> None:
         self.view = shown
         self.errors: dict[int, Exception] = {}
         self.asked: list[int] = []
 
-    async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
-        assert (service, question, timeout) == (VIEW_SERVICE, b"", ASK_TIMEOUT)
+    async def ask(self, silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
+        assert (service, request, timeout) == (VIEW_SERVICE, b"", ASK_TIMEOUT)
         self.asked.append(silo.port)
         await asyncio.sleep(0)
         if silo.port in self.errors:
@@ -63,8 +63,8 @@ def gateways(*seeds: int, **options: float) -> Gateways:
 
 
 @asynccontextmanager
-async def keeping_up(client: Gateways, cluster: Cluster) -> AsyncIterator[None]:
-    task = asyncio.create_task(client.keep_up(cluster.ask))
+async def keeping_fresh(client: Gateways, cluster: Cluster) -> AsyncIterator[None]:
+    task = asyncio.create_task(client.keep_fresh(cluster.ask))
     try:
         yield
     finally:
@@ -111,14 +111,14 @@ async def test_a_client_needs_a_gateway() -> None:
 
 async def test_one_gateway_that_answers_is_enough(time: VirtualTime) -> None:
     cluster = Cluster(view(1, member(0), member(1)))
-    cluster.errors[30_009] = SiloUnavailable("nobody listens")
+    cluster.errors[30_009] = SiloUnavailable("connection refused")
     client = gateways(30_009, 30_000)
     await client.find(cluster.ask)
     assert {address.port for address in client.all()} == {30_000, 30_001}
 
 
-async def test_all_that_failed_are_named_with_their_reasons(time: VirtualTime) -> None:
-    """Not before the connect time-out: a silo may be starting."""
+async def test_all_gateways_that_failed_are_named_with_their_reasons(time: VirtualTime) -> None:
+    """But only after `connect_timeout`, because a silo may be starting."""
     cluster = Cluster(view(1))
     cluster.errors = {1: SiloUnavailable("10.0.0.1:1 is dark"), 2: CallTimeout("10.0.0.1:2 is slow")}
     before = time.time()
@@ -128,7 +128,7 @@ async def test_all_that_failed_are_named_with_their_reasons(time: VirtualTime) -
     assert len(cluster.asked) > 10
 
 
-async def test_a_silo_that_is_starting_is_waited_for(time: VirtualTime) -> None:
+async def test_a_client_waits_for_a_silo_that_is_starting(time: VirtualTime) -> None:
     cluster = Cluster(view(1, member(0)))
     cluster.errors[30_000] = HandshakeRefused("still starting", code="starting")
     found = asyncio.create_task(gateways(30_000).find(cluster.ask))
@@ -140,7 +140,7 @@ async def test_a_silo_that_is_starting_is_waited_for(time: VirtualTime) -> None:
 
 @pytest.mark.parametrize("code", ["wrong-cluster", "wrong-port", "protocol-version"])
 @pytest.mark.parametrize("wrapped", [True, False])
-async def test_a_no_is_an_answer_and_is_raised_at_once(time: VirtualTime, code: str, wrapped: bool) -> None:
+async def test_a_refused_handshake_is_raised_at_once(time: VirtualTime, code: str, wrapped: bool) -> None:
     cluster = Cluster(view(1))
     refused = HandshakeRefused("no", code=code)
     cluster.errors[1] = SiloUnavailable("cannot connect") if wrapped else refused
@@ -152,10 +152,10 @@ async def test_a_no_is_an_answer_and_is_raised_at_once(time: VirtualTime, code: 
     assert time.time() == before
 
 
-async def test_a_client_that_waits_for_a_gateway_says_so_once(
+async def test_a_client_that_waits_for_a_gateway_logs_one_warning(
     time: VirtualTime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Before a person at a terminal wonders; a short search only fails."""
+    """After 3 s. A shorter search only fails."""
     cluster = Cluster(view(1))
     cluster.errors[1] = SiloUnavailable("connection refused")
     for seconds, words in ((2, []), (10, ["no gateway answers yet: connection refused; trying for 7 s more"])):
@@ -165,7 +165,7 @@ async def test_a_client_that_waits_for_a_gateway_says_so_once(
 
 
 async def test_an_answer_that_is_no_view_is_a_failure(time: VirtualTime) -> None:
-    async def nonsense(silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+    async def nonsense(silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
         return b"\xc1"
 
     with pytest.raises(SiloUnavailable, match="no gateway could be reached"):
@@ -176,7 +176,7 @@ async def test_an_answer_that_is_no_view_is_a_failure(time: VirtualTime) -> None
 
 
 async def test_a_call_goes_to_the_gateway_of_the_silo_that_owns_it(time: VirtualTime) -> None:
-    """So that most calls are one hop; the silos compute the same ring."""
+    """Most calls are one hop, because the silos compute the same ring."""
     members = [member(number) for number in range(4)]
     client = gateways(30_000)
     await client.find(Cluster(view(1, *members)).ask)
@@ -198,14 +198,14 @@ async def test_only_active_silos_with_a_gateway_are_used(time: VirtualTime) -> N
     assert {client.known(grain_id).port for grain_id in GRAINS} == {30_000}  # type: ignore[union-attr]
 
 
-async def test_before_anything_is_known_the_seeds_are_tried(time: VirtualTime) -> None:
+async def test_before_the_first_view_the_seeds_are_tried(time: VirtualTime) -> None:
     client = gateways(1, 2)
     assert {client.known(grain_id).port for grain_id in GRAINS} == {1, 2}  # type: ignore[union-attr]
     assert (await client.locate(GRAINS[0])).port in (1, 2)
 
 
 async def test_a_gateway_that_failed_is_avoided_for_a_while(time: VirtualTime) -> None:
-    """Its grains go through the others meanwhile; when its time is over it is used again."""
+    """Meanwhile its grains go through the other gateways. After `avoid_for` it is used again."""
     client = gateways(30_000, avoid_for=2)
     await client.find(Cluster(view(1, member(0), member(1))).ask)
     placed = {grain_id: client.known(grain_id) for grain_id in GRAINS}
@@ -217,7 +217,7 @@ async def test_a_gateway_that_failed_is_avoided_for_a_while(time: VirtualTime) -
     assert {grain_id: client.known(grain_id) for grain_id in GRAINS} == placed
 
 
-async def test_a_gateway_that_only_did_not_have_the_grain_is_not_avoided(time: VirtualTime) -> None:
+async def test_a_gateway_whose_silo_lacks_the_grain_is_not_avoided(time: VirtualTime) -> None:
     client = gateways(30_000)
     await client.find(Cluster(view(1, member(0), member(1))).ask)
     chosen = client.known(GRAINS[0])
@@ -226,7 +226,7 @@ async def test_a_gateway_that_only_did_not_have_the_grain_is_not_avoided(time: V
     assert client.known(GRAINS[0]) == chosen
 
 
-async def test_when_all_failed_all_are_tried(time: VirtualTime) -> None:
+async def test_when_all_gateways_have_failed_all_are_tried(time: VirtualTime) -> None:
     client = gateways(30_001)
     await client.find(Cluster(view(1, member(1), member(2))).ask)
     for gateway in client.all():
@@ -234,14 +234,14 @@ async def test_when_all_failed_all_are_tried(time: VirtualTime) -> None:
     assert client.known(GRAINS[0]) in client.all()
 
 
-# --- keeping up ----------------------------------------------------------------------------------------------------
+# --- reading the view ----------------------------------------------------------------------------------------------
 
 
 async def test_the_view_is_read_again_once_per_period(time: VirtualTime) -> None:
     cluster = Cluster(view(1, member(0)))
     client = gateways(30_000, refresh_period=5)
     await client.find(cluster.ask)
-    async with keeping_up(client, cluster):
+    async with keeping_fresh(client, cluster):
         cluster.asked.clear()
         await asyncio.sleep(51)
         assert 9 <= len(cluster.asked) <= 11
@@ -250,12 +250,12 @@ async def test_the_view_is_read_again_once_per_period(time: VirtualTime) -> None
         assert {address.port for address in client.all()} == {30_000, 30_001}
 
 
-async def test_a_failure_is_followed_by_a_look_at_once(time: VirtualTime) -> None:
-    """And a thousand failures by hardly more looks than one."""
+async def test_after_a_failure_the_view_is_read_at_once(time: VirtualTime) -> None:
+    """A thousand failures cause at most ten reads."""
     cluster = Cluster(view(1, member(0), member(1)))
     client = gateways(30_000, refresh_period=60)
     await client.find(cluster.ask)
-    async with keeping_up(client, cluster):
+    async with keeping_fresh(client, cluster):
         cluster.view = view(2, member(1))
         cluster.asked.clear()
         for _ in range(1000):
@@ -268,14 +268,14 @@ async def test_a_failure_is_followed_by_a_look_at_once(time: VirtualTime) -> Non
         assert len(cluster.asked) <= 10
 
 
-async def test_seeds_are_asked_when_every_known_silo_is_gone(
+async def test_the_seeds_are_asked_when_every_known_silo_is_gone(
     time: VirtualTime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The whole cluster was replaced behind the same addresses, and its table made anew."""
+    """The whole cluster was replaced at the same addresses, with a new table."""
     cluster = Cluster(view(7, member(0), member(1)))
     client = gateways(1, 30_000, refresh_period=5)
     await client.find(cluster.ask)
-    async with keeping_up(client, cluster):
+    async with keeping_fresh(client, cluster):
         cluster.errors = {port: SiloUnavailable("gone") for port in (1, 30_000, 30_001)}
         await asyncio.sleep(12)
         assert "no gateway answers" in caplog.text
@@ -286,14 +286,14 @@ async def test_seeds_are_asked_when_every_known_silo_is_gone(
         assert client.view.version == 1
 
 
-async def test_waiting_for_a_change_ends_with_it_or_in_time(time: VirtualTime) -> None:
+async def test_waiting_for_a_change_ends_with_the_change_or_at_its_time_out(time: VirtualTime) -> None:
     cluster = Cluster(view(1, member(0)))
     client = gateways(30_000, refresh_period=5)
     await client.find(cluster.ask)
     before = time.time()
     await client.changed(3)
     assert time.time() == before + 3
-    async with keeping_up(client, cluster):
+    async with keeping_fresh(client, cluster):
         cluster.view = view(2, member(0), member(1))
         await client.changed(60)
         assert time.time() < before + 10

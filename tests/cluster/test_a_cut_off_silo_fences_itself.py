@@ -1,4 +1,4 @@
-"""A silo that may have been given up starts no turns: cuts, a table that is away, and processes that stood still."""
+"""A silo that may have been declared dead starts no turns: after cuts, and without the membership table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from grange.silo import Silo
 from grange.testing import TestCluster
 
 OPTIONS = MembershipOptions()
-PATIENCE = 120.0
-"""Virtual seconds after which what is waited for will not come."""
-LONGEST = 3.0
-"""Seconds after which a silo that is cut off starts no turns: what the design promises."""
+WAIT_LIMIT = 120.0
+"""Virtual seconds after which a wait of a test fails."""
+FENCE_TIME = 3.0
+"""Seconds after which a silo that is cut off starts no turns, as the design promises."""
 
 
 class Turn(Grain[str], name="turn"):
@@ -31,35 +31,35 @@ class Turn(Grain[str], name="turn"):
         return self.key
 
 
-class Line:
-    """One silo's way to the table, which can be cut."""
+class TableLink:
+    """One silo's connection to the table, which can be cut."""
 
     def __init__(self, table: MembershipTable) -> None:
         self._table = table
         self.cut = False
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self.cut:
-            raise MembershipUnavailable("the line to the table is cut")
+            raise MembershipUnavailable("the connection to the table is cut")
 
     async def read(self) -> Table:
-        self._look()
+        self._check()
         return await self._table.read()
 
     async def insert(self, member: Member, version: TableVersion) -> bool:
-        self._look()
+        self._check()
         return await self._table.insert(member, version)
 
     async def update(self, member: Member, etag: str, version: TableVersion) -> bool:
-        self._look()
+        self._check()
         return await self._table.update(member, etag, version)
 
     async def alive(self, address: SiloAddress, time: datetime) -> bool:
-        self._look()
+        self._check()
         return await self._table.alive(address, time)
 
     async def rebuild(self, members: Sequence[Member], seen: TableVersion, number: int) -> bool:
-        self._look()
+        self._check()
         return await self._table.rebuild(members, seen, number)
 
     def __getattr__(self, name: str) -> Any:
@@ -67,28 +67,28 @@ class Line:
 
 
 class Cluster(TestCluster):
-    """Each silo has a line of its own to the table."""
+    """A cluster in which each silo has its own connection to the table."""
 
     def __init__(self, silos: int, **options: Any) -> None:
         super().__init__([Turn], silos=silos, **options)
-        self.lines: dict[SiloAddress, Line] = {}
+        self.links: dict[SiloAddress, TableLink] = {}
         self.shared = self.table
 
     async def _start_silo(self, options: dict[str, Any]) -> Silo:
-        line = self.table = Line(self.shared)
+        link = self.table = TableLink(self.shared)
         silo = await super()._start_silo(options)
-        self.lines[silo.address] = line
+        self.links[silo.address] = link
         return silo
 
     def isolate(self, silo: Silo, *others: Silo, table: bool = True) -> None:
-        """Cut a silo off from these silos, and perhaps from the table."""
+        """Cut a silo off from these silos, and with `table` also from the table."""
         for other in others:
             self.partition(silo, other)
-        self.lines[silo.address].cut = table
+        self.links[silo.address].cut = table
 
     def table_away(self, away: bool = True) -> None:
-        for line in self.lines.values():
-            line.cut = away
+        for link in self.links.values():
+            link.cut = away
 
     async def row(self, silo: Silo) -> Row:
         row = (await self.shared.read()).get(silo.address)
@@ -105,16 +105,16 @@ def is_closed(silo: Silo) -> bool:
 
 
 async def fenced(silo: Silo) -> float:
-    """Wait until this silo starts no turns; returns when."""
-    async with asyncio.timeout(PATIENCE):
+    """Wait until this silo starts no turns. Returns the time."""
+    async with asyncio.timeout(WAIT_LIMIT):
         while not is_closed(silo):
             await asyncio.sleep(0.01)
     return now()
 
 
 async def dead(cluster: Cluster, silo: Silo) -> float:
-    """Wait until the table says dead; returns when."""
-    async with asyncio.timeout(PATIENCE):
+    """Wait until the table shows this silo as dead. Returns the time."""
+    async with asyncio.timeout(WAIT_LIMIT):
         while (await cluster.row(silo)).member.status is not SiloStatus.DEAD:
             await asyncio.sleep(0.01)
     return now()
@@ -123,7 +123,7 @@ async def dead(cluster: Cluster, silo: Silo) -> float:
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_silo_that_is_cut_off_stops_before_it_is_declared_dead(count: int, seed: int) -> None:
-    """F9: within 3 s of the cut; when the cut is healed it learns that it must end."""
+    """F9: within 3 s of the cut. When the cut is healed, the silo learns that it must end."""
     async with Cluster(count, seed=seed) as cluster:
         lost, *rest = cluster.silos
         await cluster.advance(20 + seed * 0.37)
@@ -131,13 +131,13 @@ async def test_a_silo_that_is_cut_off_stops_before_it_is_declared_dead(count: in
         cluster.isolate(lost, *rest)
         ended = asyncio.create_task(lost.declared_dead())
         stopped, died = await asyncio.gather(fenced(lost), dead(cluster, lost))
-        assert stopped - cut <= LONGEST
+        assert stopped - cut <= FENCE_TIME
         assert stopped < died
         assert died - cut <= 8
         with pytest.raises(SiloUnavailable, match="not executed"):
             await lost.get_grain(Turn, "a").take()
         cluster.heal()
-        cluster.lines[lost.address].cut = False
+        cluster.links[lost.address].cut = False
         healed = now()
         assert isinstance(await ended, DeclaredDead)
         assert now() - healed <= 1
@@ -145,8 +145,8 @@ async def test_a_silo_that_is_cut_off_stops_before_it_is_declared_dead(count: in
         await cluster.kill(lost)
 
 
-async def test_the_smaller_side_stops_even_if_its_silos_hear_each_other() -> None:
-    """AB | CDE and the table: what A and B hear of each other is no proof."""
+async def test_the_smaller_side_stops_even_if_its_silos_reach_each_other() -> None:
+    """AB | CDE and the table: probes between A and B are no proof of membership."""
     async with Cluster(5, seed=3) as cluster:
         few, many = cluster.silos[:2], cluster.silos[2:]
         await cluster.advance(20)
@@ -154,7 +154,7 @@ async def test_the_smaller_side_stops_even_if_its_silos_hear_each_other() -> Non
         for silo in few:
             cluster.isolate(silo, *many)
         for silo in few:
-            assert await fenced(silo) - cut <= LONGEST
+            assert await fenced(silo) - cut <= FENCE_TIME
             assert (await cluster.row(silo)).member.status is SiloStatus.ACTIVE
         await cluster.advance(20)
         assert not any(is_closed(silo) for silo in many)
@@ -165,22 +165,22 @@ async def test_the_smaller_side_stops_even_if_its_silos_hear_each_other() -> Non
 
 @pytest.mark.parametrize("outwards", [True, False])
 async def test_one_direction_is_enough_to_be_cut_off(outwards: bool) -> None:
-    """A hears the probes of others that never get its answers, or the other way round."""
+    """The silo gets the probes of others, which never get its answers, or the other way round."""
     async with Cluster(3, seed=1) as cluster:
         lost, *rest = cluster.silos
         await cluster.advance(20)
         cut = now()
-        cluster.lines[lost.address].cut = True
+        cluster.links[lost.address].cut = True
         for other in rest:
             cluster.partition(*((lost, other) if outwards else (other, lost)), one_way=True)
-        assert await fenced(lost) - cut <= LONGEST
+        assert await fenced(lost) - cut <= FENCE_TIME
         died = await dead(cluster, lost)
         assert died - cut <= 12
         await cluster.kill(lost)
 
 
-async def test_a_silo_that_only_the_table_knows_learns_of_its_death_at_once() -> None:
-    """F13: it reaches the table and no other silo; at most half a second lies between its death and its end."""
+async def test_a_silo_that_reaches_only_the_table_reads_its_death_at_once() -> None:
+    """F13: it reaches the table and no other silo. It stops at most 0.5 s after it was declared dead."""
     async with Cluster(3, seed=2) as cluster:
         lost, *rest = cluster.silos
         await cluster.advance(20)
@@ -191,21 +191,21 @@ async def test_a_silo_that_only_the_table_knows_learns_of_its_death_at_once() ->
         await cluster.kill(lost)
 
 
-async def test_a_silo_that_cannot_reach_the_table_goes_on() -> None:
-    """F12: all others reach it, so it serves on and is not declared dead; nothing has to be restarted."""
+async def test_a_silo_that_cannot_reach_the_table_keeps_serving() -> None:
+    """F12: all others reach it, so it keeps serving and is not declared dead. No silo has to be restarted."""
     async with Cluster(3) as cluster:
         lost = cluster.silos[0]
-        cluster.lines[lost.address].cut = True
+        cluster.links[lost.address].cut = True
         for number in range(60):
             await cluster.advance(1)
             assert not is_closed(lost)
             assert await lost.get_grain(Turn, str(number)).take() == str(number)
-        cluster.lines[lost.address].cut = False
+        cluster.links[lost.address].cut = False
         await cluster.add_silo()
         assert (await cluster.row(lost)).member.status is SiloStatus.ACTIVE
 
 
-async def test_without_the_table_the_cluster_goes_on() -> None:
+async def test_without_the_table_the_cluster_keeps_serving() -> None:
     """R8, F17: ten minutes without a table, and no turn is refused."""
     async with Cluster(3) as cluster:
         cluster.table_away()
@@ -216,7 +216,7 @@ async def test_without_the_table_the_cluster_goes_on() -> None:
         cluster.table_away(False)
 
 
-async def test_without_the_table_a_crash_stops_nobody_else() -> None:
+async def test_without_the_table_a_crash_stops_no_other_silo() -> None:
     async with Cluster(3) as cluster:
         await cluster.advance(20)
         cluster.table_away()
@@ -239,8 +239,8 @@ async def test_a_silo_that_stays_cut_off_ends() -> None:
         await cluster.kill(lost)
 
 
-async def test_calls_to_a_cut_off_silo_are_executed_elsewhere() -> None:
-    """What waits and what comes is refused as not executed, so its callers' loops repeat it where it can run."""
+async def test_calls_to_a_cut_off_silo_are_executed_by_other_silos() -> None:
+    """Waiting and new calls are refused as not executed, so their callers repeat them on another silo."""
     async with Cluster(3, seed=4) as cluster:
         lost, *rest = cluster.silos
         keys = [str(number) for number in range(60)]

@@ -1,4 +1,4 @@
-"""Whoever still sends messages is alive: what a silo knows of the connections from and to the others."""
+"""A silo that sends messages is alive: each silo records when it last heard from every other one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from grange.testing.cluster import TestCluster
 
 
 class Quiet(Grain):
-    """Only there to have something to host."""
+    """A grain for the silos to host."""
 
 
-async def test_a_silo_knows_when_it_last_heard_of_each_other():
-    """MEM-13: by connections of either side's making; not of the dead, and not of a silo that stopped sending."""
+async def test_a_silo_knows_when_it_last_heard_from_each_other_silo():
+    """MEM-13: over connections opened by either side. Not from a dead silo, and not from one that stopped sending."""
     async with TestCluster(grains=[Quiet], silos=3) as cluster:
         first, second, third = cluster.silos
         await cluster.advance(10)
-        heard_from = first._startup._heard_from
+        heard_from = first._running.cluster.heard_from
         assert (first.management.state().score, first.management.state().withheld) == (0, 0)
         now = cluster.time.time()
         assert all(now - heard_from(other.address) <= 1 for other in (second, third))
@@ -29,7 +29,7 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
         assert cluster.time.time() - heard_from(third.address) <= 1
         await cluster.kill(third)
         scores: list[int] = []
-        for _ in range(10):  # until the others are dead too: who has nobody left to doubt is well again
+        for _ in range(10):  # until the others are dead too; without silos to suspect its score falls to 0 again
             await cluster.advance(1)
             scores.append(first.management.state().score)
         assert heard_from(third.address) == -math.inf
@@ -38,7 +38,7 @@ async def test_a_silo_knows_when_it_last_heard_of_each_other():
 
 @pytest.mark.parametrize("silos", [1, 3])
 async def test_a_silo_killed_and_started_again_is_active_within_five_seconds(silos):
-    """MEM-02, F31: at the same endpoint nobody waits for its death; the newcomer declares it."""
+    """MEM-02, F31: no silo waits for the death of the old generation, because the new one at its endpoint writes it."""
     async with TestCluster(grains=[Quiet], silos=silos) as cluster:
         await cluster.advance(20)
         for _ in range(3):

@@ -15,7 +15,7 @@ from grange.testing.cluster import TestCluster
 
 
 class Watcher:
-    """What the hooks of a test's grains did, in order."""
+    """Records what the hooks of a test's grains did, in order."""
 
     def __init__(self) -> None:
         self.activated: list[str] = []
@@ -36,7 +36,7 @@ class Watched(Grain):
         self.watcher.deactivated.append(self.activation_id)
         self.watcher.ended.set()
 
-    async def who(self) -> str:
+    async def activation(self) -> str:
         self.watcher.events.append("method")
         return self.activation_id
 
@@ -55,20 +55,20 @@ async def test_the_hook_runs_once_before_the_first_method() -> None:
     """LIF-01: the first call activates exactly once, before the method body."""
     watcher = Watcher()
     async with TestCluster([Watched], services=watched(watcher)) as cluster:
-        first = await cluster.get_grain(Watched, "a").who()
-        await cluster.get_grain(Watched, "a").who()
+        first = await cluster.get_grain(Watched, "a").activation()
+        await cluster.get_grain(Watched, "a").activation()
         assert watcher.activated == [first]
         assert watcher.deactivated == []
         assert watcher.events == ["activate", "method", "method"]
 
 
-async def test_a_deactivated_grain_is_activated_anew() -> None:
-    """LIF-02, LIF-03: the end is reported once with the same id; the next call makes a new activation."""
+async def test_a_deactivated_grain_is_activated_again() -> None:
+    """LIF-02, LIF-03: the deactivation is reported once, with the same id. The next call makes a new activation."""
     watcher = Watcher()
     async with TestCluster([Watched], services=watched(watcher)) as cluster:
         grain = cluster.get_grain(Watched, "a")
         first = await grain.finish()
-        second = await grain.who()
+        second = await grain.activation()
         assert second != first
         assert watcher.activated == [first, second]
         assert watcher.deactivated == [first]
@@ -114,8 +114,8 @@ class Middle(Grain):
         return await self.get_grain(BadActivate, "bad").value()
 
 
-async def test_what_the_hook_raises_reaches_the_caller() -> None:
-    """LIF-05: the same type and message, also through an intermediate grain, and not a time-out."""
+async def test_an_error_of_the_activation_hook_reaches_the_caller() -> None:
+    """LIF-05: with its type and message, also through an intermediate grain, and not as a time-out."""
     async with TestCluster([BadActivate, Middle]) as cluster:
         with pytest.raises(KeyError, match="no such record") as caught:
             await cluster.get_grain(BadActivate, "a").value()
@@ -126,7 +126,7 @@ async def test_what_the_hook_raises_reaches_the_caller() -> None:
 
 
 async def test_every_waiting_caller_learns_of_a_failed_activation() -> None:
-    """LIF-05: not only the first caller."""
+    """LIF-05: each caller gets the error, not only the first one."""
     async with TestCluster([BadActivate]) as cluster:
         grain = cluster.get_grain(BadActivate, "a")
         outcomes = await asyncio.gather(*(grain.value() for _ in range(5)), return_exceptions=True)
@@ -141,8 +141,8 @@ class BadConstructor(Grain):
         return 1
 
 
-async def test_what_the_constructor_raises_reaches_the_caller() -> None:
-    """LIF-06: promptly, with the constructor's error."""
+async def test_an_error_of_the_constructor_reaches_the_caller() -> None:
+    """LIF-06: at once, with the constructor's own error."""
     async with TestCluster([BadConstructor]) as cluster:
         loop = asyncio.get_running_loop()
         before = loop.time()
@@ -160,7 +160,7 @@ class EndsAtOnce(Grain):
 
 
 async def test_a_grain_that_ends_while_activating_is_refused() -> None:
-    """LIF-08: an error that says so, not an endless loop of activations."""
+    """LIF-08: the call fails with an error that names the cause, and does not activate the grain in an endless loop."""
     async with TestCluster([EndsAtOnce]) as cluster:
         with pytest.raises(ActivationFailed, match="ended while activating"):
             await cluster.get_grain(EndsAtOnce, "a").value()
@@ -204,7 +204,7 @@ async def test_deactivation_inside_a_method_keeps_reply_and_state() -> None:
 
 
 async def test_a_caller_with_a_stale_address_finds_the_new_activation() -> None:
-    """LIF-10, LIF-12: a grain and a gateway that remember an ended activation reach the next one within 2 s."""
+    """LIF-10, LIF-12: a grain and a gateway with a cached, ended activation reach the next one within 2 s."""
     async with TestCluster([Account, AccountCaller], silos=3) as cluster:
         loop = asyncio.get_running_loop()
         for number in range(6):
@@ -240,7 +240,7 @@ class Default(Grain):
 
 
 async def test_idle_activations_are_collected() -> None:
-    """LIF-13: older than their age, and no earlier."""
+    """LIF-13: after their idle timeout, and no earlier."""
     async with TestCluster([Default], runtime=RUNTIME) as cluster:
         for number in range(20):
             await cluster.get_grain(Default, str(number)).touch()
@@ -251,7 +251,7 @@ async def test_idle_activations_are_collected() -> None:
 
 
 async def test_busy_activations_stay() -> None:
-    """LIF-14: the ones that keep being called are not collected, the idle ones in the same silo are."""
+    """LIF-14: activations that are called are not collected; idle ones in the same silo are."""
     async with TestCluster([Default], runtime=RUNTIME) as cluster:
         for number in range(20):
             await cluster.get_grain(Default, str(number)).touch()
@@ -263,7 +263,7 @@ async def test_busy_activations_stay() -> None:
 
 
 async def test_collection_can_be_forced() -> None:
-    """LIF-15: an age limit given by hand takes only those idle at least so long."""
+    """LIF-15: a forced collection with an age ends only the activations that were idle at least that long."""
     async with TestCluster([Default]) as cluster:
         for number in range(6):
             await cluster.get_grain(Default, str(number)).touch()
@@ -276,8 +276,8 @@ async def test_collection_can_be_forced() -> None:
         assert cluster.count(Default) == 2
 
 
-async def test_a_class_may_have_its_own_age() -> None:
-    """LIF-16: shorter and longer than the silo's, and endless."""
+async def test_a_class_may_have_its_own_idle_timeout() -> None:
+    """LIF-16: an idle timeout shorter and longer than the silo's, and none at all."""
     async with TestCluster([Default, Idle, Short, Kept], runtime=RUNTIME) as cluster:
         for cls in (Default, Idle, Short, Kept):
             await cluster.get_grain(cls, "a").touch()
@@ -289,7 +289,7 @@ async def test_a_class_may_have_its_own_age() -> None:
 
 
 async def test_deactivation_can_be_delayed() -> None:
-    """A delay counts from when it was asked for, and can be taken back."""
+    """A delay counts from the call that sets it, and can be cancelled."""
     async with TestCluster([Default], runtime=RUNTIME) as cluster:
         await cluster.get_grain(Default, "long").stay(300)
         await cluster.get_grain(Default, "ever").stay(math.inf)
@@ -316,7 +316,7 @@ class Ticking(Grain):
 
 
 async def test_a_timer_does_not_hold_an_activation() -> None:
-    """LIF-18: without keep_alive it is collected all the same, and its next activation has no ticks."""
+    """LIF-18: without keep_alive the activation is collected, and its next activation has no ticks."""
     async with TestCluster([Ticking], runtime=RUNTIME) as cluster:
         await cluster.get_grain(Ticking, "free").begin(False)
         await cluster.get_grain(Ticking, "held").begin(True)
@@ -335,7 +335,7 @@ class Busy(Grain):
 
 
 async def test_a_tick_that_runs_does_not_hold_an_activation() -> None:
-    """LIF-18: also when one runs whenever the collector looks."""
+    """LIF-18: also if a tick runs each time the collector checks."""
     async with TestCluster([Busy], runtime=RUNTIME) as cluster:
         await cluster.get_grain(Busy, "always").begin()
         await cluster.advance(100)
@@ -357,8 +357,8 @@ class Stuck(Grain):
         return 1
 
 
-async def test_a_stuck_activation_is_given_up() -> None:
-    """LIF-21: the caller learns at the activation time-out, and a later call activates normally."""
+async def test_a_stuck_activation_fails_at_its_time_out() -> None:
+    """LIF-21: the caller gets the error at the activation time-out, and a later call activates normally."""
     async with TestCluster([Stuck], services=watched(Watcher()), runtime={"activation_timeout": 2}) as cluster:
         loop, before = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         with pytest.raises(ActivationFailed, match="longer than 2 s"):
@@ -390,7 +390,7 @@ class Signaller(Grain):
 
 
 async def test_a_one_way_call_finds_the_new_activation() -> None:
-    """LIF-22: sent to an activation that has ended, the signal arrives exactly once, at a new one."""
+    """LIF-22: a signal sent to an activation that has ended arrives exactly once, at a new activation."""
     watcher = Watcher()
     async with TestCluster([Signal, Signaller], services=watched(watcher), silos=3) as cluster:
         for number in range(5):

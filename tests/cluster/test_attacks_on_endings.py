@@ -1,4 +1,4 @@
-"""A silo stops or is killed at a bad moment: no call is lost, no drain waits for nothing, nothing runs on."""
+"""A silo stops or is killed at a bad moment: no call is lost, no drain waits in vain, and no turn runs on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SlowStart(Grain):
         return self.key
 
 
-async def test_a_grain_caught_activating_by_a_planned_stop_answers_elsewhere() -> None:
+async def test_a_grain_that_activates_during_a_planned_stop_answers_on_another_silo() -> None:
     async with TestCluster([SlowStart]) as cluster:
         grain = cluster.get_grain(SlowStart, "a")
         call = asyncio.create_task(grain.get())
@@ -61,7 +61,7 @@ class Foreman(Grain):
 
 
 async def test_a_draining_silo_makes_no_new_workers() -> None:
-    """A worker made after all were told to end would hold the drain up to its time-out."""
+    """A worker made after the others began to end would delay the drain up to its time-out."""
     async with TestCluster([Worker], drain_timeout=30) as cluster:
         silo, other = cluster.silos
         worker = silo.get_grain(Worker, "w")
@@ -78,7 +78,7 @@ async def test_a_draining_silo_makes_no_new_workers() -> None:
         assert await second == str(other.address)
 
 
-async def test_a_turn_on_a_draining_silo_uses_workers_elsewhere() -> None:
+async def test_a_turn_on_a_draining_silo_uses_workers_of_another_silo() -> None:
     async with TestCluster([Worker, Foreman], drain_timeout=60) as cluster:
         grain = cluster.get_grain(Foreman, "f")
         call = asyncio.create_task(grain.work_later())
@@ -102,8 +102,8 @@ class Busy(Grain):
         journal.append("tick")
 
 
-async def test_on_a_killed_silo_nothing_runs_on() -> None:
-    """Neither the running turn, nor those that waited behind it, nor a timer; and who waited is told."""
+async def test_on_a_killed_silo_no_turn_and_no_timer_runs_on() -> None:
+    """Neither the running turn, nor the waiting ones, nor a timer. The waiting calls get an error."""
     async with TestCluster([Busy], silos=1) as cluster:
         silo = cluster.silos[0]
         await silo.get_grain(Busy, "timer").tick_on()
@@ -128,7 +128,7 @@ class Cancelled(Grain):
 
 
 async def test_a_hook_that_cancels_itself_fails_the_activation_once() -> None:
-    """It must not pass for the silo's stop, which callers answer by trying again."""
+    """It must not be taken for the silo's stop, after which callers retry."""
     async with TestCluster([Cancelled], silos=1) as cluster:
         with pytest.raises(ActivationFailed, match="CancelledError"):
             await cluster.get_grain(Cancelled, "a").get()
@@ -147,7 +147,7 @@ class Leaves(Grain):
 
 
 async def test_a_hook_cannot_end_the_process() -> None:
-    """As a method cannot: what `on_deactivate` raises is logged, whatever it is."""
+    """Neither can a method. Any exception of `on_deactivate` is logged."""
     async with TestCluster([Leaves], silos=1) as cluster:
         grain = cluster.get_grain(Leaves, "a")
         first = await grain.get()
@@ -168,7 +168,7 @@ class Stubborn(Grain):
                 journal.append("cancelled")
 
 
-async def test_a_turn_that_will_not_be_cancelled_does_not_hold_the_stop() -> None:
+async def test_a_turn_that_swallows_its_cancellation_does_not_delay_the_stop() -> None:
     async with TestCluster([Stubborn], drain_timeout=5) as cluster:
         grain = cluster.get_grain(Stubborn, "a")
         call = asyncio.create_task(grain.hold())
@@ -187,7 +187,7 @@ async def test_a_turn_that_will_not_be_cancelled_does_not_hold_the_stop() -> Non
 
 
 async def test_two_stops_at_once_are_one() -> None:
-    """The second must not take the network and the table from under the first, nor return before it."""
+    """The second must not close the network and the table that the first one uses, nor return before it."""
     async with TestCluster([Busy]) as cluster:
         grain = cluster.get_grain(Busy, "a")
         call = asyncio.create_task(grain.work())
@@ -201,7 +201,7 @@ async def test_two_stops_at_once_are_one() -> None:
 
 
 async def test_a_silo_cannot_be_stopped_while_it_starts() -> None:
-    """Parts that start while others stop would be left running; cancelling the start stops them all."""
+    """Parts that start while others stop would be left running. Cancelling the start stops all of them."""
     before = asyncio.all_tasks()
     silo = Silo([Busy], membership="memory://", storage="memory://", port=0, gateway_port=0)
     start = asyncio.create_task(silo.start())

@@ -1,4 +1,4 @@
-"""What strangers send to a gateway costs them, and nobody else."""
+"""Bad messages to a gateway harm their sender only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Slow(Grain):
 
 
 class Received:
-    """A stranger's end: notes what comes."""
+    """The stranger's end of a connection. Records the messages that arrive."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -60,21 +60,21 @@ async def cluster() -> AsyncIterator[TestCluster]:
 
 @pytest.fixture
 async def stranger(cluster: TestCluster) -> AsyncIterator[tuple[Connection, Received]]:
-    """A connection that says whatever a test wants it to say."""
+    """A connection over which a test sends any message."""
     transport, received = MemoryTransport(cluster.network, "stranger"), Received()
-    yield await knock(cluster, transport, received), received
+    yield await connect(cluster, transport, received), received
     await transport.close()
 
 
-async def knock(cluster: TestCluster, transport: MemoryTransport, received: Received) -> Connection:
+async def connect(cluster: TestCluster, transport: MemoryTransport, received: Received) -> Connection:
     host, _, port = cluster.silos[0].gateway.rpartition(":")
     return await transport.connect(host, int(port), Hello("default", Role.CLIENT, "stranger"), received)
 
 
-async def test_request_ids_used_twice_cost_the_connection_and_no_admission(
+async def test_a_request_id_used_twice_closes_the_connection_and_takes_no_admission(
     cluster: TestCluster, stranger: tuple[Connection, Received]
 ) -> None:
-    """Requests that can never be told apart must not count as in progress for ever: the silo would refuse everybody."""
+    """Requests with one id must not count as in progress for ever, or the silo would refuse all others in the end."""
     connection, received = stranger
     for number in range(100):
         connection.post(Request(7, GrainId("echo", str(number)), "get", b"\x90", timeout_ms=1000))
@@ -84,10 +84,10 @@ async def test_request_ids_used_twice_cost_the_connection_and_no_admission(
     assert await cluster.get_grain(Echo, "a").get() == "a"
 
 
-async def test_a_peer_that_takes_no_answers_costs_those_behind_it_nothing(cluster: TestCluster) -> None:
-    """Its answer cannot be sent however short it is; the callers that wait in the same mailbox get theirs."""
+async def test_a_peer_that_takes_no_answers_does_not_harm_the_callers_behind_it(cluster: TestCluster) -> None:
+    """Even the shortest answer cannot be sent to it. The callers that wait in the same mailbox get their answers."""
     transport, received = MemoryTransport(cluster.network, "mute", TransportOptions(payload_limit=1)), Received()
-    connection = await knock(cluster, transport, received)
+    connection = await connect(cluster, transport, received)
     connection.post(Request(1, GrainId("broken", "a"), "get", b"\x90"))
     await cluster.advance(0.5)
     began = asyncio.get_running_loop().time()
@@ -98,12 +98,12 @@ async def test_a_peer_that_takes_no_answers_costs_those_behind_it_nothing(cluste
     await transport.close()
 
 
-async def test_a_peer_that_takes_no_word_costs_others_neither_status_nor_goodbye() -> None:
-    """It misses how far its request is and the goodbye; the silo goes on telling others, and stops in order."""
+async def test_a_peer_that_takes_no_messages_does_not_harm_the_status_and_goodbye_of_others() -> None:
+    """The peer misses the status of its request and the goodbye. Others get theirs, and the silo stops in order."""
     async with TestCluster([Slow], silos=1) as cluster:
         transport, received = MemoryTransport(cluster.network, "mute", TransportOptions(payload_limit=1)), Received()
-        connection = await knock(cluster, transport, received)
-        await knock(cluster, transport, Received())  # which asks nothing, and is there until the goodbye
+        connection = await connect(cluster, transport, received)
+        await connect(cluster, transport, Received())  # it sends no request, and stays connected until the goodbye
         connection.post(Request(1, GrainId("slow", "a"), "work", b"\x90", timeout_ms=8000))
         await cluster.advance(4)
         with pytest.raises(CallTimeout, match="running for"):

@@ -1,4 +1,4 @@
-"""What user code raises, wherever it runs, never changes what callers are told of their calls."""
+"""Exceptions of user code never change the reported outcome of a call."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from grange.transport.memory import MemoryTransport
 
 
 class NoStock(SiloUnavailable):
-    """Says "not executed", but is raised by a method."""
+    """An error that means "not executed", but that a method raises."""
 
 
-async def test_an_error_that_says_not_executed_cannot_be_registered() -> None:
-    """It would be taken for a refusal, and what was executed would be executed again and again."""
+async def test_an_error_that_means_not_executed_cannot_be_registered() -> None:
+    """It would be taken for a refusal, and the executed call would be executed again and again."""
     with pytest.raises(ConfigurationError, match="CallError"):
 
         class Shop(Grain, errors=[NoStock]):
@@ -82,7 +82,7 @@ class Cancels(Grain, may_interleave=cancels):
 
 @pytest.mark.parametrize("cls", [Exits, Cancels])
 async def test_a_predicate_ends_neither_the_silo_nor_a_connection(cls: type[Exits]) -> None:
-    """It runs in the task of whoever brings the request: a connection's reader, or another grain's turn."""
+    """It runs in the task that delivers the request: a connection's reader, or another grain's turn."""
     async with TestCluster([cls, Overworked], silos=1) as cluster:
         for caller in (cluster, cluster.silos[0]):
             for _ in range(2):
@@ -96,8 +96,8 @@ class Fires(Grain):
     async def fire(self) -> None: ...
 
 
-async def test_a_one_way_call_under_way_when_its_client_closes_is_told() -> None:
-    """It was not handed over yet, so it was not executed; it must not wait for ever."""
+async def test_a_pending_one_way_call_fails_when_its_client_closes() -> None:
+    """It was not handed to a connection, so it was not executed. It must not wait for ever."""
     async with TestCluster([Fires]) as cluster:
         transport = MemoryTransport(cluster.network, "other")
         async with Client([cluster.silos[0].gateway], transport=transport) as client:
@@ -111,8 +111,8 @@ async def test_a_one_way_call_under_way_when_its_client_closes_is_told() -> None
         await transport.close()
 
 
-async def test_a_time_out_longer_than_the_wire_can_say_is_no_limit() -> None:
-    """32 bits of milliseconds are seven weeks; a caller may wait longer."""
+async def test_a_time_out_longer_than_the_wire_can_carry_is_no_limit() -> None:
+    """32 bits of milliseconds are seven weeks. A caller may wait longer."""
     now = asyncio.get_running_loop().time()
     for seconds, limited in ((2**32 / 1000 - 1, True), (2**32 / 1000 + 1, False), (1e300, False), (math.inf, False)):
         request = Request(1, GrainId("fires", "a"), "fire", b"", timeout_ms=milliseconds_until(now + seconds))
@@ -136,7 +136,7 @@ class Measure(Grain):
 
 
 async def test_no_write_is_acknowledged_that_cannot_be_read_back() -> None:
-    """JSON has no NaN: stored as null it would keep the grain from ever being activated again."""
+    """JSON has no NaN. Stored as null, it would prevent the grain from being activated again."""
     async with TestCluster([Measure]) as cluster:
         grain = cluster.get_grain(Measure, "a")
         await grain.put(1.5)

@@ -50,7 +50,7 @@ class Thrower(Grain, errors=[OutOfStock]):
         raise OutOfStock("apple", 3)
 
     async def unregistered(self) -> None:
-        raise Unregistered("nobody knows me")
+        raise Unregistered("an unknown class")
 
     async def cancelled(self) -> None:
         raise asyncio.CancelledError
@@ -82,13 +82,13 @@ class Sleeper(Grain):
 
 
 def callers(cluster: TestCluster, cls: type, key: str) -> list:
-    """A reference through the client, one that calls in the grain's own silo, and one from another silo."""
+    """References to one grain from the client and from each silo, so that one call is local and one is remote."""
     here = cluster.get_grain(cls, key)
     return [here, *(silo.get_grain(cls, key) for silo in cluster.silos)]
 
 
 async def test_errors_keep_type_and_message() -> None:
-    """CAL-01: two builtin types and a registered one, the same from near and far."""
+    """CAL-01: two builtin types and a registered one, in local and remote calls."""
     async with TestCluster([Thrower]) as cluster:
         for grain in callers(cluster, Thrower, "a"):
             with pytest.raises(ValueError, match="bad value"):
@@ -101,16 +101,16 @@ async def test_errors_keep_type_and_message() -> None:
 
 
 async def test_unregistered_errors_arrive_as_remote_errors() -> None:
-    """The same from near and far: a class this process was not told of is named, never imported."""
+    """In local and remote calls alike: a class that is not registered here is named, never imported."""
     async with TestCluster([Thrower]) as cluster:
         for grain in callers(cluster, Thrower, "a"):
-            with pytest.raises(RemoteError, match="Unregistered: nobody knows me") as caught:
+            with pytest.raises(RemoteError, match="Unregistered: an unknown class") as caught:
                 await grain.unregistered()
             assert caught.value.type_name.endswith(".Unregistered")
 
 
 async def test_errors_carry_the_remote_stack() -> None:
-    """CAL-02: the remote method's name is in the notes, also after being raised again here."""
+    """CAL-02: the remote method's name is in the notes, also after the error is raised again here."""
     async with TestCluster([Thrower]) as cluster:
 
         async def raise_again() -> None:
@@ -124,8 +124,8 @@ async def test_errors_carry_the_remote_stack() -> None:
         assert "in value_error" in "".join(caught.value.__notes__)
 
 
-async def test_a_method_that_ends_cancelled_is_not_our_cancellation() -> None:
-    """CAL-04: a cancellation error as a result; the caller's own task goes on."""
+async def test_a_method_that_ends_cancelled_does_not_cancel_its_caller() -> None:
+    """CAL-04: the caller gets a cancellation error as the result, and its own task goes on."""
     async with TestCluster([Thrower]) as cluster:
         for grain in callers(cluster, Thrower, "a"):
             with pytest.raises(CallCancelled):
@@ -139,15 +139,15 @@ async def test_a_method_that_ends_cancelled_is_not_our_cancellation() -> None:
     ("kind", "error"), [("value_error", ValueError), ("out_of_stock", OutOfStock), ("unregistered", RemoteError)]
 )
 async def test_errors_pass_through_an_intermediate_grain(kind: str, error: type[Exception]) -> None:
-    """CAL-05: raised in one grain, called by another, it reaches that one's caller unchanged."""
+    """CAL-05: an error of a grain that another grain called reaches the outer caller unchanged."""
     async with TestCluster([Thrower, Forwarder], silos=3) as cluster:
         for number in range(4):
             with pytest.raises(error):
                 await cluster.get_grain(Forwarder, str(number)).forward(kind)
 
 
-async def test_an_inner_outcome_is_never_told_as_the_outer_one() -> None:
-    """A call that timed out inside a method says nothing of the method: it was executed, and raised."""
+async def test_the_outcome_of_an_inner_call_is_never_reported_as_that_of_the_outer_call() -> None:
+    """If a call inside a method times out, the method was executed and raised."""
     async with TestCluster([Thrower, Sleeper]) as cluster:
         for grain in callers(cluster, Thrower, "a"):
             with pytest.raises(RemoteError, match="CallTimeout"):
@@ -155,7 +155,7 @@ async def test_an_inner_outcome_is_never_told_as_the_outer_one() -> None:
 
 
 async def test_errors_are_raised_by_the_await() -> None:
-    """CAL-06: nothing is raised at the call site, and a repeat behaves the same."""
+    """CAL-06: the call expression does not raise, and a repeated call behaves the same."""
     async with TestCluster([Thrower]) as cluster:
         grain = cluster.get_grain(Thrower, "a")
         for _ in range(2):
@@ -165,7 +165,7 @@ async def test_errors_are_raised_by_the_await() -> None:
 
 
 async def test_a_long_call_times_out() -> None:
-    """CAL-08: at the time-out, neither early nor late; the callee goes on and completes; nothing stays pending."""
+    """CAL-08: at the time-out, neither early nor late. The callee completes, and no request stays pending."""
     async with TestCluster([Sleeper]) as cluster:
         loop = asyncio.get_running_loop()
         for grain in callers(cluster, Sleeper, "a"):
@@ -179,7 +179,7 @@ async def test_a_long_call_times_out() -> None:
 
 
 async def test_time_outs_come_from_the_method_or_the_default() -> None:
-    """CAL-09: 2 s by its decorator, else the default of 30 s; the message tells how far a local call got."""
+    """CAL-09: 2 s by the decorator, else the default of 30 s. The message reports the status of a local call."""
     async with TestCluster([Sleeper], silos=1) as cluster:
         loop, grain = asyncio.get_running_loop(), cluster.silos[0].get_grain(Sleeper, "a")
         before = loop.time()
@@ -189,7 +189,7 @@ async def test_time_outs_come_from_the_method_or_the_default() -> None:
 
 
 async def test_expired_requests_are_dropped_before_they_run() -> None:
-    """A request whose time ended in the mailbox never reaches user code."""
+    """A request that expires in the mailbox never reaches user code."""
     async with TestCluster([Sleeper]) as cluster:
         grain = cluster.get_grain(Sleeper, "a")
         running = asyncio.create_task(grain.default(5))
@@ -212,7 +212,7 @@ class Counter(Grain):
 
     @one_way
     async def fail(self) -> None:
-        raise ValueError("nobody sees this")
+        raise ValueError("only logged")
 
     async def get(self) -> int:
         return self.count
@@ -226,7 +226,7 @@ class Hitter(Grain):
 
 
 async def test_one_way_calls_return_before_they_run(caplog: pytest.LogCaptureFixture) -> None:
-    """CAL-10: back at once, the effect comes later, errors are logged and not raised; the same between grains."""
+    """CAL-10: the call returns at once, and its effect comes later. Errors are logged, not raised."""
     async with TestCluster([Counter, Hitter]) as cluster:
         loop = asyncio.get_running_loop()
         for number, grain in enumerate(callers(cluster, Counter, "c")):
@@ -311,8 +311,8 @@ async def test_arguments_and_results_are_copies_even_locally() -> None:
         assert await grain.reference_to(grain) is grain
 
 
-async def test_defaults_and_names_work_from_afar() -> None:
-    """Positional, named, keyword-only and left-out arguments mean the same through the wire and locally."""
+async def test_defaults_and_names_work_in_remote_calls() -> None:
+    """Positional, named, keyword-only and omitted arguments mean the same in remote and local calls."""
     ident = uuid4()
     async with TestCluster([Echo]) as cluster:
         for grain in callers(cluster, Echo, "a"):
@@ -324,8 +324,8 @@ async def test_defaults_and_names_work_from_afar() -> None:
                 await grain.many(1, nothing=2)
 
 
-async def test_values_that_do_not_fit_are_refused_with_their_name() -> None:
-    """A wrong argument never reaches the method; a wrong result is told as executed."""
+async def test_values_of_a_wrong_type_are_refused_by_name() -> None:
+    """A wrong argument never reaches the method. A wrong result is reported as executed."""
     async with TestCluster([Echo]) as cluster:
         for grain in callers(cluster, Echo, "a"):
             with pytest.raises(InvalidCall, match="argument 'value'"):
@@ -337,7 +337,7 @@ async def test_values_that_do_not_fit_are_refused_with_their_name() -> None:
 
 
 async def test_payloads_over_the_limit_are_refused_both_ways() -> None:
-    """Too much to send is certainly not executed; too much to answer was executed. The silo lives on."""
+    """A request over the limit is not executed. A call with a result over the limit was executed. The silo stays up."""
     async with TestCluster([Echo]) as cluster:
         grain = cluster.get_grain(Echo, "a")
         with pytest.raises(PayloadTooLarge) as caught:
@@ -359,7 +359,7 @@ class Hidden(Grain):
         return 3
 
 
-async def test_what_cannot_be_called_says_why() -> None:
+async def test_names_that_cannot_be_called_raise_with_the_reason() -> None:
     """Private names, plain functions, hooks and unknown names raise AttributeError with a hint."""
     async with TestCluster([Hidden]) as cluster:
         grain = cluster.get_grain(Hidden, "a")
@@ -376,8 +376,8 @@ async def test_what_cannot_be_called_says_why() -> None:
             await cluster.client.call_json(grain.id, "_private", b"[]")
 
 
-async def test_a_cancelled_caller_takes_its_waiting_request_along() -> None:
-    """A request that still waits is dropped; one that runs completes."""
+async def test_cancelling_a_caller_drops_its_waiting_request() -> None:
+    """A waiting request is dropped; a running one completes."""
     async with TestCluster([Sleeper]) as cluster:
         for number, grain in enumerate(callers(cluster, Sleeper, "a")):
             first = asyncio.create_task(grain.short(1))
@@ -392,7 +392,7 @@ async def test_a_cancelled_caller_takes_its_waiting_request_along() -> None:
 
 
 async def test_passing_the_grain_itself_is_refused() -> None:
-    """`self` must not travel; `self.reference` does."""
+    """`self` cannot be an argument; `self.reference` can."""
 
     class Selfish(Grain, name="selfish"):
         async def give(self) -> None:

@@ -1,4 +1,4 @@
-"""A client notices that gateways, or all of them, are lost and found, and says so."""
+"""A client detects when gateways, or all of them, are lost and found, and notifies its listeners."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Hello(Grain):
         return f"hello {self.key}"
 
 
-class Seen:
-    """What a listener was told, and when."""
+class Events:
+    """A listener that records its events."""
 
     def __init__(self) -> None:
         self.events: list[ConnectionEvent] = []
@@ -40,7 +40,7 @@ class Seen:
         self._changed.set()
 
     async def first(self, kind: type[ConnectionEvent]) -> float:
-        """Wait for an event of this kind; returns how long that took."""
+        """Wait for an event of this kind. Returns how long that took."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with asyncio.timeout(60):
@@ -54,9 +54,9 @@ class Seen:
 
 
 @asynccontextmanager
-async def watched(cluster: TestCluster) -> AsyncGenerator[tuple[Client, Seen]]:
-    """A client with nothing to do, and what it tells."""
-    seen = Seen()
+async def watched(cluster: TestCluster) -> AsyncGenerator[tuple[Client, Events]]:
+    """An idle client and its events."""
+    seen = Events()
     client = Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("watcher"))
     client.on_connection_change(seen)
     async with client:
@@ -66,7 +66,7 @@ async def watched(cluster: TestCluster) -> AsyncGenerator[tuple[Client, Seen]]:
         seen.events.clear()
         yield client, seen
         before = list(seen.events)
-    assert seen.events == before, "the client's own end is no news"
+    assert seen.events == before, "a client that closes sends no events"
     assert not client.connected
 
 
@@ -75,8 +75,8 @@ def cut(cluster: TestCluster, silo: Silo) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "cut off"])
-async def test_the_loss_of_the_whole_cluster_is_told_within_ten_seconds(how: str) -> None:
-    """CLI-01, first half: to a client that makes no call; and what it does then waits, and is carried out later."""
+async def test_the_loss_of_the_whole_cluster_is_reported_within_ten_seconds(how: str) -> None:
+    """CLI-01, first half: also to a client that makes no call. A call made then waits, and is executed later."""
     async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, seen):
         silos = list(cluster.silos)
         for silo in silos:
@@ -100,13 +100,13 @@ async def test_the_loss_of_the_whole_cluster_is_told_within_ten_seconds(how: str
         assert sum(isinstance(event, ClusterLost | ClusterFound) for event in seen.events) == 2
 
 
-async def test_the_loss_and_return_of_one_gateway_are_told() -> None:
+async def test_the_loss_and_return_of_one_gateway_are_reported() -> None:
     """CLI-01, second half: lost within 20 s, found again after its restart."""
     async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, seen):
         silo = cluster.silos[0]
         await asyncio.gather(*(client.get_grain(Hello, str(number)).say() for number in range(30)))
         await cluster.kill(silo)
-        assert await seen.first(GatewayLost) <= 1, "the end of its connection went unheard"
+        assert await seen.first(GatewayLost) <= 1, "the client did not notice that its connection ended"
         assert seen.gateways(GatewayLost) == [silo.gateway]
         assert client.connected
         await cluster.add_silo(port=silo.address.port, gateway_port=int(silo.gateway.rpartition(":")[2]))
@@ -115,7 +115,7 @@ async def test_the_loss_and_return_of_one_gateway_are_told() -> None:
 
 
 async def test_a_gateway_that_was_only_cut_off_is_found_again() -> None:
-    """Its silo never left the cluster, so no view says that it is back: the client tries."""
+    """Its silo never left the cluster, so no view shows its return. The client finds out by trying."""
     async with TestCluster([Hello], silos=2) as cluster, watched(cluster) as (_, seen):
         silo = cluster.silos[0]
         cut(cluster, silo)
@@ -125,8 +125,8 @@ async def test_a_gateway_that_was_only_cut_off_is_found_again() -> None:
         assert seen.gateways(GatewayLost) == seen.gateways(GatewayFound) == [silo.gateway]
 
 
-async def test_a_client_whose_gateway_is_killed_goes_on_within_a_second() -> None:
-    """F16: calls in flight there end typed, and the next ones, at once after it, succeed at another gateway."""
+async def test_a_client_whose_gateway_is_killed_uses_another_within_a_second() -> None:
+    """F16: calls in flight there end with a typed error. The next ones, made at once, succeed at another gateway."""
     async with TestCluster([Hello], silos=3) as cluster, watched(cluster) as (client, _):
         loop = asyncio.get_running_loop()
         for _ in range(2):
@@ -137,8 +137,8 @@ async def test_a_client_whose_gateway_is_killed_goes_on_within_a_second() -> Non
             assert loop.time() - began <= 1
 
 
-async def test_who_is_told_to_try_again_connects_later() -> None:
-    """CLI-02: the failure goes to a hook, with its number; when that says retry, the client connects later."""
+async def test_a_client_whose_hook_asks_for_a_retry_connects_later() -> None:
+    """CLI-02: the hook gets the failure and its number. If the hook asks for a retry, the client connects later."""
     async with TestCluster([Hello], silos=1) as cluster:
         silo = cluster.silos[0]
         cut(cluster, silo)
@@ -157,8 +157,8 @@ async def test_who_is_told_to_try_again_connects_later() -> None:
         assert failures == [(SiloUnavailable, times) for times in (1, 2, 3)]
 
 
-async def test_who_is_not_told_to_try_again_raises() -> None:
-    """CLI-02: also for a refusal that trying again would not change."""
+async def test_a_client_whose_hook_declines_a_retry_raises() -> None:
+    """CLI-02: also for a refusal that a retry would not change."""
 
     async def no(error: Exception, times: int) -> bool:
         assert times == 1
@@ -172,26 +172,28 @@ async def test_who_is_not_told_to_try_again_raises() -> None:
             await wrong.__aenter__()
 
 
-async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, the others are told all the same, and one that was removed hears nothing."""
+async def test_an_error_of_a_listener_harms_neither_the_client_nor_other_listeners(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The error is logged, other listeners get the event, and a removed listener gets none."""
     async with TestCluster([Hello], silos=2) as cluster, watched(cluster) as (client, seen):
 
         def fails(event: ConnectionEvent) -> None:
             raise LookupError("no such apple")
 
-        quiet = Seen()
+        removed = Events()
         client.on_connection_change(fails)
-        client.on_connection_change(quiet)()
-        last = Seen()
+        client.on_connection_change(removed)()
+        last = Events()
         client.on_connection_change(last)
         await cluster.stop(cluster.silos[0])
         assert await last.first(GatewayLost) <= 20
-        assert quiet.events == []
+        assert removed.events == []
         assert "no such apple" in caplog.text
         assert seen.events == last.events
 
 
-async def test_an_async_listener_is_refused_because_nobody_would_await_it() -> None:
+async def test_an_async_listener_is_refused_because_it_would_not_be_awaited() -> None:
     async def listener(event: ConnectionEvent) -> None:
         raise AssertionError(event)
 

@@ -1,4 +1,4 @@
-"""The request context follows the call chain down, and never back up (RCX)."""
+"""The request context follows the call chain down, and never flows back up (RCX)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Asked(Grain):
         request_context[key] = 99
 
 
-async def test_a_value_is_seen_by_the_callee() -> None:
-    """RCX-01: set by the caller, read in the grain; from outside and inside the silo alike."""
+async def test_the_callee_reads_a_value_of_its_caller() -> None:
+    """RCX-01: the caller sets it and the grain reads it, in remote and local calls."""
     async with TestCluster([Asked]) as cluster:
         request_context["answer"] = 10
         assert await cluster.get_grain(Asked, "a").read("answer") == 10
@@ -42,14 +42,14 @@ async def test_a_value_is_seen_by_the_callee() -> None:
 
 
 async def test_a_value_flows_on_through_grains_awaits_and_tasks() -> None:
-    """RCX-02: transitively, across silos, after awaits and in tasks that a method starts."""
+    """RCX-02: through several grains and silos, after awaits, and in tasks that a method starts."""
     async with TestCluster([Asked], silos=3) as cluster:
         request_context["answer"] = 10
         assert await cluster.get_grain(Asked, "a").deep("answer", 5) == 10
 
 
-async def test_each_call_sees_what_is_set_when_it_is_made() -> None:
-    """RCX-04: replaced, removed and set again; with none set there is none, and the runtime leaves none behind."""
+async def test_each_call_carries_the_values_set_when_it_is_made() -> None:
+    """RCX-04: values are replaced, removed and set again. Without values the context is empty, also after a call."""
     async with TestCluster([Asked]) as cluster:
         grain = cluster.get_grain(Asked, "a")
         assert await grain.everything() == {}
@@ -75,8 +75,8 @@ async def test_concurrent_tasks_keep_their_own_values() -> None:
         assert await asyncio.gather(*(one(number) for number in range(20))) == list(range(20))
 
 
-async def test_what_a_callee_changes_stays_with_it() -> None:
-    """Never back up, also not in a local call."""
+async def test_a_callees_changes_do_not_reach_its_caller() -> None:
+    """The context never flows back up, not even in a local call."""
     async with TestCluster([Asked], silos=1) as cluster:
         request_context["id"] = 1
         await cluster.silos[0].get_grain(Asked, "a").overwrite("id")
@@ -84,7 +84,7 @@ async def test_what_a_callee_changes_stays_with_it() -> None:
 
 
 def test_bad_values_are_refused() -> None:
-    """Only scalars travel, and the runtime's names are its own."""
+    """Only scalars are allowed, and names of the runtime are reserved."""
     with pytest.raises(TypeError, match="list"):
         request_context["x"] = [1]  # type: ignore[assignment]
     with pytest.raises(ValueError, match="runtime's"):

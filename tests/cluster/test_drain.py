@@ -1,4 +1,4 @@
-"""A planned stop, as others see it: how far it is, who waits for whom, and what becomes of turns that take too long."""
+"""A planned stop as other processes see it: its progress, its order, and the end of turns that take too long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import msgspec
 import pytest
 
 from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentState, SiloStopped, always_interleave
-from grange.cli.drain_command import Draining
-from grange.cli.drain_watch import member_named
+from grange.cli.drain import DrainCommand, member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
-from grange.silo.drain import DRAIN, DrainQuestion, DrainState, Phase
+from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState, Phase
 from grange.silo.silo import Silo, run_until
 from grange.testing import TestCluster
 
@@ -32,7 +31,7 @@ class Busy(Grain):
 
 
 class Stored(Grain):
-    """Writes its state when it ends."""
+    """Writes its state when it deactivates."""
 
     def __init__(self, state: PersistentState[Total]) -> None:
         self.state = state
@@ -50,13 +49,13 @@ def gateway_of(silo: Silo) -> SiloAddress:
 
 
 async def asked(client: Client, silo: Silo, begin: bool) -> DrainState:
-    """The service, over the gateway."""
+    """Call the drain service of a silo through its gateway."""
     question = msgspec.msgpack.encode(DrainQuestion(begin))
     return msgspec.msgpack.decode(await client.ask(gateway_of(silo), DRAIN, question), type=DrainState)
 
 
-async def test_a_drain_that_was_asked_for_shows_how_far_it_is() -> None:
-    """It begins when management says so, once, and names phase, activations and requests left."""
+async def test_a_drain_reports_its_progress() -> None:
+    """It begins once, when management requests it. It reports its phase and the activations and requests left."""
     async with TestCluster([Busy], silos=2) as cluster:
         silo = cluster.silos[0]
         assert (await asked(cluster.client, silo, begin=False)).phase is Phase.SERVING
@@ -79,8 +78,8 @@ async def test_a_drain_that_was_asked_for_shows_how_far_it_is() -> None:
         assert cluster.silos[0].view.get(where.address).status is SiloStatus.DEAD  # type: ignore[union-attr]
 
 
-async def test_many_activations_that_store_end_a_hundred_at_a_time() -> None:
-    """F3: each stores what it has, and none of its additions is lost; neither store nor directory is flooded."""
+async def test_at_most_a_hundred_activations_end_at_a_time() -> None:
+    """F3: each activation stores its state and loses no addition. Neither the store nor the directory is flooded."""
     async with TestCluster([Stored], silos=2) as cluster:
         silo = cluster.silos[0]
         grains = [cluster.get_grain(Stored, number) for number in map(str, range(1000))]
@@ -98,14 +97,14 @@ async def test_many_activations_that_store_end_a_hundred_at_a_time() -> None:
         assert await asyncio.gather(*(grain.add() for grain in grains)) == [2] * len(grains)
 
 
-async def test_who_is_refused_by_a_silo_that_leaves_hears_where_to_go() -> None:
-    """So that the caller's loop needs no pause, whatever the caller knows of the cluster."""
+async def test_a_call_refused_by_a_leaving_silo_gets_a_hint_of_another_silo() -> None:
+    """With the hint, the caller retries at once, even if its view of the cluster is old."""
     async with TestCluster([Busy], silos=2) as cluster:
         silo, other = cluster.silos
         hold = asyncio.create_task(silo.get_grain(Busy, "long").work(3))
         await hold
         silo._running.ask_to_stop()
-        await silo._running.agent.wait_for(lambda view: view.get(silo.address).status is SiloStatus.LEAVING)  # type: ignore[union-attr]
+        await silo._running.cluster.agent.wait_for(lambda view: view.get(silo.address).status is SiloStatus.LEAVING)  # type: ignore[union-attr]
         while silo.catalog.is_open:
             await asyncio.sleep(0)
         from_silo = silo.get_grain(Busy, "new")
@@ -129,7 +128,7 @@ class Pong(Grain):
 
 
 async def test_a_call_that_comes_back_to_its_grain_completes_while_the_silo_stops() -> None:
-    """The first turn waits for the second, which may run beside it: neither may hold the drain up."""
+    """The first turn waits for the second, which may interleave. Neither may delay the drain."""
     async with TestCluster([Ping, Pong], silos=2) as cluster:
         grain = cluster.get_grain(Ping, "a")
         call = asyncio.create_task(grain.ask())
@@ -149,8 +148,8 @@ class Popular(Grain):
         await asyncio.sleep(0.05)
 
 
-async def test_a_steady_load_of_interleaving_calls_holds_no_drain_up() -> None:
-    """Whoever joined the last turns at once would keep them from ever ending, until all were cancelled."""
+async def test_a_steady_load_of_interleaving_calls_does_not_delay_a_drain() -> None:
+    """New calls that interleave with the last turns would keep the drain from ending before its time-out."""
     async with TestCluster([Popular], silos=2) as cluster:
         grain = cluster.get_grain(Popular, "a")
         ended = asyncio.Event()
@@ -173,10 +172,10 @@ async def test_a_steady_load_of_interleaving_calls_holds_no_drain_up() -> None:
             ended.set()
 
 
-async def test_a_turn_that_takes_too_long_is_cancelled_and_its_caller_told_at_once(
+async def test_a_turn_that_outlasts_the_drain_is_cancelled_and_its_caller_gets_an_error_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A typed outcome that says what happened, and not a time-out; from the client, and from another silo."""
+    """The client and another silo get a typed outcome that names the cause, and not a time-out."""
     async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
         grain = cluster.get_grain(Busy, "a")
         call = asyncio.create_task(grain.work(1000))
@@ -196,12 +195,12 @@ async def test_a_turn_that_takes_too_long_is_cancelled_and_its_caller_told_at_on
         await stop
         (warning,) = [each for each in caplog.records if getattr(each, "event", "") == "drain_timeout"]
         assert "moving did not end within 2 s; 1 activations" in warning.message
-        second.cancel()  # it waited behind the first, so it is carried out elsewhere
+        second.cancel()  # it waited behind the first, so it runs on the other silo
         assert cluster.where(grain) is other
 
 
-async def test_a_call_that_a_gateway_carried_on_ends_as_one_that_was_sent_directly() -> None:
-    """The gateway tells its client that the other silo stopped, and not only that it lost it."""
+async def test_a_call_that_a_gateway_forwarded_ends_as_one_that_was_sent_directly() -> None:
+    """The gateway reports to its client that the other silo stopped, not only that the connection was lost."""
     async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
         silo, other = cluster.silos
         key = "0"
@@ -211,15 +210,15 @@ async def test_a_call_that_a_gateway_carried_on_ends_as_one_that_was_sent_direct
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(1000))
         while not any(each.mailbox.running for each in silo.catalog.activations()):
             await cluster.advance(0.1)
-        assert other._running._client_side.in_progress == 1
+        assert other._running.hosting.client_inbound.in_progress == 1
         stop = asyncio.create_task(cluster.stop(silo))
         with pytest.raises(SiloStopped, match=f"silo {silo.address} stopped"):
             await call
         await stop
 
 
-async def test_a_gateway_that_stops_ends_what_it_carried_on_in_time() -> None:
-    """The call runs elsewhere and goes on there; its caller learns that nobody will tell him of its end."""
+async def test_a_gateway_that_stops_ends_the_calls_that_it_forwarded_in_time() -> None:
+    """The call goes on running on the other silo. Its caller gets an error, because no answer will reach it."""
     async with TestCluster([Busy], silos=2, drain_timeout=2) as cluster:
         silo, other = cluster.silos
         key = "0"
@@ -230,21 +229,21 @@ async def test_a_gateway_that_stops_ends_what_it_carried_on_in_time() -> None:
         while not any(each.mailbox.running for each in other.catalog.activations()):
             await cluster.advance(0.1)
         stop = asyncio.create_task(cluster.stop(silo))
-        with pytest.raises(SiloStopped, match="carries it on no more"):
+        with pytest.raises(SiloStopped, match="stopped while it relayed the call"):
             await call
         cluster.heal()
         await stop
 
 
-async def test_a_silo_is_drained_by_name_and_watched_until_it_is_gone() -> None:
-    """What `grange drain` does, with any client; the last silo of a cluster included."""
+async def test_a_silo_is_drained_by_name_and_watched_until_it_has_stopped() -> None:
+    """The work of `grange drain`, for any client, including the last silo of a cluster."""
     async with TestCluster([Busy], silos=3) as cluster:
         await asyncio.gather(*(cluster.get_grain(Busy, str(number)).work(0) for number in range(30)))
         transport = cluster.new_transport("shell")
         async with Client([silo.gateway for silo in cluster.silos], transport=transport) as client:
             for left in (2, 1, 0):
                 silo = cluster.silos.pop(0)
-                draining = Draining(client.ask, client.view, f"silo-{3 - left}", False)
+                draining = DrainCommand(client.ask, client.view, f"silo-{3 - left}", False)
                 await draining.run(60)
                 facts = draining.facts()
                 assert (facts["outcome"], facts["phase"]) == ("drained", "stopped")
@@ -252,8 +251,8 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_is_gone() -> None:
                 assert "is gone after" in draining.text()
                 await silo.stop()
                 if left:
-                    await cluster.advance(6)  # the client looks again at least so often
-                    again = Draining(client.ask, client.view, str(silo.address), False)
+                    await cluster.advance(6)  # longer than the client's refresh period
+                    again = DrainCommand(client.ask, client.view, str(silo.address), False)
                     await again.run(60)
                     assert again.facts()["outcome"] == "dead before"
 
@@ -266,11 +265,11 @@ async def test_a_drain_can_be_started_without_waiting_and_joined_later() -> None
             key += "0"
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(10))
         await cluster.advance(0.1)
-        started = Draining(cluster.client.ask, cluster.client.view, silo.gateway, False)
+        started = DrainCommand(cluster.client.ask, cluster.client.view, silo.gateway, False)
         await started.run(None)
         assert started.facts()["outcome"] == "started"
         await cluster.advance(6)  # the client's view shows it leaving by now
-        late = Draining(cluster.client.ask, cluster.client.view, "silo-1", False)
+        late = DrainCommand(cluster.client.ask, cluster.client.view, "silo-1", False)
         await late.run(1)
         assert not late.done
         assert late.facts()["was_leaving"]
@@ -282,7 +281,7 @@ async def test_a_drain_can_be_started_without_waiting_and_joined_later() -> None
         await silo.stop()
 
 
-async def test_a_silo_that_nobody_knows_is_answered_with_those_that_are_there() -> None:
+async def test_an_unknown_silo_name_is_refused_with_the_known_names() -> None:
     async with TestCluster([Busy], silos=2) as cluster:
         view = cluster.client.view
         with pytest.raises(

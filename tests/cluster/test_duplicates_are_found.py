@@ -1,4 +1,4 @@
-"""The live detector: a second activation of a grain, however it came to be, is found, counted, logged and ended."""
+"""The consistency checker finds, counts, logs and ends a second activation of a grain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 
 TWO_PERIODS = 26.0
-"""Virtual seconds: two of 10 s, with their jitter and the second look."""
+"""Virtual seconds of two 10 s periods, with their jitter and the confirming comparison."""
 
 
 class Pet(Grain):
@@ -36,7 +36,7 @@ class Score(Grain):
 
 
 def plant(silo: Silo, grain_id: GrainId) -> Activation:
-    """An activation that believes to be its grain's one, behind the directory's back."""
+    """Start an activation that the directory does not know."""
     catalog = silo.catalog
     activation = Activation(grain_id, catalog.hosted[grain_id.type], catalog, asyncio.get_running_loop().time())
     catalog._targets[grain_id] = activation
@@ -74,8 +74,10 @@ async def test_a_planted_duplicate_is_ended_within_two_periods(caplog: pytest.Lo
             assert f"{activation.activation:032x} on silo {silo.address}" in record.getMessage()
 
 
-async def test_the_registered_one_ends_too_if_it_keeps_state_that_the_other_may_have_written() -> None:
-    """Found by the simulation (seed 29): what it remembered was older than what had been acknowledged."""
+async def test_the_registered_activation_ends_too_if_it_keeps_state() -> None:
+    """The duplicate may have written the state. Found by the simulation (seed 29): the registered activation's state in
+    memory was older than the acknowledged one.
+    """
     async with TestCluster([Score], silos=3) as cluster:
         score = cluster.get_grain(Score, "ann")
         assert await score.add(1) == 1
@@ -83,7 +85,7 @@ async def test_the_registered_one_ends_too_if_it_keeps_state_that_the_other_may_
         assert stays is not None
         other = next(silo for silo in cluster.silos if silo is not home)
         planted = plant(other, stays.grain_id)
-        assert await other.get_grain(Score, "ann").add(1) == 2  # the planted one: it is nearer
+        assert await other.get_grain(Score, "ann").add(1) == 2  # the planted one: it is local
         assert await score.total() == 1  # out of date
         await cluster.advance(TWO_PERIODS)
         assert planted.phase is Phase.GONE
@@ -91,7 +93,7 @@ async def test_the_registered_one_ends_too_if_it_keeps_state_that_the_other_may_
         assert await score.total() == 2
 
 
-async def test_on_a_stable_cluster_there_is_nothing_to_find() -> None:
+async def test_on_a_stable_cluster_no_mismatch_is_found() -> None:
     async with TestCluster([Pet], silos=3) as cluster:
         for number in range(30):
             await cluster.get_grain(Pet, str(number)).name()
@@ -101,8 +103,8 @@ async def test_on_a_stable_cluster_there_is_nothing_to_find() -> None:
             assert (state.duplicates, state.repaired, state.stale) == (0, 0, 0)
 
 
-async def test_an_entry_without_an_activation_does_not_keep_a_grain_from_its_callers() -> None:
-    """The silo that it names is asked, claims, and replaces it; nobody waits for the detector."""
+async def test_a_grain_whose_entry_has_no_activation_answers_at_once() -> None:
+    """The silo that the entry names gets the call, claims the grain, and replaces the entry. No call waits."""
     async with TestCluster([Pet], silos=2) as cluster:
         pet = cluster.get_grain(Pet, "lost")
         await pet.name()
@@ -120,8 +122,8 @@ async def test_an_entry_without_an_activation_does_not_keep_a_grain_from_its_cal
         assert [entry.same_activation(before) for entry in entries] == [False]
 
 
-async def test_a_silo_that_stops_takes_its_leave_of_the_directory() -> None:
-    """DIR-10: after an orderly stop its grains answer elsewhere without any hold."""
+async def test_after_an_orderly_stop_no_grain_is_held() -> None:
+    """DIR-10: after an orderly stop the silo's grains answer on other silos without a hold."""
     async with TestCluster([Pet], silos=3) as cluster:
         pets = [cluster.get_grain(Pet, str(number)) for number in range(30)]
         for pet in pets:
@@ -134,8 +136,8 @@ async def test_a_silo_that_stops_takes_its_leave_of_the_directory() -> None:
         assert loop.time() - began < 0.5
 
 
-async def test_after_a_kill_what_lived_elsewhere_answers_at_once_and_the_rest_within_the_hold() -> None:
-    """DIR-09 in a whole cluster: counted from the view that says so."""
+async def test_after_a_kill_grains_of_other_silos_answer_at_once_and_the_rest_after_the_hold() -> None:
+    """DIR-09 in a whole cluster. The hold counts from the view with the death."""
     async with TestCluster([Pet], silos=4) as cluster:
         pets = {number: cluster.get_grain(Pet, str(number)) for number in range(60)}
         for pet in pets.values():

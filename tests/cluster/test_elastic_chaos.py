@@ -1,4 +1,4 @@
-"""Silos come, stop and die all the time, under load: nothing but honest errors, and the directory is right after it
+"""Silos start, stop and die all the time, under load: callers get only typed errors, and the directory stays right
 (LIV-05).
 """
 
@@ -17,10 +17,10 @@ from grange.testing.cluster import TestCluster
 
 ROUNDS = 6
 CHANGES = 5
-BETWEEN = 2.0
-"""Virtual seconds: 6 rounds of 5 changes are a minute."""
+CHANGE_INTERVAL = 2.0
+"""Virtual seconds between two changes. 6 rounds of 5 changes take a minute."""
 
-MOST = 6
+MAX_SILOS = 6
 KEYS = [str(number) for number in range(40)]
 
 
@@ -39,7 +39,7 @@ class Anywhere(Tally, placement="random"):
 
 
 class Chaos:
-    """The silos that run code, and what is done to them. `corpses` died and are not declared dead yet, perhaps."""
+    """Changes the silos of a cluster. `present` run code; `corpses` were killed and may not be declared dead yet."""
 
     def __init__(self, cluster: TestCluster) -> None:
         self.cluster = cluster
@@ -54,9 +54,9 @@ class Chaos:
             yield from silo.catalog.registered()
 
     async def change(self) -> None:
-        """One silo more or less, whichever is possible; never the last one, and one corpse at a time."""
+        """Start, stop or kill one silo. Never the last one, and at most one corpse at a time."""
         rng = self.cluster.random
-        kinds = ["start"] if len(self.cluster.silos) + self.starting < MOST else []
+        kinds = ["start"] if len(self.cluster.silos) + self.starting < MAX_SILOS else []
         if len(self.cluster.silos) > 1:
             kinds += ["stop"] if self.corpses else ["stop", "kill"]
         kind = rng.choice(kinds)
@@ -80,7 +80,7 @@ class Chaos:
             self.corpses -= 1
 
     async def load(self, cls: type[Tally], number: int) -> None:
-        """One caller; what is certainly not executed, or of unknown outcome, may happen. Nothing else may."""
+        """Run one caller. Calls may fail as not executed or with an unknown outcome, and in no other way."""
         while True:
             key = KEYS[(self.outcomes["calls"] * 7 + number) % len(KEYS)]
             self.outcomes["calls"] += 1
@@ -92,14 +92,14 @@ class Chaos:
             await asyncio.sleep(0.05)
 
     async def watch(self) -> None:
-        """At no moment are there two."""
+        """Assert, all the time, that no grain has two activations."""
         while True:
             twice = [str(grain) for grain, count in Counter(a.grain_id for a in self.claimed()).items() if count > 1]
             assert not twice, f"two activations of {twice}"
             await asyncio.sleep(0.02)
 
     async def settled(self) -> None:
-        """Everybody knows everybody, and every range is ready."""
+        """Wait until all silos see each other and every range is ready."""
         async with asyncio.timeout(60):
             for silo in self.cluster.silos:
                 await silo.wait_for([one.address for one in self.cluster.silos])
@@ -107,7 +107,7 @@ class Chaos:
             await asyncio.sleep(0.1)
 
     def check_integrity(self) -> None:
-        """Each live activation is registered exactly once, at its owner, and nothing else is registered."""
+        """Assert that each live activation is registered exactly once, at its owner, and nothing else is registered."""
         entries: dict[GrainId, list[tuple[Silo, GrainAddress]]] = {}
         for silo in self.cluster.silos:
             for entry in silo.directory.partition.entries:
@@ -117,12 +117,12 @@ class Chaos:
             [(silo, entry)] = entries.pop(grain_id)
             assert silo.directory.topology.owner(grain_id.ring_hash) == silo.address
             assert entry == address
-        assert not entries, f"registered, but not there: {list(entries)}"
+        assert not entries, f"entries without an activation: {list(entries)}"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_only_honest_errors_and_a_directory_in_order(seed: int) -> None:
-    """LIV-05: after each round every activation is registered once, at its owner; at no time are there two."""
+async def test_only_typed_errors_and_a_consistent_directory(seed: int) -> None:
+    """LIV-05: after each round every activation is registered once, at its owner. No grain ever has two activations."""
     async with TestCluster([Tally, Anywhere], silos=2, seed=seed) as cluster:
         chaos = Chaos(cluster)
         async with asyncio.TaskGroup() as always:
@@ -132,18 +132,18 @@ async def test_only_honest_errors_and_a_directory_in_order(seed: int) -> None:
                 async with asyncio.TaskGroup() as changes:
                     kinds = (Tally, Anywhere)
                     callers = [changes.create_task(chaos.load(kinds[number % 2], number)) for number in range(8)]
-                    under_way = []
+                    pending = []
                     for _ in range(CHANGES):
-                        under_way.append(changes.create_task(chaos.change()))
-                        await cluster.advance(BETWEEN)
-                    await asyncio.gather(*under_way)
+                        pending.append(changes.create_task(chaos.change()))
+                        await cluster.advance(CHANGE_INTERVAL)
+                    await asyncio.gather(*pending)
                     for caller in callers:
                         caller.cancel()
                 await chaos.settled()
                 chaos.check_integrity()
                 assert chaos.outcomes["answered"] > before["answered"]
             watching.cancel()
-        assert sum(silo.directory.findings.duplicates for silo in chaos.present) == 0
+        assert sum(silo.directory.repairs.duplicates for silo in chaos.present) == 0
         assert {"start", "stop", "kill"} <= set(chaos.outcomes)
         assert chaos.outcomes["answered"] >= 1000  # a round of two deaths may answer few: each takes a death's time
         print(chaos.outcomes)

@@ -1,4 +1,4 @@
-"""Identity: a reference is only a name, and one name is one activation (ACT)."""
+"""Identity: a reference is only a name, and each name has one activation (ACT)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_uuid_keys_do_not_share_state() -> None:
 
 
 async def test_every_part_of_a_compound_key_counts() -> None:
-    """ACT-05: the same base with another extension, and another base with the same one, are other grains."""
+    """ACT-05: keys that differ in any part are different grains."""
     async with TestCluster([Compound]) as cluster:
         grains = [cluster.get_grain(Compound, key) for key in [("a", 1), ("a", 2), ("b", 1)]]
         assert [await grain.get() for grain in grains] == [("a", 1), ("a", 2), ("b", 1)]
@@ -96,7 +96,7 @@ async def test_every_part_of_a_compound_key_counts() -> None:
 
 
 async def test_awkward_string_keys() -> None:
-    """ACT-07: 300 backslashes are a key; the echoed reference equals ours; the key is read without a call."""
+    """ACT-07: 300 backslashes are a valid key. The echoed reference equals ours. Reading the key makes no call."""
     key = "\\" * 300
     async with TestCluster([Label]) as cluster:
         reference = cluster.get_grain(Label, key)
@@ -135,7 +135,7 @@ class French(Grain, Greeter, default=True):
 
 
 async def test_an_interface_of_several_grains_must_be_resolved() -> None:
-    """ACT-09: no default is ambiguous; a full name or a unique prefix selects; others are refused."""
+    """ACT-09: without a default the choice is ambiguous. A full name or a unique prefix selects; others are refused."""
     async with TestCluster([English, Enquirer]) as cluster:
         with pytest.raises(ConfigurationError, match="implemented by english, enquirer"):
             cluster.get_grain(Greeter, "a")
@@ -153,7 +153,7 @@ async def test_a_marked_default_implements_the_interface() -> None:
 
 
 async def test_an_interface_without_implementation_fails_at_once() -> None:
-    """ACT-10: not a time-out at the first call, but an error that says nobody implements it."""
+    """ACT-10: no time-out at the first call, but an error that no class implements the interface."""
     async with TestCluster([Label]) as cluster:
         with pytest.raises(NoSuchGrain, match="no implementation of the interface 'greeter'"):
             cluster.get_grain(Greeter, "a")
@@ -165,7 +165,7 @@ T = TypeVar("T")
 
 
 class Box(Grain, Generic[T]):
-    """A generic grain; each closed class derived from it is a grain type of its own."""
+    """A generic grain. Each closed class derived from it is a grain type of its own."""
 
     def __init__(self) -> None:
         self.content: T | None = None
@@ -214,7 +214,7 @@ class Register(Grain, Writer, Reader):
 
 
 async def test_interfaces_of_one_grain_share_its_activation() -> None:
-    """ACT-12: written through one interface, read through the other."""
+    """ACT-12: a value written through one interface is read through the other."""
     async with TestCluster([Register]) as cluster:
         await cluster.get_grain(Writer, "r").write(1234)
         assert await cluster.get_grain(Reader, "r").read() == 1234
@@ -223,7 +223,7 @@ async def test_interfaces_of_one_grain_share_its_activation() -> None:
 
 
 async def test_a_cluster_without_silos_refuses_calls_as_not_executed() -> None:
-    """Nothing hangs: with nobody left, a call ends as certainly not executed."""
+    """The call does not hang: without a silo it ends as certainly not executed."""
     async with TestCluster([Label], silos=1) as cluster:
         reference = cluster.get_grain(Label, "a")
         await cluster.kill(cluster.silos[0])

@@ -1,4 +1,4 @@
-"""Rolling restarts in virtual time, by many seeds: calls from outside and between grains, timers, one-way calls."""
+"""Rolling restarts in virtual time, for many seeds: calls from outside and between grains, timers, one-way calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Total:
 
 
 class Account(Grain):
-    """Stores before it answers; every turn takes a while."""
+    """Stores its total before it answers. Every turn takes at least 3 ms."""
 
     def __init__(self, state: PersistentState[Total]) -> None:
         self.state = state
@@ -42,7 +42,7 @@ class Account(Grain):
 
 
 class Ticker(Grain):
-    """Counts by its timer, and stores what it has when it ends."""
+    """Counts timer ticks, and stores the count when it deactivates."""
 
     def __init__(self, state: PersistentState[Total]) -> None:
         self.state = state
@@ -55,8 +55,8 @@ class Ticker(Grain):
         self.state.value.total += 1
         await self.get_grain(Account, f"ticks-{self.key}").note()
 
-    async def look(self) -> int:
-        """What it has ever answered never goes down: state that was not stored in time would be lost."""
+    async def count(self) -> int:
+        """The count so far. It must never decrease, because state that was not stored in time would be lost."""
         return self.state.value.total
 
     async def on_deactivate(self, reason: str) -> None:
@@ -64,18 +64,18 @@ class Ticker(Grain):
 
 
 class Teller(Grain):
-    """Works through other grains, on whatever silo they are."""
+    """Calls other grains, on any silo."""
 
     async def move(self, one: str, other: str) -> int:
         await self.get_grain(Account, one).add(-1)
         await asyncio.sleep(0.005)
         await self.get_grain(Account, other).add(1)
         await self.get_grain(Account, "moves").note()
-        return await self.get_grain(Ticker, one).look()
+        return await self.get_grain(Ticker, one).count()
 
 
 class Callers:
-    """What callers were told, to be compared with what is stored."""
+    """The answers that callers got, to be compared with the stored state."""
 
     def __init__(self, cluster: TestCluster, rng: random.Random) -> None:
         self.cluster = cluster
@@ -106,7 +106,7 @@ class Callers:
             self.calls += 1
 
     async def check(self) -> None:
-        """Nothing acknowledged is lost, nothing is there twice, and what moved from one to another still adds up."""
+        """Assert that each acknowledged write is stored exactly once, and that moves add up to zero."""
         get = self.cluster.get_grain
         for key, added in self.added.items():
             assert await get(Account, key).total() == added
@@ -115,7 +115,7 @@ class Callers:
 
 
 async def replace(cluster: TestCluster, silo: Silo, how: str) -> None:
-    """One silo is stopped in order and started again on its ports."""
+    """Stop one silo in order, and start a new one on its ports."""
     gateway = int(silo.gateway.rpartition(":")[2])
     if how == "drain":
         silo._running.ask_to_stop()
@@ -124,12 +124,12 @@ async def replace(cluster: TestCluster, silo: Silo, how: str) -> None:
 
 
 SEEDS = range(int(os.environ.get("GRANGE_ROLLING_SEEDS", "8")))
-"""By hand more: GRANGE_ROLLING_SEEDS=200."""
+"""The seeds of the test. For more of them set GRANGE_ROLLING_SEEDS=200."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_rolling_restarts_fail_no_call_and_lose_no_state(seed: int) -> None:
-    """F30: zero failures, zero lost state, whatever was under way when a silo was asked to stop."""
+    """F30: no failure and no lost state, at any moment of the work at which a silo is asked to stop."""
     rng = random.Random(seed)
     async with TestCluster([Account, Ticker, Teller], silos=3, seed=seed) as cluster:
         cluster.network.fate = lambda _source, _target, _message: (rng.uniform(0, 0.004),)

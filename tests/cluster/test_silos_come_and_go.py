@@ -68,7 +68,7 @@ class Alarm(Grain):
 
 
 async def test_random_placement_spreads() -> None:
-    """PLC-01: more than one silo is used; repeated calls find the same place."""
+    """PLC-01: more than one silo is used. Repeated calls find the same place."""
     async with TestCluster([Random], silos=3) as cluster:
         grains = [cluster.get_grain(Random, str(number)) for number in range(30)]
         first = [await grain.silo() for grain in grains]
@@ -84,7 +84,7 @@ async def test_prefer_local_places_beside_the_caller() -> None:
         assert len({creator for creator, _ in places}) == 3
 
 
-async def test_ring_placement_is_where_every_silo_computes_it() -> None:
+async def test_every_silo_computes_the_same_ring_placement() -> None:
     """The same grain is found by every silo and the client, and the load is spread."""
     async with TestCluster([Label], silos=3) as cluster:
         for number in range(30):
@@ -94,7 +94,7 @@ async def test_ring_placement_is_where_every_silo_computes_it() -> None:
 
 
 async def test_a_third_silo_joins_and_leaves() -> None:
-    """LIV-01: three active while it is there; afterwards it is leaving or dead, the others stay active."""
+    """LIV-01: three silos are active while the third runs. Then it is leaving or dead, and the others stay active."""
     async with TestCluster([Label]) as cluster:
         third = await cluster.add_silo()
         assert len(cluster.silos[0].view.active) == 3
@@ -107,7 +107,7 @@ async def test_a_third_silo_joins_and_leaves() -> None:
 
 @pytest.mark.parametrize("position", [0, 1])
 async def test_grains_answer_after_a_restart(position: int) -> None:
-    """LIV-02: twenty grains answer; a silo restarts; the same twenty and twenty new ones answer."""
+    """LIV-02: twenty grains answer, a silo restarts, then the same twenty and twenty new ones answer."""
     async with TestCluster([Label]) as cluster:
         for number in range(20):
             assert await cluster.get_grain(Label, str(number)).get() == str(number)
@@ -119,7 +119,7 @@ async def test_grains_answer_after_a_restart(position: int) -> None:
 
 
 async def test_grains_answer_after_a_kill_with_timers() -> None:
-    """LIV-03: a silo is killed while its grains run timers; all grains answer again within 10 s."""
+    """LIV-03: a silo is killed while its grains run timers. All grains answer again within 10 s."""
     async with TestCluster([Timed], silos=3) as cluster:
         for number in range(20):
             await cluster.get_grain(Timed, str(number)).get()
@@ -134,7 +134,7 @@ async def test_grains_answer_after_a_kill_with_timers() -> None:
 
 
 async def test_a_call_in_flight_to_a_killed_silo_is_unknown_at_once() -> None:
-    """Not a time-out 30 s later: the connection is lost, and the outcome is told as unknown."""
+    """The call ends with ConnectionLost at once, and not with a time-out 30 s later."""
     async with TestCluster([Holder], silos=3) as cluster:
         for number in range(6):
             grain = cluster.get_grain(Holder, str(number))
@@ -151,8 +151,8 @@ async def test_a_call_in_flight_to_a_killed_silo_is_unknown_at_once() -> None:
             await cluster.add_silo()
 
 
-async def test_killed_under_load_only_typed_errors_are_seen() -> None:
-    """Callers see not executed or unknown, nothing else; and every grain answers in the end."""
+async def test_a_kill_under_load_causes_only_typed_errors() -> None:
+    """Callers get only not executed or unknown, and every grain answers in the end."""
     async with TestCluster([Label], silos=3, seed=7) as cluster:
         outcomes: list[BaseException | str] = []
 
@@ -175,7 +175,7 @@ async def test_killed_under_load_only_typed_errors_are_seen() -> None:
 
 
 async def test_a_planned_stop_fails_no_call() -> None:
-    """A silo drains under load: nobody sees an error."""
+    """A silo drains under load, and no caller gets an error."""
     async with TestCluster([Label], silos=3) as cluster:
         done = asyncio.Event()
 
@@ -198,7 +198,7 @@ async def test_a_planned_stop_fails_no_call() -> None:
 
 
 async def test_a_stop_waits_for_a_request_that_waits_for_a_timer() -> None:
-    """LIF-23: a graceful stop while a request waits for its grain's timer: the request completes first."""
+    """LIF-23: a request that waits for its grain's timer completes before a graceful stop."""
     async with TestCluster([Alarm], silos=2) as cluster:
         alarms = [cluster.get_grain(Alarm, str(number)) for number in range(6)]
         calls = [asyncio.create_task(alarm.wait_for_tick(10)) for alarm in alarms]
@@ -211,7 +211,7 @@ async def test_a_stop_waits_for_a_request_that_waits_for_a_timer() -> None:
 
 
 async def test_silos_find_each_other_again_after_a_short_partition() -> None:
-    """A cut of a second kills nobody."""
+    """A partition of 1 s causes no death."""
     async with TestCluster([Label], silos=3) as cluster:
         cluster.partition(cluster.silos[0], cluster.silos[1])
         await cluster.advance(1)

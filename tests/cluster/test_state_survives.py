@@ -25,7 +25,7 @@ from grange.testing.cluster import TestCluster
 
 
 class Recorded:
-    """A memory storage that counts, and fails before or after the real work when told to."""
+    """A memory storage that records its calls, and fails before or after the real work on request."""
 
     def __init__(self) -> None:
         self.inner = MemoryStorage()
@@ -109,7 +109,7 @@ STORE = GrainId("store", "a")
 
 
 async def test_state_is_loaded_before_the_first_method() -> None:
-    """PST-01: the stored value is there; activation costs one read and no write."""
+    """PST-01: the first method finds the stored value. An activation costs one read and no write."""
     storage = Recorded()
     await storage.inner.write(STORE, "state", b'{"value":567}', None)
     async with TestCluster([Store], storage=storage) as cluster:
@@ -118,7 +118,7 @@ async def test_state_is_loaded_before_the_first_method() -> None:
 
 
 async def test_each_write_is_one_write() -> None:
-    """PST-02: one provider write and no read; an explicit re-read picks up what others wrote."""
+    """PST-02: one provider write and no read. An explicit read loads what another writer stored."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
@@ -132,19 +132,19 @@ async def test_each_write_is_one_write() -> None:
 
 
 async def test_a_read_error_at_activation_reaches_the_caller() -> None:
-    """PST-03: as the provider's error; once the storage is back, the grain is too."""
+    """PST-03: as the provider's own error. Once the storage answers again, so does the grain."""
     storage = Recorded()
     storage.fail_before = "read"
     async with TestCluster([Store], storage=storage) as cluster:
         with pytest.raises(StorageUnavailable, match="down before read"):
             await cluster.get_grain(Store, "a").get()
         storage.fail_before = ""
-        await cluster.advance(2)  # within which the silo looks whether the storage is back
+        await cluster.advance(2)  # the silo checks within this time whether the storage answers again
         assert await cluster.get_grain(Store, "a").get() == 0
 
 
 async def test_delete_resets_and_a_later_write_needs_no_read() -> None:
-    """PST-04: one clear; the value is the default at once; the next write stores 2."""
+    """PST-04: one clear. The value is the default at once, and the next write stores 2."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
@@ -157,7 +157,7 @@ async def test_delete_resets_and_a_later_write_needs_no_read() -> None:
 
 
 async def test_a_failed_read_keeps_the_last_good_value() -> None:
-    """PST-05: before or after the provider's work; the next successful read brings the stored value."""
+    """PST-05: for a failure before or after the provider's work. The next successful read loads the stored value."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
@@ -173,7 +173,7 @@ async def test_a_failed_read_keeps_the_last_good_value() -> None:
 
 
 async def test_a_failed_write_keeps_the_store_and_the_attempt() -> None:
-    """PST-06: the store still holds 62; memory holds 63 unless the grain reads again."""
+    """PST-06: the store still holds 62. Memory holds 63 until the grain reads again."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
@@ -187,7 +187,7 @@ async def test_a_failed_write_keeps_the_store_and_the_attempt() -> None:
 
 
 async def test_an_error_after_the_write_leaves_the_new_value_stored() -> None:
-    """PST-07: the call fails as unknown although the store holds 83; its activation is dropped, so the next sees it."""
+    """PST-07: the call fails as unknown although the store holds 83. Its activation ends, so the next one loads 83."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
@@ -202,8 +202,8 @@ async def test_an_error_after_the_write_leaves_the_new_value_stored() -> None:
         assert (await storage.inner.read(STORE, "state")).etag == "2"
 
 
-async def test_an_answer_that_was_lost_once_costs_the_caller_nothing() -> None:
-    """F23: the write is found to have been applied; it is neither lost nor doubled, and the activation stays."""
+async def test_a_storage_answer_that_is_lost_once_fails_no_call() -> None:
+    """F23: the state finds that the write was applied. It is neither lost nor doubled, and the activation stays."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain = cluster.get_grain(Store, "a")
@@ -217,7 +217,7 @@ async def test_an_answer_that_was_lost_once_costs_the_caller_nothing() -> None:
 
 
 async def test_a_lost_race_drops_only_that_activation() -> None:
-    """InconsistentStateError reaches the caller; the next call reads what was really stored; others live on."""
+    """InconsistentStateError reaches the caller. The next call loads the stored state. Other activations stay."""
     storage = Recorded()
     async with TestCluster([Store], storage=storage) as cluster:
         grain, other = cluster.get_grain(Store, "a"), cluster.get_grain(Store, "b")
@@ -241,8 +241,8 @@ class Orders(Grain):
         return self.state.value.value
 
 
-async def test_a_storage_nobody_configured_is_named() -> None:
-    """PST-10: the first call fails with an error that names the provider and what there is."""
+async def test_a_storage_that_is_not_configured_is_named() -> None:
+    """PST-10: the first call fails with an error that names the missing provider and the existing ones."""
     async with TestCluster([Orders]) as cluster:
         with pytest.raises(ConfigurationError, match=r"storage 'orders'.*it has: default"):
             await cluster.get_grain(Orders, "a").get()
@@ -270,7 +270,7 @@ class Person(Grain):
 
 
 async def test_references_in_state_are_callable_after_reload() -> None:
-    """PST-11: stored, loaded by another activation, and called."""
+    """PST-11: a reference is stored, loaded by another activation, and called."""
     async with TestCluster([Person]) as cluster:
         ann, bob = cluster.get_grain(Person, "ann"), cluster.get_grain(Person, "bob")
         await ann.befriend(bob)
@@ -289,7 +289,7 @@ LEAKED: list[PersistentState[Number]] = []
 
 
 async def test_state_is_refused_outside_its_activation() -> None:
-    """PST-15: an operation from elsewhere raises and does not reach the storage."""
+    """PST-15: an operation outside the activation raises and does not reach the storage."""
     storage = Recorded()
     async with TestCluster([Leaky], storage=storage) as cluster:
         await cluster.get_grain(Leaky, "a").leak()
@@ -316,7 +316,7 @@ class Two(Grain):
 
 
 async def test_named_states_use_their_own_storages() -> None:
-    """PST-16: one by the parameter's name in the default storage, one by its own name and storage."""
+    """PST-16: one has its parameter's name and the default storage, the other a name and storage of its own."""
     default, orders = MemoryStorage(), MemoryStorage()
     async with TestCluster([Two], storage=default, storages={"orders": orders}) as cluster:
         await cluster.get_grain(Two, "t").set(1, 2)
@@ -327,7 +327,7 @@ async def test_named_states_use_their_own_storages() -> None:
 
 
 def test_a_grain_is_a_plain_class_in_a_unit_test() -> None:
-    """Built by hand with a detached state; what needs an identity says so."""
+    """It is built directly, with a detached state. Members that need an identity raise."""
     store = Store(PersistentState.detached(Number(5)))
     assert store.state.value.value == 5
     with pytest.raises(RuntimeError, match="outside a silo"):
@@ -335,11 +335,11 @@ def test_a_grain_is_a_plain_class_in_a_unit_test() -> None:
 
 
 class Odd:
-    """Nothing that can be written down."""
+    """A type that cannot be stored."""
 
 
 async def test_states_that_cannot_be_served_stop_the_start() -> None:
-    """No default, no type, or a type that cannot be stored: told when the silo starts, with class and parameter."""
+    """A state without a default or of a type that cannot be stored fails the silo's start, with class and parameter."""
 
     class NoDefault(Grain, name="no_default"):
         def __init__(self, state: PersistentState[StateRecord]) -> None: ...

@@ -48,7 +48,7 @@ class Where(Grain, stateless_workers=2):
         return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
 
 
-async def test_never_more_workers_than_said() -> None:
+async def test_a_pool_has_never_more_workers_than_its_limit() -> None:
     """SWK-01: 150 calls at once use exactly three activations in the silo, never more."""
     async with TestCluster([Worker], silos=1) as cluster:
         grain = cluster.get_grain(Worker, "w")
@@ -74,7 +74,7 @@ async def test_many_calls_on_single_workers_all_succeed() -> None:
 
 
 async def test_workers_obey_the_interleave_predicate() -> None:
-    """SWK-05: matching calls overlap, three of three; others do not, one of three."""
+    """SWK-05: three of three matching calls overlap; of the others, one runs at a time."""
     async with TestCluster([Picky], silos=1) as cluster:
         for together, expected in ((True, 3), (False, 1)):
             Picky.inside = 0
@@ -104,7 +104,7 @@ async def test_idle_workers_are_collected() -> None:
 
 
 def test_workers_cannot_choose_a_placement() -> None:
-    """They run where they are called."""
+    """Stateless workers always run on the caller's silo."""
     with pytest.raises(ConfigurationError, match="stateless_workers= contradicts placement="):
 
         class Wrong(Grain, stateless_workers=2, placement="random"):

@@ -1,4 +1,4 @@
-"""A silo that was declared dead and still runs changes nothing in the store (R7)."""
+"""A silo that was declared dead and still runs cannot change the store (R7)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Greeter(Grain, name="greeter"):
 
 
 async def add_somewhere(cluster: TestCluster, key: str) -> int:
-    """Until a silo takes the call."""
+    """Repeat the call until a silo executes it."""
     while True:
         try:
             return await cluster.get_grain(Account, key).add()
@@ -46,8 +46,8 @@ async def add_somewhere(cluster: TestCluster, key: str) -> int:
             await cluster.advance(0.5)
 
 
-async def test_a_zombies_write_is_refused_once_its_grains_live_elsewhere() -> None:
-    """F5, F13: the store refuses it by the writer, although its etag would fit."""
+async def test_a_zombies_write_is_refused_once_its_grains_run_on_other_silos() -> None:
+    """F5, F13: the store refuses the write by its writer, although the etag is current."""
     storage = MemoryStorage()
     async with TestCluster([Account], silos=3, storage=storage) as cluster:
         for number in range(12):
@@ -66,7 +66,7 @@ async def test_a_zombies_write_is_refused_once_its_grains_live_elsewhere() -> No
 
 
 async def test_grains_with_state_wait_for_the_fence_and_others_do_not() -> None:
-    """With the store away when a silo dies, stateless grains answer at once, and state is not loaded unfenced."""
+    """If the store is down when a silo dies, stateless grains answer at once. No state is loaded unfenced."""
     storage = FaultyStorage()
     async with TestCluster([Account, Greeter], silos=3, storage=storage) as cluster:
         keys = [str(number) for number in range(12)]
@@ -83,7 +83,7 @@ async def test_grains_with_state_wait_for_the_fence_and_others_do_not() -> None:
             *(cluster.get_grain(Account, key).get() for key in keys), return_exceptions=True
         )
         assert any(isinstance(outcome, StorageUnavailable) for outcome in outcomes)
-        # The zombie still reaches the store that the others do not: its write is the last one it gets.
+        # The zombie still reaches the store, which the others do not reach. This is its last write that succeeds.
         lost = next(GrainId("account", key) for key, outcome in zip(keys, outcomes, strict=True) if outcome != 1)
         record = await storage.inner.read(lost, "state")
         await storage.inner.write(lost, "state", b'{"value":7}', record.etag, stamp=zombie)
@@ -95,8 +95,8 @@ async def test_grains_with_state_wait_for_the_fence_and_others_do_not() -> None:
             await storage.inner.write(lost, "state", b"{}", record.etag, stamp=Stamp(victim.address, 1_000_001))
 
 
-async def test_every_write_says_which_silo_made_it() -> None:
-    """And no two writes have one stamp: what the checker of invariant I2 reads."""
+async def test_every_write_carries_the_silo_that_made_it() -> None:
+    """No two writes have the same stamp. The checker of invariant I2 relies on that."""
     storage = MemoryStorage()
     async with TestCluster([Account], silos=2, storage=storage) as cluster:
         stamps: set[Stamp | None] = set()

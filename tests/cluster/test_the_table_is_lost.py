@@ -1,4 +1,4 @@
-"""The membership table is emptied under a running cluster: no call fails, no silo ends, and everything comes back."""
+"""The membership table of a running cluster is emptied: no call fails, no silo ends, and the table is rebuilt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tally(Grain[int], name="tally"):
 
 
 async def load(cluster: TestCluster, seconds: float) -> int:
-    """One caller for each of twenty grains, without a pause of more than 0.1 s; returns the calls. None may fail."""
+    """Call each of twenty grains about every 0.1 s. Returns the number of calls. None may fail."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + seconds
 
@@ -33,8 +33,8 @@ async def load(cluster: TestCluster, seconds: float) -> int:
     return sum(await asyncio.gather(*(call(key) for key in range(20))))
 
 
-async def test_calls_go_on_while_the_table_is_lost_and_rebuilt() -> None:
-    """F18, R3: every call is answered by the one activation of its grain, before, while and after."""
+async def test_calls_succeed_while_the_table_is_lost_and_rebuilt() -> None:
+    """F18, R3: the one activation of each grain answers every call, before, during and after the loss."""
     async with TestCluster(grains=[Tally], silos=3) as cluster:
         before = await cluster.table.read()
         calling = asyncio.ensure_future(load(cluster, 60))
@@ -47,7 +47,7 @@ async def test_calls_go_on_while_the_table_is_lost_and_rebuilt() -> None:
         assert {silo.management.state().table for silo in cluster.silos} == {"ok"}
 
 
-async def test_silos_come_and_go_after_the_table_was_rebuilt() -> None:
+async def test_silos_join_and_die_after_the_table_was_rebuilt() -> None:
     """F18: joins and deaths work again within 30 s of the loss."""
     async with TestCluster(grains=[Tally], silos=3) as cluster:
         await cluster.table.delete()

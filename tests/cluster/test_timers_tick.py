@@ -74,7 +74,7 @@ class Clock(Grain):
 
 
 async def test_ten_periods_are_ten_ticks() -> None:
-    """TMR-01: ten grains in parallel tick exactly ten times, and not at all after being stopped."""
+    """TMR-01: ten timers in parallel tick exactly ten times each, and not at all after they are stopped."""
     async with TestCluster([Clock]) as cluster:
         clocks = [cluster.get_grain(Clock, str(number)) for number in range(10)]
         await asyncio.gather(*(clock.start(10, 10) for clock in clocks))
@@ -111,7 +111,7 @@ async def test_a_tick_may_call_grains_and_a_single_shot_ticks_once() -> None:
 
 
 async def test_due_times_are_checked_and_changed() -> None:
-    """TMR-06: zero, tiny and never are fine; negative or absurd times raise, for due and for period."""
+    """TMR-06: zero, tiny and None are valid. Negative or absurd times raise, for due and for period."""
     async with TestCluster([Clock]) as cluster:
         clock = cluster.get_grain(Clock, "a")
         await clock.start(0)
@@ -129,7 +129,7 @@ async def test_due_times_are_checked_and_changed() -> None:
 
 
 async def test_a_timer_never_overlaps_itself() -> None:
-    """The next tick is due one period after the end of the last: a tick of 2 s each 1 s is one every 3 s."""
+    """The next tick is due one period after the last one ends: ticks of 2 s with a period of 1 s start every 3 s."""
     async with TestCluster([Clock]) as cluster:
         clock = cluster.get_grain(Clock, "a")
         await clock.start_slow()
@@ -140,7 +140,7 @@ async def test_a_timer_never_overlaps_itself() -> None:
 
 
 async def test_a_tick_waits_its_turn_unless_it_interleaves() -> None:
-    """Ticks obey the turn of the activation."""
+    """Ticks are turns of the activation."""
     async with TestCluster([Clock]) as cluster:
         await cluster.get_grain(Clock, "waits").start(1, 1)
         assert await cluster.get_grain(Clock, "waits").busy(5) == 0
@@ -157,8 +157,8 @@ async def test_a_failing_tick_is_logged_and_the_timer_goes_on(caplog: pytest.Log
     assert "timer of clock/a failed" in caplog.text
 
 
-async def test_a_tick_that_waits_is_void_once_the_timer_is_changed() -> None:
-    """Due while its activation is busy, then changed: only the new plan ticks."""
+async def test_a_waiting_tick_is_dropped_when_the_timer_is_changed() -> None:
+    """A tick is due while its activation is busy, and then the timer is changed. Only the new due time ticks."""
 
     class Changing(Grain, name="changing"):
         def __init__(self) -> None:

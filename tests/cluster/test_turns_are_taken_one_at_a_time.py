@@ -64,14 +64,14 @@ async def test_requests_run_one_at_a_time_in_order() -> None:
 
 
 async def test_turns_never_overlap_across_awaits() -> None:
-    """SCH-02: code after an await runs in the same turn; ten calls from three silos never meet."""
+    """SCH-02: code after an await belongs to the same turn. Twelve calls from three silos never overlap."""
     async with TestCluster([Sum], silos=3) as cluster:
         grains = [silo.get_grain(Sum, "a") for silo in cluster.silos] * 4
         assert await asyncio.gather(*(grain.overlap() for grain in grains)) == [1] * 12
 
 
 async def test_tasks_of_a_turn_keep_their_order() -> None:
-    """SCH-03: sub-tasks keep start order; awaiting a thread returns to the loop."""
+    """SCH-03: tasks of a turn keep their start order. After awaiting a thread the turn runs in the event loop again."""
     async with TestCluster([Sum]) as cluster:
         assert await cluster.get_grain(Sum, "a").spawn() == list(range(100))
         assert await cluster.get_grain(Sum, "a").in_thread() == (True, True)
@@ -87,8 +87,8 @@ class Slow(Grain, reentrant=True):
         return 2
 
 
-async def test_a_grain_serves_on_after_expired_calls() -> None:
-    """SCH-05: ten calls expire at the client; a fresh one is served."""
+async def test_a_grain_serves_calls_after_others_expired() -> None:
+    """SCH-05: ten calls expire at the client, and a new one is served."""
     async with TestCluster([Slow]) as cluster:
         grain = cluster.get_grain(Slow, "a")
         outcomes = await asyncio.gather(*(grain.impatient() for _ in range(10)), return_exceptions=True)
@@ -107,7 +107,7 @@ class Alone(Grain):
 
 
 async def test_a_grain_that_calls_itself_waits_for_itself() -> None:
-    """REE-01: a non-reentrant self-call does not complete; the time-out is the only error, and the grain lives on."""
+    """REE-01: a non-reentrant self-call only times out, and the activation serves later calls."""
     async with TestCluster([Alone]) as cluster:
         grain = cluster.get_grain(Alone, "a")
         with pytest.raises(Exception, match="timed out: queued at 1") as caught:
@@ -129,13 +129,13 @@ class Reentrant(Grain, reentrant=True):
 
 
 async def test_a_reentrant_grain_calls_itself() -> None:
-    """REE-02: it completes."""
+    """REE-02: the call completes."""
     async with TestCluster([Reentrant]) as cluster:
         assert await cluster.get_grain(Reentrant, "a").call_itself() == 1
 
 
 async def test_reentrant_grains_ping_each_other_deeply() -> None:
-    """REE-08: two of them, 15 levels deep and at the same time, without deadlock."""
+    """REE-08: two calls at the same time, each 15 levels deep, complete without a deadlock."""
     async with TestCluster([Reentrant], silos=3) as cluster:
         a, b = cluster.get_grain(Reentrant, "a"), cluster.get_grain(Reentrant, "b")
         assert await asyncio.gather(a.ping("b", 15), b.ping("a", 15)) == [15, 15]
@@ -172,7 +172,7 @@ class ByMethod(Grain, may_interleave="allows"):
 
 @pytest.mark.parametrize("cls", [ByFunction, ByMethod])
 async def test_a_predicate_lets_single_requests_interleave(cls: type[ByFunction]) -> None:
-    """REE-03: true lets the self-call through, false blocks it."""
+    """REE-03: true lets the self-call interleave; false blocks it."""
     async with TestCluster([cls]) as cluster:
         grain = cluster.get_grain(cls, "a")
         assert await grain.hold("yes") == "yes"
@@ -181,7 +181,7 @@ async def test_a_predicate_lets_single_requests_interleave(cls: type[ByFunction]
 
 
 @pytest.mark.parametrize("cls", [ByFunction, ByMethod])
-async def test_a_predicate_that_raises_tells_its_caller(cls: type[ByFunction]) -> None:
+async def test_an_error_of_the_predicate_reaches_the_caller(cls: type[ByFunction]) -> None:
     """REE-04: the caller gets that error within 2 s, and the activation survives."""
     async with TestCluster([cls]) as cluster:
         grain, loop = cluster.get_grain(cls, "a"), asyncio.get_running_loop()
@@ -222,7 +222,7 @@ class Library(Grain):
 
 
 async def test_read_only_methods_overlap_with_each_other_only() -> None:
-    """REE-10: five reads overlap; a write never overlaps with them."""
+    """REE-10: five reads overlap, and a write never overlaps with them."""
     async with TestCluster([Library]) as cluster:
         grain = cluster.get_grain(Library, "a")
         results = await asyncio.gather(*(grain.read() for _ in range(5)), grain.write(), grain.read())
@@ -230,8 +230,8 @@ async def test_read_only_methods_overlap_with_each_other_only() -> None:
         assert results[5] == 0
 
 
-async def test_always_interleave_runs_during_anything() -> None:
-    """A method so marked sees the grain in the middle of another turn."""
+async def test_always_interleave_runs_during_any_turn() -> None:
+    """The marked method runs in the middle of another turn."""
     async with TestCluster([Library]) as cluster:
         grain = cluster.get_grain(Library, "a")
         write = asyncio.create_task(grain.write())
@@ -247,7 +247,7 @@ class Narrow(Grain, mailbox_limit=3):
 
 
 async def test_a_full_mailbox_refuses() -> None:
-    """Bounded: one runs, three wait, the rest learn at once that they were not executed, and when to come back."""
+    """One call runs and three wait. The rest fail at once as not executed, with a time to retry after."""
     async with TestCluster([Narrow]) as cluster:
         grain = cluster.get_grain(Narrow, "a")
         await grain.slow()

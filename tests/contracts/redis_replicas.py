@@ -31,7 +31,8 @@ class Server(RedisServer):
 
     def answers(self, pid: int) -> bool:
         try:
-            return int(self.ask("INFO", "server")["process_id"]) == pid
+            info = self.ask("INFO")
+            return int(info["process_id"]) == pid and not info["loading"]
         except redis.exceptions.ConnectionError:
             return False
 

@@ -1,6 +1,4 @@
-"""Several silos' directories in one process: a network with delays and losses, views that arrive late, small
-catalogs.
-"""
+"""The directories of several silos in one process: a network with delays and losses, late views, small catalogs."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ TYPES = {"cart": "ring", "dice": "random", "pet": "prefer_local"}
 
 
 class Host:
-    """One silo: its directory, and a catalog that knows what it runs. `on_win` is told of each new
-    activation.
-    """
+    """One silo: its directory, and a small catalog of its activations."""
 
     def __init__(self, cluster: Cluster, me: SiloAddress) -> None:
         self.cluster = cluster
@@ -38,13 +34,13 @@ class Host:
         self.won: dict[GrainId, GrainAddress] = {}
         self.releasing: set[GrainId] = set()
         self.lost: list[GrainAddress] = []
-        self.doubted: list[GrainAddress] = []
+        self.ended_if_stateful: list[GrainAddress] = []
         self.deaf = False
-        """Views do not come by themselves; it must ask for them."""
+        """Whether views are not delivered to this silo, so that it must read them from the table."""
         self.table_gate: asyncio.Event | None = None
-        """When set: the table does not answer us before it."""
+        """If not None, the table's answers to this silo wait for this event."""
         self.gate: asyncio.Event | None = None
-        """When set: our answers to other silos wait for it. A test holds them back with this."""
+        """If not None, this silo's answers to other silos wait for this event."""
         self.targets = SystemTargets()
         self.directory = ClusterDirectory(
             DirectoryDeps(
@@ -53,11 +49,11 @@ class Host:
                 refresh=self._refresh,
                 registered=self._registered,
                 is_registered=self._is_registered,
-                is_here=self._is_here,
-                lost=self._lose,
-                doubted=self.doubted.append,
+                has_activation=self._has_activation,
+                end_unregistered=self._end_unregistered,
+                end_if_stateful=self.ended_if_stateful.append,
                 strategies=cluster.strategies,
-                random=cluster.random,
+                rng=cluster.random,
                 options=cluster.options,
             )
         )
@@ -69,7 +65,7 @@ class Host:
         return GrainAddress(grain_id, self.me, self.cluster.random.getrandbits(128))
 
     async def activate(self, grain_id: GrainId) -> GrainAddress | None:
-        """As a catalog does for a request: claim unless it is here. None: it is being claimed or released."""
+        """Claim the grain unless it is active here, as a catalog does. Returns None during a claim or a release."""
         if grain_id in self.claiming or grain_id in self.releasing:
             return None
         if grain_id in self.won:
@@ -86,7 +82,7 @@ class Host:
             del self.claiming[grain_id]
 
     async def deactivate(self, grain_id: GrainId) -> None:
-        """As a catalog does: it is registered until the release begins, and here until that has ended."""
+        """Release the grain as a catalog does: registered until the release begins, existing until it has ended."""
         if grain_id in self.won and grain_id not in self.releasing:
             self.releasing.add(grain_id)
             try:
@@ -95,7 +91,7 @@ class Host:
                 del self.won[grain_id]
                 self.releasing.discard(grain_id)
 
-    def believes(self, grain_id: GrainId) -> bool:
+    def runs(self, grain_id: GrainId) -> bool:
         """Whether this silo would run user code of the grain."""
         return grain_id in self.won and grain_id not in self.releasing
 
@@ -103,19 +99,19 @@ class Host:
         return iter([address for grain_id, address in self.won.items() if grain_id not in self.releasing])
 
     def _is_registered(self, address: GrainAddress) -> bool:
-        return self.believes(address.grain_id) and address.same_activation(self.won[address.grain_id])
+        return self.runs(address.grain_id) and address.same_activation(self.won[address.grain_id])
 
-    def _is_here(self, address: GrainAddress) -> bool:
+    def _has_activation(self, address: GrainAddress) -> bool:
         grain_id = address.grain_id
         return address.same_activation(self.won.get(grain_id)) or address.same_activation(self.claiming.get(grain_id))
 
-    def _lose(self, address: GrainAddress) -> None:
+    def _end_unregistered(self, address: GrainAddress) -> None:
         self.lost.append(address)
         if self._is_registered(address):
             del self.won[address.grain_id]
 
-    async def _ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
-        return await self.cluster.carry(self.me, silo, service, question, timeout)
+    async def _ask(self, silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
+        return await self.cluster.carry(self.me, silo, service, request, timeout)
 
     async def _refresh(self, at_least: int) -> None:
         await self.cluster.pause()
@@ -125,9 +121,7 @@ class Host:
 
 
 class Cluster:
-    """The membership table, the network, and the silos. Delays are drawn up to `delay` seconds, losses by
-    `loss`.
-    """
+    """The table, the network and the silos. Delays are random up to `delay` seconds; `loss` is a probability."""
 
     def __init__(self, seed: int = 0, delay: float = 0.0, loss: float = 0.0, **options: float) -> None:
         self.random = Random(seed)
@@ -138,9 +132,9 @@ class Cluster:
         self.view = View(0)
         self.hosts: dict[SiloAddress, Host] = {}
         self.cut: set[tuple[SiloAddress, SiloAddress]] = set()
-        """(asker, silo): questions that do not get through."""
+        """(caller, silo): requests that do not arrive."""
         self.unanswered: set[str] = set()
-        """Services whose questions do not get through to anybody."""
+        """Services whose requests do not arrive at any silo."""
         self.carried: list[tuple[SiloAddress, SiloAddress, str]] = []
         self.tasks = Tasks()
         self._stack = AsyncExitStack()
@@ -155,11 +149,11 @@ class Cluster:
     # --- membership -------------------------------------------------------------------------------
 
     async def start(self, count: int, types: dict[str, str] | None = None) -> list[Host]:
-        """Silos that join one after the other, every view seen by all."""
+        """Add silos one after the other. Every view reaches every silo."""
         return [await self.join(types) for _ in range(count)]
 
     async def join(self, types: dict[str, str] | None = None, activate: bool = True) -> Host:
-        """One more silo. With `activate=False` it stays JOINING."""
+        """Add one silo. With `activate=False` it stays JOINING."""
         me = SiloAddress("silo", len(self.view.members) + 1, 1)
         host = Host(self, me)
         self.hosts[me] = host
@@ -171,9 +165,7 @@ class Cluster:
         return host
 
     def set_status(self, host: Host, status: SiloStatus, votes: tuple[Vote, ...] = ()) -> None:
-        """Write a status into the table; the silo itself sees it at once unless it is dead, the others by and
-        by.
-        """
+        """Write a status into the table. The silo itself gets the view at once unless it is dead, others with delay."""
         members = [
             msgspec.structs.replace(member, status=status, votes=votes or member.votes)
             if member.address == host.me
@@ -183,26 +175,26 @@ class Cluster:
         self._publish(members, host if status is not SiloStatus.DEAD else None)
 
     def kill(self, host: Host) -> None:
-        """The process is gone at once; nobody knows."""
+        """End the silo's process at once, without a trace in the table."""
         self.hosts.pop(host.me, None)
 
-    def bury(self, host: Host, by_itself: bool = False) -> None:
-        """The others find out, or declare it dead though it lives; or it wrote its own death."""
+    def mark_dead(self, host: Host, by_itself: bool = False) -> None:
+        """Write the silo's death into the table: by votes of others, or with `by_itself` by its own hand."""
         self.set_status(host, SiloStatus.DEAD, () if by_itself else self.vote_of(host))
 
     def vote_of(self, host: Host) -> tuple[Vote, ...]:
-        """What makes a silo suspected."""
+        """A vote against a silo."""
         return (Vote(host.me, THEN),)
 
     def suspect(self, host: Host) -> None:
-        """A view in which nothing moves: somebody who sees only the next one has missed a version."""
+        """Publish a view in which no range moves. A silo that gets only the next view has missed a version."""
         member = self.view.get(host.me)
         assert member is not None
         self.set_status(host, member.status, self.vote_of(host))
 
     def replace(self, host: Host) -> None:
-        """A newer run at the endpoint of a killed silo, which wrote the death of the older one."""
-        self.bury(host, by_itself=True)
+        """Start a newer generation at the endpoint of a killed silo. It writes the death of the older one."""
+        self.mark_dead(host, by_itself=True)
         newer = msgspec.structs.replace(host.me, generation=host.me.generation + 1)
         self._publish([*self.view.members, Member(newer, SiloStatus.JOINING, THEN, THEN, grains=TYPES)], None)
 
@@ -224,18 +216,18 @@ class Cluster:
         return self.random.random() * self.delay
 
     async def pause(self) -> None:
-        """One trip through the network."""
+        """Wait for one random network delay."""
         await asyncio.sleep(self._draw())
 
-    async def carry(self, asker: SiloAddress, silo: SiloAddress, service: str, data: bytes, timeout: float) -> bytes:
-        """A question and its answer, as `runtime/sender.py` does it."""
-        self.carried.append((asker, silo, service))
+    async def carry(self, caller: SiloAddress, silo: SiloAddress, service: str, data: bytes, timeout: float) -> bytes:
+        """Deliver a request and its answer, as `runtime/sender.py` does."""
+        self.carried.append((caller, silo, service))
         try:
             async with asyncio.timeout(timeout):
                 await self.pause()
-                if asker not in self.hosts or silo not in self.hosts or self._is_cut(asker, silo, service):
-                    raise SiloUnavailable(f"{silo} is not there")
-                # What has arrived is answered even if the asker gives up.
+                if caller not in self.hosts or silo not in self.hosts or self._is_cut(caller, silo, service):
+                    raise SiloUnavailable(f"{silo} cannot be reached")
+                # A request that has arrived is answered even if its caller times out.
                 answer = asyncio.get_running_loop().create_task(self._answer(self.hosts[silo], service, data))
                 self.tasks.adopt(answer)
                 reply = await asyncio.shield(answer)
@@ -246,8 +238,8 @@ class Cluster:
         except TimeoutError as error:
             raise CallTimeout(f"{silo} did not answer {service} within {timeout} s") from error
 
-    def _is_cut(self, asker: SiloAddress, silo: SiloAddress, service: str) -> bool:
-        return (asker, silo) in self.cut or service in self.unanswered
+    def _is_cut(self, caller: SiloAddress, silo: SiloAddress, service: str) -> bool:
+        return (caller, silo) in self.cut or service in self.unanswered
 
     async def _answer(self, host: Host, service: str, data: bytes) -> bytes:
         answer = host.targets.find(service)
@@ -257,43 +249,43 @@ class Cluster:
             await host.gate.wait()
         return reply
 
-    # --- looking on -------------------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------------
 
     def owner(self, grain_id: GrainId) -> Host:
-        """Who owns the grain's slice under the table's newest view."""
+        """The owner of the grain's range under the newest view."""
         owner = self._newest().topology.owner(grain_id.ring_hash)
         assert owner is not None
         return self.hosts[owner]
 
     def other(self, *hosts: Host) -> Host:
-        """A live silo that is none of these."""
+        """A live silo other than these."""
         return next(host for host in self.hosts.values() if host not in hosts)
 
     def grain(self, fits: Callable[[GrainId], bool], type: str = "cart") -> GrainId:
-        """The first grain that fits."""
+        """The first grain for which `fits` is true."""
         return next(grain for grain in (GrainId(type, f"k{number}") for number in range(10_000)) if fits(grain))
 
     def owned_by(self, host: Host, type: str = "cart") -> GrainId:
-        """A grain whose slice this silo owns."""
+        """A grain whose range this silo owns."""
         return self.grain(lambda grain: self.owner(grain) is host, type)
 
     def check_single(self, grain_id: GrainId) -> None:
-        """Nobody may believe in an activation while another live silo does."""
-        believers = [str(host.me) for host in self.hosts.values() if host.believes(grain_id)]
-        assert len(believers) <= 1, f"{grain_id} runs on {believers}"
+        """Assert that at most one silo runs user code of the grain."""
+        running = [str(host.me) for host in self.hosts.values() if host.runs(grain_id)]
+        assert len(running) <= 1, f"{grain_id} runs on {running}"
 
     async def quiet(self) -> None:
-        """Everybody has the newest view, nobody claims or releases, every range is ready."""
+        """Wait until every silo has the newest view, no claim or release is in progress, and every range is ready."""
         while not self.is_quiet():
             await asyncio.sleep(0.01)
 
     async def quiet_but(self, *busy: Host) -> None:
-        """The same, except that these still claim or release."""
+        """Like `quiet`, except that these silos may still claim or release."""
         while not self.is_quiet(busy):
             await asyncio.sleep(0.01)
 
     def is_quiet(self, busy: tuple[Host, ...] = ()) -> bool:
-        """See `quiet`."""
+        """Whether the condition of `quiet_but` holds now."""
         return all(
             (host in busy or not (host.claiming or host.releasing))
             and not host.directory.partition.not_ready
@@ -302,8 +294,9 @@ class Cluster:
         )
 
     def check_registered(self, strict: bool = True) -> None:
-        """Each believer is registered exactly once, at its owner; with `strict` nothing else is
-        registered.
+        """Assert that each running activation is registered exactly once, at its owner.
+
+        With `strict`, also assert that nothing else is registered.
         """
         entries: dict[GrainId, list[tuple[Host, GrainAddress]]] = {}
         for host in self.hosts.values():
@@ -317,7 +310,7 @@ class Cluster:
             assert len(found) == 1, f"{grain_id} has entries on {[str(host.me) for host, _ in found]}"
             running = self.hosts.get(found[0][1].silo)
             assert running is not None, f"an entry of a dead silo: {found[0][1]}"
-            assert not strict or grain_id in running.won, f"nobody runs {found[0][1]}"
+            assert not strict or grain_id in running.won, f"no silo runs {found[0][1]}"
 
     def _newest(self) -> ClusterDirectory:
         return max((host.directory for host in self.hosts.values()), key=lambda one: one.topology.version)

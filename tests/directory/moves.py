@@ -1,4 +1,4 @@
-"""Grains whose range is about to move."""
+"""Finds grains whose range moves with the next join."""
 
 from __future__ import annotations
 

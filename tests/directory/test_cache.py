@@ -1,4 +1,4 @@
-"""The cache against a plain model."""
+"""The cache, compared with a plain model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ silos = st.integers(0, 2).map(lambda port: SiloAddress("silo", port, 1))
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Least recently used first out; entries of a dropped silo keep their room until they are met."""
+    """Evicts the least recently used entry. The entries of a dropped silo take space until `get` removes them."""
 
     def __init__(self) -> None:
         super().__init__()

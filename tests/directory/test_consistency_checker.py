@@ -1,4 +1,4 @@
-"""The directory and the catalogs are compared all the time: what differs is found, counted and put right."""
+"""The directory and the catalogs are compared all the time: differences are found, counted and repaired."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import msgspec
 import pytest
 
-from grange.directory.cluster import Findings
+from grange.directory.cluster import RepairCounts
 from grange.directory.slice.messages import CHECK, PRESENT
 from grange.errors import SiloUnavailable
 from grange.proto.ids import GrainAddress, GrainId
@@ -17,19 +17,19 @@ from tests.directory.virtual_time import run
 
 GRAINS = [GrainId("cart", str(number)) for number in range(60)]
 TWO_PERIODS = 26.0
-"""Two of 10 s, with their jitter and the second look."""
+"""Seconds of two 10 s periods, with their jitter and the confirming comparison."""
 
 
 def plant(host: Host, grain_id: GrainId) -> GrainAddress:
-    """An activation behind the directory's back."""
+    """Add an activation that the directory does not know."""
     host.won[grain_id] = host.address(grain_id)
     return host.won[grain_id]
 
 
-def found(cluster: Cluster) -> Findings:
-    """By all silos together."""
-    each = [host.directory.findings for host in cluster.hosts.values()]
-    return Findings(*(sum(values) for values in zip(*map(msgspec.structs.astuple, each), strict=True)))
+def found(cluster: Cluster) -> RepairCounts:
+    """The repair counts of all silos, added up."""
+    each = [host.directory.repairs for host in cluster.hosts.values()]
+    return RepairCounts(*(sum(values) for values in zip(*map(msgspec.structs.astuple, each), strict=True)))
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -47,7 +47,7 @@ def test_a_duplicate_is_found_within_two_periods_and_the_registered_one_stays(
             await asyncio.sleep(TWO_PERIODS)
             assert second.lost == [ends]
             assert not first.lost
-            assert found(cluster) == Findings(duplicates=1)
+            assert found(cluster) == RepairCounts(duplicates=1)
             [record] = [one for one in caplog.records if getattr(one, "event", "") == "duplicate_activation"]
             assert record.levelno == logging.ERROR
             for address in (stays, ends):
@@ -68,14 +68,14 @@ def test_an_activation_that_is_not_registered_is_registered_again(local: bool) -
             await asyncio.sleep(TWO_PERIODS)
             entry = await second.directory.directory.lookup(grain_id)
             assert address.same_activation(entry)
-            assert found(cluster) == Findings(repaired=1)
+            assert found(cluster) == RepairCounts(repaired=1)
             assert not first.lost
 
     run(main())
 
 
-def test_an_entry_that_nobody_runs_gives_way_to_the_activation_that_is_there() -> None:
-    """It names a live silo, which does not have it: so that is no duplicate."""
+def test_an_entry_without_an_activation_gives_way_to_the_existing_activation() -> None:
+    """The entry names a live silo that does not have the activation, so there is no duplicate."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -85,14 +85,14 @@ def test_an_entry_that_nobody_runs_gives_way_to_the_activation_that_is_there() -
             third.directory.partition.register(second.address(grain_id))
             address = plant(first, grain_id)
             await first.directory.compare()
-            assert found(cluster) == Findings(repaired=1)
+            assert found(cluster) == RepairCounts(repaired=1)
             assert address.same_activation(await second.directory.directory.lookup(grain_id))
 
     run(main())
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_an_entry_that_nobody_runs_is_removed(local: bool) -> None:
+def test_an_entry_without_an_activation_is_removed(local: bool) -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, _ = await cluster.start(3)
@@ -101,19 +101,19 @@ def test_an_entry_that_nobody_runs_is_removed(local: bool) -> None:
             first.directory.partition.register((first if local else second).address(grain_id))
             await asyncio.sleep(TWO_PERIODS)
             assert first.directory.partition.entries == []
-            assert found(cluster) == Findings(stale=1)
+            assert found(cluster) == RepairCounts(stale=1)
 
     run(main())
 
 
-def test_a_claim_or_a_release_on_its_way_is_no_finding() -> None:
+def test_a_claim_or_a_release_in_flight_is_no_mismatch() -> None:
     async def main() -> None:
         async with Cluster(ask_timeout=500.0, claim_timeout=500.0, release_timeout=500.0) as cluster:
             owner, host, other = await cluster.start(3)
             await cluster.quiet()
             claimed, released = cluster.owned_by(owner), cluster.owned_by(owner, "dice")
             await host.activate(released)
-            # Decided by the owner, but its replies do not come back yet.
+            # The owner has decided both, but its replies are delayed.
             owner.gate = asyncio.Event()
             claim = asyncio.create_task(host.activate(claimed))
             release = asyncio.create_task(host.deactivate(released))
@@ -125,13 +125,13 @@ def test_a_claim_or_a_release_on_its_way_is_no_finding() -> None:
             assert not release.done()
             owner_gate.set()
             await asyncio.gather(claim, release)
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
             cluster.check_registered()
 
     run(main())
 
 
-def test_an_activation_that_ends_between_the_two_looks_is_no_finding() -> None:
+def test_an_activation_that_ends_between_the_two_comparisons_is_no_mismatch() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
@@ -143,12 +143,12 @@ def test_an_activation_that_ends_between_the_two_looks_is_no_finding() -> None:
             await asyncio.sleep(0.25)
             del second.won[grain_id]
             await comparing
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
 
     run(main())
 
 
-def test_while_ranges_move_nothing_is_concluded() -> None:
+def test_a_comparison_during_which_ranges_move_does_not_count() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
@@ -170,7 +170,7 @@ def test_while_ranges_move_nothing_is_concluded() -> None:
     run(main())
 
 
-def test_what_is_in_order_costs_no_message_where_it_is_local_and_two_pages_where_it_is_not() -> None:
+def test_a_comparison_without_mismatch_costs_no_message_locally_and_few_remotely() -> None:
     async def main() -> None:
         async with Cluster(check_page=40, check_limit=80) as cluster:
             first, _ = await cluster.start(2)
@@ -189,12 +189,12 @@ def test_what_is_in_order_costs_no_message_where_it_is_local_and_two_pages_where
             await first.directory.compare()
             assert 1 <= [service for *_, service in cluster.carried].count(CHECK) <= 2
             assert PRESENT not in {service for *_, service in cluster.carried}
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
 
     run(main())
 
 
-def test_with_more_than_the_limit_every_activation_has_its_turn() -> None:
+def test_with_more_activations_than_the_limit_each_one_is_compared_eventually() -> None:
     async def main() -> None:
         async with Cluster(check_page=5, check_limit=20) as cluster:
             first, second = await cluster.start(2)
@@ -208,14 +208,14 @@ def test_with_more_than_the_limit_every_activation_has_its_turn() -> None:
             for _ in range(8):
                 await first.directory.compare()
                 await second.directory.compare()
-            assert found(cluster) == Findings(repaired=1, stale=stale)
+            assert found(cluster) == RepairCounts(repaired=1, stale=stale)
             assert last.same_activation(await second.directory.directory.lookup(last.grain_id))
 
     run(main())
 
 
-def test_a_claim_that_gave_up_after_the_owner_took_it_leaves_nothing_for_long() -> None:
-    """Not even if the owner never hears that it was given up."""
+def test_the_entry_of_a_claim_that_timed_out_after_it_was_registered_is_removed() -> None:
+    """Even if the owner never learns that the claim timed out."""
 
     async def main() -> None:
         async with Cluster(claim_timeout=1.0, ask_timeout=0.9, ready_wait=0.5, release_timeout=1.0) as cluster:
@@ -240,7 +240,7 @@ def test_a_claim_that_gave_up_after_the_owner_took_it_leaves_nothing_for_long() 
     run(main())
 
 
-def test_a_finding_that_is_another_at_the_second_look_waits_for_the_next_period() -> None:
+def test_a_mismatch_that_differs_in_the_second_comparison_waits_for_the_next_period() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
@@ -252,26 +252,26 @@ def test_a_finding_that_is_another_at_the_second_look_waits_for_the_next_period(
             await asyncio.sleep(0.25)
             await first.deactivate(grain_id)
             await comparing
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
             await second.directory.compare()
-            assert found(cluster) == Findings(repaired=1)
+            assert found(cluster) == RepairCounts(repaired=1)
 
     run(main())
 
 
-def test_entries_of_a_dead_silo_are_swept_away_once_they_are_not_held() -> None:
+def test_entries_of_a_dead_silo_are_removed_once_they_are_not_held() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             owner, dead, _ = await cluster.start(3)
             await cluster.quiet()
             await dead.activate(cluster.owned_by(owner))
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             await owner.directory.compare()
             assert len(owner.directory.partition) == 1
             await asyncio.sleep(1)
             await owner.directory.compare()
             assert len(owner.directory.partition) == 0
-            assert found(cluster) == Findings()
+            assert found(cluster) == RepairCounts()
 
     run(main())

@@ -1,4 +1,4 @@
-"""The directory's contract, asked from the owner's silo and from another one."""
+"""The contract of the directory, called on the owner's silo and on another one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.directory.cluster import Cluster, Host
 from tests.directory.virtual_time import run
 
 
-@pytest.mark.parametrize("local", [True, False], ids=["asked by the owner", "asked by another silo"])
+@pytest.mark.parametrize("local", [True, False], ids=["called by the owner", "called by another silo"])
 def test_register_look_up_unregister(local: bool) -> None:
     """DIR-01: register, look-up, unregister, look-up; an unknown grain has no entry."""
 
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
-            asker, grain_id = await two_silos(cluster, local)
-            directory = asker.directory.directory
-            address = asker.address(grain_id)
+            caller, grain_id = await two_silos(cluster, local)
+            directory = caller.directory.directory
+            address = caller.address(grain_id)
             assert await directory.lookup(grain_id) is None
             assert (await directory.register(address)).same_activation(address)
             found = await directory.lookup(grain_id)
@@ -30,20 +30,20 @@ def test_register_look_up_unregister(local: bool) -> None:
             assert found.version == cluster.view.version
             await directory.unregister(address)
             assert await directory.lookup(grain_id) is None
-            assert await directory.lookup(GrainId("cart", "nobody")) is None
+            assert await directory.lookup(GrainId("cart", "unknown")) is None
 
     run(main())
 
 
-@pytest.mark.parametrize("local", [True, False], ids=["asked by the owner", "asked by another silo"])
+@pytest.mark.parametrize("local", [True, False], ids=["called by the owner", "called by another silo"])
 def test_an_entry_is_not_overwritten(local: bool) -> None:
     """DIR-02: register of another activation, on the same or another silo, returns the existing address."""
 
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
-            asker, grain_id = await two_silos(cluster, local)
-            directory = asker.directory.directory
-            first = await directory.register(asker.address(grain_id))
+            caller, grain_id = await two_silos(cluster, local)
+            directory = caller.directory.directory
+            first = await directory.register(caller.address(grain_id))
             for host in cluster.hosts.values():
                 assert await directory.register(host.address(grain_id)) == first
             assert await directory.lookup(grain_id) == first
@@ -51,17 +51,15 @@ def test_an_entry_is_not_overwritten(local: bool) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("local", [True, False], ids=["asked by the owner", "asked by another silo"])
+@pytest.mark.parametrize("local", [True, False], ids=["called by the owner", "called by another silo"])
 def test_an_entry_equal_to_previous_is_replaced(local: bool) -> None:
-    """DIR-03: register with a previous address equal to the entry replaces it, with another one it does
-    not.
-    """
+    """DIR-03: register replaces the entry if `previous` equals it, and keeps it otherwise."""
 
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
-            asker, grain_id = await two_silos(cluster, local)
-            directory = asker.directory.directory
-            first, second, third = (asker.address(grain_id) for _ in range(3))
+            caller, grain_id = await two_silos(cluster, local)
+            directory = caller.directory.directory
+            first, second, third = (caller.address(grain_id) for _ in range(3))
             await directory.register(first)
             assert (await directory.register(third, second)).same_activation(first)
             assert (await directory.register(second, first)).same_activation(second)
@@ -71,16 +69,16 @@ def test_an_entry_equal_to_previous_is_replaced(local: bool) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("local", [True, False], ids=["asked by the owner", "asked by another silo"])
+@pytest.mark.parametrize("local", [True, False], ids=["called by the owner", "called by another silo"])
 def test_unregister_of_another_activation_changes_nothing(local: bool) -> None:
     """DIR-04: unregister with a different activation id leaves the entry."""
 
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
-            asker, grain_id = await two_silos(cluster, local)
-            directory = asker.directory.directory
-            first = await directory.register(asker.address(grain_id))
-            await directory.unregister(asker.address(grain_id))
+            caller, grain_id = await two_silos(cluster, local)
+            directory = caller.directory.directory
+            first = await directory.register(caller.address(grain_id))
+            await directory.unregister(caller.address(grain_id))
             assert await directory.lookup(grain_id) == first
 
     run(main())
@@ -138,7 +136,7 @@ def test_a_joining_silo_may_not_register_until_it_is_active() -> None:
     run(main())
 
 
-def test_the_last_silo_to_leave_waits_for_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_silo_to_leave_does_not_wait(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [host] = await cluster.start(1)
@@ -154,7 +152,7 @@ def test_the_last_silo_to_leave_waits_for_nobody(caplog: pytest.LogCaptureFixtur
 
 
 async def two_silos(cluster: Cluster, local: bool) -> tuple[Host, GrainId]:
-    """One of two silos, and a grain whose slice it owns, or does not."""
-    asker, other = await cluster.start(2)
+    """One of two silos, and a grain whose range it owns if `local`, else the other silo."""
+    caller, other = await cluster.start(2)
     await cluster.quiet()
-    return asker, cluster.owned_by(asker if local else other)
+    return caller, cluster.owned_by(caller if local else other)

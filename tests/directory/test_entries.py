@@ -1,4 +1,4 @@
-"""The buckets against a plain dict."""
+"""The entries in their buckets, compared with a plain dict."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def grains_of(entries: Entries) -> list[GrainId]:
 
 
 def bounds() -> st.SearchStrategy[int]:
-    """Anywhere, at the edge of a bucket, or right at a grain."""
+    """Random bounds: anywhere, at the edge of a bucket, or exactly at a grain."""
     edges = st.integers(0, 1 << BUCKET_BITS).map(lambda place: place * BUCKET)
     at_grains = st.sampled_from(GRAINS).map(lambda grain: grain.ring_hash)
     return st.one_of(st.integers(0, RING_SIZE), edges, at_grains, at_grains.map(lambda hash: hash + 1))
@@ -41,7 +41,7 @@ def range_sets() -> st.SearchStrategy[RangeSet]:
 
 @given(range_sets())
 @settings(deadline=None)
-def test_a_cut_takes_what_is_in_the_ranges_and_leaves_the_rest(ranges: RangeSet) -> None:
+def test_a_cut_removes_the_entries_in_the_ranges_and_keeps_the_rest(ranges: RangeSet) -> None:
     entries = filled(GRAINS)
     taken = entries.cut(ranges)
     assert grains_of(taken) == sorted(grain for grain in GRAINS if grain.ring_hash in ranges)
@@ -51,7 +51,7 @@ def test_a_cut_takes_what_is_in_the_ranges_and_leaves_the_rest(ranges: RangeSet)
 
 @given(range_sets(), st.integers(1, 50))
 @settings(deadline=None)
-def test_pages_hold_everything_in_the_ranges_once_and_in_ring_order(ranges: RangeSet, size: int) -> None:
+def test_pages_hold_each_entry_in_the_ranges_once_and_in_ring_order(ranges: RangeSet, size: int) -> None:
     entries, rest, found = filled(GRAINS), ranges, list[GrainId]()
     while rest:
         page, rest = entries.page(rest, size)
@@ -65,7 +65,7 @@ def test_pages_hold_everything_in_the_ranges_once_and_in_ring_order(ranges: Rang
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(GRAINS[:10]), st.integers(1, 3))))
 @settings(deadline=None)
-def test_it_is_a_map(changes: list[tuple[bool, GrainId, int]]) -> None:
+def test_entries_are_a_map(changes: list[tuple[bool, GrainId, int]]) -> None:
     entries, model = Entries(), dict[GrainId, GrainAddress]()
     for puts, grain_id, number in changes:
         if puts:

@@ -1,4 +1,4 @@
-"""A range that changes hands while its old owner lives: sealed, fetched, forgotten."""
+"""A range moves while its previous owner is live: it is sealed, fetched and dropped."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GRAINS = [GrainId("cart", str(number)) for number in range(200)]
 
 
 def services(cluster: Cluster) -> set[str]:
-    """What was asked since the list was cleared."""
+    """The services that were called since the list was cleared."""
     return {service for _, _, service in cluster.carried}
 
 
-def test_a_joining_silo_fetches_its_ranges_and_nobody_is_asked_what_he_runs() -> None:
-    """DIR-11: nothing stale stays at the previous owner, and no snapshot either."""
+def test_a_joining_silo_fetches_its_ranges_and_no_host_is_asked() -> None:
+    """DIR-11: the previous owner keeps no stale entry and no snapshot."""
 
     async def main() -> None:
         async with Cluster(transfer_page=7) as cluster:
@@ -39,7 +39,7 @@ def test_a_joining_silo_fetches_its_ranges_and_nobody_is_asked_what_he_runs() ->
     run(main())
 
 
-def test_a_leaving_silo_hands_over_all_it_has_and_waits_for_that() -> None:
+def test_a_leaving_silo_hands_over_all_its_entries_and_waits_for_that() -> None:
     async def main() -> None:
         async with Cluster(delay=0.05) as cluster:
             hosts = await cluster.start(3)
@@ -60,7 +60,7 @@ def test_a_leaving_silo_hands_over_all_it_has_and_waits_for_that() -> None:
     run(main())
 
 
-def test_a_leaving_silo_waits_for_a_taker_only_so_long() -> None:
+def test_a_leaving_silo_waits_for_the_new_owner_only_within_its_bound() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, _ = await cluster.start(2)
@@ -75,7 +75,7 @@ def test_a_leaving_silo_waits_for_a_taker_only_so_long() -> None:
     run(main())
 
 
-def test_the_last_silo_has_nobody_to_wait_for() -> None:
+def test_the_last_silo_waits_for_no_new_owner() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [only] = await cluster.start(1)
@@ -88,7 +88,7 @@ def test_the_last_silo_has_nobody_to_wait_for() -> None:
 
 
 def test_an_owner_that_does_not_hand_over_in_time_is_given_up_and_the_hosts_are_asked() -> None:
-    """A transfer has a deadline: the range opens within `transfer_timeout`, whatever the old owner does."""
+    """A transfer has a deadline: the range is ready after `transfer_timeout` even if the previous owner is silent."""
 
     async def main() -> None:
         async with Cluster(transfer_timeout=0.5) as cluster:
@@ -128,14 +128,14 @@ def test_a_registration_decided_before_the_seal_stands_though_its_reply_is_late(
             assert other.silo == host.me
             gate.set()
             assert await claim == other
-            assert host.believes(grain_id)
+            assert host.runs(grain_id)
             assert (host.me, new.me, REGISTER) not in cluster.carried
             cluster.check_registered()
 
     run(main())
 
 
-def test_an_owner_that_dies_half_way_is_replaced_by_the_hosts() -> None:
+def test_if_the_previous_owner_dies_half_way_the_hosts_are_asked() -> None:
     async def main() -> None:
         async with Cluster(transfer_page=1, delay=0.1, death_hold=0.0) as cluster:
             hosts = await cluster.start(3)
@@ -145,14 +145,14 @@ def test_an_owner_that_dies_half_way_is_replaced_by_the_hosts() -> None:
             await asyncio.sleep(0.5)
             assert late.directory.partition.not_ready
             cluster.kill(hosts[0])
-            cluster.bury(hosts[0])
+            cluster.mark_dead(hosts[0])
             await cluster.quiet()
             cluster.check_registered()
 
     run(main())
 
 
-def test_a_taker_that_dies_half_way_leaves_nothing_behind() -> None:
+def test_a_new_owner_that_dies_half_way_leaves_no_snapshot() -> None:
     async def main() -> None:
         async with Cluster(transfer_page=1, delay=0.1, death_hold=0.0) as cluster:
             hosts = await cluster.start(3)
@@ -162,7 +162,7 @@ def test_a_taker_that_dies_half_way_leaves_nothing_behind() -> None:
             await asyncio.sleep(0.5)
             assert late.directory.partition.not_ready
             cluster.kill(late)
-            cluster.bury(late)
+            cluster.mark_dead(late)
             for host in hosts:
                 assert await host.directory.handed_over(2)
             await cluster.quiet()
@@ -171,7 +171,7 @@ def test_a_taker_that_dies_half_way_leaves_nothing_behind() -> None:
     run(main())
 
 
-def test_a_snapshot_that_nobody_fetches_is_dropped() -> None:
+def test_a_snapshot_that_is_not_fetched_is_dropped() -> None:
     async def main() -> None:
         async with Cluster(snapshot_keep=10.0) as cluster:
             first, second = await cluster.start(2)
@@ -208,7 +208,7 @@ def test_an_owner_that_has_not_seen_the_view_catches_up_and_then_hands_over() ->
     run(main())
 
 
-def test_a_range_that_leaves_and_comes_back_brings_what_was_registered_meanwhile() -> None:
+def test_a_range_that_leaves_and_returns_brings_the_registrations_made_meanwhile() -> None:
     async def main() -> None:
         async with Cluster(delay=0.02) as cluster:
             old, host, other = await cluster.start(3)
@@ -224,7 +224,7 @@ def test_a_range_that_leaves_and_comes_back_brings_what_was_registered_meanwhile
             cluster.set_status(brief, SiloStatus.LEAVING)
             assert await brief.directory.handed_over(5)
             cluster.kill(brief)
-            cluster.bury(brief, by_itself=True)
+            cluster.mark_dead(brief, by_itself=True)
             await cluster.quiet()
             assert cluster.owner(grain_id) is old
             assert RECOVER not in services(cluster)
@@ -234,8 +234,8 @@ def test_a_range_that_leaves_and_comes_back_brings_what_was_registered_meanwhile
     run(main())
 
 
-def test_what_the_old_owner_had_not_got_yet_is_asked_of_the_hosts() -> None:
-    """Two joins in a row: the second takes from the first what it is still fetching."""
+def test_entries_that_the_previous_owner_had_not_fetched_yet_come_from_the_hosts() -> None:
+    """Two silos join in a row: the second one gains ranges that the first one is still fetching."""
 
     async def main() -> None:
         async with Cluster(delay=0.1, transfer_page=1) as cluster:
@@ -254,7 +254,7 @@ def test_what_the_old_owner_had_not_got_yet_is_asked_of_the_hosts() -> None:
     run(main())
 
 
-def test_an_owner_that_dies_is_not_waited_for() -> None:
+def test_the_new_owner_does_not_wait_for_a_previous_owner_that_dies() -> None:
     async def main() -> None:
         async with Cluster(ask_timeout=1000.0, transfer_timeout=1000.0) as cluster:
             hosts = await cluster.start(3)
@@ -265,7 +265,7 @@ def test_an_owner_that_dies_is_not_waited_for() -> None:
             await asyncio.sleep(5)
             assert late.directory.partition.not_ready
             cluster.kill(hosts[0])
-            cluster.bury(hosts[0])
+            cluster.mark_dead(hosts[0])
             began = asyncio.get_running_loop().time()
             await cluster.quiet()
             assert asyncio.get_running_loop().time() - began < 1

@@ -1,4 +1,4 @@
-"""After an abrupt death: what the dead silo may still run is nobody else's yet."""
+"""After an abrupt death, the grains that the dead silo may still run are held."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def lookup(host: Host, grain_id: GrainId) -> SiloAddress | None:
     return None if entry is None else entry.silo
 
 
-def test_a_dead_silos_grain_is_nobodys_until_the_hold_has_passed() -> None:
+def test_a_dead_silos_grain_cannot_be_registered_until_the_hold_has_passed() -> None:
     """DIR-09: no registration and no look-up during the hold; afterwards a survivor registers."""
 
     async def main() -> None:
@@ -35,7 +35,7 @@ def test_a_dead_silos_grain_is_nobodys_until_the_hold_has_passed() -> None:
             grain_id = cluster.owned_by(owner)
             await dead.activate(grain_id)
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             died = now()
             claims = [asyncio.create_task(host.activate(grain_id)) for host in (owner, other)]
             await asyncio.sleep(0.9)
@@ -50,8 +50,8 @@ def test_a_dead_silos_grain_is_nobodys_until_the_hold_has_passed() -> None:
     run(main())
 
 
-def test_in_a_dead_owners_range_what_lives_answers_at_once_and_the_absent_is_held() -> None:
-    """DIR-09, the range's part: the dead owner may have registered grains of its own there."""
+def test_in_a_dead_owners_range_live_grains_answer_at_once_and_absent_ones_are_held() -> None:
+    """DIR-09, for a range: the dead owner may have registered grains of its own there."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -62,7 +62,7 @@ def test_in_a_dead_owners_range_what_lives_answers_at_once_and_the_absent_is_hel
             free = cluster.owned_by(host)
             await host.activate(known)
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             died = now()
             await cluster.quiet()
             assert await lookup(other, known) == host.me
@@ -77,7 +77,7 @@ def test_in_a_dead_owners_range_what_lives_answers_at_once_and_the_absent_is_hel
 
 
 def test_a_graceful_stop_holds_nothing() -> None:
-    """DIR-10: it left first, and wrote its own death."""
+    """DIR-10: the silo left first and wrote its own death."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -87,7 +87,7 @@ def test_a_graceful_stop_holds_nothing() -> None:
             cluster.set_status(leaver, SiloStatus.LEAVING)
             await leaver.directory.handed_over(5)
             cluster.kill(leaver)
-            cluster.bury(leaver, by_itself=True)
+            cluster.mark_dead(leaver, by_itself=True)
             began = now()
             await other.activate(grain_id)
             await other.activate(its_own)
@@ -96,7 +96,7 @@ def test_a_graceful_stop_holds_nothing() -> None:
     run(main())
 
 
-def test_a_silo_that_is_declared_dead_while_it_leaves_is_held_for() -> None:
+def test_the_grains_of_a_silo_that_is_declared_dead_while_it_leaves_are_held() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             owner, other, leaver = await cluster.start(3)
@@ -105,7 +105,7 @@ def test_a_silo_that_is_declared_dead_while_it_leaves_is_held_for() -> None:
             await leaver.activate(grain_id)
             cluster.set_status(leaver, SiloStatus.LEAVING)
             cluster.kill(leaver)
-            cluster.bury(leaver)
+            cluster.mark_dead(leaver)
             died = now()
             await other.activate(grain_id)
             assert now() - died >= 1.0
@@ -114,7 +114,7 @@ def test_a_silo_that_is_declared_dead_while_it_leaves_is_held_for() -> None:
 
 
 def test_the_first_silos_of_a_cluster_hold_nothing() -> None:
-    """DIR-10: also when the table is full of rows that died by votes before."""
+    """DIR-10: also if the table is full of rows of silos that were voted dead before."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -122,7 +122,7 @@ def test_the_first_silos_of_a_cluster_hold_nothing() -> None:
             for host in old:
                 cluster.kill(host)
             for host in old:
-                cluster.bury(host)
+                cluster.mark_dead(host)
             began = now()
             first, second = await cluster.start(2)
             await first.activate(GRAINS[0])
@@ -132,8 +132,8 @@ def test_the_first_silos_of_a_cluster_hold_nothing() -> None:
     run(main())
 
 
-def test_a_run_that_was_replaced_at_its_endpoint_is_not_held_for() -> None:
-    """DIR-10: the newer run proves that the older process is gone."""
+def test_the_grains_of_a_silo_that_was_superseded_at_its_endpoint_are_not_held() -> None:
+    """DIR-10: the newer generation proves that the older process is gone."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -153,7 +153,7 @@ def test_a_run_that_was_replaced_at_its_endpoint_is_not_held_for() -> None:
 
 
 def test_no_hold_when_it_is_switched_off() -> None:
-    """DIR-10."""
+    """DIR-10: see the name."""
 
     async def main() -> None:
         async with Cluster(death_hold=0.0) as cluster:
@@ -162,7 +162,7 @@ def test_no_hold_when_it_is_switched_off() -> None:
             grain_id = cluster.owned_by(owner)
             await dead.activate(grain_id)
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             died = now()
             await other.activate(grain_id)
             assert now() - died < 0.1
@@ -172,7 +172,7 @@ def test_no_hold_when_it_is_switched_off() -> None:
 
 @pytest.mark.parametrize("from_afar", [False, True])
 def test_a_registration_that_is_cancelled_while_it_is_held_leaves_no_entry(from_afar: bool) -> None:
-    """DIR-10."""
+    """DIR-10: see the name."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -181,7 +181,7 @@ def test_a_registration_that_is_cancelled_while_it_is_held_leaves_no_entry(from_
             grain_id = cluster.owned_by(owner)
             await dead.activate(grain_id)
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             claim = asyncio.create_task((other if from_afar else owner).activate(grain_id))
             await asyncio.sleep(0.5)
             claim.cancel()
@@ -192,7 +192,7 @@ def test_a_registration_that_is_cancelled_while_it_is_held_leaves_no_entry(from_
     run(main())
 
 
-def test_a_claim_that_cannot_wait_so_long_says_why() -> None:
+def test_a_claim_that_times_out_during_a_hold_names_the_reason() -> None:
     async def main() -> None:
         async with Cluster(death_hold=60.0, claim_timeout=2.0) as cluster:
             owner, other, dead = await cluster.start(3)
@@ -200,7 +200,7 @@ def test_a_claim_that_cannot_wait_so_long_says_why() -> None:
             grain_id = cluster.owned_by(owner)
             await dead.activate(grain_id)
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             cluster.carried.clear()
             with pytest.raises(SiloUnavailable, match="has just died may still run it"):
                 await other.activate(grain_id)
@@ -211,7 +211,7 @@ def test_a_claim_that_cannot_wait_so_long_says_why() -> None:
 
 @pytest.mark.parametrize("cut", [set[str](), {TAKE}])
 def test_a_silo_that_joins_after_the_death_learns_of_the_hold(cut: set[str]) -> None:
-    """With the snapshot, or from the hosts that it asks."""
+    """It learns of it with the snapshot, or from the hosts that it asks."""
 
     async def main() -> None:
         async with Cluster(transfer_timeout=0.1) as cluster:
@@ -220,7 +220,7 @@ def test_a_silo_that_joins_after_the_death_learns_of_the_hold(cut: set[str]) -> 
             dead = hosts[2]
             await asyncio.gather(*(dead.activate(grain_id) for grain_id in GRAINS))
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             died = now()
             await asyncio.sleep(0.1)
             cluster.unanswered = cut

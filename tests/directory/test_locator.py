@@ -1,4 +1,4 @@
-"""Where calls are sent: cache, ring, directory, placement; and claims by way of the runtime's contract."""
+"""Where calls are sent: by cache, ring, directory and placement. Claims through the runtime's contract."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_ring_placed_grains_are_known_at_once_on_every_silo() -> None:
     run(main())
 
 
-def test_ring_placement_passes_over_silos_that_do_not_host_the_type() -> None:
+def test_ring_placement_skips_silos_that_do_not_host_the_type() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first = await cluster.join({"cart": "ring", "pet": "ring"})
@@ -57,7 +57,7 @@ def test_random_placement_spreads_and_a_choice_is_kept() -> None:
     run(main())
 
 
-def test_prefer_local_places_a_new_grain_with_its_caller_and_an_old_one_where_it_is() -> None:
+def test_prefer_local_places_a_new_grain_with_its_caller_and_finds_an_old_one() -> None:
     """PLC-01: prefer-local places a new grain on the calling grain's silo."""
 
     async def main() -> None:
@@ -94,7 +94,7 @@ def test_registrations_and_look_ups_fill_the_cache_and_a_release_empties_it_firs
     run(main())
 
 
-def test_what_was_learnt_during_a_look_up_is_not_overwritten_by_its_answer() -> None:
+def test_a_place_cached_during_a_look_up_is_not_overwritten_by_its_answer() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
@@ -123,7 +123,7 @@ def test_only_a_dead_silos_entries_leave_the_cache() -> None:
             cluster.set_status(hosts[1], SiloStatus.LEAVING)
             assert {grain_id: hosts[0].locator.known(grain_id) for grain_id in grains} == places
             cluster.kill(hosts[1])
-            cluster.bury(hosts[1])
+            cluster.mark_dead(hosts[1])
             assert hosts[1].me in places.values()
             for grain_id, place in places.items():
                 assert hosts[0].locator.known(grain_id) == (None if place == hosts[1].me else place)
@@ -131,7 +131,7 @@ def test_only_a_dead_silos_entries_leave_the_cache() -> None:
     run(main())
 
 
-def test_a_refused_place_is_forgotten_and_its_hint_remembered() -> None:
+def test_a_refused_place_is_dropped_and_its_hint_is_cached() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             hosts = await cluster.start(3)
@@ -140,18 +140,18 @@ def test_a_refused_place_is_forgotten_and_its_hint_remembered() -> None:
             locator.forget(grain_id, first, second)
             assert locator.known(grain_id) == second
             locator.forget(grain_id, first, third)
-            assert locator.known(grain_id) == second, "what was learnt since that call was sent stays"
+            assert locator.known(grain_id) == second, "a place cached after that call was sent stays"
             locator.forget(grain_id, second, None)
             assert locator.known(grain_id) == first
             cluster.kill(hosts[2])
-            cluster.bury(hosts[2])
+            cluster.mark_dead(hosts[2])
             locator.forget(DICE, second, third)
             assert locator.known(DICE) is None
 
     run(main())
 
 
-def test_an_unknown_type_is_refused_with_what_is_known() -> None:
+def test_an_unknown_type_is_refused_with_the_known_types() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [host] = await cluster.start(1, {"cart": "ring"})
@@ -174,7 +174,7 @@ def test_without_an_active_silo_nothing_can_be_located() -> None:
     run(main())
 
 
-def test_a_placement_that_this_silo_does_not_know_is_named() -> None:
+def test_an_unknown_placement_is_named_in_the_error() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [host] = await cluster.start(1, {"cart": "by_zodiac"})
@@ -185,7 +185,7 @@ def test_a_placement_that_this_silo_does_not_know_is_named() -> None:
 
 
 class Stray:
-    """Chooses a silo that is no candidate."""
+    """A strategy that chooses a silo that is not a candidate."""
 
     name = "stray"
     computed = False
@@ -194,7 +194,7 @@ class Stray:
         return SiloAddress("nowhere", 1, 1)
 
 
-def test_a_choice_outside_the_candidates_is_an_error_of_the_strategy() -> None:
+def test_a_choice_outside_the_candidates_is_an_error_that_names_the_strategy() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             cluster.strategies["stray"] = Stray()
@@ -205,7 +205,7 @@ def test_a_choice_outside_the_candidates_is_an_error_of_the_strategy() -> None:
     run(main())
 
 
-def test_a_claim_replaces_a_winner_that_died_before_its_name_arrived() -> None:
+def test_a_claim_replaces_a_winner_whose_silo_died_before_the_reply_arrived() -> None:
     async def main() -> None:
         async with Cluster(death_hold=0.0) as cluster:
             first, second, third = await cluster.start(3)
@@ -216,7 +216,7 @@ def test_a_claim_replaces_a_winner_that_died_before_its_name_arrived() -> None:
             claim = asyncio.create_task(second.activate(grain_id))
             await asyncio.sleep(0.1)
             cluster.kill(third)
-            cluster.bury(third)
+            cluster.mark_dead(third)
             first.gate.set()
             winner = await claim
             assert winner is not None
@@ -226,7 +226,7 @@ def test_a_claim_replaces_a_winner_that_died_before_its_name_arrived() -> None:
     run(main())
 
 
-def test_a_claim_replaces_a_leftover_of_its_own_silo() -> None:
+def test_a_claim_replaces_a_stale_entry_of_its_own_silo() -> None:
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
             first, second = await cluster.start(2)
@@ -257,7 +257,7 @@ def test_a_claim_that_is_cancelled_leaves_no_entry() -> None:
     run(main())
 
 
-def test_a_release_that_reaches_nobody_raises_nothing() -> None:
+def test_a_release_that_reaches_no_owner_does_not_raise() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second = await cluster.start(2)
@@ -272,7 +272,7 @@ def test_a_release_that_reaches_nobody_raises_nothing() -> None:
     run(main())
 
 
-def test_a_claim_that_reaches_nobody_fails_within_its_bound() -> None:
+def test_a_claim_that_reaches_no_owner_fails_within_its_bound() -> None:
     async def main() -> None:
         async with Cluster(claim_timeout=4.0) as cluster:
             first, second = await cluster.start(2)
@@ -286,7 +286,7 @@ def test_a_claim_that_reaches_nobody_fails_within_its_bound() -> None:
     run(main())
 
 
-def test_changed_ends_with_a_newer_view_and_not_later_than_asked() -> None:
+def test_changed_ends_with_a_newer_view_or_at_its_time_out() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             [host] = await cluster.start(1)
@@ -303,7 +303,7 @@ def test_changed_ends_with_a_newer_view_and_not_later_than_asked() -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_claim_replaces_an_entry_of_a_leaving_silo_only_if_nobody_is_there(there: bool) -> None:
+def test_a_claim_replaces_an_entry_of_a_leaving_silo_only_if_it_has_no_activation(there: bool) -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, leaver = await cluster.start(3)

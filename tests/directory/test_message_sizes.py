@@ -1,4 +1,4 @@
-"""However long keys are, what silos tell each other about many grains fits into messages."""
+"""Messages about many grains stay within the message limit, also with long keys."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.directory.cluster import Cluster
 from tests.directory.virtual_time import run
 
 
-def test_a_silo_with_long_keys_tells_what_it_runs_in_several_messages() -> None:
-    """One that is too big is never sent, so the range of a dead silo would stay closed for ever."""
+def test_a_silo_with_long_keys_answers_a_recovery_in_several_messages() -> None:
+    """A message over the limit is never sent, so the range of a dead silo would never become ready."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -32,21 +32,21 @@ def test_a_silo_with_long_keys_tells_what_it_runs_in_several_messages() -> None:
                 await host.activate(grain_id)
             answer = host.targets.find(RECOVER)
             assert answer is not None
-            told: list[GrainAddress] = []
+            reported: list[GrainAddress] = []
             rest = host.directory.partition.owned
             while rest:
                 reply = await answer(encode(Recover(cluster.view.version, to_pairs(rest))))
                 assert len(reply) < DEFAULT_PAYLOAD_LIMIT
                 page = decode(Recovered, reply)
-                told += map(to_address, page.entries)
+                reported += map(to_address, page.entries)
                 rest = to_ranges(page.rest)
-            assert sorted(address.grain_id.key for address in told) == [grain_id.key for grain_id in grains]
+            assert sorted(address.grain_id.key for address in reported) == [grain_id.key for grain_id in grains]
 
     run(main())
 
 
-def test_what_the_detector_looks_at_again_is_asked_in_pages_too() -> None:
-    """When an owner has lost much, the second question about it must not be too big to be sent."""
+def test_the_confirming_comparison_is_sent_in_pages_too() -> None:
+    """If an owner has lost many entries, the confirming request must stay within the message limit."""
 
     async def main() -> None:
         async with Cluster(check_page=4) as cluster:
@@ -63,13 +63,13 @@ def test_what_the_detector_looks_at_again_is_asked_in_pages_too() -> None:
             targets, answer = second.targets, second.targets.find(CHECK)
             assert answer is not None
 
-            async def counted(question: bytes) -> bytes:
-                sizes.append(len(msgspec.msgpack.decode(question)[1]))
-                return await answer(question)
+            async def counted(request: bytes) -> bytes:
+                sizes.append(len(msgspec.msgpack.decode(request)[1]))
+                return await answer(request)
 
             targets._answers[CHECK] = counted
             await first.directory.compare()
-            assert first.directory.findings.repaired == len(grains) > 20
+            assert first.directory.repairs.repaired == len(grains) > 20
             assert max(sizes) <= 4
 
     run(main())

@@ -1,4 +1,4 @@
-"""The slice against a model that knows everything, and its single decisions."""
+"""The partition, compared with a model, and its single decisions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ready_partition(version: int = 5) -> Partition:
 
 
 def test_the_first_of_two_registrations_stays() -> None:
-    """DIR-02, DIR-03, DIR-04 in one slice."""
+    """DIR-02, DIR-03, DIR-04, in one partition."""
     partition = ready_partition()
     first = partition.register(activation(1))
     assert first == activation(1, version=5)
@@ -45,22 +45,22 @@ def test_the_first_of_two_registrations_stays() -> None:
     assert partition.lookup(ANN) is None
 
 
-def test_registering_again_changes_nothing() -> None:
+def test_registering_an_activation_again_changes_nothing() -> None:
     partition = ready_partition()
     partition.register(activation(1))
     partition.advance(6, ALL, frozenset(SILOS), reset=False)
     assert partition.register(activation(1)) == activation(1, version=5)
 
 
-def test_a_silo_that_is_not_live_registers_nothing() -> None:
+def test_a_silo_that_is_not_live_cannot_register() -> None:
     partition = ready_partition()
     partition.advance(6, ALL, frozenset(SILOS[1:]), reset=False)
     assert partition.register(activation(1, silo=0)) is Refusal.NOT_LIVE
     assert partition.lookup(ANN) is None
 
 
-def test_recovery_keeps_the_newest_registration_whatever_the_order_of_answers() -> None:
-    """DIR-12: recovery of a range keeps the newest registration whatever the answer order."""
+def test_recovery_keeps_the_newest_registration_in_any_order_of_answers() -> None:
+    """DIR-12: recovery of a range keeps the newest registration in any order of the answers."""
     claims = [activation(7, 0, 3), activation(9, 1, 4), activation(8, 2, 4)]
     for order in permutations(claims):
         partition = Partition()
@@ -73,7 +73,7 @@ def test_recovery_keeps_the_newest_registration_whatever_the_order_of_answers() 
         assert {conflict.loser for conflict in conflicts} == {claims[0], claims[2]}
 
 
-def test_what_a_dead_silo_had_answered_is_dropped() -> None:
+def test_the_answers_of_a_silo_that_has_died_are_dropped() -> None:
     partition = Partition()
     partition.advance(5, ALL, frozenset(SILOS), reset=False)
     partition.merge(5, [activation(1, silo=1)])
@@ -83,7 +83,7 @@ def test_what_a_dead_silo_had_answered_is_dropped() -> None:
     assert partition.lookup(ANN) is None
 
 
-def test_what_a_dead_silo_is_held_for_never_stands_against_a_live_one() -> None:
+def test_an_entry_of_a_held_silo_never_replaces_one_of_a_live_silo() -> None:
     dead, live = activation(9, 1, 4), activation(2, 0, 3)
     for order in permutations([dead, live]):
         partition = Partition()
@@ -94,7 +94,7 @@ def test_what_a_dead_silo_is_held_for_never_stands_against_a_live_one() -> None:
         assert partition.lookup(ANN) == live
 
 
-def test_a_reset_forgets_and_recovers_everything() -> None:
+def test_a_reset_drops_and_recovers_all_entries() -> None:
     partition = ready_partition()
     partition.register(activation(1))
     change = partition.advance(9, ALL, frozenset(SILOS), reset=True)
@@ -105,7 +105,7 @@ def test_a_reset_forgets_and_recovers_everything() -> None:
     assert partition.lookup(ANN) is None
 
 
-def test_pages_cover_everything_once_and_never_part_equal_hashes() -> None:
+def test_pages_cover_each_entry_once_and_never_split_equal_hashes() -> None:
     found = [(hash, activation(number)) for number, hash in enumerate([5, 1, 3, 3, 3, 2, 9])]
     pages: list[list[int]] = []
     rest = ALL
@@ -116,9 +116,9 @@ def test_pages_cover_everything_once_and_never_part_equal_hashes() -> None:
 
 
 class PartitionMachine(RuleBasedStateMachine):
-    """Views come and go while hosts register; the model is a plain dict per grain, and a few sets.
+    """Views change while hosts register. The model is one dict by grain, and a few sets.
 
-    `entries` holds also what silos registered that are gone by now: it does not count, unless its silo is `held`.
+    `entries` also holds registrations of silos that are gone. Such an entry counts only while its silo is `held`.
     """
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class PartitionMachine(RuleBasedStateMachine):
     def ready(self, back: int, grains: set[GrainId], asked: bool) -> None:
         recovery = self.version - back
         if asked:
-            self.partition.holds.doubt(exactly(grains))
+            self.partition.holds.mark_in_doubt(exactly(grains))
             self.doubts += [(grain, set(self.held)) for grain in grains]
         self.partition.ready(recovery, exactly(grains))
         self.pending = {g: number for g, number in self.pending.items() if number != recovery or g not in grains}

@@ -1,8 +1,8 @@
-"""Seeded churn: silos join, leave, die, and live on for a while though they are declared dead; ranges are handed over
-or recovered, hosts claim and release, with every delay drawn by lot.
+"""Seeded churn: silos join, leave, die, and run on for a while after they were declared dead. Ranges are handed over
+or recovered, and hosts claim and release. Every delay is random.
 
-At every win nobody else may believe in the grain, zombies included; at every quiet point each believer is registered
-exactly once, at its owner. A failing seed is named by the test's id and replays.
+At every win, no other silo may run the grain, zombies included. At every quiet point, each running activation is
+registered exactly once, at its owner. The test's id names the seed, which replays a failure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GRAINS = [GrainId(type, str(number)) for number in range(12) for type in ("cart"
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_one_believer_registered_at_its_owner(seed: int) -> None:
+def test_each_grain_runs_once_and_is_registered_at_its_owner(seed: int) -> None:
     async def main() -> None:
         async with Cluster(seed, delay=0.2) as cluster:
             await churn(cluster)
@@ -62,8 +62,8 @@ def test_also_when_half_of_the_hand_overs_are_given_up(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(400, 408))
-def test_what_lost_answers_leave_behind_is_repaired_while_all_goes_on(seed: int) -> None:
-    """The detector runs all the time and concludes nothing false; it puts right what losses left."""
+def test_the_effects_of_lost_answers_are_repaired_during_churn(seed: int) -> None:
+    """The consistency checker runs all the time. It finds no false duplicate, and repairs lost registrations."""
 
     async def main() -> None:
         async with Cluster(seed, delay=0.2, loss=0.1, check_period=1.0, check_page=3) as cluster:
@@ -73,14 +73,14 @@ def test_what_lost_answers_leave_behind_is_repaired_while_all_goes_on(seed: int)
             await cluster.quiet()
             cluster.check_registered()
             for host in cluster.hosts.values():
-                assert host.directory.findings.duplicates == 0
+                assert host.directory.repairs.duplicates == 0
                 assert host.lost == []
 
     run(main())
 
 
 async def churn(cluster: Cluster, strict: bool = True) -> None:
-    """A few rounds of everything at once, each ending in a quiet point."""
+    """Four rounds of concurrent claims, releases and changes of the cluster. Each round ends at a quiet point."""
     await cluster.start(3)
     doomed: set[Host] = set()
     for _ in range(4):
@@ -94,7 +94,7 @@ async def churn(cluster: Cluster, strict: bool = True) -> None:
 
 
 async def use(cluster: Cluster) -> None:
-    """Claims and releases from anywhere, for a second or so."""
+    """Random claims and releases on random silos, for 1.5 s."""
     loop = asyncio.get_running_loop()
     until = loop.time() + 1.5
     while loop.time() < until:
@@ -134,11 +134,11 @@ async def change(cluster: Cluster, doomed: set[Host], kind: str = "") -> None:
     if kind == "kill":
         cluster.kill(host)
         await asyncio.sleep(cluster.random.random() * 0.5)
-        cluster.bury(host)
+        cluster.mark_dead(host)
     elif kind == "zombie":
-        # Declared dead though it lives: for a while it goes on, and does not know.
+        # A zombie: it is declared dead, does not learn of it, and runs on for a while.
         host.deaf, host.table_gate = True, asyncio.Event()
-        cluster.bury(host)
+        cluster.mark_dead(host)
         await asyncio.sleep(cluster.random.random() * 0.9)
         cluster.kill(host)
     elif kind in {"leave", "brief"}:
@@ -149,10 +149,10 @@ async def change(cluster: Cluster, doomed: set[Host], kind: str = "") -> None:
             await asyncio.gather(*(host.deactivate(grain_id) for grain_id in list(host.won)))
         await host.directory.handed_over(5)
         cluster.kill(host)
-        cluster.bury(host, by_itself=True)
+        cluster.mark_dead(host, by_itself=True)
 
 
 def active(cluster: Cluster, host: Host) -> bool:
-    """Whether the table says so."""
+    """Whether the table shows this silo as active."""
     member = cluster.view.get(host.me)
     return member is not None and member.status is SiloStatus.ACTIVE

@@ -1,4 +1,4 @@
-"""Range arithmetic against sets of sample points."""
+"""Range arithmetic, compared with sets of sample points."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_operations_are_those_of_sets(left: list[Range], right: list[Range]) -> 
 
 
 @given(ranges, st.sampled_from(POINTS))
-def test_above_a_hash(parts: list[Range], hash: int) -> None:
+def test_the_part_above_a_hash(parts: list[Range], hash: int) -> None:
     assert points(RangeSet(parts).above(hash)) == {point for point in points(RangeSet(parts)) if point > hash}
 
 
 @given(ranges)
-def test_ranges_travel(parts: list[Range]) -> None:
+def test_ranges_survive_the_wire_form(parts: list[Range]) -> None:
     pairs = to_pairs(RangeSet(parts))
     assert all(0 <= first <= last < RING_SIZE for first, last in pairs)
     assert to_ranges(pairs) == RangeSet(parts)

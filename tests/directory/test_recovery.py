@@ -1,4 +1,4 @@
-"""Ranges change hands: what a new owner learns, what it waits for, and what hosts do again."""
+"""A new owner recovers its ranges from the hosts, and the hosts repeat the registrations that it could not learn of."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.directory.virtual_time import run
 GRAINS = [GrainId("cart", str(number)) for number in range(200)]
 
 
-def test_a_death_loses_no_registration_of_the_others() -> None:
+def test_a_death_loses_no_registration_of_other_silos() -> None:
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
             hosts = await cluster.start(4)
             await cluster.quiet()
             await asyncio.gather(*(hosts[n % 4].activate(grain_id) for n, grain_id in enumerate(GRAINS)))
             cluster.kill(hosts[0])
-            cluster.bury(hosts[0])
+            cluster.mark_dead(hosts[0])
             await cluster.quiet()
             cluster.check_registered()
             assert sum(len(host.directory.partition.entries) for host in hosts[1:]) == 150
@@ -33,7 +33,7 @@ def test_a_death_loses_no_registration_of_the_others() -> None:
     run(main())
 
 
-def test_a_joining_silo_takes_over_and_nothing_stale_stays_behind() -> None:
+def test_a_joining_silo_takes_over_its_ranges_and_no_stale_entry_remains() -> None:
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
             [first] = await cluster.start(1)
@@ -56,7 +56,7 @@ def test_the_first_silo_is_ready_at_once() -> None:
     run(main())
 
 
-def test_what_a_leaving_silo_runs_stays_registered() -> None:
+def test_the_activations_of_a_leaving_silo_stay_registered() -> None:
     async def main() -> None:
         async with Cluster(delay=0.01) as cluster:
             hosts = await cluster.start(3)
@@ -72,7 +72,7 @@ def test_what_a_leaving_silo_runs_stays_registered() -> None:
 
 
 def test_a_range_is_not_ready_until_every_silo_has_answered() -> None:
-    """Operations on it wait within a bound, then fail with an error that says so; others go on."""
+    """Operations on the range wait within a bound, then fail with the reason. Operations on other ranges go on."""
 
     async def main() -> None:
         async with Cluster(claim_timeout=5.0) as cluster:
@@ -81,7 +81,7 @@ def test_a_range_is_not_ready_until_every_silo_has_answered() -> None:
             third.gate = asyncio.Event()
             grain_id, other = cluster.owned_by(first), cluster.owned_by(second)
             cluster.kill(first)
-            cluster.bury(first)
+            cluster.mark_dead(first)
             await asyncio.sleep(0.1)
             owner = cluster.owner(grain_id)
             claim = asyncio.create_task(owner.activate(grain_id))
@@ -97,14 +97,14 @@ def test_a_range_is_not_ready_until_every_silo_has_answered() -> None:
     run(main())
 
 
-def test_a_question_about_a_range_that_is_recovered_is_held_back_and_answered_the_moment_it_is_ready() -> None:
+def test_a_request_about_a_recovering_range_is_delayed_and_answered_once_it_is_ready() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third, fourth = await cluster.start(4)
             await cluster.quiet()
             fourth.gate = asyncio.Event()
             cluster.kill(first)
-            cluster.bury(first)
+            cluster.mark_dead(first)
             await asyncio.sleep(0.1)
             grain_id = cluster.grain(lambda grain: grain.ring_hash in second.directory.partition.not_ready)
             mine, asked = second.address(grain_id), third.address(grain_id)
@@ -122,18 +122,18 @@ def test_a_question_about_a_range_that_is_recovered_is_held_back_and_answered_th
     run(main())
 
 
-def test_an_asked_silo_that_dies_is_not_waited_for() -> None:
+def test_a_recovery_does_not_wait_for_a_silo_that_dies() -> None:
     async def main() -> None:
         async with Cluster(ask_timeout=1000.0) as cluster:
             first, second, third = await cluster.start(3)
             await cluster.quiet()
             third.gate = asyncio.Event()
             cluster.kill(first)
-            cluster.bury(first)
+            cluster.mark_dead(first)
             await asyncio.sleep(10)
             assert second.directory.partition.not_ready
             cluster.kill(third)
-            cluster.bury(third)
+            cluster.mark_dead(third)
             await cluster.quiet()
             assert asyncio.get_running_loop().time() < 20
             assert await second.activate(GRAINS[0]) is not None
@@ -141,14 +141,14 @@ def test_an_asked_silo_that_dies_is_not_waited_for() -> None:
     run(main())
 
 
-def test_an_asked_silo_that_is_behind_catches_up_before_it_answers() -> None:
+def test_a_silo_with_an_older_view_catches_up_before_it_answers_a_recovery() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
             await cluster.quiet()
             third.deaf = True
             cluster.kill(first)
-            cluster.bury(first)
+            cluster.mark_dead(first)
             await cluster.quiet()
             assert third.directory.topology.version == cluster.view.version
             assert (second.me, third.me, RECOVER) in cluster.carried
@@ -157,7 +157,7 @@ def test_an_asked_silo_that_is_behind_catches_up_before_it_answers() -> None:
 
 
 def test_a_registration_in_flight_while_its_range_moves_is_made_again() -> None:
-    """The old owner accepted it, but its reply is late, and the new owner has asked the host meanwhile."""
+    """The old owner registered it, but its reply is late, and the new owner asked the host meanwhile."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -180,21 +180,21 @@ def test_a_registration_in_flight_while_its_range_moves_is_made_again() -> None:
             gate.set()
             winner = await claim
             assert winner == other
-            assert not host.believes(grain_id)
+            assert not host.runs(grain_id)
             assert (host.me, new.me, REGISTER) in cluster.carried
             cluster.check_registered()
 
     run(main())
 
 
-def test_an_old_owner_refuses_and_the_asker_catches_up() -> None:
+def test_an_old_owner_refuses_and_the_caller_catches_up() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             old, host, _ = await cluster.start(3)
             await cluster.quiet()
             grain_id = await moving_grain(cluster, old)
             host.deaf = True
-            # Or the new owner's own question would make the host catch up.
+            # Otherwise the new owner's request would make the host catch up.
             cluster.cut = {(silo, host.me) for silo in [*cluster.hosts, SiloAddress("silo", 4, 1)]}
             new = await cluster.join()
             assert cluster.owner(grain_id) is new
@@ -214,7 +214,7 @@ def test_an_old_owner_refuses_and_the_asker_catches_up() -> None:
     run(main())
 
 
-def test_an_owner_that_is_behind_its_asker_catches_up_before_it_decides() -> None:
+def test_an_owner_with_an_older_view_than_its_caller_catches_up_before_it_decides() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             owner, host, dead = await cluster.start(3)
@@ -223,17 +223,17 @@ def test_an_owner_that_is_behind_its_asker_catches_up_before_it_decides() -> Non
             await dead.activate(grain_id)
             owner.deaf = True
             cluster.kill(dead)
-            cluster.bury(dead)
+            cluster.mark_dead(dead)
             assert owner.directory.topology.version < cluster.view.version
             assert await host.directory.directory.lookup(grain_id) is None
 
     run(main())
 
 
-def test_an_owner_that_missed_a_view_recovers_everything() -> None:
-    """Its range was another's for a while, who does not know that it was declared dead, and still accepts claims.
+def test_an_owner_that_missed_a_view_recovers_all_its_ranges() -> None:
+    """Another silo owned the range for a while. It does not know that it was declared dead, and still accepts claims.
 
-    The owner catches up over both changes in one step, so the range looks as if it had never left.
+    The owner catches up over both changes in one step, so the two views that it compares show no change.
     """
 
     async def main() -> None:
@@ -247,7 +247,7 @@ def test_an_owner_that_missed_a_view_recovers_everything() -> None:
             await asyncio.sleep(0.1)
             early = asyncio.create_task(rival.activate(grain_id))
             await asyncio.sleep(0.1)
-            cluster.bury(brief)
+            cluster.mark_dead(brief)
             owner.table_gate.set()
             await early
             assert (rival.me, brief.me, REGISTER) in cluster.carried
@@ -262,8 +262,8 @@ def test_an_owner_that_missed_a_view_recovers_everything() -> None:
     run(main())
 
 
-def test_two_live_activations_of_one_grain_are_found_and_one_is_dropped() -> None:
-    """It takes a broken cluster to get there; the later registration stays, and the other's silo is told."""
+def test_two_live_activations_of_one_grain_are_found_and_one_is_ended() -> None:
+    """Only a broken cluster gets there. The later registration stays, and the silo of the other one ends it."""
 
     async def main() -> None:
         async with Cluster() as cluster:
@@ -274,7 +274,7 @@ def test_two_live_activations_of_one_grain_are_found_and_one_is_dropped() -> Non
             late = msgspec.structs.replace(second.address(grain_id), version=2)
             first.won[grain_id], second.won[grain_id] = early, late
             cluster.kill(third)
-            cluster.bury(third)
+            cluster.mark_dead(third)
             await cluster.quiet()
             assert await cluster.owner(grain_id).directory.directory.lookup(grain_id) == late
             while not first.lost:
@@ -284,14 +284,14 @@ def test_two_live_activations_of_one_grain_are_found_and_one_is_dropped() -> Non
     run(main())
 
 
-def test_at_its_end_a_silo_leaves_no_recovery_behind() -> None:
+def test_closing_a_directory_ends_its_recoveries() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
             await cluster.quiet()
             third.gate = asyncio.Event()
             cluster.kill(first)
-            cluster.bury(first)
+            cluster.mark_dead(first)
             await asyncio.sleep(0.1)
             assert second.directory.partition.not_ready
             await second.directory.__aexit__(None, None, None)
@@ -302,14 +302,14 @@ def test_at_its_end_a_silo_leaves_no_recovery_behind() -> None:
     run(main())
 
 
-def test_a_range_that_stays_closed_is_an_alarm_that_names_the_silo(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_recovery_logs_a_warning_that_names_the_silent_silo(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with Cluster() as cluster:
             first, second, third = await cluster.start(3)
             await cluster.quiet()
             cluster.unanswered = {RECOVER}
             cluster.kill(first)
-            cluster.bury(first)
+            cluster.mark_dead(first)
             await asyncio.sleep(7)
             assert alarms() == []
             await asyncio.sleep(53)

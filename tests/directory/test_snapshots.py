@@ -1,4 +1,4 @@
-"""What was sealed, until it is taken."""
+"""Sealed entries, until they are fetched."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def sealed(after: int, version: int, ranges: RangeSet = ALL) -> Sealed:
     return Sealed(after, version, ranges, entries)
 
 
-def test_it_answers_for_the_views_that_were_taken_in_with_it_and_for_no_other() -> None:
-    """Decided under view 3, noticed with view 6: what we had until 4, 5 and 6; not what somebody may have by 7."""
+def test_a_snapshot_answers_for_the_views_that_were_applied_in_its_step_only() -> None:
+    """The silo decided last under view 3 and lost the range with view 6. So the snapshot is of 4, 5 and 6, not of 7."""
     snapshots = Snapshots()
     snapshots.add(sealed(3, 6), RING)
     for version, covered in [(3, False), (4, True), (5, True), (6, True), (7, False)]:
@@ -35,7 +35,7 @@ def test_it_answers_for_the_views_that_were_taken_in_with_it_and_for_no_other() 
         assert not rest
 
 
-def test_what_it_does_not_cover_is_missing() -> None:
+def test_ranges_that_a_snapshot_does_not_cover_are_missing() -> None:
     snapshots = Snapshots()
     snapshots.add(sealed(1, 2, HALF), RING)
     assert snapshots.missing(2, ALL) == ALL - HALF
@@ -43,28 +43,28 @@ def test_what_it_does_not_cover_is_missing() -> None:
     assert {entry.grain_id for entry in page} == {grain for grain in GRAINS if grain.ring_hash in HALF}
 
 
-def test_what_was_taken_is_gone_and_the_last_part_ends_it() -> None:
+def test_acknowledged_ranges_are_dropped_and_the_last_one_ends_the_snapshot() -> None:
     snapshots = Snapshots()
     snapshots.add(sealed(1, 2), RING)
-    snapshots.taken(2, HALF)
+    snapshots.acknowledge(2, HALF)
     assert snapshots.missing(2, ALL) == HALF
     assert len(snapshots) == 1
-    snapshots.taken(1, ALL)
+    snapshots.acknowledge(1, ALL)
     assert len(snapshots) == 1
-    snapshots.taken(2, ALL - HALF)
+    snapshots.acknowledge(2, ALL - HALF)
     assert len(snapshots) == 0
 
 
-def test_the_part_of_a_dead_taker_is_dropped_and_the_others_stay() -> None:
+def test_the_ranges_of_a_dead_new_owner_are_dropped_and_the_others_stay() -> None:
     snapshots = Snapshots()
     snapshots.add(sealed(1, 2), RING)
-    snapshots.silos_gone([ME, FIRST])
+    snapshots.on_silos_gone([ME, FIRST])
     assert snapshots.missing(2, ALL) == RangeSet(RING.ranges(FIRST))
-    snapshots.silos_gone([SECOND])
+    snapshots.on_silos_gone([SECOND])
     assert len(snapshots) == 0
 
 
-def test_nothing_is_kept_for_nobody() -> None:
+def test_no_snapshot_is_kept_without_ranges_or_without_an_active_silo() -> None:
     snapshots = Snapshots()
     assert snapshots.add(sealed(1, 2), Ring([])) is None
     assert snapshots.add(sealed(1, 2, RangeSet()), RING) is None

@@ -1,4 +1,4 @@
-"""What follows from a view."""
+"""The facts that a topology derives from a view."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_only_active_silos_own_ranges_and_leaving_ones_still_live() -> None:
     assert facts.ranges(silo(2))
 
 
-def test_a_newer_run_at_the_same_endpoint_proves_the_older_dead() -> None:
+def test_a_newer_generation_at_the_same_endpoint_proves_the_older_dead() -> None:
     members = [Member(silo(1, generation), A, THEN, THEN) for generation in (1, 2)]
     facts = Topology(make_view(1, members))
     assert facts.is_dead(silo(1, 1))
@@ -44,7 +44,7 @@ def test_a_newer_run_at_the_same_endpoint_proves_the_older_dead() -> None:
     assert facts.live == {silo(1, 2)}
 
 
-def test_who_hosts_a_type_and_how_it_is_placed() -> None:
+def test_a_type_has_its_active_hosts_and_one_placement() -> None:
     types = {1: {"cart": "ring", "pet": "prefer_local"}, 2: {"cart": "random"}, 3: {"gone": "ring"}}
     facts = topology(1, {1: A, 2: A, 3: L}, types)
     assert set(facts.hosting) == {"cart", "pet"}
@@ -79,11 +79,11 @@ VOTE = (Vote(silo(9), THEN),)
     ("before", "after", "voted", "abrupt"),
     [
         (A, D, True, True),
-        (A, D, False, False),  # by its own hand, or its successor's
+        (A, D, False, False),  # it wrote its own death, or its successor did
         (L, D, True, True),  # declared dead while it left
         (L, D, False, False),
         (J, D, True, True),
-        (None, D, True, True),  # it was there in a view that we missed
+        (None, D, True, True),  # it was active in a missed view
         (D, D, True, False),
         (A, A, True, False),  # suspected
         (A, L, True, False),
@@ -94,7 +94,7 @@ VOTE = (Vote(silo(9), THEN),)
 def test_which_deaths_are_abrupt(
     before: SiloStatus | None, after: SiloStatus | None, voted: bool, abrupt: bool
 ) -> None:
-    """DIR-10: what a view shows, compared with the one before."""
+    """DIR-10: the deaths that a view shows, compared with the view before."""
 
     def facts(version: int, status: SiloStatus | None, votes: tuple[Vote, ...]) -> Topology:
         other = Member(silo(2), A, THEN, THEN)
@@ -107,7 +107,7 @@ def test_which_deaths_are_abrupt(
     assert Topology(View(0)).abrupt_deaths(later) == []
 
 
-def test_a_newer_run_at_its_endpoint_makes_no_death_abrupt() -> None:
+def test_a_death_is_not_abrupt_if_a_newer_generation_runs_at_the_endpoint() -> None:
     dead = Member(silo(1), D, THEN, THEN, votes=VOTE)
     later = Topology(make_view(8, [dead, Member(silo(1, 2), J, THEN, THEN)]))
     assert topology(7, {1: A}).abrupt_deaths(later) == []
@@ -122,11 +122,11 @@ def test_a_newer_run_at_its_endpoint_makes_no_death_abrupt() -> None:
         (3, {1: A, 2: A}, {1: A, 2: A, 3: A}, set()),  # a view was missed
         (2, {1: A, 2: A, 3: J, 4: J}, {1: A, 2: A, 3: A, 4: A}, set()),  # two at once: a rebuilt table
         (2, {1: A, 2: A}, {1: D, 2: A, 3: A}, set()),
-        (2, {1: A, 2: L}, {1: A, 2: L, 3: A}, {1}),  # one that leaves owns nothing
+        (2, {1: A, 2: L}, {1: A, 2: L, 3: A}, {1}),  # a leaving silo owns nothing
         (1, {}, {3: A}, set()),
     ],
 )
-def test_who_can_hand_over_to_a_silo_that_joins(
+def test_previous_owners_of_the_ranges_of_a_joining_silo(
     version: int, before: dict[int, SiloStatus], after: dict[int, SiloStatus], owners: set[int]
 ) -> None:
     facts, later = topology(1, before), topology(version, after)
@@ -138,7 +138,7 @@ def test_who_can_hand_over_to_a_silo_that_joins(
 
 
 @pytest.mark.parametrize(("status", "hands_over"), [(L, True), (D, False)])
-def test_who_can_hand_over_when_a_silo_goes(status: SiloStatus, hands_over: bool) -> None:
+def test_previous_owners_when_a_silo_leaves_or_dies(status: SiloStatus, hands_over: bool) -> None:
     facts, later = topology(1, {1: A, 2: A, 3: A}), topology(2, {1: status, 2: A, 3: A})
     gained = later.ranges(silo(2)) - facts.ranges(silo(2))
     assert gained

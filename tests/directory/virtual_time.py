@@ -1,4 +1,4 @@
-"""A loop whose time jumps to the next timer as soon as nothing else can run."""
+"""An event loop whose time jumps to the next timer as soon as no task can run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class _NoWait(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise RuntimeError("every task waits, and nothing will ever wake one")
+            raise RuntimeError("every task waits, and no timer will wake one")
         self.now += max(timeout, 0.0)
         return super().select(0)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Nothing in it may wait for the outside world."""
+    """A loop under virtual time. Its tasks must not wait for sockets or threads."""
 
     def __init__(self) -> None:
         self._instant = _NoWait()
@@ -34,6 +34,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` under virtual time."""
+    """Run a coroutine as `asyncio.run` does, under virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

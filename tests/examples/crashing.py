@@ -1,4 +1,4 @@
-"""A storage that is told when to fail, and a cluster that lives on it."""
+"""A storage that fails on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def nothing(grain_id: GrainId) -> None:
 
 
 class Unreliable:
-    """`before` and `after` are awaited around each write, with the grain's id; what they raise, the write raises."""
+    """Awaits `before` and `after` around each write, with the grain's id. Their errors fail the write."""
 
     def __init__(self) -> None:
         self.inner = MemoryStorage()
@@ -51,7 +51,7 @@ class Unreliable:
         await self.inner.fence(silos)
 
     def fail_at_random(self, rng: random.Random, share: float) -> None:
-        """From now on this share of writes fails, half of them after they were stored."""
+        """Make this share of writes fail from now on, half of them after they were stored."""
 
         async def fail(grain_id: GrainId) -> None:
             if rng.random() < share / 2:

@@ -1,4 +1,4 @@
-"""Small files of flights for tests: the first of January, or made by hand."""
+"""Small files of flights for tests: the first flights of January, or rows given by the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def first_of_january(folder: Path, flights: int) -> Path:
 
 
 def made_by_hand(folder: Path, *rows: str) -> Path:
-    """Rows as `year month day dep_time dep_delay arr_delay carrier flight tailnum origin dest`, words apart."""
+    """A file of these rows: `year month day dep_time dep_delay arr_delay carrier flight tailnum origin dest`."""
     path = folder / "hand.csv"
     path.write_text("\n".join(",".join(line) for line in (COLUMNS, *(row.split() for row in rows))))
     return path

@@ -1,4 +1,4 @@
-"""The smallest example runs."""
+"""The cart example."""
 
 from __future__ import annotations
 

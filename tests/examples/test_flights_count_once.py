@@ -1,4 +1,4 @@
-"""A flight counts once in every grain, through repeats, failing storage and silos that die between any two steps."""
+"""A flight counts once in every grain, despite repeats, failing storage, and silos that die between any two steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def flights_of(cluster: TestCluster) -> list[int]:
 
 
 async def forget_memory(cluster: TestCluster) -> None:
-    """End every activation by the death of its silo, so that what is read next comes from storage."""
+    """Kill all silos, so that the next reads load the state from storage."""
     old = list(cluster.silos)
     await cluster.add_silo()
     for silo in old:
@@ -68,7 +68,7 @@ async def test_every_total_is_right_and_every_repeat_is_recognised(tmp_path: Pat
         await assert_counted_once(cluster, path)
 
 
-async def test_a_silo_dies_in_the_middle(tmp_path: Path) -> None:
+async def test_each_flight_counts_once_when_a_silo_dies_half_way(tmp_path: Path) -> None:
     path = first_of_january(tmp_path, 250)
     async with TestCluster(grains=GRAINS, silos=3) as cluster:
         half = asyncio.Event()
@@ -77,13 +77,13 @@ async def test_a_silo_dies_in_the_middle(tmp_path: Path) -> None:
         await half.wait()
         await cluster.kill(cluster.silos[0])
         await feeding
-        assert feeder.repeats.total() > 0, "nobody was hit"
+        assert feeder.repeats.total() > 0, "the kill interrupted no call"
         await forget_memory(cluster)
         await assert_counted_once(cluster, path)
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_storage_fails_now_and_then(tmp_path: Path, seed: int) -> None:
+async def test_each_flight_counts_once_when_storage_fails_at_times(tmp_path: Path, seed: int) -> None:
     path, storage, rng = first_of_january(tmp_path, 150), Unreliable(), random.Random(seed)
     async with cluster_on(storage) as cluster:
         storage.fail_at_random(rng, share=0.2)
@@ -97,8 +97,8 @@ async def test_storage_fails_now_and_then(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.parametrize("stored", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("grain_type", ["flights.aircraft", "flights.airport", "flights.carrier"])
-async def test_the_silo_dies_at_a_write(grain_type: str, stored: bool) -> None:
-    """Before it reached the storage, or after it was stored and before the grain heard of it."""
+async def test_a_flight_counts_once_when_the_silo_dies_at_a_write(grain_type: str, stored: bool) -> None:
+    """The silo dies before the write is stored, or after it was stored and before the grain gets the answer."""
     storage = Unreliable()
     async with cluster_on(storage) as cluster:
         dead = asyncio.Event()
@@ -120,8 +120,8 @@ async def test_the_silo_dies_at_a_write(grain_type: str, stored: bool) -> None:
         assert await flights_of(cluster) == [1, 1, 1, 1]
 
 
-async def test_a_flight_that_was_not_told_is_told_by_the_next_activation() -> None:
-    """It was stored, one airport did not answer, all silos died: the repeat tells, and nothing counts twice."""
+async def test_a_flight_that_was_not_reported_is_reported_by_the_next_activation() -> None:
+    """The flight was stored, one airport did not answer, and all silos died. The repeat reports it once."""
     storage = Unreliable()
     async with cluster_on(storage) as cluster:
 
@@ -140,7 +140,7 @@ async def test_a_flight_that_was_not_told_is_told_by_the_next_activation() -> No
 
 
 async def test_a_repeat_is_not_acknowledged_before_the_first_is_stored() -> None:
-    """The first report waits in a write; its repeat finds it counted in memory, and must wait for the same write."""
+    """The first report waits in a write. Its repeat finds it counted in memory, and must wait for the same write."""
     storage = Unreliable()
     async with cluster_on(storage) as cluster:
         writing, go_on = asyncio.Event(), asyncio.Event()
@@ -164,14 +164,14 @@ async def test_a_repeat_is_not_acknowledged_before_the_first_is_stored() -> None
         assert (await reading).flights == 1
 
 
-async def test_what_all_have_acknowledged_is_not_told_again() -> None:
+async def test_a_report_that_all_have_acknowledged_is_not_sent_again() -> None:
     async with TestCluster(grains=GRAINS, silos=2) as cluster:
         aircraft, carrier = cluster.get_grain(Aircraft, "N14228"), cluster.get_grain(Carrier, "UA")
         await aircraft.record(FLIGHT)
-        told = cluster.activation(carrier).last_used
+        last_used = cluster.activation(carrier).last_used
         await cluster.advance(10)
         await aircraft.record(dataclasses.replace(FLIGHT, id="20130102AA7EWR", carrier="AA"))
-        assert cluster.activation(carrier).last_used == told
+        assert cluster.activation(carrier).last_used == last_used
 
 
 async def test_many_flights_share_a_write() -> None:
@@ -196,8 +196,8 @@ async def test_many_flights_share_a_write() -> None:
 
 
 @pytest.mark.parametrize("missing", GRAINS)
-async def test_a_mistake_is_not_repeated_for_ever(missing: type) -> None:
-    """A silo that does not host one of the grains: the feeder says so, wherever in the chain that is found."""
+async def test_the_feeder_does_not_repeat_a_permanent_error_for_ever(missing: type) -> None:
+    """No silo hosts one of the grain types. The feeder raises that, at any place of the call chain."""
     async with TestCluster(grains=[each for each in GRAINS if each is not missing], silos=1) as cluster:
         with pytest.raises(ExceptionGroup) as failed:
             async with asyncio.timeout(60):

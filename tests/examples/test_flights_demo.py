@@ -1,4 +1,4 @@
-"""The demo as people start it: real processes, a real kill, and an exit code that tells the truth."""
+"""The demo as users start it: real processes, a real kill, and a correct exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TIMEOUT = 100
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """Where the demo makes its temporary folder, to see what it leaves there."""
+    """The folder in which the demo creates its temporary folder. Tests check that nothing remains there."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -31,7 +31,7 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def demo(tmp_path: Path, temporary: Path) -> Iterator[object]:
-    """Starts the demo on the first flights of January, with further options; ends it if the test does not."""
+    """Starts the demo on the first flights of January, with further options. Kills it after the test."""
     path = first_of_january(tmp_path, FLIGHTS)
     started: list[subprocess.Popen[str]] = []
 
@@ -65,7 +65,7 @@ def test_nothing_is_lost_or_doubled_when_a_silo_is_killed(demo, temporary: Path)
 
 
 @pytest.mark.processes
-def test_it_does_the_same_on_redis_and_postgres(demo, redis_url: str, postgres_url: str) -> None:
+def test_nothing_is_lost_or_doubled_on_redis_and_postgres(demo, redis_url: str, postgres_url: str) -> None:
     process = demo("--redis", redis_url, "--postgres", postgres_url, "--in-flight", "64")
     output, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
@@ -91,7 +91,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_behind(demo, temporary: Path, 
 
 
 @pytest.mark.processes
-def test_a_silo_that_cannot_start_fails_the_run_and_shows_why(demo, temporary: Path) -> None:
+def test_a_silo_that_cannot_start_fails_the_run_and_names_the_reason(demo, temporary: Path) -> None:
     process = demo("--redis", "redis://127.0.0.1:1/0")
     _, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
@@ -110,7 +110,7 @@ def test_a_run_over_its_time_limit_fails(demo, temporary: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_grain_that_counts_wrong_fails_the_run_loudly(tmp_path: Path) -> None:
+def test_a_grain_that_counts_wrong_fails_the_run(tmp_path: Path) -> None:
     """A copy of the example in which one flight counts twice."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     totals = tmp_path / "examples" / "flights" / "totals.py"

@@ -1,4 +1,4 @@
-"""Recovery and rates, from times made by hand."""
+"""Recovery times and rates, from given times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_steady_run_has_a_rate_and_no_recovery() -> None:
     assert (pace.rate_before, pace.recovery, pace.longest_silence, pace.half_rate_after) == (0, None, None, None)
 
 
-def test_the_loss_of_a_silo_shows() -> None:
+def test_the_loss_of_a_silo_shows_in_recovery_and_rates() -> None:
     """100 a second, killed after 2 s, silence for 3 s, a trickle of 10 a second for 1 s, then 80 a second."""
     before = [each / 100 for each in range(1, 201)]
     trickle = [5 + each / 10 for each in range(10)]

@@ -1,4 +1,4 @@
-"""Files of flights: packed or not, and what a wrong one gets."""
+"""Reading files of flights, packed or not, and refusing wrong ones."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def packed(path: Path, how: str) -> Path:
 
 
 @pytest.mark.parametrize("how", ["csv", "gz", "zip"])
-def test_a_file_is_read_as_its_name_says(tmp_path: Path, how: str) -> None:
+def test_a_file_is_unpacked_by_the_ending_of_its_name(tmp_path: Path, how: str) -> None:
     path = first_of_january(tmp_path, 50)
     assert list(read_flights(packed(path, how))) == list(read_flights(path))
     assert totals_of(packed(path, how)) == totals_of(path)
     assert len(list(read_flights(path))) == 50
 
 
-def test_a_flight_has_what_its_line_says(tmp_path: Path) -> None:
+def test_a_flight_has_the_values_of_its_line(tmp_path: Path) -> None:
     path = made_by_hand(tmp_path, "2013 1 1 517 -2 11 UA 1545 N14228 EWR IAH", "2013 11 2 NA NA NA AA 7 NA JFK LGA")
     first, second = read_flights(path)
     assert (first.id, first.aircraft, first.cancelled) == ("20130101UA1545EWR", "N14228", False)

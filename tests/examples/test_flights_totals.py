@@ -1,4 +1,4 @@
-"""What the grains of the flights example keep, and the plain checker, each on flights made by hand."""
+"""The totals of the flights example's grains, and its independent checker, each on a few given flights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_cancelled_flight_has_no_delays() -> None:
     assert (totals.flights, totals.cancelled, totals.departure.count, totals.arrival.count) == (2, 1, 1, 0)
 
 
-def test_a_report_counts_once_however_late_it_is_repeated() -> None:
+def test_a_repeated_report_counts_once_however_late_it_arrives() -> None:
     ledger = Ledger()
     assert [ledger.enter(number, flight()) for number in (1, 1, 3, 1, 3, 4)] == [True, False, True, False, False, True]
     assert ledger.totals.flights == 3
@@ -108,8 +108,8 @@ def test_january_is_shipped_whole() -> None:
     assert sum(flight.aircraft.endswith("-unknown") for flight in flights) == 155
 
 
-def test_a_changed_total_is_found_wherever_it_is(tmp_path: Path) -> None:
-    """Every single total of every grain, changed by one, is found and named."""
+def test_any_changed_total_is_found(tmp_path: Path) -> None:
+    """Each total of each grain is changed by one in turn, and the comparison names it."""
     path = made_by_hand(tmp_path, "2013 1 1 517 2 11 UA 1545 N14228 EWR IAH", "2013 1 2 NA NA NA AA 7 NA JFK LGA")
     expected = totals_of(path)
     assert not compare(expected, totals_of(path)).differences
@@ -142,7 +142,7 @@ def test_a_missing_grain_and_one_too_many_are_differences(tmp_path: Path) -> Non
 
 
 def _spoil(totals: dict, number: int) -> str:
-    """Change the total with this number by one; returns where it is."""
+    """Change the total with this number by one. Returns its place."""
     places = list(_places(totals, ""))
     holder, key, path = places[number]
     holder[key] = (holder[key] or 0) + 1

@@ -1,4 +1,4 @@
-"""Each strategy on frozen facts."""
+"""Each strategy, on a frozen context."""
 
 from random import Random
 
@@ -25,14 +25,14 @@ def test_ring_follows_the_ring_and_needs_no_look_up() -> None:
     assert choices(strategy) == {SILOS[-1]}
 
 
-def test_random_spreads() -> None:
+def test_random_spreads_over_all_candidates() -> None:
     """PLC-01: random placement spreads grains over more than one silo."""
     strategy = builtin_strategies()["random"]
     assert not strategy.computed
     assert choices(strategy) == set(SILOS)
 
 
-def test_prefer_local_stays_with_its_caller() -> None:
+def test_prefer_local_chooses_the_callers_silo() -> None:
     """PLC-01: prefer-local places a new grain on the calling grain's silo."""
     strategy = builtin_strategies()["prefer_local"]
     assert not strategy.computed
@@ -40,16 +40,16 @@ def test_prefer_local_stays_with_its_caller() -> None:
 
 
 @pytest.mark.parametrize("name", ["prefer_local", "stateless_worker"])
-def test_a_caller_that_does_not_host_the_type_gets_any_other(name: str) -> None:
+def test_a_caller_that_does_not_host_the_type_gets_a_random_candidate(name: str) -> None:
     assert choices(builtin_strategies()[name], STRANGER) == set(SILOS)
 
 
-def test_stateless_workers_stay_with_their_caller_and_need_no_look_up() -> None:
+def test_stateless_workers_run_on_the_callers_silo_and_need_no_look_up() -> None:
     strategy = builtin_strategies()["stateless_worker"]
     assert strategy.computed
     assert choices(strategy) == {SILOS[3]}
 
 
-def test_names_are_what_grain_classes_write() -> None:
+def test_strategy_names_are_the_values_of_placement() -> None:
     assert sorted(builtin_strategies()) == ["prefer_local", "random", "ring", "stateless_worker"]
     assert all(name == strategy.name for name, strategy in builtin_strategies().items())

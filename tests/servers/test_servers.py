@@ -1,4 +1,4 @@
-"""The fixtures that start real servers: found, started, killed, started again with their data."""
+"""The servers of `grange.servers`: found, started, killed, and restarted with their data."""
 
 from __future__ import annotations
 

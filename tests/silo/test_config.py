@@ -1,4 +1,4 @@
-"""Options: where they come from, and what a wrong one is told."""
+"""Options of a silo: their sources, and the message for a wrong one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_with_nothing_set_everything_is_embedded() -> None:
+def test_the_defaults_make_an_embedded_silo() -> None:
     config = SiloConfig()
     assert config.host == "127.0.0.1"
     assert config.membership_url == "sqlite:///.grange/cluster.db"
@@ -126,11 +126,11 @@ def test_a_keyword_beats_a_secret_file_and_that_beats_the_toml(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_loopback_needs_no_decision(host: str) -> None:
+def test_a_loopback_address_needs_no_insecure_option(host: str) -> None:
     assert SiloConfig(host=host).public_host == host
 
 
-def test_a_public_address_is_a_decision() -> None:
+def test_a_public_address_needs_the_insecure_option() -> None:
     config = SiloConfig(host="0.0.0.0", advertise="silo-1", insecure=True)
     assert config.public_host == "silo-1"
 

@@ -1,4 +1,4 @@
-"""What a silo is made of, checked before anything starts."""
+"""The definition of a silo is checked before anything starts."""
 
 from __future__ import annotations
 
@@ -72,21 +72,21 @@ def test_two_classes_of_one_name_are_both_named() -> None:
     definition(One, One).check()
 
 
-def test_a_placement_that_nobody_provides_is_named_with_those_that_are() -> None:
+def test_an_unknown_placement_is_named_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"Elsewhere: there is no placement 'on_the_moon'; known are .*ring"):
         definition(Elsewhere).check()
 
 
-def test_a_silo_without_grains_is_no_silo() -> None:
+def test_a_silo_needs_a_grain_class() -> None:
     with pytest.raises(ConfigurationError, match="at least one grain class"):
         definition().check()
 
 
-def test_what_the_membership_table_says_of_placements() -> None:
+def test_the_placements_for_the_membership_table() -> None:
     assert definition(One, Two, Worker).placements() == {"one": "ring", "two": "random", "worker": "stateless_worker"}
 
 
-def test_what_the_membership_table_says_of_interfaces() -> None:
+def test_the_interfaces_for_the_membership_table() -> None:
     assert definition(One, Two).interfaces() == {"api": Implementations(("one", "two"), None)}
     for grains in ((One, Preferred), (Preferred, One)):
         names = tuple(cls.__name__.lower() for cls in grains)

@@ -1,4 +1,4 @@
-"""The two ports of a silo: shut while it starts, and each for its own kind of caller."""
+"""The two ports of a silo refuse connections during its start, and each accepts one role of caller."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from grange.transport.provider import Connection
 HOST = "127.0.0.1"
 
 
-class Nobody:
-    """A receiver that expects nothing."""
+class NoMessages:
+    """A receiver that expects no message."""
 
     def receive(self, message: object) -> None:
         raise AssertionError(message)
@@ -30,40 +30,40 @@ class Nobody:
         """The test is over."""
 
 
-class Building:
-    """One door on a network, and somebody who knocks."""
+class ListenerNet:
+    """A network with one listener and one transport that connects to it."""
 
     def __init__(self, role: Role) -> None:
         self.network = MemoryNetwork()
-        self.inside, self.outside = MemoryTransport(self.network), MemoryTransport(self.network)
+        self.server, self.client = MemoryTransport(self.network), MemoryTransport(self.network)
         self.listener = GatedListener(role, "shop")
 
     async def listen(self) -> SiloAddress:
-        port = await self.listener.listen(self.inside, HOST, 0)
+        port = await self.listener.listen(self.server, HOST, 0)
         self.address = SiloAddress(HOST, port, 5)
         return self.address
 
-    def open(self) -> None:
+    def admit(self) -> None:
         inbound = Inbound(lambda call: None, SystemTargets(), Faults(), Tasks(), RuntimeOptions())
-        self.listener.open(self.address, inbound)
+        self.listener.admit(self.address, inbound)
 
-    async def knock(
+    async def connect(
         self, role: Role = Role.CLIENT, cluster: str = "shop", target: SiloAddress | None = None
     ) -> Connection:
         hello = Hello(cluster, role, "me", target=target)
-        return await self.outside.connect(HOST, self.address.port, hello, Nobody())
+        return await self.client.connect(HOST, self.address.port, hello, NoMessages())
 
 
-async def test_who_comes_too_early_is_told_so() -> None:
-    """The port is open, because the silo's address contains it; a client knows by the code to try again."""
-    building = Building(Role.CLIENT)
-    await building.listen()
+async def test_a_connection_during_the_start_is_refused_as_starting() -> None:
+    """The port is open, because the silo's address contains it. At the code "starting" a client tries again."""
+    net = ListenerNet(Role.CLIENT)
+    await net.listen()
     with pytest.raises(HandshakeRefused, match="still starting; try again") as caught:
-        await building.knock()
+        await net.connect()
     assert caught.value.code == "starting"
-    building.open()
-    connection = await building.knock()
-    assert connection.welcome.address == building.address
+    net.admit()
+    connection = await net.connect()
+    assert connection.welcome.address == net.address
 
 
 @pytest.mark.parametrize(
@@ -73,35 +73,39 @@ async def test_who_comes_too_early_is_told_so() -> None:
         (Role.SILO, Role.CLIENT, r"the port of .* for other silos; clients use its gateway port .*30000"),
     ],
 )
-async def test_who_comes_to_the_wrong_port_is_sent_to_the_other(mine: Role, other: Role, words: str) -> None:
-    building = Building(mine)
-    await building.listen()
-    building.open()
+async def test_a_connection_to_the_wrong_port_is_refused_with_the_right_one(
+    mine: Role, other: Role, words: str
+) -> None:
+    net = ListenerNet(mine)
+    await net.listen()
+    net.admit()
     with pytest.raises(HandshakeRefused, match=words) as caught:
-        await building.knock(other)
+        await net.connect(other)
     assert caught.value.code == "wrong-port"
 
 
 @pytest.mark.parametrize(
     ("cluster", "generation", "code"), [("other", 5, "wrong-cluster"), ("shop", 4, "other-generation")]
 )
-async def test_who_looks_for_somebody_else_is_refused(cluster: str, generation: int, code: str) -> None:
-    building = Building(Role.SILO)
-    await building.listen()
-    building.open()
-    target = SiloAddress(HOST, building.address.port, generation)
+async def test_a_connection_for_another_cluster_or_generation_is_refused(
+    cluster: str, generation: int, code: str
+) -> None:
+    net = ListenerNet(Role.SILO)
+    await net.listen()
+    net.admit()
+    target = SiloAddress(HOST, net.address.port, generation)
     with pytest.raises(HandshakeRefused) as caught:
-        await building.knock(Role.SILO, cluster, target)
+        await net.connect(Role.SILO, cluster, target)
     assert caught.value.code == code
 
 
-async def test_a_closed_door_lets_nobody_in_and_its_guests_go() -> None:
-    building = Building(Role.CLIENT)
-    await building.listen()
-    building.open()
-    guest = await building.knock()
-    await building.listener.close()
-    assert guest.closed
+async def test_a_closed_listener_accepts_no_connection_and_closes_the_open_ones() -> None:
+    net = ListenerNet(Role.CLIENT)
+    await net.listen()
+    net.admit()
+    connection = await net.connect()
+    await net.listener.close()
+    assert connection.closed
     with pytest.raises(Exception, match="nobody listens"):
-        await building.knock()
+        await net.connect()
     await GatedListener(Role.CLIENT, "shop").close()

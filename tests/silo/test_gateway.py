@@ -1,4 +1,4 @@
-"""A client's request at a silo that does not host its grain: carried on, and told exactly what is known."""
+"""A client's request at a silo that does not host its grain: relayed, and answered with the exact outcome."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Cart(Grain):
 
 
 async def through(cluster: TestCluster, gateway: Silo) -> Client:
-    """A client whose every call enters at this silo. The caller closes it."""
+    """A client that sends every call to this silo. The test closes it."""
     client = Client([gateway.gateway], transport=MemoryTransport(cluster.network, f"client of {gateway.gateway}"))
     await client.__aenter__()
     only = client._gateways  # type: ignore[attr-defined]
@@ -62,7 +62,7 @@ async def through(cluster: TestCluster, gateway: Silo) -> Client:
 
 
 async def a_cart_away_from(cluster: TestCluster, client: Client, gateway: Silo) -> Any:
-    """A cart that lives on another silo than the gateway; it is active there."""
+    """A cart that is active on another silo than the gateway."""
     for number in range(100):
         cart = client.get_grain(Cart, f"cart-{number}")
         if await cart.where() != str(gateway.address):
@@ -70,7 +70,7 @@ async def a_cart_away_from(cluster: TestCluster, client: Client, gateway: Silo) 
     raise AssertionError("all carts live on one silo")
 
 
-async def test_requests_are_carried_on_once() -> None:
+async def test_requests_are_relayed_once() -> None:
     """Results, errors and one-way calls pass through; each runs exactly once."""
     async with TestCluster([Cart], silos=3) as cluster:
         gateway = cluster.silos[0]
@@ -91,7 +91,7 @@ async def test_requests_are_carried_on_once() -> None:
 
 
 async def test_a_silo_that_dies_with_the_request_makes_it_unknown() -> None:
-    """The client's own connection is fine: it learns from the gateway, at once, that nothing is known."""
+    """The client's own connection is open; the gateway tells it at once that the outcome is unknown."""
     async with TestCluster([Cart], silos=3) as cluster:
         gateway = cluster.silos[0]
         client = await through(cluster, gateway)
@@ -110,13 +110,13 @@ async def test_a_silo_that_dies_with_the_request_makes_it_unknown() -> None:
             await client.__aexit__(None, None, None)
 
 
-async def test_a_grain_type_that_nobody_hosts_is_told() -> None:
-    class Nobody(Grain):
+async def test_a_grain_type_without_a_host_is_no_such_grain() -> None:
+    class Unhosted(Grain):
         async def run(self) -> None: ...
 
     async with TestCluster([Cart]) as cluster:
-        with pytest.raises(NoSuchGrain, match="'nobody'"):
-            await cluster.get_grain(Nobody, "a").run()
+        with pytest.raises(NoSuchGrain, match="'unhosted'"):
+            await cluster.get_grain(Unhosted, "a").run()
 
 
 class Lost:
@@ -140,14 +140,14 @@ class Placed(Grain, placement="lost"):
 
 
 async def test_a_placement_that_chooses_nonsense_is_not_executed() -> None:
-    """The client learns of it within its time, and not by waiting in vain for an answer."""
+    """The client gets the error within its time-out, without waiting for it."""
     async with TestCluster([Placed], placement=[Lost(None)]) as cluster:
         with pytest.raises(SiloUnavailable, match="which is none of its candidates"):
             await cluster.get_grain(Placed, "a").run()
 
 
-async def test_whatever_goes_wrong_inside_the_client_has_an_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """A placement of the author's that raises: told at once as unknown, and logged in the silo."""
+async def test_an_unexpected_error_in_the_gateway_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """A placement strategy of the author raises: the outcome is unknown at once, and the silo logs the error."""
     async with TestCluster([Placed], placement=[Lost(LookupError("the placement failed"))]) as cluster:
         before = asyncio.get_running_loop().time()
         with pytest.raises(ConnectionLost, match="the placement failed"):
@@ -161,7 +161,7 @@ async def test_a_closing_gateway_sends_clients_elsewhere() -> None:
         gateway = cluster.silos[0]
         client = await through(cluster, gateway)
         try:
-            await gateway._running._gateway.drain()  # type: ignore[attr-defined]
+            await gateway._running.hosting.gateway.drain()  # type: ignore[attr-defined]
             with pytest.raises(SiloUnavailable, match=r"the gateway of .* is closing"):
                 await client.get_grain(Cart, "a").brief()
         finally:
@@ -169,7 +169,7 @@ async def test_a_closing_gateway_sends_clients_elsewhere() -> None:
 
 
 async def test_a_request_that_is_too_big_for_the_next_line_is_not_executed() -> None:
-    """The client's gateway takes it, the silo behind takes less: the client learns of the limit."""
+    """The gateway accepts the size, the hosting silo does not: the client gets the limit."""
     async with TestCluster([Cart], silos=3) as cluster:
         gateway = cluster.silos[0]
         client = await through(cluster, gateway)
@@ -177,7 +177,7 @@ async def test_a_request_that_is_too_big_for_the_next_line_is_not_executed() -> 
             cart = await a_cart_away_from(cluster, client, gateway)
             host = cluster.where(cart)
             assert host is not None
-            connection: Any = gateway._running._peers.current(host.address)  # type: ignore[attr-defined]
+            connection: Any = gateway._running.links.peers.current(host.address)  # type: ignore[attr-defined]
             connection._outbox._payload_limit = 100
             with pytest.raises(Exception, match="100") as caught:
                 await cart.echo("x" * 1000)
@@ -187,8 +187,8 @@ async def test_a_request_that_is_too_big_for_the_next_line_is_not_executed() -> 
 
 
 @pytest.mark.parametrize("how", ["cancelled", "disconnected"])
-async def test_a_caller_that_gives_up_takes_its_carried_request_along(how: str) -> None:
-    """It waits in the mailbox of another silo: it is dropped there, as it would be behind no gateway."""
+async def test_a_caller_that_gives_up_cancels_its_relayed_request(how: str) -> None:
+    """The request waits in a mailbox of another silo and is dropped there, as without a gateway."""
     async with TestCluster([Cart], silos=3) as cluster:
         gateway = cluster.silos[0]
         client = await through(cluster, gateway)
@@ -218,7 +218,7 @@ class Mover(Grain, placement="random"):
 
 
 async def test_the_gateway_itself_follows_a_grain_that_moved() -> None:
-    """A refusal by a silo where the grain was before is no answer for the client: it sends one request."""
+    """The silo that hosted the grain before refuses; the gateway repeats the call, and the client sends one request."""
     async with TestCluster([Mover], silos=4) as cluster:
         gateway, other = cluster.silos[:2]
         client = await through(cluster, gateway)

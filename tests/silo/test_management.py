@@ -1,4 +1,4 @@
-"""What one silo says of itself, and does when asked to collect."""
+"""The system targets of management: state, activations, view, collection."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def ask(cluster: TestCluster, service: str, question: msgspec.Struct | Non
     return msgspec.msgpack.decode(answer, type=kind)
 
 
-async def test_a_silo_tells_how_it_is() -> None:
+async def test_a_silo_reports_its_state() -> None:
     async with TestCluster([Cart, Order], silos=1) as cluster:
         for key in "abc":
             await cluster.get_grain(Cart, key).hold()
@@ -84,13 +84,13 @@ async def test_a_listing_says_when_it_was_cut(limit: int, listed: int) -> None:
     assert ListGrains().limit == MAX_LISTED
 
 
-async def test_a_silo_shows_the_cluster() -> None:
+async def test_a_silo_reports_its_view() -> None:
     async with TestCluster([Order], silos=3) as cluster:
         view: View = await ask(cluster, VIEW, None, View)
         assert {each.address for each in view.active} == {silo.address for silo in cluster.silos}
 
 
-async def test_collecting_counts_what_it_ended() -> None:
+async def test_a_collection_counts_the_activations_that_it_deactivates() -> None:
     async with TestCluster([Order], silos=1) as cluster:
         for key in range(3):
             await cluster.get_grain(Order, str(key)).touch()
@@ -104,8 +104,8 @@ async def test_collecting_counts_what_it_ended() -> None:
 
 @pytest.mark.parametrize("question", [b"", b"\xc1", b"\x91" * 100_000, encode(Collect(1))[:3]])
 @pytest.mark.parametrize("service", [GRAINS, COLLECT])
-async def test_a_malformed_question_is_an_error_for_who_asked(service: str, question: bytes) -> None:
-    """And for nobody else: the silo answers the next one."""
+async def test_a_malformed_question_is_an_error_for_its_sender(service: str, question: bytes) -> None:
+    """The silo answers the next question."""
     async with TestCluster([Order], silos=1) as cluster:
         with pytest.raises(Exception, match=r"DecodeError|ValidationError|RecursionError|truncated|invalid|recursion"):
             await cluster.client.ask(cluster.client.gateways[0], service, question)

@@ -1,4 +1,4 @@
-"""A silo's start and end: what is refused, and that nothing is left behind."""
+"""Start and stop of a silo: refused definitions, and no port or task left open."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from grange import ConfigurationError, Grain, StorageUnavailable
 from grange.client import Client
 from grange.errors import HandshakeRefused, MembershipUnavailable, SiloUnavailable
+from grange.membership.agent import MembershipAgent
 from grange.silo import Silo
 from grange.silo.environment import ConfiguredEnvironment
 from grange.storage.provider import GrainStorage
@@ -51,7 +52,7 @@ async def test_an_embedded_silo_needs_nothing() -> None:
 
 
 async def test_wrong_definitions_stop_the_start() -> None:
-    """Two classes of one name, an unknown placement, no class at all: named, before anything is opened."""
+    """Two classes of one name, an unknown placement, or no class: an error names them before anything is opened."""
     for grains, text in (((Hello, Other), "both named 'hello'"), ((Nowhere,), "no placement 'nowhere'")):
         with pytest.raises(ConfigurationError, match=text):
             await embedded(*grains).start()
@@ -60,7 +61,7 @@ async def test_wrong_definitions_stop_the_start() -> None:
 
 
 async def test_a_port_in_use_is_named_and_nothing_stays_open() -> None:
-    """And the silo can start when the port is free again."""
+    """A silo can start when the port is free again."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -91,7 +92,7 @@ async def test_a_start_that_fails_half_way_closes_what_it_opened() -> None:
 
 
 async def test_a_silo_ends_without_leftovers() -> None:
-    """Every task that a silo or client started is over when its `async with` is."""
+    """Every task of a silo or client has ended when its `async with` ends."""
     before = asyncio.all_tasks()
     async with embedded() as silo, Client([silo.gateway]) as client:
         await client.get_grain(Hello, "a").say()
@@ -100,7 +101,7 @@ async def test_a_silo_ends_without_leftovers() -> None:
 
 
 async def test_a_silo_is_used_inside_its_async_with() -> None:
-    """Before it, there is nothing to call; afterwards a new Silo is needed."""
+    """Before it a call is an error; a second start is one, too."""
     silo = embedded()
     with pytest.raises(RuntimeError, match="not running"):
         silo.get_grain(Hello, "a")
@@ -109,8 +110,21 @@ async def test_a_silo_is_used_inside_its_async_with() -> None:
             await silo.start()
 
 
+async def test_a_grain_may_use_its_silo_before_the_start_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other silos place grains here as soon as the row says active; their code may call through the `Silo` object."""
+    silo, join, answers = embedded(), MembershipAgent.join, []
+
+    async def join_and_call(agent: MembershipAgent) -> None:
+        await join(agent)
+        answers.append((await silo.get_grain(Hello, "ann").say(), silo.view.active[0].address == silo.address))
+
+    monkeypatch.setattr(MembershipAgent, "join", join_and_call)
+    async with silo:
+        assert answers == [("hello ann", True)]
+
+
 async def test_a_client_without_a_gateway_names_all_it_tried() -> None:
-    """Bounded, and each address with its reason."""
+    """Within a bounded time, each address with its reason."""
     async with TestCluster([Hello], silos=1) as cluster:
         dead = "127.0.0.1:1"
         with pytest.raises(SiloUnavailable, match=r"127\.0\.0\.1:1: .*Is a silo running there\?"):
@@ -119,7 +133,7 @@ async def test_a_client_without_a_gateway_names_all_it_tried() -> None:
 
 
 async def test_a_client_of_another_cluster_is_refused_at_once() -> None:
-    """With both names, and not after a time-out."""
+    """The error names both clusters and comes before any time-out."""
     async with embedded(cluster="green") as silo:
         with pytest.raises(HandshakeRefused, match=r"'green'.*'blue'") as caught:
             async with Client([silo.gateway], cluster="blue"):
@@ -128,7 +142,7 @@ async def test_a_client_of_another_cluster_is_refused_at_once() -> None:
 
 
 async def test_each_step_of_a_silos_life_is_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
-    """By words that stay the same when messages are reworded, for whoever watches the log."""
+    """The events stay the same when messages are reworded, because tools that read the log depend on them."""
     caplog.set_level("INFO", "grange.silo")
     async with embedded():
         pass
@@ -144,7 +158,7 @@ async def test_a_data_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_client_at_the_silo_port_is_told_so() -> None:
-    """The commonest mistake has its own message."""
+    """This common mistake has its own message."""
     async with embedded() as silo:
         with pytest.raises(HandshakeRefused, match="clients use its gateway port"):
             async with Client([silo.address.endpoint]):
@@ -159,7 +173,7 @@ async def test_a_malformed_gateway_is_refused(text: str) -> None:
 
 
 async def test_a_client_fails_over_between_gateways() -> None:
-    """It learns all silos from one, and goes on with the others when that one dies."""
+    """It learns all silos from one gateway, and uses the others when that one dies."""
     async with TestCluster([Hello], silos=3) as cluster:
         transport = cluster.new_transport("second")
         async with Client([cluster.silos[0].gateway], transport=transport) as client:
@@ -170,7 +184,7 @@ async def test_a_client_fails_over_between_gateways() -> None:
 
 
 async def test_a_client_keeps_nothing_of_silos_that_are_gone() -> None:
-    """Twenty generations later it holds connections to the living alone."""
+    """After twenty generations it has connections to living silos only."""
     async with TestCluster([Hello], silos=1) as cluster:
         transport = cluster.new_transport("long-lived")
         async with Client([cluster.silos[0].gateway], transport=transport) as client:

@@ -1,4 +1,4 @@
-"""Compares the directory with what silos run, repairs registrations, and ends duplicate activations.
+"""Compares the directory with the silos' activations, repairs registrations, and ends duplicate activations.
 
 Started by `cluster.py`. Open `consistency_checker.py` first.
 """

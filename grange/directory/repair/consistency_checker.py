@@ -1,11 +1,12 @@
-"""Compares the directory with what the silos run, all the time: finds duplicates, and repairs registrations.
+"""Compares the directory with the silos' activations once in a period: finds duplicates and repairs registrations.
 
-Two comparisons, each a page at a time and with a limit per period. What we run is compared with its owners' slices:
-what is not registered is registered again; where another activation is registered, and is really there, ours is a
-duplicate and ends. What our slice holds is compared with the silos it names (`sweep.py`).
+There are two comparisons, each page by page and with a limit per period. First, this silo's activations are compared
+with the slices of their owners. An activation that is not registered is registered again. If another activation is
+registered, and exists, then this silo's one is a duplicate and ends. Second, the entries of this silo's slice are
+compared with the silos that they name (`sweep.py`).
 
-A claim or a release on its way looks like a finding. So ours count only while the claim is won and not yet given
-back, and only if the owner says the same twice, under one view.
+A claim or a release in flight looks like a mismatch. Therefore an activation counts only while its claim is won and its
+release has not begun, and only if the owner answers the same twice, each time under one view. ADR 0045 argues it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import msgspec
 
 from grange.directory.provider import GrainDirectory
 from grange.directory.repair.sweep import Sweep
-from grange.directory.slice.messages import CHECK, Check, Checked, decode, encode, to_address, to_entry
+from grange.directory.slice.deps import Slice
+from grange.directory.slice.messages import CHECK, Check, Checked, Entry, decode, encode, to_address, to_entry
 from grange.directory.slice.partition import Conflict, Refusal
-from grange.directory.slice.slice import Slice
 from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
@@ -29,44 +30,44 @@ from grange.runtime.system_target import SystemTargets
 logger = logging.getLogger(__name__)
 
 CONFIRM_AFTER = 0.5
-"""Seconds between the two looks at a finding: longer than a claim or a release is on its way."""
+"""Seconds between the two comparisons of a mismatch: longer than a claim or a release is in flight."""
 
 
 class Mismatch(msgspec.Struct, frozen=True):
-    """An activation of ours that its owner does not have; `other` is what it has in its place."""
+    """A registered activation of this silo that is not its owner's entry. `other` is that entry, or None."""
 
     address: GrainAddress
     other: GrainAddress | None
 
 
 class ConsistencyChecker:
-    """One silo's part. `repaired` counts activations that were registered again."""
+    """This silo's checker. `repaired` counts activations that it registered again."""
 
     def __init__(self, slice: Slice, directory: GrainDirectory, sweep: Sweep) -> None:
         self.repaired = 0
         self._deps = slice.deps
         self._current = slice.current
         self._partition = slice.partition
-        self._report = slice.report
+        self._report_conflicts = slice.report_conflicts
         self._directory = directory
         self._position = 0
         self._sweep = sweep
 
     def serve(self, targets: SystemTargets) -> None:
-        """Answer the comparisons of other silos."""
+        """Register the system target that answers the comparisons of other silos."""
         targets.serve(CHECK, self._answer_check)
 
     async def run(self) -> None:
-        """Compare once in a period, until cancelled."""
+        """Compare once per `check_period`, with 25% jitter, until cancelled."""
         while True:
-            await asyncio.sleep(self._deps.options.check_period * self._deps.random.uniform(0.75, 1.25))
+            await asyncio.sleep(self._deps.options.check_period * self._deps.rng.uniform(0.75, 1.25))
             try:
                 await self.compare()
             except Exception:
                 logger.exception("the directory could not be compared; the next period tries again")
 
     async def compare(self) -> None:
-        """One period's comparison. Costs no message where everything is local."""
+        """Run the comparisons of one period. Activations in our own slice cost no message."""
         if self._deps.me not in self._current.topology.live:
             return
         found: list[Mismatch] = []
@@ -77,8 +78,8 @@ class ConsistencyChecker:
         if found:
             await asyncio.sleep(CONFIRM_AFTER)
             for mismatch in await self._confirmed(found):
-                await self._settle(mismatch)
-        await self._sweep.once()
+                await self._resolve(mismatch)
+        await self._sweep.run_once()
         repaired, stale = self.repaired - before[0], self._sweep.removed - before[1]
         if repaired or stale:
             logger.warning(
@@ -89,10 +90,10 @@ class ConsistencyChecker:
             )
 
     def _activations(self) -> Iterable[list[GrainAddress]]:
-        """Where we left off, as many as the limit allows."""
+        """Pages of this silo's registered activations: up to `check_limit`, from where the last period stopped."""
         options = self._deps.options
-        all_of_them = iter(self._deps.registered())
-        chosen = islice(all_of_them, self._position, self._position + options.check_limit)
+        registered = iter(self._deps.registered())
+        chosen = islice(registered, self._position, self._position + options.check_limit)
         seen = 0
         while page := list(islice(chosen, options.check_page)):
             seen += len(page)
@@ -116,17 +117,18 @@ class ConsistencyChecker:
         return found
 
     async def _ask_owner(self, owner: SiloAddress, version: int, addresses: list[GrainAddress]) -> list[Mismatch]:
-        question = encode(Check(version, tuple(to_entry(address) for address in addresses)))
+        request = encode(Check(version, tuple(to_entry(address) for address in addresses)))
         try:
-            reply = await self._deps.ask(owner, CHECK, question, self._deps.options.ask_timeout)
+            reply = await self._deps.ask(owner, CHECK, request, self._deps.options.ask_timeout)
             answer = decode(Checked, reply)
         except GrangeError as error:
-            logger.info("silo %s did not compare; next time: %s", owner, error)
+            logger.info("silo %s did not compare its entries; the next period asks again: %s", owner, error)
             return []
         if answer.version != version or self._current.topology.version != version:
-            return []  # ranges are moving
+            return []  # ranges are moving between silos
         return [
-            Mismatch(addresses[index], None if entry is None else to_address(entry)) for index, entry in answer.findings
+            Mismatch(addresses[index], None if entry is None else to_address(entry))
+            for index, entry in answer.mismatches
         ]
 
     async def _confirmed(self, found: list[Mismatch]) -> list[Mismatch]:
@@ -138,19 +140,19 @@ class ConsistencyChecker:
             again += await self._compare(page)
         return [mismatch for mismatch in again if mismatch.other == before[mismatch.address.activation]]
 
-    async def _settle(self, mismatch: Mismatch) -> None:
+    async def _resolve(self, mismatch: Mismatch) -> None:
         address, other = mismatch.address, mismatch.other
         if other is not None:
             absent = await self._sweep.absent(other.silo, [other])
             if absent is None or not self._deps.is_registered(address):
                 return
             if not absent:
-                self._report([Conflict(other, address)])
+                self._report_conflicts([Conflict(other, address)])
                 return
         try:
             winner = await self._directory.register(address, other)
             if not self._deps.is_registered(address):
-                await self._directory.unregister(address)  # it was released meanwhile, perhaps before we registered it
+                await self._directory.unregister(address)  # released meanwhile, perhaps before our registration
             elif winner.same_activation(address):
                 self.repaired += 1
                 logger.info("%s was not in the directory and is registered again", address)
@@ -158,13 +160,12 @@ class ConsistencyChecker:
             logger.warning("%s is not in the directory, and could not be registered: %s", address, error)
 
     async def _answer_check(self, data: bytes) -> bytes:
-        """The system target `directory.check`: what our slice has for these activations of the asker."""
-        question = decode(Check, data)
-        findings: list[tuple[int, GrainAddress | None]] = []
-        for index, entry in enumerate(question.entries):
+        """The system target `directory.check`: which of these activations are not our entry of their grain."""
+        request = decode(Check, data)
+        mismatches: list[tuple[int, Entry | None]] = []
+        for index, entry in enumerate(request.entries):
             address = to_address(entry)
             known = self._partition.lookup(address.grain_id)
             if not isinstance(known, Refusal) and not address.same_activation(known):
-                findings.append((index, known))
-        told = tuple((index, None if known is None else to_entry(known)) for index, known in findings)
-        return encode(Checked(self._partition.version, told))
+                mismatches.append((index, None if known is None else to_entry(known)))
+        return encode(Checked(self._partition.version, tuple(mismatches)))

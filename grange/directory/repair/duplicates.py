@@ -1,7 +1,7 @@
-"""Two activations of one grain: counted, said loudly, and ended.
+"""Duplicates: two activations of one grain. Counts them, logs each as an error, and ends both in the right order.
 
-The one that is not registered ends first. Then the registered one ends too, if it keeps state: the other may have
-written meanwhile, and what the next activation loads is what is stored.
+The unregistered one ends first. Then the registered one ends too if it keeps state: the other one may have written
+meanwhile, and the next activation loads the stored state.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from grange.aio.tasks import Tasks
 from grange.directory.slice.deps import DirectoryDeps
-from grange.directory.slice.messages import LOST, Lost, decode, encode, to_address, to_entry
+from grange.directory.slice.messages import LOST, EndDuplicates, decode, encode, to_address, to_entry
 from grange.directory.slice.partition import Conflict
 from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
@@ -20,18 +20,18 @@ from grange.runtime.system_target import SystemTargets
 
 logger = logging.getLogger(__name__)
 
-LOOK = 0.05
-"""Seconds between two looks of a silo whether an activation that must end has ended."""
+POLL_INTERVAL = 0.05
+"""Seconds between two checks whether the activations that must end have ended."""
 
-LOOKS = 40
-"""So many of them before it answers all the same: a turn takes long."""
+MAX_POLLS = 40
+"""Most such checks before the silo answers: 2 s in all, because a running turn may take long."""
 
-LOGGED = 10
-"""Duplicates named in the log, of those found at once; the count is of all."""
+MAX_LOGGED = 10
+"""Most duplicates of one report that are logged by name. All of them are counted."""
 
 
 class Duplicates:
-    """What this silo found of them since it started. Reported by recoveries and by the detector."""
+    """Duplicates that this silo found since it started. Recoveries and the consistency checker report them."""
 
     def __init__(self, deps: DirectoryDeps, tasks: Tasks) -> None:
         self.found = 0
@@ -39,18 +39,18 @@ class Duplicates:
         self._tasks = tasks
 
     def serve(self, targets: SystemTargets) -> None:
-        """Offer the service that ends activations of this silo."""
+        """Register the system target that ends activations of this silo."""
         targets.serve(LOST, self._answer_lost)
 
     def report(self, conflicts: Iterable[Conflict]) -> None:
-        """Have the losers ended by their silos. The runbook page is docs/runbooks/duplicate_activation.md."""
+        """Log the conflicts and make the silos end the activations. Runbook: docs/runbooks/duplicate_activation.md."""
         losers: dict[SiloAddress, list[GrainAddress]] = {}
         winners: dict[SiloAddress, list[GrainAddress]] = {}
         for number, conflict in enumerate(conflicts):
             self.found += 1
             losers.setdefault(conflict.loser.silo, []).append(conflict.loser)
             winners.setdefault(conflict.winner.silo, []).append(conflict.winner)
-            if number < LOGGED:
+            if number < MAX_LOGGED:
                 logger.error(
                     "two activations of %s: the registered one, %032x on silo %s, stays; %032x on silo %s must end",
                     conflict.winner.grain_id,
@@ -64,36 +64,38 @@ class Duplicates:
             self._tasks.start(self._end(losers, winners))
 
     async def _answer_lost(self, data: bytes) -> bytes:
-        """The system target `directory.lost`: these of our activations must end."""
-        question = decode(Lost, data)
-        lost = [to_address(entry) for entry in question.entries]
-        for address in lost:
-            self._deps.lost(address)
-        for entry in question.doubted:
-            self._deps.doubted(to_address(entry))
-        for _ in range(LOOKS):
-            if not any(self._deps.is_here(address) for address in lost):
+        """The system target `directory.lost`: end these activations of this silo."""
+        request = decode(EndDuplicates, data)
+        losers = [to_address(entry) for entry in request.losers]
+        for address in losers:
+            self._deps.end_unregistered(address)
+        for entry in request.winners:
+            self._deps.end_if_stateful(to_address(entry))
+        for _ in range(MAX_POLLS):
+            if not any(self._deps.has_activation(address) for address in losers):
                 break
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_INTERVAL)
         return b""
 
     async def _end(
         self, losers: dict[SiloAddress, list[GrainAddress]], winners: dict[SiloAddress, list[GrainAddress]]
     ) -> None:
-        """The losers first: what they write until then is what the winners' successors load."""
+        """End the losers first: the activations after the winners then load everything that the losers wrote."""
         for silo, addresses in losers.items():
-            await self._tell(silo, Lost(tuple(to_entry(address) for address in addresses)))
+            await self._request_end(silo, EndDuplicates(tuple(to_entry(address) for address in addresses)))
         for silo, addresses in winners.items():
-            await self._tell(silo, Lost((), tuple(to_entry(address) for address in addresses)))
+            await self._request_end(silo, EndDuplicates((), tuple(to_entry(address) for address in addresses)))
 
-    async def _tell(self, silo: SiloAddress, message: Lost) -> None:
-        question = encode(message)
+    async def _request_end(self, silo: SiloAddress, message: EndDuplicates) -> None:
+        request = encode(message)
         if silo == self._deps.me:
-            await self._answer_lost(question)
+            await self._answer_lost(request)
             return
         try:
-            await self._deps.ask(silo, LOST, question, self._deps.options.ask_timeout)
+            await self._deps.ask(silo, LOST, request, self._deps.options.ask_timeout)
         except GrangeError as error:
             logger.warning(
-                "silo %s was not told that activations must end; its own check will find them: %s", silo, error
+                "silo %s did not confirm the end of duplicate activations; its own check will find them: %s",
+                silo,
+                error,
             )

@@ -1,4 +1,4 @@
-"""One silo's slice of the directory: which ranges it owns and which activation is registered for each grain in them.
+"""One silo's slice of the directory: the ranges that it owns, and the entry of each grain in them.
 
-Open `partition.py` first (pure): it decides every registration. `slice.py` holds what the parts of the directory share.
+Open `partition.py` first (pure): it decides every registration. `deps.py` holds what the parts of the directory share.
 """

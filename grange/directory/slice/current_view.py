@@ -1,4 +1,4 @@
-"""The newest view that this silo has seen, and waiting for a newer one."""
+"""The newest membership view that this silo has applied, and waiting for a newer one."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from grange.membership.model.member import View
 logger = logging.getLogger(__name__)
 
 Refresh = Callable[[int], Awaitable[object]]
-"""Read the membership table until a view of at least this version has been delivered; membership's agent does
-it.
-"""
+"""Read the membership table until a view of at least this version was delivered. Membership's agent implements it."""
 
 
 class CurrentView:
-    """The topology that everything in this room decides under; `cluster.py` puts it forward, view by view."""
+    """The topology under which every part of the directory decides. `cluster.py` replaces it with each view."""
 
     def __init__(self, refresh: Refresh) -> None:
         self.topology = Topology(View(0))
         self.changed = Signal()
-        """Fired after each newer view has been taken in by the whole room."""
+        """Fires when all parts have applied a newer view, when a range becomes ready, and when a hold is lifted."""
         self._refresh = refresh
 
     async def reach(self, version: int, seconds: float) -> bool:
-        """Whether the view is at least of this version, after getting it if need be. Never raises for a lost
-        table.
+        """Return whether the view has at least this version; read the table for up to `seconds` if it has not.
+
+        Does not raise when the table is unreachable.
         """
         if self.topology.version >= version:
             return True

@@ -1,29 +1,36 @@
-"""What the directory needs from the rest of a silo; `silo/startup.py` fills it in."""
+"""What the parts of the directory depend on: the rest of the silo (`DirectoryDeps`) and the silo's slice (`Slice`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 
 import msgspec
 
+from grange.aio.tasks import Tasks
 from grange.directory.options import DirectoryOptions
-from grange.directory.slice.current_view import Refresh
+from grange.directory.slice.current_view import CurrentView, Refresh
+from grange.directory.slice.hold_timers import HoldTimers
 from grange.directory.slice.local_registrations import RegisteredHere
+from grange.directory.slice.partition import Conflict, Partition
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import Ask
 
 
 class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """One silo's connections to its directory room.
+    """The silo's functions and values that the directory uses. Filled in by `silo/startup.py`.
 
-    `registered` is asked while other tasks stand still. From the moment that `claim` has returned an activation as the
-    winner until the moment that `release` is called for it, the activation must be there, carrying the version that
-    `claim` returned; and at no other time; `is_registered` says it of one. `is_here` says whether this very activation
-    exists in whatever phase: at least from before `claim` is called until after `release` has returned. `lost` is
-    called when an activation of this silo turns out not to be its grain's one: drop it without releasing it; `doubted`
-    when it is, but another one ran beside it and may have written its state: end it in order, if it keeps state.
+    `registered` lists this silo's registered activations, synchronously. An activation is in the list from the moment
+    that `claim` returns it as the winner until the moment that `release` is called for it, and at no other time. It
+    carries the version that `claim` returned. `is_registered` answers the same for one activation.
+
+    `has_activation` answers whether this very activation exists, in any phase. It must be true at least from before
+    `claim` is called until after `release` has returned.
+
+    `end_unregistered` ends an activation of this silo that turned out not to be the registered one of its grain. It
+    must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
+    second activation ran beside it and may have written that state.
     """
 
     me: SiloAddress
@@ -31,9 +38,20 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     refresh: Refresh
     registered: RegisteredHere
     is_registered: Callable[[GrainAddress], bool]
-    is_here: Callable[[GrainAddress], bool]
-    lost: Callable[[GrainAddress], None]
-    doubted: Callable[[GrainAddress], None]
+    has_activation: Callable[[GrainAddress], bool]
+    end_unregistered: Callable[[GrainAddress], None]
+    end_if_stateful: Callable[[GrainAddress], None]
     strategies: Mapping[str, PlacementStrategy]
-    random: Random
+    rng: Random
     options: DirectoryOptions = DirectoryOptions()
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """This silo's slice and what its parts share. Built by `cluster.py`, which also awaits `tasks`."""
+
+    deps: DirectoryDeps
+    current: CurrentView
+    partition: Partition
+    hold_timers: HoldTimers
+    report_conflicts: Callable[[Iterable[Conflict]], None]
+    tasks: Tasks

@@ -1,4 +1,4 @@
-"""When holds begin and end: loop time, from the moment that the view with the death arrives."""
+"""Begins and lifts death holds by the loop's clock: each one starts when the view with the death arrives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grange.proto.ids import SiloAddress
 
 
 class HoldTimers:
-    """The clock beside the slice's `Holds`. Whoever waits for a hold is woken when it is lifted."""
+    """The clock of the slice's `Holds`. Lifting a hold fires `CurrentView.changed`, which wakes refused requests."""
 
     def __init__(self, holds: Holds, current: CurrentView, tasks: Tasks) -> None:
         self._holds = holds
@@ -24,8 +24,9 @@ class HoldTimers:
         self._known: set[SiloAddress] = set()
 
     def begin(self, silo: SiloAddress, seconds: float) -> None:
-        """Hold the grains of this silo for so long, from now on: its death has just been seen. Only the first time
-        counts.
+        """Hold the grains of this dead silo for `seconds` from now.
+
+        Only the first call for a silo counts.
         """
         if seconds <= 0 or silo in self._known:
             return
@@ -34,27 +35,30 @@ class HoldTimers:
         self._holds.begin(silo)
         self._tasks.start(self._lift_in_time(silo))
 
-    def carried(self, holds: Iterable[Hold], doubtful: RangeSet) -> None:
-        """Another owner's holds, which came with its entries. Needed for deaths that it saw and we did not."""
-        found = list(holds)
-        for hold in found:
+    def adopt(self, holds: Iterable[Hold], in_doubt: RangeSet) -> None:
+        """Add another owner's holds, which came with its entries.
+
+        That owner may have seen deaths that this silo did not see.
+        """
+        adopted = list(holds)
+        for hold in adopted:
             self.begin(hold.silo, hold.seconds)
-        self._holds.doubt(doubtful, [hold.silo for hold in found])
+        self._holds.mark_in_doubt(in_doubt, [hold.silo for hold in adopted])
 
     def lift(self, silo: SiloAddress) -> None:
-        """It is known to be gone."""
+        """End the hold of this silo, if there is one: its process is known to be gone."""
         if self._until.pop(silo, None) is not None:
             self._holds.lift(silo)
             self._current.changed.fire()
 
     @property
     def held(self) -> list[SiloAddress]:
-        """The dead silos that are held for."""
+        """The dead silos whose grains are held now."""
         return list(self._until)
 
     @property
     def remaining(self) -> tuple[Hold, ...]:
-        """What is held, for another owner."""
+        """All holds with the seconds left, to be sent to another owner."""
         now = asyncio.get_running_loop().time()
         return tuple(Hold(silo.host, silo.port, silo.generation, until - now) for silo, until in self._until.items())
 

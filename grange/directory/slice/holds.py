@@ -1,9 +1,10 @@
-"""What may not be registered yet, because a dead silo may still run it. Pure.
+"""Which grains may not be registered yet, because a dead silo may still run them. Pure.
 
-A silo that was declared dead by others goes on until it has fenced itself. So for a while after its death its grains
-are *held*: look-ups give none, and nobody else may register them. Which grains are its own is known for entries that
-were kept. A range that was recovered by asking the living is *in doubt*: a grain that is absent there may be one of
-the dead silo's, so it is held as well. Called the range lease hold in Orleans' DistributedGrainDirectory.
+A silo that other silos declared dead runs turns until it has fenced itself. Therefore its grains are *held* for a
+while after its death: a look-up finds no entry, and no other silo may register them. For entries that were kept, the
+entry names the dead silo. A range that was recovered from the live silos is *in doubt*: a grain that is absent there
+may run on the dead silo, so it is held as well. Orleans' DistributedGrainDirectory calls this the range lease hold.
+ADR 0044 argues it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from grange.proto.ids import SiloAddress
 
 
 class Holds:
-    """The holds of one slice. Who tells time (`hold_timers.py`) begins and lifts them."""
+    """The holds of one slice. `hold_timers.py` begins and lifts them, because it has the clock."""
 
     __slots__ = ("_doubts", "_silos")
 
@@ -30,29 +31,29 @@ class Holds:
         return silo in self._silos
 
     @property
-    def doubtful(self) -> RangeSet:
-        """Ranges in which absent grains are held."""
+    def in_doubt(self) -> RangeSet:
+        """The ranges in which absent grains are held."""
         found = RangeSet()
         for ranges, _ in self._doubts:
             found |= ranges
         return found
 
     def begin(self, silo: SiloAddress) -> None:
-        """This silo is dead, and may not have noticed."""
+        """Hold the grains of this silo: it is dead, and may not have fenced itself yet."""
         self._silos.add(silo)
 
-    def doubt(self, ranges: RangeSet, silos: Iterable[SiloAddress] | None = None) -> None:
-        """Absent grains in these ranges may run on these dead silos; on any that is held now, unless told."""
+    def mark_in_doubt(self, ranges: RangeSet, silos: Iterable[SiloAddress] | None = None) -> None:
+        """Hold absent grains in these ranges until these dead silos are lifted; None means all silos held now."""
         because = frozenset(self._silos if silos is None else self._silos.intersection(silos))
         if because and ranges:
             self._doubts.append((ranges, because))
 
     def lift(self, silo: SiloAddress) -> None:
-        """This silo must have fenced itself by now."""
+        """End the hold of this silo: it must have fenced itself by now."""
         self._silos.discard(silo)
         left = [(ranges, silos - {silo}) for ranges, silos in self._doubts]
         self._doubts = [(ranges, silos) for ranges, silos in left if silos]
 
-    def doubts(self, hash: int) -> bool:
-        """Whether an absent grain of this hash is held."""
+    def is_in_doubt(self, hash: int) -> bool:
+        """Whether an absent grain with this hash is held."""
         return any(hash in ranges for ranges, _ in self._doubts)

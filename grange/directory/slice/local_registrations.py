@@ -1,9 +1,10 @@
-"""What this silo tells the owners of slices about itself: the activations that it has registered. Pure.
+"""The registrations of this silo, won and in flight, as reported to the owners of slices. Pure.
 
-The race it closes: a registration may be on its way to a slice's old owner while the new owner asks us what we run.
-It is not in our answer, and once the old owner's reply is here, nobody would know of it. So every answer marks the
-registrations in flight that it could not contain, and a marked one must be made again, with the new owner, before
-anybody may believe in it. One that was believed in before the answer is part of it.
+This file closes a race. A registration may be in flight to the old owner of a range while the new owner asks this
+silo for its registrations. The answer does not contain it, so after the old owner's reply the new owner would never
+learn of it. Therefore each answer marks the registrations in flight that it could not contain as missed. A missed one
+must be made again, with the new owner, before the caller may act on it. A registration that was won before the answer
+is part of the answer. ADR 0041 argues it.
 """
 
 from __future__ import annotations
@@ -15,62 +16,60 @@ from grange.directory.slice.ranges import RangeSet
 from grange.proto.ids import GrainAddress
 
 RegisteredHere = Callable[[], Iterable[GrainAddress]]
-"""The activations of this silo whose claim was won and whose release has not begun, as `claim` returned
-them.
-"""
+"""Lists this silo's activations whose claim was won and whose release has not begun, as `claim` returned them."""
 
 
-class Attempt:
-    """One registration that is on its way to the owner of its slice."""
+class PendingRegistration:
+    """One registration in flight to the owner of its range."""
 
     __slots__ = ("hash", "missed")
 
     def __init__(self, hash: int) -> None:
         self.hash = hash
         self.missed = False
-        """Whether this silo has told an owner what it runs, and this was not part of it."""
+        """Whether this silo has reported its registrations in this range since `begin`, without this one."""
 
 
 class LocalRegistrations:
-    """The registrations of this silo: the catalog knows those that were won, this knows those in flight."""
+    """The registrations of this silo. The catalog lists those that were won; this class tracks those in flight."""
 
     def __init__(self, registered: RegisteredHere) -> None:
         self._registered = registered
-        self._attempts: set[Attempt] = set()
+        self._pending: set[PendingRegistration] = set()
 
-    def begin(self, hash: int) -> Attempt:
-        """A registration of a grain with this hash is about to be sent; `end` it whatever becomes of it."""
-        attempt = Attempt(hash)
-        self._attempts.add(attempt)
-        return attempt
+    def begin(self, hash: int) -> PendingRegistration:
+        """Track a registration that is about to be sent. The caller must call `end` for it in every case."""
+        pending = PendingRegistration(hash)
+        self._pending.add(pending)
+        return pending
 
-    def end(self, attempt: Attempt) -> None:
-        """The reply is here, or there will be none."""
-        self._attempts.discard(attempt)
+    def end(self, pending: PendingRegistration) -> None:
+        """Stop tracking: the reply has arrived, or none will."""
+        self._pending.discard(pending)
 
     def registered(self, ranges: RangeSet) -> Iterator[GrainAddress]:
-        """What is registered at this moment, in whatever range; the caller picks out `ranges`, in its own time. What
-        is released before it is reached may be left out: its release goes to the owner that asks.
+        """All activations registered at this moment, in any range. The caller filters by `ranges` as it iterates.
 
-        Marks the registrations in flight in these ranges as missed.
+        Marks the registrations in flight in these ranges as missed. An activation that is released before the iterator
+        reaches it may be left out: its release goes to the owner that asks.
         """
-        for attempt in self._attempts:
-            attempt.missed = attempt.missed or attempt.hash in ranges
+        for pending in self._pending:
+            pending.missed = pending.missed or pending.hash in ranges
         return iter(self._registered())
 
 
 PAGE_BYTES = 2 * 2**20
-"""Of one answer at most: half of what a message may have. With long keys it is reached first."""
+"""Size limit of one page: half of the limit of a message. Pages of entries with long keys reach it first."""
 
 _ENTRY_BYTES = 64
-"""What an entry takes besides its texts."""
+"""Size of an entry without its texts."""
 
 
 def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
-    """The first `size` or so of these (hash, address) pairs in ring order, fewer if they are big, and the ranges that
-    they do not cover.
+    """The first `size` of these (hash, address) pairs in ring order, and the ranges that they do not cover.
 
-    Grains of one hash are never parted, so a page may be a little longer.
+    The page is shorter if it would exceed `PAGE_BYTES`. Grains with the same hash are never split between pages, so a
+    page may be a little longer.
     """
     if _fitting(found, size) == len(found):
         return [address for _, address in found], RangeSet()
@@ -81,7 +80,7 @@ def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) 
 
 
 def _fitting(found: list[tuple[int, GrainAddress]], size: int) -> int:
-    """How many of the first of them make a page; at least one, if there is one."""
+    """How many of the first pairs fit into a page; at least one, if there is one."""
     room = PAGE_BYTES
     for count, (_, address) in enumerate(islice(found, size)):
         grain_id = address.grain_id

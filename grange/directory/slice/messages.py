@@ -1,9 +1,9 @@
-"""Questions and answers between slices, as msgspec MessagePack arrays. Part of the wire contract: add fields
-at the end.
+"""Requests and replies between the silos' directories, as MessagePack arrays. Part of the wire contract.
 
-Each question carries the version of the asker's view. An owner that has not seen that view gets it first, so
-that it never decides under an older view than the asker's; its reply carries its own version, so that the
-asker can catch up.
+New fields go at the end. The class names do not travel.
+
+Each request carries the version of the caller's view. An owner with an older view reads the table first. Therefore it
+never decides under an older view than the caller's. Its reply carries its own version, so the caller can catch up.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ TAKE = "directory.take"
 TAKEN = "directory.taken"
 CHECK = "directory.check"
 PRESENT = "directory.present"
-"""The system targets of this room."""
+"""The system targets of the directory, by the names under which they travel."""
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A `GrainAddress`; the activation as 16 bytes, because MessagePack integers end at 64 bits."""
+    """A `GrainAddress`. The activation id is 16 bytes, because MessagePack integers end at 64 bits."""
 
     type: str
     key: str
@@ -43,7 +43,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Register(msgspec.Struct, frozen=True, array_like=True):
-    """`GrainDirectory.register`; answered by `Reply` with the winner."""
+    """Request of `GrainDirectory.register`. The `Reply` carries the winner."""
 
     version: int
     address: Entry
@@ -51,7 +51,7 @@ class Register(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Lookup(msgspec.Struct, frozen=True, array_like=True):
-    """`GrainDirectory.lookup`; answered by `Reply`."""
+    """Request of `GrainDirectory.lookup`, answered by `Reply`."""
 
     version: int
     type: str
@@ -59,14 +59,14 @@ class Lookup(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Unregister(msgspec.Struct, frozen=True, array_like=True):
-    """`GrainDirectory.unregister`; answered by `Reply` without an entry."""
+    """Request of `GrainDirectory.unregister`, answered by a `Reply` without an entry."""
 
     version: int
     address: Entry
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """An owner's decision under its view `version`, or why there is none; `wait` seconds before asking again."""
+    """An owner's decision under its view `version`, or a refusal. Wait `wait` seconds before repeating the request."""
 
     version: int
     refusal: Refusal | None = None
@@ -75,7 +75,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True):
-    """A dead silo whose grains are held, for so many more seconds."""
+    """A dead silo whose grains are held for `seconds` more."""
 
     host: str
     port: int
@@ -89,21 +89,21 @@ class Hold(msgspec.Struct, frozen=True, array_like=True):
 
 
 Pairs = tuple[tuple[int, int], ...]
-"""Ranges as they travel: first and last hash, because the end of the ring itself needs 65 bits."""
+"""Ranges on the wire, as first and last hash. The exclusive end of the ring would need 65 bits."""
 
 
 class Recover(msgspec.Struct, frozen=True, array_like=True):
-    """What do you run in these ranges? Pairs of first and last hash. Answered by `Recovered`."""
+    """Ask a silo for its registered activations in these ranges. Answered by `Recovered`."""
 
     version: int
     ranges: Pairs
 
 
 class Recovered(msgspec.Struct, frozen=True, array_like=True):
-    """What the answering silo runs in the ranges asked for, except in `rest`: ask again for those.
+    """The answering silo's registered activations in the requested ranges except `rest`. Request `rest` next.
 
-    `behind` says that it has not seen the asker's view and could not get it, so it told nothing. `holds` are the holds
-    it knows of; the asker may have joined after the deaths.
+    `behind` means that the silo could not read the caller's view in time, so it reports nothing. `holds` are the death
+    holds it knows; the caller may have joined after those deaths.
     """
 
     version: int
@@ -113,18 +113,18 @@ class Recovered(msgspec.Struct, frozen=True, array_like=True):
     holds: tuple[Hold, ...] = ()
 
 
-class Take(msgspec.Struct, frozen=True, array_like=True):
-    """Hand over these ranges, which you owned until the view of this version. Answered by `Handed`."""
+class FetchSnapshot(msgspec.Struct, frozen=True, array_like=True):
+    """Ask the previous owner for ranges that it lost with the view of this version. Answered by `SnapshotPage`."""
 
     version: int
     ranges: Pairs
 
 
-class Handed(msgspec.Struct, frozen=True, array_like=True):
-    """The entries of the ranges asked for, except in `rest`: ask again for those; and except in `missing`: there is no
-    snapshot of those, recover them otherwise.
+class SnapshotPage(msgspec.Struct, frozen=True, array_like=True):
+    """The entries of the requested ranges except `rest` and `missing`.
 
-    `behind` as in `Recovered`. In `doubtful` ranges an absent grain may run on one of the silos in `holds`.
+    Request `rest` next. There is no snapshot of `missing`: recover those ranges from the hosts. `behind` is as in
+    `Recovered`. In the ranges `in_doubt`, an absent grain may run on one of the silos in `holds`.
     """
 
     version: int
@@ -133,52 +133,52 @@ class Handed(msgspec.Struct, frozen=True, array_like=True):
     missing: Pairs = ()
     behind: bool = False
     holds: tuple[Hold, ...] = ()
-    doubtful: Pairs = ()
+    in_doubt: Pairs = ()
 
 
-class Taken(msgspec.Struct, frozen=True, array_like=True):
-    """What was handed over of these ranges has arrived, or is not needed. Answered by nothing."""
+class SnapshotTaken(msgspec.Struct, frozen=True, array_like=True):
+    """Acknowledge that the snapshot of these ranges has arrived, or is not needed. Answered by an empty reply."""
 
     version: int
     ranges: Pairs
 
 
-class Lost(msgspec.Struct, frozen=True, array_like=True):
-    """These activations of yours are not their grains' one: another is registered. Answered by nothing, once they have
-    ended, or could not soon.
+class EndDuplicates(msgspec.Struct, frozen=True, array_like=True):
+    """Ask a silo to end these activations. The reply is empty and comes once `losers` have ended, or after 2 s.
 
-    `doubted` are registered, but another one ran beside them: what they remember of their state may be out of date.
+    Of the grains of `losers`, another activation is registered. `winners` are registered, but another activation ran
+    beside them, so their state in memory may be out of date.
     """
 
-    entries: tuple[Entry, ...]
-    doubted: tuple[Entry, ...] = ()
+    losers: tuple[Entry, ...]
+    winners: tuple[Entry, ...] = ()
 
 
 class Check(msgspec.Struct, frozen=True, array_like=True):
-    """We run these activations, registered with you under the view of this version. Answered by `Checked`."""
+    """Ask an owner to compare these activations of the caller with its entries. Answered by `Checked`."""
 
     version: int
     entries: tuple[Entry, ...]
 
 
 class Checked(msgspec.Struct, frozen=True, array_like=True):
-    """Which of the activations asked for (by index) the directory does not have: with what it has in their place.
+    """The activations (by index) that are not the owner's entry of their grain, each with the entry or None.
 
-    Means nothing unless `version` is that of the question.
+    Valid only if `version` is that of the request.
     """
 
     version: int
-    findings: tuple[tuple[int, Entry | None], ...] = ()
+    mismatches: tuple[tuple[int, Entry | None], ...] = ()
 
 
 class Present(msgspec.Struct, frozen=True, array_like=True):
-    """Are these activations of yours there, in whatever phase? Answered by `Absent`."""
+    """Ask a silo whether these activations of its own exist, in any phase. Answered by `Absent`."""
 
     entries: tuple[Entry, ...]
 
 
 class Absent(msgspec.Struct, frozen=True, array_like=True):
-    """These (by index) are not; activation numbers never come again, so they never will be."""
+    """The activations (by index) that do not exist. Activation ids are never reused, so this answer is final."""
 
     entries: tuple[int, ...] = ()
 
@@ -191,10 +191,10 @@ Message = TypeVar(
     Reply,
     Recover,
     Recovered,
-    Lost,
-    Take,
-    Handed,
-    Taken,
+    EndDuplicates,
+    FetchSnapshot,
+    SnapshotPage,
+    SnapshotTaken,
     Check,
     Checked,
     Present,
@@ -203,12 +203,12 @@ Message = TypeVar(
 
 
 def encode(message: msgspec.Struct) -> bytes:
-    """A message as bytes."""
+    """Encode a message."""
     return msgspec.msgpack.encode(message)
 
 
 def decode(kind: type[Message], data: bytes) -> Message:
-    """The inverse of `encode`. Raises SiloUnavailable when the other side speaks another protocol."""
+    """Decode a message. Raises SiloUnavailable if the bytes are not such a message of this protocol version."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except msgspec.MsgspecError as error:
@@ -216,7 +216,7 @@ def decode(kind: type[Message], data: bytes) -> Message:
 
 
 def to_entry(address: GrainAddress) -> Entry:
-    """An address as it travels."""
+    """The wire form of an address."""
     grain_id, silo = address.grain_id, address.silo
     activation = address.activation.to_bytes(16, "big")
     return Entry(grain_id.type, grain_id.key, silo.host, silo.port, silo.generation, activation, address.version)
@@ -233,7 +233,7 @@ def to_address(entry: Entry) -> GrainAddress:
 
 
 def to_pairs(ranges: RangeSet) -> Pairs:
-    """Ranges as they travel."""
+    """The wire form of a set of ranges."""
     return tuple((part.start, part.end - 1) for part in ranges.ranges)
 
 

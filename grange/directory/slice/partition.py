@@ -1,13 +1,12 @@
-"""This silo's slice of the directory, decided. Pure: views, questions and recovered entries in, decisions
-out.
+"""Decides every operation on this silo's slice of the directory. Pure: takes views, operations and recovered entries.
 
-The slice covers the ranges that the ring gives this silo under its newest view. A range that it has just
-gained is *recovering* until its entries are here: handed over by the owner before, or else told by every live
-silo; nothing is decided about it meanwhile. A range that it has lost is *sealed*: its entries are cut off as they
-stood with the last decision, for the new owner to fetch.
+The slice covers the ranges that the ring gives this silo under its newest view. A range that the silo has just gained
+is *recovering* until its entries have arrived, from the previous owner or else from every live silo. Until then,
+operations on it are refused. A range that the silo has lost is *sealed*: its entries are cut off as they stood after
+the last decision, and the new owner fetches them.
 
-Entries of silos that are gone are not looked for when they go. They are passed over when they are met, and
-removed by the sweep of `checks.py`.
+When a silo goes, its entries are not searched for. They count as absent from then on, and the sweep of
+`repair/sweep.py` removes them (ADR 0046). ADR 0042 argues why the partition never waits.
 """
 
 from __future__ import annotations
@@ -24,27 +23,28 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 
 class Refusal(enum.StrEnum):
-    """Why a question was not decided; it may be asked again."""
+    """Why an operation was not decided. The caller may repeat it."""
 
     NOT_OWNER = "not owner"
-    """Under our newest view another silo owns this grain's range."""
+    """Another silo owns this grain's range under this silo's newest view."""
 
     NOT_READY = "not ready"
-    """The range is being recovered."""
+    """The entries of the range have not all arrived yet."""
 
     NOT_LIVE = "not live"
-    """The silo of the address is gone, or was never seen: it may not register anything."""
+    """The silo of the address is not live in this silo's view, so it may not register anything."""
 
     HELD = "held"
-    """A silo that has just died may still run this grain."""
+    """A silo that was just declared dead may still run this grain."""
 
     BEHIND = "behind"
-    """The asker has seen a newer view than we have, and we could not get it."""
+    """The caller has a newer view than this silo, and this silo could not read it in time."""
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """What was lost with the view `version`, as it stood under the view `after` and ever since: complete in
-    `ranges`.
+    """The entries of ranges that were lost with the view `version`. They are complete in `ranges`.
+
+    They stand as they stood under the view `after`, the last one in which this silo decided about them.
     """
 
     after: int
@@ -54,7 +54,7 @@ class Sealed(msgspec.Struct, frozen=True):
 
 
 class Advance(msgspec.Struct, frozen=True):
-    """What a new view did to the slice: ranges to fill now, silos that are gone, and what was sealed."""
+    """The effect of a new view on the slice: ranges to fill now, silos that are gone, and the sealed entries."""
 
     gained: RangeSet
     gone: frozenset[SiloAddress]
@@ -62,7 +62,7 @@ class Advance(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """Two activations claim to be the same grain's one. The loser must be dropped by its silo."""
+    """Two activations of one grain, both registered. The loser's silo must end the loser."""
 
     winner: GrainAddress
     loser: GrainAddress
@@ -72,7 +72,7 @@ NOTHING = RangeSet()
 
 
 class Partition:
-    """The entries of one slice. Used by `service.py`, one question at a time."""
+    """The entries of one slice, and the state of its ranges. Used by `service.py` and `directory_client.py`."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -93,25 +93,24 @@ class Partition:
 
     @property
     def owned(self) -> RangeSet:
-        """What the slice covers under the newest view."""
+        """The ranges that the slice covers under the newest view."""
         return self._owned
 
     @property
     def not_ready(self) -> RangeSet:
-        """The part of it that is being recovered."""
+        """The owned ranges whose entries have not all arrived yet."""
         return self._not_ready
 
     def recovering(self, recovery: int) -> RangeSet:
-        """What is still to be recovered by the recovery that the view of this version began."""
+        """The ranges still to be filled by the recovery that began with the view of this version."""
         return self._recovering.get(recovery, NOTHING)
 
     def advance(self, version: int, owned: RangeSet, live: frozenset[SiloAddress], reset: bool) -> Advance:
-        """A newer view: what it makes us own and who is live in it. What is gained is recovering from here
-        on.
+        """Apply a newer view: the ranges that it makes this silo own, and its live silos.
 
-        `reset` says that a view was missed in which somebody else may have owned any of it: all of it counts
-        as gained, and nothing of it can be handed over. Takes 67 ms when 297,000 of a million entries are
-        lost, 15 ms for 100,000 (`Entries.cut`), next to nothing else.
+        Gained ranges are recovering afterwards. `reset` means that a view was missed in which another silo may have
+        owned any of the ranges. Then all of them count as gained, and none can be handed over. Takes 67 ms when
+        297,000 of a million entries are lost, 15 ms for 100,000 (`Entries.cut`), and next to nothing otherwise.
         """
         before = NOTHING if reset else self._owned
         gained, lost, gone = owned - before, before - owned, self._live - live
@@ -129,9 +128,10 @@ class Partition:
         return Advance(gained, gone, sealed)
 
     def register(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress | Refusal:
-        """Returns the entry that now stands; it carries the version it was registered under.
+        """Register the activation, and return the grain's entry, which may be another activation.
 
-        An existing entry stays, unless it is the same activation as `previous` or its silo is gone and not held.
+        The entry carries the version of the view under which it was registered. An existing entry stays, unless it is
+        the same activation as `previous`, or its silo is gone and not held.
         """
         hash = address.grain_id.ring_hash
         if refusal := self._refusal(hash):
@@ -142,14 +142,14 @@ class Partition:
         if entry is not None and entry.silo in self._live:
             if entry.same_activation(address) or not entry.same_activation(previous):
                 return entry
-        elif self.holds and (self.holds.doubts(hash) or (entry is not None and entry.silo in self.holds)):
+        elif self.holds and (self.holds.is_in_doubt(hash) or (entry is not None and entry.silo in self.holds)):
             return Refusal.HELD
         entry = GrainAddress(address.grain_id, address.silo, address.activation, self.version)
         self._entries.put(entry, hash)
         return entry
 
     def lookup(self, grain_id: GrainId) -> GrainAddress | Refusal | None:
-        """The entry of a grain, or None."""
+        """The entry of this grain, or None if it has none on a live silo."""
         hash = grain_id.ring_hash
         if refusal := self._refusal(hash):
             return refusal
@@ -157,7 +157,7 @@ class Partition:
         return entry if entry is not None and entry.silo in self._live else None
 
     def unregister(self, address: GrainAddress) -> Refusal | None:
-        """Removes the entry if it is this very activation; None says that the question was decided."""
+        """Remove the grain's entry if it is this very activation. None means that the operation was decided."""
         hash = address.grain_id.ring_hash
         if refusal := self._refusal(hash):
             return refusal
@@ -166,12 +166,12 @@ class Partition:
         return None
 
     def merge(self, recovery: int, found: Iterable[GrainAddress]) -> list[Conflict]:
-        """Take in what a live silo says it runs, or what the owner before had. What is not (or no more) of this
-        recovery is ignored.
+        """Add entries reported by a live silo or handed over by the previous owner. Returns the conflicts found.
 
-        Of two activations of one grain the one registered later stays, so that the order of answers does not
-        matter: an older one may be on its way out. Of the same version, the higher activation number stays. One on
-        a silo that is gone is kept while it is held, and never against a live one.
+        Entries outside the ranges of this recovery are ignored. Of two activations of one grain, the one registered
+        under the later version stays, in any order of the answers: the older one may be deactivating. Of the same
+        version, the higher activation number stays. An entry of a silo that is gone is kept while that silo is held,
+        and never replaces an entry of a live silo.
         """
         ranges = self.recovering(recovery)
         conflicts: list[Conflict] = []
@@ -191,7 +191,7 @@ class Partition:
         return conflicts
 
     def ready(self, recovery: int, ranges: RangeSet) -> None:
-        """The entries of these ranges of a recovery are complete: decide about them from here on."""
+        """Mark these ranges of a recovery as complete. Operations on them are decided from now on."""
         left = self.recovering(recovery) - ranges
         if left:
             self._recovering[recovery] = left
@@ -200,11 +200,11 @@ class Partition:
         self._update_not_ready()
 
     def page(self, ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
-        """Some entries in ring order, also those of silos that are gone, and the ranges left: see `Entries.page`."""
+        """See `Entries.page`. The entries of silos that are gone are included."""
         return self._entries.page(ranges, size)
 
     def is_over(self, entry: GrainAddress) -> bool:
-        """Whether the entry's silo is gone, and need not be held for any more."""
+        """Whether the entry's silo is gone and not held."""
         return entry.silo not in self._live and entry.silo not in self.holds
 
     def _refusal(self, hash: int) -> Refusal | None:

@@ -1,4 +1,4 @@
-"""Sets of hashes, made of ranges: what a slice owns, gains, loses and recovers. Pure."""
+"""Sets of hashes, stored as ranges. A slice owns, gains, loses and recovers such sets. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grange.membership.model.hash_ring import RING_SIZE, Range
 
 
 class RangeSet:
-    """An immutable set of 64-bit hashes. Equal sets are equal whatever ranges they were made of."""
+    """An immutable set of 64-bit hashes. Two sets with the same hashes are equal, however they were built."""
 
     __slots__ = ("_bounds",)
 
@@ -35,7 +35,7 @@ class RangeSet:
 
     @property
     def ranges(self) -> list[Range]:
-        """The same set as disjoint ranges in order, with gaps between them."""
+        """The set as disjoint ranges in ascending order, with gaps between them."""
         return [Range(start, end) for start, end in zip(self._bounds[::2], self._bounds[1::2], strict=True)]
 
     def __or__(self, other: RangeSet) -> RangeSet:
@@ -48,7 +48,7 @@ class RangeSet:
         return self._combined(other, lambda mine, theirs: mine and not theirs)
 
     def above(self, hash: int) -> RangeSet:
-        """The part of this set that is above this hash."""
+        """The hashes of this set that are greater than this one."""
         return self & RangeSet([Range(hash + 1, RING_SIZE)])
 
     def _combined(self, other: RangeSet, keep: Callable[[bool, bool], bool]) -> RangeSet:

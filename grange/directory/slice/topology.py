@@ -1,6 +1,4 @@
-"""What follows from one view for placement and directory. Pure, computed once per view, asked with every
-call.
-"""
+"""The facts of one membership view that placement and directory need. Pure. Computed once per view, read per call."""
 
 from __future__ import annotations
 
@@ -12,14 +10,13 @@ from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import SiloAddress
 
 _BEFORE_ACTIVE = frozenset({None, SiloStatus.JOINING})
-_PAST_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
+_AFTER_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
 
 
 class Hosting(msgspec.Struct, frozen=True):
-    """Who hosts one grain type: active silos ordered by address, and the name of the type's placement
-    strategy.
+    """The active silos that host one grain type, ordered by address, and the name of its placement strategy.
 
-    `allowed` is the same silos for the ring to pick from; None when every active silo is one of them.
+    `allowed` is the same silos as a filter for the ring; None if every active silo hosts the type.
     """
 
     silos: tuple[SiloAddress, ...]
@@ -28,10 +25,10 @@ class Hosting(msgspec.Struct, frozen=True):
 
 
 class Topology:
-    """The cluster of one view, as the directory needs it. Immutable.
+    """The cluster in one view, as the directory needs it. Immutable.
 
-    Only active silos are on the ring, own ranges and get new grains. `live` silos may still run grains: the
-    active ones and those that are leaving. A silo is gone when it was in a view and is no longer live.
+    Only active silos are on the ring, own ranges and get new grains. `live` silos may still run grains: these are the
+    active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live.
     """
 
     __slots__ = ("_generations", "_statuses", "_voted_dead", "hosting", "live", "ring", "version")
@@ -56,59 +53,57 @@ class Topology:
         return self.ring.owner(hash)
 
     def ranges(self, silo: SiloAddress) -> RangeSet:
-        """What this silo's slice covers; nothing unless it is active."""
+        """The ranges that this silo owns; empty unless it is active."""
         return RangeSet(self.ring.ranges(silo))
 
     def status(self, silo: SiloAddress) -> SiloStatus | None:
-        """The silo's status; None when this view does not know it (not yet, or no more)."""
+        """The silo's status; None if this view has no row for it."""
         return self._statuses.get(silo)
 
     def is_dead(self, silo: SiloAddress) -> bool:
-        """Whether this run of the silo is known to be over: its row says so, or its endpoint has a newer
-        run.
-        """
+        """Whether this generation is known to have ended: its row is dead, or its endpoint has a newer generation."""
         newest = self._generations.get(silo.endpoint, silo.generation)
         return newest > silo.generation or self._statuses.get(silo) is SiloStatus.DEAD
 
     def is_superseded(self, silo: SiloAddress) -> bool:
-        """Whether its endpoint has a newer run, which proves that this process is gone."""
+        """Whether its endpoint has a newer generation, which proves that this process is gone."""
         return self._generations.get(silo.endpoint, silo.generation) > silo.generation
 
     def abrupt_deaths(self, later: Topology) -> list[SiloAddress]:
-        """The silos that `later` shows dead, by the votes of others, and that may therefore not have noticed.
+        """The silos that `later` shows as dead by other silos' votes. They may not have read that yet, and may run.
 
-        Not those that wrote their own death, or were killed by a newer run at their endpoint: these are gone. Not
-        those that were dead in the first view that this silo saw. A silo without a row was lost with the table: it is
-        taken for one that may run.
+        A silo that wrote its own death, or that a newer generation at its endpoint superseded, is not among them: its
+        process is gone. Silos that were dead in the first view of this silo are not among them either. A live silo
+        whose row vanished was lost with the table; it may run, so it is among them.
         """
         if not self.version:
             return []
         vanished = (silo for silo in self.live if later.status(silo) is None)
-        struck = (silo for silo in later._voted_dead if self.status(silo) is not SiloStatus.DEAD)
-        return sorted(silo for silo in {*vanished, *struck} if not later.is_superseded(silo))
+        voted_dead = (silo for silo in later._voted_dead if self.status(silo) is not SiloStatus.DEAD)
+        return sorted(silo for silo in {*vanished, *voted_dead} if not later.is_superseded(silo))
 
     def may_have_missed(self, later: Topology) -> bool:
-        """Whether, between this view and `later`, some silo may have been active that is active in neither.
+        """Whether some silo may have been active between this view and `later`, and is active in neither.
 
-        Such a silo owned ranges that look as if they had stayed where they are, and registered grains in
-        them. Its row stays in the table for hours, so it is there to be seen: as one that left or died
-        without ever having been seen active. No view in between means no such silo.
+        Such a silo owned ranges and registered grains in them, although the two views show the same owner. It can be
+        recognised: its row stays in the table for hours, as leaving or dead, and this silo never saw it active. If no
+        view lies between the two, there was no such silo.
         """
         if later.version == self.version + 1:
             return False
         return any(
-            status in {SiloStatus.LEAVING, SiloStatus.DEAD} and self.status(silo) in {None, SiloStatus.JOINING}
-            for silo, status in later._statuses.items()
+            status in _AFTER_ACTIVE and self.status(silo) in _BEFORE_ACTIVE for silo, status in later._statuses.items()
         )
 
 
 def previous_owners(
     before: Topology, after: Topology, me: SiloAddress, gained: RangeSet
 ) -> dict[SiloAddress, RangeSet]:
-    """Who can hand over what `me` has gained with `after`: live silos that owned it in the very view before.
+    """The live silos that owned, in the view before `after`, what `me` has gained; each with its ranges.
 
-    Nobody when a view was missed: somebody may have owned it in between. From one view to the next one silo comes or
-    goes; more than that can only be a rebuilt table, and nobody is trusted with it.
+    Only these silos can hand over their entries. The result is empty if a view was missed, because another silo may
+    have owned the ranges in between. From one view to the next, one silo joins or leaves. A larger change can only come
+    from a rebuilt table; then the result is empty too.
     """
     joined, left = after.ring.addresses - before.ring.addresses, before.ring.addresses - after.ring.addresses
     if after.version != before.version + 1 or len(joined) + len(left) != 1:
@@ -130,7 +125,7 @@ def _hosting(view: View) -> dict[str, Hosting]:
     for member in active:
         for grain_type, placement in member.grains.items():
             hosts.setdefault(grain_type, []).append(member.address)
-            # During a rolling upgrade silos may disagree; all take the word of the first by address.
+            # Silos may disagree during a rolling upgrade; every silo takes the value of the first host by address.
             placements.setdefault(grain_type, placement)
     return {
         grain_type: Hosting(

@@ -1,8 +1,9 @@
-"""Filling a range that this silo has just gained: from the owner before, else from the hosts.
+"""Fills a range that this silo has just gained: from the previous owner, else from the hosts.
 
-The owner before hands over what it had sealed (`handover.py`). That is complete: it has decided nothing since, and
-whatever it decided before is in it, told to the host or not. Where there is no such owner, or its answer does not
-come within `transfer_timeout`, every live silo is asked (`recovery.py`).
+The previous owner hands over the entries that it sealed (`handover.py`). They are complete: the previous owner decides
+nothing about the range after sealing it, and every earlier decision is in its entries, even if its reply never reached
+the host. If there is no such owner, or no page of it arrives within `transfer_timeout`, every live silo is asked
+(`recovery.py`). ADR 0043 argues it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from grange.aio.backoff import Backoff
+from grange.directory.slice.deps import Slice
 from grange.directory.slice.messages import (
     TAKE,
     TAKEN,
-    Handed,
-    Take,
-    Taken,
+    FetchSnapshot,
+    SnapshotPage,
+    SnapshotTaken,
     decode,
     encode,
     to_address,
@@ -24,7 +27,6 @@ from grange.directory.slice.messages import (
     to_ranges,
 )
 from grange.directory.slice.ranges import RangeSet
-from grange.directory.slice.slice import Slice
 from grange.directory.slice.topology import Topology, previous_owners
 from grange.directory.transfer.recovery import Recovery
 from grange.errors import GrangeError, SiloUnavailable
@@ -41,13 +43,13 @@ class RangeAcquisition:
         self._current = slice.current
         self._partition = slice.partition
         self._hold_timers = slice.hold_timers
-        self._report = slice.report
+        self._report_conflicts = slice.report_conflicts
         self._tasks = slice.tasks
         self._recovery = recovery
-        self._pulling: dict[SiloAddress, set[asyncio.Task[RangeSet]]] = {}
+        self._fetching: dict[SiloAddress, set[asyncio.Task[RangeSet]]] = {}
 
     def begin(self, before: Topology, after: Topology, gained: RangeSet) -> None:
-        """Fill what the partition has gained with the view `after`."""
+        """Fill the ranges that the partition has gained with the view `after`. Does not wait."""
         rest = gained
         for silo, ranges in previous_owners(before, after, self._deps.me, gained).items():
             rest -= ranges
@@ -55,50 +57,51 @@ class RangeAcquisition:
         if rest:
             self._recovery.begin(after.version, rest)
 
-    def silos_gone(self, gone: Iterable[SiloAddress]) -> None:
-        """These died: they hand over nothing more."""
+    def on_silos_gone(self, gone: Iterable[SiloAddress]) -> None:
+        """Stop fetching from these silos."""
         for silo in gone:
-            for task in self._pulling.get(silo, ()):
+            for task in self._fetching.get(silo, ()):
                 task.cancel()
 
     async def _take_over(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
-        # A task of its own, so that `silos_gone` can end it, and only it. Whatever its end is, the rest is recovered.
-        pull = self._tasks.start(self._pull(version, silo, ranges))
-        self._pulling.setdefault(silo, set()).add(pull)
-        pull.add_done_callback(self._pulling[silo].discard)
-        await asyncio.wait({pull})
-        missing = ranges if pull.cancelled() or pull.exception() is not None else pull.result()
+        # The fetch is a task of its own, so that `on_silos_gone` can cancel it alone. However it ends, ranges that it
+        # did not fill are recovered from the hosts.
+        fetch = self._tasks.start(self._fetch(version, silo, ranges))
+        self._fetching.setdefault(silo, set()).add(fetch)
+        fetch.add_done_callback(self._fetching[silo].discard)
+        await asyncio.wait({fetch})
+        missing = ranges if fetch.cancelled() or fetch.exception() is not None else fetch.result()
         missing &= self._partition.recovering(version)
         if missing:
             self._recovery.begin(version, missing)
         if silo in self._current.topology.live:
-            await self._say_taken(version, silo, ranges)
+            await self._acknowledge(version, silo, ranges)
 
-    async def _pull(self, version: int, silo: SiloAddress, ranges: RangeSet) -> RangeSet:
-        """Fetch, and take in once all is here. Returns the ranges that could not be had."""
+    async def _fetch(self, version: int, silo: SiloAddress, ranges: RangeSet) -> RangeSet:
+        """Fetch all pages, then merge them. Returns the ranges that the previous owner did not hand over."""
         loop = asyncio.get_running_loop()
         options = self._deps.options
         pages: list[list[GrainAddress]] = []
         rest, missing, began = ranges, RangeSet(), loop.time()
-        pause, until = options.retry_first, began + options.transfer_timeout
+        backoff = Backoff(options.retry_first, options.retry_limit, self._deps.rng)
+        until = began + options.transfer_timeout
         while rest:
             try:
-                handed = await self._ask(version, silo, rest, until - loop.time())
+                page = await self._request_page(version, silo, rest, until - loop.time())
             except Exception as error:
-                # Whatever it is: the deadline ends it, and the hosts are asked instead.
+                # Any error is retried until the deadline. After it the hosts are asked instead.
                 if (left := until - loop.time()) <= 0:
                     logger.warning("silo %s did not hand over its ranges of view %d: %s", silo, version, error)
                     return ranges
-                await self._current.changed.wait(min(pause, left))
-                pause = min(2 * pause, options.retry_limit)
+                await self._current.changed.wait(min(backoff.pause(), left))
                 continue
-            pages.append([to_address(entry) for entry in handed.entries])
-            missing |= to_ranges(handed.missing)
-            rest = to_ranges(handed.rest)
-            self._hold_timers.carried(handed.holds, to_ranges(handed.doubtful))
+            pages.append([to_address(entry) for entry in page.entries])
+            missing |= to_ranges(page.missing)
+            rest = to_ranges(page.rest)
+            self._hold_timers.adopt(page.holds, to_ranges(page.in_doubt))
             until = loop.time() + options.transfer_timeout
-        for page in pages:
-            self._report(self._partition.merge(version, page))
+        for addresses in pages:
+            self._report_conflicts(self._partition.merge(version, addresses))
             await asyncio.sleep(0)
         self._partition.ready(version, ranges - missing)
         self._current.changed.fire()
@@ -106,17 +109,17 @@ class RangeAcquisition:
         logger.info("silo %s handed over %d entries with view %d in %.3f s", silo, entries, version, seconds)
         return missing
 
-    async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet, seconds: float) -> Handed:
-        question = encode(Take(version, to_pairs(ranges)))
+    async def _request_page(self, version: int, silo: SiloAddress, ranges: RangeSet, seconds: float) -> SnapshotPage:
+        request = encode(FetchSnapshot(version, to_pairs(ranges)))
         timeout = min(self._deps.options.ask_timeout, seconds)
-        handed = decode(Handed, await self._deps.ask(silo, TAKE, question, timeout))
-        if handed.behind:
-            raise SiloUnavailable(f"it is at view {handed.version} and cannot get view {version}")
-        return handed
+        page = decode(SnapshotPage, await self._deps.ask(silo, TAKE, request, timeout))
+        if page.behind:
+            raise SiloUnavailable(f"it is at view {page.version} and cannot get view {version}")
+        return page
 
-    async def _say_taken(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
-        question = encode(Taken(version, to_pairs(ranges)))
+    async def _acknowledge(self, version: int, silo: SiloAddress, ranges: RangeSet) -> None:
+        request = encode(SnapshotTaken(version, to_pairs(ranges)))
         try:
-            await self._deps.ask(silo, TAKEN, question, self._deps.options.ask_timeout)
+            await self._deps.ask(silo, TAKEN, request, self._deps.options.ask_timeout)
         except GrangeError as error:
-            logger.info("silo %s was not told that its snapshot of view %d was taken: %s", silo, version, error)
+            logger.info("silo %s got no acknowledgement of its snapshot of view %d: %s", silo, version, error)

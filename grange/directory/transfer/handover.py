@@ -1,7 +1,8 @@
-"""The old owner's side of a hand-over: keeps what was sealed until the new owners have fetched it.
+"""The previous owner's side of a hand-over: keeps sealed entries until the new owners have fetched them.
 
-The view-synchronous hand-over of Orleans' DistributedGrainDirectory. Whoever asks names the view in which it gained
-the ranges; it is answered only under that view or a newer one, so no decision about them is made after the answer.
+This is the view-synchronous hand-over of Orleans' DistributedGrainDirectory. A new owner names the view in which it
+gained the ranges. This silo answers only under that view or a newer one, so it decides nothing about those ranges after
+its answer. ADR 0043 argues it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ import logging
 from collections.abc import Iterable
 
 from grange.aio.signal import Signal
-from grange.directory.slice.messages import Handed, Take, Taken, decode, encode, to_entry, to_pairs, to_ranges
+from grange.directory.slice.deps import Slice
+from grange.directory.slice.messages import (
+    FetchSnapshot,
+    SnapshotPage,
+    SnapshotTaken,
+    decode,
+    encode,
+    to_entry,
+    to_pairs,
+    to_ranges,
+)
 from grange.directory.slice.partition import Sealed
-from grange.directory.slice.slice import Slice
 from grange.directory.slice.topology import Topology
 from grange.directory.transfer.snapshots import Snapshot, Snapshots
 from grange.proto.ids import SiloAddress
@@ -22,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Handover:
-    """Snapshots with their deadline. `silo/startup.py` waits for them when the silo leaves."""
+    """The snapshots of this silo, each with its deadline. A silo that leaves waits for them (`handed_over`)."""
 
     def __init__(self, slice: Slice) -> None:
         self._deps = slice.deps
@@ -37,44 +47,44 @@ class Handover:
         return len(self._snapshots)
 
     def keep(self, sealed: Sealed, after: Topology) -> None:
-        """Ranges have left with this view."""
+        """Keep the entries of ranges that this silo lost with the view `after`."""
         snapshot = self._snapshots.add(sealed, after.ring)
         if snapshot is not None:
             self._tasks.start(self._drop_in_time(snapshot))
 
-    def silos_gone(self, gone: Iterable[SiloAddress]) -> None:
-        """These died: what was meant for them is not fetched any more."""
-        self._snapshots.silos_gone(gone)
+    def on_silos_gone(self, gone: Iterable[SiloAddress]) -> None:
+        """Drop the snapshots that only these silos could fetch."""
+        self._snapshots.on_silos_gone(gone)
         self._changed.fire()
 
     async def answer_take(self, data: bytes) -> bytes:
-        """The system target `directory.take`: what we had in these ranges until the view of this version."""
-        question = decode(Take, data)
+        """The system target `directory.take`: one page of the entries sealed with the view of this version."""
+        request = decode(FetchSnapshot, data)
         options = self._deps.options
-        if not await self._current.reach(question.version, options.ready_wait):
-            return encode(Handed(self._current.topology.version, behind=True))
-        ranges = to_ranges(question.ranges)
-        missing = self._snapshots.missing(question.version, ranges)
-        page, rest = self._snapshots.page(question.version, ranges, options.transfer_page)
-        answer = Handed(
+        if not await self._current.reach(request.version, options.ready_wait):
+            return encode(SnapshotPage(self._current.topology.version, behind=True))
+        ranges = to_ranges(request.ranges)
+        missing = self._snapshots.missing(request.version, ranges)
+        page, rest = self._snapshots.page(request.version, ranges, options.transfer_page)
+        answer = SnapshotPage(
             self._current.topology.version,
             tuple(to_entry(address) for address in page),
             to_pairs(rest),
             to_pairs(missing),
             holds=self._hold_timers.remaining,
-            doubtful=to_pairs(self._partition.holds.doubtful & ranges),
+            in_doubt=to_pairs(self._partition.holds.in_doubt & ranges),
         )
         return encode(answer)
 
     async def answer_taken(self, data: bytes) -> bytes:
-        """The system target `directory.taken`: forget these."""
-        question = decode(Taken, data)
-        self._snapshots.taken(question.version, to_ranges(question.ranges))
+        """The system target `directory.taken`: drop the acknowledged ranges."""
+        request = decode(SnapshotTaken, data)
+        self._snapshots.acknowledge(request.version, to_ranges(request.ranges))
         self._changed.fire()
         return b""
 
     async def handed_over(self, seconds: float) -> bool:
-        """Wait until every snapshot was fetched, or is not needed any more; at most so long. True: none is left."""
+        """Wait up to `seconds` until each snapshot was fetched or is not needed. Returns whether none is left."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while self._snapshots and (left := until - loop.time()) > 0:
@@ -84,5 +94,5 @@ class Handover:
     async def _drop_in_time(self, snapshot: Snapshot) -> None:
         await asyncio.sleep(self._deps.options.snapshot_keep)
         if self._snapshots.drop(snapshot):
-            logger.info("what left with view %d was not fetched in time and is dropped", snapshot.sealed.version)
+            logger.info("the snapshot of view %d was not fetched in time and is dropped", snapshot.sealed.version)
             self._changed.fire()

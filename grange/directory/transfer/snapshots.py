@@ -1,4 +1,4 @@
-"""What this silo sealed when ranges left it, kept for the new owners to fetch. Pure."""
+"""The entries that this silo sealed when it lost ranges, kept for the new owners. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from grange.proto.ids import GrainAddress, SiloAddress
 
 
 class Snapshot:
-    """One sealed piece. `left` is what nobody has taken yet; `ring` says whose it is now."""
+    """The sealed entries of one view. `remaining` are the ranges not fetched yet; `ring` names their new owners."""
 
-    __slots__ = ("left", "ring", "sealed")
+    __slots__ = ("remaining", "ring", "sealed")
 
     def __init__(self, sealed: Sealed, ring: Ring) -> None:
         self.sealed = sealed
         self.ring = ring
-        self.left = sealed.ranges
+        self.remaining = sealed.ranges
 
-    def answers(self, version: int) -> bool:
-        """Whether this is what we had until the view of this version.
+    def is_of(self, version: int) -> bool:
+        """Whether these are the entries that this silo had until the view of this version.
 
-        We decided nothing about it after the view `after`, so it is also what we had until any version up to the one
-        we noticed it in.
+        This silo decided nothing about them after the view `after`. So they are also the entries that it had until any
+        version up to the one in which it lost the ranges.
         """
         return self.sealed.after < version <= self.sealed.version
 
 
 class Snapshots:
-    """The sealed pieces of one silo, oldest first. Used by `handover.py`."""
+    """The snapshots of one silo, oldest first. Used by `handover.py`."""
 
     def __init__(self) -> None:
         self._kept: list[Snapshot] = []
@@ -39,7 +39,7 @@ class Snapshots:
         return len(self._kept)
 
     def add(self, sealed: Sealed, ring: Ring) -> Snapshot | None:
-        """Keep it, if somebody is there to take it."""
+        """Keep these entries, unless they cover no range or no silo is active to fetch them."""
         if not sealed.ranges or not ring.addresses:
             return None
         snapshot = Snapshot(sealed, ring)
@@ -49,41 +49,41 @@ class Snapshots:
     def missing(self, version: int, ranges: RangeSet) -> RangeSet:
         """The part of these ranges that no snapshot of this version covers."""
         snapshot = self._find(version)
-        return ranges if snapshot is None else ranges - snapshot.left
+        return ranges if snapshot is None else ranges - snapshot.remaining
 
     def page(self, version: int, ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
-        """Some of the entries that the snapshot of this version has in these ranges, and the ranges left."""
+        """Some entries of the snapshot of this version in these ranges, and the ranges left: see `Entries.page`."""
         snapshot = self._find(version)
         if snapshot is None:
             return [], RangeSet()
-        return snapshot.sealed.entries.page(ranges & snapshot.left, size)
+        return snapshot.sealed.entries.page(ranges & snapshot.remaining, size)
 
-    def taken(self, version: int, ranges: RangeSet) -> None:
-        """These were fetched, or are not needed: forget them."""
+    def acknowledge(self, version: int, ranges: RangeSet) -> None:
+        """Drop these ranges: they were fetched, or are not needed."""
         snapshot = self._find(version)
         if snapshot is not None:
             self._forget(snapshot, ranges)
 
-    def silos_gone(self, gone: Iterable[SiloAddress]) -> None:
-        """Nobody else takes what was theirs: who owns it after them asks the hosts."""
+    def on_silos_gone(self, gone: Iterable[SiloAddress]) -> None:
+        """Drop the ranges of which these silos are the new owners. A later owner asks the hosts."""
         for snapshot in list(self._kept):
             for silo in gone:
                 if silo in snapshot.ring.addresses:
                     self._forget(snapshot, RangeSet(snapshot.ring.ranges(silo)))
 
     def drop(self, snapshot: Snapshot) -> bool:
-        """Forget all that is left of it. False: it had gone already."""
+        """Drop all that remains of a snapshot. Returns whether it was still kept."""
         if snapshot not in self._kept:
             return False
         self._kept.remove(snapshot)
         return True
 
     def _find(self, version: int) -> Snapshot | None:
-        return next((snapshot for snapshot in self._kept if snapshot.answers(version)), None)
+        return next((snapshot for snapshot in self._kept if snapshot.is_of(version)), None)
 
     def _forget(self, snapshot: Snapshot, ranges: RangeSet) -> None:
-        snapshot.left -= ranges
-        if snapshot.left:
+        snapshot.remaining -= ranges
+        if snapshot.remaining:
             snapshot.sealed.entries.cut(ranges)
         else:
             self.drop(snapshot)

@@ -1,0 +1,74 @@
+"""The port that answers probes, also while a turn blocks the event loop, and the watch over that loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from grange.aio.tasks import Tasks
+from grange.membership.detection.deps import AskProbe
+from grange.membership.detection.liveness import Liveness
+from grange.membership.model.member import Member
+from grange.proto.ids import SiloAddress
+from grange.silo.loop_watch import LoopWatch
+from grange.transport.provider import ProbeLine, Transport
+
+
+class ProbePort:
+    """The probe port of one silo. Without effect on a network that has no probe lines, such as the one of tests.
+
+    `startup.py` opens it before the silo joins, and it closes after all other parts but the transport: the silo answers
+    probes while it drains.
+    """
+
+    def __init__(self) -> None:
+        self._line: ProbeLine | None = None
+        self._watch: LoopWatch | None = None
+        self._tasks = Tasks()
+
+    async def open(self, transport: Transport, host: str, port: int, cluster: str) -> None:
+        """Open the port. Raises ConfigurationError if it is in use."""
+        self._line = await transport.probes(host, port, cluster)
+
+    @property
+    def port(self) -> int:
+        """The number of the port; 0: this silo answers probes by ordinary connections."""
+        return self._line.port if self._line is not None else 0
+
+    @property
+    def ask(self) -> AskProbe | None:
+        """A function that probes the port of another silo, for membership; None: probe by ordinary connections."""
+        line = self._line
+        if line is None:
+            return None
+
+        async def ask(member: Member, question: bytes, timeout: float) -> bytes:
+            return await line.ask(member.address, member.probe, question, timeout)
+
+        return ask
+
+    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], liveness: Liveness) -> None:
+        """Answer probes from now on, and watch the event loop."""
+        if self._line is not None:
+            self._line.serve(me, answer)
+            self._watch = LoopWatch(me, liveness)
+            self._watch.start()
+
+    def drop(self, dead: Iterable[SiloAddress]) -> None:
+        """Close the probe connections to these silos in the background."""
+        if self._line is not None:
+            for silo in dead:
+                self._tasks.start(self._line.drop(silo))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        await self._tasks.close()
+        if self._line is not None:
+            await self._line.close()

@@ -1,0 +1,121 @@
+"""The parts of a running silo: one frozen value per stage of `startup.py`, which makes them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from grange.aio.tasks import Tasks
+from grange.directory.cluster import ClusterDirectory
+from grange.grains.ref import GrainFactory
+from grange.grains.travel import References
+from grange.membership.agent import MembershipAgent
+from grange.membership.detection.deps import HeardFrom
+from grange.membership.detection.liveness import Liveness
+from grange.membership.model.provider import MembershipTable
+from grange.proto.faults import Faults
+from grange.proto.ids import SiloAddress
+from grange.proto.values import ValueCodec
+from grange.runtime.caller import Caller
+from grange.runtime.catalog import Catalog
+from grange.runtime.collector import Collector
+from grange.runtime.deadlines import Deadlines
+from grange.runtime.gate import Gate
+from grange.runtime.inbound import Inbound
+from grange.runtime.outgoing import CallerDeps
+from grange.runtime.plan import Plans
+from grange.runtime.sender import Sender
+from grange.runtime.system_target import SystemTargets
+from grange.silo.gated_listener import GatedListener
+from grange.silo.gateway import Gateway
+from grange.silo.lifecycle import Lifecycle
+from grange.silo.management import Management
+from grange.silo.probe_port import ProbePort
+from grange.silo.shutdown import Shutdown
+from grange.storage.guards.stores import StorageGuards
+from grange.transport.peers import Peers
+from grange.transport.provider import Transport
+
+
+class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 1: the open ports, which admit no connection yet, and the names of this silo: address, name, cluster."""
+
+    transport: Transport
+    probe_port: ProbePort
+    silo_listener: GatedListener
+    client_listener: GatedListener
+    gateway_port: int
+    address: SiloAddress
+    name: str
+    cluster: str
+
+
+class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 2: the membership table, and the storages behind their guards."""
+
+    table: MembershipTable
+    guards: StorageGuards
+
+
+class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 3: the connections to known silos, and requests by them."""
+
+    deadlines: Deadlines
+    faults: Faults
+    sender: Sender
+    peers: Peers
+
+
+class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 4: membership and the directory. `gate` is what every turn passes; a fenced silo closes it."""
+
+    gate: Gate
+    liveness: Liveness
+    heard_from: HeardFrom
+    agent: MembershipAgent
+    directory: ClusterDirectory
+
+
+class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 5: calls to a grain, on any silo; `grains` makes the references."""
+
+    references: References
+    codec: ValueCodec
+    plans: Plans
+    deps: CallerDeps
+    caller: Caller
+    grains: GrainFactory
+
+
+class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
+
+    tasks: Tasks
+    collector: Collector
+    catalog: Catalog
+    gateway: Gateway
+    silo_targets: SystemTargets
+    client_targets: SystemTargets
+    silo_inbound: Inbound
+    client_inbound: Inbound
+    management: Management
+
+
+class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """All parts of one silo. `Silo`, tests and tools of this process reach a part through its stage."""
+
+    ports: Ports
+    stores: Stores
+    links: Links
+    cluster: Cluster
+    calls: Calls
+    hosting: Hosting
+    shutdown: Shutdown
+    lifecycle: Lifecycle
+
+    def ask_to_stop(self) -> None:
+        """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""
+        self.lifecycle.ask_to_stop(self.ports.address)
+
+    async def stop_or_kill(self) -> None:
+        """Stop or kill, as the lifecycle says. Called once, before the resources of the stages close."""
+        await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())

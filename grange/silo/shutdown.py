@@ -1,0 +1,239 @@
+"""The planned stop of one silo: a list of steps, each with a phase, a deadline and an action; see `Shutdown.steps`.
+
+SIGTERM, `grange drain` and `Silo.stop` all run it. A step that exceeds its deadline is given up with a warning, and
+the next one begins. The system target `management.drain` starts a stop and reports its progress. ADR 0065: the reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from grange.aio.tasks import Tasks
+from grange.directory.cluster import ClusterDirectory
+from grange.membership.agent import MembershipAgent
+from grange.proto.ids import SiloAddress
+from grange.runtime.caller import Caller
+from grange.runtime.catalog import Catalog
+from grange.runtime.draining import CANCELLED_TURN
+from grange.runtime.inbound import Inbound
+from grange.runtime.system_target import SystemTargets
+from grange.silo.gated_listener import GatedListener
+from grange.silo.gateway import Gateway
+
+log = logging.getLogger("grange.silo")
+
+DRAIN = "management.drain"
+"""Name of the system target: a `DrainQuestion` in, a `DrainState` out. The name is on the wire."""
+
+LEAVE_TIMEOUT = 10.0
+"""Seconds for writing LEAVING into the membership table. Membership itself stops trying earlier (`stop_timeout`) and
+logs that."""
+
+LAST_DEACTIVATIONS = 10.0
+"""Seconds for the deactivations that follow cancelled turns, or that had no time before."""
+
+HANDOVER_TIMEOUT = 5.0
+"""Seconds for the new owners to fetch this silo's slice of the directory. The hand-over begins when they read LEAVING;
+the new owners recover entries that they did not fetch by asking every silo."""
+
+GOODBYE_TIMEOUT = 2.0
+"""Seconds for peers to close their connections after GOODBYE. The silo then closes the connections of peers that do not
+know that message."""
+
+PART_TIMEOUT = 10.0
+"""Seconds for closing each part after the drain; membership, the slowest, allows itself five."""
+
+
+class Phase(enum.StrEnum):
+    """The progress of a stop; it only moves forward. The values are on the wire and in the output of `grange drain`."""
+
+    SERVING = "serving"
+    LEAVING = "leaving"  # the table says LEAVING: no silo places a grain here any more
+    MOVING = "moving"  # idle activations deactivate; running calls complete, then their activations deactivate
+    CANCELLING = "cancelling"  # only if calls were still running at the drain time-out
+    HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries
+    DISMISSING = "dismissing"  # GOODBYE on every connection
+    STOPPED = "stopped"
+
+
+class DrainQuestion(msgspec.Struct, frozen=True):
+    """`begin`: start the stop unless it has started. Without it the question only reads the progress."""
+
+    begin: bool = False
+
+
+class DrainState(msgspec.Struct, frozen=True):
+    """Progress of a stop: the `activations` and `requests` left in this silo, and the `seconds` since it began."""
+
+    address: SiloAddress
+    phase: Phase
+    activations: int
+    requests: int
+    seconds: float
+
+
+class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """The parts of a silo that its stop needs. `drain_timeout` is the time for running calls, in seconds."""
+
+    address: SiloAddress
+    agent: MembershipAgent
+    directory: ClusterDirectory
+    catalog: Catalog
+    gateway: Gateway
+    caller: Caller
+    listeners: tuple[GatedListener, ...]
+    inbound: tuple[Inbound, ...]
+    tasks: Tasks
+    drain_timeout: float
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step: run `action` for at most `seconds`, unless `needed` answers False when its turn comes."""
+
+    phase: Phase
+    seconds: float
+    action: Callable[[], Awaitable[None]]
+    needed: Callable[[], bool] = lambda: True
+
+
+class Shutdown:
+    """The stop of one silo. Call `stop` or `kill`, once; `silo/lifecycle.py` sees to that."""
+
+    def __init__(self, deps: ShutdownDeps) -> None:
+        self._deps = deps
+        self._began: float | None = None
+        self._calls_completed = False
+        self.phase = Phase.SERVING
+
+    def steps(self) -> Sequence[Step]:
+        """The drain, in order.
+
+        First the other silos place nothing here any more. Then the activations of this silo deactivate. Then it hands
+        over what it does for others. When nothing is left, it says GOODBYE.
+        """
+        return (
+            Step(Phase.LEAVING, LEAVE_TIMEOUT, self._deps.agent.leave),
+            Step(Phase.MOVING, self._deps.drain_timeout, self._complete_calls),
+            Step(
+                Phase.CANCELLING,
+                CANCELLED_TURN + LAST_DEACTIVATIONS,
+                self._cancel_calls,
+                needed=lambda: not self._calls_completed,
+            ),
+            Step(Phase.HANDING_OVER, HANDOVER_TIMEOUT, self._hand_over),
+            Step(Phase.DISMISSING, GOODBYE_TIMEOUT, self._say_goodbye),
+        )
+
+    def state(self) -> DrainState:
+        """The progress now."""
+        deps, now = self._deps, asyncio.get_running_loop().time()
+        return DrainState(
+            deps.address,
+            self.phase,
+            sum(1 for _ in deps.catalog.activations()),
+            sum(side.in_progress for side in deps.inbound),
+            0.0 if self._began is None else now - self._began,
+        )
+
+    def serve(self, targets: SystemTargets, begin: Callable[[], None]) -> None:
+        """Offer the system target `management.drain`. `begin` starts the stop of the silo; it may be called again."""
+
+        async def answer(question: bytes) -> bytes:
+            if msgspec.msgpack.decode(question, type=DrainQuestion).begin:
+                begin()
+            return msgspec.msgpack.encode(self.state())
+
+        targets.serve(DRAIN, answer)
+
+    async def stop(self) -> None:
+        """Drain, then close the parts of the silo in reverse order of their start."""
+        deps = self._deps
+        try:
+            log.info(
+                "silo %s stops: calls that run have %g s to end",
+                deps.address, deps.drain_timeout, extra={"event": "silo_stopping"},
+            )  # fmt: skip
+            await self._drain()
+        finally:
+            await self._close_parts(deps.agent.stop)
+
+    async def kill(self) -> None:
+        """Cancel every turn and close the parts at once. No message is sent and nothing is written, as in a crash."""
+        try:
+            await self._deps.catalog.abort(at_once=True)
+        finally:
+            await self._close_parts(self._deps.agent.halt)
+
+    async def _drain(self) -> None:
+        self._began = asyncio.get_running_loop().time()
+        for step in self.steps():
+            if step.needed():
+                self.phase = step.phase
+                await self._run(step)
+        self.phase = Phase.STOPPED
+
+    async def _run(self, step: Step) -> None:
+        try:
+            async with asyncio.timeout(step.seconds):
+                await step.action()
+        except TimeoutError:
+            state = self.state()
+            log.warning(
+                "silo %s: %s did not end within %g s; %d activations and %d requests are left, the stop goes on",
+                state.address, step.phase, step.seconds, state.activations, state.requests,
+                extra={"event": "drain_timeout", "phase": str(step.phase), "activations": state.activations,
+                       "requests": state.requests},
+            )  # fmt: skip
+
+    async def _complete_calls(self) -> None:
+        """Wait for the turns of this silo, then for relayed requests and one-way calls that run elsewhere."""
+        await self._drain_catalog()
+        await self._deps.gateway.drain()
+        await self._deps.caller.drain()
+        self._calls_completed = True
+
+    async def _cancel_calls(self) -> None:
+        await self._deps.catalog.abort()
+        await self._deps.gateway.close()
+        await self._deps.caller.close()
+        await self._drain_catalog()
+
+    async def _drain_catalog(self) -> None:
+        await self._deps.catalog.drain(self._deps.directory.locator.known)
+
+    async def _hand_over(self) -> None:
+        await self._deps.directory.handed_over(HANDOVER_TIMEOUT)
+
+    async def _say_goodbye(self) -> None:
+        """Send GOODBYE before the ports close: requests on their way here are then refused, and not lost."""
+        for listener in self._deps.listeners:
+            listener.drain()
+        await asyncio.gather(*(side.dismiss() for side in self._deps.inbound))
+
+    async def _close_parts(self, close_membership: Callable[[], Awaitable[None]]) -> None:
+        """Close each part within its deadline: a part that hangs must not block the others or the process."""
+        deps = self._deps
+        await self._close("the gateway", deps.gateway.close)
+        await self._close("calls under way", deps.caller.close)
+        await self._close("activations", deps.catalog.abort)
+        await self._close("membership", close_membership)
+        await deps.tasks.close(CANCELLED_TURN)
+        deps.catalog.abandon()  # activations whose code ignored its cancellation
+        for listener in deps.listeners:
+            await self._close("a port", listener.close)
+        log.info("silo %s has stopped", deps.address, extra={"event": "silo_stopped"})
+
+    async def _close(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
+        try:
+            async with asyncio.timeout(PART_TIMEOUT):
+                await close()
+        except TimeoutError:
+            log.error(
+                "silo %s: %s did not end within %g s; the stop goes on without it",
+                self._deps.address, name, PART_TIMEOUT, extra={"event": "part_would_not_end"},
+            )  # fmt: skip
