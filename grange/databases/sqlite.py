@@ -8,14 +8,13 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
 
 import aiosqlite
 
 from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
 from grange.databases.findings import StoreFinding, judge_sqlite, ok
 from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.databases.urls import malformed
+from grange.databases.urls import malformed, parse_url
 from grange.errors import ConfigurationError
 
 FORM = "sqlite:///relative/file.db"
@@ -43,9 +42,9 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 def path_of(url: str) -> Path:
     """The file that a `sqlite:///file` URL names. Raises ConfigurationError for any other URL."""
-    parts = urlsplit(url)
-    name = unquote(parts.path)[1:]
-    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not name or "\0" in name:
+    parsed = parse_url(url, FORM)
+    name = parsed.path[1:]
+    if parsed.hosts or parsed.username or parsed.options or not name or "\0" in name:
         raise malformed(
             FORM, "SQLite takes three slashes before a relative file, four before an absolute one, no query"
         )

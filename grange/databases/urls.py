@@ -12,8 +12,6 @@ import msgspec
 
 from grange.errors import ConfigurationError
 
-_LARGEST_PORT = 65_535
-
 
 class DatabaseUrl(msgspec.Struct, frozen=True):
     """The parts of `scheme://user:password@host:port,host:port/path?option=value`."""
@@ -53,7 +51,7 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
     # An unescaped `/`, `?` or `#` in a password ends the host part early and leaves the `@` behind it.
     misplaced = hosts and ("@" in parts.path or any("@" in name for name in options))
     if "://" not in url or parts.fragment or misplaced:
-        raise malformed(form, "write '@', '/', '?' and '#' inside a user or password as %40, %2F, %3F and %23")
+        raise malformed(form, "write '@', '/', '?' and '#' inside a name or password as %40, %2F, %3F and %23")
     username, _, password = credentials.partition(":")
     path = unquote(parts.path)
     return DatabaseUrl(parts.scheme, hosts, path, options, unquote(username) or None, unquote(password) or None, place)
@@ -75,6 +73,6 @@ def shown_url(url: str) -> str:
 
 def _host(text: str) -> tuple[str, int | None]:
     parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.path or (parts.port or 0) > _LARGEST_PORT:
+    if not parts.hostname or parts.path:
         raise ValueError
     return parts.hostname, parts.port
