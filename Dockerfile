@@ -1,11 +1,11 @@
-# The image of a silo: `docker build -t grange .`, then an application's image adds its own module:
+# The image of a silo: `docker build -t grange .`. An application's image adds its module:
 #
 #   FROM grange
 #   COPY shop.py ./
 #   CMD ["run", "shop:silo"]
 #
-# Everything installed is pinned to its hash; nothing is compiled; the process is not root and is PID 1 itself, so
-# SIGTERM reaches it and drains the silo.
+# Every installed package is pinned to its hash. No package is compiled. The process is not root. It is PID 1, so SIGTERM
+# reaches it and drains the silo.
 
 FROM python:3.13-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

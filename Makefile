@@ -1,10 +1,10 @@
-# Everything a person or CI runs. Each target makes the environment it needs, so any of them may be the first
-# command typed on a fresh machine that has make and Python 3.11 or newer.
+# The commands for people and CI. Each target creates the environment that it needs, so any of them may be the first
+# command on a fresh machine with make and Python 3.11 or newer.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# The environment is one folder: two targets that install into it at once would break it.
+# The environment is one folder: two targets that install into it at the same time would break it.
 .NOTPARALLEL:
 MAKEFLAGS += --no-builtin-rules
 
@@ -16,10 +16,10 @@ NEWEST := .venv-newest
 NEWEST_READY := $(NEWEST)/.ready
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-# Workers for the tests that need no server. Tests with servers and processes run one at a time: they measure nothing,
-# but two clusters on two cores make each other slow.
+# Workers for the tests that need no server. Tests with servers and processes run one at a time: they measure no times,
+# but two clusters on two cores slow each other down.
 WORKERS ?= 2
-# What needs neither servers nor processes nor a copy of the tree.
+# Tests that need no server, no process and no copy of the tree.
 FAST := not servers and not processes and not planted
 # Further arguments for pytest, for example: make check PYTEST_ARGS="-k mailbox"
 PYTEST_ARGS ?=
@@ -33,34 +33,34 @@ help: ## show this list
 		printf '%-16s %s\n' "$$name" "$$text"; done
 
 .PHONY: demo
-demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, every total proved
+demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, every total checked
 	$(BIN)/python -m examples.flights
 
 .PHONY: test
-test: check test-simulation test-planted test-servers test-newest ## all of it: check, then seeds, planted bugs, and tests on real servers and processes
+test: check test-simulation test-planted test-servers test-newest ## everything: check, then seeds, planted bugs, and tests on real servers and processes
 
 .PHONY: check
 check: lint types test-fast ## the fast part: format, lint, layers, types, tests without servers
 
-# Figures are measured with nothing else running. OUTAGE is in seconds; ROWS=F1,F5 plays only these; SEED repeats choices.
+# Run it on an idle machine. OUTAGE is in seconds; ROWS=F1,F5 plays only these rows; SEED repeats the choices of a run.
 ROUNDS ?= 3
 ROWS ?=
 OUTAGE ?= 600
 SEED ?=
 .PHONY: faults
-faults: $(READY) ## every fault from outside in ROUNDS rounds: the figures beside their targets (ROWS=F1,F5 OUTAGE=600)
+faults: $(READY) ## play every fault from outside in ROUNDS rounds; show figures and targets (ROWS=F1,F5 OUTAGE=600)
 	$(BIN)/python -m tests.processes.faults --rounds $(ROUNDS) --rows "$(ROWS)" --outage $(OUTAGE) \
 		$(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
-bench: $(READY) ## measure grange beside its peers, write benchmarks/results.json
+bench: $(READY) ## measure grange and its peers, write benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
 .PHONY: dev
 dev: $(READY) ## a local cluster of two silos that keeps running (APP=module:silo)
 	$(BIN)/grange dev $(APP)
 
-# A failing seed prints how to run it again: make simulate SEED=7
+# A failing seed prints the command that repeats it: make simulate SEED=7
 SEEDS ?= 20000
 FIRST ?= 1
 .PHONY: simulate
@@ -84,7 +84,7 @@ types: $(READY) ## mypy strict and basedpyright strict only
 	$(BIN)/basedpyright
 
 .PHONY: format
-format: $(READY) ## let ruff lay out the code and mend what it can
+format: $(READY) ## let ruff format the code and fix lint errors
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -93,22 +93,22 @@ test-fast: $(READY) ## tests that need neither servers nor processes
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "$(FAST)" $(PYTEST_ARGS)
 
 .PHONY: test-planted
-test-planted: $(READY) ## bugs planted in a copy of the tree: each must be noticed
+test-planted: $(READY) ## bugs planted in a copy of the tree: a check must find each of them
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m planted $(PYTEST_ARGS)
 
 .PHONY: test-servers
 test-servers: $(READY) ## tests on real Redis, real Postgres and real processes
 	$(BIN)/python -m pytest -q -m "servers or processes" $(PYTEST_ARGS)
 
-# The second Python is looked for when the target runs, so that `make check` never pays for it. AGAIN, because a recipe
-# that spells the variable MAKE is run even by `make --dry-run`.
+# The recipe finds the second Python when the target runs, so `make check` does not. It uses AGAIN, because
+# `make --dry-run` runs every recipe that contains the variable MAKE.
 AGAIN = $(MAKE)
 .PHONY: test-newest
 test-newest: $(READY) ## tests without servers again, on the newest other Python found
 	@base=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	newest=$$(scripts/find-python newer "$$base"); \
 	if [ -z "$$newest" ]; then \
-		echo "no working Python newer than $$base found: its tests are the ones that already ran"; \
+		echo "no working Python newer than $$base found; its tests have run already"; \
 	else \
 		$(AGAIN) --no-print-directory $(NEWEST_READY) NEWEST_PYTHON="$$newest" && \
 		$(NEWEST)/bin/python -m pytest -q -n $(WORKERS) \

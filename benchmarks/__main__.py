@@ -26,7 +26,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 
 
 def main() -> int:
-    """Measure, print the tables, write the JSON. Answers 1 when grange itself could not be measured."""
+    """Measure, print the tables, write the JSON. Returns 1 when grange itself could not be measured."""
     options = _options()
     console = Console()
     console.width = max(console.width, _NARROWEST)
@@ -58,14 +58,14 @@ def main() -> int:
         "failures": outcome.failures,
     }
     _write(console, options, report)
-    return 1 if any(who.startswith("grange@") for who in outcome.failures) else 0
+    return 1 if any(label.startswith("grange@") for label in outcome.failures) else 0
 
 
 def _options() -> argparse.Namespace:
-    about = "Measure grange beside its peers and beside the limits of what it is built on."
+    about = "Measure grange, its peers, and the limits of the libraries below grange."
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
-    parser.add_argument("--quick", action="store_true", help="one short round: that it works, not how fast")
-    parser.add_argument("--rounds", type=int, help="how often everybody takes a turn (3)")
+    parser.add_argument("--quick", action="store_true", help="one short round: a check, not a measurement")
+    parser.add_argument("--rounds", type=int, help="number of rounds; each contestant runs once a round (3)")
     parser.add_argument("--peers", metavar="A,B", help="xoscar, casty, nigrains, ray, or none (all but ray)")
     parser.add_argument("--only", metavar="A,B", help=", ".join(catalog.FIGURES))
     where = "where results go (benchmarks/results.json; with --quick: nowhere)"
@@ -88,7 +88,7 @@ def _write(console: Console, options: argparse.Namespace, report: dict[str, Any]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers end with the harness then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM ends the servers too
     try:
         sys.exit(main())
     except KeyboardInterrupt:

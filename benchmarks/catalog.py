@@ -1,4 +1,4 @@
-"""What is measured, who takes part, and what grange aims at. Every other file reads it from here. Pure."""
+"""The figures, the contestants and grange's targets. Every other file reads them from here. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Setting(enum.Enum):
 
     WIRE = "a server process and a client process"
     ALONE = "one process"
-    FRESH = "one process in which nothing else was measured"
+    FRESH = "one process that is used for nothing else"
     STATE = "a server process, a client process and a Postgres server"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number per contestant and round. `more` says whether more of it is better."""
+    """One number per contestant and round. `more`: whether a higher value is better."""
 
     name: str
     title: str
@@ -29,11 +29,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who is measured. `module` is its file in `contestants/`.
+    """One program that is measured. `module` is its file in `contestants/`.
 
     `requirement` names the hash-pinned file in `requirements/` for an environment of its own; without one it
-    runs in grange's. `oldest` is the first Python it runs on. `ask` means that a run must name it;
-    `serves` that figures between two processes can be taken of it.
+    runs in grange's environment. `oldest` is the oldest Python that it supports. `ask`: a run must name it.
+    `serves`: it can run figures between two processes.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Contestant:
 
     @property
     def peer(self) -> bool:
-        """True for somebody else's package."""
+        """True for a package of another project."""
         return self.requirement is not None
 
 
 @dataclass(frozen=True)
 class Target:
-    """What grange aims at (design, section 12): its figure divided by that of `against`, or by nothing."""
+    """A target of grange (design, section 12): its figure, divided by the figure of `against` if there is one."""
 
     figure: str
     against: str | None
@@ -100,7 +100,7 @@ TARGETS = (
 
 
 def choose_figures(names: str | None) -> list[Figure]:
-    """Answer the figures named in a comma-separated list, or all. Raises ValueError for an unknown name."""
+    """Return the figures named in a comma-separated list, or all. Raises ValueError for an unknown name."""
     if names is None:
         return list(FIGURES.values())
     wanted = _split(names)
@@ -109,7 +109,7 @@ def choose_figures(names: str | None) -> list[Figure]:
 
 
 def choose_contestants(peers: str | None) -> list[Contestant]:
-    """Answer grange, its limits, and the peers named in a comma-separated list (`none` for no peer).
+    """Return grange, its limits, and the peers named in a comma-separated list (`none` for no peer).
 
     Raises ValueError for a name that is no peer.
     """

@@ -1,6 +1,6 @@
 """Interpreters and virtual environments: each peer has its own, under every Python that it supports.
 
-They live in `benchmarks/.venvs`, outside version control, and are made again when their requirements change.
+They are in `benchmarks/.venvs`, outside version control. A change of their requirements makes them again.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ class Interpreter:
 
 
 class InstallFailed(Exception):
-    """An environment could not be made; the message ends with what pip said."""
+    """An environment could not be made; the message ends with the error of pip."""
 
 
 def interpreters() -> list[Interpreter]:
-    """Answer this Python and, where there is one, the newest that is newer."""
+    """Return this Python and, if there is one, the newest of the newer ones."""
     this = Interpreter(sys.executable, (sys.version_info.major, sys.version_info.minor))
     find = [str(ROOT / "scripts" / "find-python"), "newer", this.name]
     command = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
     if not command:
         return [this]
-    tell = "import sys; print(sys.version_info.major, sys.version_info.minor)"
-    major, minor = subprocess.check_output([command, "-c", tell], text=True).split()
+    script = "import sys; print(sys.version_info.major, sys.version_info.minor)"
+    major, minor = subprocess.check_output([command, "-c", script], text=True).split()
     return [this, Interpreter(command, (int(major), int(minor)))]
 
 
 def variants(
-    contestants: Sequence[Contestant], pythons: Sequence[Interpreter], tell: Callable[[str], None]
+    contestants: Sequence[Contestant], pythons: Sequence[Interpreter], log: Callable[[str], None]
 ) -> tuple[list[Variant], dict[str, str]]:
-    """Answer each contestant under each Python it runs on, and why some could not be installed.
+    """Return each contestant under each Python it runs on, and the reasons of failed installations.
 
-    `tell` hears what is being installed.
+    `log` gets a line for each installation.
     """
     ready: list[Variant] = []
     failed: dict[str, str] = {}
@@ -64,7 +64,7 @@ def variants(
         if python.version < contestant.oldest:
             continue
         try:
-            executable = environment(contestant, python, tell)
+            executable = environment(contestant, python, log)
         except InstallFailed as error:
             failed[f"{contestant.name}@{python.name}"] = str(error)
             continue
@@ -73,8 +73,8 @@ def variants(
     return ready, failed
 
 
-def environment(contestant: Contestant, python: Interpreter, tell: Callable[[str], None]) -> str:
-    """Answer the Python that runs this contestant; its environment is made where it is missing or stale.
+def environment(contestant: Contestant, python: Interpreter, log: Callable[[str], None]) -> str:
+    """Return the Python that runs this contestant; make its environment if it is missing or stale.
 
     Grange and its limits run in the environment of the harness, or, under another Python, in one made from the
     locked requirements of grange's tests, into which this tree is installed as it stands. Raises InstallFailed.
@@ -90,7 +90,7 @@ def environment(contestant: Contestant, python: Interpreter, tell: Callable[[str
     stamp = folder / "locked"
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in made_from)).hexdigest()
     if not (stamp.exists() and stamp.read_text() == digest):
-        tell(f"installing {name} for Python {python.name}")
+        log(f"installing {name} for Python {python.name}")
         _make(python, folder, made_from[0])
         if contestant.requirement is None:
             _run([*_pip(folder), "--no-deps", "--no-build-isolation", "-e", str(ROOT)])

@@ -1,4 +1,4 @@
-"""What the figures were taken on, for whoever compares two results."""
+"""Describes the machine on which the figures were taken, for the comparison of two results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.processes import ROOT
 
 
 def describe() -> dict[str, Any]:
-    """Answer processor, cores, memory, kernel, load and the commit of this tree."""
+    """Return processor, cores, memory, kernel, load and the commit of this tree."""
     return {
         "cpu": cpu_model(_read("/proc/cpuinfo")) or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
@@ -24,7 +24,7 @@ def describe() -> dict[str, Any]:
 
 
 def cpu_model(cpuinfo: str) -> str:
-    """Answer the model name in the text of /proc/cpuinfo, or nothing."""
+    """Return the model name in the text of /proc/cpuinfo, or nothing."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
@@ -33,7 +33,7 @@ def cpu_model(cpuinfo: str) -> str:
 
 
 def total_memory(meminfo: str) -> int | None:
-    """Answer the MiB of memory in the text of /proc/meminfo."""
+    """Return the MiB of memory in the text of /proc/meminfo."""
     for line in meminfo.splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) // 1024

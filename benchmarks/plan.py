@@ -1,7 +1,7 @@
-"""The order of a run: rounds in which everybody takes a turn (A B C, A B C, ...). Pure.
+"""The order of a run: in each round every contestant runs once (A B C, A B C, ...). Pure.
 
-A machine that is slow for a while is then slow for all, and a ratio is taken between neighbours in time.
-`run.py` carries the plan out.
+So a machine that is slow for a while slows all contestants, and a ratio compares samples taken at nearly the same time.
+`run.py` carries out the plan.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Lengths:
     callers: int = 100
 
     def order(self, figure: Figure) -> dict[str, Any]:
-        """Answer the line that asks a contestant's process for this figure."""
+        """Return the line that asks a contestant's process for this figure."""
         count = self.idle if figure.name == "memory" else self.activations
         return {"measure": figure.name, "seconds": self.seconds, "count": count, "callers": self.callers}
 
@@ -58,7 +58,7 @@ QUICK = Lengths(rounds=1, seconds=0.3, activations=1000, idle=5000)
 
 
 def sessions(figures: Sequence[Figure], variants: Sequence[Variant], rounds: int) -> list[Session]:
-    """Answer every session in order: round by round, setting by setting, and within it each variant once."""
+    """Return every session in order: round by round, setting by setting, and within it each variant once."""
     planned = []
     for number, setting, variant in itertools.product(range(rounds), Setting, variants):
         able = variant.contestant.figures

@@ -13,7 +13,7 @@ from grange.testing.postgres import fresh_database
 
 @contextmanager
 def server_for(plan: Sequence[Session]) -> Iterator[str | None]:
-    """Answer the address of a server, or None when no session of the plan writes state."""
+    """Return the address of a server, or None when no session of the plan writes state."""
     if not any(session.setting is Setting.STATE for session in plan):
         yield None
         return
@@ -23,7 +23,7 @@ def server_for(plan: Sequence[Session]) -> Iterator[str | None]:
 
 @asynccontextmanager
 async def database_for(session: Session, server: str | None) -> AsyncIterator[list[str]]:
-    """Answer the arguments that give a session its database: none for a session that writes no state."""
+    """Return the arguments that give a session its database: none for a session that writes no state."""
     if session.setting is not Setting.STATE or server is None:
         yield []
         return

@@ -1,4 +1,4 @@
-"""A contestant's process as the harness sees it: started, asked line by line, stopped by its process id."""
+"""The harness's side of a contestant's process: start it, send orders line by line, stop it by its process id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOP_SECONDS = 10.0
 
 
 class ContestantFailed(Exception):
-    """A contestant's process did not start, did not answer in time, ended, or says that it failed."""
+    """A contestant's process did not start, did not answer in time, ended, or reported a failure."""
 
 
 class Worker:
@@ -30,7 +30,7 @@ class Worker:
         self.introduction: dict[str, Any] = {}
 
     def processor_seconds(self) -> float | None:
-        """Answer the processor time that the process has used so far, all threads; None where nobody tells."""
+        """Return the processor time that the process has used so far, all threads; None if unknown."""
         stat = Path(f"/proc/{self.process.pid}/stat")
         if not stat.exists():
             return None
@@ -38,17 +38,17 @@ class Worker:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Send one order and answer the sample. Raises ContestantFailed."""
+        """Send one order and return the sample. Raises ContestantFailed."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
             await self.process.stdin.drain()
         except ConnectionError as error:
             raise self._failed("its process ended") from error
-        return await self.hear(ANSWER_SECONDS)
+        return await self.receive(ANSWER_SECONDS)
 
-    async def hear(self, seconds: float) -> dict[str, Any]:
-        """Answer the next line of the process. Raises ContestantFailed when none comes within `seconds`."""
+    async def receive(self, seconds: float) -> dict[str, Any]:
+        """Return the next line of the process. Raises ContestantFailed when none comes within `seconds`."""
         assert self.process.stdout is not None
         try:
             line = await asyncio.wait_for(self.process.stdout.readline(), seconds)
@@ -89,7 +89,7 @@ async def worker(command: Sequence[str], log: Path) -> AsyncIterator[Worker]:
         process = await _start(command, errors)
         running = Worker(process, log)
         try:
-            running.introduction = await running.hear(START_SECONDS)
+            running.introduction = await running.receive(START_SECONDS)
             yield running
         finally:
             await running.stop()

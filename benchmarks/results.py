@@ -1,4 +1,4 @@
-"""From samples to figures: medians of rounds, ratios within a round, targets met. Pure."""
+"""Computes figures from samples: medians of rounds, ratios within a round, targets met. Pure."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Sample = Mapping[str, float]
 
 @dataclass
 class Samples:
-    """What was measured: figure name, then variant label, then a sample per round (None where it failed)."""
+    """All samples: figure name, then variant label, then a sample per round (None where it failed)."""
 
     rounds: int
     taken: dict[str, dict[str, list[Sample | None]]] = field(default_factory=dict)
 
     def add(self, figure: str, label: str, number: int, sample: Sample) -> None:
-        """Keep the sample of one round."""
+        """Store the sample of one round."""
         rows = self.taken.setdefault(figure, {})
         rows.setdefault(label, [None] * self.rounds)[number] = sample
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Grange's value divided by another's, per round, both under one Python."""
+    """Grange's value divided by another contestant's, per round, both under one Python."""
 
     grange: str
     other: str
@@ -41,7 +41,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target beside what was measured for it: a ratio, or with no `against` the figure itself."""
+    """A target and the measured value: a ratio, or without `against` the figure itself."""
 
     target: Target
     python: str
@@ -50,13 +50,13 @@ class Verdict:
 
 
 def values(samples: Samples, figure: str, label: str, part: str = "value") -> list[float]:
-    """Answer one variant's values of a figure, in round order, without the rounds that failed."""
+    """Return one variant's values of a figure, in round order, without the rounds that failed."""
     rows = samples.taken.get(figure, {}).get(label, [])
     return [sample[part] for sample in rows if sample is not None and part in sample]
 
 
 def ratios(samples: Samples, figure: str) -> list[Ratio]:
-    """Answer grange against everybody measured under the same Python, from the rounds that both completed."""
+    """Return grange against each contestant under the same Python, from the rounds that both completed."""
     rows = samples.taken.get(figure, {})
     found = []
     for grange in (label for label in rows if label.startswith("grange@")):
@@ -70,7 +70,7 @@ def ratios(samples: Samples, figure: str) -> list[Ratio]:
 
 
 def verdicts(samples: Samples, figure: Figure) -> list[Verdict]:
-    """Answer each target of this figure that could be judged, once per Python."""
+    """Return each target of this figure that could be judged, once per Python."""
     judged = []
     for target in (target for target in TARGETS if target.figure == figure.name):
         for python, measured in _measured(samples, target):
@@ -80,7 +80,7 @@ def verdicts(samples: Samples, figure: Figure) -> list[Verdict]:
 
 
 def document(figures: Sequence[Figure], samples: Samples) -> dict[str, Any]:
-    """Answer the figures as `results.json` holds them."""
+    """Return the figures in the format of `results.json`."""
     return {figure.name: _figure_document(figure, samples) for figure in figures}
 
 
@@ -126,7 +126,7 @@ def _figure_document(figure: Figure, samples: Samples) -> dict[str, Any]:
 
 
 def labels_in_order(contestants: Sequence[Contestant], samples: Samples, figure: str) -> list[str]:
-    """Answer the labels measured for a figure, in catalogue order and then by Python."""
+    """Return the labels measured for a figure, in catalogue order and then by Python."""
     order = [contestant.name for contestant in contestants]
     rows = samples.taken.get(figure, {})
     return sorted(rows, key=lambda label: (order.index(label.partition("@")[0]), label))

@@ -1,4 +1,4 @@
-"""Carry a plan out: start each session's processes, ask for its figures, keep the samples, stop them."""
+"""Carries out a plan: start each session's processes, ask for its figures, keep the samples, stop them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.results import Samples
 
 @dataclass
 class Outcome:
-    """What a run brought: samples, how each variant introduced itself, and what failed."""
+    """The result of a run: samples, the introduction of each variant, and the failures."""
 
     samples: Samples
     introductions: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Outcome:
 
 
 async def run(plan: Sequence[Session], lengths: Lengths, server: str | None, progress: Progress) -> Outcome:
-    """Carry every session out in order. A session that fails is noted, and the run goes on.
+    """Carry out every session in order. A failed session is recorded, and the run goes on.
 
     `server` is the address of a Postgres server, needed by the sessions that write state.
     """
@@ -64,7 +64,7 @@ async def _session(session: Session, lengths: Lengths, database: list[str], outc
 
 @asynccontextmanager
 async def _processes(session: Session, database: list[str]) -> AsyncIterator[list[Worker]]:
-    """Start what the session's setting needs; the last of the workers is the one that is asked."""
+    """Start the processes of the session's setting; the last worker gets the orders."""
     variant = session.variant
     if session.setting in (Setting.ALONE, Setting.FRESH) or not variant.contestant.serves:
         async with _worker(variant, "alone", *database) as alone:

@@ -13,11 +13,11 @@ from benchmarks.results import Samples, labels_in_order, ratios, values, verdict
 
 
 def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
-    """Answer the table of all figures: median, spread over the rounds, grange divided by that row.
+    """Return the table of all figures: median, spread over the rounds, grange divided by that row.
 
     The last column is the processor time of one call, of all the contestant's processes together.
     """
-    table = _table("grange beside its peers (median of rounds)")
+    table = _table("grange and its peers (median of rounds)")
     table.add_column("figure", no_wrap=True)
     table.add_column("contestant", no_wrap=True)
     for heading in ("median", "lowest", "highest", "grange / it", "CPU μs"):
@@ -29,7 +29,7 @@ def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
 
 
 def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
-    """Answer what grange aims at beside what was measured. It informs; it fails nothing."""
+    """Return the table of targets and measured values. A missed target fails nothing."""
     table = _table("targets")
     for heading in ("figure", "Python", "target", "measured", ""):
         table.add_column(heading)
@@ -44,17 +44,17 @@ def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
 
 
 def failures_table(failures: Mapping[str, str]) -> Table:
-    """Answer what could not be installed or measured, and why."""
+    """Return the table of contestants that could not be installed or measured, with the reasons."""
     table = _table("not measured")
-    table.add_column("who")
+    table.add_column("contestant")
     table.add_column("why")
-    for who, why in failures.items():
-        table.add_row(who, why)
+    for label, why in failures.items():
+        table.add_row(label, why)
     return table
 
 
 def number(value: float) -> str:
-    """Write a value with three significant digits, and thousands apart."""
+    """Write a value with three significant digits and thousands separators."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"

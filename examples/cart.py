@@ -10,7 +10,7 @@ from grange.silo import Silo
 
 @dataclass
 class CartState:
-    """What one cart holds."""
+    """The state of one cart: quantities by item."""
 
     items: dict[str, int] = field(default_factory=dict)
 
@@ -22,7 +22,7 @@ class Cart(Grain, name="cart", idle_timeout=600):
         self.state = state
 
     async def add(self, sku: str, quantity: int = 1) -> int:
-        """Put something in; returns how many of it are in the cart now."""
+        """Add items; returns the new quantity of this item."""
         items = self.state.value.items
         items[sku] = items.get(sku, 0) + quantity
         await self.state.write()
@@ -30,7 +30,7 @@ class Cart(Grain, name="cart", idle_timeout=600):
 
     @read_only
     async def count(self) -> int:
-        """How many things are in the cart."""
+        """The number of items in the cart."""
         return sum(self.state.value.items.values())
 
 

@@ -3,18 +3,21 @@
 ::
 
     grange/
-      __main__.py  cli/commands.py                    start things from a shell
-      testing/                               build one inside a test
-      silo/             client/              one server process      |  one outside process
-      storage/          directory/           state that lasts        |  where each grain lives
-      membership/                            who is in the cluster
-      runtime/                               makes calls, takes calls, runs activations; knows no cluster
-      grains/           transport/           what authors import     |  moves whole messages between two addresses
-      placement/                             choose a silo (pure)
-      proto/                                 everything that crosses a wire or is written down (pure)
-      errors.py         clock.py             the error tree          |  wall-clock time
+      __main__.py  cli/                    the command `grange`
+      testing/                             a cluster inside a test
+      silo/        client/     servers/    one server process | one outside process | a Redis or Postgres of our own
+      storage/     directory/              state that lasts | where each grain lives
+      membership/                          which silos are in the cluster
+      runtime/                             makes calls, takes calls, runs activations; knows no cluster
+      grains/      transport/  databases/  what authors import | moves whole messages | reaches SQLite, Redis, Postgres
+      placement/                           chooses a silo for a new activation (pure)
+      aio/                                 what every room needs of asyncio: owned tasks, time-outs, backoff
+      proto/                               everything that crosses a wire or is written down (pure)
+      errors.py    clock.py                the error tree | wall-clock time
+      __init__.py                          re-exports what authors use
 
-A room may import only rooms on lines below its own. Follow one call: `grains/ref.py`, `runtime/caller.py`.
+A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To
+follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
 """
 
 import logging
@@ -90,5 +93,5 @@ __all__ = [
     "response_timeout",
 ]
 
-# A library is silent until its application says where logs go.
+# A library logs nothing until its application configures logging.
 logging.getLogger("grange").addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""Every error that grange raises, as one tree. Errors carry facts as attributes and say what to do next.
+"""The errors that grange raises, as one tree. Errors carry facts as attributes and say what to do next.
 
 ::
 
@@ -6,54 +6,60 @@
     ├── CallError                     a call to a grain did not end with its result
     │   ├── CallNotExecuted           certainly not executed: repeating the call is safe
     │   │   ├── SiloUnavailable       no silo could take the call
-    │   │   ├── Overloaded            refused by a bound; `retry_after` says when to try again
+    │   │   ├── Overloaded            a bound refused the call; `retry_after` says when to try again
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
-    │   │   ├── ActivationFailed      the grain could not be activated in time, or ended itself while activating
+    │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
-    │   │   └── PayloadTooLarge       the encoded arguments are over the limit
-    │   ├── CallOutcomeUnknown        may have run, may run still: look before you repeat
+    │   │   └── PayloadTooLarge       the encoded arguments exceed the limit
+    │   ├── CallOutcomeUnknown        perhaps executed, perhaps still running: check before you repeat it
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
     │   │   ├── ConnectionLost        the connection broke after the request had left
-    │   │   └── SiloStopped           the silo stopped while the call ran there, and did not wait for its end
-    │   ├── CallCancelled             executed; the method ended by cancelling itself
+    │   │   └── SiloStopped           the silo stopped while it ran the call
+    │   ├── CallCancelled             executed; the method raised CancelledError itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
-    ├── InconsistentStateError        somebody else wrote this state since it was read
+    ├── InconsistentStateError        another writer changed this state since it was read
     ├── StorageError                  a storage provider could not do its work
-    │   ├── StorageUnavailable        the database cannot be reached; nothing was changed
-    │   └── WriteOutcomeUnknown       the database's answer was lost: the change may have been stored
+    │   ├── StorageUnavailable        the database is unreachable; a write was not applied
+    │   └── WriteOutcomeUnknown       the database's answer was lost: the write may have been applied
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
-    ├── MembershipError               the cluster's table or protocol refused
-    │   ├── MembershipUnavailable     the membership table cannot be reached
-    │   ├── TableLost                 the database lost the membership table, or went back in time
+    ├── MembershipError               the membership table or protocol refused
+    │   ├── MembershipUnavailable     the membership table is unreachable
+    │   ├── TableLost                 the database lost the membership table, or was set back in time
     │   ├── JoinFailed                this silo could not become active
-    │   ├── DeclaredDead              the others declared this silo dead; its process must end
+    │   ├── DeclaredDead              the other silos declared this silo dead; its process must end
     │   └── SelfFenced                this silo was cut off for too long; its process must end
-    └── HandshakeRefused              the other side speaks another cluster, version or identity
+    └── HandshakeRefused              the other side has another cluster, protocol version or identity
 """
 
 from __future__ import annotations
 
 
 class GrangeError(Exception):
-    """Root of every error that grange raises on purpose."""
+    """The root of all errors that grange raises on purpose."""
 
 
 class CallError(GrangeError):
-    """A call to a grain did not end with its result. The subclass says whether it was executed."""
+    """A call to a grain did not end with its result. The subclass says whether the call was executed."""
 
 
 class CallNotExecuted(CallError):
-    """The call was certainly not executed: no user code ran for it, and repeating it is safe."""
+    """The call was certainly not executed: no user code of its method ran. It is safe to repeat it."""
 
 
 class SiloUnavailable(CallNotExecuted):
-    """No silo could take the call: none is known, reachable or willing. Try again, or look at the cluster."""
+    """No silo could take the call: no silo is known or reachable, or all refused until the time was over.
+
+    The call was certainly not executed. Try again later, or check the cluster (`grange silos`).
+    """
 
 
 class Overloaded(CallNotExecuted):
-    """A bounded mailbox, queue or silo refused the call. `retry_after` is in seconds."""
+    """A full mailbox or a silo at its admission limit refused the call.
+
+    The call was certainly not executed. Repeat it after `retry_after` seconds.
+    """
 
     def __init__(self, message: str, retry_after: float = 0.1) -> None:
         super().__init__(message)
@@ -61,26 +67,39 @@ class Overloaded(CallNotExecuted):
 
 
 class NoSuchGrain(CallNotExecuted):
-    """No silo of the cluster hosts this grain type. Is its class in the silo's `grains=`?"""
+    """No silo of the cluster hosts this grain type.
+
+    The call was certainly not executed. Add the class to a silo's `grains=`, or check the grain type's name.
+    """
 
 
 class NoSuchMethod(CallNotExecuted):
-    """The grain class has no public async method of this name."""
+    """The grain class has no public async method of this name.
+
+    The call was certainly not executed. Caller and silo may have different versions of the class.
+    """
 
 
 class ActivationFailed(CallNotExecuted):
-    """The grain could not be activated in time, or deactivated itself while activating.
+    """The grain was not activated in time, or deactivated itself while activating.
 
-    What a constructor or `on_activate` raises reaches the caller as itself instead, with a note that says so.
+    The method was certainly not executed. An error that a constructor or `on_activate` raises is not wrapped: the
+    caller gets that error itself, with a note.
     """
 
 
 class InvalidCall(CallNotExecuted, TypeError):
-    """An argument or a key does not fit the method's annotation; refused before any user code ran."""
+    """An argument or the key does not fit its annotation.
+
+    The call was certainly not executed. Correct the call; to repeat it unchanged fails again.
+    """
 
 
 class PayloadTooLarge(CallNotExecuted):
-    """The encoded arguments are larger than the payload limit. `size` and `limit` are in bytes."""
+    """The encoded arguments exceed the payload limit. `size` and `limit` are in bytes.
+
+    The call was certainly not executed. Send a reference to the data, or raise `payload_limit`.
+    """
 
     def __init__(self, message: str, size: int = 0, limit: int = 0) -> None:
         super().__init__(message)
@@ -89,34 +108,46 @@ class PayloadTooLarge(CallNotExecuted):
 
 
 class CallOutcomeUnknown(CallError):
-    """The call may have run, may still run, or may never run. Look before you repeat it."""
+    """The call may have run, may still run, or may never run. Check its effect before you repeat it."""
 
 
 class CallTimeout(CallOutcomeUnknown, TimeoutError):
-    """No answer came within the response time-out. The message names the last known status of the call."""
+    """No answer came within the response time-out. The message gives the last known status of the call.
+
+    The call may have run or may still run. Check its effect before you repeat it.
+    """
 
 
 class ConnectionLost(CallOutcomeUnknown):
-    """The connection to the silo broke after the request had left this process."""
+    """The connection to the silo broke after the request had left this process.
+
+    The call may have run or may still run. Check its effect before you repeat it.
+    """
 
 
 class SiloStopped(CallOutcomeUnknown):
-    """The silo was asked to stop while it ran the call, and its drain time-out was over before the call ended."""
+    """The silo stopped while it ran the call: its drain time-out was over before the call ended.
+
+    The method started, and it is unknown how far it got. Check its effect before you repeat the call.
+    """
 
 
 class CallCancelled(CallError):
-    """The method was executed and ended by raising `asyncio.CancelledError`; your own task was not cancelled."""
+    """The method was executed and raised `asyncio.CancelledError` itself. The caller's task was not cancelled."""
 
 
 class InvalidResult(CallError):
-    """The method was executed, but its result does not fit its annotation or the payload limit."""
+    """The method was executed, but its result does not fit its annotation or the payload limit.
+
+    Correct the method: a repeated call is executed again and fails again.
+    """
 
 
 class RemoteError(CallError):
     """The method was executed and raised an error of a class that this process has not registered.
 
-    `type_name` is the error's qualified class name and `remote_traceback` its traceback as text. To receive your own
-    class, name it in `errors=` of the grain class, the silo or the client.
+    `type_name` is the error's qualified class name, `remote_traceback` its traceback as text. To get the error as its
+    own class, name that class in `errors=` of the grain class, the silo or the client.
     """
 
     def __init__(self, message: str, type_name: str = "", remote_traceback: str = "") -> None:
@@ -130,11 +161,11 @@ class RemoteError(CallError):
 
 
 class InconsistentStateError(GrangeError):
-    """A write or clear named an etag that is not the stored one: somebody else wrote in between.
+    """A write or clear gave an etag other than the stored one: another writer changed the state since it was read.
 
-    `stored` and `given` are the two etags (None: no record). If it escapes a grain method, only that activation is
-    dropped; the next call activates the grain anew and reads the stored state. `fenced`: the other silos declared the
-    writer's silo dead; whatever etag it names, nothing it writes is stored any more.
+    The write was not applied. `stored` and `given` are the two etags (None: no record). If the error escapes
+    a grain method, that activation ends; the next call activates the grain again and reads the stored state. `fenced`:
+    the other silos declared the writer's silo dead, and the store refuses all its writes, with any etag.
     """
 
     def __init__(self, message: str, stored: str | None = None, given: str | None = None, fenced: bool = False) -> None:
@@ -145,54 +176,58 @@ class InconsistentStateError(GrangeError):
 
 
 class StorageError(GrangeError):
-    """A storage provider could not do what was asked; the message names the provider and the record."""
+    """A storage provider could not do its work. The message names the provider and the record."""
 
 
 class StorageUnavailable(StorageError):
-    """The database cannot be reached, or did not answer a read. A write or clear that raised this was not applied."""
+    """The database is unreachable, or did not answer a read.
+
+    A write or clear that raised this was certainly not applied. Repeat it when the database is back.
+    """
 
 
 class WriteOutcomeUnknown(StorageError):
-    """A write or clear left for the database and its answer was lost: it may have been applied, or may be yet.
+    """A write or clear was sent to the database and its answer was lost. It may have been applied, or may be later.
 
-    If it escapes a grain method, that activation is dropped; the next call activates the grain anew and reads what is
-    stored. A grain that catches it may write again: that finds out, and stores its value once.
+    If the error escapes a grain method, that activation ends; the next call activates the grain again and reads the
+    stored state. A grain that catches it may write again: that write finds the outcome and stores the value once.
     """
 
 
 class ConfigurationError(GrangeError, ValueError):
-    """A wrong option, URL, class or grain definition. The message names the key and the remedy."""
+    """A wrong option, URL, class or grain definition. The message names it and the remedy."""
 
 
 class MembershipError(GrangeError):
-    """The membership table or protocol refused."""
+    """The membership table or the membership protocol refused. The subclass says why."""
 
 
 class MembershipUnavailable(MembershipError):
-    """The membership table cannot be reached. Running silos go on; joins and deaths wait."""
+    """The membership table is unreachable. Running silos go on; joins and deaths wait until it is back."""
 
 
 class TableLost(MembershipError):
-    """The database no longer holds the membership table it held before. Running silos go on; joins and deaths wait.
+    """The database no longer holds the membership table that it held before.
 
-    The silos rebuild it from what they know: a silo never takes a lost table for a fresh one.
+    Running silos go on; joins and deaths wait. The silos rebuild the table from their views. A silo never takes a lost
+    table for a new one.
     """
 
 
 class JoinFailed(MembershipError):
-    """This silo could not become active; the message says which step failed."""
+    """This silo could not become active. The message names the step that failed."""
 
 
 class DeclaredDead(MembershipError):
-    """The other silos declared this silo dead; its process must end and may come back as a new generation."""
+    """The other silos declared this silo dead. Its process must end; a restart joins as a new generation."""
 
 
 class SelfFenced(MembershipError):
-    """This silo was cut off from its cluster for so long that its process must end and be started where it is not."""
+    """This silo was cut off from its cluster for too long. Its process must end; restart it where it is connected."""
 
 
 class HandshakeRefused(GrangeError):
-    """The other side refused the connection: `code` is a stable word, the message says what to change."""
+    """The other side refused the connection. `code` is a stable word for programs; the message says what to change."""
 
     def __init__(self, message: str, code: str = "refused") -> None:
         super().__init__(message)

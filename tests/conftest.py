@@ -1,4 +1,4 @@
-"""Real servers for the whole suite, started once per session and clean for every test."""
+"""Fixtures of real servers: started once per session, and empty for every test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grange.servers.postgres import postgres_server
 from grange.servers.redis import REDIS_ENVIRONMENT, redis_server
 from grange.testing.postgres import fresh_database
 
-# How fast a shared machine is today proves nothing about an example.
+# On a shared machine the time of an example proves nothing.
 settings.register_profile("grange", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("grange")
 
@@ -24,7 +24,7 @@ SERVER_FIXTURES = {"redis_server_url", "redis_url", "postgres_dsn", "postgres_ur
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server or processes, so that `make check` can leave it to `make test`."""
+    """Mark tests that need a server or processes, so that `make check` can leave them to `make test`."""
     for item in items:
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
@@ -34,9 +34,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def redis_server_url() -> Iterator[str]:
-    """One Redis for the session. One named by the environment lends each worker a database of its own."""
+    """One Redis for the session. Of a Redis named by the environment, each worker uses its own database."""
     with redis_server() as url:
-        yield _lent_database(url) if REDIS_ENVIRONMENT in os.environ else url
+        yield _worker_database(url) if REDIS_ENVIRONMENT in os.environ else url
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ async def postgres_url(postgres_dsn: str) -> AsyncIterator[str]:
         yield url
 
 
-def _lent_database(url: str) -> str:
-    """This worker's database of somebody else's server; it must be empty, because tests flush it."""
+def _worker_database(url: str) -> str:
+    """This worker's database on the server of the environment; it must be empty, because tests flush it."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     parts = urlsplit(url)
     lent = urlunsplit(parts._replace(path=f"/{int(parts.path.strip('/') or 0) + worker}"))

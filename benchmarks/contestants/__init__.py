@@ -1,7 +1,6 @@
 """One file per contestant: the program that a benchmark process runs.
 
-Started by `benchmarks/processes.py`, each under the interpreter of its own virtual environment. So they
-import nothing but the standard library, `worker.py`, `load.py` and the one package they measure. `worker.py`
-is the protocol between such a process and the harness; open it first. `load.py` holds the loops that every
-contestant is timed with.
+`benchmarks/processes.py` starts each under the interpreter of its own virtual environment. So a contestant imports only
+the standard library, `worker.py`, `load.py` and the package that it measures. Open `worker.py` first: it is
+the protocol between such a process and the harness. `load.py` has the loops that time every contestant.
 """

@@ -1,8 +1,8 @@
-"""The limit: an echo loop on one bidirectional gRPC stream with batched frames, and no runtime at all.
+"""The limit: an echo loop on one bidirectional gRPC stream with batched frames, without a runtime.
 
-Each side drains its queue into one frame whenever the stream is ready, as grange's transport does, and the
-frames are grange's own, filled by its codec. What grange loses against this contestant is what its runtime
-costs: locating, turns, deadlines, isolation, faults.
+Each side drains its queue into one frame whenever the stream is ready, as grange's transport does. The frames are
+grange's own, encoded by its codec. The difference between grange and this contestant is the cost of grange's runtime:
+locating, turns, deadlines, isolation, faults.
 """
 
 import asyncio
@@ -59,19 +59,19 @@ class Stream(Target):
         self.last = 0
 
     async def write_frames(self) -> None:
-        """Write for ever."""
+        """Write frames until cancelled."""
         while True:
             await self.stream.write(await self.outgoing.take())
 
     async def read_frames(self) -> None:
-        """Hand answers to those who wait for them, until the stream ends."""
+        """Complete the calls that wait for answers, until the stream ends."""
         while (frame := await self.stream.read()) is not grpc.aio.EOF:
             for message in frame:
                 if isinstance(message, Response):
                     self.pending.pop(message.id).set_result(message.payload)
 
     def echo(self, caller: int) -> Call:
-        """Answer a call whose argument comes back."""
+        """Return a call that returns its argument."""
         pending, put, grain_id = self.pending, self.outgoing.put, GrainId("echo", f"hot-{caller}")
         create_future = asyncio.get_running_loop().create_future
 
@@ -91,7 +91,7 @@ class BareStream(Contestant):
 
     @asynccontextmanager
     async def serve(self, storage: str | None) -> AsyncIterator[str]:
-        """Echo whatever comes."""
+        """Echo every request."""
         server = grpc.aio.server()
         handler = grpc.stream_stream_rpc_method_handler(_answer, _decode, encode_frame)
         service = grpc.method_handlers_generic_handler("bench.Bare", {"Stream": handler})

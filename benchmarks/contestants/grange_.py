@@ -1,4 +1,4 @@
-"""grange, the code of this tree: one silo in a process of its own and a client that joins nothing."""
+"""grange, the code of this tree: one silo in a process of its own and a client."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +14,10 @@ _CLUSTER = "benchmarks"
 
 
 class Echo(Grain):
-    """The empty grain every contestant has: it gives back what it gets."""
+    """The empty grain that every contestant has: it returns its argument."""
 
     async def echo(self, value: int) -> int:
-        """Give the argument back."""
+        """Return the argument."""
         return value
 
 
@@ -42,17 +42,17 @@ class Counter(Grain):
 
 
 class Grains(Target):
-    """References by way of a client, or inside a silo."""
+    """References from a client, or from inside a silo."""
 
     def __init__(self, host: Client | Silo) -> None:
         self.host = host
 
     def echo(self, caller: int) -> Call:
-        """Answer the method of one hot grain."""
+        """Return the method of one hot grain."""
         return self.host.get_grain(Echo, f"hot-{caller}").echo
 
     def fresh(self, series: str) -> Call:
-        """Answer a call that makes a reference and calls it for the first time."""
+        """Return a call that makes a reference and calls it for the first time."""
         get_grain = self.host.get_grain
 
         async def call(number: int) -> int:
@@ -61,7 +61,7 @@ class Grains(Target):
         return call
 
     def write(self, caller: int) -> Call:
-        """Answer the writing method of one grain."""
+        """Return the writing method of one grain."""
         return self.host.get_grain(Counter, f"hot-{caller}").put
 
 
@@ -72,13 +72,13 @@ class Grange(Contestant):
 
     @asynccontextmanager
     async def serve(self, storage: str | None) -> AsyncIterator[str]:
-        """Be a cluster of one silo, with its usual options."""
+        """Run a cluster of one silo, with default options."""
         async with _silo(storage) as silo:
             yield silo.gateway
 
     @asynccontextmanager
     async def drive(self, address: str) -> AsyncIterator[Grains]:
-        """Be a client of that silo."""
+        """Connect as a client of that silo."""
         async with Client([address], cluster=_CLUSTER) as client:
             yield Grains(client)
 

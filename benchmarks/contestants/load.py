@@ -1,4 +1,4 @@
-"""The loops every contestant is timed with, so that no contestant brings a stopwatch of its own.
+"""The loops that time every contestant, so that all contestants are timed in the same way.
 
 Called by `worker.py`. A sample's `calls` count the warm-up too, because the harness divides the processor time of
 all processes by them. Durations are seconds of the running loop unless a name says otherwise.
@@ -16,12 +16,12 @@ Sample = dict[str, float]
 
 _WARM_UP_SHARE = 0.2
 _LOCAL_BATCH = 500
-# A loop that never turns frees no ended timer, and its garbage would be counted as memory of activations.
+# An event loop that never runs frees no ended timer, and the garbage would count as memory of activations.
 _BREATH = 50
 
 
 async def throughput(calls: Sequence[Call], seconds: float) -> Sample:
-    """Answer calls per second with one endless caller per entry of `calls`, after a warm-up."""
+    """Return calls per second with one endless caller per entry of `calls`, after a warm-up."""
     clock = asyncio.get_running_loop().time
     warm = clock() + seconds * _WARM_UP_SHARE
     end = warm + seconds
@@ -40,7 +40,7 @@ async def throughput(calls: Sequence[Call], seconds: float) -> Sample:
 
 
 async def latency(call: Call, seconds: float) -> Sample:
-    """Answer the 50th and 99th percentile, in milliseconds, of one caller that waits for each answer."""
+    """Return the 50th and 99th percentile, in milliseconds, of one caller that waits for each answer."""
     clock = asyncio.get_running_loop().time
     warm = clock() + seconds * _WARM_UP_SHARE
     made = 0
@@ -58,7 +58,7 @@ async def latency(call: Call, seconds: float) -> Sample:
 
 
 async def local(call: Call, seconds: float) -> Sample:
-    """Answer microseconds per call of one caller in the grain's process: the median batch of 500 calls."""
+    """Return microseconds per call of one caller in the grain's process: the median batch of 500 calls."""
     clock = asyncio.get_running_loop().time
     warm = clock() + seconds * _WARM_UP_SHARE
     end = warm + seconds
@@ -76,7 +76,7 @@ async def local(call: Call, seconds: float) -> Sample:
 
 
 async def activation(first_call: Call, count: int) -> Sample:
-    """Answer microseconds per first call on `count` keys never used before, one after the other."""
+    """Return microseconds per first call on `count` keys never used before, one after the other."""
     await first_call(-1)
     gc.collect()
     started = time.perf_counter_ns()
@@ -86,7 +86,7 @@ async def activation(first_call: Call, count: int) -> Sample:
 
 
 async def memory(first_call: Call, count: int) -> Sample:
-    """Answer resident bytes per idle activation: growth of this process over `count` new ones."""
+    """Return resident bytes per idle activation: growth of this process over `count` new ones."""
     for number in range(-500, 0):
         await first_call(number)
     before = _settled_resident_bytes()
@@ -94,12 +94,12 @@ async def memory(first_call: Call, count: int) -> Sample:
         await first_call(number)
         if number % _BREATH == 0:
             await asyncio.sleep(0)
-    await asyncio.sleep(0.05)  # lets finished tasks be forgotten before the second reading
+    await asyncio.sleep(0.05)  # lets the loop free finished tasks before the second reading
     return {"value": (_settled_resident_bytes() - before) / count, "activations": count}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Answer the nearest-rank percentile of ascending values. Raises ValueError when there are none."""
+    """Return the nearest-rank percentile of ascending values. Raises ValueError when there are none."""
     if not ordered:
         raise ValueError("a percentile of no values: give the measurement more seconds")
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]

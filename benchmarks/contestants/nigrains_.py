@@ -10,7 +10,7 @@ from benchmarks.contestants.worker import Contestant, Target, main
 
 
 class Echo(Grain):
-    """The empty grain every contestant has: it gives back what it gets."""
+    """The empty grain that every contestant has: it returns its argument."""
 
     grain_type = "echo"
 
@@ -18,22 +18,22 @@ class Echo(Grain):
         super().__init__(grain_id)
 
     async def echo(self, value: int) -> int:
-        """Give the argument back."""
+        """Return the argument."""
         return value
 
 
 class Grains(Target):
-    """Calls into one runtime through typed references, as its README shows them."""
+    """Calls into one runtime through typed references, as in its README."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
 
     def echo(self, caller: int) -> Call:
-        """Answer the method of one hot grain."""
+        """Return the method of one hot grain."""
         return self.runtime.reference(Echo, f"hot-{caller}").echo
 
     def fresh(self, series: str) -> Call:
-        """Answer a call that makes a reference and calls it for the first time."""
+        """Return a call that makes a reference and calls it for the first time."""
         reference = self.runtime.reference
 
         async def call(number: int) -> int:
@@ -49,7 +49,7 @@ class Nigrains(Contestant):
 
     @asynccontextmanager
     async def alone(self, storage: str | None) -> AsyncIterator[Grains]:
-        """Host grains here; nothing idles out during a run."""
+        """Host grains here; no grain becomes idle during a run."""
         runtime = Runtime()
         runtime.register(Echo)
         async with runtime:

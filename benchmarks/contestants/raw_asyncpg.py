@@ -1,7 +1,7 @@
 """State writes without grange: one guarded UPDATE per write, sent by 100 tasks over one pool.
 
-Same table, same etags, as many connections, and no session reset at each release; but no grain, no turn, no wire.
-Grange may come out ahead: its storage lets writes that wait for each other share one statement.
+It uses the same table, the same etags and as many connections, with no session reset at each release, but no grain, no
+turn, no wire. Grange may be faster: writes that wait for each other share one statement in its storage.
 """
 
 import json
@@ -29,13 +29,13 @@ WHERE service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4 AND eta
 
 
 class Upserts(Target):
-    """One row per caller, its etag kept as grange keeps it."""
+    """One row per caller, with an etag as in grange."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
 
     def write(self, caller: int) -> Call:
-        """Answer a call that writes the next version of one row."""
+        """Return a call that writes the next version of one row."""
         pool, row, etag = self.pool, (_SERVICE, "counter", f"hot-{caller}", "state"), 0
 
         async def call(number: int) -> int:
@@ -57,7 +57,7 @@ class RawAsyncpg(Contestant):
 
     @asynccontextmanager
     async def alone(self, storage: str | None) -> AsyncIterator[Upserts]:
-        """Let grange make its table, then open a pool beside it."""
+        """Let grange create its table, then open a pool."""
         async with PostgresStorage.open(storage or "", _SERVICE):
             pass
         size = StorageOptions().connections

@@ -1,9 +1,9 @@
-"""Ray: a process per actor, not a grain per object; what many would take instead. Run only when asked for.
+"""Ray: one process per actor, not one grain per object; a common alternative. Runs only when named.
 
 A hundred processes do not fit on a small machine, so the hundred callers share a few asynchronous actors.
-That is kind to Ray: each of its actors takes many calls at once, where a grain takes one.
+That favours Ray: each of its actors runs many calls at once, where a grain runs one.
 
-Ray replaces 127.0.0.1 by an address that other machines could reach; 127.0.0.2 keeps it on the loopback.
+Ray replaces 127.0.0.1 by an address that other machines can reach; 127.0.0.2 keeps it on the loopback.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.contestants.load import Call
 from benchmarks.contestants.worker import Contestant, Target, main
 
-# Ray reads these once, while it is imported. The token is one of our own, because Ray would put its own into the
-# home folder.
+# Ray reads these once, during its import. The token is set here, because Ray would otherwise store one in the home
+# folder.
 _TOKEN = Path(sys.prefix) / "ray-token"
 if not _TOKEN.exists():
     _TOKEN.touch(mode=0o600)
@@ -38,7 +38,7 @@ class Echo:
     """The empty actor."""
 
     async def echo(self, value: int) -> int:
-        """Give the argument back."""
+        """Return the argument."""
         return value
 
 
@@ -49,7 +49,7 @@ class Actors(Target):
         self.handles = handles
 
     def echo(self, caller: int) -> Call:
-        """Answer the remote method of the actor this caller shares."""
+        """Return the remote method of the actor this caller shares."""
         remote = self.handles[caller % len(self.handles)].echo.remote
 
         async def call(number: int) -> int:

@@ -8,7 +8,7 @@ A contestant's file ends in `main(TheContestant())` and is run as `python -m ben
 
 First line out: `{"ready": address or null, "python": ..., "loop": ..., "versions": {...}}`. Then a line in,
 such as `{"measure": "throughput", "callers": 100, "seconds": 2}` is answered by `{"value": ...}` or
-`{"error": "..."}`. Standard output belongs to the protocol; what a library prints goes to standard error.
+`{"error": "..."}`. Standard output is used by the protocol only; the output of libraries goes to standard error.
 The end of standard input ends the process.
 """
 
@@ -30,26 +30,26 @@ from benchmarks.contestants import load
 
 
 class Target:
-    """What a role offers to the loops of `load.py`. A contestant leaves out what it cannot do."""
+    """The calls that a role offers to the loops of `load.py`. A contestant omits those it cannot make."""
 
     def echo(self, caller: int) -> load.Call:
-        """Answer a call that returns its argument, on the grain that belongs to this caller."""
+        """Return a call that returns its argument, on the grain that belongs to this caller."""
         raise NotImplementedError
 
     def fresh(self, series: str) -> load.Call:
-        """Answer a call that makes the first call on the key numbered by its argument."""
+        """Return a call that makes the first call on the key numbered by its argument."""
         raise NotImplementedError
 
     def write(self, caller: int) -> load.Call:
-        """Answer a call that changes and writes the state of the grain that belongs to this caller."""
+        """Return a call that changes and writes the state of the grain that belongs to this caller."""
         raise NotImplementedError
 
 
 class Contestant:
-    """One thing that is measured. A contestant leaves out the roles it does not have.
+    """One program that is measured. A contestant omits the roles that it does not have.
 
-    `packages` are the distributions whose versions the results name; `loop` is the event loop it does
-    best with: uvloop or asyncio.
+    `packages` are the distributions whose versions the results name; `loop` is its faster event loop: uvloop
+    or asyncio.
     """
 
     packages: Sequence[str] = ()
@@ -82,7 +82,7 @@ def main(contestant: Contestant) -> None:
 
 
 def free_port() -> int:
-    """Answer a loopback port that was free a moment ago, for libraries that want to be told one."""
+    """Return a loopback port that was free a moment ago, for libraries that need a fixed one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -98,14 +98,14 @@ def _loop_factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None
 async def _play(contestant: Contestant, options: argparse.Namespace, answers: int) -> None:
     if options.role == "serve":
         async with contestant.serve(options.storage) as address:
-            _say(answers, _introduction(contestant) | {"ready": address})
+            _send(answers, _introduction(contestant) | {"ready": address})
             await asyncio.to_thread(sys.stdin.read)
         return
     drives = options.role == "drive"
     async with contestant.drive(options.address) if drives else contestant.alone(options.storage) as target:
-        _say(answers, _introduction(contestant) | {"ready": None})
+        _send(answers, _introduction(contestant) | {"ready": None})
         while line := await asyncio.to_thread(sys.stdin.readline):
-            _say(answers, await _measure(target, json.loads(line)))
+            _send(answers, await _measure(target, json.loads(line)))
 
 
 async def _measure(target: Target, order: dict[str, Any]) -> dict[str, Any]:
@@ -142,5 +142,5 @@ def _introduction(contestant: Contestant) -> dict[str, Any]:
     }
 
 
-def _say(answers: int, answer: dict[str, Any]) -> None:
+def _send(answers: int, answer: dict[str, Any]) -> None:
     os.write(answers, json.dumps(answer).encode() + b"\n")

@@ -12,10 +12,10 @@ _GRAINS = 100
 
 
 class Echo(xoscar.Actor):
-    """The empty grain every contestant has: it gives back what it gets."""
+    """The empty grain that every contestant has: it returns its argument."""
 
     async def echo(self, value: int) -> int:
-        """Give the argument back."""
+        """Return the argument."""
         return value
 
 
@@ -27,11 +27,11 @@ class Actors(Target):
         self.references = references
 
     def echo(self, caller: int) -> Call:
-        """Answer the method of one hot actor."""
+        """Return the method of one hot actor."""
         return self.references[caller].echo
 
     def fresh(self, series: str) -> Call:
-        """Answer a call that creates an actor, as its users must, and calls it for the first time."""
+        """Return a call that creates an actor, as its users must, and calls it for the first time."""
 
         async def call(number: int) -> int:
             actor = await xoscar.create_actor(Echo, uid=f"{series}-{number}", address=self.address)
@@ -41,7 +41,7 @@ class Actors(Target):
 
 
 class Xoscar(Contestant):
-    """The contestant: one main pool in one process, as its in-process default has it."""
+    """The contestant: one main pool in one process, the default in one process."""
 
     packages = ("xoscar", "uvloop")
 
@@ -56,7 +56,7 @@ class Xoscar(Contestant):
 
     @asynccontextmanager
     async def drive(self, address: str) -> AsyncIterator[Actors]:
-        """Look the hot actors up from another process."""
+        """Find the hot actors from another process."""
         yield Actors(address, [await xoscar.actor_ref(f"hot-{n}", address=address) for n in range(_GRAINS)])
 
     @asynccontextmanager

@@ -21,7 +21,7 @@ from grange import GrangeError
 
 FLIGHTS = click.Path(exists=True, dir_okay=False, path_type=Path)
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 
 @click.command()
@@ -30,7 +30,7 @@ INTERRUPTED = 130
 @click.option("--postgres", default="", metavar="URL", help="State (and membership, without --redis) in this Postgres.")
 @click.option("--silos", type=click.IntRange(min=2), default=2, show_default=True, help="Silo processes at the start.")
 @click.option("--in-flight", type=click.IntRange(min=1), default=256, show_default=True, help="Calls at a time.")
-@click.option("--limit", type=click.FloatRange(min=1), help="Seconds after which the run is given up.")
+@click.option("--limit", type=click.FloatRange(min=1), help="Time limit of the run in seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, nothing else.")
 def main(as_json: bool, **options: Any) -> None:
     """Feed flights through silo processes, kill one half-way, and compare every total with the file."""
@@ -55,7 +55,7 @@ def main(as_json: bool, **options: Any) -> None:
 async def _until_done(options: Options, bar: Bar) -> Outcome:
     """SIGTERM ends a run as Ctrl-C does: silos and folder are cleaned up first.
 
-    SIGINT has a handler of its own too, because a shell starts what runs in its background with SIGINT ignored.
+    SIGINT has a handler too, because a shell starts background processes with SIGINT ignored.
     """
     task = asyncio.ensure_future(run(options, bar))
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""Aircraft: records each of its flights once, and tells everybody who counts it."""
+"""Aircraft: records each of its flights once, and reports it to the grains that count it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from examples.flights.airport import Airport
 from examples.flights.carrier import Carrier
 from examples.flights.changes import Changes
-from examples.flights.flight import Flight, NotTold
+from examples.flights.flight import Flight, NotAcknowledged
 from examples.flights.repeating import may_be_repeated
 from examples.flights.totals import Totals
 from grange import Grain, PersistentState
@@ -16,29 +16,29 @@ from grange import Grain, PersistentState
 
 @dataclass
 class Logbook:
-    """What one aircraft keeps: its totals, the ids of its flights, and the flight that others may not know of yet."""
+    """The state of one aircraft: its totals, the ids of its flights, and a flight that is not fully reported yet."""
 
     totals: Totals = field(default_factory=Totals)
     flights: set[str] = field(default_factory=set)
     reports: int = 0
-    untold: Flight | None = None
+    unreported: Flight | None = None
 
     def enter(self, flight: Flight) -> None:
         """Count a new flight and give it the next report number."""
         self.totals.add(flight)
         self.flights.add(flight.id)
         self.reports += 1
-        self.untold = flight
+        self.unreported = flight
 
 
-class Aircraft(Grain, name="flights.aircraft", errors=[NotTold]):
-    """One aircraft; its key is the tail number, or `<carrier>-unknown` for flights that name none.
+class Aircraft(Grain, name="flights.aircraft", errors=[NotAcknowledged]):
+    """One aircraft; its key is the tail number, or `<carrier>-unknown` for flights without one.
 
-    A flight counts once everywhere, through crashes and repeats: (1) the aircraft stores the flight together with the
-    note that it is untold; (2) it tells origin, destination and carrier, who store it and recognise a repeat by its
-    report number; (3) only then does it answer, and take up the next flight. Whatever fails in between leaves the note,
-    and the next call, in whatever activation, begins by telling again. Aircraft call airports and carriers, and
-    those call nobody: no deadlock is possible.
+    A flight counts once everywhere, through crashes and repeats: (1) the aircraft stores the flight and marks it as
+    unreported; (2) it reports the flight to origin, destination and carrier, which store it and recognise a repeat by
+    its report number; (3) only then it answers, and takes the next flight. After a failure the mark remains, and the
+    next call, in any activation, begins by reporting again. Aircraft call airports and carriers, and these call no
+    grain, so no deadlock is possible.
     """
 
     def __init__(self, state: PersistentState[Logbook]) -> None:
@@ -46,17 +46,17 @@ class Aircraft(Grain, name="flights.aircraft", errors=[NotTold]):
         self._changes = Changes(state)
 
     async def record(self, flight: Flight) -> bool:
-        """Record a flight; True if it is new. Returns when all who count it have stored it.
+        """Record a flight; True if it is new. Returns when all grains that count it have stored it.
 
-        Safe to repeat after any error. Raises NotTold when somebody did not answer, and StorageError.
+        Safe to repeat after any error. Raises NotAcknowledged when a grain did not answer, and StorageError.
         """
-        await self._tell()
+        await self._report()
         book = self._state.value
         if flight.id in book.flights:
             return False
         book.enter(flight)
         self._changes.made()
-        await self._tell()
+        await self._report()
         return True
 
     async def totals(self) -> Totals:
@@ -64,11 +64,11 @@ class Aircraft(Grain, name="flights.aircraft", errors=[NotTold]):
         await self._changes.stored()
         return self._state.value.totals
 
-    async def _tell(self) -> None:
-        """Tell those who count the last flight, unless they have all said that they know. It is stored before."""
+    async def _report(self) -> None:
+        """Store the last flight, then report it to the grains that count it, unless all have acknowledged it."""
         await self._changes.stored()
         book = self._state.value
-        flight, number = book.untold, book.reports
+        flight, number = book.unreported, book.reports
         if flight is None:
             return
         answers = await asyncio.gather(
@@ -82,6 +82,6 @@ class Aircraft(Grain, name="flights.aircraft", errors=[NotTold]):
             if not may_be_repeated(error):
                 raise error
         if failed:
-            raise NotTold(f"{flight.id}: {len(failed)} of 3 did not acknowledge: {failed[0]!r}") from failed[0]
-        # Not stored now: the next flight's write takes it along. Until then a crash only repeats what is recognised.
-        book.untold = None
+            raise NotAcknowledged(f"{flight.id}: {len(failed)} of 3 did not acknowledge: {failed[0]!r}") from failed[0]
+        # Not stored now: the next flight's write includes it. Until then a crash causes a repeat, which is recognised.
+        book.unreported = None

@@ -1,4 +1,4 @@
-"""Airport: counts the flights that leave it and those that are bound for it."""
+"""Airport: counts the flights that depart from it and those that are bound for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grange import Grain, PersistentState
 
 @dataclass
 class AirportState:
-    """What one airport keeps. Departures and arrivals are apart, for a flight may come back to where it started."""
+    """The state of one airport. Departures and arrivals are separate: a flight may return to its origin."""
 
     departures: Ledger = field(default_factory=Ledger)
     arrivals: Ledger = field(default_factory=Ledger)
@@ -27,7 +27,7 @@ class AirportTotals:
 
 
 class Airport(Grain, name="flights.airport", reentrant=True):
-    """One airport; its key is the code. Reentrant, so that the many flights of a busy one share each write."""
+    """One airport; its key is the code. Reentrant, so that the flights of a busy airport share writes."""
 
     def __init__(self, state: PersistentState[AirportState]) -> None:
         self._state = state

@@ -9,7 +9,7 @@ from grange import Grain, PersistentState
 
 
 class Carrier(Grain, name="flights.carrier", reentrant=True):
-    """One airline; its key is the code. Reentrant, so that its many flights share each write."""
+    """One airline; its key is the code. Reentrant, so that its flights share writes."""
 
     def __init__(self, state: PersistentState[Ledger]) -> None:
         self._state = state

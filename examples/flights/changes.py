@@ -1,4 +1,4 @@
-"""Which changes of a grain's state are stored? Needed where a repeat is answered from memory."""
+"""Tracks which changes of a grain's state are stored. Needed by a grain that answers a repeat from memory."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from grange import PersistentState
 
 
 class Changes:
-    """The changes made to one state, and how many of them the database has acknowledged.
+    """Counts the changes made to one state, and those that the database has acknowledged.
 
-    A repeated report finds its flight counted in memory; it may be acknowledged only when that count is stored, or a
-    crash could lose what was acknowledged. Turns that interleave share writes: each waits for the next write, which
-    takes along all that was changed before it starts.
+    A repeated report finds its flight counted in memory. The grain may acknowledge it only when that count is stored:
+    otherwise a crash could lose an acknowledged flight. Turns that interleave share writes. Each turn waits for the
+    next write, which includes all changes made before it starts.
     """
 
     def __init__(self, state: PersistentState[Any]) -> None:
@@ -21,7 +21,7 @@ class Changes:
         self._stored = 0
 
     def made(self) -> None:
-        """The state was changed."""
+        """Note that the state was changed."""
         self._made += 1
 
     async def stored(self) -> None:

@@ -1,7 +1,6 @@
-"""The totals straight from the file, by plain `csv` code. It shares nothing with the grains, so that it can prove them.
+"""Computes the totals from the file with plain `csv` code. It shares no code with the grains, so it can verify them.
 
-It collects the lines of each aircraft, airport and carrier in lists and adds them up at the end; it never asks how
-flights travel or how they are counted one by one.
+It collects the lines of each aircraft, airport and carrier in lists and adds them up at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Times = tuple[str, str, str]
-"""Of one flight, as the file has them: time of departure, delay of departure, delay of arrival."""
+"""Fields of one flight in the file: time of departure, delay of departure, delay of arrival."""
 
 Record = dict[str, Any]
 Expected = dict[str, dict[str, Record]]
@@ -25,7 +24,7 @@ NOTHING = {"NA", ""}
 
 
 def totals_of(path: Path) -> Expected:
-    """What every grain must say once each flight of the file was counted exactly once."""
+    """The totals of every grain if each flight of the file is counted exactly once."""
     aircraft: dict[str, list[Times]] = defaultdict(list)
     leaving: dict[str, list[Times]] = defaultdict(list)
     bound: dict[str, list[Times]] = defaultdict(list)

@@ -1,7 +1,6 @@
-"""Make `data/january.csv.gz` from the year: `python -m examples.flights.cut_january path/to/flights.csv.zip`.
+"""Extract `data/january.csv.gz` from the year: `python -m examples.flights.cut_january path/to/flights.csv.zip`.
 
-The header and the lines of January are taken as they are. The result is the same, byte for byte, at each run with the
-same zlib.
+The header and the lines of January stay unchanged. With the same zlib, each run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from examples.flights.source import JANUARY
 
 
 def cut(year: Path, january: Path) -> int:
-    """Write the flights of January, compressed; returns how many there are."""
+    """Write the flights of January, compressed; returns their number."""
     with zipfile.ZipFile(year) as archive:
         header, *lines = archive.read("flights.csv").splitlines(keepends=True)
     kept = [line for line in lines if line.startswith(b"2013,1,")]

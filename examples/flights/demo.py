@@ -1,4 +1,4 @@
-"""The run: silos as processes, flights fed through them, one killed half-way, every total read back and compared."""
+"""The run: start silo processes, feed flights, kill one silo half-way, read every total back and compare it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from grange.client.options import ClientOptions
 from grange.silo.management import GRAINS, GrainList, ListGrains, encode
 
 CLIENT = ClientOptions(connect_timeout=60.0, refresh_period=1.0)
-"""Silos take some seconds to start on a busy machine."""
+"""Seconds; silos take some seconds to start on a busy machine."""
 
 LIMIT, LIMIT_PER_FLIGHT = 240.0, 0.005
-"""Seconds that a run may take if nothing else is said: in all, and for each flight on top."""
+"""Default time limit in seconds: a fixed part, and a part for each flight."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to run: the file, where membership and state are kept (empty: SQLite in a temporary folder), how many silos,
-    how many calls in flight, and the time limit in seconds (None: enough for this many flights on a slow machine).
+    """Options of a run: the file, URLs of membership and state (empty: SQLite in a temporary folder), number of silos,
+    calls in flight, and the time limit in seconds (None: enough for this many flights on a slow machine).
     """
 
     file: Path
@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The result of a run."""
 
     comparison: Comparison
     found: Totals
@@ -66,37 +66,37 @@ class Outcome:
     reading: float
     """Seconds that it took to read every grain back from the fresh silo."""
     kept: str
-    """The service and cluster name of what the run left in databases of yours; empty if nothing is left."""
+    """The service and cluster name of the data that the run left in your databases; empty if it left none."""
 
 
-class Show(Protocol):
-    """Where progress is shown."""
+class Display(Protocol):
+    """Shows the progress of a run."""
 
-    def say(self, text: str) -> None:
-        """One line about what happens."""
+    def log(self, text: str) -> None:
+        """Show one line about an event."""
         ...
 
     def expect(self, flights: int) -> None:
-        """So many flights will be fed."""
+        """Set the number of flights to feed."""
         ...
 
     def count(self, recorded: int) -> None:
-        """So many flights are recorded."""
+        """Set the number of recorded flights."""
         ...
 
 
-async def run(options: Options, show: Show) -> Outcome:
+async def run(options: Options, display: Display) -> Outcome:
     """The whole run, within its time limit. Nothing is left behind, however it ends.
 
-    Raises TimeoutError, SiloFailed and whatever the feeder cannot mend.
+    Raises TimeoutError, SiloFailed, and errors after which the feeder may not repeat.
     """
     expected = totals_of(options.file)
     flights = sum(record["flights"] for record in expected["carrier"].values())
-    show.expect(flights)
+    display.expect(flights)
     with tempfile.TemporaryDirectory(prefix="grange-flights-") as folder:
         limit = options.limit or LIMIT + LIMIT_PER_FLIGHT * flights
         try:
-            async with asyncio.timeout(limit), Run(options, show, Path(folder)) as run:
+            async with asyncio.timeout(limit), Run(options, display, Path(folder)) as run:
                 return await run.go(expected, flights)
         except TimeoutError:
             raise TimeoutError(f"the run was not done within {limit:g} s") from None
@@ -105,9 +105,9 @@ async def run(options: Options, show: Show) -> Outcome:
 class Run:
     """One run while it is under way."""
 
-    def __init__(self, options: Options, show: Show, folder: Path) -> None:
+    def __init__(self, options: Options, display: Display, folder: Path) -> None:
         self._options = options
-        self._show = show
+        self._display = display
         self._loop = asyncio.get_running_loop()
         self._name = f"flights-{secrets.token_hex(4)}"
         self._random = random.Random()
@@ -125,7 +125,7 @@ class Run:
         await self._silos.__aexit__(None, None, None)
 
     async def go(self, expected: Expected, flights: int) -> Outcome:
-        """Everything in order."""
+        """Carry out all steps in order."""
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._silos.watch())
             await self._start_all()
@@ -140,18 +140,18 @@ class Run:
     async def _start_all(self) -> None:
         await asyncio.gather(*(self._silos.start() for _ in range(self._options.silos)))
         names = ", ".join(f"{silo.name} (process {silo.process.pid})" for silo in self._silos.running)
-        self._show.say(f"active: {names}")
+        self._display.log(f"active: {names}")
 
     async def _feed(self, flights: int) -> Feeder:
         async with self._client(*self._silos.running) as client, asyncio.TaskGroup() as group:
-            await self._know_all(client)
+            await self._until_all_known(client)
             self._pace = Pace(self._loop.time())
             feeder = Feeder(client, self._options.in_flight, self._random, self._recorded)
             self._half_of = flights // 2
             killing = group.create_task(self._kill_one(client))
             await feeder.feed(read_flights(self._options.file))
             await killing
-            self._show.count(flights)
+            self._display.count(flights)
         return feeder
 
     def _recorded(self, flight: Flight, began: float) -> None:
@@ -161,7 +161,7 @@ class Run:
         if recorded >= self._half_of:
             self._half.set()
         if recorded % 20 == 0:
-            self._show.count(recorded)
+            self._display.count(recorded)
         if (
             pace.answered is None
             and flight.aircraft in self._watched
@@ -169,10 +169,10 @@ class Run:
             and began > pace.killed
         ):
             pace.answered = now
-            self._show.say(f"a grain of the killed silo answers again after {now - pace.killed:.1f} s")
+            self._display.log(f"a grain of the killed silo answers again after {now - pace.killed:.1f} s")
 
     async def _kill_one(self, client: Client) -> None:
-        """Half-way, end a silo by SIGKILL. Which aircraft live there is asked just before."""
+        """Kill a silo half-way by SIGKILL; find out just before which aircraft it runs."""
         await self._half.wait()
         victim = self._silos.running[-1]
         address = next(each for each in client.gateways if each.endpoint == victim.gateway)
@@ -182,15 +182,15 @@ class Run:
         self._pace.killed = self._loop.time()
         await self._silos.kill(victim)
         recorded = len(self._pace.acknowledged)
-        self._show.say(f"{victim.name} killed (SIGKILL, process {victim.process.pid}) after {recorded:,} flights")
+        self._display.log(f"{victim.name} killed (SIGKILL, process {victim.process.pid}) after {recorded:,} flights")
 
     async def _replace_all(self) -> SiloProcess:
-        """Start a fresh silo and stop all others in order, so that what is read next comes from storage."""
+        """Start a fresh silo and stop all others in order, so that the next reads come from storage."""
         old = list(self._silos.running)
         fresh = await self._silos.start()
         for silo in old:
             await self._silos.stop(silo)
-        self._show.say(f"{fresh.name} started, {', '.join(silo.name for silo in old)} stopped in order (SIGTERM)")
+        self._display.log(f"{fresh.name} started, {', '.join(silo.name for silo in old)} stopped in order (SIGTERM)")
         return fresh
 
     async def _read(self, fresh: SiloProcess, expected: Totals) -> tuple[Totals, float]:
@@ -202,8 +202,8 @@ class Run:
     def _client(self, *silos: SiloProcess) -> Client:
         return Client([silo.gateway for silo in silos], cluster=self._name, options=CLIENT)
 
-    async def _know_all(self, client: Client) -> None:
-        """Wait until the client knows all silos, so that it calls each grain where it lives."""
+    async def _until_all_known(self, client: Client) -> None:
+        """Wait until the client knows all silos, so that it calls each grain on its silo."""
         wanted = {silo.gateway for silo in self._silos.running}
         while True:
             if wanted <= {gateway.endpoint for gateway in client.gateways}:

@@ -1,4 +1,4 @@
-"""Feeder: gives every flight to its aircraft, many at a time, and repeats what is not known to have worked."""
+"""Feeder: gives every flight to its aircraft, many at a time, and repeats calls that may not have succeeded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.25
 """Seconds between two tries of one flight; the pause doubles, with jitter."""
 
 
-class GetsGrains(Protocol):
+class GrainFactory(Protocol):
     """A `Client`, a `Silo` or a `TestCluster`."""
 
     def get_grain(self, grain: type[G], key: Key) -> G:
@@ -29,7 +29,7 @@ class GetsGrains(Protocol):
 
 
 Recorded = Callable[[Flight, float], None]
-"""Told of each flight that was acknowledged, and when (loop time) the call that was acknowledged had begun."""
+"""Callback for each acknowledged flight, with the time (loop time) at which the acknowledged call began."""
 
 
 class Feeder:
@@ -39,17 +39,21 @@ class Feeder:
     """
 
     def __init__(
-        self, grains: GetsGrains, in_flight: int, rng: random.Random, tell: Recorded = lambda flight, began: None
+        self,
+        grains: GrainFactory,
+        in_flight: int,
+        rng: random.Random,
+        on_recorded: Recorded = lambda flight, began: None,
     ) -> None:
         self._grains = grains
         self._in_flight = in_flight
         self._random = rng
-        self._tell = tell
+        self._on_recorded = on_recorded
         self.recorded = 0
         self.repeats: Counter[str] = Counter()
 
     async def feed(self, flights: Iterable[Flight]) -> None:
-        """Return when every flight is acknowledged. Raises what no repetition can mend."""
+        """Return when every flight is acknowledged. Raises errors that no repetition can correct."""
         waiting = iter(flights)
         async with asyncio.TaskGroup() as group:
             for _ in range(self._in_flight):
@@ -71,7 +75,7 @@ class Feeder:
                 self.repeats[type(error).__name__] += 1
             else:
                 self.recorded += 1
-                self._tell(flight, began)
+                self._on_recorded(flight, began)
                 return
             await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
             pause = min(LONGEST_PAUSE, pause * 2)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Flight:
     """One scheduled departure.
 
-    `id` names it for ever: date, carrier, flight number and origin. `aircraft` is the key of its aircraft. Delays are
-    in minutes (below 0: early) and None when there is no such time: a cancelled flight has neither, a diverted one no
+    `id` identifies it: date, carrier, flight number and origin. `aircraft` is the key of its aircraft. Delays are
+    in minutes (below 0: early) and None without such a time: a cancelled flight has neither, a diverted flight no
     arrival.
     """
 
@@ -24,5 +24,5 @@ class Flight:
     arrival_delay: int | None
 
 
-class NotTold(Exception):
-    """The flight is stored by its aircraft, but not everybody who must count it has said so. Record it again."""
+class NotAcknowledged(Exception):
+    """The aircraft has stored the flight, but not all grains that count it have acknowledged it. Record it again."""

@@ -1,4 +1,4 @@
-"""How fast flights were recorded, and what the loss of a silo did to that. Pure: it is told times, in seconds."""
+"""The rate at which flights were recorded, and the effect of the loss of a silo. Pure: times are given, in seconds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ WINDOW = 1.0
 
 @dataclass
 class Pace:
-    """When each flight was acknowledged, in order, and what is worth knowing about it."""
+    """The times at which flights were acknowledged, in order, and the figures computed from them."""
 
     began: float
     acknowledged: list[float] = field(default_factory=list)
     killed: float | None = None
     answered: float | None = None
-    """When a grain that lived on the killed silo was first heard of again."""
+    """Time of the first answer of a grain that lived on the killed silo."""
 
     @property
     def seconds(self) -> float:
-        """From the begin to the last flight."""
+        """Seconds from the begin to the last flight."""
         return max(self.acknowledged[-1] - self.began, 1e-9) if self.acknowledged else 0.0
 
     @property
     def rate(self) -> float:
-        """Flights per second over all."""
+        """Flights per second over the whole run."""
         return len(self.acknowledged) / self.seconds if self.acknowledged else 0.0
 
     @property
@@ -43,7 +43,7 @@ class Pace:
 
     @property
     def longest_silence(self) -> float | None:
-        """Seconds; the longest time without any acknowledged flight, from the kill on."""
+        """The longest time in seconds without an acknowledged flight, from the kill on."""
         after = self._after()
         if self.killed is None or not after:
             return None
@@ -51,7 +51,7 @@ class Pace:
 
     @property
     def half_rate_after(self) -> float | None:
-        """Seconds from the kill until one second brought at least half as many flights as before; None if none did."""
+        """Seconds from the kill to the first second with at least half the rate before; None if there is none."""
         wanted = self.rate_before * WINDOW / 2
         for time in self._after():
             if self.killed is not None and self._count(time, time + WINDOW) >= wanted:

@@ -1,4 +1,4 @@
-"""The silo processes of one run: started, killed, stopped, and never left behind."""
+"""Starts, kills and stops the silo processes of one run, and leaves none behind."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ ROOT = Path(__file__).parents[2]
 APP = "examples.flights.app:silo"
 COMMAND = (sys.executable, "-m", "grange", "run", APP, "--port", "0", "--gateway-port", "0")
 ANNOUNCED = ("--json", "--stop-with-stdin")
-"""Say on standard output where clients reach it, and end when this process is gone, however that ended."""
+"""Arguments: print the addresses as JSON, and end when this process has ended for any reason."""
 
 STOP_TIMEOUT = 30.0
 """Seconds that a silo gets to stop in order."""
 
 WATCH_PERIOD = 0.2
-"""Seconds between two looks at whether all silos still run."""
+"""Seconds between two checks that all silos still run."""
 
 LOG_LINES = 20
 """Lines of a silo's log that a failure shows."""
 
 
 class SiloFailed(Exception):
-    """A silo process ended, or did not end, as it should; the message shows the end of its log."""
+    """A silo process ended too early, or did not end in order; the message shows the end of its log."""
 
 
 @dataclass(frozen=True, eq=False)
 class SiloProcess:
-    """One silo: its name, its process, where clients reach it, and where it writes its log."""
+    """One silo: its name, its process, its gateway address, and its log file."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -68,13 +68,13 @@ class SiloProcesses:
         return silo
 
     async def kill(self, silo: SiloProcess) -> None:
-        """SIGKILL: it ends at once and tells nobody."""
+        """SIGKILL: the silo ends at once, without notice to the other silos."""
         self.running.remove(silo)
         silo.process.kill()
         await asyncio.to_thread(silo.process.wait)
 
     async def stop(self, silo: SiloProcess) -> None:
-        """SIGTERM: it drains, leaves and ends. Raises SiloFailed if it does not, or not with exit code 0."""
+        """SIGTERM: it drains, leaves and ends. Raises SiloFailed if it does not end, or not with code 0."""
         self.running.remove(silo)
         silo.process.terminate()
         try:
@@ -85,7 +85,7 @@ class SiloProcesses:
             _fail(silo.name, silo.process, silo.log, f"stopped with exit code {code}")
 
     async def watch(self) -> NoReturn:
-        """Never returns. Raises SiloFailed as soon as a silo ends that should run."""
+        """Raise SiloFailed as soon as a silo ends that should run; never returns."""
         while True:
             for silo in self.running:
                 if silo.process.poll() is not None:
@@ -93,7 +93,7 @@ class SiloProcesses:
             await asyncio.sleep(WATCH_PERIOD)
 
     def _spawn(self, name: str, log: Path) -> subprocess.Popen[bytes]:
-        # Not asyncio's: uvloop forks where this one does not, and a fork disturbs gRPC.
+        # Not asyncio's subprocess: uvloop forks, `subprocess` does not, and a fork disturbs gRPC.
         with log.open("wb") as output:
             process = subprocess.Popen(
                 (*COMMAND, "--name", name, *ANNOUNCED),
@@ -102,7 +102,7 @@ class SiloProcesses:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends the silos
+                start_new_session=True,  # Ctrl-C reaches this process only, which then ends the silos
             )
         self._started.append(process)
         return process
@@ -115,7 +115,7 @@ class SiloProcesses:
     ) -> None:
         self.running.clear()
         for process in self._started:
-            process.kill()  # does nothing to one that has ended
+            process.kill()  # no effect on a process that has ended
         for process in self._started:
             process.wait()
             for pipe in (process.stdin, process.stdout):

@@ -1,4 +1,4 @@
-"""Reads the totals back from the grains, and compares them with what they should be."""
+"""Reads the totals back from the grains, and compares them with the expected totals."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import msgspec
 from examples.flights.aircraft import Aircraft
 from examples.flights.airport import Airport
 from examples.flights.carrier import Carrier
-from examples.flights.feeder import GetsGrains
+from examples.flights.feeder import GrainFactory
 
 KINDS: dict[str, type[Aircraft | Airport | Carrier]] = {"aircraft": Aircraft, "airport": Airport, "carrier": Carrier}
 AT_ONCE = 128
-"""Grains that are read at a time."""
+"""Grains that are read at the same time."""
 
 Totals = dict[str, dict[str, dict[str, Any]]]
 """Kind of grain, then key, then totals as plain values."""
 
 
-async def read_totals(grains: GetsGrains, wanted: Totals) -> Totals:
+async def read_totals(grains: GrainFactory, wanted: Totals) -> Totals:
     """Ask each of these grains for its totals."""
     found: Totals = {kind: {} for kind in wanted}
     waiting = iter([(kind, key) for kind, keys in wanted.items() for key in keys])
@@ -40,7 +40,7 @@ async def read_totals(grains: GetsGrains, wanted: Totals) -> Totals:
 
 @dataclass(frozen=True)
 class Difference:
-    """One total of one grain that is not what it should be."""
+    """One total of one grain that differs from the expected value."""
 
     kind: str
     key: str
@@ -64,7 +64,7 @@ class Comparison:
 
 
 def compare(expected: Totals, found: Totals) -> Comparison:
-    """Every total of every grain. A grain or total that only one side has is a difference, too."""
+    """Compare every total of every grain. A grain or total that only one side has is also a difference."""
     wanted, had = dict(_flat(expected)), dict(_flat(found))
     places = list(dict.fromkeys((*wanted, *had)))
     differences = tuple(

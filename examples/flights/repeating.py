@@ -1,8 +1,8 @@
-"""After which errors is a call made again? Pure. It is safe, because these grains count a repeat only once."""
+"""The errors after which a call is repeated. Pure. Repeating is safe: these grains count a repeat only once."""
 
 from __future__ import annotations
 
-from examples.flights.flight import NotTold
+from examples.flights.flight import NotAcknowledged
 from grange import (
     CallNotExecuted,
     CallOutcomeUnknown,
@@ -14,11 +14,11 @@ from grange import (
     StorageError,
 )
 
-PASSING = (CallNotExecuted, CallOutcomeUnknown, NotTold, StorageError, InconsistentStateError)
+PASSING = (CallNotExecuted, CallOutcomeUnknown, NotAcknowledged, StorageError, InconsistentStateError)
 """Not executed, outcome unknown, or executed and not finished: a repeat may succeed."""
 
 MISTAKES = (InvalidCall, NoSuchGrain, NoSuchMethod, PayloadTooLarge)
-"""Not executed either, but the program is wrong, and stays so however often it tries."""
+"""Not executed either, but the cause is an error in the program, so a repeat never succeeds."""
 
 
 def may_be_repeated(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""What a person sees of the run: a progress bar, then a table and the figures; or the figures as JSON."""
+"""Shows the run to a person: a progress bar, then a table and the figures; or prints the figures as JSON."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ CALLS_PER_FLIGHT = 4
 """One to the aircraft; from there one each to origin, destination and carrier."""
 
 SHOWN = 10
-"""Differences that are listed; all are counted."""
+"""Most differences that are listed; all are counted."""
 
 
 class Bar:
-    """`demo.Show` on a terminal: a bar with the number of flights, and one line for each event above it."""
+    """`demo.Display` on a terminal: a bar with the number of flights, and one line for each event above it."""
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("recorded"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console)
         self._task = self._progress.add_task("flights", total=None)
 
-    def say(self, text: str) -> None:
-        """One line about what happens."""
+    def log(self, text: str) -> None:
+        """Print one line about an event."""
         self._progress.console.print(text, highlight=False)
 
     def expect(self, flights: int) -> None:
-        """So many flights will be fed."""
+        """Set the number of flights to feed."""
         self._progress.update(self._task, total=flights)
-        self.say(f"{flights:,} flights in the file")
+        self.log(f"{flights:,} flights in the file")
 
     def count(self, recorded: int) -> None:
-        """So many flights are recorded."""
+        """Set the number of recorded flights."""
         self._progress.update(self._task, completed=recorded)
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
-    """Everything measured, as plain values; times in seconds."""
+    """All measured figures as plain values; times in seconds."""
     pace, comparison = outcome.pace, outcome.comparison
     return {
         "flights": len(pace.acknowledged),

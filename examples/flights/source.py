@@ -13,7 +13,7 @@ from typing import TextIO
 from examples.flights.flight import Flight
 
 JANUARY = Path(__file__).with_name("data") / "january.csv.gz"
-"""What is shipped: every departure from New York's airports in January 2013."""
+"""The shipped data: every departure from New York's airports in January 2013."""
 
 COLUMNS = (
     "year", "month", "day", "dep_time", "dep_delay", "arr_delay", "carrier", "flight", "tailnum", "origin", "dest",
@@ -22,7 +22,7 @@ _MISSING = ("", "NA")
 
 
 class NotFlights(ValueError):
-    """The file is not one of flights; the message names it, and the line."""
+    """The file does not hold flights; the message names the file and the line."""
 
 
 def read_flights(path: Path) -> Iterator[Flight]:
@@ -41,7 +41,7 @@ def read_flights(path: Path) -> Iterator[Flight]:
 
 
 def open_text(path: Path) -> TextIO:
-    """The text of a csv file, unpacked as its name says; of a zip archive, its only csv file."""
+    """Open the text of a csv file, unpacked by its suffix; of a zip archive, its only csv file."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     if path.suffix != ".zip":

@@ -1,4 +1,4 @@
-"""What every grain of this example keeps: totals, and what is needed to recognise a flight that was counted. Pure."""
+"""The totals that every grain of this example keeps, and the recognition of flights that were counted. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIMITS = (0, 15, 30, 60, 120, 240)
 
 @dataclass
 class Delays:
-    """All delays of one kind, in minutes: how many, their sum, the longest and a histogram over `LIMITS`."""
+    """All delays of one kind, in minutes: number, sum, longest, and a histogram over `LIMITS`."""
 
     count: int = 0
     total: int = 0
@@ -49,10 +49,10 @@ class Totals:
 
 @dataclass
 class Ledger:
-    """Totals over flights that aircraft report, each of which counts once however often it is reported.
+    """Totals over flights that aircraft report. Each flight counts once, even if it is reported several times.
 
-    An aircraft numbers its reports upwards and makes the next only when all have acknowledged the last. So one number
-    per aircraft is enough to recognise a repeat, however late it comes.
+    An aircraft numbers its reports upwards, and sends the next report only when all grains have acknowledged the last.
+    So one number per aircraft is enough to recognise even a late repeat.
     """
 
     totals: Totals = field(default_factory=Totals)

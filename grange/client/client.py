@@ -17,20 +17,19 @@ from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
 from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.grains.definition import Addressable, spec_of
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.model.member import View
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.deadlines import Deadlines
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Link, Sender
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Link, Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
 from grange.transport.peers import Peers
@@ -146,7 +145,7 @@ class Client:
         if transport is None:
             transport = GrpcTransport(options)
             parts.push_async_callback(transport.close)
-        deadlines, references, tasks = Deadlines(), References(), Tasks()
+        deadlines, references, tasks = Deadlines(), ReferenceExtension(), Tasks()
         parts.callback(deadlines.close)
         self._sender = Sender(deadlines, self._faults)
         peers = Peers(transport, lambda _: self._hello, self._receiver_for, options, self._random)
@@ -181,10 +180,10 @@ class Client:
 
     def _receiver_for(self, gateway: SiloAddress) -> Link:
         link = self._sender.receiver_for(gateway)
-        link.ended = self._gateways.disconnected
+        link.on_end = self._gateways.disconnected
         return link
 
 
 def _forget(peers: Peers, sender: Sender, gateway: SiloAddress) -> None:
     peers.drop(gateway)
-    sender.forget(gateway)
+    sender.drop_link(gateway)

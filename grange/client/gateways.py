@@ -96,7 +96,7 @@ class Gateways:
         """The same as `known`: a client always has a gateway to try."""
         return self.known(grain_id) or self._seeds[0]
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """If the gateway could not be reached or takes no calls, avoid it for a while and read the view."""
         if not absent:
             return  # the gateway forwards the call when it is repeated

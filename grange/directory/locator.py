@@ -63,7 +63,7 @@ class ClusterLocator:
         self._cache.put(grain_id, silo)
         return silo
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """See `Locator`. A place that was cached after the call was sent to `silo` stays."""
         cached = self._cache.get(grain_id)
         if cached is not None and cached != silo:

@@ -1,4 +1,4 @@
-"""What follows a call without being an argument. The only context variables of grange are in this file."""
+"""The request context, which follows a call without being an argument. Holds the only context variables of grange."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 
 Scalar = str | int | float | bool | bytes | None
-"""What a request context may hold: small values that mean the same everywhere."""
+"""The values that a request context may hold: small, and with the same meaning in every process."""
 
 
 def is_scalar(value: object) -> bool:
-    """Whether a value may be in a request context; annotations stop nobody at run time."""
+    """Whether a value may be in a request context. Annotations are not checked at run time."""
     return isinstance(value, Scalar)
 
 
 _NOTHING: Mapping[str, Scalar] = {}
 
 context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_NOTHING)
-"""The request context of the running code. Read by `runtime/caller.py`, set by the invoker; never changed in place."""
+"""The request context of the running code. `runtime/calls/caller.py` reads it; `runtime/activations/invoker.py` sets
+it. The mapping is never changed in place."""
 
 current_activation: ContextVar[object] = ContextVar("grange_activation", default=None)
-"""The activation (`runtime/activation.py`) whose turn is running; None outside grains."""
+"""The activation (`runtime/activations/activation.py`) whose turn runs; None outside grains."""
 
 
 class RequestContext(MutableMapping[str, Scalar]):
     """A mapping that follows the call chain down and never back up.
 
-    A value set here is seen by every call made afterwards from the same task, by the grains those call, and so on.
-    Changes made by a callee stay with the callee. Values are small scalars; keys starting with "grange." are the
-    runtime's.
+    Each later call from the same task carries a value that is set here, and so do the calls of the called grains.
+    Changes by a callee stay with the callee. Values are small scalars. Keys that start with "grange." are reserved for
+    the runtime.
     """
 
     __slots__ = ()
@@ -38,7 +39,7 @@ class RequestContext(MutableMapping[str, Scalar]):
 
     def __setitem__(self, key: str, value: Scalar) -> None:
         if key.startswith("grange."):
-            raise ValueError(f"request context keys starting with 'grange.' are the runtime's: {key!r}")
+            raise ValueError(f"request context keys starting with 'grange.' are reserved for the runtime: {key!r}")
         if not is_scalar(value):
             kind = type(value).__name__
             raise TypeError(f"request context values are str, int, float, bool, bytes or None, not {kind}")
@@ -60,4 +61,4 @@ class RequestContext(MutableMapping[str, Scalar]):
 
 
 request_context = RequestContext()
-"""The request context of whatever code reads it."""
+"""The request context of the code that reads it."""

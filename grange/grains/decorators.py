@@ -1,4 +1,4 @@
-"""Method options, as decorators. They only note what the author asked for; `interface.py` reads the notes."""
+"""Method options, as decorators. They record the options on the function; `interface.py` reads them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from grange.errors import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NOTE = "__grange_method__"
+_OPTIONS = "__grange_method__"
 
 
 class MethodOptions(msgspec.Struct, frozen=True):
-    """What decorators said of one method. `timeout` is in seconds (None: the silo's or client's default)."""
+    """The options of one method. `timeout` is in seconds (None: the default of the silo or client)."""
 
     read_only: bool = False
     always_interleave: bool = False
@@ -24,37 +24,37 @@ class MethodOptions(msgspec.Struct, frozen=True):
 
 
 def method_options(function: object) -> MethodOptions:
-    """The options noted on a function; the defaults when there are none."""
-    return getattr(function, _NOTE, MethodOptions())
+    """The options recorded on a function, or the defaults."""
+    return getattr(function, _OPTIONS, MethodOptions())
 
 
 def read_only(method: F) -> F:
-    """This method changes nothing: it may run beside other read-only calls of the same activation."""
-    return _note(method, read_only=True)
+    """Declare that the method changes no state: it may run beside other read-only calls of the same activation."""
+    return _record(method, read_only=True)
 
 
 def always_interleave(method: F) -> F:
-    """This method may run during any other call of the same activation. It must not rely on state between awaits."""
-    return _note(method, always_interleave=True)
+    """Let the method run beside any other call of the same activation. It must not rely on state between awaits."""
+    return _record(method, always_interleave=True)
 
 
 def one_way(method: F) -> F:
-    """The caller only waits until the call is handed over, never for its end; errors are logged, not raised.
+    """Let the caller wait only until the call is handed over. Errors of the method are logged, not raised.
 
     The method must return None.
     """
-    return _note(method, one_way=True)
+    return _record(method, one_way=True)
 
 
 def response_timeout(seconds: float) -> Callable[[F], F]:
-    """Callers of this method wait at most so many seconds for its answer, instead of the default."""
+    """Set the response time-out of the method in seconds, instead of the default of the silo or client."""
     if not seconds > 0:
         raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {seconds!r}")
-    return lambda method: _note(method, timeout=float(seconds))
+    return lambda method: _record(method, timeout=float(seconds))
 
 
-def _note(method: F, **changes: Any) -> F:
+def _record(method: F, **changes: Any) -> F:
     if not callable(method):
         raise ConfigurationError(f"method options decorate an async def, not {method!r}")
-    setattr(method, _NOTE, msgspec.structs.replace(method_options(method), **changes))
+    setattr(method, _OPTIONS, msgspec.structs.replace(method_options(method), **changes))
     return method

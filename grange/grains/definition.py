@@ -1,6 +1,6 @@
-"""What happens when a grain class or interface is defined, and the finished description of it.
+"""Checks a grain class or interface when it is defined, and describes it for callers and the runtime.
 
-Called by `__init_subclass__` of `Grain` and `GrainInterface`; the result stays on the class it describes.
+`__init_subclass__` of `Grain` and `GrainInterface` calls `define`; the definition is kept on the class.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _SPEC = "__grange_spec__"
 
 
 class Addressable:
-    """What a reference can stand for: a grain class or an interface."""
+    """Base of the classes that a reference can stand for: grain classes and interfaces."""
 
     __slots__ = ()
 
 
 class Definition(msgspec.Struct, frozen=True, eq=False):
-    """A class as it was defined: options and public async methods, annotations not yet resolved."""
+    """A class as defined: its options and its public async methods. Annotations are not resolved yet."""
 
     options: GrainOptions
     functions: dict[str, Callable[..., Any]]
@@ -34,7 +34,7 @@ class Definition(msgspec.Struct, frozen=True, eq=False):
 
 
 def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozenset[str], is_interface: bool) -> None:
-    """Check a new class and keep its definition on it. Raises ConfigurationError naming the class and the remedy."""
+    """Check a new class and keep its definition on it. Raises ConfigurationError with the class and the remedy."""
     unknown = set(keywords) - GrainKeywords.__annotations__.keys()
     if unknown:
         raise ConfigurationError(
@@ -57,7 +57,7 @@ def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozense
 
 
 def spec_of(cls: type[Addressable]) -> InterfaceSpec:
-    """What callers and the runtime need to know of a class; resolved at first use and kept on the class."""
+    """The specification of a class for callers and the runtime, made at first use and kept on the class."""
     if isinstance(cls, Addressable):
         raise ConfigurationError(f"{type(cls).__name__}() is an object; give the class itself: {type(cls).__name__}")
     spec = cls.__dict__.get(_SPEC)
@@ -73,12 +73,12 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
 
 
 def interfaces_of(cls: type[Addressable]) -> tuple[str, ...]:
-    """Names of the interfaces that a grain class implements."""
+    """The names of the interfaces that a grain class implements."""
     return tuple(base.options.name for base in _definitions(cls) if base.is_interface)
 
 
 def is_interface(cls: type[Addressable]) -> bool:
-    """Whether a class is a contract without code, so that a grain type must be found for it."""
+    """Whether a class is an interface. A reference to it needs a grain type that implements it."""
     definition = cls.__dict__.get(_DEFINITION)
     return definition is not None and definition.is_interface
 
@@ -88,7 +88,7 @@ def _definitions(cls: type) -> list[Definition]:
 
 
 def _key_kind(cls: type, given: object) -> KeyKind:
-    """From `key=`, else from `Grain[...]` among the bases, else inherited, else str."""
+    """The kind of key: from `key=` or `Grain[...]`, else from the bases, else str."""
     declared = [
         args[0]
         for base in cls.__dict__.get("__orig_bases__", ())
@@ -102,12 +102,12 @@ def _key_kind(cls: type, given: object) -> KeyKind:
 
 
 def _names_a_key(origin: Any) -> bool:
-    """Whether `origin[...]` is `Grain[...]`: the one addressable base that nobody defined."""
+    """Whether `origin[...]` is `Grain[...]`: the only addressable generic base without a definition."""
     return isinstance(origin, type) and issubclass(origin, Addressable) and _DEFINITION not in origin.__dict__
 
 
 def _check_implemented(cls: type, definition: Definition) -> None:
-    """Each method of an interface must have a body in the grain class, or calls would answer None."""
+    """Check that the grain class overrides each method of its interfaces; calls would return None otherwise."""
     for base in _definitions(cls)[1:]:
         missing = [name for name, function in base.functions.items() if definition.functions.get(name) is function]
         if base.is_interface and missing:

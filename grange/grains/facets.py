@@ -1,7 +1,7 @@
-"""Constructor injection: what a grain's `__init__` asks for, and where it comes from.
+"""Constructor injection: reads the parameters of a grain's `__init__` and defines the contract of facets.
 
-A facet (such as `PersistentState[T]`) belongs to one activation and is loaded before `on_activate`; everything else is
-a service, found by its type in the silo's `svcs` registry.
+A facet (such as `PersistentState[T]`) belongs to one activation and is loaded before `on_activate`. Every other
+parameter is a service, found by its type in the silo's `svcs` registry.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class Facet(Protocol):
     """A part of a grain that the runtime loads and closes with the activation."""
 
     async def load(self) -> None:
-        """Called once, before `on_activate`. What it raises reaches the callers that wait."""
+        """Load it. Called once, before `on_activate`. The waiting callers get the error that it raises."""
         ...
 
     async def close(self) -> None:
-        """Called once, after `on_deactivate`."""
+        """Free its resources. Called once, after `on_deactivate`."""
         ...
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One parameter of a grain's `__init__`: its name, its type, and the marks of `Annotated[...]`."""
+    """One parameter of a grain's `__init__`: its name, its type, and the metadata of `Annotated[...]`."""
 
     name: str
     kind: Any
@@ -43,19 +43,19 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class FacetFactory(Protocol):
-    """Makes facets of one kind; the silo's start-up has one per facet type."""
+    """Makes facets of one type. The silo's start-up has one factory per facet type."""
 
     def check(self, owner: str, parameter: Parameter) -> None:
-        """Refuse a parameter that can never be served. Called when the silo starts. Raises ConfigurationError."""
+        """Raise ConfigurationError for a parameter that cannot be made. Called when the silo starts."""
         ...
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Facet:
-        """A facet for one activation. `guard` raises RuntimeError when called outside that activation's turns."""
+        """Make a facet of one activation. `guard` raises RuntimeError outside the turns of that activation."""
         ...
 
 
 def constructor_parameters(cls: type) -> tuple[Parameter, ...]:
-    """What `__init__` asks for. Raises ConfigurationError for a parameter that names no type."""
+    """The parameters of `__init__`. Raises ConfigurationError for a parameter without a type."""
     init = inspect.getattr_static(cls, "__init__")
     if init is object.__init__:
         return ()

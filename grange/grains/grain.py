@@ -1,4 +1,4 @@
-"""Grain: the class an author derives from, and GrainInterface: a contract apart from its code."""
+"""Grain, the base class of grains, and GrainInterface, the base class of contracts apart from their code."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ class Timer(Protocol):
     """A running timer of an activation."""
 
     def stop(self) -> None:
-        """No tick starts after this."""
+        """Stop the timer: no tick starts after this."""
         ...
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Next tick in `due` seconds (None: never), then each `period` after the end of the last (None: once)."""
+        """Tick in `due` seconds (None: never), then each `period` seconds after its end (None: once)."""
         ...
 
 
 class GrainContext(Protocol):
-    """What an activation offers to its grain; `runtime/activation.py` implements it."""
+    """The interface of an activation to its grain; `runtime/activations/activation.py` implements it."""
 
     @property
     def grain_id(self) -> GrainId:
-        """The identity."""
+        """The grain's id."""
         ...
 
     @property
     def key(self) -> Key:
-        """The key, in the kind the class declared."""
+        """The key, as the kind that the class declares."""
         ...
 
     @property
-    def activation_id(self) -> str:
-        """Random text that names this activation, different at each one."""
+    def activation_id(self) -> int:
+        """A random 128-bit number, different for each activation."""
         ...
 
     def reference(self) -> Any:
@@ -76,10 +76,10 @@ class GrainContext(Protocol):
 
 
 class GrainInterface(Addressable):
-    """A contract apart from its code: async methods with `...` for bodies, so that clients need not import the grain.
+    """A contract apart from its code: async methods with `...` as bodies. Clients then need not import the grain.
 
-    `class CartApi(GrainInterface): ...`, then `class Cart(Grain, CartApi)` and `get_grain(CartApi, "ann")`. Class
-    keywords are those of a grain (`name=`, `key=`, `version=`, `errors=`).
+    Write `class CartApi(GrainInterface): ...`, then `class Cart(Grain, CartApi)` and `get_grain(CartApi, "ann")`. The
+    class keywords are those of a grain (`name=`, `key=`, `version=`, `errors=`).
     """
 
     __slots__ = ()
@@ -91,9 +91,9 @@ class GrainInterface(Addressable):
 class Grain(Addressable, Generic[K]):
     """A virtual actor: a class whose instances live in a cluster, one per key, activated by the first call.
 
-    Derive from it (`Grain[int]` for keys that are not text), write public `async def` methods, and get a reference from
-    `get_grain`. Calls to one activation run one at a time, unless the class or method says otherwise. `__init__`
-    parameters are injected: `PersistentState[T]` facets, and services by type.
+    Derive from it (`Grain[int]` for integer keys), write public `async def` methods, and get a reference from
+    `get_grain`. Calls to one activation run one at a time, unless the class or the method has another option. The
+    parameters of `__init__` are injected: `PersistentState[T]` facets, and services by type.
     """
 
     __slots__ = ("_grange",)
@@ -104,22 +104,22 @@ class Grain(Addressable, Generic[K]):
 
     @property
     def key(self) -> K:
-        """The part of the identity that tells grains of this class apart."""
+        """The grain's key, unique among the grains of this class."""
         return cast("K", self._context.key)
 
     @property
     def id(self) -> GrainId:
-        """Type and key."""
+        """The grain's id: its type and its key."""
         return self._context.grain_id
 
     @property
     def activation_id(self) -> str:
-        """Random text that names this activation; it differs after each reactivation."""
-        return self._context.activation_id
+        """32 random hex digits that identify this activation; each activation of the grain has others."""
+        return f"{self._context.activation_id:032x}"
 
     @property
     def reference(self) -> Self:
-        """A reference to this grain, for arguments, results and state. `self` itself must not be passed."""
+        """A reference to this grain, for arguments, results and state. `self` must not be passed."""
         return cast("Self", self._context.reference())
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
@@ -135,27 +135,27 @@ class Grain(Addressable, Generic[K]):
         interleave: bool = False,
         keep_alive: bool = False,
     ) -> Timer:
-        """Call `callback` in `due` seconds, then each `period` seconds after the end of the last tick.
+        """Call `callback` in `due` seconds, then each `period` seconds after the end of the last tick (None: once).
 
-        A tick is a queued request of this activation and waits its turn like any other; with `interleave` it does
-        not wait. It only keeps the activation from being collected with `keep_alive`. Timers end with the activation.
-        Raises ValueError for a negative time or one over ten years.
+        A tick is a queued request of this activation and waits for its turn; with `interleave` it does not wait. Ticks
+        delay the idle collector only with `keep_alive`. Timers end with the activation. Raises ValueError for a
+        negative time or one over ten years.
         """
         return self._context.start_timer(callback, due, period, interleave, keep_alive)
 
     def deactivate_when_idle(self) -> None:
-        """End this activation after the running requests; later calls activate the grain anew."""
+        """End this activation after the running requests. Later calls activate the grain again."""
         self._context.deactivate_when_idle()
 
     def delay_deactivation(self, seconds: float) -> None:
-        """Not collect this activation for so many seconds from now (0: cancel the delay; `math.inf`: never)."""
+        """Do not collect this activation for `seconds` from now (0: cancel the delay; `math.inf`: never collect it)."""
         self._context.delay_deactivation(seconds)
 
     async def on_activate(self) -> None:
-        """Called once before the first request; the state is loaded. What it raises reaches every waiting caller."""
+        """Called once before the first request, with the state loaded. Each waiting caller gets its error."""
 
     async def on_deactivate(self, reason: str) -> None:
-        """Called once after the last request, when there is time: never after a crash. Errors are logged."""
+        """Called once after the last request, but not after a crash or a kill. Errors are logged."""
 
     @property
     def _context(self) -> GrainContext:
@@ -164,7 +164,7 @@ class Grain(Addressable, Generic[K]):
         except AttributeError:
             raise RuntimeError(
                 f"this {type(self).__name__} was built outside a silo and has no identity; "
-                "use grange.testing.TestCluster to test what needs one"
+                "use grange.testing.TestCluster for tests that need one"
             ) from None
 
 

@@ -1,7 +1,7 @@
-"""Reading a class: which methods can be called through a reference, and what their arguments are.
+"""Reads a class: its methods that can be called through a reference, with their parameters and types. Pure.
 
-Called when a class is defined (`outline`: what can be seen without resolving annotations) and when it is first used
-(`read_interface`: everything). Pure.
+`outline` runs when a class is defined and does not resolve annotations. `read_interface` runs at the first use and
+resolves all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from grange.grains.decorators import MethodOptions, method_options
 from grange.grains.options import GrainOptions
 
 HOOKS = frozenset({"on_activate", "on_deactivate", "on_reminder", "on_call"})
-"""Public names that the runtime calls itself; no reference can."""
+"""Public names that only the runtime calls; a reference cannot."""
 
 
 class MethodSpec:
@@ -55,7 +55,7 @@ class MethodSpec:
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments as one tuple in the order of the signature; trailing defaults may be missing.
 
-        Raises InvalidCall, which is a TypeError, naming the method.
+        Raises InvalidCall (a TypeError) with the method's name.
         """
         if not kwargs and not self.keyword_only and len(args) == self.arity:
             return args
@@ -70,7 +70,7 @@ class MethodSpec:
         return tuple(bound.arguments.values())
 
     def invoke(self, grain: object, args: tuple[Any, ...]) -> Any:
-        """Start the method on a grain; returns its coroutine."""
+        """Call the method on a grain; returns its coroutine."""
         if not self.keyword_only:
             return self.function(grain, *args)
         split = self.arity - len(self.keyword_only)
@@ -78,7 +78,7 @@ class MethodSpec:
 
 
 class InterfaceSpec(msgspec.Struct, frozen=True, eq=False):
-    """A class as callers and the runtime see it."""
+    """The specification of a grain class or interface."""
 
     cls: type
     options: GrainOptions
@@ -86,14 +86,14 @@ class InterfaceSpec(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def name(self) -> str:
-        """The grain type or interface name."""
+        """The grain type or the interface's name."""
         return self.options.name
 
 
 def outline(cls: type, base_names: frozenset[str]) -> dict[str, Callable[..., Any]]:
-    """The public async methods of a class by name, checked as far as their signatures tell.
+    """The public async methods of a class by name, checked without resolving annotations.
 
-    Raises ConfigurationError for what could never be called: missing annotations, `*args`, async generators.
+    Raises ConfigurationError for methods that could not be called: missing annotations, `*args`, async generators.
     """
     found: dict[str, Callable[..., Any]] = {}
     for name in dir(cls):
@@ -113,7 +113,7 @@ def outline(cls: type, base_names: frozenset[str]) -> dict[str, Callable[..., An
 
 
 def read_interface(cls: type, options: GrainOptions, functions: Mapping[str, Callable[..., Any]]) -> InterfaceSpec:
-    """Resolve all annotations. Raises ConfigurationError naming the method whose annotation cannot be resolved."""
+    """Resolve all annotations. Raises ConfigurationError with the method whose annotation cannot be resolved."""
     methods: dict[str, MethodSpec] = {}
     for name, function in functions.items():
         try:
@@ -129,7 +129,7 @@ def _check_signature(cls: type, name: str, function: Callable[..., Any]) -> None
     place = f"{cls.__name__}.{name}"
     for parameter in list(signature.parameters.values())[1:]:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            raise ConfigurationError(f"{place}: *{parameter.name} cannot travel; name each argument")
+            raise ConfigurationError(f"{place}: *{parameter.name} cannot be sent; name each argument")
         if parameter.annotation is inspect.Parameter.empty:
             raise ConfigurationError(f"{place}: the argument {parameter.name!r} needs a type annotation")
     if signature.return_annotation is inspect.Signature.empty:

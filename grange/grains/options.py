@@ -13,13 +13,13 @@ from grange.errors import CallError, ConfigurationError
 from grange.proto.keys import KeyKind
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
-"""Given a method's name and its arguments, may it run while another call is running?"""
+"""(method name, arguments) -> whether the call may run beside another one."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 
 
 class GrainKeywords(TypedDict, total=False):
-    """The keywords that a grain class accepts; see `GrainOptions` for what each means."""
+    """The class keywords of a grain; `GrainOptions` explains each."""
 
     name: str
     key: object
@@ -36,20 +36,20 @@ class GrainKeywords(TypedDict, total=False):
 
 
 class GrainOptions(msgspec.Struct, frozen=True):
-    """Everything a grain class says of itself.
+    """All options of a grain class.
 
-    name: identity in storage, messages and the directory; the class name in snake case unless given. Renaming it
-        later orphans stored state.
+    name: identity in storage, messages and the directory; default: the class name in snake case. A later change
+        orphans stored state.
     key: the kind of key, from `Grain[...]` or `key=`.
     idle_timeout: seconds without calls after which an activation is collected; None: the silo's default.
-    keep_alive: never collected for idleness.
+    keep_alive: never collect an activation for idleness.
     reentrant: requests may interleave at every await.
-    may_interleave: a predicate (or the name of a method of the class) that lets single requests interleave.
+    may_interleave: a predicate (or the name of a method of the class) that decides which requests may interleave.
     placement: the name of a placement strategy: "ring", "random", "prefer_local".
-    stateless_workers: at most so many activations per silo, outside the directory; 0: an ordinary grain.
-    mailbox_limit: requests that may wait at one activation before more are refused as Overloaded; None: the silo's.
+    stateless_workers: the most activations per silo, outside the directory; 0: an ordinary grain.
+    mailbox_limit: requests that may wait at one activation; further ones are refused as Overloaded. None: the silo's.
     errors: exception classes that callers receive as themselves; others arrive as RemoteError.
-    default: which grain answers for an interface that several implement.
+    default: this class is the default implementation of an interface that several classes implement.
     version: of the interface, for rolling upgrades.
     """
 
@@ -73,7 +73,7 @@ def snake_case(name: str) -> str:
 
 
 def check(owner: str, options: GrainOptions) -> GrainOptions:
-    """Refuse values out of range and options that contradict each other, naming the class and the option."""
+    """Return the options. Raises ConfigurationError for values out of range and options that contradict each other."""
     for wrong, text in chain(_bad_values(options), _contradictions(options)):
         if wrong:
             raise ConfigurationError(f"grain class {owner}: {text}")
@@ -81,13 +81,11 @@ def check(owner: str, options: GrainOptions) -> GrainOptions:
 
 
 def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
-    """Lazily: what comes later may rely on what came before."""
-    name = cast(
-        "object", options.name
-    )  # annotations promise the type; nobody has checked yet that authors kept to them
+    """Check each value. Lazy, so a later check may rely on an earlier one."""
+    name = cast("object", options.name)  # the annotation is not checked at run time
     idle, limit = options.idle_timeout, options.mailbox_limit
     yield not (isinstance(name, str) and _NAME.fullmatch(name)), f"name={name!r} must match {_NAME.pattern}"
-    yield str(name).startswith("grange."), f"name={name!r}: names starting with 'grange.' are the runtime's"
+    yield str(name).startswith("grange."), f"name={name!r}: names starting with 'grange.' are reserved for the runtime"
     positive = idle is None or (_is_number(idle) and idle > 0)
     yield not positive, f"idle_timeout={idle!r} must be a positive number of seconds"
     yield not _is_count(options.stateless_workers), "stateless_workers= must be a whole number, 0 or more"
@@ -96,7 +94,7 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield not all(map(_is_error_class, options.errors)), "errors= must name exception classes"
     yield (
         any(issubclass(error, CallError) for error in options.errors),
-        "errors= must not name a CallError: those tell the outcome of a call, and callers act on it",
+        "errors= must not name a CallError: callers would take it for the outcome of their call",
     )
 
 

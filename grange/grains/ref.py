@@ -1,7 +1,7 @@
-"""References: typed handles to grains that need not exist yet, and the factory that makes them.
+"""References: typed handles to grains, the factory that makes them, and how they are encoded.
 
-A reference class is made once per grain class, with one forwarding method per callable method, so that a call costs no
-attribute magic. Type checkers see the grain class itself.
+A reference class is made once per grain class, with one forwarding method per callable method, so a call needs no
+dynamic attribute lookup. Type checkers see the grain class itself.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast, get_origin
 
 from grange.errors import ConfigurationError, NoSuchGrain
 from grange.grains.definition import Addressable, is_interface, spec_of
@@ -23,19 +23,19 @@ _MADE = "__grange_reference__"
 
 
 class CallsGrains(Protocol):
-    """Makes one call to one grain, wherever it is; `runtime/caller.py` implements it."""
+    """Makes one call to one grain in any silo; `runtime/calls/caller.py` implements it."""
 
     def __call__(
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Awaitable[Any]:
-        """Returns the method's result or raises what the method raised, or a `CallError`."""
+        """Return the method's result, or raise the method's error or a CallError."""
         ...
 
 
 class Reference:
-    """A handle to one grain. Making, storing and sending it does no I/O and activates nothing.
+    """A handle to one grain. To make, store or send it does no I/O and activates no grain.
 
-    Equal and hashed by grain id. Its class has the grain's callable methods; anything else raises AttributeError.
+    It is equal and hashed by grain id. Its class has the grain's callable methods; other names raise AttributeError.
     """
 
     __slots__ = ("_grange_call", "_grange_id")
@@ -47,12 +47,12 @@ class Reference:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
-        """The grain class: what type checkers see is what `isinstance` says. `type(reference)` tells the truth."""
+        """The grain class, so `isinstance` agrees with type checkers. `type(reference)` is the reference class."""
         return self._grange_spec.cls
 
     @property
     def id(self) -> GrainId:
-        """The grain's identity."""
+        """The grain's id."""
         return self._grange_id
 
     @property
@@ -62,7 +62,7 @@ class Reference:
 
     @property
     def reference(self) -> Reference:
-        """Itself, so that code works on a grain and on a reference alike."""
+        """Itself, so the same code works on a grain and on a reference."""
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -79,7 +79,7 @@ class Reference:
 
 
 def reference_class(spec: InterfaceSpec) -> type[Reference]:
-    """The reference class of a grain class or interface, made at first need and kept on that class."""
+    """The reference class of a grain class or interface, made at first use and kept on that class."""
     made = spec.cls.__dict__.get(_MADE)
     if made is None:
         members: dict[str, Any] = {name: _forward(method) for name, method in spec.methods.items()}
@@ -97,16 +97,16 @@ def grain_id_of(value: object) -> GrainId:
 
 
 class Candidates(Protocol):
-    """The grain types that fulfil an interface, and the one marked `default=True` if there is one."""
+    """The grain types that implement an interface, and the one marked `default=True`, if any."""
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Sorted names."""
+        """The names, sorted."""
         ...
 
     @property
     def default(self) -> str | None:
-        """The marked one."""
+        """The name of the marked one."""
         ...
 
 
@@ -118,11 +118,11 @@ class GrainFactory:
         self._implementations = implementations
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
-        """A reference to the grain with this key, typed as the class. No I/O happens and nothing is activated.
+        """A reference to the grain with this key, typed as the class. Does no I/O and activates no grain.
 
         For an interface that several grains implement, `implementation` names the grain type (or a unique prefix).
-        Raises TypeError for a wrong kind of key, ValueError for an empty one, NoSuchGrain for an interface that no
-        silo implements and ConfigurationError for an ambiguous one.
+        Raises TypeError for a wrong kind of key, ValueError for an empty key, NoSuchGrain for an interface that no
+        silo implements, and ConfigurationError for an ambiguous interface.
         """
         spec = spec_of(grain)
         text = _key_text(spec, key)
@@ -130,7 +130,7 @@ class GrainFactory:
         return cast("G", reference_class(spec)(GrainId(name, text), self._call))
 
     def from_id(self, grain: type[G], grain_id: GrainId) -> G:
-        """A reference from an identity that travelled or was stored."""
+        """A reference to the grain with this id, for ids that were received or stored."""
         return cast("G", reference_class(spec_of(grain))(grain_id, self._call))
 
     def _resolve(self, spec: InterfaceSpec, wanted: str | None) -> str:
@@ -143,15 +143,52 @@ class GrainFactory:
                 return candidates.default or names[0]
             raise ConfigurationError(
                 f"the interface {spec.name!r} is implemented by {', '.join(names)}; "
-                "say which with implementation=, or mark one class default=True"
+                "choose one with implementation=, or mark one class default=True"
             )
         matching = [name for name in names if name == wanted] or [name for name in names if name.startswith(wanted)]
         if len(matching) != 1:
             raise ConfigurationError(
-                f"implementation={wanted!r} of the interface {spec.name!r} must fit exactly one of {', '.join(names)}; "
-                f"it fits {len(matching)}"
+                f"implementation={wanted!r} of the interface {spec.name!r} must match exactly one of "
+                f"{', '.join(names)}; it matches {len(matching)}"
             )
         return matching[0]
+
+
+class ReferenceExtension:
+    """Encodes values annotated with a grain class or interface (`proto.values.Extension`), as `type/key`.
+
+    Decoded references call through the factory of this process.
+    """
+
+    def __init__(self) -> None:
+        self._factory: GrainFactory | None = None
+
+    def bind(self, factory: GrainFactory) -> None:
+        """Set the factory of decoded references. Called once at start-up, because factory and codec need each other."""
+        self._factory = factory
+
+    def matches(self, kind: type) -> bool:
+        """Whether the type is a grain class or interface."""
+        return issubclass(get_origin(kind) or kind, Addressable)
+
+    def encode(self, value: Any) -> Any:
+        """The text `type/key`. Raises TypeError for a grain itself, which must not be sent."""
+        if isinstance(value, Reference):
+            return str(value.id)
+        if isinstance(value, Addressable):
+            raise TypeError(f"a grain cannot be sent; pass self.reference instead of {type(value).__name__}")
+        return NotImplemented
+
+    def decode(self, kind: type[Any], data: Any) -> Any:
+        """A reference, typed as the annotation. Raises ValueError for any other text."""
+        name, slash, key = data.partition("/") if isinstance(data, str) else ("", "", "")
+        if not (name and slash and key and self._factory is not None):
+            raise ValueError(f"not a reference to a grain: {data!r:.80}")
+        return self._factory.from_id(kind, GrainId(name, key))
+
+    def immutable(self, kind: type) -> type | None:
+        """The reference class: references are immutable."""
+        return reference_class(spec_of(kind))
 
 
 def _key_text(spec: InterfaceSpec, key: Key) -> str:
@@ -180,5 +217,5 @@ def _why_not(spec: InterfaceSpec, name: str) -> str:
     if callable(member):
         return f"{what}: it is not an async def; make it one to call it through a reference"
     if member is not None:
-        return f"{what}: only methods travel; give the grain an async def that returns it"
+        return f"{what}: only methods can be called; give the grain an async def that returns it"
     return f"{what}; it has: {', '.join(sorted(spec.methods)) or 'no callable method'}"

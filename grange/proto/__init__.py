@@ -1,5 +1,5 @@
 """Everything that crosses a wire or is written down: identities, messages, and how values become bytes.
 
-Everybody may import this room; it imports only `grange.errors`. Nothing here does I/O, waits or reads a clock.
+All rooms may import this one; it imports only `grange.errors`. It does no I/O, never waits and reads no clock.
 Open `ids.py` first, then `message.py`.
 """

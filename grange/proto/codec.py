@@ -1,9 +1,8 @@
-"""Frames and their bytes, by the contract in `grange/v1/silo.proto`. The only importer of generated code.
+"""Encodes and decodes frames by the contract in `grange/v1/silo.proto`. The only importer of generated code.
 
-Called by `transport/grpc.py` for every frame: this is the hot path. Assigning to a submessage's attributes
-costs two thirds of passing keywords (measured: 0.9 against 1.4 microseconds a request), so that is how frames
-are filled; fields that have their default value are left alone, because absent costs nothing on the wire
-either.
+`transport/grpc.py` calls it for every frame: this is the hot path. Frames are filled by assignment to a submessage's
+attributes, which costs two thirds of passing keywords (measured: 0.9 against 1.4 microseconds a request). Fields with
+their default value are not assigned; an absent field costs no bytes either.
 """
 
 from __future__ import annotations
@@ -30,18 +29,15 @@ from grange.proto.message import (
 )
 
 MAX_MESSAGES = 4096
-"""Messages in one frame at most, whoever writes it (part of the contract)."""
+"""Messages in one frame at most, for every writer (part of the contract)."""
 
 _SCAN_FROM = 64 * 1024
-"""Frames above this many bytes are counted before they are parsed: two bytes can ask for an object of a
-hundred.
-"""
+"""Bytes; the messages of a larger frame are counted before it is parsed, because two bytes on the wire can allocate an
+object of a hundred bytes."""
 
 
 class InvalidFrame(ValueError):
-    """These bytes are not a frame that this side takes; the message says why. The transport ends the
-    connection.
-    """
+    """These bytes are not a frame that this side accepts; the message says why. The transport ends the connection."""
 
 
 def encode_frame(messages: Iterable[Message]) -> bytes:
@@ -63,11 +59,9 @@ def encode_frame(messages: Iterable[Message]) -> bytes:
 
 
 def decode_frame(data: bytes, limit: int) -> list[Message]:
-    """The messages in a frame, in order. Raises InvalidFrame for anything that is not a frame of `limit`
-    bytes at most.
-    """
+    """The messages of a frame, in order. Raises InvalidFrame unless the data is a frame of at most `limit` bytes."""
     messages: list[Message] = []
-    # One walk over the lists that are there: asking for each of the five by name costs more than a message.
+    # One walk over the present lists: to read each of the five by name costs more than a message.
     for field, items in _parse(data, limit).ListFields():
         decode = _DECODERS.get(field.number)
         if decode is not None:
@@ -79,7 +73,7 @@ def decode_frame(data: bytes, limit: int) -> list[Message]:
 
 
 def encode_greeting(greeting: Hello | Welcome | HandshakeRefused) -> bytes:
-    """The first frame of either side."""
+    """The bytes of the first frame of either side."""
     frame = pb.Frame()
     if isinstance(greeting, Hello):
         hello = frame.hello
@@ -102,7 +96,7 @@ def encode_greeting(greeting: Hello | Welcome | HandshakeRefused) -> bytes:
 
 
 def decode_greeting(data: bytes, limit: int) -> Hello | Welcome | HandshakeRefused:
-    """What the other side said first. Raises InvalidFrame when it did not greet."""
+    """The greeting of the other side. Raises InvalidFrame if the first frame holds none."""
     frame = _parse(data, limit)
     if frame.HasField("refusal"):
         return HandshakeRefused(frame.refusal.message, code=frame.refusal.code or "refused")
@@ -117,7 +111,7 @@ def decode_greeting(data: bytes, limit: int) -> Hello | Welcome | HandshakeRefus
 
 
 def encode_question(cluster: str, target: SiloAddress, body: bytes) -> bytes:
-    """A probe, for the silo that is meant."""
+    """The bytes of a probe for the silo `target`."""
     question = pb.ProbeQuestion(cluster=cluster, body=body)
     _fill_address(question.target, target)
     return question.SerializeToString()
@@ -133,7 +127,7 @@ def decode_question(data: bytes) -> tuple[str, SiloAddress, bytes]:
 
 
 def encode_answer(body: bytes) -> bytes:
-    """The answer to a probe."""
+    """The bytes of the answer to a probe."""
     return pb.ProbeAnswer(body=body).SerializeToString()
 
 
@@ -182,15 +176,16 @@ def _parse(data: bytes, limit: int) -> pb.Frame:
 
 
 def _count_fields(data: bytes) -> None:
-    """Walk the top level of a frame, where every field is a length and that many bytes. Stops at the first
-    excess.
+    """Count the fields at the top level of a frame, each a length and that many bytes.
+
+    Raises InvalidFrame as soon as there are too many.
     """
     position, end, count = 0, len(data), 0
     while position < end:
         count += 1
         if count > MAX_MESSAGES:
             raise InvalidFrame(f"a frame holds more than {MAX_MESSAGES:,} messages")
-        position += 1  # the tag: our field numbers fit into one byte; anything else is left to the parser
+        position += 1  # the tag: our field numbers fit into one byte; the parser rejects any other
         length = shift = 0
         while position < end:
             byte = data[position]

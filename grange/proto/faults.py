@@ -1,7 +1,7 @@
-"""Errors to wire form and back. Only builtin and registered exception classes are rebuilt, and never by importing.
+"""Errors to wire form and back. Only builtin and registered exception classes are rebuilt; no class is imported.
 
-An error of a call made *by* a method (any `CallError`) travels as `RemoteError`: whatever it says of the inner call,
-the outer one was executed.
+An error of a call made *by* a method (any `CallError`) is sent as `RemoteError`. It tells the outcome of the inner
+call, but the outer call was executed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from grange import errors
 from grange.errors import CallCancelled, CallError, ConfigurationError, InvalidResult, RemoteError
 
 _MAX_TEXT = 16_384
-"""Characters of message or traceback that travel; the rest is cut, the end of a traceback kept."""
+"""Characters of a message or traceback that are sent. A longer message loses its end, a longer traceback its start."""
 
 _MAX_PLAIN = 65_536
-"""Bytes of all arguments, or of all attributes, that travel; a fault must fit beside anything into one message."""
+"""Bytes of all arguments, or of all attributes, that are sent; a fault must fit into one message with other content."""
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,7 +41,7 @@ _DECODER = msgspec.msgpack.Decoder(Fault)
 
 
 class Faults:
-    """The exception classes that one silo or client can rebuild."""
+    """The exception classes that one silo or client can rebuild, by name."""
 
     def __init__(self, registered: Iterable[type[Exception]] = ()) -> None:
         self._classes: dict[str, type[Exception]] = {}
@@ -50,8 +50,10 @@ class Faults:
         self.register(registered)
 
     def register(self, classes: Iterable[type[Exception]]) -> None:
-        """Let these classes travel as themselves. Raises ConfigurationError for a second class of one name, and for a
-        CallError: the caller's loop would take what a method raised for the outcome of the call, and repeat it.
+        """Let errors of these classes arrive as themselves.
+
+        Raises ConfigurationError for a second class of the same name, and for a CallError: the caller's retry loop
+        would take an error that a method raised for the outcome of the call, and repeat the call.
         """
         for cls in classes:
             if issubclass(cls, CallError):
@@ -61,7 +63,7 @@ class Faults:
                 raise ConfigurationError(f"two exception classes are named {type_name(cls)}")
 
     def local(self, error: BaseException) -> BaseException:
-        """What a caller in the same process receives: the same as a remote one would, but the object itself."""
+        """The error that a local caller gets: what a remote caller would get, but the same object where possible."""
         if isinstance(error, RemoteError | InvalidResult) or self._classes.get(type_name(type(error))) is type(error):
             return error
         outside = self.load(self.dump(error))
@@ -69,32 +71,34 @@ class Faults:
         return outside
 
     def dump(self, error: BaseException) -> Fault:
-        """An error as data. Arguments and attributes that are not plain are left behind."""
+        """Encode an error. Arguments and attributes that are not plain values are dropped."""
         text = "".join(traceback.format_exception(error))
         name = type_name(type(error))
         message = _text(error)
         if isinstance(error, RemoteError):
             name, message = error.type_name, str(error.args[0]) if error.args else ""
             text = error.remote_traceback or text
-        message, text = _written(message[:_MAX_TEXT]), _written(text[-_MAX_TEXT:])
-        attributes = {key: value for key, value in vars(error).items() if not key.startswith("_") and _travels(value)}
+        message, text = _encodable(message[:_MAX_TEXT]), _encodable(text[-_MAX_TEXT:])
+        attributes = {
+            key: value for key, value in vars(error).items() if not key.startswith("_") and _is_sendable(value)
+        }
         return Fault(
             name,
             message,
-            list(error.args) if all(map(_travels, error.args)) and _fits(error.args) else [message],
+            list(error.args) if all(map(_is_sendable, error.args)) and _fits(error.args) else [message],
             attributes if _fits(attributes) else {},
             text,
         )
 
     def read(self, data: bytes) -> Exception:
-        """The error to raise, from the wire. What cannot be read was an error all the same: a RemoteError says so."""
+        """Decode the error to raise. Bytes that cannot be decoded give a RemoteError."""
         try:
             return self.load(_DECODER.decode(data))
         except (ValueError, RecursionError) as error:
             return RemoteError(f"the peer sent an error that cannot be read: {error}")
 
     def load(self, fault: Fault) -> Exception:
-        """The error to raise. Its notes hold the remote traceback."""
+        """Rebuild the error to raise, with the remote traceback as a note."""
         error = self._rebuild(fault)
         if fault.traceback:
             error.add_note(f"Remote traceback:\n{fault.traceback.rstrip()}")
@@ -114,7 +118,7 @@ class Faults:
 
 
 def type_name(cls: type) -> str:
-    """How an exception class is named on the wire: `ValueError`, `shop.errors.OutOfStock`."""
+    """The name of an exception class on the wire: `ValueError`, `shop.errors.OutOfStock`."""
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -122,9 +126,9 @@ _CANCELLED = type_name(asyncio.CancelledError)
 
 
 def _made(cls: type[Exception], args: list[Any]) -> Exception | None:
-    """An error with these arguments; None for a class whose `__new__` takes other ones than it keeps."""
+    """An error with these arguments; None if the class's `__new__` does not take the arguments that it keeps."""
     try:
-        # A class of yours may want more in `__init__` than it handed on; its attributes follow.
+        # Skip a custom `__init__`: it may need other arguments than `args` holds. The attributes are set afterwards.
         error = cls(*args) if cls.__module__ == "builtins" else cls.__new__(cls, *args)
         error.args = tuple(args)
     except Exception:
@@ -132,34 +136,34 @@ def _made(cls: type[Exception], args: list[Any]) -> Exception | None:
     return error
 
 
-def _travels(value: object) -> bool:
-    """Plain, and short enough that a few of them fit any message."""
+def _is_sendable(value: object) -> bool:
+    """Whether a value is plain and so short that several fit any message."""
     too_long = isinstance(value, str | bytes) and len(value) > _MAX_TEXT
     return isinstance(value, _PLAIN) and not too_long and _fits(value)
 
 
 def _fits(values: object) -> bool:
-    """Whether all of it can be written: no integer over 64 bits, no text that is not Unicode, and not too much."""
+    """Whether the values can be encoded (no integer over 64 bits, no invalid Unicode) within `_MAX_PLAIN` bytes."""
     try:
         return len(_encode(values)) <= _MAX_PLAIN
     except (TypeError, ValueError, OverflowError):
         return False
 
 
-def _written(text: str) -> str:
-    """Text as it can be encoded: names of files may hold lone surrogates."""
+def _encodable(text: str) -> str:
+    """The text with lone surrogates replaced, which cannot be encoded; file names may hold them."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # a user's __str__ may raise; the error itself must still travel
+    except Exception as broken:  # a user's __str__ may raise; the error must be sent nevertheless
         return f"<no text: {type(broken).__name__} in __str__>"
 
 
 def _builtin_errors() -> list[type[Exception]]:
-    """Builtin exceptions that can be made from their arguments alone. Groups carry others inside and stay remote."""
+    """The builtin exceptions that can be made from their arguments. Groups hold other exceptions and stay remote."""
     found = [cls for cls in vars(builtins).values() if isinstance(cls, type) and issubclass(cls, Exception)]
     awkward = (
         BaseExceptionGroup,
@@ -172,6 +176,6 @@ def _builtin_errors() -> list[type[Exception]]:
 
 
 def _own_errors() -> list[type[Exception]]:
-    """grange's errors that say nothing about the outcome of a call."""
+    """The errors of grange that do not tell the outcome of a call."""
     found = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.GrangeError)]
     return [cls for cls in found if not issubclass(cls, CallError)]

@@ -1,6 +1,4 @@
-"""The first words on a connection, and whether they fit. Pure: takes two greetings, returns an answer or
-refuses.
-"""
+"""The greetings on a new connection, and whether they fit each other. Pure: takes greetings, answers or refuses."""
 
 from __future__ import annotations
 
@@ -13,21 +11,20 @@ from grange.proto.ids import SiloAddress
 
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
-"""The wire versions this code speaks; apart from the package version on purpose."""
+"""The protocol versions that this code supports; independent of the package version on purpose."""
 
 
 class Role(enum.IntEnum):
-    """Who opens a connection."""
+    """The kind of process that opens a connection."""
 
     SILO = 0
     CLIENT = 1
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What the opening side says first. `target` is the silo it means to reach (None: whoever listens there).
+    """The greeting of the opening side. `target` is the silo it wants to reach (None: any silo at that endpoint).
 
-    `payload_limit` is the largest payload it takes, in bytes; its transport fills it in (0: the default of 4
-    MiB).
+    `payload_limit` is the largest payload it accepts, in bytes; its transport sets it (0: the default of 4 MiB).
     """
 
     cluster: str
@@ -42,10 +39,9 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The accepting side's answer: who it is and which protocol version both will speak.
+    """The greeting of the accepting side: its address and the protocol version of the connection.
 
-    `payload_limit` is the largest payload it takes, in bytes; its transport fills it in (0: the default of 4
-    MiB).
+    `payload_limit` is the largest payload it accepts, in bytes; its transport sets it (0: the default of 4 MiB).
     """
 
     cluster: str
@@ -56,9 +52,7 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "") -> Welcome:
-    """Decide on a Hello as the silo `address` of `cluster`. Raises `HandshakeRefused` naming both sides'
-    values.
-    """
+    """Answer a Hello as the silo `address` of `cluster`. Raises HandshakeRefused with the values of both sides."""
     if hello.cluster != cluster:
         raise HandshakeRefused(
             f"silo {address} belongs to cluster {cluster!r}, the caller named {hello.cluster!r}; "
@@ -81,7 +75,7 @@ def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "")
 
 
 def check(hello: Hello, welcome: Welcome) -> None:
-    """Whether the answer fits what was asked, seen from the opening side. Raises `HandshakeRefused`."""
+    """Check a Welcome against the Hello, on the opening side. Raises HandshakeRefused if they do not fit."""
     if welcome.cluster != hello.cluster:
         raise HandshakeRefused(
             f"silo {welcome.address} belongs to cluster {welcome.cluster!r}, not {hello.cluster!r}",

@@ -1,4 +1,4 @@
-"""Identities: of a grain, of a silo process, of one activation, and where it is."""
+"""Identities: of a grain, of one run of a silo process, and of one activation with its place."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from grange.errors import ConfigurationError
 
 
 class GrainId(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False):
-    """A grain's eternal name: its type and its key as canonical text (see `grange.proto.keys`).
+    """The permanent identity of a grain: its type and its key as canonical text (see `grange.proto.keys`).
 
-    It is written into storage, the directory and messages, so neither part may ever change its meaning.
+    Storage, the directory and messages hold it, so neither part may change its meaning.
     """
 
     type: str
@@ -22,14 +22,14 @@ class GrainId(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False
 
     @property
     def ring_hash(self) -> int:
-        """Place on the hash ring: 64 bits, the same in every process (xxh3 over type, NUL, key)."""
+        """The grain's place on the hash ring: 64 bits, the same in every process (xxh3 over type, NUL, key)."""
         return xxhash.xxh3_64_intdigest(f"{self.type}\0{self.key}".encode())
 
 
 class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False):
-    """One run of one silo process: host and port for silo traffic, and a generation that rises with each start.
+    """One run of a silo process: host and port for silo traffic, and a generation that rises with each start.
 
-    The same endpoint with a higher generation proves that the older process is gone.
+    A higher generation at the same endpoint proves that the older process is gone.
     """
 
     host: str
@@ -46,7 +46,7 @@ class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=F
 
     @classmethod
     def parse(cls, text: str) -> SiloAddress:
-        """The inverse of `str()`. Raises ConfigurationError for anything else."""
+        """The inverse of `str()`. Raises ConfigurationError for any other text."""
         endpoint, at, generation = text.rpartition("@")
         host, colon, port = endpoint.rpartition(":")
         if not (at and colon and host and port.isdecimal() and generation.isdecimal()):
@@ -55,9 +55,10 @@ class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=F
 
 
 class GrainAddress(msgspec.Struct, frozen=True, gc=False):
-    """One activation of a grain and where it runs: what the directory stores.
+    """One activation of a grain and its silo: an entry of the directory.
 
-    `activation` is a random 128-bit number; `version` is the membership version under which it was registered.
+    `activation` is a random 128-bit number (`Activation.activation_id`); `version` is the membership version under
+    which it was registered.
     """
 
     grain_id: GrainId
@@ -66,5 +67,5 @@ class GrainAddress(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
 
     def same_activation(self, other: GrainAddress | None) -> bool:
-        """Whether both name the same activation, whenever they were registered."""
+        """Whether both are the same activation; `version` may differ."""
         return other is not None and self.activation == other.activation and self.silo == other.silo

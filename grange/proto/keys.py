@@ -1,7 +1,7 @@
 """Grain keys and their canonical text.
 
 A class fixes its kind of key once (`str`, `int`, `UUID`, or a tuple of these), so the text needs no type tag: `7`,
-`ann`, `6f1e…-…`, and for tuples the parts joined by `/` with `/` and `\\` escaped by `\\`.
+`ann`, `6f1e…-…`. The text of a tuple is its parts joined by `/`, with `/` and `\\` in the parts escaped by `\\`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from uuid import UUID
 from grange.errors import ConfigurationError
 
 Key = str | int | UUID | tuple[str | int | UUID, ...]
-"""What may be a grain's key."""
+"""The values that may be a grain's key."""
 
 KeyKind = type[str] | type[int] | type[UUID] | tuple[type, ...]
 """The kind of key of one grain class; a tuple of kinds for a compound key."""
 
 MAX_KEY_LENGTH = 4096
-"""Characters of canonical text; keys are written into every message, directory entry and row."""
+"""Characters of canonical text; every message, directory entry and row holds the key."""
 
 _SIMPLE: tuple[type, ...] = (str, int, UUID)
 
 
 def key_kind(annotation: object) -> KeyKind:
-    """Read a kind from what the author wrote: `str`, `int`, `UUID`, `tuple[str, int]` or `(str, int)`."""
+    """The kind of key of an annotation: `str`, `int`, `UUID`, `tuple[str, int]` or `(str, int)`."""
     if isinstance(annotation, type) and annotation in _SIMPLE:
         return annotation
     is_tuple = isinstance(annotation, tuple) or get_origin(annotation) is tuple
@@ -35,7 +35,7 @@ def key_kind(annotation: object) -> KeyKind:
 
 
 def encode_key(kind: KeyKind, key: object) -> str:
-    """Canonical text of a key. Raises TypeError for a wrong kind and ValueError for a blank or too long one."""
+    """The canonical text of a key. Raises TypeError for a wrong kind, ValueError for a blank or too long key."""
     if isinstance(kind, tuple):
         text = _encode_compound(kind, key)
     elif type(key) is not kind:
@@ -47,7 +47,7 @@ def encode_key(kind: KeyKind, key: object) -> str:
 
 
 def decode_key(kind: KeyKind, text: str) -> Key:
-    """The inverse of `encode_key`. Raises ValueError when the text is not a key of this kind."""
+    """The inverse of `encode_key`. Raises ValueError if the text is not a key of this kind."""
     _check(kind, text)
     if not isinstance(kind, tuple):
         return _decode_simple(kind, text)
@@ -61,14 +61,14 @@ def decode_key(kind: KeyKind, text: str) -> Key:
 
 
 def kind_name(kind: KeyKind) -> str:
-    """How messages name a kind: `int`, `tuple[str, int]`."""
+    """The name of a kind for messages: `int`, `tuple[str, int]`."""
     if isinstance(kind, tuple):
         return f"tuple[{', '.join(part.__name__ for part in kind)}]"
     return kind.__name__
 
 
 def _check(kind: KeyKind, text: str) -> None:
-    """What holds for the text of every key, made here or arrived."""
+    """Raise ValueError unless the text could be a key: not blank, not too long, valid Unicode."""
     if kind is str and not text.strip():
         raise ValueError("a string key must not be empty or blank")
     if len(text) > MAX_KEY_LENGTH:

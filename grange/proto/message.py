@@ -1,6 +1,6 @@
-"""The messages that travel between two processes, once a connection stands.
+"""The messages that two processes exchange after the handshake.
 
-Payloads are already bytes here; `grange.proto.values` makes them. The transport turns messages into frames.
+Payloads are bytes already; `grange.proto.values` makes them. The transport puts messages into frames.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from grange.proto.ids import GrainId, SiloAddress
 
 
 class Encoding(enum.IntEnum):
-    """How a payload is written."""
+    """The encoding of a payload."""
 
     MSGPACK = 0
     JSON = 1
 
 
 class Request(msgspec.Struct, gc=False):
-    """Please run `method` of the grain with these arguments. `id` is unique per connection and direction.
+    """A request to run `method` of the grain with these arguments. `id` is unique per connection and direction.
 
-    `args` is an array of positional arguments; `timeout_ms` is the time left when it was sent (0: none);
-    `context` is the msgpack of the request context (empty: none); `view` is the sender's membership version.
+    `args` is an array of positional arguments. `timeout_ms` is the time left when it was sent (0: no limit). `context`
+    is the request context as MessagePack (empty: none). `view` is the sender's membership version.
     """
 
     id: int
@@ -38,9 +38,9 @@ class Request(msgspec.Struct, gc=False):
 
 
 class Response(msgspec.Struct, gc=False):
-    """The request was executed. `payload` is the result, or the fault (`grange.proto.faults`) when `failed`.
+    """The request was executed. `payload` is the result, or the fault (`grange.proto.faults`) if `failed`.
 
-    For a one-way request it only says that the receiver took charge, and carries nothing.
+    For a one-way request it says that the receiver accepted the request, and has no payload.
     """
 
     id: int
@@ -49,23 +49,23 @@ class Response(msgspec.Struct, gc=False):
 
 
 class Reason(enum.IntEnum):
-    """Why a request has no response. All but LOST mean: no user code ran."""
+    """Why a request has no response. Every reason except LOST means: no user code ran."""
 
-    NOT_HERE = 1  # the grain lives elsewhere, or must be looked up again; `hint` may say where
-    NOT_READY = 2  # the silo is joining, leaving, or its directory range is being recovered
+    NOT_HERE = 1  # the grain is in another silo (`hint`, if known), or must be located again
+    NOT_READY = 2  # the silo joins, leaves or is fenced, or recovers its directory range
     OVERLOADED = 3
     NO_SUCH_GRAIN = 4
     NO_SUCH_METHOD = 5
     INVALID_CALL = 6
     PAYLOAD_TOO_LARGE = 7
     EXPIRED = 8  # its time was over before it could start
-    ACTIVATION_FAILED = 9  # `fault` holds what the constructor, the state or on_activate raised
-    CANCELLED = 10  # its caller cancelled it while it still waited
-    LOST = 11  # the exception to the rule: a gateway lost the silo that had it, so the outcome is unknown
+    ACTIVATION_FAILED = 9  # `fault` holds the error of the constructor, the state or on_activate
+    CANCELLED = 10  # its caller cancelled it while it waited
+    LOST = 11  # the exception: the outcome is unknown, because the silo stopped or a gateway lost it
 
 
 class Rejection(msgspec.Struct, gc=False):
-    """The request was refused before user code ran. Only NOT_HERE and NOT_READY are repeated by the caller's loop."""
+    """The request was refused before user code ran. The caller's retry loop repeats only NOT_HERE and NOT_READY."""
 
     id: int
     reason: Reason
@@ -76,18 +76,18 @@ class Rejection(msgspec.Struct, gc=False):
 
 
 GOODBYE = Rejection(0, Reason.NOT_READY, "this silo is leaving and takes no more requests")
-"""Of no request: the accepting side refuses all that come from now on. The opening side ends the stream when it has
-all answers, so that nothing on its way is lost."""
+"""The goodbye of the accepting side; it belongs to no request. The accepting side refuses all later requests. The
+opening side ends the stream when it has all answers, so no answer on its way is lost."""
 
 
 class Cancel(msgspec.Struct, gc=False):
-    """The caller of request `id` gave up: drop it if it still waits."""
+    """The caller of request `id` no longer waits: drop the request if it has not started."""
 
     id: int
 
 
 class Status(msgspec.Struct, gc=False):
-    """What became of request `id` so far, for the caller's time-out message ("queued at 3", "running for 12 s")."""
+    """The progress of request `id`, for the caller's time-out message ("queued at 3", "running for 12 s")."""
 
     id: int
     text: str

@@ -1,8 +1,8 @@
 """Values to bytes and back, by their annotated types. MessagePack between processes, JSON for people and storage.
 
 Built on msgspec: builtins, dataclasses, Structs, attrs, TypedDict, NamedTuple, enums, datetime, UUID, Decimal and
-tagged unions; extensions add types (grain references; pydantic models here). A value decodes only into what its
-annotation names; nothing is ever imported or evaluated because of what arrived.
+tagged unions. Extensions add types (grain references; pydantic models here). A value is decoded only into the type that
+its annotation names. Received data never causes an import or an evaluation.
 """
 
 from __future__ import annotations
@@ -29,51 +29,51 @@ _IMMUTABLE = (
 
 
 class Immutable:
-    """Marks an annotation, `Annotated[T, Immutable]`: the value is never changed, so local calls need not copy it."""
+    """Marks an annotation, `Annotated[T, Immutable]`: no code changes the value, so local calls need not copy it."""
 
 
 class Extension(Protocol):
-    """Teaches the codec a kind of type that msgspec does not know."""
+    """Encodes and decodes types that msgspec does not support."""
 
     def matches(self, kind: type) -> bool:
-        """Whether this extension is responsible for values annotated so."""
+        """Whether this extension handles values with this annotation."""
         ...
 
     def encode(self, value: Any) -> Any:
-        """The value as something msgspec knows, or NotImplemented when it is not ours."""
+        """The value as a type that msgspec supports, or NotImplemented if the extension does not handle it."""
         ...
 
     def decode(self, kind: type, data: Any) -> Any:
-        """The inverse. Raises ValueError or TypeError for data that does not fit."""
+        """The inverse of `encode`. Raises ValueError or TypeError for data that does not fit."""
         ...
 
     def immutable(self, kind: type) -> type | None:
-        """The exact class of values that may be shared without a copy, if there is one."""
+        """The exact class of values that may be shared without a copy, or None."""
         ...
 
 
 class PydanticModels:
-    """Pydantic models travel as their JSON-mode dump and are validated on arrival."""
+    """Encodes pydantic models as their JSON-mode dump and validates them when they are decoded."""
 
     def matches(self, kind: type) -> bool:
-        """Any class with pydantic's two verbs."""
+        """Whether the class has pydantic's two methods."""
         return hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
 
     def encode(self, value: Any) -> Any:
-        """The dump, in JSON mode so that every nested type has a plain form."""
+        """The dump in JSON mode, which gives every nested type a plain form."""
         return value.model_dump(mode="json") if self.matches(value.__class__) else NotImplemented
 
     def decode(self, kind: type, data: Any) -> Any:
-        """Validate; pydantic's ValidationError is a ValueError."""
+        """Validate the data; pydantic's ValidationError is a ValueError."""
         return cast("Any", kind).model_validate(data)
 
     def immutable(self, kind: type) -> type | None:
-        """Models are copied."""
+        """None: models are copied."""
         return None
 
 
 class ValueCodec:
-    """Encodes and decodes annotated values. One per silo and client, because references decode into it."""
+    """Encodes and decodes annotated values. One per silo or client, because decoded references call through it."""
 
     def __init__(self, extensions: Sequence[Extension] = ()) -> None:
         self._extensions = (*extensions, PydanticModels())
@@ -83,7 +83,7 @@ class ValueCodec:
         self._deciding: set[type] = set()
 
     def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
-        """Bytes of a value. Raises TypeError or ValueError naming what cannot travel."""
+        """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be encoded."""
         encoder = self._msgpack if encoding is Encoding.MSGPACK else self._json
         try:
             return encoder.encode(value)
@@ -91,9 +91,9 @@ class ValueCodec:
             raise ValueError("the value is nested too deeply, or contains itself") from None
 
     def decoder(self, kind: Any, encoding: Encoding = Encoding.MSGPACK) -> Callable[[bytes], Any]:
-        """A function from bytes to a value of this type, kept for the next time.
+        """A function from bytes to a value of this type, cached.
 
-        The function raises `msgspec.ValidationError` or `msgspec.DecodeError` (both ValueErrors) for what does not fit.
+        The function raises `msgspec.ValidationError` or `msgspec.DecodeError` (both ValueErrors) for wrong data.
         """
         decode = self._decoders.get((kind, encoding))
         if decode is None:
@@ -103,24 +103,24 @@ class ValueCodec:
         return decode
 
     def copy(self, kind: Any, value: Any) -> Any:
-        """An independent copy, through the codec: it validates as a remote call would."""
+        """An independent copy, made through the codec; it validates as a remote call would."""
         return self.decoder(kind)(self.encode(value))
 
     def check(self, kind: Any, place: str) -> None:
-        """Refuse an annotation that cannot travel. Raises ConfigurationError naming the place and the type."""
+        """Raise ConfigurationError, with the place and the type, for an annotation that cannot be encoded."""
         try:
             info = msgspec.inspect.type_info(kind)
         except TypeError as error:
-            raise ConfigurationError(f"{place}: {kind!r} cannot travel: {error}") from None
+            raise ConfigurationError(f"{place}: {kind!r} cannot be sent: {error}") from None
         for custom in _custom_types(info):
             if not any(extension.matches(custom) for extension in self._extensions):
                 raise ConfigurationError(
-                    f"{place}: {custom.__qualname__} cannot travel; make it a dataclass, msgspec Struct, attrs class, "
+                    f"{place}: {custom.__qualname__} cannot be sent; make it a dataclass, msgspec Struct, attrs class, "
                     "TypedDict, NamedTuple, enum or pydantic model"
                 )
 
     def shareable(self, kind: Any) -> frozenset[type] | None:
-        """Classes whose values need no copy in a local call when annotated so; None: share whatever comes."""
+        """The classes whose values need no copy in a local call with this annotation; None: share any value."""
         if get_origin(kind) is Annotated:
             inner, *marks = get_args(kind)
             return None if Immutable in marks else self.shareable(inner)
@@ -148,9 +148,9 @@ class ValueCodec:
         return frozenset(cls for cls in shared if cls is not None)
 
     def _frozen_of_shareable(self, kind: type[Any]) -> bool:
-        """A frozen class all of whose fields are immutable in their turn; what its fields really hold is trusted."""
+        """Whether a class is frozen and all its fields are shareable. Field values are trusted to fit annotations."""
         if kind in self._deciding:
-            return True  # a class that contains itself is as immutable as its other fields
+            return True  # a recursive class is shareable if its other fields are
         fields = _frozen_fields(kind)
         if fields is None:
             return False
@@ -165,17 +165,17 @@ class ValueCodec:
             encoded = extension.encode(value)
             if encoded is not NotImplemented:
                 return encoded
-        raise TypeError(f"a value of type {type(value).__qualname__} cannot travel: {value!r:.80}")
+        raise TypeError(f"a value of type {type(value).__qualname__} cannot be sent: {value!r:.80}")
 
     def _decode_other(self, kind: type, data: Any) -> Any:
         for extension in self._extensions:
             if extension.matches(kind):
                 return extension.decode(kind, data)
-        raise TypeError(f"no value of type {kind.__qualname__} can travel")
+        raise TypeError(f"no value of type {kind.__qualname__} can be sent")
 
 
 def _frozen_fields(kind: type[Any]) -> list[Any] | None:
-    """The field types of a frozen Struct or dataclass; None for any other class."""
+    """The field types of a frozen Struct or frozen dataclass; None for any other class."""
     if getattr(getattr(kind, "__struct_config__", None), "frozen", False):
         return [field.type for field in msgspec.structs.fields(kind)]
     if getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
@@ -185,7 +185,7 @@ def _frozen_fields(kind: type[Any]) -> list[Any] | None:
 
 
 def _bounded(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Nesting deeper than the interpreter allows is bad data, not a failure of ours."""
+    """Wrap a decoder: data nested deeper than the interpreter allows raises DecodeError, not RecursionError."""
 
     def decode_bounded(data: bytes) -> Any:
         try:
@@ -197,7 +197,7 @@ def _bounded(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 
 def _custom_types(info: Any) -> Iterator[type]:
-    """Every type inside a type description that msgspec leaves to hooks."""
+    """Yield every type inside a type description that msgspec leaves to extensions."""
     seen: list[Any] = []
     waiting = [info]
     while waiting:

@@ -1,8 +1,8 @@
-"""The one place where turns can be held up: while a silo may not be part of its cluster any more, none starts.
+"""The one place that holds up turns: no turn starts while this silo may have lost its cluster.
 
-Every turn compares the time with `until`, so the gate also closes by itself: a process that was stopped finds it closed
-before its first turn. `membership/fencing/self_fence.py` closes and opens it; `invoker.py`, `lifecycle.py` and
-`catalog.py` ask.
+Every turn compares the time with `until`, so the gate also closes without a call: a process that was suspended finds it
+closed before its first turn. `membership/fencing/self_fence.py` closes and opens it. `invoker.py`, `lifecycle.py` and
+`catalog.py` in `activations/` ask it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections import deque
 from collections.abc import Callable
 
 from grange.proto.message import Reason
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 
 
 class Gate:
-    """The gate of one silo: open, paused (turns wait) or fenced (turns are refused, to be repeated elsewhere).
+    """The gate of one silo: open, paused (turns wait) or fenced (turns are refused and their callers try other silos).
 
-    A turn starts only if `clock() <= until`. `clock` is monotonic, in seconds, and comparable with the loop's time, but
-    not kept for a whole round of the loop as uvloop keeps its own: a stop in the middle of a round must show. `fenced`
-    says why turns are refused; None: they are not. Without a guard the gate is open for ever.
+    A turn starts only if `clock() <= until`. `clock` is monotonic, in seconds, and comparable with the loop's time. It
+    is read afresh for each turn; uvloop caches its own time for a whole iteration, which would hide a suspension in the
+    middle of one. `fenced` is the reason why turns are refused, or None. A gate without a guard stays open.
     """
 
     __slots__ = ("_examine", "_on_fence", "_paused", "_waiting", "clock", "fenced", "until")
@@ -38,64 +38,64 @@ class Gate:
 
     @property
     def closed(self) -> bool:
-        """Whether turns wait or are refused."""
+        """Whether turns wait or are refused by order. An open gate whose time is over counts as open."""
         return self._paused or self.fenced is not None
 
     def guarded_by(self, examine: Callable[[], None]) -> None:
-        """Have `examine` called when `until` is over: it must close the gate, or `extend` the time."""
+        """Call `examine` when a turn comes after `until`: it must close the gate or `extend` the time."""
         self._examine = examine
 
     def on_fence(self, refuse_waiting: Callable[[], None]) -> None:
-        """Have this called when turns are refused from now on: what waits elsewhere than here must be refused too."""
+        """Call `refuse_waiting` when the gate is fenced: it must refuse the requests that wait outside the gate."""
         self._on_fence = refuse_waiting
 
     def extend(self, until: float) -> None:
-        """Turns may start until then, unless the gate is closed."""
+        """Let turns start until this time, unless the gate is closed."""
         if not self.closed:
             self.until = until
 
     def pause(self) -> None:
-        """From now on turns wait."""
+        """Make turns wait from now on."""
         self._paused = True
         self.until = -math.inf
 
     def fence(self, why: str) -> None:
-        """From now on turns are refused, those that wait too."""
+        """Refuse turns from now on, waiting ones included. `why` goes into the refusals."""
         first = self.fenced is None
         self.fenced = why
         self.until = -math.inf
-        self._wake()
+        self._wake_all()
         if first:
             self._on_fence()
 
     def open(self, until: float) -> None:
-        """Start what waits, in order. Turns may start until then."""
+        """Start the waiting turns in order, and let turns start until this time."""
         self._paused = False
         self.fenced = None
         self.until = until
-        self._wake()
+        self._wake_all()
 
     def refusal(self) -> Refused:
-        """What a request gets that comes to a fenced silo: certainly not executed, worth repeating elsewhere."""
+        """The refusal of a fenced silo: certainly not executed, and another silo may take the request."""
         return Refused(Reason.NOT_READY, self.fenced or "the silo has lost its cluster")
 
     async def passage(self) -> Refused | None:
-        """Wait until a turn may start, and return None; or return why it must not."""
+        """Wait until a turn may start and return None, or return the refusal."""
         while self.clock() > self.until:
             if not self.closed:
                 self._examine()
             elif self.fenced is not None:
                 return self.refusal()
             else:
-                await self._queue()
+                await self._wait_for_change()
         return None
 
-    async def _queue(self) -> None:
+    async def _wait_for_change(self) -> None:
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         await place
 
-    def _wake(self) -> None:
+    def _wake_all(self) -> None:
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
@@ -103,10 +103,10 @@ class Gate:
 
 
 def _steady_clock() -> Callable[[], float]:
-    """The running loop's time, or what it is made from if the loop keeps its time for a whole round."""
+    """The running loop's clock; for uvloop, which caches its time for an iteration, the clock behind it."""
     loop = asyncio.get_running_loop()
     return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
 
 
 def _nothing() -> None:
-    """Nothing waits elsewhere."""
+    """No requests wait outside the gate."""

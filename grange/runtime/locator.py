@@ -1,4 +1,4 @@
-"""Where is a grain? The contract between the runtime, which asks, and the rooms above, which know.
+"""Finds the silo of a grain: the contract between the runtime and the rooms above it.
 
 Three implementations: `LocalOnly` below (one process, no cluster), `directory/locator.py` and `client/gateways.py`.
 """
@@ -12,70 +12,70 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 
 class Locator(Protocol):
-    """Where calls should go. Asked by `runtime/caller.py` for each call that finds no activation in this process."""
+    """Says which silo a call goes to. `calls/caller.py` asks it when this process has no activation of the grain."""
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """Where to send now, when that needs no waiting: from the cache, or computed. It may be wrong."""
+        """The silo to try without a wait, from a cache or computed; None: call `locate`. It may be wrong."""
         ...
 
     async def locate(self, grain_id: GrainId) -> SiloAddress:
-        """Where to send, asking others if need be.
+        """The silo to try, asked from other silos if needed.
 
-        Raises `NoSuchGrain` when no silo hosts the type and `SiloUnavailable` when there is no silo at all.
+        Raises NoSuchGrain if no silo hosts the type, and SiloUnavailable if there is no silo.
         """
         ...
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        """The grain was not at `silo`: drop that from the cache, and remember `hint` if there is one.
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        """Drop the cached place of this grain, because `silo` did not have it; cache `hint` if there is one.
 
-        `absent`: the silo itself could not be reached, or takes no calls.
+        `absent`: the silo was unreachable or takes no calls.
         """
         ...
 
     async def changed(self, seconds: float) -> None:
-        """Wait until the cluster as known changes, at most so long. Called before a refused call is repeated."""
+        """Wait until the view of the cluster changes, for at most `seconds`, before a refused call is repeated."""
         ...
 
 
 class Claims(Protocol):
-    """Which activation is the grain's one. Asked by `runtime/catalog.py` on the silo that wants to run it."""
+    """Decides which activation of a grain may run. `activations/lifecycle.py` asks it before any user code."""
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
-        """Register this activation; returns the winner, which may be another one. Only the winner may run user code.
+        """Register this activation. Returns the winner, perhaps another activation. Only the winner may run user code.
 
-        An entry equal to `previous` is replaced. Raises `SiloUnavailable` when the directory cannot answer in time.
+        Replaces an entry equal to `previous`. Raises SiloUnavailable if the directory does not answer in time.
         """
         ...
 
     async def release(self, address: GrainAddress) -> None:
-        """Remove the entry if it is still this very activation. Never raises for an unreachable directory."""
+        """Remove the entry if it is still exactly this activation. Never raises for an unreachable directory."""
         ...
 
 
 class LocalOnly:
-    """Everything is here: the locator and claims of a process that is alone."""
+    """The locator and the claims of a single process: every grain is local."""
 
-    def __init__(self, here: SiloAddress) -> None:
-        self._here = here
+    def __init__(self, address: SiloAddress) -> None:
+        self._address = address
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
         """Always this process."""
-        return self._here
+        return self._address
 
     async def locate(self, grain_id: GrainId) -> SiloAddress:
         """Always this process."""
-        return self._here
+        return self._address
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        """Nothing is remembered, so nothing is forgotten."""
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        """Do nothing: there is no cache."""
 
     async def changed(self, seconds: float) -> None:
-        """Nothing ever changes; a refused call is repeated after its pause."""
+        """Wait the whole time: the view never changes."""
         await asyncio.sleep(seconds)
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
-        """The claimant wins: the catalog already holds one activation per grain."""
+        """The claimant wins: the catalog holds one activation per grain."""
         return address
 
     async def release(self, address: GrainAddress) -> None:
-        """There is nothing to release."""
+        """Do nothing: there is no entry."""

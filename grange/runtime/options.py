@@ -1,4 +1,4 @@
-"""Options of the runtime: time-outs, ages and bounds of one silo or client."""
+"""Options of the runtime: time-outs and bounds of one silo or client."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from grange.errors import ConfigurationError
 
 
 class RuntimeOptions(msgspec.Struct, frozen=True):
-    """Times are in seconds, sizes in bytes. Raises ConfigurationError for one that is not positive."""
+    """Times are in seconds, sizes in bytes. Raises ConfigurationError for an option that is not positive."""
 
     response_timeout: float = 30.0
-    """A call without `@response_timeout` waits at most so long; Orleans' default, long enough for any sane turn."""
+    """Longest wait of a call without `@response_timeout`. The default is that of Orleans, ample for one turn."""
     activation_timeout: float = 30.0
-    """Claim, constructor, state and `on_activate` together; after it the waiting callers get ActivationFailed."""
+    """Longest time for claim, constructor, state and `on_activate`; after it the callers get ActivationFailed."""
     deactivation_timeout: float = 30.0
-    """`on_deactivate` and pending state writes; after it the activation is dropped all the same."""
+    """Longest time for `on_deactivate` and pending state writes; after it the activation is dropped."""
     idle_timeout: float = 900.0
-    """An activation without calls for so long is collected, unless its class says otherwise."""
+    """Idle time after which an activation is collected, unless its class has `idle_timeout=`."""
     collect_period: float = 60.0
-    """How often idle activations are looked for; an activation lives at most this much longer than its age."""
+    """Time between two sweeps for idle activations; upper bound of how long one outlives its idle time-out."""
     mailbox_limit: int = 10_000
-    """Requests waiting at one activation before more are refused as Overloaded."""
+    """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000
-    """Requests waiting or running in the whole silo before more are refused as Overloaded."""
+    """Requests that may wait or run in the whole silo; further ones are refused as Overloaded."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
-    """Largest encoded arguments or result; below gRPC's message limit, to leave room for the rest of the frame."""
+    """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

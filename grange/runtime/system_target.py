@@ -1,6 +1,6 @@
 """Services addressed by silo, not by grain: probes, directory slices, management. They need no directory.
 
-A question and its answer are bytes (msgspec structs of the asking room). Answers run beside each other.
+A question and its answer are bytes (msgspec structs of the asking room). A silo answers many questions concurrently.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import Protocol
 from grange.proto.ids import GrainId, SiloAddress
 
 SYSTEM_TYPE = "grange.system"
-"""The grain type that marks a request for a system target; its key is the service's name."""
+"""The grain type of requests for system targets; the grain key is the service's name."""
 
 Answer = Callable[[bytes], Awaitable[bytes]]
-"""One service: question in, answer out. A raised `GrangeError` or builtin error travels back to the asker."""
+"""One service: question in, answer out. A GrangeError or builtin error that it raises is sent back to the asker."""
 
 
 class Ask(Protocol):
-    """Asking a system target of a known silo; `runtime/sender.py` implements it."""
+    """Asks a system target of a known silo; `calls/sender.py` implements it."""
 
     async def __call__(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
-        """Returns the answer. `timeout` is in seconds.
+        """Return the answer. `timeout` is in seconds.
 
-        Raises `SiloUnavailable` (certainly not asked), `ConnectionLost` or `CallTimeout` (perhaps asked), or what the
-        service raised.
+        Raises SiloUnavailable (certainly not asked), ConnectionLost or CallTimeout (perhaps asked), or the error that
+        the service raised.
         """
         ...
 
 
 class SystemTargets:
-    """The services of this silo, by name. Filled at start-up, read by `runtime/inbound.py`."""
+    """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it."""
 
     def __init__(self) -> None:
         self._answers: dict[str, Answer] = {}
@@ -42,10 +42,10 @@ class SystemTargets:
         self._answers[service] = answer
 
     def find(self, service: str) -> Answer | None:
-        """The service of this name, if this silo offers it."""
+        """The service of this name, or None."""
         return self._answers.get(service)
 
 
 def system_id(service: str) -> GrainId:
-    """How a service is named in a request."""
+    """The grain id of a service in a request."""
     return GrainId(SYSTEM_TYPE, service)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from grange.errors import HandshakeRefused
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import SiloAddress
-from grange.runtime.inbound import Inbound
+from grange.runtime.calls.inbound import Inbound
 from grange.transport.provider import Connection, Listener, Receiver, Transport
 
 _WRONG_PORT = {

@@ -22,13 +22,13 @@ from grange.errors import (
 )
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.deadlines import milliseconds_until
-from grange.runtime.inbound import WireCall
-from grange.runtime.invocation import Invocation
-from grange.runtime.refusal import REPEATED, Refused
-from grange.runtime.sender import Sender
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import WireCall
+from grange.runtime.calls.sender import Sender
+from grange.runtime.requests.deadlines import milliseconds_until
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import REPEATED, Refused
 
 
 class Gateway:
@@ -83,18 +83,18 @@ class Gateway:
         except (CallNotExecuted, ConfigurationError) as error:  # ConfigurationError: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
         except asyncio.CancelledError:  # the client gave up, or this silo stops
-            call.lose(SiloStopped(f"the gateway of {self._here} stopped while it relayed the call"))
+            call.fail_unknown(SiloStopped(f"the gateway of {self._here} stopped while it relayed the call"))
             raise
         except CallOutcomeUnknown as error:
-            call.lose(error)
+            call.fail_unknown(error)
         except Exception as error:  # the client must get an answer; the outcome is unknown
-            call.lose(ConnectionLost(str(error)))
+            call.fail_unknown(ConnectionLost(str(error)))
             raise
 
     async def _send(self, call: WireCall, target: SiloAddress) -> None:
         request = msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))
         try:
-            call.pass_on(await self._sender.send(target, request, call.deadline))
+            call.forward(await self._sender.send(target, request, call.deadline))
         except Refused as refused:
             if refused.reason in REPEATED:
                 raise

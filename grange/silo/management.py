@@ -11,9 +11,9 @@ from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import idle_for
-from grange.runtime.inbound import Inbound
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import idle_for
+from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 
 VIEW = "management.view"

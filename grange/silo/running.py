@@ -6,8 +6,7 @@ import msgspec
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import HeardFrom
 from grange.membership.detection.liveness import Liveness
@@ -15,15 +14,15 @@ from grange.membership.model.provider import MembershipTable
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import Collector
-from grange.runtime.deadlines import Deadlines
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import Collector
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.gate import Gate
-from grange.runtime.inbound import Inbound
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
@@ -78,7 +77,7 @@ class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 5: calls to a grain, on any silo; `grains` makes the references."""
 
-    references: References
+    references: ReferenceExtension
     codec: ValueCodec
     plans: Plans
     deps: CallerDeps

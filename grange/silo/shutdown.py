@@ -17,10 +17,10 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.proto.ids import SiloAddress
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.draining import CANCELLED_TURN
-from grange.runtime.inbound import Inbound
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.draining import CANCEL_TIMEOUT
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
@@ -121,7 +121,7 @@ class Shutdown:
             Step(Phase.MOVING, self._deps.drain_timeout, self._complete_calls),
             Step(
                 Phase.CANCELLING,
-                CANCELLED_TURN + LAST_DEACTIVATIONS,
+                CANCEL_TIMEOUT + LAST_DEACTIVATIONS,
                 self._cancel_calls,
                 needed=lambda: not self._calls_completed,
             ),
@@ -165,7 +165,7 @@ class Shutdown:
     async def kill(self) -> None:
         """Cancel every turn and close the parts at once. No message is sent and nothing is written, as in a crash."""
         try:
-            await self._deps.catalog.abort(at_once=True)
+            await self._deps.catalog.cancel_turns(kill=True)
         finally:
             await self._close_parts(self._deps.agent.halt)
 
@@ -198,7 +198,7 @@ class Shutdown:
         self._calls_completed = True
 
     async def _cancel_calls(self) -> None:
-        await self._deps.catalog.abort()
+        await self._deps.catalog.cancel_turns()
         await self._deps.gateway.close()
         await self._deps.caller.close()
         await self._drain_catalog()
@@ -213,17 +213,17 @@ class Shutdown:
         """Send GOODBYE before the ports close: requests on their way here are then refused, and not lost."""
         for listener in self._deps.listeners:
             listener.drain()
-        await asyncio.gather(*(side.dismiss() for side in self._deps.inbound))
+        await asyncio.gather(*(side.drain() for side in self._deps.inbound))
 
     async def _close_parts(self, close_membership: Callable[[], Awaitable[None]]) -> None:
         """Close each part within its deadline: a part that hangs must not block the others or the process."""
         deps = self._deps
         await self._close("the gateway", deps.gateway.close)
         await self._close("calls under way", deps.caller.close)
-        await self._close("activations", deps.catalog.abort)
+        await self._close("activations", deps.catalog.cancel_turns)
         await self._close("membership", close_membership)
-        await deps.tasks.close(CANCELLED_TURN)
-        deps.catalog.abandon()  # activations whose code ignored its cancellation
+        await deps.tasks.close(CANCEL_TIMEOUT)
+        deps.catalog.kill()  # activations whose code ignored its cancellation
         for listener in deps.listeners:
             await self._close("a port", listener.close)
         log.info("silo %s has stopped", deps.address, extra={"event": "silo_stopped"})

@@ -18,7 +18,7 @@ from grange.placement.provider import PlacementStrategy
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import SiloAddress
 from grange.proto.keys import Key
-from grange.runtime.catalog import Catalog
+from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment

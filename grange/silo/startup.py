@@ -17,8 +17,7 @@ import msgspec
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
@@ -27,19 +26,18 @@ from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import Collector
-from grange.runtime.deadlines import Deadlines
-from grange.runtime.deps import ActivationDeps
+from grange.runtime.activations.activation import ActivationDeps
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import Collector
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound, report_statuses
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.gate import Gate
-from grange.runtime.hosted import HostedType
-from grange.runtime.inbound import Inbound
-from grange.runtime.invoker import Invoker
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Sender
-from grange.runtime.status import tell_callers
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
@@ -99,7 +97,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
-    hosting.tasks.start(tell_callers(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
+    hosting.tasks.start(report_statuses(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
     # The guards come first: grains that the directory gives away in this view wait until the deaths are recorded.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
@@ -157,17 +155,17 @@ class Ring:
 
     def end_unregistered(self, address: GrainAddress) -> None:
         """Another activation holds the claim of this one's grain."""
-        self.hosting.catalog.lose(address)
+        self.hosting.catalog.deactivate_duplicate(address)
 
     def end_if_stateful(self, address: GrainAddress) -> None:
         """Another activation ran beside this one."""
-        self.hosting.catalog.renew(address)
+        self.hosting.catalog.deactivate_if_stateful(address)
 
     # --- MembershipDeps: membership asks when a silo was heard, and the inbound side answers for membership -------
 
     def heard_from(self, silo: SiloAddress) -> float:
         """When the last frame came from this silo, by a connection that either side opened; loop time."""
-        return max(self._links.peers.heard_at(silo), self.hosting.silo_inbound.heard_at(silo))
+        return max(self._links.peers.heard_at(silo), self.hosting.silo_inbound.last_received(silo))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> Ports:
@@ -282,7 +280,7 @@ def prepare_calls(
     config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
 ) -> Calls:
     """Stage 5: calls to a grain, on any silo."""
-    references = References()
+    references = ReferenceExtension()
     codec = ValueCodec([references])
     plans = Plans(codec)
     deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
@@ -361,4 +359,4 @@ def drop_connections(ports: Ports, links: Links, view: View) -> None:
     ports.probe_port.drop(dead)
     for silo in dead:
         links.peers.drop(silo)
-        links.sender.forget(silo)
+        links.sender.drop_link(silo)

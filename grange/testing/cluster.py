@@ -23,7 +23,7 @@ from grange.membership.providers.memory import MemoryMembershipTable
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key
-from grange.runtime.activation import Activation
+from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.silo import Silo
 from grange.storage.provider import GrainStorage
@@ -167,7 +167,7 @@ class TestCluster:
     def where(self, reference: Addressable) -> Silo | None:
         """The silo that runs this grain's activation now, if one does."""
         found = self.activation(reference)
-        return next((silo for silo in self.silos if found and silo.address == found.home.deps.here), None)
+        return next((silo for silo in self.silos if found and silo.address == found.owner.deps.address), None)
 
     def activation(self, reference: Addressable) -> Activation | None:
         """The live activation of a grain, if there is one."""

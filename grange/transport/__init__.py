@@ -1,4 +1,4 @@
-"""Moves whole messages between two addresses. Called by `runtime/sender.py` (out) and the silo's start-up
+"""Moves whole messages between two addresses. Called by `runtime/calls/sender.py` (out) and the silo's start-up
 (in).
 
 Open `provider.py` first: the contract. `grpc.py` is the real one, `memory.py` the one for a single process,

@@ -1,4 +1,4 @@
-"""At most one outgoing connection per peer, opened when first needed. Used by `runtime/sender.py`."""
+"""At most one outgoing connection per peer, opened when first needed. Used by `runtime/calls/sender.py`."""
 
 from __future__ import annotations
 

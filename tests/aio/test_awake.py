@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.aio.awake import GRACE, LATE, SLICE, AwakeTimeout
-from grange.runtime.deadlines import STEP, Deadlines
+from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines
 from grange.testing.loop import VirtualTime
 from tests.runtime.test_deadlines import Entry
 
@@ -97,7 +97,7 @@ async def test_a_call_is_answered_by_what_came_while_the_process_was_stopped(tim
     deadlines.discard(answered, step)
     await asyncio.sleep(GRACE)
     assert answered.expired == []
-    assert away.expired == [pytest.approx(when + 1.5 + GRACE, abs=STEP)]
+    assert away.expired == [pytest.approx(when + 1.5 + GRACE, abs=SWEEP_INTERVAL)]
 
 
 async def test_a_call_that_a_stopped_process_ends_is_told_at_once(time: VirtualTime) -> None:

@@ -1,4 +1,4 @@
-"""The project's own files, as the architecture tests read them."""
+"""Reads the files of the project for the architecture tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def syntax_tree(path: Path) -> ast.Module:
 
 
 def nodes(folder: Path, *kinds: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
-    """Every syntax node of these kinds below a folder, with the place to name in a message."""
+    """Every syntax node of these kinds below a folder, with its place for a message."""
     for path in python_files(folder):
         for node in ast.walk(syntax_tree(path)):
             if isinstance(node, kinds):
@@ -43,7 +43,7 @@ def shown(path: Path) -> str:
 
 @cache
 def tracked_texts() -> tuple[Path, ...]:
-    """Every text file that git knows or would add."""
+    """Every text file that git tracks or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The image and the compose file, checked without Docker: stages, user, pins, health checks."""
+"""Checks the image and the compose file without Docker: stages, user, pins, health checks."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def test_the_silo_is_pid_1_and_not_root() -> None:
     assert "RUN" not in names[names.index("USER") :]
 
 
-def test_everything_installed_in_the_image_is_pinned_to_its_hash() -> None:
+def test_every_package_in_the_image_is_pinned_to_its_hash() -> None:
     installs = [step for run in of_kind("RUN") for step in run.split("&&") if "pip install" in step]
     assert len(installs) == 3
     for step in installs:
         assert ("--require-hashes" in step and "requirements/" in step) or ("--no-deps" in step and "dist/" in step)
 
 
-def test_the_image_asks_its_own_silo_whether_it_is_well() -> None:
+def test_the_health_check_of_the_image_asks_its_own_silo() -> None:
     (check,) = of_kind("HEALTHCHECK")
     assert json.loads(check[check.index("[") :])[:2] == ["grange", "status"]
 
 
-def test_what_the_image_copies_exists_and_reaches_the_builder() -> None:
+def test_the_files_that_the_image_copies_exist_and_reach_the_builder() -> None:
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for copy in of_kind("COPY"):
         if copy.startswith("--from"):
@@ -100,7 +100,7 @@ def test_a_silo_starts_after_its_databases_and_has_time_to_drain(name: str) -> N
 
 
 @pytest.mark.parametrize("name", SILOS)
-def test_a_silo_understands_what_the_compose_file_tells_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silo_accepts_the_options_of_the_compose_file(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     silo = compose()["services"][name]
     for key, value in silo["environment"].items():
         assert key.removeprefix("GRANGE_").lower() in SiloConfig.model_fields, key

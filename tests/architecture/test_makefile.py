@@ -1,4 +1,4 @@
-"""The first command typed on a fresh machine works: a Python that runs is found, and CI does what people do."""
+"""The first command on a fresh machine works: `scripts/find-python` finds a Python, and CI runs the same targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shell(*command: str, path: str) -> subprocess.CompletedProcess[str]:
 
 
 def programs(folder: Path, **scripts: str) -> str:
-    """A PATH on which there are only the shell and these Python commands."""
+    """A PATH with only the shell and these Python commands."""
     (folder / "sh").symlink_to(shutil.which("sh") or "sh")
     for name, script in scripts.items():
         command = folder / name.replace("_", ".")
@@ -33,23 +33,23 @@ def programs(folder: Path, **scripts: str) -> str:
 
 
 def working(version: str = VERSION) -> str:
-    """A Python that says it is of this version."""
+    """A Python that reports this version."""
     pretend = f"import sys; sys.version_info = ({version.replace('.', ', ')}, 0); exec(sys.argv[1])"
     return f'#!/bin/sh\nshift\nexec "{sys.executable}" -c "{pretend}" "$@"\n'
 
 
-def test_a_shim_that_does_not_run_is_passed_over(tmp_path: Path) -> None:
+def test_a_shim_that_does_not_run_is_skipped(tmp_path: Path) -> None:
     path = programs(tmp_path, python3=BROKEN, python3_11=BROKEN, python3_12=working("3.12"))
     result = shell("scripts/find-python", path=path)
     assert (result.returncode, result.stdout.strip()) == (0, "python3.12")
 
 
-def test_a_python_that_is_too_old_is_passed_over(tmp_path: Path) -> None:
+def test_a_python_that_is_too_old_is_skipped(tmp_path: Path) -> None:
     path = programs(tmp_path, python3=working("3.9"), python3_11=working("3.11"))
     assert shell("scripts/find-python", path=path).stdout.strip() == "python3.11"
 
 
-def test_no_python_is_an_error_that_says_what_is_needed(tmp_path: Path) -> None:
+def test_no_python_is_an_error_that_names_the_version(tmp_path: Path) -> None:
     result = shell("scripts/find-python", path=programs(tmp_path, python3=BROKEN))
     assert result.returncode == 1
     assert "Python 3.11 or newer" in result.stderr
@@ -67,7 +67,7 @@ def test_every_promised_target_exists(target: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_ci_runs_what_people_run() -> None:
+def test_ci_runs_make_test() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     commands = [line for line in script.read_text().splitlines() if line and not line.startswith("#")]

@@ -1,10 +1,11 @@
-"""Every room introduces itself, and the public face is what it is said to be."""
+"""Every room describes itself, the drawing shows the tree, and the public names are those that were reviewed."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import re
+import textwrap
 
 import pytest
 
@@ -13,9 +14,33 @@ from tests.architecture.sources import PACKAGE, ROOT, shown, syntax_tree
 ROOMS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 PUBLIC_NAMES = ROOT / "tests" / "architecture" / "public_names.txt"
 
+DRAWING = re.compile(r"^( *)grange/\n(?:\1  .*\n)+", re.MULTILINE)
+DRAWN_NAMES = re.compile(r"(?: +\w+(?:/|\.py)(?= ))+")
+DRAWN_IN = ("README.md", "CONTRIBUTING.md", "grange/__init__.py")
+
+
+def drawing(page: str) -> str:
+    """The drawing of the rooms on a page, without its indentation."""
+    found = DRAWING.search((ROOT / page).read_text())
+    assert found, f"{page} has no drawing of the rooms"
+    return textwrap.dedent(found[0])
+
+
+@pytest.mark.parametrize("page", DRAWN_IN)
+def test_the_drawing_is_the_same_on_every_page(page: str) -> None:
+    assert drawing(page) == drawing("README.md")
+
+
+@pytest.mark.parametrize("page", DRAWN_IN)
+def test_the_drawing_names_exactly_the_rooms(page: str) -> None:
+    left = [DRAWN_NAMES.match(line) for line in drawing(page).splitlines()[1:]]
+    named = sorted(name for line in left if line for name in line[0].split())
+    files = {path.name for path in PACKAGE.glob("*.py")}
+    assert named == sorted({f"{room.name}/" for room in ROOMS} | files)
+
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
-def test_a_room_says_what_it_is_for_and_which_file_to_open_first(room) -> None:
+def test_a_room_names_the_file_to_open_first(room) -> None:
     docstring = ast.get_docstring(syntax_tree(room / "__init__.py")) or ""
     named = [name for name in re.findall(r"`([\w/]+\.(?:py|proto))`", docstring) if (room / name).exists()]
     assert named, f"{shown(room)}/__init__.py must name, in backquotes, the file of the room to open first"
@@ -29,13 +54,13 @@ def test_a_rooms_init_holds_a_docstring_and_at_most_re_exports(room) -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
-def test_every_file_of_a_room_says_what_it_holds(room) -> None:
+def test_every_file_of_a_room_has_a_docstring(room) -> None:
     silent = [shown(path) for path in room.glob("*.py") if not ast.get_docstring(syntax_tree(path))]
     assert silent == []
 
 
 def test_the_package_exports_exactly_the_names_that_were_reviewed() -> None:
-    """A name added to or lost from `grange` is a change of the public contract: change the list knowingly."""
+    """A name added to or lost from `grange` changes the public contract: change the list on purpose."""
     package = importlib.import_module("grange")
     assert sorted(package.__all__) == PUBLIC_NAMES.read_text().split()
     for name in package.__all__:

@@ -1,4 +1,4 @@
-"""What no file of the repository may hold: places of one machine, registries."""
+"""No file of the repository names a path of one machine, or a package registry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _found(pattern: re.Pattern[str], *, without: frozenset[str] = frozenset()) -
     ]
 
 
-def test_no_file_names_a_place_of_one_machine() -> None:
+def test_no_file_names_a_path_of_one_machine() -> None:
     assert _found(MACHINE_PATHS, without=THIS) == []
 
 

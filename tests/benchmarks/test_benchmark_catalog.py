@@ -1,4 +1,4 @@
-"""The names a person may type, and the catalogue's own consistency."""
+"""The names on the command line, and the consistency of the catalogue."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""The loops count what they call; how fast is nobody's business here."""
+"""The loops count their calls; these tests do not judge their speed."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ async def test_activation_calls_each_key_once():
 
 
 async def test_throughput_runs_one_caller_per_call():
-    """In virtual time: a busy machine can let the real one pass without a single call."""
+    """In virtual time: on a busy machine the real time may pass without a single call."""
     called = set()
 
     def caller(index):

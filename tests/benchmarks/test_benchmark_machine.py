@@ -1,4 +1,4 @@
-"""Reading what a machine says of itself."""
+"""Reads the description of a machine."""
 
 from benchmarks.machine import cpu_model, total_memory
 

@@ -27,7 +27,7 @@ def test_figures_of_one_setting_share_the_processes():
     ]
 
 
-def test_nobody_is_started_for_what_it_cannot_do():
+def test_no_contestant_is_started_for_a_figure_it_cannot_take():
     plan = sessions(list(FIGURES.values()), [variant("nigrains")], 1)
     assert {session.setting for session in plan} == {Setting.ALONE, Setting.FRESH}
 

@@ -45,7 +45,7 @@ async def test_a_contestant_that_ends_half_way_is_noticed(log):
             await running.ask({})
 
 
-async def test_an_error_of_a_measurement_is_told(log):
+async def test_an_error_of_a_measurement_is_reported(log):
     fails = SAYS_READY + "sys.stdin.readline(); print(json.dumps({'error': 'KeyError: 1'}), flush=True)"
     with pytest.raises(ContestantFailed, match="KeyError: 1"):
         async with worker(script(fails), log) as running:

@@ -1,4 +1,4 @@
-"""What a person reads."""
+"""The printed tables."""
 
 from rich.console import Console
 

@@ -211,7 +211,7 @@ async def test_a_gateway_that_failed_is_avoided_for_a_while(time: VirtualTime) -
     placed = {grain_id: client.known(grain_id) for grain_id in GRAINS}
     failed = placed[GRAINS[0]]
     assert failed is not None
-    client.forget(GRAINS[0], failed, None, absent=True)
+    client.invalidate(GRAINS[0], failed, None, absent=True)
     assert failed not in {client.known(grain_id) for grain_id in GRAINS}
     await asyncio.sleep(2.1)
     assert {grain_id: client.known(grain_id) for grain_id in GRAINS} == placed
@@ -222,7 +222,7 @@ async def test_a_gateway_whose_silo_lacks_the_grain_is_not_avoided(time: Virtual
     await client.find(Cluster(view(1, member(0), member(1))).ask)
     chosen = client.known(GRAINS[0])
     assert chosen is not None
-    client.forget(GRAINS[0], chosen, None)
+    client.invalidate(GRAINS[0], chosen, None)
     assert client.known(GRAINS[0]) == chosen
 
 
@@ -230,7 +230,7 @@ async def test_when_all_gateways_have_failed_all_are_tried(time: VirtualTime) ->
     client = gateways(30_001)
     await client.find(Cluster(view(1, member(1), member(2))).ask)
     for gateway in client.all():
-        client.forget(GRAINS[0], gateway, None, absent=True)
+        client.invalidate(GRAINS[0], gateway, None, absent=True)
     assert client.known(GRAINS[0]) in client.all()
 
 
@@ -259,11 +259,11 @@ async def test_after_a_failure_the_view_is_read_at_once(time: VirtualTime) -> No
         cluster.view = view(2, member(1))
         cluster.asked.clear()
         for _ in range(1000):
-            client.forget(GRAINS[0], client.all()[0], None, absent=True)
+            client.invalidate(GRAINS[0], client.all()[0], None, absent=True)
         await client.changed(10)
         assert [address.port for address in client.all()] == [30_001]
         for _ in range(1000):
-            client.forget(GRAINS[0], client.all()[0], None, absent=True)
+            client.invalidate(GRAINS[0], client.all()[0], None, absent=True)
             await asyncio.sleep(0.0001)
         assert len(cluster.asked) <= 10
 

@@ -16,7 +16,7 @@ class Slow(Grain):
     @response_timeout(8)
     async def work(self, seconds: float) -> str:
         await asyncio.sleep(seconds)
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 async def message_of(call: asyncio.Task[str]) -> str:
@@ -42,7 +42,7 @@ async def test_the_time_out_of_a_remote_call_names_whether_it_ran_or_waited() ->
         await cluster.advance(0.1)
         second, third = asyncio.create_task(grain.work(9)), asyncio.create_task(grain.work(9))
         running, waiting, last = await asyncio.gather(*(message_of(each) for each in (first, second, third)))
-        assert re.search(r"timed out: running for [23]\.\d s, as silo \S+ said [56]\.\d s before$", running)
+        assert re.search(r"timed out: running for [23]\.\d s, as silo \S+ reported [56]\.\d s before$", running)
         assert "timed out: queued at 1 of 2 (active), as silo" in waiting
         assert "timed out: queued at 2 of 2 (active), as silo" in last
         assert len(statuses) == 3

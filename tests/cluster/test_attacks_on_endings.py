@@ -50,7 +50,7 @@ class Worker(Grain, stateless_workers=2):
     async def work(self, seconds: float) -> str:
         journal.append("working")
         await asyncio.sleep(seconds)
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 class Foreman(Grain):

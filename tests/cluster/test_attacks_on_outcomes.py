@@ -13,7 +13,7 @@ from grange.client import Client
 from grange.proto.codec import decode_frame, encode_frame
 from grange.proto.ids import GrainId
 from grange.proto.message import Request
-from grange.runtime.deadlines import milliseconds_until
+from grange.runtime.requests.deadlines import milliseconds_until
 from grange.silo import Silo
 from grange.testing import TestCluster
 from grange.transport.memory import MemoryTransport

@@ -9,7 +9,7 @@ import pytest
 from grange import Grain, SiloAddress
 from grange.errors import HandshakeRefused
 from grange.proto.message import GOODBYE
-from grange.runtime.sender import Link
+from grange.runtime.calls.sender import Link
 from grange.testing.cluster import TestCluster
 from tests.transport.net import Inbox
 

@@ -87,5 +87,5 @@ def test_bad_values_are_refused() -> None:
     """Only scalars are allowed, and names of the runtime are reserved."""
     with pytest.raises(TypeError, match="list"):
         request_context["x"] = [1]  # type: ignore[assignment]
-    with pytest.raises(ValueError, match="runtime's"):
+    with pytest.raises(ValueError, match="reserved for the runtime"):
         request_context["grange.caller"] = "me"

@@ -27,7 +27,7 @@ class Total:
 class Busy(Grain):
     async def work(self, seconds: float) -> str:
         await asyncio.sleep(seconds)
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 class Stored(Grain):
@@ -108,7 +108,7 @@ async def test_a_call_refused_by_a_leaving_silo_gets_a_hint_of_another_silo() ->
         while silo.catalog.is_open:
             await asyncio.sleep(0)
         from_silo = silo.get_grain(Busy, "new")
-        assert silo.catalog.elsewhere(from_silo.id) == other.address  # type: ignore[attr-defined]
+        assert silo.catalog.next_silo(from_silo.id) == other.address  # type: ignore[attr-defined]
         cluster.silos.remove(silo)
         await silo.stop()
 

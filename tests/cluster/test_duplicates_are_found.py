@@ -8,7 +8,7 @@ import pytest
 
 from grange import Grain, PersistentState
 from grange.proto.ids import GrainId
-from grange.runtime.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation, Phase
 from grange.runtime.locator import LocalOnly
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
@@ -41,8 +41,8 @@ def plant(silo: Silo, grain_id: GrainId) -> Activation:
     activation = Activation(grain_id, catalog.hosted[grain_id.type], catalog, asyncio.get_running_loop().time())
     catalog._targets[grain_id] = activation
     claims, catalog.claims = catalog.claims, LocalOnly(silo.address)
-    catalog.begin(activation)
-    activation.home.deps.tasks.start(restore(silo, claims, activation))
+    catalog.start_activation(activation)
+    activation.owner.deps.tasks.start(restore(silo, claims, activation))
     return activation
 
 
@@ -71,7 +71,7 @@ async def test_a_planted_duplicate_is_ended_within_two_periods(caplog: pytest.Lo
         [record] = [one for one in caplog.records if getattr(one, "event", "") == "duplicate_activation"]
         for activation, silo in ((stays, home), (planted, other)):
             assert silo is not None
-            assert f"{activation.activation:032x} on silo {silo.address}" in record.getMessage()
+            assert f"{activation.activation_id:032x} on silo {silo.address}" in record.getMessage()
 
 
 async def test_the_registered_activation_ends_too_if_it_keeps_state() -> None:

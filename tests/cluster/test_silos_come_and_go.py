@@ -16,23 +16,23 @@ class Label(Grain):
         return self.key
 
     async def silo(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 class Random(Grain, placement="random"):
     async def silo(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 class Local(Grain, placement="prefer_local"):
     async def silo(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 class Creator(Grain):
     async def both(self) -> tuple[str, str]:
         local = await self.get_grain(Local, f"of-{self.key}").silo()
-        return str(self._grange.home.deps.here), local  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address), local  # type: ignore[attr-defined]
 
 
 class Timed(Grain):

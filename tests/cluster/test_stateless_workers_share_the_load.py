@@ -39,13 +39,13 @@ class Picky(Grain, stateless_workers=1, may_interleave=matches):
 class Boss(Grain):
     async def ask(self) -> tuple[str, str]:
         await self.get_grain(Worker, "w").work()
-        silo = self._grange.home.deps.here  # type: ignore[attr-defined]
+        silo = self._grange.owner.deps.address  # type: ignore[attr-defined]
         return str(silo), await self.get_grain(Where, "w").where()
 
 
 class Where(Grain, stateless_workers=2):
     async def where(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 async def test_a_pool_has_never_more_workers_than_its_limit() -> None:

@@ -220,7 +220,7 @@ class Cluster:
         await asyncio.sleep(self._draw())
 
     async def carry(self, caller: SiloAddress, silo: SiloAddress, service: str, data: bytes, timeout: float) -> bytes:
-        """Deliver a request and its answer, as `runtime/sender.py` does."""
+        """Deliver a request and its answer, as `runtime/calls/sender.py` does."""
         self.carried.append((caller, silo, service))
         try:
             async with asyncio.timeout(timeout):

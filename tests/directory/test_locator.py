@@ -104,7 +104,7 @@ def test_a_place_cached_during_a_look_up_is_not_overwritten_by_its_answer() -> N
             second.gate = asyncio.Event()
             locating = asyncio.create_task(first.locator.locate(grain_id))
             await asyncio.sleep(0.1)
-            first.locator.forget(grain_id, second.me, third.me)
+            first.locator.invalidate(grain_id, second.me, third.me)
             second.gate.set()
             assert await locating == third.me
             assert first.locator.known(grain_id) == third.me
@@ -137,15 +137,15 @@ def test_a_refused_place_is_dropped_and_its_hint_is_cached() -> None:
             hosts = await cluster.start(3)
             first, second, third = (host.me for host in hosts)
             locator, grain_id = hosts[0].locator, cluster.owned_by(hosts[0])
-            locator.forget(grain_id, first, second)
+            locator.invalidate(grain_id, first, second)
             assert locator.known(grain_id) == second
-            locator.forget(grain_id, first, third)
+            locator.invalidate(grain_id, first, third)
             assert locator.known(grain_id) == second, "a place cached after that call was sent stays"
-            locator.forget(grain_id, second, None)
+            locator.invalidate(grain_id, second, None)
             assert locator.known(grain_id) == first
             cluster.kill(hosts[2])
             cluster.mark_dead(hosts[2])
-            locator.forget(DICE, second, third)
+            locator.invalidate(DICE, second, third)
             assert locator.known(DICE) is None
 
     run(main())

@@ -1,6 +1,6 @@
-"""The tables of options in docs/operations.md, made from the option classes: `python -m tests.docs.option_tables`.
+"""Generates the option tables of docs/operations.md from the option classes: `python -m tests.docs.option_tables`.
 
-The page holds each table between `<!-- options: NAME -->` and `<!-- end -->`; running this module renews them all.
+The page has each table between `<!-- options: NAME -->` and `<!-- end -->`. Running this module writes all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLASSES: Mapping[str, type] = {
 
 
 def meanings(options: type) -> dict[str, str]:
-    """Each option with the text that stands below it in its class."""
+    """Each option with the docstring below it in its class."""
     (body,) = ast.parse(inspect.getsource(options)).body
     assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
@@ -53,7 +53,7 @@ def default_of(options: type, name: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A default as one writes it in a TOML file."""
+    """A default in TOML syntax."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""The pages that people read, cut into their fenced blocks."""
+"""Reads the Markdown pages, and splits them into fenced blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its info string, its text, and the line of the page on which the text begins."""
+    """One fenced block: its info string, its text, and the page's line number at which the text begins."""
 
     language: str
     text: str

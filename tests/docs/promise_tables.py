@@ -1,7 +1,7 @@
-"""The tables of docs/promises.md, made from what is there: `python -m tests.docs.promise_tables` writes them anew.
+"""Generates the tables of docs/promises.md: `python -m tests.docs.promise_tables` writes them.
 
-The figures come from the last run of `make faults` on record, the planted bugs from their patches. The page holds each
-between `<!-- table: NAME -->` and `<!-- end -->`.
+The figures come from the last recorded run of `make faults`, the planted bugs from their patches. The page has each
+table between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TABLE = re.compile(r"(?<=<!-- table: )(\w+) -->\n(.*?)(?=<!-- end -->)", re.DOTA
 
 
 def figures() -> str:
-    """Each figure of the last `make faults` beside its target, and what it was seen on."""
+    """Each figure of the last `make faults` with its target, and the machine of the run."""
     if not RESULTS.exists():
         return "No run is on record yet.\n"
     run: dict[str, Any] = msgspec.json.decode(RESULTS.read_bytes())
@@ -42,7 +42,7 @@ def figures() -> str:
 
 
 def planted() -> str:
-    """Each planted bug and what notices it."""
+    """Each planted bug and the check that finds it."""
     rows = [f"| {bug.words} | {_checker(bug)} |" for bug in planted_bugs()]
     return "\n".join(["| bug | noticed by |", "|---|---|", *rows]) + "\n"
 
@@ -57,7 +57,7 @@ TABLES = {"figures": figures, "planted": planted}
 
 
 def renewed(text: str) -> str:
-    """The page with its tables as they should be."""
+    """The page with its tables generated again."""
     return TABLE.sub(lambda found: f"{found[1]} -->\n{TABLES[found[1]]()}", text)
 
 

@@ -1,9 +1,9 @@
-"""Run the Python blocks of one page, in order, in one namespace and one event loop: `run_blocks.py PAGE`.
+"""Runs the Python blocks of one page, in order, in one namespace and one event loop: `run_blocks.py PAGE`.
 
-A program of its own, so that a page cannot disturb the tests or another page. Blocks may use `await` at the
-top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that
-name, so that a later block or command can import it; one with a main line is run as a program too, twice,
-because readers do.
+Each page runs in a process of its own, so that a page cannot affect the tests or another page. Blocks may use `await`
+at the top level. A block whose first line is a comment that names a file (`# shop.py`) is also saved under that name,
+so that a later block or command can import it. A saved block with a main line also runs as a program, twice, because
+readers may run it again.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def run_if_program(block: Block) -> None:
 
 async def run(page: Path) -> None:
     module = types.ModuleType("page")
-    sys.modules["page"] = module  # dataclasses and annotations look their module up by name
+    sys.modules["page"] = module  # dataclasses and annotations find their module by name
     for block in blocks(page):
         if block.language != "python":
             continue
         save_if_named(block)
-        source = "\n" * (block.line - 1) + block.text  # so that a traceback names the line of the page
+        source = "\n" * (block.line - 1) + block.text  # a traceback then names the line of the page
         code = compile(source, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
         result = eval(code, module.__dict__)
         if inspect.iscoroutine(result):

@@ -1,4 +1,4 @@
-"""The index of the runbooks, made from the pages: `python -m tests.docs.runbook_index` writes it anew."""
+"""The index of the runbooks, generated from the pages: `python -m tests.docs.runbook_index` writes it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ INDEX = PAGES / "README.md"
 HEAD = """\
 # Runbooks
 
-One page for each alarm: a WARNING or ERROR whose log record carries `event` with the page's name. Each page has the
-same parts: what you see, what it means, what to check, what to do, how it is tested. Alarms are logged at most once in
-some seconds; the next line says how many were left out. A row such as F1 or F7 is a fault of the plan: most are rows
-of `make faults`, the others are played by the tests that the page names.
+One page for each alarm. An alarm is a log record of level WARNING or ERROR whose `event` field is the name of the
+page. All pages have the same headings: what you see, what it means, what to check, what to do, how it is tested. In a
+quoted log line, `…` stands for a value. Alarms are throttled: at most one line in some seconds, and the next line
+counts the lines left out.
 
-This table is made from the pages by `python -m tests.docs.runbook_index`.
+Ids such as F1 or F7 are rows of the fault matrix. `make faults` plays most rows. The tests that the page names play the
+others.
+
+`python -m tests.docs.runbook_index` generates this table from the pages.
 
 | event | what it means |
 |---|---|
@@ -32,10 +35,14 @@ def text_of(page: str) -> str:
     return (PAGES / f"{page}.md").read_text("utf-8")
 
 
+def section(page: str, heading: str) -> str:
+    """The text below one `##` heading of a page."""
+    return text_of(page).partition(f"\n## {heading}\n")[2].partition("\n## ")[0].strip()
+
+
 def meaning(page: str) -> str:
-    """The first sentence of what it means."""
-    part = re.split(r"What it means\W*?\n?\*{0,2}\s", text_of(page), maxsplit=1)[1]
-    paragraph = " ".join(part.strip().split("\n\n")[0].split())
+    """The first sentence below "What it means"."""
+    paragraph = " ".join(section(page, "What it means").split("\n\n")[0].split())
     return re.split(r"(?<=[.:;])\s", paragraph, maxsplit=1)[0].rstrip(":;.").replace("|", "\\|")
 
 

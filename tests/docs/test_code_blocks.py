@@ -1,4 +1,4 @@
-"""Every block of the README and the docs does what it says: code runs, commands exist, files parse."""
+"""Every code block of README and docs is correct: code runs, commands exist, files parse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.docs.pages import ROOT, Block, blocks, pages, shown
 SHELLS = {"sh", "bash", "console"}
 LANGUAGES = SHELLS | {"python", "text", "toml", "json", "yaml", "sql", "proto", "ini", "dockerfile"}
 ELSEWHERE = {"pip", "docker", "cd", "git", "curl", "kill", "export", "source", "python3", "psql", "redis-cli"}
-"""Programs that are not ours: that they exist is not for these tests to show."""
+"""Programs of other projects; these tests do not check them."""
 
 MODULES_ELSEWHERE = {"grpc_tools.protoc", "pip", "pytest", "venv"}
 PAGE_SECONDS = 100
@@ -66,7 +66,7 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
 
 
 @PAGES
-def test_every_block_of_a_page_says_what_it_is_and_parses(page: Path) -> None:
+def test_every_block_of_a_page_names_its_language_and_parses(page: Path) -> None:
     for block in blocks(page):
         where = f"{shown(page)}:{block.line}"
         assert block.language in LANGUAGES, f"{where}: mark the block as one of {sorted(LANGUAGES)}"
@@ -85,7 +85,7 @@ def test_the_links_of_a_page_lead_to_files(page: Path) -> None:
 
 
 def commands(block: Block) -> list[list[str]]:
-    """The commands of a shell block; in a console block only the lines behind a prompt are commands."""
+    """The commands of a shell block; in a console block only the lines after a prompt are commands."""
     lines = block.text.replace("\\\n", " ").splitlines()
     if block.language == "console":
         lines = [line for line in lines if line.startswith("$ ")]
@@ -94,7 +94,7 @@ def commands(block: Block) -> list[list[str]]:
 
 
 def _simple_commands(words: list[str]) -> list[list[str]]:
-    """Cut at `&&`, `|` and `&`; drop variables set in front of a command."""
+    """Split at `&&`, `|` and `&`; drop variable assignments before a command."""
     parts: list[list[str]] = [[]]
     for word in words:
         if word in {"&&", "|", "&", ";"}:
@@ -124,7 +124,7 @@ def check_command(command: list[str], where: str) -> None:
 
 
 def check_grange(words: list[str], where: str) -> None:
-    """The words are taken by the command line as they stand; nothing is carried out."""
+    """Check that the command line accepts these words; no command is carried out."""
     command: click.Command = importlib.import_module("grange.cli.commands").main
     context: click.Context | None = None
     name: str | None = "grange"

@@ -1,4 +1,4 @@
-"""The page for operators says all there is: every option with its default, every command, every exit code."""
+"""The page for operators is complete: every option with its default, every command, every exit code."""
 
 from __future__ import annotations
 

@@ -1,20 +1,30 @@
-"""Every alarm has a page, every page has an alarm, and the index lists them all."""
+"""Every alarm has a runbook page, every page has one format, and the index lists all pages."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.docs.runbook_index import INDEX, index, pages, text_of
+from tests.docs.runbook_index import INDEX, index, pages, section, text_of
 
 ROOT = Path(__file__).parents[2]
-ALARMS = {"warning", "error", "exception", "critical", "say"}
+ALARMS = {"warning", "error", "exception", "critical", "say", "log_warning"}
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
-PARTS = ("What you see", "What it means", "What to check", "What to do", "How it is tested")
+HEADINGS = ["What you see", "What it means", "What to check", "What to do", "How it is tested"]
+LOG_LINE = re.compile(r"^(INFO|WARNING|ERROR): `([^`\n]+)`$", re.MULTILINE)
+"""A quoted log line: its level and its message, with `…` for each value."""
+
+QUOTED_TEXT = re.compile(r"`((?!grange |make )[a-z…][a-z ,;:…-]+)`")
+"""Part of a message that the text of a page quotes: plain words, at least three of them."""
+
+PLACEHOLDER = re.compile(r"%[-#0-9.]*[a-z]")
+EDGES = " :;,.\n"
+"""What a log call may put between two parts of a message."""
 
 
 def trees() -> Iterator[ast.Module]:
@@ -23,13 +33,25 @@ def trees() -> Iterator[ast.Module]:
             yield ast.parse(path.read_text("utf-8"))
 
 
+@cache
+def message_parts() -> tuple[str, ...]:
+    """Every string of the package without its placeholders; docstrings do not count."""
+    parts: set[str] = set()
+    for tree in trees():
+        nodes = list(ast.walk(tree))
+        prose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        strings = (node for node in nodes if isinstance(node, ast.Constant) and id(node) not in prose)
+        parts |= {part for node in strings if isinstance(node.value, str) for part in PLACEHOLDER.split(node.value)}
+    return tuple(parts)
+
+
 def constants(node: ast.AST) -> set[str]:
     found = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
     return {value for value in found if isinstance(value, str) and EVENT.fullmatch(value)}
 
 
 def events_of(call: ast.Call) -> set[str]:
-    """What follows the message: `extra={"event": …}`, or the event of a RareLog as its last argument."""
+    """The events of one log call: `extra={"event": …}`, or the last argument of a `ThrottledLog` method."""
     extra = [each.value for each in call.keywords if each.arg in {"extra", "event"}]
     found: set[str] = set()
     for node in extra:
@@ -64,14 +86,39 @@ def test_every_page_is_of_an_event_that_exists() -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_a_page_has_all_its_parts_and_names_tests_that_exist(page: str) -> None:
+def test_every_page_has_the_same_headings_in_the_same_order(page: str) -> None:
     text = text_of(page)
-    assert text.splitlines()[0] in {f"# {page}", f"# `{page}`"}
-    assert [part for part in PARTS if part.lower() not in text.lower()] == []
-    named = re.findall(r"`((?:tests|grange)/[\w/.]+?)(?:::\w+)?`", text.partition(PARTS[-1])[2])
-    assert named, "the last part must name the files of its tests"
+    assert text.splitlines()[0] == f"# `{page}`"
+    assert re.findall(r"^#+ (.*)$", text, re.MULTILINE)[1:] == HEADINGS
+    assert [heading for heading in HEADINGS if not section(page, heading)] == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_page_begins_with_the_log_line_and_its_level(page: str) -> None:
+    first = section(page, "What you see").splitlines()[0]
+    assert LOG_LINE.fullmatch(first), f"{first!r} must be LEVEL: `message`, with … for each value"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_quoted_log_lines_are_those_of_the_code(page: str) -> None:
+    """Each fixed part of a quoted message stands in a string of the package."""
+    messages = [message for _, message in LOG_LINE.findall(text_of(page))]
+    messages += [text for text in QUOTED_TEXT.findall(text_of(page)) if len(text.split()) >= 3]
+    for message in messages:
+        fixed = [part.strip(EDGES) for part in message.split("…")]
+        unknown = [part for part in fixed if not any(part in text for text in message_parts())]
+        assert unknown == [], f"{page}.md quotes a message that the code does not log: {message}"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_page_names_tests_that_exist(page: str) -> None:
+    named = re.findall(r"`((?:tests|grange)/[\w/.]+?)(?:::\w+)?`", section(page, HEADINGS[-1]))
+    assert named, "the last section must name the files of its tests"
     assert [path for path in named if not (ROOT / path).exists()] == []
+    code = "".join((ROOT / path).read_text("utf-8") for path in named)
+    functions = re.findall(r"\b(test_\w+)`", section(page, HEADINGS[-1]))
+    assert [name for name in functions if f"def {name}(" not in code] == []
 
 
-def test_the_index_is_made_from_the_pages() -> None:
+def test_the_index_is_generated_from_the_pages() -> None:
     assert INDEX.read_text("utf-8") == index(), "run: python -m tests.docs.runbook_index"

@@ -14,7 +14,7 @@ from examples.flights.airport import Airport
 from examples.flights.carrier import Carrier
 from examples.flights.check import totals_of
 from examples.flights.feeder import Feeder
-from examples.flights.flight import Flight, NotTold
+from examples.flights.flight import Flight, NotAcknowledged
 from examples.flights.reader import compare, read_totals
 from examples.flights.source import read_flights
 from grange import GrainId, StorageUnavailable
@@ -130,7 +130,7 @@ async def test_a_flight_that_was_not_reported_is_reported_by_the_next_activation
                 raise StorageUnavailable("no")
 
         storage.before = refuse
-        with pytest.raises(NotTold, match="20130101UA1545EWR: 1 of 3 did not acknowledge"):
+        with pytest.raises(NotAcknowledged, match="20130101UA1545EWR: 1 of 3 did not acknowledge"):
             await cluster.get_grain(Aircraft, "N14228").record(FLIGHT)
         storage.fail_at_random(random.Random(0), share=0)
         await forget_memory(cluster)

@@ -1,4 +1,4 @@
-"""The request context as a mapping. How it follows calls is proved in tests/cluster."""
+"""The request context as a mapping. The tests that it follows calls are in tests/cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_it_is_a_mapping() -> None:
 
 
 async def test_a_change_is_a_new_mapping() -> None:
-    """Whoever holds the old one, such as a call that is on its way, keeps what it was made with."""
+    """A call that was made with the old mapping keeps it."""
     request_context["a"] = 1
     held = context_values.get()
     request_context["a"] = 2

@@ -1,4 +1,4 @@
-"""Everything that is refused when a grain class or interface is defined, or first used: with its name and a remedy."""
+"""Errors of grain classes and interfaces, at definition or first use: each has the name and a remedy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def define(members: dict[str, Any] | None = None, bases: tuple[type, ...] = (Gra
         ({"name": "x" * 65}, "must match"),
         ({"name": "ca\nrt"}, "must match"),
         ({"name": "cart\n"}, "must match"),
-        ({"name": "grange.system"}, "are the runtime's"),
+        ({"name": "grange.system"}, "reserved for the runtime"),
         ({"idle_timeout": 0}, "idle_timeout=0 must be a positive number"),
         ({"idle_timeout": -1.5}, "idle_timeout=-1.5 must be"),
         ({"idle_timeout": "10 min"}, "idle_timeout='10 min' must be a positive number"),
@@ -114,8 +114,8 @@ def not_async(self: Any) -> None: ...
     [
         (without_type, r"Cart\.add: the argument 'sku' needs a type annotation"),
         (without_result, r"Cart\.add: the result needs a type annotation \(-> None if there is none\)"),
-        (with_rest, r"Cart\.add: \*skus cannot travel; name each argument"),
-        (with_names, r"Cart\.add: \*skus cannot travel"),
+        (with_rest, r"Cart\.add: \*skus cannot be sent; name each argument"),
+        (with_names, r"Cart\.add: \*skus cannot be sent"),
         (generator, r"Cart\.add is an async generator; return a list"),
         (read_only(functools.partial(not_async)), r"Cart\.add has method options but is not an async def"),
     ],
@@ -143,7 +143,7 @@ def test_a_one_way_method_has_no_result() -> None:
 
 @pytest.mark.parametrize("name", ["key", "id", "reference", "get_grain", "start_timer", "deactivate_when_idle"])
 def test_names_of_grain_cannot_be_taken(name: str) -> None:
-    """Such a method would silently not be callable, and break the grain's own verb."""
+    """Such a method would not be callable, and would break the method of Grain."""
 
     async def method(self: Any) -> str: ...  # type: ignore[empty-body]
 
@@ -264,7 +264,7 @@ class Derived(Mixin, Base):
 
 
 def test_methods_of_base_classes_are_callable() -> None:
-    """Also of plain mixins; an overridden one has the signature and options of the class that overrides it."""
+    """Including plain mixins. An overridden method has the signature and options of the overriding class."""
     methods = spec_of(Derived).methods
     assert sorted(methods) == ["mixed_in", "overridden", "own", "shared"]
     assert methods["overridden"].arity == 2
@@ -274,7 +274,7 @@ def test_methods_of_base_classes_are_callable() -> None:
 
 
 def test_a_derived_class_has_a_name_and_options_of_its_own() -> None:
-    """Its instances are other grains than those of its base: their states must not meet."""
+    """Its instances are other grains than those of its base, and their states must stay apart."""
     assert spec_of(Derived).name == "derived"
     assert spec_of(Derived).options.idle_timeout is None
     assert spec_of(Base) is not spec_of(Derived)

@@ -1,4 +1,4 @@
-"""References: names that call, travel and compare, and say why something cannot be called."""
+"""References: they call, compare, and explain why a name cannot be called."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Api(GrainInterface, name="api"):
 
 
 class Calls:
-    """grains.ref.CallsGrains that keeps what is called."""
+    """A `grains.ref.CallsGrains` that records the calls."""
 
     def __init__(self) -> None:
         self.made: list[tuple[GrainId, str, tuple[Any, ...], dict[str, Any]]] = []
@@ -51,7 +51,7 @@ class Calls:
 
 
 class Found:
-    """grains.ref.Candidates."""
+    """Implements `grains.ref.Candidates`."""
 
     def __init__(self, *types: str, default: str | None = None) -> None:
         self.types = types
@@ -83,7 +83,7 @@ def test_references_are_equal_by_identity() -> None:
 
 
 def test_a_reference_looks_like_its_grain() -> None:
-    """Type checkers see the class, so isinstance and the docs say the same."""
+    """Type checkers see the class, so `isinstance` and `__doc__` agree."""
     grains, _ = factory()
     cart: Any = grains.get_grain(Cart, "ann")
     assert isinstance(cart, Cart)
@@ -111,7 +111,7 @@ def test_a_reference_is_small() -> None:
         ("on_activate", "only the runtime calls"),
         ("on_call", "only the runtime calls"),
         ("total", "not an async def; make it one"),
-        ("limit", "only methods travel"),
+        ("limit", "only methods can be called"),
         ("ad", "it has: add"),
         ("start_timer", "not an async def"),
         ("deactivate_when_idle", "not an async def"),
@@ -146,11 +146,11 @@ def test_interfaces_are_resolved_by_name() -> None:
     grains, _ = factory("cart", "cart_big", "kiosk")
     for wanted, found in (("cart", "cart"), ("cart_", "cart_big"), ("k", "kiosk")):
         assert grains.get_grain(Api, "a", implementation=wanted).id.type == found  # type: ignore[attr-defined]
-    with pytest.raises(ConfigurationError, match="implemented by cart, cart_big, kiosk; say which"):
+    with pytest.raises(ConfigurationError, match="implemented by cart, cart_big, kiosk; choose one"):
         grains.get_grain(Api, "a")
-    with pytest.raises(ConfigurationError, match="it fits 2"):
+    with pytest.raises(ConfigurationError, match="it matches 2"):
         grains.get_grain(Api, "a", implementation="c")
-    with pytest.raises(ConfigurationError, match="it fits 0"):
+    with pytest.raises(ConfigurationError, match="it matches 0"):
         grains.get_grain(Api, "a", implementation="x")
     with pytest.raises(NoSuchGrain, match="no implementation of the interface 'api'"):
         factory()[0].get_grain(Api, "a")
@@ -162,7 +162,7 @@ def test_only_references_have_a_grain_id() -> None:
 
 
 def test_a_grain_outside_a_silo_says_what_it_lacks() -> None:
-    """Unit tests build the class itself; what needs an identity says so."""
+    """Unit tests build the class directly; members that need an identity raise an error that explains it."""
     cart = Cart()
     for use in (lambda: cart.key, lambda: cart.id, lambda: cart.reference, cart.deactivate_when_idle):
         with pytest.raises(RuntimeError, match=r"built outside a silo .*TestCluster"):

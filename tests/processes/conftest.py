@@ -1,4 +1,4 @@
-"""Every process that a test starts ends with the test."""
+"""The fixture that starts silo processes and ends all of them with the test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.processes.silo_process import Silos
 
 @pytest.fixture
 async def silos(tmp_path: Path) -> AsyncIterator[Silos]:
-    """Starts silos whose folder is the test's own."""
+    """Starts silos in the test's own folder."""
     started = Silos(tmp_path)
     try:
         yield started

@@ -1,4 +1,4 @@
-"""The silo that the process tests run: `grange run tests.processes.counters:silo`."""
+"""The silo of the process tests: `grange run tests.processes.counters:silo`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Total:
 
 
 class Counter(Grain[str], name="counter"):
-    """Counts, and answers only when the count is stored."""
+    """Counts, and answers when the count is stored."""
 
     def __init__(self, state: PersistentState[Total]) -> None:
         self.state = state
@@ -34,18 +34,18 @@ class Counter(Grain[str], name="counter"):
 
 
 class Probe(Grain[str], name="probe"):
-    """Keeps nothing; says where it runs, and does what a test needs to see from outside."""
+    """A grain without state: names its process, and shows behaviour that a test observes from outside."""
 
     async def pid(self) -> int:
         return os.getpid()
 
     async def hold(self) -> None:
-        """Never ends; says on standard output that it has begun."""
+        """Never end; print a line at the start."""
         print(f"holding {self.key}", flush=True)
         await asyncio.Event().wait()
 
     async def resist(self) -> None:
-        """Never ends, not even when it is cancelled."""
+        """Never end, not even after a cancellation."""
         print(f"resisting {self.key}", flush=True)
         while True:
             try:
@@ -54,17 +54,17 @@ class Probe(Grain[str], name="probe"):
                 continue
 
     async def block(self) -> None:
-        """Leaves a thread behind that never ends."""
+        """Start a thread that never ends."""
         print(f"blocking {self.key}", flush=True)
         await asyncio.to_thread(threading.Event().wait)
 
-    async def say(self, word: str) -> None:
-        """Say on standard output that a turn ran."""
+    async def print_turn(self, word: str) -> None:
+        """Print a line, as evidence that a turn ran."""
         print(f"turn {word}", flush=True)
 
-    async def hold_up(self, seconds: float) -> None:
-        """Keep the whole event loop from going on."""
-        print(f"holding up {self.key}", flush=True)
+    async def block_loop(self, seconds: float) -> None:
+        """Block the event loop."""
+        print(f"blocking the loop: {self.key}", flush=True)
         time.sleep(seconds)
 
     async def take(self, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Many callers that count on several counters, and keep book of what they were told."""
+"""Many callers that add to several counters, and record the answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.processes.silo_process import PATIENCE
 
 
 class Load:
-    """What is known of every counter: additions acknowledged, and those of which nothing is known."""
+    """Counts, for every counter, the acknowledged additions and those with an unknown outcome."""
 
     def __init__(self, client: Client, keys: list[str]) -> None:
         self._client = client
@@ -25,7 +25,7 @@ class Load:
         self._changed = asyncio.Condition()
 
     async def count_on(self, key: str) -> None:
-        """One caller, for ever: what is refused or unknown is noted and not repeated."""
+        """Run one caller until cancelled. Refused and unknown additions are counted and not repeated."""
         while True:
             try:
                 await self._client.get_grain(Counter, key).add()
@@ -39,7 +39,7 @@ class Load:
                 self._changed.notify_all()
 
     async def more(self, additions: int) -> None:
-        """Wait until every counter has been acknowledged so many additions more."""
+        """Wait until every counter has this many further acknowledged additions."""
         before = Tally(self.acknowledged)
         async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(
@@ -47,7 +47,7 @@ class Load:
             )
 
     async def check(self) -> None:
-        """Nothing acknowledged is lost, and nothing is there that nobody asked for."""
+        """Check that each total holds all acknowledged additions, and no addition that was not requested."""
         for key in self.keys:
             total = await self._client.get_grain(Counter, key).total()
             least, most = self.acknowledged[key], self.acknowledged[key] + self.unknown[key]
@@ -56,7 +56,7 @@ class Load:
 
 @asynccontextmanager
 async def load(client: Client, keys: list[str], callers: int = 2) -> AsyncGenerator[Load]:
-    """`callers` callers on every counter, until the block ends; then the totals are checked."""
+    """Run `callers` callers on every counter until the block ends, then check the totals."""
     book = Load(client, keys)
     tasks = [asyncio.create_task(book.count_on(key)) for key in keys for _ in range(callers)]
     try:

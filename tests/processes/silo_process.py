@@ -1,4 +1,4 @@
-"""A silo in a process of its own, started by `grange run`, watched through what it prints."""
+"""A silo in a process of its own, started by `grange run`, observed through its output."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from grange import SiloAddress
 ROOT = Path(__file__).parents[2]
 APP = "tests.processes.counters:silo"
 PATIENCE = 45.0
-"""Seconds after which something that was waited for has not happened; only a defect takes so long."""
+"""Time limit in seconds of every wait; only a defect takes so long."""
 
 
 class Process:
-    """A running `grange`. Whatever a test waits for is a line that it prints, or its end."""
+    """A running `grange`. A test waits for its output lines, or for its end."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.printed: list[str] = []
         self.logged: list[str] = []
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         streams = ((process.stdout, self.printed), (process.stderr, self.logged))
         self._readers = [asyncio.create_task(self._read(stream, lines)) for stream, lines in streams]
 
     @classmethod
     async def start(cls, *arguments: str, folder: Path, **environment: str) -> Self:
-        """`grange` with these arguments, in this folder, its standard input a pipe that ends with the test run."""
+        """Start `grange` in this folder; its standard input is a pipe that ends with the test run."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GRANGE_")}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "grange", *arguments),
@@ -51,7 +51,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether its end was not seen yet."""
+        """Whether its end has not been observed yet."""
         return self._process.returncode is None
 
     @property
@@ -62,16 +62,16 @@ class Process:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    async def says(self, *words: str) -> str:
+    async def output_line(self, *words: str) -> str:
         """Wait for a line on standard output with all these words; returns it."""
         return await self._wait_for(self.printed, lambda line: all(word in line for word in words), words)
 
-    async def logs(self, *words: str) -> str:
+    async def log_line(self, *words: str) -> str:
         """Wait for a line on standard error with all these words; returns it."""
         return await self._wait_for(self.logged, lambda line: all(word in line for word in words), words)
 
     def close_input(self) -> None:
-        """End its standard input, as the end of whoever started it would."""
+        """End its standard input, as the end of its parent process would."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 
@@ -90,42 +90,42 @@ class Process:
         self.close_input()
 
     async def _wait_for(self, lines: list[str], fits: Callable[[str], bool], words: Sequence[str]) -> str:
-        def said() -> str | None:
+        def found() -> str | None:
             return next((line for line in lines if fits(line)), None)
 
-        def decided() -> bool:
-            return said() is not None or all(reader.done() for reader in self._readers)
+        def is_decided() -> bool:
+            return found() is not None or all(reader.done() for reader in self._readers)
 
         try:
-            async with asyncio.timeout(PATIENCE), self._news:
-                await self._news.wait_for(decided)
+            async with asyncio.timeout(PATIENCE), self._changed:
+                await self._changed.wait_for(is_decided)
         except TimeoutError:
-            raise AssertionError(f"it did not say {words}:\n{self.errors}") from None
-        line = said()
-        assert line is not None, f"it ended and never said {words}:\n{self.errors}"
+            raise AssertionError(f"no line with {words}:\n{self.errors}") from None
+        line = found()
+        assert line is not None, f"it ended without a line with {words}:\n{self.errors}"
         return line
 
     async def _read(self, stream: asyncio.StreamReader | None, lines: list[str]) -> None:
         assert stream is not None
         try:
             async for line in stream:
-                async with self._news:
+                async with self._changed:
                     lines.append(line.decode(errors="replace").rstrip("\n"))
-                    self._news.notify_all()
+                    self._changed.notify_all()
         finally:
-            async with self._news:
-                self._news.notify_all()
+            async with self._changed:
+                self._changed.notify_all()
 
 
 class SiloProcess(Process):
-    """A `grange run`; it has an address and a gateway once it was `active`."""
+    """A `grange run`; it has an address and a gateway after `active`."""
 
     address: SiloAddress
     gateway: str
 
     async def active(self) -> dict[str, Any]:
-        """Wait until it is active; returns what it says of itself."""
-        facts = json.loads(await self.says('"event":"active"'))
+        """Wait until it is active; returns the facts that it prints."""
+        facts = json.loads(await self.output_line('"event":"active"'))
         self.address, self.gateway = SiloAddress.parse(facts["address"]), facts["gateway"]
         return facts
 
@@ -136,33 +136,33 @@ class SiloProcess(Process):
 
 
 class Silos:
-    """Starts silos for one test and ends them all with it."""
+    """Starts silos for one test, and ends all of them with the test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._processes: list[Process] = []
 
     async def command(self, *arguments: str, **environment: str) -> Process:
-        """Any command of `grange`."""
+        """Start any command of `grange`."""
         process = await Process.start(*arguments, folder=self.folder, **environment)
         self._processes.append(process)
         return process
 
     async def start(self, *options: str, app: str = APP, **environment: str) -> SiloProcess:
-        """A silo on free ports, not waited for."""
+        """Start a silo on free ports; do not wait until it is active."""
         free = ("--port", "0", "--gateway-port", "0", "--json", "--log-json", "--stop-with-stdin")
         silo = await SiloProcess.start("run", app, *free, *options, folder=self.folder, **environment)
         self._processes.append(silo)
         return silo
 
     async def run(self, *options: str, **environment: str) -> SiloProcess:
-        """A silo that is active."""
+        """Start a silo and wait until it is active."""
         silo = await self.start(*options, **environment)
         await silo.active()
         return silo
 
     async def run_two(self, *options: str, **environment: str) -> tuple[SiloProcess, SiloProcess]:
-        """Two silos of one cluster."""
+        """Start two silos of one cluster and wait until both are active."""
         return await asyncio.gather(self.run(*options, **environment), self.run(*options, **environment))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Three silos are restarted one after the other, on their ports, while a client calls all the time."""
+"""Three silos are restarted one after the other, on their ports, while a client calls without a pause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CALLERS = 12
 
 
 class Load:
-    """Callers that never rest: a quarter of them count and store, the others ask grains that keep nothing."""
+    """Callers without pauses: a quarter of them call a grain that stores, the others a grain without state."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -26,7 +26,7 @@ class Load:
         self._changed = asyncio.Event()
 
     async def call(self, number: int) -> None:
-        """One caller, for ever. Whatever a call raises ends the test."""
+        """Run one caller until cancelled. Any error of a call ends the test."""
         while True:
             began = time.monotonic()
             if number % 4 == 0:
@@ -39,18 +39,18 @@ class Load:
             self._changed.set()
 
     async def reached(self, calls: int) -> None:
-        """Wait until so many calls have succeeded."""
+        """Wait until this many calls have succeeded."""
         while len(self.took) < calls:
             self._changed.clear()
             await self._changed.wait()
 
     async def check(self) -> None:
-        """What was acknowledged is stored; each caller may have had one call under way when it was ended."""
+        """Check that acknowledged additions are stored; each caller may have had one call under way at its end."""
         for key, acknowledged in self.stored.items():
             assert acknowledged <= await self._client.get_grain(Counter, key).total() <= acknowledged + 1
 
     def slowest(self) -> str:
-        """For whoever reads the test's output: what calls took while grains moved."""
+        """Times of the calls while grains moved, for the output of the test."""
         took = sorted(self.took)
         figures = {share: took[int(len(took) * share)] * 1000 for share in (0.5, 0.99, 0.999)}
         shares = ", ".join(f"p{share * 100:g} {figure:.0f} ms" for share, figure in figures.items())
@@ -58,7 +58,7 @@ class Load:
 
 
 class Three:
-    """Three silos that come back on the ports they had."""
+    """Three silos that restart on their ports."""
 
     def __init__(self, silos: Silos) -> None:
         self._silos = silos
@@ -75,7 +75,7 @@ class Three:
         self.running = list(await asyncio.gather(*(self.start(number) for number in range(3))))
 
     async def drain(self, number: int) -> None:
-        """`grange drain`, asked at the gateway of another silo."""
+        """Run `grange drain` at the gateway of another silo."""
         other = self.running[(number + 1) % 3]
         command = await self._silos.command("drain", f"silo-{number}", "--gateway", other.gateway, "--json")
         assert await command.ended() == 0, command.errors
@@ -84,7 +84,7 @@ class Three:
         assert facts["address"] == str(self.running[number].address)
 
     async def restart(self, number: int) -> None:
-        """One of them by `grange drain`, the others by SIGTERM."""
+        """Restart one silo: one of the three by `grange drain`, the others by SIGTERM."""
         if number == 1:
             await self.drain(number)
             assert await self.running[number].ended() == 0
@@ -94,7 +94,7 @@ class Three:
 
 
 async def test_a_rolling_restart_under_load_fails_no_call(silos: Silos) -> None:
-    """F3, F30: not one of 20,000 calls fails, and no acknowledged addition is lost."""
+    """F3, F30: none of 20,000 calls fails, and no acknowledged addition is lost."""
     three = Three(silos)
     await three.start_all()
     async with Client([silo.gateway for silo in three.running], response_timeout=PATIENCE) as client:

@@ -1,4 +1,4 @@
-"""What cannot work ends the process before it is in anybody's way: one clear line, and an exit code."""
+"""A silo that cannot work ends before it joins: with one line of error, and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USAGE, NOT_JOINED, STORE_UNUSABLE = 2, 3, 6
 
 
 def complaint(silo: SiloProcess) -> str:
-    """The only line that is not a log line."""
+    """The only line on standard error that is not a log line."""
     (line,) = [line for line in silo.logged if not line.startswith("{")]
     assert line.startswith("error: ")
     return line
@@ -47,16 +47,14 @@ async def test_a_store_that_is_down_is_named(silos: Silos, option: str, scheme: 
         ("--storage", "mysql://localhost/shop", "the storage URL has the scheme 'mysql'; known are"),
     ],
 )
-async def test_a_malformed_url_is_a_mistake_of_whoever_wrote_it(
-    silos: Silos, option: str, url: str, words: str
-) -> None:
+async def test_a_malformed_url_is_a_configuration_error(silos: Silos, option: str, url: str, words: str) -> None:
     silo = await silos.start(option, url)
     assert await silo.ended() == USAGE
     assert words in complaint(silo)
 
 
-async def test_a_silo_that_nobody_answers_gives_up_joining(silos: Silos) -> None:
-    """The others live, as the table says, but are not reachable: this one must not run grains on its own."""
+async def test_a_silo_that_gets_no_answers_gives_up_joining(silos: Silos) -> None:
+    """The other silos live according to the table, but are not reachable: this silo must not run grains alone."""
     first = await silos.run()
     first.signal(signal.SIGSTOP)
     patience = {"ALIVE_PERIOD": "0.5", "ALIVE_MISSED": "3", "JOIN_TIMEOUT": "2", "MISSED_LIMIT": "100"}

@@ -1,4 +1,4 @@
-"""Processes that stand still: a short stop costs nothing, a long one is the end, and a turn that blocks is no death."""
+"""Processes that stand still: a short stop has no effect, a long stop is a death, and a turn that blocks is not."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ async def three(silos: Silos, *options: str) -> list[SiloProcess]:
     return list(await asyncio.gather(*(silos.run(*options) for _ in range(3))))
 
 
-async def sees(client: Client, *silos: SiloProcess) -> None:
+async def until_active(client: Client, *silos: SiloProcess) -> None:
     async with asyncio.timeout(PATIENCE):
         await client.wait_for([silo.address for silo in silos])
 
 
-async def asked(client: Client, key: str) -> None:
-    """Ask the same probe again and again; raises what its call raises."""
+async def call_without_end(client: Client, key: str) -> None:
+    """Call the same probe without end; an error of the call is raised."""
     while True:
         await client.get_grain(Probe, key).pid()
 
@@ -40,21 +40,21 @@ async def key_on(client: Client, silo: SiloProcess) -> str:
 
 @pytest.mark.parametrize("store", ["redis", "postgres"])
 async def test_a_stop_of_two_seconds_costs_no_call(silos: Silos, store: str, redis_url: str, postgres_url: str) -> None:
-    """F4: nobody is declared dead, no call fails, whether it was being written to a store or not, and the silo asks the
-    table before it goes on.
+    """F4: no silo is declared dead, and no call fails, with or without a write under way. The silo asks the table
+    before it goes on.
     """
     options = "--storage", redis_url if store == "redis" else postgres_url, "--membership", redis_url
     name = f"stop-{store}"
     first, second, third = running = await three(silos, *options, "--cluster", name, "--service", name)
     async with Client([silo.gateway for silo in running], cluster=name, response_timeout=30) as client:
-        await sees(client, *running)
-        callers = [asyncio.create_task(asked(client, f"probe-{number}")) for number in range(24)]
+        await until_active(client, *running)
+        callers = [asyncio.create_task(call_without_end(client, f"probe-{number}")) for number in range(24)]
         async with load(client, [f"counter-{number}" for number in range(12)]) as book:
             await book.more(1)
             second.signal(signal.SIGSTOP)
             await asyncio.sleep(2)
             second.signal(signal.SIGCONT)
-            await second.logs("loop_blocked")
+            await second.log_line("loop_blocked")
             await book.more(20)
             assert book.errors == []
         for caller in callers:
@@ -65,17 +65,17 @@ async def test_a_stop_of_two_seconds_costs_no_call(silos: Silos, store: str, red
     assert "declared_dead" not in second.errors
 
 
-async def test_a_silo_that_was_given_up_while_it_stood_still_runs_no_turn(silos: Silos) -> None:
-    """F5: what lay in its sockets meanwhile is refused or lost, never executed; it ends with code 4."""
+async def test_a_silo_declared_dead_while_it_stood_still_runs_no_turn(silos: Silos) -> None:
+    """F5: requests in its sockets are refused or lost, never executed; the silo ends with code 4."""
     first, second, zombie = running = await three(silos)
     async with Client([silo.gateway for silo in running]) as client, Client([zombie.gateway]) as near:
-        await sees(client, *running)
+        await until_active(client, *running)
         key = await key_on(client, zombie)
-        await near.get_grain(Probe, key).say("before")
-        await zombie.says("turn before")
+        await near.get_grain(Probe, key).print_turn("before")
+        await zombie.output_line("turn before")
         zombie.signal(signal.SIGSTOP)
-        late = [asyncio.create_task(near.get_grain(Probe, key).say("late")) for _ in range(50)]
-        await sees(client, first, second)
+        late = [asyncio.create_task(near.get_grain(Probe, key).print_turn("late")) for _ in range(50)]
+        await until_active(client, first, second)
         zombie.signal(signal.SIGCONT)
         async with asyncio.timeout(PATIENCE):
             began = asyncio.get_running_loop().time()
@@ -91,16 +91,16 @@ async def test_a_silo_that_was_given_up_while_it_stood_still_runs_no_turn(silos:
     assert [await silo.stop() for silo in (first, second)] == [0, 0]
 
 
-async def test_a_turn_that_blocks_the_loop_is_named_and_no_death(silos: Silos) -> None:
+async def test_a_turn_that_blocks_the_loop_is_named_and_causes_no_death(silos: Silos) -> None:
     """F7: a thread answers probes and shows the stack; other silos are not affected."""
     first, blocked, third = running = await three(silos)
     async with Client([first.gateway, third.gateway], response_timeout=30) as client:
-        await sees(client, *running)
+        await until_active(client, *running)
         key = await key_on(client, blocked)
         others = [await key_on(client, silo) for silo in (first, third)]
-        call = asyncio.create_task(client.get_grain(Probe, key).hold_up(6))
-        await blocked.says(f"holding up {key}")
-        warning = json.loads(await blocked.logs("loop_blocked"))
+        call = asyncio.create_task(client.get_grain(Probe, key).block_loop(6))
+        await blocked.output_line(f"blocking the loop: {key}")
+        warning = json.loads(await blocked.log_line("loop_blocked"))
         assert not call.done()
         assert "time.sleep(seconds)" in json.dumps(warning)
         for other in others:

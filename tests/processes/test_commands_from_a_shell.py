@@ -1,4 +1,4 @@
-"""Every command of `grange` against a running cluster, as a shell sees it: output, standard error, exit code."""
+"""Every command of `grange` against a running cluster, tested by standard output, standard error and exit code."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Shell:
         self._gateway = ("--gateway", silo.gateway)
 
     async def run(self, *words: str) -> Process:
-        """The command, ended with code 0."""
+        """Run the command; it must end with code 0."""
         process = await self._silos.command(*words, *self._gateway)
         assert await process.ended() == 0, process.errors
         assert process.logged == []
         return process
 
     async def facts(self, *words: str) -> Any:
-        """What the command says to programs."""
+        """The JSON output of the command."""
         return json.loads("\n".join((await self.run(*words, "--json")).printed))
 
     async def fails(self, *words: str) -> str:
-        """The one line on standard error of a command that ends with code 1."""
+        """Run a command that ends with code 1; returns its one line on standard error."""
         process = await self._silos.command(*words, *self._gateway)
         assert await process.ended() == 1, process.errors
         assert process.printed == []
@@ -67,7 +67,7 @@ async def test_a_call_that_fails_says_whether_it_ran(silos: Silos) -> None:
     assert no_number.startswith("error: InvalidCall (not executed): ")
 
 
-async def test_a_cluster_is_looked_at_from_a_shell(silos: Silos) -> None:
+async def test_a_cluster_is_shown_from_a_shell(silos: Silos) -> None:
     first, second = await silos.run_two("--cluster", "orange", "--storage", "memory://")
     shell = Shell(silos, first)
     cluster = ("--cluster", "orange")
@@ -101,7 +101,7 @@ async def test_a_cluster_is_looked_at_from_a_shell(silos: Silos) -> None:
 
 
 async def test_status_is_a_health_check(silos: Silos) -> None:
-    """It asks the silo that this folder and environment describe, and fails when nobody answers there."""
+    """It asks the silo that this folder and environment describe, and fails when no silo answers there."""
     port = str(free_port())
     (silos.folder / "grange.toml").write_text(f'cluster = "orange"\ngateway_port = {port}\n')
     healthy = ("status", "--connect-timeout", "1")
@@ -117,8 +117,8 @@ async def test_status_is_a_health_check(silos: Silos) -> None:
 
 async def test_dev_runs_a_cluster_until_it_is_interrupted(silos: Silos) -> None:
     dev = await silos.command("dev", "tests.processes.counters:silo")
-    gateway = (await dev.says("silo-1 | active; clients reach it at")).split()[-1]
-    await dev.says("silo-1, silo-2: one cluster")
+    gateway = (await dev.output_line("silo-1 | active; clients reach it at")).split()[-1]
+    await dev.output_line("silo-1, silo-2: one cluster")
     status = await silos.command("status", "--gateway", gateway, "--json")
     assert await status.ended() == 0
     assert [silo["name"] for silo in json.loads("".join(status.printed))["silos"]] == ["silo-1", "silo-2"]
@@ -128,9 +128,9 @@ async def test_dev_runs_a_cluster_until_it_is_interrupted(silos: Silos) -> None:
     assert [path.name for path in Path(silos.folder, ".grange").glob("*.db")] == ["state.db"]
 
 
-async def test_dev_without_a_name_runs_something_to_play_with(silos: Silos) -> None:
+async def test_dev_without_a_name_runs_a_demo(silos: Silos) -> None:
     dev = await silos.command("dev", "--silos", "1")
-    gateway = (await dev.says("silo-1 | active; clients reach it at")).split()[-1]
+    gateway = (await dev.output_line("silo-1 | active; clients reach it at")).split()[-1]
     call = await silos.command("call", "counter/ann", "add", "5", "--gateway", gateway)
     assert await call.ended() == 0, call.errors
     assert call.printed == ["5"]
@@ -140,11 +140,11 @@ async def test_dev_without_a_name_runs_something_to_play_with(silos: Silos) -> N
 
 async def test_silos_of_dev_end_when_dev_is_killed(silos: Silos) -> None:
     dev = await silos.command("dev", "--silos", "1")
-    gateway = (await dev.says("silo-1 | active; clients reach it at")).split()[-1]
+    gateway = (await dev.output_line("silo-1 | active; clients reach it at")).split()[-1]
     status = await silos.command("silos", "--gateway", gateway)
     assert await status.ended() == 0
     dev.signal(signal.SIGKILL)
-    assert await dev.ended() == -signal.SIGKILL  # its output ends only when the silos' does
+    assert await dev.ended() == -signal.SIGKILL  # its output ends when the output of its silos ends
 
 
 async def test_a_silo_of_dev_that_cannot_start_ends_dev(silos: Silos) -> None:

@@ -1,4 +1,4 @@
-"""Two silos in processes of their own, with real stores: one is killed, one is stopped, and nobody's work is lost."""
+"""Silo processes with real stores are killed and stopped, and no acknowledged work is lost."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEYS = [f"counter-{number}" for number in range(24)]
 
 
 def client_of(*silos: SiloProcess) -> Client:
-    """A client that would wait for minutes: what ends sooner was ended by an event."""
+    """A client with time-outs of minutes: a call that ends sooner was ended by an event."""
     return Client([silo.gateway for silo in silos], response_timeout=300)
 
 
-async def sees(client: Client, *silos: SiloProcess) -> None:
+async def until_active(client: Client, *silos: SiloProcess) -> None:
     """Wait until these silos, and no others, are active."""
     async with asyncio.timeout(PATIENCE):
         await client.wait_for([silo.address for silo in silos])
@@ -42,10 +42,10 @@ async def probes_on(client: Client, silo: SiloProcess, number: int) -> list[str]
 
 
 async def held(client: Client, silo: SiloProcess, keys: list[str]) -> list[asyncio.Task[None]]:
-    """Calls that have begun in this process and never end by themselves."""
+    """Start calls in this process that never end by themselves."""
     calls = [asyncio.create_task(client.get_grain(Probe, key).hold()) for key in keys]
     for key in keys:
-        await silo.says(f"holding {key}")
+        await silo.output_line(f"holding {key}")
     return calls
 
 
@@ -56,7 +56,7 @@ async def test_a_killed_silo_costs_only_the_calls_it_was_running(
     stores = ("--membership", redis_url, "--storage", postgres_url)
     first, second = await silos.run_two(*stores)
     async with client_of(first, second) as client:
-        await sees(client, first, second)
+        await until_active(client, first, second)
         async with load(client, KEYS) as book:
             await book.more(3)
             calls = await held(client, second, await probes_on(client, second, 3))
@@ -64,11 +64,11 @@ async def test_a_killed_silo_costs_only_the_calls_it_was_running(
             async with asyncio.timeout(PATIENCE):
                 outcomes = await asyncio.gather(*calls, return_exceptions=True)
             assert [type(outcome).__mro__[1] for outcome in outcomes] == [CallOutcomeUnknown] * 3, outcomes
-            assert len(client.view.active) == 2, "the calls ended before anybody knew of the death"
-            await sees(client, first)
+            assert len(client.view.active) == 2, "the calls ended before the death was known"
+            await until_active(client, first)
             await book.more(3)
             again = await silos.run(*stores)
-            await sees(client, first, again)
+            await until_active(client, first, again)
             await book.more(3)
             assert await probes_on(client, again, 1)
     assert await first.stop() == 0
@@ -80,23 +80,23 @@ async def test_a_stopped_silo_costs_no_call(silos: Silos, redis_url: str, postgr
     stores = ("--membership", redis_url, "--storage", postgres_url)
     first, second = await silos.run_two(*stores)
     async with client_of(first, second) as client:
-        await sees(client, first, second)
+        await until_active(client, first, second)
         async with load(client, KEYS) as book:
             await book.more(3)
             assert await second.stop() == 0
             await book.more(3)
             assert book.errors == []
-        await sees(client, first)
+        await until_active(client, first)
     assert await first.stop() == 0
 
 
-async def test_a_silo_that_was_given_up_ends_with_a_code_of_its_own(silos: Silos) -> None:
-    """A paused process is declared dead; when it goes on it finds that out and must not run grains again."""
+async def test_a_silo_declared_dead_ends_with_its_own_exit_code(silos: Silos) -> None:
+    """A paused process is declared dead. When it goes on, it learns of its death and must not run grains."""
     first, second = await silos.run_two()
     async with client_of(first) as client:
-        await sees(client, first, second)
+        await until_active(client, first, second)
         second.signal(signal.SIGSTOP)
-        await sees(client, first)
+        await until_active(client, first)
         second.signal(signal.SIGCONT)
         assert await second.ended() == 4
         (complaint,) = [line for line in second.logged if line.startswith("error: ")]
@@ -106,10 +106,10 @@ async def test_a_silo_that_was_given_up_ends_with_a_code_of_its_own(silos: Silos
 
 
 async def test_two_silos_need_nothing_but_a_folder(silos: Silos) -> None:
-    """The embedded default: SQLite keeps membership and state, and both survive the death of everybody."""
+    """The embedded default: SQLite keeps membership and state, and both survive the death of all silos."""
     first, second = await silos.run_two()
     async with client_of(first, second) as client:
-        await sees(client, first, second)
+        await until_active(client, first, second)
         for key in KEYS:
             assert await client.get_grain(Counter, key).add(2) == 2
     for silo in (first, second):
@@ -138,7 +138,7 @@ async def test_a_silo_asked_twice_to_stop_ends_at_once(silos: Silos) -> None:
 
 
 async def test_silos_are_drained_from_a_shell_until_the_last_is_gone(silos: Silos) -> None:
-    """By name, from any gateway; wrong names are answered with the right ones; the processes end with code 0."""
+    """By name, from any gateway. For a wrong name the command lists the names. The processes end with code 0."""
     first, second = await asyncio.gather(silos.run("--name", "one"), silos.run("--name", "two"))
 
     async def drain(name: str, at: SiloProcess) -> Process:
@@ -159,7 +159,7 @@ async def test_silos_are_drained_from_a_shell_until_the_last_is_gone(silos: Silo
 
 
 async def test_all_silos_come_back_on_their_ports_after_all_were_killed(silos: Silos) -> None:
-    """F31: the corpses at their addresses do not block them; what was acknowledged is there."""
+    """F31: the rows of dead silos at their addresses do not block the joins; acknowledged writes are stored."""
     ports = [("--port", str(free_port()), "--gateway-port", str(free_port())) for _ in range(2)]
     killed = await asyncio.gather(*(silos.run(*port) for port in ports))
     async with client_of(*killed) as client:
@@ -168,17 +168,17 @@ async def test_all_silos_come_back_on_their_ports_after_all_were_killed(silos: S
         for silo in killed:
             silo.signal(signal.SIGKILL)
         again = await asyncio.gather(*(silos.run(*port) for port in ports))
-        await sees(client, *again)
+        await until_active(client, *again)
         assert [await client.get_grain(Counter, key).total() for key in KEYS] == [3] * len(KEYS)
 
 
 @pytest.mark.parametrize("method", ["resist", "block"])
 async def test_code_that_will_not_end_holds_no_process(silos: Silos, method: str) -> None:
-    """One SIGTERM is enough: its caller is told at once, the grain is named, and the exit code is that of a stop."""
+    """One SIGTERM is enough: the caller gets an error at once, the log names the grain, the exit code is 0."""
     silo = await silos.run(GRANGE_DRAIN_TIMEOUT="0.2")
     async with client_of(silo) as client:
         call = asyncio.create_task(getattr(client.get_grain(Probe, "ann"), method)())
-        await silo.says(f"{method}ing ann")
+        await silo.output_line(f"{method}ing ann")
         silo.signal(signal.SIGTERM)
         with pytest.raises(SiloStopped, match=rf"stopped while it ran probe/ann\.{method}"):
             await call
@@ -193,18 +193,18 @@ async def test_code_that_will_not_end_holds_no_process(silos: Silos, method: str
 
 
 async def test_a_silo_asked_to_stop_while_it_waits_to_join_ends_cleanly(silos: Silos) -> None:
-    """Nobody answers for the silo that the table says is there, so the second cannot join yet."""
+    """The silo in the table does not answer, so the second silo cannot join yet."""
     first = await silos.run()
     first.signal(signal.SIGSTOP)
     second = await silos.start()
-    await second.logs("silo_joining")
+    await second.log_line("silo_joining")
     assert await second.stop() == 0
     first.signal(signal.SIGCONT)
     assert await first.stop() == 0
 
 
-async def test_a_silo_ends_with_whoever_started_it(silos: Silos) -> None:
-    """`--stop-with-stdin`: the pipe closes when its writer is gone, however that ended."""
+async def test_a_silo_ends_with_its_parent_process(silos: Silos) -> None:
+    """`--stop-with-stdin`: the pipe closes when its writer ends in any way."""
     silo = await silos.run()
     silo.close_input()
     assert await silo.ended() == 0

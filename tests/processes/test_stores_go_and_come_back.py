@@ -1,4 +1,4 @@
-"""A store that is lost while silos run: what needs it fails with its name, the rest goes on, and it may come back."""
+"""A store is lost while silos run: calls that need it fail and name it, others go on, and the store may come back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EAGER = {
     "GRANGE_MEMBERSHIP_OPTIONS__BACKOFF_FIRST": "0.2",
     "GRANGE_MEMBERSHIP_OPTIONS__BACKOFF_LIMIT": "0.5",
 }
-"""Silos that look for their table more often than by default, to keep the test short."""
+"""Options of silos that read their table more often than by default, to keep the test short."""
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_silos_serve_without_their_membership_table(silos: Silos, redis: R
             await book.more(1)
             await asyncio.to_thread(redis.kill)
             for silo in (first, second):
-                await silo.logs("grange.membership", "warning")
+                await silo.log_line("grange.membership", "warning")
             await book.more(20)
             late = await silos.start("--membership", redis.url)
             assert await late.ended() == 6
@@ -62,7 +62,7 @@ async def test_silos_serve_without_their_membership_table(silos: Silos, redis: R
 
 
 async def test_a_grain_whose_storage_is_lost_says_so_and_recovers(silos: Silos, postgres: PostgresServer) -> None:
-    """F17: the caller learns that the state could not be written; grains without state go on; nothing is lost."""
+    """F17: the caller learns that the state was not written; grains without state go on; no write is lost."""
     silo = await silos.run("--storage", postgres.url)
     async with Client([silo.gateway]) as client:
         counter, probe = client.get_grain(Counter, "ann"), client.get_grain(Probe, "ann")
@@ -77,9 +77,9 @@ async def test_a_grain_whose_storage_is_lost_says_so_and_recovers(silos: Silos, 
 
 
 async def added_until_refused(client: Client) -> int:
-    """How many additions were acknowledged: what a killed Postgres leaves running may serve for a moment.
+    """The number of acknowledged additions: the backends of a killed Postgres may serve for a moment.
 
-    The first that fails may be one that was under way when the connection broke: then its outcome is unknown.
+    The first failed addition may have been under way when the connection broke: then its outcome is unknown.
     """
     counter, acknowledged = client.get_grain(Counter, "ann"), 0
     async with asyncio.timeout(PATIENCE):

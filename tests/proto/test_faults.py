@@ -1,4 +1,4 @@
-"""Errors to wire form and back: what is rebuilt, what stays remote, and that an error always travels."""
+"""Errors to wire form and back: which are rebuilt, which stay remote, and that every error is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from grange import (
 from grange.proto.faults import Fault, Faults, type_name
 
 BIGGEST = 256 * 1024
-"""Bytes of any fault: far below the payload limit, so that an answer never fails for its error."""
+"""Largest bytes of any fault: far below the payload limit, so an answer never fails because of its error."""
 
 
 class OutOfStock(Exception):
@@ -38,7 +38,7 @@ class OutOfStock(Exception):
 
 
 class Picky(Exception):
-    """Its `__new__` wants more than it keeps in `args`."""
+    """Its `__new__` takes more arguments than it keeps in `args`."""
 
     def __new__(cls, one: object, two: object) -> Picky:
         return super().__new__(cls)
@@ -54,8 +54,8 @@ class Unprintable(Exception):
     __repr__ = __str__
 
 
-def travelled(error: BaseException, *registered: type[Exception]) -> Exception:
-    """As a remote caller receives it."""
+def sent(error: BaseException, *registered: type[Exception]) -> Exception:
+    """The error as a remote caller gets it."""
     faults = Faults(registered)
     data = msgspec.msgpack.encode(faults.dump(error))
     assert len(data) < BIGGEST
@@ -78,21 +78,21 @@ REBUILT = sorted(
 @pytest.mark.parametrize("args", [(), ("boom",)])
 def test_builtin_errors_come_back_as_themselves(cls: type[Exception], args: tuple[Any, ...]) -> None:
     error = cls(*args)
-    rebuilt = travelled(error)
+    rebuilt = sent(error)
     assert type(rebuilt) is type(error)
     assert rebuilt.args == error.args
     assert str(rebuilt) == str(error)
 
 
 def test_an_os_error_keeps_its_number_and_class() -> None:
-    rebuilt = travelled(FileNotFoundError(2, "No such file or directory"))
+    rebuilt = sent(FileNotFoundError(2, "No such file or directory"))
     assert isinstance(rebuilt, FileNotFoundError)
     assert rebuilt.errno == 2
 
 
 def test_registered_errors_keep_their_attributes() -> None:
-    """Also when the constructor takes other arguments than it hands on; what is not plain stays behind."""
-    rebuilt = travelled(OutOfStock("apple", 3), OutOfStock)
+    """Even if the constructor takes other arguments than it passes on. Attributes that are not plain are dropped."""
+    rebuilt = sent(OutOfStock("apple", 3), OutOfStock)
     assert isinstance(rebuilt, OutOfStock)
     assert (str(rebuilt), rebuilt.sku, rebuilt.left) == ("apple: 3 left", "apple", 3)
     assert not hasattr(rebuilt, "place")
@@ -100,7 +100,7 @@ def test_registered_errors_keep_their_attributes() -> None:
 
 
 def test_an_error_that_cannot_be_made_from_its_arguments_stays_remote() -> None:
-    rebuilt = travelled(Picky(1, 2), Picky)
+    rebuilt = sent(Picky(1, 2), Picky)
     assert isinstance(rebuilt, RemoteError)
     assert rebuilt.type_name.endswith(".Picky")
 
@@ -109,7 +109,7 @@ def test_unregistered_errors_become_remote_errors_with_everything_as_text() -> N
     try:
         raise OutOfStock("apple", 3)
     except OutOfStock as error:
-        rebuilt = travelled(error)
+        rebuilt = sent(error)
     assert isinstance(rebuilt, RemoteError)
     assert rebuilt.type_name == type_name(OutOfStock)
     assert str(rebuilt) == f"{type_name(OutOfStock)}: apple: 3 left"
@@ -117,9 +117,9 @@ def test_unregistered_errors_become_remote_errors_with_everything_as_text() -> N
 
 
 def test_a_remote_error_passes_through_unchanged() -> None:
-    """Raised in one grain, seen by a second, received by a third: its name and first traceback stay."""
-    first = travelled(OutOfStock("apple", 3))
-    second = travelled(first)
+    """Raised in one grain, passed on by a second, received by a third: it keeps its name and its first traceback."""
+    first = sent(OutOfStock("apple", 3))
+    second = sent(first)
     assert isinstance(first, RemoteError)
     assert isinstance(second, RemoteError)
     assert str(second) == str(first)
@@ -128,32 +128,32 @@ def test_a_remote_error_passes_through_unchanged() -> None:
 
 
 @pytest.mark.parametrize("error", [SiloUnavailable("x"), CallTimeout("x"), Overloaded("x", 3.0), CallCancelled("x")])
-def test_the_outcome_of_an_inner_call_is_never_told_as_the_outer_one(error: Exception) -> None:
-    """A method that raised SiloUnavailable was executed, so its caller must not receive "not executed"."""
-    for received in (travelled(error), Faults().local(error)):
+def test_the_outcome_of_an_inner_call_is_not_that_of_the_outer_one(error: Exception) -> None:
+    """A method that raised SiloUnavailable was executed, so its caller must not get "not executed"."""
+    for received in (sent(error), Faults().local(error)):
         assert type(received) is RemoteError
         assert received.type_name == type_name(type(error))
 
 
 def test_errors_of_ours_that_name_no_outcome_come_back() -> None:
-    conflict = travelled(InconsistentStateError("lost", stored="2", given="1"))
+    conflict = sent(InconsistentStateError("lost", stored="2", given="1"))
     assert isinstance(conflict, InconsistentStateError)
     assert (str(conflict), conflict.stored, conflict.given) == ("lost", "2", "1")
-    assert type(travelled(StorageUnavailable("away"))) is StorageUnavailable
+    assert type(sent(StorageUnavailable("away"))) is StorageUnavailable
 
 
 def test_an_invalid_result_stays_one() -> None:
-    assert type(travelled(InvalidResult("too big"))) is InvalidResult
+    assert type(sent(InvalidResult("too big"))) is InvalidResult
 
 
 def test_a_cancelled_method_is_no_cancellation_of_the_caller() -> None:
-    assert type(travelled(asyncio.CancelledError())) is CallCancelled
-    assert "enough" in str(travelled(asyncio.CancelledError("enough")))
+    assert type(sent(asyncio.CancelledError())) is CallCancelled
+    assert "enough" in str(sent(asyncio.CancelledError("enough")))
 
 
 def test_groups_are_told_with_all_they_hold() -> None:
     group = ExceptionGroup("both", [ValueError("left"), KeyError("right")])
-    rebuilt = travelled(group)
+    rebuilt = sent(group)
     assert isinstance(rebuilt, RemoteError)
     assert rebuilt.type_name == "ExceptionGroup"
     assert "left" in rebuilt.remote_traceback
@@ -162,11 +162,11 @@ def test_groups_are_told_with_all_they_hold() -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1)])
 def test_what_would_end_the_caller_stays_remote(error: BaseException) -> None:
-    assert isinstance(travelled(error), RemoteError)
+    assert isinstance(sent(error), RemoteError)
 
 
-def test_an_error_without_a_text_still_travels() -> None:
-    rebuilt = travelled(Unprintable())
+def test_an_error_without_a_text_is_sent_too() -> None:
+    rebuilt = sent(Unprintable())
     assert isinstance(rebuilt, RemoteError)
     assert "RuntimeError in __str__" in str(rebuilt)
 
@@ -182,8 +182,8 @@ def test_an_error_without_a_text_still_travels() -> None:
     ],
 )
 def test_huge_errors_are_cut(error: Exception) -> None:
-    """An answer must fit; the class and the beginning of the message do."""
-    rebuilt = travelled(error)
+    """An answer must fit, so only the class and the start of the message are kept."""
+    rebuilt = sent(error)
     assert type(rebuilt) is ValueError
     assert rebuilt.args[0][:1] in ("x", "b", "(")
 
@@ -192,21 +192,21 @@ def test_too_many_attributes_stay_behind() -> None:
     error = OutOfStock("apple", 3)
     for number in range(1000):
         setattr(error, f"note_{number}", "x" * 10_000)
-    assert travelled(error, OutOfStock).args == ("apple: 3 left",)
+    assert sent(error, OutOfStock).args == ("apple: 3 left",)
 
 
 def test_the_end_of_a_long_traceback_is_kept() -> None:
-    """It is where the error was raised."""
+    """The end shows where the error was raised."""
     error = ValueError("the end")
     error.add_note("x" * 100_000)
     error.add_note("the very end")
-    assert "the very end" in travelled(error).__notes__[-1]
+    assert "the very end" in sent(error).__notes__[-1]
 
 
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, "lone \ud800", ["list"], object()])
 def test_arguments_that_cannot_be_written_become_the_message(value: object) -> None:
-    """`raise ValueError(2 ** 70)` must reach its caller as a ValueError, not as a time-out."""
-    rebuilt = travelled(ValueError(value))
+    """`raise ValueError(2 ** 70)` must reach the caller as a ValueError, not as a time-out."""
+    rebuilt = sent(ValueError(value))
     assert type(rebuilt) is ValueError
     assert len(rebuilt.args) == 1
     assert isinstance(rebuilt.args[0], str)
@@ -214,7 +214,7 @@ def test_arguments_that_cannot_be_written_become_the_message(value: object) -> N
 
 def test_attributes_that_cannot_be_written_stay_behind() -> None:
     error = OutOfStock("apple", 2**70)
-    rebuilt = travelled(error, OutOfStock)
+    rebuilt = sent(error, OutOfStock)
     assert isinstance(rebuilt, OutOfStock)
     assert rebuilt.sku == "apple"
     assert not hasattr(rebuilt, "left")
@@ -226,9 +226,9 @@ PIECES = st.one_of(
 
 
 @given(st.lists(PIECES))
-def test_any_arguments_travel(args: list[Any]) -> None:
-    """Surrogates, infinities and integers of any size: nothing in an error stops its answer."""
-    assert type(travelled(RuntimeError(*args))) is RuntimeError
+def test_any_arguments_are_sent(args: list[Any]) -> None:
+    """Surrogates, infinities and integers of any size: no argument of an error prevents the answer."""
+    assert type(sent(RuntimeError(*args))) is RuntimeError
 
 
 @given(st.binary(max_size=200))
@@ -240,8 +240,8 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
     assert isinstance(Faults().load(fault), Exception)
 
 
-def test_what_a_stranger_says_of_private_attributes_is_ignored() -> None:
-    """`__notes__` from outside would break the note that is added here."""
+def test_private_attributes_from_a_peer_are_ignored() -> None:
+    """`__notes__` from a peer would break the note that is added here."""
     fault = Fault("ValueError", "x", ["x"], {"__notes__": 5, "__class__": "str", "fine": 1}, "trace")
     rebuilt = Faults().load(fault)
     assert type(rebuilt) is ValueError
@@ -250,7 +250,7 @@ def test_what_a_stranger_says_of_private_attributes_is_ignored() -> None:
 
 
 def test_a_class_is_never_imported() -> None:
-    """Whatever name arrives, only what was registered before is made."""
+    """For any name that arrives, only a class that was registered before is made."""
     for name in ("os.PathLike", "subprocess.CalledProcessError", type_name(OutOfStock), "ValueError.__class__", ""):
         rebuilt = Faults().load(Fault(name, "text"))
         assert type(rebuilt) is RemoteError
@@ -280,12 +280,12 @@ def test_two_classes_of_one_name_are_refused() -> None:
 
 def test_a_subclass_is_not_taken_for_its_registered_base() -> None:
     special = type("Special", (OutOfStock,), {})
-    assert type(travelled(special("a", 1), OutOfStock)) is RemoteError
+    assert type(sent(special("a", 1), OutOfStock)) is RemoteError
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91\x01", b"\x91" * 100_000])
-def test_an_error_that_cannot_be_read_is_an_error_all_the_same(data: bytes) -> None:
-    """A foreign peer's mistake ends the call at once, not at its time-out."""
+def test_an_error_that_cannot_be_read_becomes_a_remote_error(data: bytes) -> None:
+    """A mistake of a foreign peer ends the call at once, not at its time-out."""
     error = Faults().read(data)
     assert isinstance(error, RemoteError)
     assert "cannot be read" in str(error)

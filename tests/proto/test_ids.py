@@ -1,4 +1,4 @@
-"""Identities: text forms, order, the place on the ring."""
+"""Identities: text forms, order, place on the hash ring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RING_HASH_OF_CART_ANN = 10447583213058946946
 
 @given(ADDRESSES)
 def test_the_text_of_an_address_is_read_back(address: SiloAddress) -> None:
-    """Whatever the host looks like, colons of IPv6 and signs included."""
+    """With any host, including colons of IPv6 and `@`."""
     assert SiloAddress.parse(str(address)) == address
 
 
@@ -36,7 +36,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_parser(text: str) -> None:
-    """An address or a ConfigurationError, never anything else."""
+    """The result is an address or a ConfigurationError."""
     with contextlib.suppress(ConfigurationError):
         SiloAddress.parse(text)
 
@@ -49,7 +49,7 @@ def test_generations_share_an_endpoint_and_are_ordered() -> None:
 
 
 def test_the_place_on_the_ring_never_changes() -> None:
-    """Written down once: a release that computes another place would lose every grain of a running cluster."""
+    """The value is fixed: a release that computes another place would lose every grain of a running cluster."""
     assert GrainId("cart", "ann").ring_hash == RING_HASH_OF_CART_ANN
     assert GrainId("a", "b/c").ring_hash != GrainId("a/b", "c").ring_hash
 

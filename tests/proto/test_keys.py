@@ -1,4 +1,4 @@
-"""Keys: their kinds, their canonical text, and what is refused."""
+"""Keys: their kinds, their canonical text, and the keys that are refused."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_every_key_is_read_back(case: tuple[KeyKind, Any]) -> None:
 
 @given(st.lists(VALUES[str], min_size=2, max_size=3), st.lists(VALUES[str], min_size=2, max_size=3))
 def test_two_keys_never_share_a_text(one: list[str], other: list[str]) -> None:
-    """Slashes and backslashes inside the parts included."""
+    """Including slashes and backslashes inside the parts."""
     texts = [encode_key(tuple(str for _ in parts), tuple(parts)) for parts in (one, other)]
     assert (texts[0] == texts[1]) == (one == other)
 
 
 @given(keys(), st.text(st.sampled_from("/\\a1-_ "), max_size=12))
 def test_what_can_be_read_is_canonical(case: tuple[KeyKind, Any], text: str) -> None:
-    """One key has one text: every other spelling of it is refused, or two activations could share a key."""
+    """One key has one text. Other spellings are refused; otherwise one key could have two activations."""
     kind = case[0]
     try:
         key = decode_key(kind, text)
@@ -111,7 +111,7 @@ def test_blank_keys_are_refused(key: str) -> None:
 
 @pytest.mark.parametrize("kind", [str, (str, int)])
 def test_long_keys_are_refused_both_ways(kind: KeyKind) -> None:
-    """Exactly the limit is fine; one more is not, whoever made the text."""
+    """A key of exactly the limit is accepted and a longer one refused, in both directions."""
     tail = "" if kind is str else "/1"
     longest = "x" * (MAX_KEY_LENGTH - len(tail))
     key = longest if kind is str else (longest, 1)
@@ -124,7 +124,7 @@ def test_long_keys_are_refused_both_ways(kind: KeyKind) -> None:
 
 @pytest.mark.parametrize(("kind", "key"), [(str, "a\ud800"), ((str, int), ("\udfff", 1))])
 def test_keys_that_cannot_be_written_are_refused(kind: KeyKind, key: object) -> None:
-    """A lone surrogate fits into no message and no row; it is told at `get_grain`, not at the first call."""
+    """A lone surrogate cannot be encoded; it is refused at `get_grain`, not at the first call."""
     with pytest.raises(ValueError, match="not valid Unicode") as caught:
         encode_key(kind, key)
     assert type(caught.value) is ValueError

@@ -1,4 +1,4 @@
-"""Values by their annotated types: what travels, what is refused, and that no bytes can do harm."""
+"""Values by their annotated types: which are sent, which are refused, and that no bytes do harm."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange import ConfigurationError, Grain, GrainId, GrainInterface, Immutable
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.proto.message import Encoding
 from grange.proto.values import PydanticModels, ValueCodec
 
@@ -102,7 +101,7 @@ async def _no_call(*_: object) -> None:
 
 
 def make_codec() -> tuple[ValueCodec, GrainFactory]:
-    references = References()
+    references = ReferenceExtension()
     factory = GrainFactory(_no_call, lambda _: pytest.fail("not looked up"))  # type: ignore[arg-type]
     references.bind(factory)
     return ValueCodec([references]), factory
@@ -186,7 +185,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN, st.sampled_from(Encoding))
-def test_plain_values_are_read_back_whatever_they_hold(value: Any, encoding: Encoding) -> None:
+def test_plain_values_are_read_back(value: Any, encoding: Encoding) -> None:
     assert CODEC.decoder(Any, encoding)(CODEC.encode(value, encoding)) == value
 
 
@@ -243,40 +242,40 @@ class HoldsStrange:
         object,
     ],
 )
-def test_types_that_cannot_travel_are_refused_with_place_and_type(kind: Any) -> None:
+def test_types_that_cannot_be_sent_are_refused_with_place_and_type(kind: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"cart\.add, argument 'x'") as caught:
         CODEC.check(kind, "cart.add, argument 'x'")
     assert any(name in str(caught.value) for name in ("Strange", "Callable", "range", "object"))
 
 
-def test_unions_that_cannot_be_told_apart_are_refused() -> None:
+def test_ambiguous_unions_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="result"):
         CODEC.check(Line | Order, "cart.add, result")
 
 
 @BOTH
-def test_a_value_that_cannot_travel_is_named_and_cut(encoding: Encoding) -> None:
-    with pytest.raises(TypeError, match="type Strange cannot travel") as caught:
+def test_a_value_that_cannot_be_sent_is_named_and_cut(encoding: Encoding) -> None:
+    with pytest.raises(TypeError, match="type Strange cannot be sent") as caught:
         CODEC.encode([Strange()], encoding)
     assert len(str(caught.value)) < 200
 
 
 @BOTH
-def test_a_grain_itself_cannot_travel(encoding: Encoding) -> None:
+def test_a_grain_itself_cannot_be_sent(encoding: Encoding) -> None:
     with pytest.raises(TypeError, match=r"pass self\.reference instead of Cart"):
         CODEC.encode(Cart(), encoding)
 
 
 def test_a_reference_arrives_as_what_the_annotation_says() -> None:
-    """Sent as the class, received as the interface: the same identity, and calls go through the receiver."""
+    """Sent as the class, received as the interface: it has the same id, and calls through the receiver's factory."""
     sent = CODEC.encode(FACTORY.get_grain(Cart, "ann"))
     received: Any = CODEC.decoder(CartApi)(sent)
     assert received.id == GrainId("cart", "ann")
     assert isinstance(received, CartApi)
 
 
-def test_references_cannot_arrive_before_there_is_somebody_to_call_them() -> None:
-    codec = ValueCodec([References()])
+def test_references_are_not_decoded_before_a_factory_is_bound() -> None:
+    codec = ValueCodec([ReferenceExtension()])
     with pytest.raises(ValueError, match="not a reference"):
         codec.decoder(Cart)(codec.encode("cart/ann"))
 
@@ -289,7 +288,7 @@ KINDS += [Cart, tuple[int, Order], dt.datetime, decimal.Decimal, set[str], Colou
 
 @given(st.binary(max_size=300), st.sampled_from(KINDS), st.sampled_from(Encoding))
 def test_no_bytes_break_a_decoder(data: bytes, kind: Any, encoding: Encoding) -> None:
-    """A value or a ValueError; nothing else, whatever arrives."""
+    """Any bytes give a value or a ValueError."""
     try:
         CODEC.decoder(kind, encoding)(data)
     except ValueError:
@@ -300,7 +299,7 @@ def test_no_bytes_break_a_decoder(data: bytes, kind: Any, encoding: Encoding) ->
 def test_no_damage_on_the_way_breaks_a_decoder(
     sample: tuple[Any, Any], data: st.DataObject, encoding: Encoding
 ) -> None:
-    """Right bytes with a few wrong ones reach deeper than noise."""
+    """Valid bytes with a few changed ones reach deeper code than noise does."""
     kind, value = sample
     raw = bytearray(CODEC.encode(value, encoding))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -316,7 +315,7 @@ def test_no_damage_on_the_way_breaks_a_decoder(
 )
 @pytest.mark.parametrize("kind", [Any, list[int], dict[str, int], tuple[int, ...], set[int], bytes, str, Order])
 def test_a_declared_length_allocates_nothing(header: bytes, kind: Any) -> None:
-    """Five bytes that announce four billion items are refused before anything is made for them."""
+    """Five bytes that declare four billion items are refused before anything is allocated for them."""
     decode = CODEC.decoder(kind)
     gc.collect()
     tracemalloc.start()
@@ -331,7 +330,7 @@ def test_a_declared_length_allocates_nothing(header: bytes, kind: Any) -> None:
 @pytest.mark.parametrize("depth", [100_000, 1_000_000])
 @pytest.mark.parametrize("kind", [Any, Order])
 def test_deep_nesting_is_bad_data(depth: int, kind: Any) -> None:
-    """Not a crash of the interpreter, and not an error of ours."""
+    """It does not crash the interpreter and raises no internal error."""
     nested = {
         Encoding.MSGPACK: b"\x91" * depth + b"\x01"
         if kind is Any
@@ -413,7 +412,7 @@ def test_only_what_cannot_change_is_shared(kind: Any, classes: set[type]) -> Non
 
 
 @pytest.mark.parametrize("kind", [Annotated[list[int], Immutable], Annotated[list[int], Immutable] | None])
-def test_an_author_may_say_that_a_value_never_changes(kind: Any) -> None:
+def test_an_author_may_declare_a_value_immutable(kind: Any) -> None:
     assert CODEC.shareable(kind) is None
 
 
@@ -422,9 +421,9 @@ def test_references_are_shared_by_their_exact_class() -> None:
     assert CODEC.shareable(Cart) != CODEC.shareable(CartApi)
 
 
-def test_an_extension_leaves_alone_what_is_not_its_own() -> None:
+def test_an_extension_ignores_values_of_other_types() -> None:
     assert PydanticModels().encode(object()) is NotImplemented
-    assert References().encode(object()) is NotImplemented
+    assert ReferenceExtension().encode(object()) is NotImplemented
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Virtual time for every test of the runtime, and processes that end with their test."""
+"""Virtual time for every test of the runtime, and processes that are closed after their test."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.runtime.process import Process
 
 @pytest.fixture
 async def time() -> AsyncIterator[VirtualTime]:
-    """The test's loop jumps to its next timer instead of waiting."""
+    """Make the test's event loop jump to its next timer instead of waiting."""
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         yield time
 
 
 @pytest.fixture
 async def process(time: VirtualTime) -> AsyncIterator[Callable[..., Process]]:
-    """Makes runtimes; at the end none has left a task behind."""
+    """Make runtimes. After the test, check that none has left a running task."""
     made: list[Process] = []
 
     def make(*grains: type[Grain[Any]], **parts: Any) -> Process:
@@ -39,7 +39,7 @@ async def process(time: VirtualTime) -> AsyncIterator[Callable[..., Process]]:
 
 @pytest.fixture
 async def line(time: VirtualTime) -> AsyncIterator[Callable[..., Line]]:
-    """Makes lines; at the end none has left a task behind."""
+    """Make lines. After the test, check that none has left a running task."""
     made: list[Line] = []
 
     def make(**parts: Any) -> Line:

@@ -1,4 +1,4 @@
-"""Two ends of a memory line: a sender or caller as a client has it, and silos whose every answer a test decides."""
+"""A memory network with two ends: the sender and caller of a client, and silos whose answers the test scripts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Cancel, Message, Request
 from grange.proto.values import ValueCodec
-from grange.runtime.caller import Caller
-from grange.runtime.deadlines import Deadlines
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.locator import Locator
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import Plans
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import Plans
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions
@@ -26,11 +26,11 @@ from grange.transport.peers import Peers
 from grange.transport.provider import Connection, Receiver
 
 Script = Callable[["Silo", Request], Message | None]
-"""What a silo answers to a request; None: nothing, for now."""
+"""(silo, request) -> its answer; None: no answer yet."""
 
 
 class Silo:
-    """A door on the network that keeps what arrives. `script` answers requests."""
+    """A listener on the network that records the messages it gets. `script` answers requests."""
 
     def __init__(self, network: MemoryNetwork, number: int, script: Script | None, options: TransportOptions) -> None:
         self.transport = MemoryTransport(network, f"silo-{number}", options)
@@ -45,7 +45,7 @@ class Silo:
         await self.transport.listen(self.address.host, self.address.port, self._admit, self._accept)
 
     def post(self, message: Message) -> None:
-        """Send on the connection that requests came by."""
+        """Send on the connection that carried the requests."""
         assert self.connection is not None
         self.connection.post(message)
 
@@ -61,7 +61,7 @@ class Silo:
             self.post(reply)
 
     def lost(self, unsent: object, error: Exception | None) -> None:
-        """What came stays in `requests`."""
+        """Keep the requests for the test."""
 
     def _admit(self, hello: Hello) -> Welcome:
         return answer(hello, "test", self.address)
@@ -72,7 +72,7 @@ class Silo:
 
 
 class Line:
-    """A client's sender and caller, and silos to talk to."""
+    """A client's sender and caller, and the silos it calls."""
 
     def __init__(self, locator: Locator | None = None, **options: float) -> None:
         self.network = MemoryNetwork()
@@ -96,7 +96,7 @@ class Line:
         return silo
 
     async def call(self, method: MethodSpec, *args: object, key: str = "a") -> object:
-        """One call of a method through the caller."""
+        """Call a method through the caller."""
         return await self.caller.call(GrainId(method.owner, key), method, args, {})
 
     async def close(self) -> None:
@@ -117,13 +117,13 @@ class Nowhere:
     async def locate(self, grain_id: GrainId) -> SiloAddress:
         raise AssertionError("nothing is located here")
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        """Nothing was known."""
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        """Do nothing: there is no cache."""
 
     async def changed(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
 def request() -> Request:
-    """A request as the caller makes it; the sender gives it its number."""
+    """A request as the caller makes it; the sender sets its id."""
     return Request(0, GrainId("cart", "a"), "add", b"\x90")

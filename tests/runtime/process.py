@@ -1,4 +1,4 @@
-"""The runtime of one silo on its own, without membership, directory or silo: what the tests of this room drive."""
+"""The runtime of one silo, without membership, directory and silo, for the tests of this room."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ import svcs
 from grange.aio.tasks import Tasks
 from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
-from grange.grains.ref import GrainFactory
-from grange.grains.travel import References
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
-from grange.runtime.activation import Activation
-from grange.runtime.caller import Caller
-from grange.runtime.catalog import Catalog
-from grange.runtime.collector import Collector
-from grange.runtime.deadlines import Deadlines
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.hosted import HostedType
-from grange.runtime.inbound import Inbound
-from grange.runtime.invocation import Invocation
-from grange.runtime.invoker import Invoker
+from grange.runtime.activations.activation import Activation, ActivationDeps
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import Collector
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.inbound import Inbound
+from grange.runtime.calls.outgoing import CallerDeps
+from grange.runtime.calls.sender import Sender
 from grange.runtime.locator import Claims, LocalOnly, Locator
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.outgoing import CallerDeps
-from grange.runtime.plan import MethodPlan, Plans
-from grange.runtime.refusal import Refused
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.plan import MethodPlan, Plans
+from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SystemTargets
 
 HERE = SiloAddress("127.0.0.1", 11111, 1)
@@ -52,7 +50,7 @@ class Process:
     ) -> None:
         self.options = options or RuntimeOptions()
         self.deadlines, self.faults, self.tasks = Deadlines(), Faults(), Tasks()
-        references = References()
+        references = ReferenceExtension()
         plans = Plans(ValueCodec([references]))
         self.sender = Sender(self.deadlines, self.faults)
         self.locator = locator or LocalOnly(HERE)
@@ -81,7 +79,7 @@ class Process:
 
     async def close(self) -> None:
         await self.caller.close()
-        await self.catalog.abort()
+        await self.catalog.cancel_turns()
         await self.tasks.close()
         self.deadlines.close()
 
@@ -95,7 +93,7 @@ NO_CANDIDATES = _NoCandidates()
 
 
 class Gate:
-    """A place where code waits until the test lets it go on, and where the test sees that it has come."""
+    """A point where code waits until the test lets it go on, and where the test sees that the code has arrived."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -107,7 +105,7 @@ class Gate:
 
 
 class ScriptedClaims:
-    """runtime.locator.Claims that keeps what it is asked, and answers as told."""
+    """A `runtime.locator.Claims` that records its calls and gives scripted answers."""
 
     def __init__(self, winner: Callable[[GrainAddress, GrainAddress | None], GrainAddress] | None = None) -> None:
         self.claimed: list[tuple[GrainAddress, GrainAddress | None]] = []
@@ -128,8 +126,8 @@ class ScriptedClaims:
             raise self.release_error
 
 
-class Told(Invocation):
-    """A request that keeps its refusal."""
+class RecordedCall(Invocation):
+    """A request that records its outcome."""
 
     def __init__(self, grain_id: GrainId, refused: list[Refused], method: str = "work") -> None:
         super().__init__(grain_id, method, float("inf"))
@@ -140,7 +138,7 @@ class Told(Invocation):
         return ()
 
     def started(self) -> None:
-        """Nobody asked."""
+        """Do nothing."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         self.values.append(value)
@@ -153,7 +151,7 @@ class Told(Invocation):
 
 
 async def settle(rounds: int = 20) -> None:
-    """Let everything run that needs no time."""
+    """Run all tasks that are ready, without moving the clock."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""A silo that ends at once tells each caller the truth: what had not reached its grain was certainly not executed."""
+"""A silo that cancels its turns reports true outcomes: a request that had not reached its grain was not executed."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import pytest
 from grange import Grain
 from grange.errors import SiloStopped
 from grange.proto.message import Reason
-from grange.runtime.refusal import Refused
-from tests.runtime.process import Gate, Process, Told, settle
+from grange.runtime.requests.refusal import Refused
+from tests.runtime.process import Gate, Process, RecordedCall, settle
 
 Make = Callable[..., Process]
 ran: list[str] = []
 
 
 class Worker(Grain):
-    """Notes what reaches it."""
+    """Records the calls that reach it."""
 
     async def work(self) -> None:
         ran.append(self.key)
         await Gate().pass_through()
 
     async def rest(self) -> None:
-        """Makes an activation."""
+        """Create the activation."""
 
 
 @pytest.mark.parametrize("rounds", [0, 20])
 async def test_what_waits_at_a_paused_gate_is_refused_and_what_runs_is_lost(process: Make, rounds: int) -> None:
-    """I8: with no round of the loop, the task of the turn has not even begun."""
+    """I8: with 0 iterations of the event loop, the task of the turn has not started."""
     ran.clear()
     here = process(Worker)
     runs, waits = here.grains.get_grain(Worker, "runs"), here.grains.get_grain(Worker, "waits")
     refused: list[Refused] = []
     await runs.rest()
     await waits.rest()
-    first = Told(runs.id, [])
+    first = RecordedCall(runs.id, [])
     here.catalog.deliver(first)
     await settle()
     assert ran == ["runs"]
-    second = Told(waits.id, refused)
+    second = RecordedCall(waits.id, refused)
     here.deps.gate.pause()
     here.catalog.deliver(second)
     await settle(rounds)
-    await here.catalog.abort()
+    await here.catalog.cancel_turns()
     assert [each.reason for each in refused] == [Reason.NOT_READY]
     assert second.values == []
     assert [type(value) for value in first.values[:1]] == [SiloStopped]

@@ -1,4 +1,4 @@
-"""An activation between its beginning and its end: who may join, who waits, who is refused."""
+"""An activation from its begin to its end: which requests run, which wait, which are refused."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from grange import CallTimeout, Grain, InvalidCall, Overloaded, always_interleave, response_timeout
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.mailbox import Mailbox
+from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.mailbox import Mailbox
 from tests.runtime.process import Process, settle
 
 Make = Callable[..., Process]
 
 
 class Ender(Grain):
-    """Its turns end the activation, and may then need it once more."""
+    """Its turns end the activation and may call it again."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -48,7 +48,7 @@ class Ender(Grain):
 
 
 async def test_a_closing_activation_lets_in_what_its_last_turn_waits_for(process: Make) -> None:
-    """A turn that has asked for the end may be called back by what always interleaves: that must not wait for it."""
+    """A turn that ended its activation may wait for an always-interleaving call back: that call must be admitted."""
     here = process(Ender)
     grain = here.grains.get_grain(Ender, "a")
     first = await grain.ordinary()
@@ -71,7 +71,7 @@ async def test_ordinary_requests_wait_for_the_next_activation(process: Make) -> 
 
 
 class Timer(Grain):
-    """Has a method of the name that a careless runtime would give to ticks."""
+    """Has a method with the name that a careless runtime would give to ticks."""
 
     def __init__(self) -> None:
         self.ticks = 0
@@ -89,7 +89,7 @@ class Timer(Grain):
 
 
 async def test_ticks_are_no_method_of_any_class(process: Make) -> None:
-    """A grain may call its method as it likes: its ticks keep their own rules."""
+    """A method name of the class must not change how ticks are admitted."""
     here = process(Timer)
     assert await here.grains.get_grain(Timer, "a").run() == 5
 
@@ -144,21 +144,21 @@ async def test_a_predicate_reads_the_arguments_as_the_method_would(process: Make
 class Stateful(Grain):
     async def leak(self) -> None:
         activation: Any = self._grange
-        activation.guard()
+        activation.check_turn()
         await asyncio.create_task(self._inside())
 
     async def _inside(self) -> None:
         activation: Any = self._grange
-        activation.guard()
+        activation.check_turn()
 
 
-async def test_the_guard_knows_turns_from_strangers(process: Make) -> None:
-    """Tasks of a turn belong to it; code outside does not."""
+async def test_check_turn_accepts_only_code_of_the_activations_turns(process: Make) -> None:
+    """Tasks started by a turn pass; code outside raises."""
     here = process(Stateful)
     grain = here.grains.get_grain(Stateful, "a")
     await grain.leak()
     with pytest.raises(RuntimeError, match="stateful/a belongs to its activation"):
-        here.activation(grain).guard()
+        here.activation(grain).check_turn()
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan])
@@ -192,7 +192,7 @@ async def test_a_time_out_says_how_far_the_call_got(process: Make) -> None:
 
 
 def test_an_activation_is_small() -> None:
-    """There may be millions: no dictionary for each, and no queue while nothing waits."""
+    """A silo may hold millions: an activation has no `__dict__`, and no queue while no request waits."""
     assert "__dict__" not in dir(Activation)
     assert "__dict__" not in dir(Mailbox)
     assert Mailbox().waiting is None

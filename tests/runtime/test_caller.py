@@ -1,4 +1,4 @@
-"""The one retry loop: it repeats what was refused, and nothing that may have run. Proved by counting requests."""
+"""The one retry loop repeats refused calls and never one that may have run. The tests count requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from grange.grains.definition import spec_of
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Rejection, Request, Response
-from grange.runtime.caller import LEAST
+from grange.runtime.calls.caller import MIN_TIME_LEFT
 from tests.runtime.line import Line, Silo
 from tests.runtime.process import HERE, Process, settle
 
@@ -48,12 +48,12 @@ ADD, BRIEF, HIT = (spec_of(Cart).methods[name] for name in ("add", "brief", "hit
 
 
 class Places:
-    """runtime.locator.Locator that follows hints, else names its silos one after the other."""
+    """A `runtime.locator.Locator` that follows hints, else gives its silos in turn."""
 
     def __init__(self) -> None:
         self.silos: list[SiloAddress] = []
         self.hint: SiloAddress | None = None
-        self.told: list[tuple[SiloAddress, SiloAddress | None, bool]] = []
+        self.invalidated: list[tuple[SiloAddress, SiloAddress | None, bool]] = []
         self.waited: list[float] = []
         self.error: Exception | None = None
 
@@ -67,8 +67,8 @@ class Places:
         self.silos.append(self.silos.pop(0))
         return self.silos[-1]
 
-    def forget(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        self.told.append((silo, hint, absent))
+    def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
+        self.invalidated.append((silo, hint, absent))
         self.hint = hint
 
     async def changed(self, seconds: float) -> None:
@@ -85,7 +85,7 @@ class Scene:
 
     @property
     def requests(self) -> int:
-        """How often anything was asked to run the call."""
+        """The number of requests that the silos got."""
         return len(self.one.requests) + len(self.two.requests)
 
 
@@ -119,11 +119,11 @@ async def test_a_hint_is_followed_without_delay(scene: Scene) -> None:
     before = asyncio.get_running_loop().time()
     assert await scene.here.call(ADD) == 7
     assert asyncio.get_running_loop().time() == before
-    assert scene.places.told == [(scene.one.address, scene.two.address, False)]
+    assert scene.places.invalidated == [(scene.one.address, scene.two.address, False)]
     assert scene.requests == 2
 
 
-async def test_silos_that_name_each_other_are_not_asked_in_a_tight_circle(scene: Scene) -> None:
+async def test_silos_that_hint_at_each_other_are_not_tried_in_a_tight_loop(scene: Scene) -> None:
     scene.one.script = refusal(Reason.NOT_HERE, scene.two.address)
     scene.two.script = refusal(Reason.NOT_HERE, scene.one.address, "circling")
     before = asyncio.get_running_loop().time()
@@ -133,8 +133,8 @@ async def test_silos_that_name_each_other_are_not_asked_in_a_tight_circle(scene:
     assert scene.requests < 80
 
 
-async def test_refusals_are_repeated_until_somebody_takes_the_call(scene: Scene) -> None:
-    """With growing pauses: the first repeat comes at once, and never more than a second passes."""
+async def test_refusals_are_repeated_until_a_silo_takes_the_call(scene: Scene) -> None:
+    """The first repeat comes at once; then the waits grow, up to one second."""
     answers = [Reason.NOT_READY, Reason.NOT_HERE] * 4
 
     def refuse_at_first(_: Silo, asked: Request) -> Rejection | Response:
@@ -149,15 +149,15 @@ async def test_refusals_are_repeated_until_somebody_takes_the_call(scene: Scene)
     assert scene.places.waited[0] < scene.places.waited[-1] <= 1.0
 
 
-async def test_a_silo_that_takes_no_calls_is_told_from_a_wrong_place(scene: Scene) -> None:
-    """The locator avoids the first for a while, and not the second."""
+async def test_a_silo_that_takes_no_calls_is_distinguished_from_a_wrong_place(scene: Scene) -> None:
+    """The locator avoids the first for a while, but not the second."""
     scene.one.script, scene.two.script = refusal(Reason.NOT_READY), refusal(Reason.NOT_HERE)
     call = asyncio.create_task(scene.here.call(ADD))
-    while len(scene.places.told) < 2:
+    while len(scene.places.invalidated) < 2:
         await asyncio.sleep(0.01)
     call.cancel()
     await asyncio.wait([call])
-    assert [(silo, absent) for silo, _, absent in scene.places.told[:2]] == [
+    assert [(silo, absent) for silo, _, absent in scene.places.invalidated[:2]] == [
         (scene.one.address, True),
         (scene.two.address, False),
     ]
@@ -168,19 +168,19 @@ async def test_the_call_ends_with_its_time_as_not_executed(scene: Scene) -> None
     before = asyncio.get_running_loop().time()
     with pytest.raises(SiloUnavailable, match=r"refused \d+ times, at last: joining"):
         await scene.here.call(BRIEF)
-    assert 3 - LEAST <= asyncio.get_running_loop().time() - before < 4.1
+    assert 3 - MIN_TIME_LEFT <= asyncio.get_running_loop().time() - before < 4.1
 
 
-async def test_no_repeat_starts_when_its_time_is_over_but_for_a_hair(scene: Scene) -> None:
-    """A timer may come early; if a silo that falls silent were asked once more, "not executed" would become unknown."""
+async def test_no_repeat_starts_with_less_than_the_minimum_time_left(scene: Scene) -> None:
+    """A timer may fire early. A repeat to a silo that then falls silent would turn "not executed" into "unknown"."""
     loop = asyncio.get_running_loop()
     end = loop.time() + 3
 
     def refuse_until_the_end(_: Silo, asked: Request) -> Rejection | None:
-        return Rejection(asked.id, Reason.NOT_READY, "joining") if end - loop.time() > LEAST else None
+        return Rejection(asked.id, Reason.NOT_READY, "joining") if end - loop.time() > MIN_TIME_LEFT else None
 
     async def hardly_changed(seconds: float) -> None:
-        await asyncio.sleep(seconds - LEAST / 2)
+        await asyncio.sleep(seconds - MIN_TIME_LEFT / 2)
 
     scene.one.script = scene.two.script = refuse_until_the_end
     scene.places.changed = hardly_changed  # type: ignore[method-assign]
@@ -202,7 +202,7 @@ async def test_an_unreachable_silo_is_left_for_another(scene: Scene) -> None:
     scene.two.script = result(7)
     await scene.one.transport.close()
     assert await scene.here.call(ADD) == 7
-    assert scene.places.told == [(scene.one.address, None, True)]
+    assert scene.places.invalidated == [(scene.one.address, None, True)]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ async def test_what_would_end_the_same_again_is_not_repeated(
 
 
 async def test_a_failed_method_is_not_repeated(scene: Scene) -> None:
-    """Also when what it raised is the very class that a refusal would be."""
+    """Even if the method raises the same class that a refusal raises."""
     for error in (ValueError("no"), SiloUnavailable("of an inner call")):
         fault = msgspec.msgpack.encode(Faults().dump(error))
         scene.one.script = scene.two.script = lambda _, asked, fault=fault: Response(asked.id, fault, failed=True)
@@ -244,7 +244,7 @@ async def test_a_time_out_is_not_repeated(scene: Scene) -> None:
 
 
 async def test_a_lost_connection_is_not_repeated(scene: Scene) -> None:
-    """The silo may have run it: only the caller can know whether a second run does harm."""
+    """The silo may have run it, and only the author knows whether a second run does harm."""
     call = asyncio.create_task(scene.here.call(ADD))
     await scene.one.came.wait()
     scene.here.network.kill(scene.one.transport.name)
@@ -283,7 +283,7 @@ async def test_arguments_too_large_never_leave(scene: Scene) -> None:
 async def test_wrong_arguments_never_leave(scene: Scene) -> None:
     with pytest.raises(TypeError, match="too many positional"):
         await scene.here.call(ADD, 1, 2)
-    with pytest.raises(InvalidCall, match="cannot travel"):
+    with pytest.raises(InvalidCall, match="cannot be sent"):
         await scene.here.call(ADD, object())
     assert scene.requests == 0
 
@@ -302,7 +302,7 @@ async def test_a_call_in_json(scene: Scene) -> None:
 
 
 async def test_a_one_way_call_returns_once_it_is_on_its_way(scene: Scene) -> None:
-    """The answer, which only says that it was taken in charge, comes later."""
+    """The answer, which only says that a silo accepted it, comes later."""
     await scene.here.call(HIT)
     assert scene.here.peers.current(scene.one.address) is not None
     await settle()
@@ -335,8 +335,8 @@ async def test_a_one_way_call_that_fails_after_it_was_handed_over_is_logged(
 
 
 async def test_a_one_way_call_that_cannot_be_handed_over_raises(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    scene.places.error = NoSuchGrain("nobody hosts it")
-    with pytest.raises(NoSuchGrain, match="nobody hosts it"):
+    scene.places.error = NoSuchGrain("no silo hosts it")
+    with pytest.raises(NoSuchGrain, match="no silo hosts it"):
         await scene.here.call(HIT)
     assert "one-way" not in caplog.text
 
@@ -352,7 +352,7 @@ async def test_a_cancelled_caller_takes_back_what_was_not_handed_over(scene: Sce
     assert scene.requests == 0
 
 
-async def test_closing_gives_up_what_nobody_took_in_charge(scene: Scene) -> None:
+async def test_closing_cancels_one_way_calls_that_no_silo_accepted(scene: Scene) -> None:
     await scene.here.call(HIT)
     await scene.here.caller.close()
     await asyncio.wait_for(scene.here.caller.drain(), 1)
@@ -411,7 +411,7 @@ async def test_a_local_call_that_expires_in_the_queue_never_runs(process: Callab
 
 
 async def test_a_local_call_whose_caller_is_cancelled_never_starts(process: Callable[..., Process]) -> None:
-    """While it waits; a turn that runs completes, because a half-done turn is a corrupt grain."""
+    """A request that waits is dropped. A turn that runs completes, because a half-done turn corrupts the grain."""
     here = process(Busy)
     grain = here.grains.get_grain(Busy, "a")
     running, waiting = asyncio.create_task(grain.run(-5)), asyncio.create_task(grain.run(1))
@@ -442,5 +442,5 @@ async def test_a_process_that_takes_no_grains_refuses_until_the_callers_time_is_
 ) -> None:
     here = process(Busy)
     await here.catalog.drain()
-    with pytest.raises(SiloUnavailable, match=f"silo {HERE} is not taking new grains"):
+    with pytest.raises(SiloUnavailable, match=f"silo {HERE} takes no new grains"):
         await here.grains.get_grain(Busy, "a").impatient(1)

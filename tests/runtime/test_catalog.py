@@ -1,4 +1,4 @@
-"""Which grains are live in one silo: created once, found, counted, drained, aborted; pools of workers; collection."""
+"""The catalog: activations are created once, found, counted, drained and killed; worker pools; idle collection."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import svcs
 from grange import ConfigurationError, Grain, NoSuchGrain, SiloStopped, SiloUnavailable
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
-from grange.runtime.activation import Phase
-from grange.runtime.collector import CHUNK, idle_for
+from grange.runtime.activations.activation import Phase
+from grange.runtime.activations.collector import SWEEP_BATCH, idle_for
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.refusal import Refused
-from tests.runtime.process import Gate, Process, ScriptedClaims, Told, settle
+from grange.runtime.requests.refusal import Refused
+from tests.runtime.process import Gate, Process, RecordedCall, ScriptedClaims, settle
 
 Make = Callable[..., Process]
 
 
 class Log:
-    """What grains of a test did."""
+    """Records what the grains of a test did."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -58,7 +58,7 @@ class Cart(Grain):
 
 
 async def test_what_arrives_together_meets_one_activation(process: Make) -> None:
-    """The entry is made before anything is awaited, so a grain is never created twice."""
+    """The catalog inserts the activation before it awaits anything, so it never creates a grain twice."""
     log, claims = Log(), ScriptedClaims()
     claims.gate = Gate()
     here = process(Cart, claims=claims, services=services(log))
@@ -74,7 +74,7 @@ async def test_what_arrives_together_meets_one_activation(process: Make) -> None
 @pytest.mark.parametrize(
     ("grain_id", "method", "reason", "says"),
     [
-        (GrainId("nobody", "a"), "work", Reason.NO_SUCH_GRAIN, "hosts no grain type 'nobody'"),
+        (GrainId("missing", "a"), "work", Reason.NO_SUCH_GRAIN, "hosts no grain type 'missing'"),
         (GrainId("cart", "a"), "nothing", Reason.NO_SUCH_METHOD, "'cart' has no method 'nothing'; it has: hold, work"),
         (GrainId("cart", "a"), "on_activate", Reason.NO_SUCH_METHOD, "has no method"),
         (GrainId("cart", "live"), "nothing", Reason.NO_SUCH_METHOD, "has no method"),
@@ -84,18 +84,18 @@ async def test_what_arrives_together_meets_one_activation(process: Make) -> None
 async def test_what_is_not_here_is_refused_at_once(
     process: Make, grain_id: GrainId, method: str, reason: Reason, says: str
 ) -> None:
-    """Also when the grain is live already; nothing is created for it."""
+    """Even if the grain is live already. No activation is created."""
     here = process(Cart, services=services(Log()))
     await here.grains.get_grain(Cart, "live").work()
     refused: list[Refused] = []
-    here.catalog.deliver(Told(grain_id, refused, method))
+    here.catalog.deliver(RecordedCall(grain_id, refused, method))
     assert [each.reason for each in refused] == [reason]
     assert says in refused[0].message
     assert here.catalog.counts() == {"cart": 1}
 
 
 async def test_a_draining_silo_ends_all_after_their_turns(process: Make) -> None:
-    """Running requests complete, waiting ones are refused for a repeat elsewhere, absent grains are not created."""
+    """Running requests complete, waiting ones are refused for a repeat, absent grains are not created."""
     log = Log()
     here = process(Cart, services=services(log))
     grain, other = here.grains.get_grain(Cart, "a"), here.grains.get_grain(Cart, "b")
@@ -104,12 +104,12 @@ async def test_a_draining_silo_ends_all_after_their_turns(process: Make) -> None
     running = asyncio.create_task(grain.hold())
     await log.gate.reached.wait()
     refused: list[Refused] = []
-    waiting = Told(grain.id, refused)
+    waiting = RecordedCall(grain.id, refused)
     here.catalog.deliver(waiting)
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
     assert not drained.done()
-    here.catalog.deliver(Told(GrainId("cart", "new"), refused))
+    here.catalog.deliver(RecordedCall(GrainId("cart", "new"), refused))
     assert [each.reason for each in refused] == [Reason.NOT_READY]
     log.gate.opened.set()
     await drained
@@ -124,12 +124,12 @@ async def test_an_empty_silo_drains_at_once(process: Make) -> None:
     await process(Cart, services=services(Log())).catalog.drain()
 
 
-async def test_an_activation_that_is_still_beginning_is_drained_too(process: Make) -> None:
+async def test_an_activation_that_is_activating_is_drained_too(process: Make) -> None:
     claims = ScriptedClaims()
     claims.gate = Gate()
     here = process(Cart, claims=claims, services=services(Log()))
     refused: list[Refused] = []
-    here.catalog.deliver(Told(GrainId("cart", "a"), refused))
+    here.catalog.deliver(RecordedCall(GrainId("cart", "a"), refused))
     await claims.gate.reached.wait()
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
@@ -139,12 +139,12 @@ async def test_an_activation_that_is_still_beginning_is_drained_too(process: Mak
     assert len(claims.released) == 1
 
 
-async def test_an_aborted_silo_cancels_its_turns_and_waits_for_their_end(process: Make) -> None:
+async def test_cancel_turns_waits_for_the_end_of_the_turns(process: Make) -> None:
     log = Log()
     here = process(Cart, services=services(log))
     call = asyncio.create_task(here.grains.get_grain(Cart, "a").hold())
     await log.gate.reached.wait()
-    await here.catalog.abort()
+    await here.catalog.cancel_turns()
     assert log.events[:2] == ["activate", "cancelled"]
     with pytest.raises(SiloStopped, match=r"stopped while it ran cart/a\.hold"):
         await call
@@ -163,10 +163,10 @@ async def test_code_that_will_not_be_cancelled_is_left_behind(process: Make, cap
     call = asyncio.create_task(here.grains.get_grain(Stubborn, "a").hold())
     await settle()
     before = asyncio.get_running_loop().time()
-    await here.catalog.abort()
+    await here.catalog.cancel_turns()
     assert asyncio.get_running_loop().time() - before == 5
     (complaint,) = [each for each in caplog.records if getattr(each, "event", "") == "turn_would_not_end"]
-    assert "stubborn/a.hold does not end" in complaint.message
+    assert "stubborn/a.hold did not end" in complaint.message
     with pytest.raises(SiloStopped):
         await call
     await asyncio.sleep(20)
@@ -182,7 +182,7 @@ async def test_only_what_matches_is_deactivated(process: Make) -> None:
 
 
 async def test_only_claims_that_were_won_are_registered(process: Make) -> None:
-    """What the directory asks for when it recovers: not what still waits for its claim, and no worker."""
+    """The recovery of the directory asks for these: no activation that waits for its claim, and no worker."""
 
     class Worker(Grain, stateless_workers=2):
         async def work(self) -> None: ...
@@ -192,7 +192,7 @@ async def test_only_claims_that_were_won_are_registered(process: Make) -> None:
     await here.grains.get_grain(Worker, "w").work()
     await here.grains.get_grain(Cart, "won").work()
     claims.gate = Gate()
-    here.catalog.deliver(Told(GrainId("cart", "waits"), []))
+    here.catalog.deliver(RecordedCall(GrainId("cart", "waits"), []))
     await settle()
     assert [address.grain_id.key for address in here.catalog.registered()] == ["won"]
 
@@ -268,9 +268,9 @@ class Quiet(Grain):
 
 
 async def test_many_idle_activations_do_not_hold_the_loop(process: Make) -> None:
-    """The sweep gives way after each chunk, so a large silo goes on serving."""
+    """The sweep yields to the event loop after each batch, so a large silo goes on serving."""
     here = process(Quiet, options=RuntimeOptions(idle_timeout=10, collect_period=5))
-    for number in range(3 * CHUNK):
+    for number in range(3 * SWEEP_BATCH):
         await here.grains.get_grain(Quiet, str(number)).touch()
     here.tasks.start(here.collector.run())
     turns = 0
@@ -287,7 +287,7 @@ async def test_many_idle_activations_do_not_hold_the_loop(process: Make) -> None
 
 @pytest.mark.parametrize("delay", [0.0, 35.0])
 async def test_collected_in_time_and_not_before(process: Make, delay: float) -> None:
-    """Idle for its age and past its delay; at most one period later than that."""
+    """An activation is collected after its idle time-out and its delay, at most one period later."""
     here = process(Quiet, options=RuntimeOptions(idle_timeout=20, collect_period=5))
     loop = asyncio.get_running_loop()
     here.tasks.start(here.collector.run())
@@ -300,7 +300,7 @@ async def test_collected_in_time_and_not_before(process: Make, delay: float) -> 
     assert due <= loop.time() <= due + 5 + 0.5
 
 
-async def test_what_is_gone_is_forgotten_by_the_collector(process: Make) -> None:
+async def test_the_collector_drops_activations_that_are_gone(process: Make) -> None:
     here = process(Quiet, options=RuntimeOptions(idle_timeout=20, collect_period=5))
     here.tasks.start(here.collector.run())
     grain = here.grains.get_grain(Quiet, "a")
@@ -310,7 +310,7 @@ async def test_what_is_gone_is_forgotten_by_the_collector(process: Make) -> None
     assert here.collector._buckets == {}  # type: ignore[attr-defined]
 
 
-async def test_idle_is_asked_whatever_the_age(process: Make) -> None:
+async def test_idle_for_does_not_depend_on_the_idle_timeout(process: Make) -> None:
     here = process(Quiet)
     grain, now = here.grains.get_grain(Quiet, "a"), asyncio.get_running_loop().time
     await grain.touch()
@@ -397,7 +397,7 @@ class Holder(Grain):
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_services_of_an_activation_are_closed_with_it(process: Make, fails: bool) -> None:
-    """Also when the constructor fails after they were made."""
+    """Even if the constructor fails after they were made."""
     log, closed = Log(), []
     registry = services(log)
 
@@ -417,7 +417,7 @@ async def test_services_of_an_activation_are_closed_with_it(process: Make, fails
     assert closed == [True]
 
 
-def test_a_call_to_a_grain_that_is_nowhere_names_it() -> None:
+def test_a_call_to_an_unknown_grain_names_it() -> None:
     grain_id = GrainId("cart", "a")
     assert isinstance(Refused(Reason.NO_SUCH_GRAIN, "x").error(grain_id), NoSuchGrain)
     assert isinstance(Refused(Reason.NOT_HERE, "x").error(grain_id), SiloUnavailable)

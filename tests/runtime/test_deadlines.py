@@ -1,4 +1,4 @@
-"""Deadlines in steps: never early, hardly late, and no timer for each call."""
+"""Deadlines expire in sweeps: never early, at most one sweep late, without a timer per call."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.runtime.deadlines import STEP, Deadlines, milliseconds_until, until
+from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines, milliseconds_until, until
 from grange.testing.loop import VirtualTime
 
 
 class Entry:
-    """Notes when it expires."""
+    """Records when it expires."""
 
     def __init__(self, then: Callable[[], None] | None = None) -> None:
         self.expired: list[float] = []
@@ -29,7 +29,7 @@ class Entry:
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=30), st.floats(0, 1e6))
 def test_every_deadline_is_met_within_a_step(delays: list[float], start: float) -> None:
-    """Whenever the clock started, an entry expires once, not early, and at most one step late."""
+    """With any start of the clock, an entry expires once, not early, and at most one sweep interval late."""
 
     async def check() -> None:
         loop = asyncio.get_running_loop()
@@ -42,12 +42,12 @@ def test_every_deadline_is_met_within_a_step(delays: list[float], start: float) 
             await asyncio.sleep(101)
             for entry, when in entries:
                 (expired,) = entry.expired
-                assert when - 1e-6 <= expired <= when + STEP + 1e-6
+                assert when - 1e-6 <= expired <= when + SWEEP_INTERVAL + 1e-6
 
     asyncio.run(check())
 
 
-async def test_what_ended_in_time_does_not_expire(time: VirtualTime) -> None:
+async def test_an_entry_that_ended_in_time_does_not_expire(time: VirtualTime) -> None:
     deadlines, entries = Deadlines(), [Entry() for _ in range(10)]
     when = time.time() + 1
     steps = [deadlines.add(entry, when) for entry in entries]
@@ -59,7 +59,7 @@ async def test_what_ended_in_time_does_not_expire(time: VirtualTime) -> None:
 
 
 async def test_calls_share_their_timers(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand calls of one time-out cost one timer, and none is left when they have ended."""
+    """A thousand calls with one time-out need one timer, and no timer is left after them."""
     loop = asyncio.get_running_loop()
     handles: list[asyncio.TimerHandle] = []
     real = loop.call_at
@@ -86,7 +86,7 @@ async def test_an_endless_deadline_never_comes(time: VirtualTime) -> None:
 
 
 async def test_an_entry_that_expires_may_end_and_add_others(time: VirtualTime) -> None:
-    """The end of one call may end another of the same step, or begin one whose time is over already."""
+    """An entry that expires may discard another of the same sweep, or add one whose deadline has passed."""
     deadlines, late = Deadlines(), Entry()
     when = time.time() + 1
     neighbour = Entry()
@@ -102,8 +102,8 @@ async def test_an_entry_that_expires_may_end_and_add_others(time: VirtualTime) -
     assert len(first.expired) == len(late.expired) == len(neighbour.expired) == 1
 
 
-async def test_who_waits_at_the_end_is_told_at_once(time: VirtualTime) -> None:
-    """No sweep comes any more, so nobody may be left to wait for one."""
+async def test_closing_expires_all_entries_at_once(time: VirtualTime) -> None:
+    """No sweep follows, so no entry may be left to wait for one."""
     deadlines, entries = Deadlines(), [Entry() for _ in range(3)]
     for number, entry in enumerate(entries):
         deadlines.add(entry, time.time() + 1 + number)
@@ -114,7 +114,7 @@ async def test_who_waits_at_the_end_is_told_at_once(time: VirtualTime) -> None:
 
 
 async def test_time_left_on_the_wire(time: VirtualTime) -> None:
-    """Zero would mean "no limit", so what is over says 1."""
+    """0 means "no limit", so a deadline that has passed gives 1."""
     now = time.time()
     assert milliseconds_until(math.inf) == 0
     assert milliseconds_until(now + 1.5) == 1500

@@ -1,4 +1,4 @@
-"""In which order a silo that stops gets rid of its activations, and what it makes no more."""
+"""The order in which a silo that drains ends its activations, and that it creates no more."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import svcs
 
 from grange import Grain
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.draining import AT_ONCE
-from grange.runtime.refusal import Refused
-from grange.runtime.workers import WorkerPool
-from tests.runtime.process import Process, Told, settle
+from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.draining import MAX_CONCURRENT_DEACTIVATIONS
+from grange.runtime.activations.workers import WorkerPool
+from grange.runtime.requests.refusal import Refused
+from tests.runtime.process import Process, RecordedCall, settle
 
 Make = Callable[..., Process]
 
 
 class Holds:
-    """What turns and ends of a test wait for."""
+    """The events that turns and deactivations of a test wait for."""
 
     def __init__(self) -> None:
         self.turns = asyncio.Event()
@@ -56,19 +56,19 @@ def made(process: Make, grain: type[Grain[Any]]) -> tuple[Process, Holds]:
     return process(grain, services=registry), holds
 
 
-async def test_who_is_busy_goes_on_serving_until_the_idle_ones_have_gone(process: Make) -> None:
+async def test_a_busy_activation_serves_until_the_idle_ones_are_gone(process: Make) -> None:
     here, holds = made(process, Lodger)
     busy = here.grains.get_grain(Lodger, "busy")
     staying = asyncio.create_task(busy.stay())
     await settle()
-    for number in range(AT_ONCE + 1):
+    for number in range(MAX_CONCURRENT_DEACTIVATIONS + 1):
         await here.grains.get_grain(Lodger, str(number)).look()
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
     target = here.catalog.find(busy.id)
     assert isinstance(target, Activation)
     phases = [each.phase for each in here.catalog.activations() if each is not target]
-    assert (phases.count(Phase.ENDING), phases.count(Phase.ACTIVE)) == (AT_ONCE, 1)
+    assert (phases.count(Phase.ENDING), phases.count(Phase.ACTIVE)) == (MAX_CONCURRENT_DEACTIVATIONS, 1)
     assert target.phase is Phase.ACTIVE
     holds.ends.set()
     holds.turns.set()
@@ -76,8 +76,8 @@ async def test_who_is_busy_goes_on_serving_until_the_idle_ones_have_gone(process
     assert await staying == "busy"
 
 
-async def test_a_pool_of_a_silo_that_stops_makes_no_new_workers(process: Make) -> None:
-    """Nobody would end them: they came after the drain had looked who is there."""
+async def test_a_pool_of_a_draining_silo_creates_no_workers(process: Make) -> None:
+    """The drain would not end them: it has listed the activations already."""
     here, holds = made(process, Worker)
     worker = here.grains.get_grain(Worker, "a")
     staying = asyncio.create_task(worker.stay())
@@ -85,7 +85,7 @@ async def test_a_pool_of_a_silo_that_stops_makes_no_new_workers(process: Make) -
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
     refused: list[Refused] = []
-    here.catalog.deliver(Told(worker.id, refused, "stay"))
+    here.catalog.deliver(RecordedCall(worker.id, refused, "stay"))
     await settle()
     pool = here.catalog.find(worker.id)
     assert isinstance(pool, WorkerPool)

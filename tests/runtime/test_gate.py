@@ -1,4 +1,4 @@
-"""The gate of a silo: while it is closed no turn starts; what waits starts in order, or is refused as not executed."""
+"""The gate of a silo: while it is closed no turn starts; waiting turns start in order or are refused."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import svcs
 
 from grange import CallTimeout, Grain, SiloUnavailable, always_interleave, response_timeout
 from grange.proto.message import Reason
+from grange.runtime.activations.timers import FENCED_RETRY_DELAY
 from grange.runtime.gate import Gate
-from grange.runtime.refusal import Refused
-from grange.runtime.timers import PUT_OFF
-from tests.runtime.process import Process, Told, settle
+from grange.runtime.requests.refusal import Refused
+from tests.runtime.process import Process, RecordedCall, settle
 
 Make = Callable[..., Process]
 
 
 class Lines(list[str]):
-    """What ran in this silo, in order. `built` is called at the end of each constructor."""
+    """Records the calls that ran in this silo, in order. `built` is called at the end of each constructor."""
 
     def built(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Valve(asyncio.Event):
-    """What a turn that holds waits for."""
+    """The event that `hold` waits for."""
 
 
 class Journal(Grain[str], name="journal"):
-    """Notes whatever of it runs."""
+    """Records each of its calls that runs."""
 
     def __init__(self, lines: Lines, valve: Valve) -> None:
         self.lines = lines
@@ -83,7 +83,7 @@ class Worker(Grain[str], name="worker", stateless_workers=2):
 
 
 class Here:
-    """A silo's runtime with its gate, and what ran there."""
+    """A silo's runtime with its gate, and the record of calls that ran there."""
 
     def __init__(self, process: Make) -> None:
         self.lines, self.valve = Lines(), Valve()
@@ -100,10 +100,10 @@ class Here:
         return asyncio.ensure_future(awaitable)
 
     async def refused(self, *methods: str, key: str = "a") -> list[Refused]:
-        """Requests that are not repeated; returns their refusals."""
+        """Deliver requests without the retry loop; returns their refusals."""
         refused: list[Refused] = []
         for method in methods:
-            self.process.catalog.deliver(Told(self.journal(key).id, refused, method))  # type: ignore[attr-defined]
+            self.process.catalog.deliver(RecordedCall(self.journal(key).id, refused, method))  # type: ignore[attr-defined]
         await settle()
         return refused
 
@@ -114,7 +114,7 @@ async def here(process: Make) -> Here:
 
 
 async def test_what_waits_at_a_paused_gate_starts_in_order(here: Here) -> None:
-    """A pause of the process costs time, and nothing else."""
+    """A suspension of the process costs time, but no call."""
     await here.journal().write("first")
     here.gate.pause()
     calls = [here.call(here.journal().write(word)) for word in "bcd"]
@@ -159,7 +159,7 @@ async def test_a_fenced_silo_refuses_what_comes_and_what_waits_as_not_executed(h
     here.valve.set()
 
 
-async def test_what_waits_at_the_gate_is_refused_when_the_pause_turns_out_to_be_the_end(here: Here) -> None:
+async def test_turns_that_wait_at_a_paused_gate_are_refused_when_it_is_fenced(here: Here) -> None:
     await here.journal().write("first")
     here.gate.pause()
     waiting = asyncio.ensure_future(here.refused("write", "write"))
@@ -170,7 +170,7 @@ async def test_what_waits_at_the_gate_is_refused_when_the_pause_turns_out_to_be_
     assert here.lines[-1] == "first"
 
 
-async def test_callers_in_the_fenced_silo_learn_that_nothing_was_executed(here: Here) -> None:
+async def test_callers_in_the_fenced_silo_get_not_executed(here: Here) -> None:
     here.gate.fence("this silo is cut off")
     with pytest.raises(SiloUnavailable, match=r"was not executed.*cut off"):
         await here.journal().write("x")
@@ -195,7 +195,7 @@ async def test_a_nested_call_of_a_running_turn_is_refused_too(here: Here) -> Non
     assert "nested" not in here.lines
 
 
-async def test_what_always_interleaves_waits_all_the_same(here: Here) -> None:
+async def test_always_interleaving_calls_wait_too(here: Here) -> None:
     here.call(here.journal().hold("long"))
     await settle()
     here.gate.pause()
@@ -218,7 +218,7 @@ async def test_an_activation_stops_at_the_gate_before_it_is_built(here: Here) ->
 
 
 async def test_an_activation_stops_at_the_gate_before_its_hook(here: Here) -> None:
-    """The silo was stopped while the state was loaded."""
+    """The process was suspended while the state was loaded."""
     here.lines.built = here.gate.pause
     call = here.call(here.journal().write("x"))
     await settle()
@@ -228,7 +228,7 @@ async def test_an_activation_stops_at_the_gate_before_its_hook(here: Here) -> No
     assert here.lines == ["a built", "a activated", "x"]
 
 
-async def test_an_activation_that_meets_the_fence_is_given_up(here: Here) -> None:
+async def test_an_activation_of_a_fenced_silo_fails(here: Here) -> None:
     here.gate.pause()
     refused = asyncio.ensure_future(here.refused("write"))
     await settle()
@@ -258,7 +258,7 @@ async def test_a_tick_comes_again_when_the_fence_is_lifted(here: Here) -> None:
     await asyncio.sleep(10)
     assert "tick" not in here.lines
     here.gate.open(math.inf)
-    await asyncio.sleep(PUT_OFF)
+    await asyncio.sleep(FENCED_RETRY_DELAY)
     assert here.lines.count("tick") == 1
     await asyncio.sleep(10)
     assert here.lines.count("tick") == 1
@@ -274,7 +274,7 @@ async def test_a_call_whose_time_is_over_at_the_gate_is_not_executed(here: Here)
     assert here.lines[-1] == "first"
 
 
-async def test_who_stops_at_the_gate_when_the_silo_ends_was_not_executed(here: Here) -> None:
+async def test_a_turn_at_the_gate_when_the_silo_ends_was_not_executed(here: Here) -> None:
     await here.journal().write("first")
     here.gate.pause()
     refused = asyncio.ensure_future(here.refused("write"))
@@ -286,8 +286,8 @@ async def test_who_stops_at_the_gate_when_the_silo_ends_was_not_executed(here: H
     assert here.lines[-1] == "first"
 
 
-async def test_the_gate_closes_by_itself_when_its_time_is_over(here: Here) -> None:
-    """Nobody has to run first: the turn itself finds that too much time has passed."""
+async def test_the_gate_closes_without_a_call_when_its_time_is_over(here: Here) -> None:
+    """No task has to run first: the turn itself compares the time."""
     looked: list[float] = []
 
     def examine() -> None:
@@ -330,7 +330,7 @@ async def test_a_closed_gate_is_not_opened_by_more_time() -> None:
     assert gate.until == -math.inf
 
 
-async def test_a_gate_that_closes_again_lets_nobody_through_meanwhile() -> None:
+async def test_a_gate_that_closes_again_lets_no_turn_through() -> None:
     gate = Gate()
     gate.pause()
     passing = [asyncio.ensure_future(gate.passage()) for _ in range(2)]
@@ -343,7 +343,7 @@ async def test_a_gate_that_closes_again_lets_nobody_through_meanwhile() -> None:
     assert await asyncio.gather(*passing) == [None, None]
 
 
-async def test_what_waits_elsewhere_is_told_once_of_a_fence() -> None:
+async def test_on_fence_is_called_once() -> None:
     gate, told = Gate(), []
     gate.on_fence(lambda: told.append(gate.fenced))
     gate.pause()

@@ -1,4 +1,4 @@
-"""What arrives from strangers: every request gets one answer, and none of them costs the silo anything for good."""
+"""Messages of foreign peers: every request gets one answer, and none keeps resources of the silo."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Cart(Grain):
 
 
 class Stranger:
-    """One connection to the process, spoken by hand."""
+    """One connection to the process; the test sends each message."""
 
     def __init__(self, process: Process, transport: MemoryTransport) -> None:
         self.process = process
@@ -62,7 +62,7 @@ class Stranger:
         self.numbers = iter(range(1, 1_000_000))
 
     def send(self, method: str, *args: Any, grain: str = "cart", key: str = "a", **fields: Any) -> int:
-        """Returns the number of the request."""
+        """Send a request. Returns its id."""
         assert self.connection is not None
         number = next(self.numbers)
         fields.setdefault("timeout_ms", 5000)
@@ -88,7 +88,7 @@ class Stranger:
         self.came.set()
 
     def lost(self, unsent: object, error: Exception | None) -> None:
-        """Some tests break the line."""
+        """Ignore the end: some tests break the connection."""
 
 
 Open = Callable[..., Any]
@@ -96,7 +96,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 async def stranger(process: Callable[..., Process]) -> AsyncIterator[Open]:
-    """Opens a connection to a process with carts; at the end nothing is in progress there."""
+    """Open a connection to a process with carts. After the test, check that no request is in progress."""
     network, opened = MemoryNetwork(), []
 
     async def open_(**options: Any) -> Stranger:
@@ -153,7 +153,7 @@ async def test_json_is_answered_in_json(stranger: Open) -> None:
         ("_grange", {}, Reason.NO_SUCH_METHOD, "no method"),
         ("__init__", {}, Reason.NO_SUCH_METHOD, "no method"),
         ("on_activate", {}, Reason.NO_SUCH_METHOD, "no method"),
-        ("add", {"grain": "nobody"}, Reason.NO_SUCH_GRAIN, "'nobody'"),
+        ("add", {"grain": "missing"}, Reason.NO_SUCH_GRAIN, "'missing'"),
         ("add", {"key": ""}, Reason.INVALID_CALL, "empty or blank"),
         ("add", {"payload": b""}, Reason.INVALID_CALL, "truncated"),
         ("add", {"payload": b"\xc1"}, Reason.INVALID_CALL, "cart.add"),
@@ -179,7 +179,7 @@ async def test_what_is_wrong_is_refused_and_the_connection_lives_on(
 
 
 async def test_a_refusal_that_is_too_long_for_the_line_stays_a_refusal(stranger: Open) -> None:
-    """It quotes what was asked for, and must not become "was executed" when that is long."""
+    """It quotes the request, and must not become "was executed" when the quote is long."""
     there = await stranger()
     refused = await there.ask("\0" * 14_000)
     assert isinstance(refused, Rejection)
@@ -205,7 +205,7 @@ async def test_a_result_over_the_limit_was_executed(stranger: Open) -> None:
     assert len(value(await there.ask("big", 900))) == 900
 
 
-async def test_what_is_over_its_time_is_not_started(stranger: Open) -> None:
+async def test_a_request_whose_time_is_over_is_not_started(stranger: Open) -> None:
     there = await stranger()
     holding = there.send("hold", 3)
     late, endless = there.send("add", "late", timeout_ms=1000), there.send("add", "endless", timeout_ms=0)
@@ -214,7 +214,7 @@ async def test_what_is_over_its_time_is_not_started(stranger: Open) -> None:
     assert value(await there.answer(endless)) == ["endless"]
 
 
-async def test_what_is_called_back_in_time_is_not_started(stranger: Open) -> None:
+async def test_a_request_cancelled_in_time_is_not_started(stranger: Open) -> None:
     there = await stranger()
     holding, waiting = there.send("hold", 3), there.send("add", "called back")
     await settle()
@@ -233,12 +233,12 @@ async def test_a_turn_that_runs_is_not_ended_by_a_cancel(stranger: Open) -> None
     assert value(await there.answer(holding)) is None
 
 
-async def test_a_lost_connection_takes_what_waits_along(stranger: Open) -> None:
-    """Nobody would read the answers; what runs completes."""
+async def test_a_lost_connection_drops_its_waiting_requests(stranger: Open) -> None:
+    """No caller would read the answers. A turn that runs completes."""
     there = await stranger()
     there.send("hold", 3)
     for _ in range(5):
-        there.send("add", "nobody waits")
+        there.send("add", "unread")
     await settle()
     assert there.process.inbound.in_progress == 6
     there.connection.abort()
@@ -248,8 +248,8 @@ async def test_a_lost_connection_takes_what_waits_along(stranger: Open) -> None:
     assert await there.process.grains.get_grain(Cart, "a").add("mine") == ["mine"]
 
 
-async def test_a_silo_takes_only_so_much_at_once(stranger: Open) -> None:
-    """Beyond its admission limit it refuses at once and says when to come back; later it takes requests again."""
+async def test_a_silo_takes_requests_up_to_its_admission_limit(stranger: Open) -> None:
+    """Above the limit it refuses at once with `retry_after`; later it takes requests again."""
     there = await stranger(admission_limit=3)
     numbers = [there.send("hold", 1, key=str(key)) for key in range(5)]
     outcomes = [await there.answer(number) for number in numbers]
@@ -279,7 +279,7 @@ async def test_a_one_way_request_that_cannot_run_is_refused(stranger: Open) -> N
 
 
 async def test_two_requests_of_one_number_end_the_connection(stranger: Open) -> None:
-    """Whose answer would be whose? And nothing stays in progress for it."""
+    """Their answers could not be told apart. No request of the connection stays in progress."""
     there = await stranger()
     first = there.send("hold", 3)
     await settle()
@@ -309,7 +309,9 @@ async def test_system_targets_answer_beside_each_other(stranger: Open) -> None:
     assert (await there.answer(waiting)).payload == b"a"
 
 
-async def test_a_service_that_fails_tells_who_asked(stranger: Open, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_service_that_fails_sends_its_error_to_the_asker(
+    stranger: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     there = await stranger()
 
     async def fail(question: bytes) -> bytes:
@@ -323,9 +325,9 @@ async def test_a_service_that_fails_tells_who_asked(stranger: Open, caplog: pyte
 
 async def test_a_service_that_is_not_here_is_refused(stranger: Open) -> None:
     there = await stranger()
-    refused = await there.ask("ask", grain="grange.system", key="nobody", payload=b"")
+    refused = await there.ask("ask", grain="grange.system", key="missing", payload=b"")
     assert refused.reason is Reason.NO_SUCH_GRAIN
-    assert "'nobody'" in refused.message
+    assert "'missing'" in refused.message
 
 
 def test_a_service_is_offered_once() -> None:
@@ -335,7 +337,7 @@ def test_a_service_is_offered_once() -> None:
     targets = SystemTargets()
     targets.serve("echo", echo)
     assert targets.find("echo") is echo
-    assert targets.find("nobody") is None
+    assert targets.find("missing") is None
     with pytest.raises(ValueError, match="'echo' is served already"):
         targets.serve("echo", echo)
     assert system_id("echo") == GrainId("grange.system", "echo")

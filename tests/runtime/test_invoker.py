@@ -1,4 +1,4 @@
-"""One turn: its context, its one outcome, and how deep eager starts may nest."""
+"""One turn: its context, its single outcome, and the limit of nested eager starts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 from grange import Grain, InconsistentStateError, InvalidCall, request_context
 from grange.grains.context import current_activation
 from grange.proto.message import Reason
+from grange.runtime.activations.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
 from grange.runtime.gate import Gate
-from grange.runtime.invocation import Invocation
-from grange.runtime.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, grain_id
 
 eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="turns start eagerly from 3.12 on")
 
 
 class Noted(Invocation):
-    """A request that runs any coroutine function, and notes what becomes of it."""
+    """A request that runs any coroutine function and records its outcome."""
 
     def __init__(self, code: Callable[[], Any]) -> None:
         super().__init__(grain_id("noted"), "run", float("inf"), {"word": "hello"})
@@ -53,7 +53,7 @@ class Noted(Invocation):
 
 
 async def take_turn(call: Noted) -> tuple[list[Any], list[bool]]:
-    """Returns the outcomes and the conflicts that `ended` was told."""
+    """Run one turn. Returns its outcomes and the conflicts that were passed to `ended`."""
     conflicts: list[bool] = []
     await run_turn(call, "the activation", None, None, lambda _, conflict: conflicts.append(conflict), Gate())
     return call.outcomes, conflicts
@@ -80,8 +80,8 @@ async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
         (InvalidCall("raised by the method itself"), False),
     ],
 )
-async def test_whatever_is_raised_is_told_once(error: BaseException, conflict: bool) -> None:
-    """Also what is meant to end a process: a method must not stop a silo."""
+async def test_every_error_is_reported_once(error: BaseException, conflict: bool) -> None:
+    """Even errors that usually end a process: a method must not stop a silo."""
 
     async def fail() -> None:
         raise error
@@ -89,7 +89,7 @@ async def test_whatever_is_raised_is_told_once(error: BaseException, conflict: b
     assert await take_turn(Noted(fail)) == (["started", error], [conflict])
 
 
-async def test_a_keyboard_interrupt_goes_on_up_after_its_caller_was_told() -> None:
+async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it() -> None:
     async def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -109,10 +109,10 @@ async def test_arguments_that_do_not_fit_are_a_refusal() -> None:
     assert conflicts == [False]
 
 
-async def test_a_result_that_cannot_travel_is_an_error_of_an_executed_call() -> None:
+async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() -> None:
     class Unwilling(Noted):
         def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-            raise TypeError("cannot travel")
+            raise TypeError("cannot be sent")
 
     async def fine() -> int:
         return 1
@@ -142,8 +142,8 @@ async def test_a_turn_that_waits_for_nothing_ends_before_start_returns() -> None
 
 
 @eager
-async def test_eager_starts_nest_only_so_deep() -> None:
-    """A chain of calls between grains must not become a chain of frames: beyond the bound, the loop takes over."""
+async def test_nested_eager_starts_are_limited() -> None:
+    """A chain of calls between grains must not nest stack frames without limit: deeper turns start from the loop."""
     invoker, nested, deepest = Invoker(), 0, 0
 
     async def dive(levels: int) -> None:
@@ -167,7 +167,7 @@ class Chain(Grain):
 
 
 async def test_a_long_chain_of_local_calls_needs_no_deep_stack(process: Callable[..., Process]) -> None:
-    """A thousand grains call each other in a row, below a stack limit that nested turns would break."""
+    """A thousand grains call each other in a chain, under a stack limit that nested turns would exceed."""
     here = process(Chain)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(600)

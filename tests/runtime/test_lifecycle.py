@@ -1,4 +1,4 @@
-"""How activations begin and end, also when they are interrupted at any of their steps."""
+"""Begin and end of activations, also when they are interrupted at any step."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from grange.grains.facets import Parameter
 from grange.grains.grain import Grain as AnyGrain
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activation import Phase
+from grange.runtime.activations.activation import Phase
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.refusal import Refused
-from tests.runtime.process import HERE, Gate, Process, ScriptedClaims, Told, settle
+from grange.runtime.requests.refusal import Refused
+from tests.runtime.process import HERE, Gate, Process, RecordedCall, ScriptedClaims, settle
 
 ELSEWHERE = SiloAddress("10.0.0.2", 11111, 1)
 
 
 class Steps:
-    """What a grain of these tests does at each step, and what it did."""
+    """Scripts the steps of a grain and records them."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -40,7 +40,7 @@ class Steps:
 
 
 class Part:
-    """A facet whose loading and closing are steps."""
+    """A facet whose `load` and `close` are steps."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
@@ -53,13 +53,13 @@ class Part:
 
 
 class Parts:
-    """grains.facets.FacetFactory of parts."""
+    """A `grains.facets.FacetFactory` that makes `Part`s."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
 
     def check(self, owner: str, parameter: Parameter) -> None:
-        """Every parameter is fine."""
+        """Accept every parameter."""
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Part:
         self.steps.done.append("make")
@@ -91,7 +91,7 @@ Make = Callable[..., Made]
 
 @pytest.fixture
 def made(process: Callable[..., Process]) -> Make:
-    """A process with one stepping grain whose every step can be watched, held and broken."""
+    """Make a process with one grain whose steps a test can observe, hold and break."""
 
     def make(grain: type[AnyGrain[Any]] = Stepping, **options: float) -> Made:
         steps, claims, registry = Steps(), ScriptedClaims(), svcs.Registry()
@@ -123,14 +123,14 @@ async def test_the_steps_are_taken_in_order(made: Make) -> None:
 
 
 @pytest.mark.parametrize("step", ["claim", "load", "on_activate"])
-async def test_an_activation_that_is_cancelled_gives_everything_back(made: Make, step: str) -> None:
-    """The silo stops while it waits at this step: callers are refused, state is closed, the claim released."""
+async def test_an_activation_that_is_cancelled_frees_all_resources(made: Make, step: str) -> None:
+    """The silo stops while it waits at this step: callers are refused, state is closed, the claim is released."""
     here, grain, steps, claims = made()
     gate = steps.gates[step] = claims.gate = Gate()
     if step != "claim":
         claims.gate = None
     outcome: list[Refused] = []
-    here.catalog.deliver(Told(grain.id, outcome))
+    here.catalog.deliver(RecordedCall(grain.id, outcome))
     await gate.reached.wait()
     await here.tasks.close()
     assert [refused.reason for refused in outcome] == [Reason.NOT_READY]
@@ -141,14 +141,14 @@ async def test_an_activation_that_is_cancelled_gives_everything_back(made: Make,
 
 
 @pytest.mark.parametrize("step", ["on_deactivate", "close"])
-async def test_an_end_that_is_cancelled_still_gives_everything_back(made: Make, step: str) -> None:
+async def test_a_deactivation_that_is_cancelled_frees_all_resources(made: Make, step: str) -> None:
     here, grain, steps, claims = made()
     await grain.work()
     steps.gates[step] = Gate()
     await grain.finish()
     await steps.gates[step].reached.wait()
     outcome: list[Refused] = []
-    here.catalog.deliver(Told(grain.id, outcome))
+    here.catalog.deliver(RecordedCall(grain.id, outcome))
     await here.tasks.close()
     assert steps.done[-1] == "close"
     assert len(claims.released) == 1
@@ -160,7 +160,7 @@ async def test_an_end_that_is_cancelled_still_gives_everything_back(made: Make, 
 async def test_what_a_step_raises_reaches_every_waiting_caller(made: Make, step: str) -> None:
     _, grain, steps, claims = made()
     steps.errors[step] = LookupError(f"{step} failed")
-    gate = steps.gates[step] = Gate()  # on Python 3.12+ a beginning that waits for nothing is over at once
+    gate = steps.gates[step] = Gate()  # on Python 3.12+ an activation that awaits nothing is complete at once
     calls = [asyncio.create_task(grain.work()) for _ in range(3)]
     await gate.reached.wait()
     await asyncio.sleep(0)
@@ -180,7 +180,7 @@ class Unprintable(Exception):
 
 
 async def test_an_error_without_a_text_does_not_leave_callers_waiting(made: Make) -> None:
-    """Whatever `__repr__` does, the activation is undone and its callers are told."""
+    """Even if `__repr__` raises, the activation is torn down and its callers get an error."""
     here, grain, steps, claims = made()
     steps.errors["on_activate"] = Unprintable()
     with pytest.raises(RemoteError, match="Unprintable"):
@@ -190,7 +190,7 @@ async def test_an_error_without_a_text_does_not_leave_callers_waiting(made: Make
 
 
 async def test_an_inner_outcome_is_not_the_outer_one(made: Make) -> None:
-    """A SiloUnavailable raised in on_activate must not make the caller's loop repeat the call for ever."""
+    """A SiloUnavailable raised in `on_activate` must not make the caller's loop repeat the call for ever."""
     _, grain, steps, claims = made()
     steps.errors["on_activate"] = SiloUnavailable("of another call")
     with pytest.raises(RemoteError, match="SiloUnavailable"):
@@ -213,8 +213,10 @@ async def test_errors_at_the_end_are_logged_and_stop_nothing(
     assert await grain.work() != first
 
 
-async def test_a_directory_that_cannot_release_holds_nothing_up(made: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """The activation is gone all the same, and the next one can come."""
+async def test_a_release_that_fails_does_not_stop_the_deactivation(
+    made: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The activation is gone nevertheless, and the next one can start."""
     here, grain, _, claims = made()
     first = await grain.work()
     claims.release_error = OSError("the directory is away")
@@ -227,7 +229,7 @@ async def test_a_directory_that_cannot_release_holds_nothing_up(made: Make, capl
 
 
 @pytest.mark.parametrize("step", ["on_deactivate", "close"])
-async def test_an_end_takes_only_so_long(made: Make, step: str) -> None:
+async def test_a_deactivation_has_a_time_limit(made: Make, step: str) -> None:
     here, grain, steps, claims = made(deactivation_timeout=3)
     await grain.work()
     steps.gates[step] = Gate()
@@ -259,7 +261,7 @@ async def test_a_lost_claim_names_the_winner_and_runs_nothing(made: Make) -> Non
     here, grain, steps, claims = made()
     claims.winner = lambda address, _: GrainAddress(address.grain_id, ELSEWHERE, 99)
     outcome: list[Refused] = []
-    here.catalog.deliver(Told(grain.id, outcome))
+    here.catalog.deliver(RecordedCall(grain.id, outcome))
     await here.tasks.wait()
     assert [(refused.reason, refused.hint) for refused in outcome] == [(Reason.NOT_HERE, ELSEWHERE)]
     assert steps.done == []
@@ -268,7 +270,7 @@ async def test_a_lost_claim_names_the_winner_and_runs_nothing(made: Make) -> Non
 
 
 async def test_a_leftover_of_this_silo_is_replaced(made: Make) -> None:
-    """The directory holds an activation of ours that is no more: nobody but us could say so, so we replace it."""
+    """The directory holds a gone activation of this silo. Only this silo knows that, so it replaces the entry."""
     _, grain, steps, claims = made()
     leftover = GrainAddress(grain.id, HERE, 42, version=3)
 
@@ -298,20 +300,20 @@ async def test_a_directory_that_does_not_answer_refuses_for_a_repeat(made: Make)
 
     claims.winner = away
     outcome: list[Refused] = []
-    here.catalog.deliver(Told(grain.id, outcome))
+    here.catalog.deliver(RecordedCall(grain.id, outcome))
     await here.tasks.wait()
     assert [refused.reason for refused in outcome] == [Reason.NOT_READY]
     assert steps.done == []
 
 
 async def test_an_activation_that_lost_its_claim_ends_and_leaves_the_entry_alone(made: Make) -> None:
-    """The directory tells it of another one: that one's entry must not be removed."""
+    """The directory holds another activation, whose entry must not be removed."""
     here, grain, steps, claims = made()
     await grain.work()
     address = here.activation(grain).address
-    here.catalog.lose(msgspec.structs.replace(address, activation=1))
+    here.catalog.deactivate_duplicate(msgspec.structs.replace(address, activation=1))
     assert here.activation(grain).phase is Phase.ACTIVE
-    here.catalog.lose(address)
+    here.catalog.deactivate_duplicate(address)
     assert list(here.catalog.registered()) == []
     await here.tasks.wait()
     assert claims.released == []
@@ -319,13 +321,13 @@ async def test_an_activation_that_lost_its_claim_ends_and_leaves_the_entry_alone
     assert here.catalog.find(grain.id) is None
 
 
-async def test_a_duplicate_that_is_told_while_it_activates_gives_up(made: Make) -> None:
+async def test_a_duplicate_found_while_it_activates_fails(made: Make) -> None:
     here, grain, steps, claims = made()
     gate = steps.gates["on_activate"] = Gate()
     outcome: list[Refused] = []
-    here.catalog.deliver(Told(grain.id, outcome))
+    here.catalog.deliver(RecordedCall(grain.id, outcome))
     await gate.reached.wait()
-    here.catalog.lose(here.activation(grain).address)
+    here.catalog.deactivate_duplicate(here.activation(grain).address)
     gate.opened.set()
     await here.tasks.wait()
     assert len(outcome) == 1
@@ -334,7 +336,7 @@ async def test_a_duplicate_that_is_told_while_it_activates_gives_up(made: Make) 
 
 
 async def test_a_key_of_the_wrong_kind_never_reaches_the_directory(process: Callable[..., Process]) -> None:
-    """It came as text from somewhere that knows no class."""
+    """The key came as text from a peer without the class."""
 
     class Numbered(Grain[int]):
         async def work(self) -> int:
@@ -343,7 +345,7 @@ async def test_a_key_of_the_wrong_kind_never_reaches_the_directory(process: Call
     claims = ScriptedClaims()
     here = process(Numbered, claims=claims)
     outcome: list[Refused] = []
-    here.catalog.deliver(Told(GrainId("numbered", "007"), outcome))
+    here.catalog.deliver(RecordedCall(GrainId("numbered", "007"), outcome))
     await here.tasks.wait()
     assert outcome[0].reason is Reason.INVALID_CALL
     assert "keys of kind int" in outcome[0].message

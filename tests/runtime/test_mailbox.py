@@ -1,4 +1,4 @@
-"""The admission rule, held against a naive model that follows the words of the mailbox's docstring."""
+"""The admission rule, compared with a naive model that follows the docstring of the mailbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from grange.runtime.mailbox import Mailbox
+from grange.runtime.activations.mailbox import Mailbox
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ REQUESTS = st.builds(Asked, st.booleans(), st.booleans(), st.booleans())
 
 
 def allowed(request: Asked, running: list[Asked], reentrant: bool) -> bool:
-    """The rule as it is written down, without any shortcut."""
+    """The rule as documented, without any shortcut."""
     in_the_way = [other for other in running if not other.always_interleave]
     return (
         not running
@@ -38,7 +38,7 @@ def allowed(request: Asked, running: list[Asked], reentrant: bool) -> bool:
 
 
 class MailboxAgainstModel(RuleBasedStateMachine):
-    """Drives a mailbox as an activation does, and keeps plain lists beside it."""
+    """Drives a mailbox as an activation does, with plain lists as the model."""
 
     @initialize(reentrant=st.booleans())
     def start(self, reentrant: bool) -> None:
@@ -50,7 +50,7 @@ class MailboxAgainstModel(RuleBasedStateMachine):
 
     @rule(request=REQUESTS)
     def arrive(self, request: Asked) -> None:
-        """Runs at once exactly if the rule says so."""
+        """A request runs at once if and only if the rule allows it."""
         may_run = self.mailbox.may_run(request)
         assert may_run == allowed(request, self.running, self.reentrant)
         if may_run:
@@ -60,7 +60,7 @@ class MailboxAgainstModel(RuleBasedStateMachine):
 
     @rule(request=REQUESTS)
     def arrive_while_nothing_may_start(self, request: Asked) -> None:
-        """As during activation: it queues whatever it is, also what could overtake everything."""
+        """As during activation: every request is queued, even one that could overtake all others."""
         self._waits(request)
 
     @precondition(lambda self: self.running)
@@ -109,7 +109,7 @@ class MailboxAgainstModel(RuleBasedStateMachine):
             assert self.mailbox.waiting is None
 
     def _serve(self) -> None:
-        """`next` gives the first that may run, as long as there is one."""
+        """`next` returns the first request that may run, while there is one."""
         while True:
             expected = next((r for r in self.waiting if allowed(r, self.running, self.reentrant)), None)
             given = self.mailbox.next()
@@ -150,7 +150,7 @@ def test_ordinary_requests_are_served_in_order() -> None:
 
 
 def test_readers_overtake_a_waiting_writer_only_while_readers_run() -> None:
-    """One which may run overtakes those that may not."""
+    """A request that may run overtakes those that may not."""
     mailbox, reader, writer, late = Mailbox(), Asked(read_only=True), Asked(), Asked(read_only=True)
     mailbox.start(reader)
     mailbox.wait(writer)
@@ -165,7 +165,7 @@ def test_readers_overtake_a_waiting_writer_only_while_readers_run() -> None:
 
 @pytest.mark.parametrize("eager", [Asked(always_interleave=True), Asked(interleaves=True)])
 def test_what_queued_before_the_grain_was_ready_overtakes_a_running_turn(eager: Asked) -> None:
-    """A timer tick that interleaves may queue during activation; the turn that starts first must not hold it."""
+    """An interleaving timer tick may be queued during activation; the turn that starts first must not block it."""
     mailbox, first, second = Mailbox(), Asked(), Asked()
     for request in (first, second, eager):
         mailbox.wait(request)
@@ -177,7 +177,7 @@ def test_what_queued_before_the_grain_was_ready_overtakes_a_running_turn(eager: 
 
 
 def test_a_long_queue_behind_one_turn_is_not_searched() -> None:
-    """Each end of a turn would otherwise cost as much as the queue is long."""
+    """Otherwise each end of a turn would cost time in proportion to the queue."""
 
     class Counting(Mailbox):
         __slots__ = ("asked",)

@@ -1,4 +1,4 @@
-"""What is known of a method before a call: encoding, decoding, isolation, and messages that name the argument."""
+"""Method plans: encoding, decoding, isolation, and messages that name the argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grange import ConfigurationError, Grain, Immutable, InvalidCall, InvalidRes
 from grange.grains.definition import spec_of
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
-from grange.runtime.plan import MethodPlan, Plans
+from grange.runtime.requests.plan import MethodPlan, Plans
 
 
 @dataclass
@@ -77,13 +77,13 @@ def test_a_method_may_have_its_own_time() -> None:
     ],
 )
 def test_arguments_are_read_back(args: tuple[Any, ...]) -> None:
-    """Missing ones at the end stay missing, so that the method's own defaults apply."""
+    """Missing trailing arguments stay missing, so the defaults of the method apply."""
     assert plan("add").decode(plan("add").encode(args)) == args
 
 
 @given(st.integers(0, 17))
 def test_any_number_of_arguments(count: int) -> None:
-    """More than fifteen have another header; too few are refused with their count."""
+    """More than fifteen arguments have another header; too few are refused with their count."""
     args = tuple(range(count))
     payload = plan("many").encode(args)
     if count >= 16:
@@ -93,8 +93,8 @@ def test_any_number_of_arguments(count: int) -> None:
             plan("many").decode(payload)
 
 
-def test_a_longer_header_than_needed_is_read_too() -> None:
-    """Other languages may write arrays of two items with a header of three bytes."""
+def test_a_header_longer_than_needed_is_read() -> None:
+    """Clients in other languages may write an array of two items with a header of three bytes."""
     assert plan("number").decode(b"\xdc\x00\x01\xcb" + b"?\xf8" + b"\x00" * 6) == (1.5,)
 
 
@@ -133,8 +133,8 @@ def test_what_does_not_fit_names_method_and_argument(text: str, says: str) -> No
         plan("add").decode(text.encode(), Encoding.JSON)
 
 
-def test_what_the_authors_own_check_raises_is_no_execution() -> None:
-    """Whatever a `__post_init__` or validator raises: the method did not run, and its caller learns so."""
+def test_an_error_of_the_authors_validator_means_not_executed() -> None:
+    """After any error of a `__post_init__` or a validator: the method did not run, and the caller gets that outcome."""
     for encoding, data in {
         Encoding.JSON: b'[{"sku": "a", "amount": -1}]',
         Encoding.MSGPACK: msgspec.msgpack.encode([{"sku": "a", "amount": -1}]),
@@ -155,7 +155,7 @@ def test_no_bytes_break_the_reader(data: bytes, name: str, encoding: Encoding) -
 def test_what_cannot_be_written_is_refused(value: object) -> None:
     with pytest.raises(InvalidCall, match=r"cart\.add: "):
         plan("add").encode((value,))
-    with pytest.raises(InvalidResult, match=r"cart\.add was executed, its result cannot travel"):
+    with pytest.raises(InvalidResult, match=r"cart\.add was executed, its result cannot be sent"):
         plan("add").encode_result(value, Encoding.MSGPACK)
     with pytest.raises(InvalidResult, match="was executed"):
         plan("add").isolate_result(value)
@@ -199,8 +199,8 @@ def test_frozen_values_are_shared_beside_copied_ones() -> None:
     assert plan("frozen").isolate_result(one) is one
 
 
-def test_a_value_of_another_class_than_annotated_is_converted_or_refused_as_from_afar() -> None:
-    """An int for a float arrives as a float, near and far; a text for it is refused."""
+def test_a_value_of_another_class_than_annotated_is_converted_or_refused_as_in_a_remote_call() -> None:
+    """An int for a float arrives as a float, locally and remotely; a text is refused."""
     near, far = plan("number").isolate((1,)), plan("number").decode(plan("number").encode((1,)))
     assert near == far == (1.0,)
     assert type(near[0]) is type(far[0]) is float
@@ -235,10 +235,10 @@ async def test_keyword_only_arguments_reach_the_method_by_name() -> None:
     ("annotations", "place"),
     [({"x": object, "return": None}, r"bad\.add, argument 'x'"), ({"x": int, "return": object}, r"bad\.add, result")],
 )
-def test_types_that_cannot_travel_are_refused_with_their_place(annotations: dict[str, Any], place: str) -> None:
+def test_types_that_cannot_be_sent_are_refused_with_their_place(annotations: dict[str, Any], place: str) -> None:
     async def add(self: Any, x: Any) -> Any: ...
 
     add.__annotations__.update(annotations)
     cls: Any = types.new_class("Bad", (Grain,), exec_body=lambda body: body.update(add=add))
-    with pytest.raises(ConfigurationError, match=f"{place}: object cannot travel"):
+    with pytest.raises(ConfigurationError, match=f"{place}: object cannot be sent"):
         Plans(ValueCodec()).of_interface(spec_of(cls))

@@ -1,4 +1,4 @@
-"""One request to one known silo: what is told of it, whatever happens to the line."""
+"""One request to one known silo: its outcome, however the connection behaves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason, Rejection, Request, Response, Status
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.refusal import Refused
 from tests.runtime.line import Line, Silo, request
 from tests.runtime.process import settle
 
@@ -37,7 +37,7 @@ async def test_answers_find_their_requests_in_any_order(line: Make) -> None:
     assert [response.payload for response in responses] == [str(each.id).encode() for each in silo.requests]
 
 
-async def test_a_rejection_is_a_refusal_with_all_it_says(line: Make) -> None:
+async def test_a_rejection_becomes_a_refusal_with_all_its_facts(line: Make) -> None:
     here = line()
     fault = msgspec.msgpack.encode(Faults().dump(KeyError("no record")))
     silo = await here.silo(lambda _, r: Rejection(r.id, Reason.NOT_HERE, "moved", ELSEWHERE, 1500, fault))
@@ -57,7 +57,7 @@ async def test_a_gateway_that_lost_the_silo_says_unknown(line: Make) -> None:
 
 
 async def test_what_never_left_was_not_executed_and_what_left_is_unknown(line: Make) -> None:
-    """One broken connection, two different truths."""
+    """One broken connection gives two different outcomes."""
     here = line()
     silo = await here.silo()
     left = asyncio.create_task(here.sender.send(silo.address, request(), soon(5)))
@@ -67,7 +67,7 @@ async def test_what_never_left_was_not_executed_and_what_left_is_unknown(line: M
     connection = here.peers.current(silo.address)
     assert connection is not None
     connection.abort(ConnectionError("cut"))
-    with pytest.raises(ConnectionLost, match="while it had the request: cut"):
+    with pytest.raises(ConnectionLost, match="after the request had left: cut"):
         await left
     with pytest.raises(SiloUnavailable, match="before the request left"):
         await queued
@@ -84,7 +84,7 @@ async def test_the_next_request_gets_a_new_connection(line: Make) -> None:
     assert (await here.sender.send(silo.address, request(), soon(5))).payload == b"x"
 
 
-async def test_nobody_there_is_not_executed(line: Make) -> None:
+async def test_no_listener_means_not_executed(line: Make) -> None:
     here = line()
     with pytest.raises(SiloUnavailable, match="nobody listens there"):
         await here.sender.send(ELSEWHERE, request(), soon(5))
@@ -102,7 +102,7 @@ async def test_waiting_for_a_connection_ends_with_the_callers_time(line: Make) -
 
 
 async def test_a_caller_cancelled_while_it_waits_for_a_connection_sends_nothing(line: Make) -> None:
-    """The others that wait for the same connection are not cancelled with it."""
+    """Other callers that wait for the same connection are not cancelled."""
     here = line()
     silo = await here.silo(lambda _, r: Response(r.id))
     here.network.latency = 0.1
@@ -114,7 +114,7 @@ async def test_a_caller_cancelled_while_it_waits_for_a_connection_sends_nothing(
     assert len(silo.requests) == 1
 
 
-async def test_a_time_out_names_the_last_word_and_calls_the_request_back(line: Make) -> None:
+async def test_a_time_out_names_the_last_status_and_cancels_the_request(line: Make) -> None:
     here = line()
     silo = await here.silo(lambda _, r: Status(r.id, "queued at 3"))
     before = soon(0)
@@ -125,14 +125,14 @@ async def test_a_time_out_names_the_last_word_and_calls_the_request_back(line: M
     assert silo.cancelled == [silo.requests[0].id]
 
 
-async def test_without_a_word_the_status_is_unknown(line: Make) -> None:
+async def test_without_a_status_message_the_status_is_unknown(line: Make) -> None:
     here = line()
     silo = await here.silo()
     with pytest.raises(CallTimeout, match="status unknown"):
         await here.sender.send(silo.address, request(), soon(2))
 
 
-async def test_a_cancelled_caller_calls_its_request_back(line: Make) -> None:
+async def test_a_cancelled_caller_cancels_its_request(line: Make) -> None:
     here = line()
     silo = await here.silo()
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(5)))
@@ -145,7 +145,7 @@ async def test_a_cancelled_caller_calls_its_request_back(line: Make) -> None:
 
 @pytest.mark.parametrize("late", [Response(1, b"late"), Rejection(1, Reason.EXPIRED), Status(1, "late")])
 async def test_late_and_foreign_answers_are_ignored(line: Make, late: Response) -> None:
-    """They break nothing, and are never taken for the answer to another request."""
+    """They cause no error and are never taken for the answer to another request."""
     here = line()
     silo = await here.silo()
     with pytest.raises(CallTimeout):
@@ -167,7 +167,7 @@ async def test_an_answer_that_comes_twice_counts_once(line: Make) -> None:
 
 
 async def test_a_full_queue_makes_callers_wait_within_their_time(line: Make) -> None:
-    """Back-pressure: what finds no room in time was not executed, and memory does not grow."""
+    """Back-pressure: a request that gets no room in time was not executed, and memory does not grow."""
     here = line(queue_messages=2)
     silo = await here.silo()
     first = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
@@ -198,26 +198,26 @@ async def test_a_connection_that_breaks_while_callers_wait_for_room(line: Make) 
     assert [type(outcome) for outcome in outcomes] == [ConnectionLost, SiloUnavailable, SiloUnavailable]
 
 
-async def test_a_silo_declared_dead_ends_all_that_waits_for_it(line: Make) -> None:
+async def test_a_silo_declared_dead_fails_all_its_pending_calls(line: Make) -> None:
     here = line()
     silo = await here.silo()
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
     await silo.came.wait()
     here.peers.drop(silo.address)
-    here.sender.forget(silo.address)
+    here.sender.drop_link(silo.address)
     with pytest.raises(ConnectionLost, match="declared dead"):
         await send
 
 
 @pytest.mark.parametrize("rounds", range(8))
-async def test_a_silo_declared_dead_just_as_its_connection_stands(line: Make, rounds: int) -> None:
-    """At every moment of the connection's beginning the caller gets a typed error, and no error of ours."""
+async def test_a_silo_declared_dead_while_its_connection_opens(line: Make, rounds: int) -> None:
+    """At every step of the connection's start the caller gets a typed error, not an internal one."""
     here = line()
     silo = await here.silo(lambda _, r: Response(r.id))
     send = asyncio.create_task(here.sender.send(silo.address, request(), soon(60)))
     await settle(rounds)
     here.peers.drop(silo.address)
-    here.sender.forget(silo.address)
+    here.sender.drop_link(silo.address)
     try:
         await send
     except (SiloUnavailable, ConnectionLost):
@@ -225,7 +225,7 @@ async def test_a_silo_declared_dead_just_as_its_connection_stands(line: Make, ro
     assert len(silo.requests) == 1
 
 
-async def test_posted_is_told_once_the_request_is_on_its_way(line: Make) -> None:
+async def test_posted_is_called_once_the_request_is_queued(line: Make) -> None:
     here, posted = line(), []
     silo = await here.silo(lambda _, r: Response(r.id))
     await here.sender.send(silo.address, request(), soon(5), lambda: posted.append(True))
@@ -268,7 +268,7 @@ async def test_a_question_that_is_not_answered_is_a_typed_error(
 
 
 async def test_the_reason_of_a_refused_handshake_is_kept(line: Make) -> None:
-    """A client tells a wrong cluster from a silent one by it."""
+    """It lets a client distinguish a wrong cluster from a silent one."""
     here = line()
     silo = await here.silo()
     wrong = msgspec.structs.replace(silo.address, generation=9)

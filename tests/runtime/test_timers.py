@@ -1,4 +1,4 @@
-"""One timer, without an activation: when it fires, and that it never overlaps or outlives itself."""
+"""One timer, without an activation: when it ticks, that ticks never overlap, and that it ends."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import asyncio
 import pytest
 
 from grange.proto.message import Reason
-from grange.runtime.invocation import Invocation
-from grange.runtime.refusal import Refused
-from grange.runtime.timers import MAX_SECONDS, GrainTimer
+from grange.runtime.activations.timers import MAX_SECONDS, GrainTimer
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import Refused
 from grange.testing.loop import VirtualTime
 from tests.runtime.process import grain_id
 
 
 class Box:
-    """Takes ticks as an activation does; `serve` runs them, so a test says when."""
+    """Takes ticks as an activation does. The test runs them with `serve`."""
 
     def __init__(self, serve_at_once: bool = True) -> None:
         self.ticks: list[Invocation] = []
@@ -85,7 +85,7 @@ async def test_a_failed_tick_does_not_end_the_timer(start: float, caplog: pytest
 
 
 async def test_a_stopped_timer_drops_a_tick_that_waits(start: float) -> None:
-    """Stopped while its tick was queued: the tick runs as nothing, and no other follows."""
+    """A tick that was queued before the stop does nothing, and no other follows."""
     box = Box(serve_at_once=False)
     timer = box.timer()
     timer.change(1, 1)
@@ -118,7 +118,7 @@ async def test_a_refused_tick_is_lost_and_the_timer_goes_on_while_its_grain_does
     assert len(box.ticks) == (2 if goes_on else 1)
 
 
-async def test_a_timer_is_changed_and_revived(start: float) -> None:
+async def test_a_timer_is_changed_and_restarted(start: float) -> None:
     box = Box()
     timer = box.timer()
     timer.change(1, 1)
@@ -137,7 +137,7 @@ async def test_a_timer_is_changed_and_revived(start: float) -> None:
     assert len(box.times) == 3
 
 
-async def test_a_timer_that_is_changed_inside_its_tick_obeys(start: float) -> None:
+async def test_a_timer_can_be_changed_inside_its_tick(start: float) -> None:
     """The change made by the tick itself is not overwritten when the tick ends."""
     box = Box()
     timer = box.timer()
@@ -163,7 +163,7 @@ async def test_times_are_checked(start: float, seconds: float) -> None:
 
 @pytest.mark.parametrize("interleave", [True, False])
 @pytest.mark.parametrize("keep_alive", [True, False])
-async def test_ticks_carry_what_was_asked_for(start: float, interleave: bool, keep_alive: bool) -> None:
+async def test_ticks_carry_their_options(start: float, interleave: bool, keep_alive: bool) -> None:
     box = Box()
     timer = box.timer(interleave=interleave, keep_alive=keep_alive)
     timer.change(0)

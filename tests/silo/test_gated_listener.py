@@ -9,7 +9,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
-from grange.runtime.inbound import Inbound
+from grange.runtime.calls.inbound import Inbound
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener

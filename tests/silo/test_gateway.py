@@ -30,7 +30,7 @@ class Cart(Grain):
         self.runs = 0
 
     async def where(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
     async def run(self, seconds: float = 0) -> int:
         self.runs += 1
@@ -211,7 +211,7 @@ async def test_a_caller_that_gives_up_cancels_its_relayed_request(how: str) -> N
 
 class Mover(Grain, placement="random"):
     async def where(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
     async def finish(self) -> None:
         self.deactivate_when_idle()

@@ -14,7 +14,7 @@ from grange.testing import TestCluster
 
 class Cart(Grain, placement="random"):
     async def where(self) -> str:
-        return str(self._grange.home.deps.here)  # type: ignore[attr-defined]
+        return str(self._grange.owner.deps.address)  # type: ignore[attr-defined]
 
 
 async def places(seed: int) -> list[str]:
@@ -38,7 +38,7 @@ async def test_nothing_outside_changes_a_test(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("GRANGE_RUNTIME__IDLE_TIMEOUT", "7")
     async with TestCluster([Cart]) as cluster:
         assert await cluster.get_grain(Cart, "a").where()
-        assert cluster.activation(cluster.get_grain(Cart, "a")).home.deps.options == RuntimeOptions()  # type: ignore[union-attr]
+        assert cluster.activation(cluster.get_grain(Cart, "a")).owner.deps.options == RuntimeOptions()  # type: ignore[union-attr]
 
 
 async def test_nothing_is_left_when_it_is_over() -> None:

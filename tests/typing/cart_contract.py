@@ -1,5 +1,5 @@
 # mypy: disable-error-code="empty-body"
-"""A contract apart from its code. mypy wants the line above for bodies of `...`; pyright does not."""
+"""A contract apart from its code. mypy needs the line above for bodies of `...`; pyright does not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What type checkers must see. Checked by mypy and pyright (`make check`), never run.
+"""The types that type checkers must infer. Checked by mypy and pyright (`make check`), never run.
 
-Lines that must be errors carry an ignore for exactly that error; both checkers report an ignore that is not needed.
+A line that must be an error has an ignore for exactly that error; both checkers report unneeded ignores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frames and bytes: everything comes back as it was, and nothing but a frame gets in."""
+"""Frames and bytes: every message is read back unchanged, and only frames are accepted."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_any_bytes_are_a_frame_or_an_invalid_frame(data: bytes) -> None:
 
 
 def test_mutated_frames_are_frames_or_invalid_frames() -> None:
-    """F34, on the codec's level: no other error, whatever single bytes become."""
+    """F34, at the level of the codec: changed bytes raise no other error."""
     dice = random.Random(34)
     good = encode_frame(
         [
@@ -103,11 +103,11 @@ def test_mutated_frames_are_frames_or_invalid_frames() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x22\xff\xff\xff\xff\x07",  # a request of two gigabytes, it says
+        b"\x22\xff\xff\xff\xff\x07",  # declares a request of two gigabytes
         b"\x22\x03\x12\x01\xff",  # invalid UTF-8 in a grain type
         b"\x23" * 10_000,  # groups within groups
-        b"\x22\x02\x30\x05",  # an encoding that nobody knows
-        b"\x32\x02\x10\x63",  # a reason that nobody knows
+        b"\x22\x02\x30\x05",  # an unknown encoding
+        b"\x32\x02\x10\x63",  # an unknown reason
         b"\x2a\x04\x08",  # cut off
     ],
 )
@@ -132,7 +132,7 @@ def test_a_frame_of_too_many_small_messages_is_refused_before_it_is_parsed() -> 
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """A peer of a later minor version may say more."""
+    """A peer of a later minor version may send more fields."""
     later = encode_frame([Response(1, b"x")]) + b"\xfa\x07\x03new"
     assert decode_frame(later, LIMIT) == [Response(1, b"x")]
 

@@ -1,4 +1,4 @@
-"""The committed code is what the compiler makes of the committed contract."""
+"""The committed generated code matches the committed contract."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_generated_code_matches_its_source(tmp_path: Path, name: str) -> None:
 
 
 def without_version(text: str) -> str:
-    """Drop the compiler's version: a newer compiler alone is no reason to generate anew."""
+    """Drop the compiler's version: a newer compiler alone is no reason to generate the code again."""
     text = re.sub(r"# Protobuf Python Version: .*", "", text)
     return re.sub(r"ValidateProtobufRuntimeVersion\([^)]*\)", "", text)
 
 
-def test_nobody_but_the_codec_imports_generated_code() -> None:
+def test_only_the_codec_imports_generated_code() -> None:
     importers = [
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "grange").rglob("*.py")

@@ -1,4 +1,4 @@
-"""The bytes of version 1, frozen. A failure here means: this change breaks every peer that is out there."""
+"""The bytes of version 1, frozen. A failure here means that the change breaks every running peer."""
 
 from __future__ import annotations
 
@@ -74,14 +74,12 @@ def test_a_refusal_keeps_its_bytes() -> None:
 
 
 def test_the_contract_is_what_was_reviewed() -> None:
-    """After a deliberate change: `python -m tests.wire.test_golden` writes the snapshot anew, and reviewers
-    see it.
-    """
+    """After a deliberate change, `python -m tests.wire.test_golden` writes the snapshot again, for reviewers to see."""
     assert snapshot(silo_pb2.DESCRIPTOR) == CONTRACT.read_text(encoding="utf-8")
 
 
 def snapshot(file: FileDescriptor) -> str:
-    """Every name, number and type of the contract, one a line."""
+    """Every name, number and type of the contract, one per line."""
     lines = [f"package {file.package}"]
     for service in file.services_by_name.values():
         lines += [f"rpc {m.full_name} {m.input_type.name} -> {m.output_type.name}" for m in service.methods]

@@ -1,8 +1,8 @@
-"""`make faults`: every row in several rounds, a table of the figures, and tests/processes/faults/results.json.
+"""`make faults`: plays every row in several rounds, prints the figures, and writes tests/processes/faults/results.json.
 
-A run of chosen rows is no record of all figures: its results.json stays in its own folder.
+A run of chosen rows does not record all figures, so its results.json stays in its own folder.
 
-Ends with 1 when a promise was broken or a figure missed its target.
+The exit code is 1 when a promise was broken or a figure missed its target.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from tests.processes.faults.stage import stage
 from tests.processes.silo_process import ROOT
 
 FILE_WIDTH = 140
-"""Columns of the tables where no terminal says how many there are."""
+"""Width of the tables in columns without a terminal."""
 
 RESULTS = Path(__file__).with_name("results.json")
 
 
 class Run:
-    """One run over some rows: plays them with a line of progress for each, and keeps what they found."""
+    """One run over some rows: plays them, shows a line of progress for each, and keeps their results."""
 
     def __init__(self, folder: Path, seed: int, progress: Progress) -> None:
         self._folder = folder
         self._seed = seed
         self._progress = progress
-        self._say = progress.console.print
+        self._print = progress.console.print
         self.results: list[Result] = []
         self.skips: dict[str, str] = {}
         self.servers: dict[str, str] = {}
 
     async def group(self, name: str, rows: Sequence[Row], rounds: int) -> None:
-        """The rows of a group on one cluster; those that need namespaces are skipped where there are none."""
+        """Play the rows of a group on one cluster; skip rows that need namespaces where there are none."""
         reason = network.missing()
         for row in rows:
             if row.cuts and reason:
                 self.skips[row.id] = f"no network namespaces: {reason}"
-                self._say(f"{row.id:5} SKIPPED: no network namespaces: {reason}")
+                self._print(f"{row.id:5} SKIPPED: no network namespaces: {reason}")
         playable = [row for row in rows if row.id not in self.skips]
         if not playable:
             return
@@ -68,14 +68,14 @@ class Run:
                     self._keep(result_of(await play(row, number, scene, pace_of(row, number))), line)
 
     async def outage(self, seconds: float) -> None:
-        """One long outage of Redis, while nothing else happens."""
+        """Play one long outage of Redis, without other faults."""
         pace = Pace(LONG.warm, LONG.quiet, LONG.hold, seconds)
         async with stage(self._folder / "outage", self._seed) as scene:
             line = self._line(OUTAGE, 1)
             self._keep(result_of(await play(OUTAGE, 0, scene, pace)), line)
 
     def _line(self, row: Row, rounds: int) -> TaskID:
-        return self._progress.add_task(f"{row.id:4} {row.title}", total=rounds, seen="[dim]is played[/]")
+        return self._progress.add_task(f"{row.id:4} {row.title}", total=rounds, seen="[dim]runs[/]")
 
     def _keep(self, result: Result, line: TaskID) -> None:
         self.results.append(result)
@@ -83,10 +83,10 @@ class Run:
         failed, late = sum(bool(each.failures) for each in played), sum(bool(each.late) for each in played)
         seen = f"[red]{failed} failed[/]" if failed else f"[yellow]{late} late[/]" if late else "[green]ok[/]"
         self._progress.update(line, advance=1, seen=seen)
-        if not self._progress.console.is_terminal:  # where nothing can move, a line for each round
-            self._say(f"{result.row} round {result.number + 1}: {result.seconds} s, {seen}")
+        if not self._progress.console.is_terminal:  # without a terminal: one line for each round
+            self._print(f"{result.row} round {result.number + 1}: {result.seconds} s, {seen}")
         for text in [*result.failures[:5], *result.late]:
-            self._say(f"{result.row} round {result.number + 1}: {text[:1000]}", markup=False)
+            self._print(f"{result.row} round {result.number + 1}: {text[:1000]}", markup=False)
 
 
 @click.command()
@@ -94,9 +94,9 @@ class Run:
 @click.option("--rows", default="", help="Only these, such as F1,F5.")
 @click.option("--outage", type=click.FloatRange(0), default=600.0, show_default=True, help="Seconds without Redis.")
 @click.option("--seed", type=int, default=None, help="Repeats the choices of an earlier run.")
-@click.option("--keep", is_flag=True, help="Keep the folder with histories and logs even when all is well.")
+@click.option("--keep", is_flag=True, help="Keep the folder with histories and logs also after success.")
 def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) -> None:
-    """Faults from outside against real processes and stores; prints what was seen beside what is promised."""
+    """Inject faults into real processes and stores; print each figure beside its target."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH
@@ -137,7 +137,7 @@ def main(rounds: int, rows: str, outage: float, seed: int | None, keep: bool) ->
 
 
 def results_of(folder: Path, rows: str) -> Path:
-    """Where the results go: only a run of all rows replaces the record that docs/promises.md shows."""
+    """The file of the results: only a run of all rows replaces the record that docs/promises.md shows."""
     return folder / RESULTS.name if rows.strip() else RESULTS
 
 
@@ -149,7 +149,7 @@ async def everything(run: Run, groups: Mapping[str, Sequence[Row]], rounds: int,
 
 
 def machine(servers: Mapping[str, str]) -> dict[str, object]:
-    """What the figures were seen on."""
+    """Describe the machine on which the figures were measured."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )

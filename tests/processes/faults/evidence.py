@@ -1,4 +1,4 @@
-"""What the grains wrote of their turns, read back: who ran what, and how long two activations overlapped. Pure."""
+"""Reads the turn files of the silos: which silo ran which turn, and how long two activations overlapped. Pure."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from grange.testing.checks.writers import Turn
 
 
 @dataclass(frozen=True)
-class Ran:
-    """One turn with the silo that ran it and the call it was for."""
+class ExecutedTurn:
+    """One turn, with its silo and its call."""
 
     turn: Turn
     silo: str
     execution: Execution
 
 
-def turns(lines: Mapping[str, Sequence[bytes]], prefix: str, ended: Mapping[str, float], now: float) -> list[Ran]:
+def turns(
+    lines: Mapping[str, Sequence[bytes]], prefix: str, ended: Mapping[str, float], now: float
+) -> list[ExecutedTurn]:
     """All turns of grains whose key begins with `prefix`, from each silo's lines.
 
     A turn without an end was cut off by the end of its process (`ended`, by silo), or runs `now`.
     """
-    found: list[Ran] = []
+    found: list[ExecutedTurn] = []
     for silo, written in sorted(lines.items()):
         begun: dict[tuple[str, str], tuple[float, str, str]] = {}
         for line in written:
@@ -43,13 +45,13 @@ def turns(lines: Mapping[str, Sequence[bytes]], prefix: str, ended: Mapping[str,
     return found
 
 
-def _ran(silo: str, turn: Turn, call: str) -> Ran:
+def _ran(silo: str, turn: Turn, call: str) -> ExecutedTurn:
     client, _, number = call.rpartition("/")
-    return Ran(turn, silo, Execution(client, int(number)))
+    return ExecutedTurn(turn, silo, Execution(client, int(number)))
 
 
 def duplicate_window(ran: Iterable[Turn]) -> float:
-    """The longest time from the first turn that a newer activation began to the last that an older one began."""
+    """The longest time from the first turn of a newer activation to the last begin of a turn of an older one."""
     grains: defaultdict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
     for turn in ran:
         first, last = grains[turn.grain].get(turn.activation, (turn.start, turn.start))

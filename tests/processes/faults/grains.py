@@ -1,8 +1,8 @@
 """The silo under fault tests: `grange run tests.processes.faults.grains:silo`.
 
-Every turn writes a line into a file of its process (`TURNS` names the folder) before and after its work, so that a test
-sees turns that nobody was told of: those of a silo that was cut off, or stopped and continued. Files cross network
-namespaces.
+Every turn writes a line into a file of its process (`TURNS` names the folder) before and after its work. So a test sees
+also turns whose caller got no answer: those of a silo that was cut off, or stopped and continued. Files do not depend
+on the network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME = "FAULTS_SILO"
 
 
 class TurnLog:
-    """One line per begin and end of a turn, in the file before the turn goes on. Without a folder it writes nothing."""
+    """Writes a line for begin and end of a turn, before the turn goes on. Without a folder it writes nothing."""
 
     def __init__(self, folder: str | None) -> None:
         self.silo = f"{os.environ.get(NAME, 'silo')}#{os.getpid()}"
@@ -52,7 +52,7 @@ turns = TurnLog(os.environ.get(TURNS))
 
 @dataclass
 class Total:
-    """A counter's state, signed by who wrote it."""
+    """A counter's state, with the silo and activation that wrote it."""
 
     total: int = 0
     silo: str = ""
@@ -61,7 +61,7 @@ class Total:
 
 @dataclass
 class Content:
-    """A register's state, signed by who wrote it."""
+    """A register's state, with the silo and activation that wrote it."""
 
     content: int = 0
     silo: str = ""
@@ -69,7 +69,7 @@ class Content:
 
 
 class Counter(Grain[str], name="counter"):
-    """Counts, and answers only when the count is stored."""
+    """Counts, and answers when the count is stored."""
 
     def __init__(self, state: PersistentState[Total]) -> None:
         self.state = state
@@ -88,7 +88,7 @@ class Counter(Grain[str], name="counter"):
 
 
 class Register(Grain[str], name="register"):
-    """One value, of which a reader sees only what is certainly stored."""
+    """One value; a reader gets only a value that is certainly stored."""
 
     def __init__(self, state: PersistentState[Content]) -> None:
         self.state = state
@@ -109,14 +109,14 @@ class Register(Grain[str], name="register"):
             return self.state.value.content
 
     async def _settle(self) -> None:
-        """After a write of which the outcome is unknown: what is stored is the truth."""
+        """After a write with an unknown outcome, read the stored value."""
         if self._doubt:
             await self.state.read()
             self._doubt = False
 
 
 class Echo(Grain[str], name="echo"):
-    """Keeps nothing, and needs no store."""
+    """A grain without state; it needs no store."""
 
     async def say(self, call: str) -> str:
         with turns.turn(self, call):
@@ -127,7 +127,7 @@ class Echo(Grain[str], name="echo"):
 
 
 def sign(grain: Grain[str], state: PersistentState[Any]) -> None:
-    """Say in the state who is about to write it; the audit table of a test copies it."""
+    """Put the silo and activation of the next write into the state; the audit table of a test copies them."""
     state.value.silo, state.value.activation = turns.silo, grain.activation_id
 
 

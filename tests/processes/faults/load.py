@@ -1,7 +1,7 @@
-"""The load under every row, a process of its own: `python -m tests.processes.faults.load`.
+"""The load of every row, a process of its own: `python -m tests.processes.faults.load`.
 
 Reads one JSON line, its orders, from standard input, runs until standard input ends, and prints a JSON line when it is
-connected and one at its end. Every call is in the history file before it is made and when it ended.
+connected and one at its end. The history file gets a line before each call and a line at its end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IN_FLIGHT_LIMIT = 2000
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What a load is to do: `rate` calls in a second on grains whose keys begin with `name`."""
+    """The orders of a load: `rate` calls per second to grains whose keys begin with `name`."""
 
     gateways: list[str]
     cluster: str
@@ -41,7 +41,7 @@ class Orders(msgspec.Struct, frozen=True):
 
 
 class Load:
-    """Calls at random moments, whatever becomes of the earlier ones, and on each register two callers in turn."""
+    """Makes calls at random times, independent of earlier calls, and runs two alternating callers on each register."""
 
     def __init__(self, client: Client, recorder: Recorder, orders: Orders) -> None:
         self._client = client
@@ -52,8 +52,8 @@ class Load:
         self._content = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`, then until every call has ended, and then once round all grains: chance may have left one out
-        since it failed last, and nobody would know whether it is back.
+        """Run until `stop`, then until every call has ended. Then call every grain once: a grain may have got no call
+        since its last failure, and the round must know whether it answers again.
         """
         callers = [asyncio.create_task(self._use_register(number, stop)) for number in range(self._orders.registers)]
         callers += [asyncio.create_task(self._use_register(number, stop)) for number in range(self._orders.registers)]
@@ -70,13 +70,13 @@ class Load:
             await self._echo(f"{self._orders.name}-{number}")
 
     async def _any_call(self) -> None:
-        dice = self._rng.random()
+        rng = self._rng.random()
         counter = f"{self._orders.name}-{self._rng.randrange(self._orders.counters)}"
-        if dice < 0.55:
+        if rng < 0.55:
             await self._call(
                 "increment", counter, None, lambda call: self._client.get_grain(Counter, counter).add(call)
             )
-        elif dice < 0.7:
+        elif rng < 0.7:
             await self._total(counter)
         else:
             await self._echo(f"{self._orders.name}-{self._rng.randrange(self._orders.echoes)}")
@@ -103,7 +103,7 @@ class Load:
         event = self._recorder.invoke(self._orders.name, op, key, value)
         try:
             result = await make(f"{event.client}/{event.call}")
-        except Exception as error:  # every error is an outcome, and recorded
+        except Exception as error:  # every error is an outcome, and is recorded
             self._recorder.failed(event, error)
         else:
             self._recorder.ok(event, result)

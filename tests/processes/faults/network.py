@@ -1,9 +1,9 @@
-"""Where silos, stores and the client live: network namespaces that can be cut from each other, or plain loopback.
+"""The network of silos, stores and client: network namespaces that can be cut from each other, or plain loopback.
 
 Namespaces of one test: a hub with a bridge, in which stores and the client have addresses, and one per silo, joined by
-a veth pair. Cuts: `unplug` takes a silo's link down; `deafen` loses everything that one sends to the other, silently,
-by a wrong hardware address (a blackhole route would make `connect` fail at once, which no real network does, and nft is
-not everywhere).
+a veth pair. Cuts: `unplug` takes a silo's link down. `block` silently loses all packets from one place to another, by a
+wrong hardware address. (A blackhole route would make `connect` fail at once, which no real network does, and nft is not
+installed everywhere.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from grange.servers.process import LOOPBACK, free_port
 
 PREFIX = "gfault"
-"""Every namespace of ours begins with it, and with the pid of the process that made it."""
+"""Prefix of every namespace of these tests; the pid of the process that made it follows."""
 
 HUB = "hub"
 SUBNET = "10.77.0.0/24"
@@ -34,12 +34,12 @@ CLONE_NEWNET = 0x40000000
 
 
 class Loopback:
-    """No namespaces: everybody on 127.0.0.1, nothing can be cut."""
+    """No namespaces: all places are on 127.0.0.1, and no cut is possible."""
 
     can_cut = False
 
     async def heal(self) -> None:
-        """There is nothing to heal."""
+        """Do nothing: there are no cuts."""
 
     def host(self, name: str) -> str:
         return LOOPBACK
@@ -48,7 +48,7 @@ class Loopback:
         return free_port()
 
     def enter(self, name: str) -> Sequence[str]:
-        """What to put before a command to run it at this place."""
+        """The words before a command that run it at this place."""
         return ()
 
     def listener(self, name: str) -> socket.socket:
@@ -57,7 +57,7 @@ class Loopback:
 
 
 class Namespaces:
-    """A hub and a namespace for each silo. Every method that changes it is a coroutine and returns when it is done."""
+    """A hub and a namespace for each silo. Each coroutine that changes the network returns when the change is done."""
 
     can_cut = True
 
@@ -85,7 +85,7 @@ class Namespaces:
         return made
 
     def socket(self, name: str, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """A socket of this place: it stays in the namespace of the thread that made it, whoever uses it."""
+        """A socket of this place: a socket stays in the namespace of the thread that created it."""
 
         def make() -> socket.socket:
             with (NAMESPACES / self._namespace(name)).open() as namespace:
@@ -93,7 +93,7 @@ class Namespaces:
                     raise OSError(ctypes.get_errno(), "setns")
             return socket.socket(socket.AF_INET, kind)
 
-        with ThreadPoolExecutor(1) as thread:  # which ends with the block and so takes nobody along
+        with ThreadPoolExecutor(1) as thread:  # a thread of its own, so that no other thread changes its namespace
             return thread.submit(make).result()
 
     async def build(self) -> None:
@@ -114,7 +114,7 @@ class Namespaces:
                 await self._in(name, "link", "set", device, "up")
 
     async def unplug(self, name: str) -> None:
-        """Nobody reaches this silo and it reaches nobody, the stores included."""
+        """Cut this silo from all other places, the stores included."""
         self._unplugged.add(name)
         await self._in(HUB, "link", "set", f"to-{name}", "down")
 
@@ -123,35 +123,35 @@ class Namespaces:
         self._unplugged.discard(name)
 
     async def heal(self) -> None:
-        """End every cut that is left."""
+        """End every cut."""
         for name in sorted(self._unplugged):
             await self.plug(name)
         for sender, receiver in sorted(self._deaf):
-            await self.hear(sender, receiver)
+            await self.unblock(sender, receiver)
 
-    async def deafen(self, sender: str, receiver: str) -> None:
-        """What `sender` sends to `receiver` is lost; what comes back the other way arrives."""
+    async def block(self, sender: str, receiver: str) -> None:
+        """Lose packets from `sender` to `receiver`; packets in the other direction arrive."""
         where = ("neigh", "replace", self.host(receiver), "lladdr", NOWHERE, "nud", "permanent")
         self._deaf.add((sender, receiver))
         await self._in(sender, *where, "dev", "eth0")
 
-    async def hear(self, sender: str, receiver: str) -> None:
-        """End what `deafen` did."""
+    async def unblock(self, sender: str, receiver: str) -> None:
+        """End the effect of `block`."""
         await self._in(sender, "neigh", "del", self.host(receiver), "dev", "eth0")
         self._deaf.discard((sender, receiver))
 
     async def cut(self, one: str, other: str) -> None:
-        """These two do not reach each other."""
-        await self.deafen(one, other)
-        await self.deafen(other, one)
+        """Cut two places from each other, in both directions."""
+        await self.block(one, other)
+        await self.block(other, one)
 
-    async def mend(self, one: str, other: str) -> None:
-        await self.hear(one, other)
-        await self.hear(other, one)
+    async def restore(self, one: str, other: str) -> None:
+        await self.unblock(one, other)
+        await self.unblock(other, one)
 
     async def close(self) -> None:
         for name in (*self._silos, HUB):
-            with contextlib.suppress(RuntimeError):  # it was not made
+            with contextlib.suppress(RuntimeError):  # it does not exist
                 await run("ip", "netns", "del", self._namespace(name))
 
     async def _in(self, name: str, *words: str) -> None:
@@ -165,7 +165,7 @@ Network = Loopback | Namespaces
 
 
 def missing() -> str:
-    """Why there can be no namespaces here; empty when there can."""
+    """The reason why namespaces are not possible here; empty if they are."""
     if shutil.which("ip") is None:
         return "there is no program `ip`"
     if os.geteuid() != 0:
@@ -185,7 +185,7 @@ def missing() -> str:
 
 
 def sweep() -> None:
-    """Remove namespaces that a test of ours left when it was killed; those of running tests stay."""
+    """Remove namespaces of killed tests; those of running tests stay."""
     for path in NAMESPACES.glob(f"{PREFIX}*-*"):
         owner = path.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
@@ -208,11 +208,11 @@ async def network(silos: Sequence[str]) -> AsyncGenerator[Network]:
 
 
 async def run(*command: str) -> None:
-    """Run a short program. Raises RuntimeError with what it complained of."""
+    """Run a short program. Raises RuntimeError with its error output."""
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    _, complaint = await process.communicate()
+    _, error_output = await process.communicate()
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {complaint.decode().strip()}")
+        raise RuntimeError(f"{' '.join(command)}: {error_output.decode().strip()}")
 
 
 def listening(host: str) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Which rows there are, in which groups they share a cluster, and how many rounds of each a full run plays. Pure."""
+"""The rows, the groups of rows that share a cluster, and the number of rounds of each row in a full run. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.processes.faults import rows_cuts, rows_deaths, rows_pauses, rows_sto
 from tests.processes.faults.round import AGAIN, LONG, SHORT, Pace, Row
 
 KILLS_PER_ROUND = 10
-"""A median of deaths needs more kills than rounds: three rounds are thirty kills."""
+"""Kills per round of F1: a median of deaths needs more samples than rounds. Three rounds are thirty kills."""
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "deaths": rows_deaths.ROWS,
@@ -19,12 +19,12 @@ OUTAGE = rows_stores.LONG_OUTAGE
 
 
 def rounds_of(row: Row, rounds: int) -> int:
-    """How often a row is played when every row is to be played `rounds` times."""
+    """The number of rounds of a row in a run of `rounds` rounds."""
     return rounds * KILLS_PER_ROUND if row.id == "F1" else rounds
 
 
 def pace_of(row: Row, number: int) -> Pace:
-    """The first round holds its fault long; thirty kills need no long ones."""
+    """The pace of a round: the first round holds its fault long; the thirty kills need no long rounds."""
     if row.id == "F1":
         return SHORT
     return LONG if number == 0 else AGAIN

@@ -1,7 +1,7 @@
-"""A byte-level TCP proxy between silos and one store, for faults that packets alone cannot make. Controlled live.
+"""A byte-level TCP proxy between silos and one store, for faults above the packet level. Controlled while it runs.
 
 `latency` delays every chunk in both directions; `reset` ends connections with a RST, as a crashed or rebooted host
-does; `refuse` resets whoever comes; a trap (`traps.py`) reads along and says when a reply is to be lost.
+does; `refuse` resets every new connection; a trap (`traps.py`) reads the bytes and decides when to lose a reply.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Trap(Protocol):
-    """Reads the bytes of one connection. What it keeps back never arrives."""
+    """Reads the bytes of one connection. Bytes that it does not return never arrive."""
 
     def up(self, chunk: bytes) -> bytes:
-        """From client to server: returns what passes."""
+        """Take bytes from client to server; returns those that pass."""
         ...
 
     def down(self, chunk: bytes) -> bytes:
-        """From server to client: returns what passes."""
+        """Take bytes from server to client; returns those that pass."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Proxy:
         self.refuse = False
         self.resets = 0
         self.to_lose = 0
-        """How many of the next replies that the trap looks for are lost."""
+        """Number of matching replies still to lose."""
 
     def _choose(self) -> bool:
         chosen = self.to_lose > 0
@@ -85,7 +85,7 @@ class Proxy:
             return
         try:
             server = await asyncio.open_unix_connection(str(self._upstream))
-        except OSError:  # the store is down: so the client sees it
+        except OSError:  # the store is down: the client gets a reset
             cut_off(writer)
             return
         trap = self._trap(self._choose) if self._trap is not None else None
@@ -112,7 +112,7 @@ class _Connection:
         self._trap = trap
 
     async def run(self) -> None:
-        """Until both sides have ended, or a reset."""
+        """Run until both sides have ended, or until a reset."""
         ways = (
             asyncio.create_task(self._pass(self._client[0], self._server[1], upward=True)),
             asyncio.create_task(self._pass(self._server[0], self._client[1], upward=False)),
@@ -144,13 +144,13 @@ class _Connection:
                 writer.write(chunk)
                 await writer.drain()
             writer.write_eof()
-        except (OSError, RuntimeError):  # either end may go at any time, in the middle of a write too
+        except (OSError, RuntimeError):  # either end may close at any time, also during a write
             for _, each in (self._client, self._server):
                 cut_off(each)
 
 
 def cut_off(writer: asyncio.StreamWriter) -> None:
-    """Close with a RST: what is queued is thrown away and the peer gets "connection reset"."""
+    """Close with a RST: queued bytes are discarded, and the peer gets "connection reset"."""
     made = writer.get_extra_info("socket")
     if made is not None and made.family != socket.AF_UNIX:
         with contextlib.suppress(OSError):  # it is closed already

@@ -1,4 +1,4 @@
-"""What a run found, as values: figures beside their targets, and the rows. Pure; `__main__.py` prints and writes."""
+"""The result of a run as values: figures with their targets, and the rows. Pure; `__main__.py` prints and writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from tests.processes.faults.round import Round
 
 OVERLAPPING = ("F5", "F6", "F9", "F10", "F13", "F1", "F2", "F31")
-"""Rows in which a silo is lost; in all others the cluster is stable and no grain may be active twice."""
+"""Rows that lose a silo; in all other rows the cluster is stable and no grain may be active twice."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One line of the table: `seen` of all rounds, against the target."""
+    """One line of the table: the value `seen` over all rounds, and its target."""
 
     name: str
     target: float
@@ -39,12 +39,12 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def result_of(one: Round) -> Result:
-    """What is kept of a round."""
+    """The result of a round, as it is stored."""
     return Result(one.row, one.number, one.seconds, one.failures, one.late, dict(one.figures), one.notes)
 
 
 def samples(results: Iterable[Result], name: str, rows: Sequence[str] = (), but: Sequence[str] = ()) -> list[float]:
-    """All values of a figure, of some rows or of all."""
+    """All values of a figure, from some rows or from all."""
     return [
         value
         for result in results
@@ -54,7 +54,7 @@ def samples(results: Iterable[Result], name: str, rows: Sequence[str] = (), but:
 
 
 def figures(results: Sequence[Result]) -> list[Figure]:
-    """The table of section 7 of the reliability page, as far as faults from outside can fill it."""
+    """The table of section 7 of the reliability page, limited to faults from outside."""
 
     def most(name: str, target: float, *of: str, rows: Sequence[str] = (), but: Sequence[str] = ()) -> Figure:
         values = [value for each in of for value in samples(results, each, rows, but)]
@@ -99,7 +99,7 @@ def figures(results: Sequence[Result]) -> list[Figure]:
 def line(
     name: str, target: float, unit: str, values: Sequence[float], of: Callable[[Sequence[float]], float]
 ) -> Figure:
-    """One figure; without a sample it is neither good nor bad."""
+    """One figure; without a sample it is neither met nor missed."""
     if not values:
         return Figure(name, target, unit, None, 0, ok=True)
     seen = round(of(values), 3)

@@ -1,4 +1,4 @@
-"""One round of one row: a load of its own, a fault, a quiet period, a verdict."""
+"""One round of one row: a load, a fault, a quiet period, a verdict."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import msgspec
 from grange.testing.checks.history import Event, load
 from grange.testing.checks.writers import Write
 from tests.processes.faults import verdict
-from tests.processes.faults.evidence import Ran, duplicate_window, turns
+from tests.processes.faults.evidence import ExecutedTurn, duplicate_window, turns
 from tests.processes.faults.load import Orders
 from tests.processes.faults.network import HUB
 from tests.processes.faults.silos import FaultSilo, ended
@@ -30,12 +30,12 @@ from tests.processes.silo_process import PATIENCE, ROOT
 DEADLINE = 10.0
 """Response time-out of the load's calls, in seconds."""
 
-NOTED = 1.0
-"""Seconds after which the store knows of a death that the table has: until then the dead may write, but nobody else."""
+DEATH_NOTED_WITHIN = 1.0
+"""Seconds within which the store must know a death that the table has. Until then only the dead silo may write."""
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How long a round takes: seconds before the fault, and quiet seconds after it; `outage` of a store."""
+    """Times of a round in seconds: before the fault, quiet after it, length of a fault, `outage` of a store."""
 
     warm: float
     quiet: float
@@ -49,9 +49,9 @@ AGAIN = Pace(warm=3.0, quiet=3.0, hold=12.0, outage=12.0)
 
 
 class Round:
-    """Rows act on `stage` and tell what they saw by `figure` and `expect`.
+    """Rows act on `stage` and report by `figure` and `expect`.
 
-    `failures` are broken promises: they make the round bad on any machine. `late` are times over their targets.
+    `failures` are broken promises: they fail the round on any machine. `late` are times over their targets.
     """
 
     def __init__(self, row: str, number: int, scene: Stage, pace: Pace) -> None:
@@ -67,19 +67,19 @@ class Round:
         self.figures: defaultdict[str, list[float]] = defaultdict(list)
         self.dying: set[str] = set()
         self.history: list[Event] = []
-        self.ran: list[Ran] = []
+        self.ran: list[ExecutedTurn] = []
         self.writes: list[Write] = []
         self.noted: Mapping[str, float] = {}
         self._load: asyncio.subprocess.Process | None = None
         self._path = scene.folder / f"{self.name}.history.jsonl"
 
     def expect(self, condition: bool, text: str) -> None:
-        """Note a failed pass condition, and go on: one fault may break several."""
+        """Record a failed pass condition, and go on: one fault may break several."""
         if not condition:
             self.failures.append(text)
 
     def figure(self, name: str, value: float, most: float | None = None) -> None:
-        """Note a measured time; over `most` it is late, and one that never came is a failure."""
+        """Record a measured time. Over `most` it is late; an infinite time is a failure."""
         self.figures[name].append(round(value, 3))
         if most is not None and value > most:
             (self.late if value < float("inf") else self.failures).append(
@@ -87,27 +87,27 @@ class Round:
             )
 
     def pick(self) -> FaultSilo:
-        """A silo, by the seed."""
+        """Choose a running silo by the seed."""
         return self.stage.rng.choice(self.stage.silos.running)
 
     async def kill(self, silo: FaultSilo) -> float:
-        """SIGKILL; its death is expected. Returns when."""
-        self.doom(silo, -signal.SIGKILL)
+        """SIGKILL; its death is expected. Returns the time of the kill."""
+        self.expect_death(silo, -signal.SIGKILL)
         at = time.monotonic()
         silo.signal(signal.SIGKILL)
         await ended(silo)
         return at
 
-    def doom(self, silo: FaultSilo, *codes: int) -> None:
-        """This silo's death is what the fault must cause, and these exit codes are right."""
+    def expect_death(self, silo: FaultSilo, *codes: int) -> None:
+        """Declare that the fault must cause the death of this silo, with one of these exit codes."""
         self.dying.add(str(silo.address))
         silo.expected |= set(codes)
 
     async def declared(self, silo: FaultSilo, since: float, within: float) -> float:
-        """Wait until the table has it dead; notes how long after `since`, and returns when."""
+        """Wait until the table shows it dead. Records the seconds after `since`, and returns the time."""
         address = str(silo.address)
-        seen = await self.stage.watch.until(lambda each: each.statuses.get(address) == "dead", within + PATIENCE)
-        at = verdict.deaths(self.stage.watch.sightings).get(address, seen.t)
+        seen = await self.stage.observer.until(lambda each: each.statuses.get(address) == "dead", within + PATIENCE)
+        at = verdict.deaths(self.stage.observer.sightings).get(address, seen.t)
         self.figure("declared", at - since, within)
         return at
 
@@ -116,29 +116,29 @@ class Round:
         await asyncio.sleep(seconds)
 
     def answering(self, at: float, most: float) -> None:
-        """For a judge: note how long after a moment the last call failed or was slow."""
+        """For a judge: record how long after a time the last call failed or was slow."""
         self.figure("grains back", verdict.answering_again(self.history, at), most)
 
     def dead_wrote_nothing(self, silo: FaultSilo) -> None:
-        """For a judge: the store noted this silo's death soon after the table had it, and took no write of it since."""
-        declared = verdict.deaths(self.stage.watch.sightings)[str(silo.address)]
+        """For a judge: check that the store noted this silo's death soon after the table, and took no write since."""
+        declared = verdict.deaths(self.stage.observer.sightings)[str(silo.address)]
         noted = self.noted.get(str(silo.address), float("inf"))
-        self.figure("death noted in the store", max(0.0, noted - declared), NOTED)
+        self.figure("death noted in the store", max(0.0, noted - declared), DEATH_NOTED_WITHIN)
         late = [write for write in self.writes if write.silo == silo.identity and write.t > noted]
         self.figures["writes of the dead"].append(len(late))
         self.expect(not late, f"{len(late)} writes of {silo.identity} were accepted after its death was noted")
 
     def none_failed(self, figure: str) -> None:
-        """For a judge: note the calls without a result, of which there must be none."""
+        """For a judge: record the calls without a result; there must be none."""
         bad = verdict.errors(verdict.not_ok(self.history))
         self.figures[figure].append(sum(bad.values()))
         self.expect(not bad, f"calls failed: {bad}")
 
     async def begin(self, rate: float) -> None:
-        """Three silos and a load on them."""
+        """Start the load on three silos."""
         await self.stage.settle()
         self._sizes = {path: path.stat().st_size for path in self.stage.silos.turns.glob("*.jsonl")}
-        self._seen = len(self.stage.watch.sightings)
+        self._seen = len(self.stage.observer.sightings)
         orders = Orders(
             self.stage.gateways,
             self.stage.cluster,
@@ -158,12 +158,12 @@ class Round:
             )
         assert self._load.stdin is not None
         self._load.stdin.write(msgspec.json.encode(orders) + b"\n")
-        await self._said("connected")
+        await self._load_event("connected")
         self.began = time.monotonic()
         await asyncio.sleep(self.pace.warm)
 
     async def finish(self) -> None:
-        """Everything is healed: quiet under load, end the load, and judge."""
+        """After the fault has healed: wait under load, end the load, and judge."""
         await self.stage.settle()
         self.healed = time.monotonic()
         await asyncio.sleep(self.pace.quiet)
@@ -182,7 +182,7 @@ class Round:
         assert self._load.stdin is not None
         self._load.stdin.close()
         async with asyncio.timeout(DEADLINE + PATIENCE):
-            await self._said("ended")
+            await self._load_event("ended")
             await self._load.wait()
 
     async def _judge(self) -> None:
@@ -199,7 +199,7 @@ class Round:
         finally:
             await connection.close()
         found = verdict.invariants(self.history, totals, self.writes, self.ran, DEADLINE)
-        sightings = self.stage.watch.sightings
+        sightings = self.stage.observer.sightings
         found += verdict.one_table(sightings)
         self.failures += [str(each) for each in found]
         for invariant in ("I1", "I2", "I3", "I7", "I8"):
@@ -213,15 +213,15 @@ class Round:
         self._judge_deaths()
 
     def _alarms(self) -> dict[str, int]:
-        """How often silos logged which warning or error since the round began."""
+        """Count the warnings and errors that silos logged since the round began, by event."""
         lines = [line for silo in self.stage.silos.lives for line in silo.lines() if line["t"] >= self.began]
         loud = [line for line in lines if line["level"] in ("warning", "error")]
         return dict(sorted(Counter(line.get("event") or line["message"][:60] for line in loud).items()))
 
     def _judge_deaths(self) -> None:
-        """I10: nobody is declared dead, and nobody ends, who had no reason to."""
-        before = set(verdict.deaths(self.stage.watch.sightings[: self._seen]))
-        died = set(verdict.deaths(self.stage.watch.sightings)) - before
+        """I10: no silo is declared dead, and no silo ends, without a reason."""
+        before = set(verdict.deaths(self.stage.observer.sightings[: self._seen]))
+        died = set(verdict.deaths(self.stage.observer.sightings)) - before
         false = sorted(died - self.dying)
         self.figures["false deaths"].append(len(false))
         self.expect(not false, f"I10: declared dead without reason: {', '.join(false)}")
@@ -231,7 +231,7 @@ class Round:
                 self.expect(known, f"silo {silo.name} ended with {silo.code}: {silo.errors[-600:]}")
 
     def _turn_lines(self) -> dict[str, list[bytes]]:
-        """What every silo wrote since the round began; a last line that a kill cut off is left out."""
+        """The lines of every silo since the round began, without a last line that a kill cut off."""
         found: dict[str, list[bytes]] = {}
         for path in self.stage.silos.turns.glob("*.jsonl"):
             with path.open("rb") as file:
@@ -239,22 +239,22 @@ class Round:
                 found[path.stem] = file.read().split(b"\n")[:-1]
         return found
 
-    async def _said(self, word: str) -> None:
+    async def _load_event(self, word: str) -> None:
         assert self._load is not None
         assert self._load.stdout is not None
         async with asyncio.timeout(PATIENCE):
             line = await self._load.stdout.readline()
         if not line or json.loads(line)["event"] != word:
             log = Path(self.stage.folder / f"{self.name}.load.log").read_text()
-            raise AssertionError(f"the load did not say {word!r} but {line!r}: {log[-2000:]}")
+            raise AssertionError(f"the load did not print {word!r} but {line!r}: {log[-2000:]}")
 
 
 Judge = Callable[[], None]
-"""What a row looks at when the round is over and its history is read."""
+"""The checks of a row after the round, when its history is read."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line of the fault matrix. `run` injects, holds and heals; the judge that it returns looks at the outcome."""
+    """One line of the fault matrix. `run` injects, holds and heals the fault; its judge checks the outcome."""
 
     id: str
     title: str
@@ -264,7 +264,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 async def play(row: Row, number: int, scene: Stage, pace: Pace) -> Round:
-    """One round; whatever went wrong is in its `failures`, and the stage is healed in any case."""
+    """Play one round. Every error is in its `failures`, and the stage is healed in any case."""
     one = Round(row.id, number, scene, pace)
     began = time.monotonic()
     try:
@@ -272,7 +272,7 @@ async def play(row: Row, number: int, scene: Stage, pace: Pace) -> Round:
         judge = await row.run(one)
         await one.finish()
         judge()
-    except Exception as error:  # a run of an hour must not be lost with one of its rounds
+    except Exception as error:  # an error in one round must not end a run of an hour
         one.failures.append("".join(traceback.format_exception_only(error)).strip())
     finally:
         await one.abandon()

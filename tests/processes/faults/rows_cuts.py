@@ -17,15 +17,15 @@ FENCED = 3.0
 BACK = 10.0
 STABLE = 10.0
 TABLE_POLL = 0.5
-"""How often a silo that nobody probes reads the table, and so how long it may go on after its death."""
+"""Seconds between two table reads of a silo that gets no probes; upper bound of its turns after its death."""
 
 FENCE_EVENT = "self_fenced"
 
 
 async def isolated(one: Round) -> Judge:
-    """One silo reaches nobody and no store: it fences itself before the others declare it dead; they go on."""
+    """One silo reaches no silo and no store: it fences itself before the others declare it dead; they go on."""
     net, victim = cuts(one), one.pick()
-    one.doom(victim, *GONE)
+    one.expect_death(victim, *GONE)
     at = time.monotonic()
     await net.unplug(victim.name)
     declared = await one.declared(victim, at, DECLARED)
@@ -49,43 +49,43 @@ async def two_do_not_reach_each_other(one: Round) -> Judge:
     await one.stage.shows(pair)
     at = time.monotonic()
     await net.cut("a", "b")
-    seen = await one.stage.watch.until(lambda each: len(each.active()) == 1, PATIENCE)
+    seen = await one.stage.observer.until(lambda each: len(each.active()) == 1, PATIENCE)
     one.figure("declared", seen.t - at, DECLARED)
     (loser,) = [silo for silo in pair if str(silo.address) not in seen.active()]
-    one.doom(loser, *GONE)
+    one.expect_death(loser, *GONE)
     await one.hold(one.pace.hold / 2)
-    await net.mend("a", "b")
+    await net.restore("a", "b")
     await ended(loser)
     return lambda: one.answering(at, DECLARED + BACK)
 
 
 async def one_way(one: Round) -> Judge:
-    """What a sends to b is lost; c reaches both: nobody dies, and calls end typed."""
+    """Packets from a to b are lost; c reaches both: no silo dies, and calls end with typed errors."""
     net = cuts(one)
-    await net.deafen("a", "b")
+    await net.block("a", "b")
     await one.hold(one.pace.hold + 5.0)
     healed = time.monotonic()
-    await net.hear("a", "b")
+    await net.unblock("a", "b")
     return lambda: one.answering(healed, BACK)
 
 
 async def without_the_table(one: Round) -> Judge:
-    """One silo does not reach Redis: it serves on, and nobody declares it dead."""
+    """One silo does not reach Redis: it serves on, and no silo declares it dead."""
     net, victim = cuts(one), one.pick()
-    await net.deafen(victim.name, "redis")
+    await net.block(victim.name, "redis")
     await one.hold(one.pace.hold + 5.0)
-    await net.hear(victim.name, "redis")
+    await net.unblock(victim.name, "redis")
     return lambda: one.none_failed("failed calls while a silo missed the table")
 
 
 async def without_peers(one: Round) -> Judge:
-    """A silo reaches the stores and clients, and no other silo: it dies; once the store knows, it takes nothing of it.
+    """A silo reaches the stores and clients, and no other silo: it dies, and the store refuses its writes.
 
-    It needs no fence: the table tells it that it is active, and soon that it is not. Until then it may begin turns.
+    It does not fence itself: the table shows it active, and soon dead. Until it reads that, it may begin turns.
     """
     net, victim = cuts(one), one.pick()
     others = [silo for silo in one.stage.silos.running if silo is not victim]
-    one.doom(victim, *GONE)
+    one.expect_death(victim, *GONE)
     at = time.monotonic()
     await asyncio.gather(*(net.cut(victim.name, other.name) for other in others))
     declared = await one.declared(victim, at, DECLARED)
@@ -108,16 +108,16 @@ def cuts(one: Round) -> Namespaces:
 
 
 async def rejoined(one: Round, silo: FaultSilo, healed: float) -> None:
-    """The silo that was cut off ends by itself, is started again, and all three are active in time."""
+    """Wait until the silo that was cut off ends, start it again, and check that all three are active in time."""
     await ended(silo)
     await one.stage.settle()
     one.figure("stable after heal", time.monotonic() - healed, STABLE)
 
 
 def fenced_before(one: Round, silo: FaultSilo, at: float, declared: float) -> None:
-    """For a judge: the silo fenced itself in time, before its death, and began no turn from then on."""
+    """For a judge: check that the silo fenced itself in time, before its death, and began no turn since."""
     fences = [line["t"] for line in silo.events(FENCE_EVENT) if line["t"] >= at]
-    one.expect(bool(fences), f"silo {silo.name} did not say {FENCE_EVENT}")
+    one.expect(bool(fences), f"silo {silo.name} did not log {FENCE_EVENT}")
     if fences:
         one.figure("self-fence", fences[0] - at, FENCED)
         one.expect(fences[0] < declared, f"it fenced itself {fences[0] - declared:.3f} s after its death was declared")

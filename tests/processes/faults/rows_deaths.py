@@ -72,7 +72,7 @@ async def rolling_restart(one: Round) -> Judge:
 
 
 async def scaled_and_started_cold(one: Round) -> Judge:
-    """1 → 6 → 1 and a restart of the one, then back to three, all killed at once, and started again."""
+    """1 → 6 → 1 silos, a restart of the one, then back to three, all killed at once, and started again."""
     silos = one.stage.silos
     for name in ("b", "c"):
         await stopped(one, silos.of(name))
@@ -88,7 +88,7 @@ async def scaled_and_started_cold(one: Round) -> Judge:
 
 
 async def killed_all(one: Round) -> Judge:
-    """SIGKILL of the whole cluster, and a cold start: corpses do not block it."""
+    """SIGKILL of the whole cluster, and a cold start: rows of dead silos do not block it."""
     victims = list(one.stage.silos.running)
     await asyncio.gather(*(one.kill(victim) for victim in victims))
     began = time.monotonic()
@@ -103,7 +103,7 @@ async def killed_all(one: Round) -> Judge:
 
 async def stopped(one: Round, silo: FaultSilo) -> None:
     """SIGTERM, and wait for a clean end."""
-    one.doom(silo, 0)
+    one.expect_death(silo, 0)
     began = time.monotonic()
     silo.signal(signal.SIGTERM)
     code = await ended(silo, DRAIN + 15.0)
@@ -112,7 +112,7 @@ async def stopped(one: Round, silo: FaultSilo) -> None:
 
 
 async def until_active(one: Round, names: list[str]) -> float:
-    """Start these; returns the seconds until all say that they are active."""
+    """Start these; returns the seconds until all are active."""
     began = time.monotonic()
     await asyncio.gather(*(one.stage.silos.run(name) for name in names))
     return time.monotonic() - began

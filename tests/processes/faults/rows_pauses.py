@@ -1,4 +1,4 @@
-"""Processes that stand still for a while, or that the machine has no time for: F4, F5, F6 and the CPU hog."""
+"""Processes that stand still, or that lack processor time: F4, F5, F6 and the CPU hog."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ GONE = (4, 5)
 
 
 async def short_pause(one: Round) -> Judge:
-    """SIGSTOP for 2 s: calls are late, none fails, nobody dies."""
+    """SIGSTOP for 2 s: calls are late, none fails, no silo dies."""
     await paused(one.pick(), PAUSE)
     await one.hold(2.0)
     return lambda: one.none_failed("failed calls in 2 s pauses")
 
 
 async def zombie(one: Round) -> Judge:
-    """SIGSTOP until long after the death was declared, then SIGCONT: not one more turn, not one more write."""
+    """SIGSTOP until long after the death was declared, then SIGCONT: no further turn, no further write."""
     victim = one.pick()
-    one.doom(victim, *GONE)
+    one.expect_death(victim, *GONE)
     at = time.monotonic()
     victim.signal(signal.SIGSTOP)
     await one.declared(victim, at, DECLARED)
     await one.hold(max(0.0, at + one.pace.hold - time.monotonic()))
-    woken = await awoken(one, victim)
+    woken = await resume(one, victim)
 
     def judge() -> None:
         no_turns_since(one, victim, woken)
@@ -47,7 +47,7 @@ async def zombie(one: Round) -> Judge:
 
 
 async def paused_in_a_commit(one: Round) -> Judge:
-    """SIGSTOP while Postgres works on a write of this silo, then the commit: stored, and nobody was told."""
+    """SIGSTOP while Postgres works on a write of this silo, then the commit: stored, and no caller gets an answer."""
     victim = one.pick()
     connection = await one.stage.postgres.connect()
     try:
@@ -56,14 +56,14 @@ async def paused_in_a_commit(one: Round) -> Judge:
             async with asyncio.timeout(PATIENCE):
                 while not await waiting_writes(connection, one.stage.network.host(victim.name)):
                     await asyncio.sleep(0.02)
-            one.doom(victim, *GONE)
+            one.expect_death(victim, *GONE)
             at = time.monotonic()
             victim.signal(signal.SIGSTOP)
     finally:
         await connection.close()
     await one.declared(victim, at, DECLARED)
     await one.hold(1.0)
-    woken = await awoken(one, victim)
+    woken = await resume(one, victim)
 
     def judge() -> None:
         no_turns_since(one, victim, woken)
@@ -73,7 +73,7 @@ async def paused_in_a_commit(one: Round) -> Judge:
 
 
 async def busy_machine(one: Round) -> Judge:
-    """Twice as many burners as cores, and a pause of 2 s now and then: nobody may be declared dead."""
+    """Twice as many burners as cores, and pauses of 2 s: no silo may be declared dead."""
     async with burners(2 * (os.cpu_count() or 1)):
         until = time.monotonic() + one.pace.hold
         while time.monotonic() < until:
@@ -83,7 +83,7 @@ async def busy_machine(one: Round) -> Judge:
 
 
 async def waiting_writes(connection: object, host: str) -> int:
-    """How many statements from this address wait for a lock."""
+    """The number of statements from this address that wait for a lock."""
     return await connection.fetchval(  # type: ignore[attr-defined]
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND host(client_addr) = $1", host
     )
@@ -97,8 +97,8 @@ async def paused(silo: FaultSilo, seconds: float) -> None:
         silo.signal(signal.SIGCONT)
 
 
-async def awoken(one: Round, silo: FaultSilo) -> float:
-    """SIGCONT for one that was declared dead; it must end with its code. Returns when it was woken."""
+async def resume(one: Round, silo: FaultSilo) -> float:
+    """Send SIGCONT to a silo that was declared dead; it must end. Returns the time of the signal."""
     woken = time.monotonic()
     silo.signal(signal.SIGCONT)
     await ended(silo)
@@ -107,7 +107,7 @@ async def awoken(one: Round, silo: FaultSilo) -> float:
 
 
 def no_turns_since(one: Round, silo: FaultSilo, moment: float) -> None:
-    """For a judge: the silo began no turn and wrote nothing since this moment."""
+    """For a judge: check that the silo began no turn and wrote nothing since this time."""
     begun = [each for each in one.ran if each.silo == silo.identity and each.turn.start > moment]
     one.figures["turns of a zombie"].append(len(begun))
     one.expect(not begun, f"{len(begun)} turns began on {silo.identity} after it was woken")
@@ -116,7 +116,7 @@ def no_turns_since(one: Round, silo: FaultSilo, moment: float) -> None:
 
 @asynccontextmanager
 async def burners(count: int) -> AsyncGenerator[None]:
-    """So many processes that only burn CPU; each ends by itself after five minutes."""
+    """Run this many processes that only use CPU; each ends by itself after five minutes."""
     script = "import time\nend = time.monotonic() + 300\nwhile time.monotonic() < end: pass"
     processes = [await asyncio.create_subprocess_exec(sys.executable, "-c", script) for _ in range(count)]
     try:

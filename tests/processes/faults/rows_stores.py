@@ -1,4 +1,4 @@
-"""Stores that go away, forget, or answer too late: F17, F18, F21, F23."""
+"""Stores that are killed, emptied, or lose replies: F17, F18, F21, F23."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ async def redis_killed(one: Round) -> Judge:
 
 
 async def table_lost(one: Round) -> Judge:
-    """The table is gone: an alarm, calls go on, and the silos write the table anew under a new incarnation."""
+    """The table is gone: an alarm, calls go on, and the silos write the table again under a new incarnation."""
     await one.stage.shows(one.stage.silos.running)
-    before = one.stage.watch.sightings[-1]
+    before = one.stage.observer.sightings[-1]
     at = time.monotonic()
     await forget(one)
-    seen = await one.stage.watch.until(
+    seen = await one.stage.observer.until(
         lambda each: each.t > at and each.incarnation not in ("", before.incarnation) and len(each.active()) == 3,
         REBUILT + 15.0,
     )
     one.figure("table rebuilt", seen.t - at, REBUILT)
     one.expect(seen.version > before.version, f"the new table begins at {seen.version}, seen was {before.version}")
     alarms = [line["t"] - at for silo in one.stage.silos.running for line in silo.events(LOST_EVENT) if line["t"] >= at]
-    one.expect(bool(alarms), f"no silo said {LOST_EVENT}")
+    one.expect(bool(alarms), f"no silo logged {LOST_EVENT}")
     if alarms:
         one.figure("alarm for a lost table", min(alarms), ALARM)
     return lambda: one.none_failed("failed calls while the table was lost")
 
 
 async def forget(one: Round) -> None:
-    """By turns: FLUSHALL, the table's key alone, a Redis that is restarted empty."""
+    """Lose the table, in rotation by: FLUSHALL, a deleted key, a Redis that is restarted empty."""
     server, way = one.stage.redis, one.number % 3
     one.notes["how"] = ("FLUSHALL", "key deleted", "restarted empty")[way]
     if way == 2:
@@ -73,7 +73,7 @@ async def forget(one: Round) -> None:
 
 
 async def postgres_killed(one: Round) -> Judge:
-    """Postgres is killed: calls that need state fail in 2 s and say why, others go on; all is back 5 s after it is."""
+    """Postgres is killed: calls that need state fail in 2 s with a reason, others go on; all work 5 s after it."""
     at = time.monotonic()
     await asyncio.to_thread(one.stage.postgres.kill)
     await one.hold(one.pace.outage)
@@ -95,13 +95,13 @@ async def postgres_killed(one: Round) -> Judge:
 
 
 UNAVAILABLE = ("StorageUnavailable", "WriteOutcomeUnknown", "InconsistentStateError")
-"""The third: a write that had been stored although its reply was lost, found by the next one."""
+"""The third error: a write was stored although its reply was lost, and the next write found it."""
 
 
 async def replies_lost_after_commit(one: Round) -> Judge:
-    """One silo's writes are committed and the replies lost: said to be unknown, neither lost nor made twice.
+    """The writes of one silo are committed and their replies lost: reported as unknown, neither lost nor made twice.
 
-    It joins through a proxy too, which loses the reply to a change of the table.
+    The silo also joins through a proxy, which loses the reply to a change of the table.
     """
     stage = one.stage
     victim = stage.silos.of("c")
@@ -118,7 +118,7 @@ async def replies_lost_after_commit(one: Round) -> Judge:
         silo = await stage.silos.run("c", **through)
         one.expect(tables.to_lose == 0, "no change of the table lost its reply")
         await stage.shows(stage.silos.running)
-        await stopped(one, stage.silos.of("a"))  # whose grains move; those that are active stay where they are
+        await stopped(one, stage.silos.of("a"))  # its grains move; active grains of other silos do not
         await stage.silos.run("a")
         for _ in range(LOST_REPLIES):
             states.to_lose = 1
@@ -137,7 +137,7 @@ async def replies_lost_after_commit(one: Round) -> Judge:
 
     def judge() -> None:
         wrong = set(verdict.errors(verdict.not_ok(one.history))) - {*UNAVAILABLE, "ConnectionLost"}
-        one.expect(not wrong, f"errors that say nothing of a lost reply: {wrong}")
+        one.expect(not wrong, f"errors that do not name a lost reply: {wrong}")
 
     return judge
 

@@ -1,4 +1,4 @@
-"""The silos of a fault test: started at their places, killed and stopped from outside, watched by what they log."""
+"""The silos of a fault test: started at their places, killed and stopped from outside, observed through their logs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ APP = "tests.processes.faults.grains:silo"
 
 
 class FaultSilo(SiloProcess):
-    """One life of one silo. Times are `time.monotonic()`, which all processes of a machine share."""
+    """One generation of one silo. Times are `time.monotonic()`, which all processes of a machine share."""
 
     name: str
     ended_at: float | None = None
     diverted: bool = False
-    """Whether it was given other stores than the usual ones, as a proxy in front of them."""
+    """Whether it uses other stores than the default ones, such as a proxy in front of them."""
     expected: frozenset[int] = frozenset({0})
-    """Exit codes that are no surprise; a row adds to it what its fault must cause."""
+    """Expected exit codes; a row adds the codes that its fault must cause."""
 
     def signal(self, number: int) -> None:
-        """Not asyncio's `send_signal`: that asks after the process first, and so may take its end from who waits."""
+        """Send a signal. asyncio's `send_signal` polls the process, and could take its exit code from a waiter."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
@@ -47,7 +47,7 @@ class FaultSilo(SiloProcess):
 
     @property
     def identity(self) -> str:
-        """How the silo signs turns and states."""
+        """The name with which the silo signs turns and states."""
         return f"{self.name}#{self.pid}"
 
     @property
@@ -73,14 +73,14 @@ class FaultSilo(SiloProcess):
         return found
 
     async def watch_end(self) -> None:
-        """Notes when the process ended."""
+        """Record the time when the process ended."""
         await self._process.wait()
         self.ended_at = time.monotonic()
 
 
-def monotonic(told: str) -> float:
-    """A wall-clock time of a log line as monotonic time; exact as long as nobody sets the clock."""
-    return time.monotonic() - (time.time() - datetime.fromisoformat(told).timestamp())
+def monotonic(logged_time: str) -> float:
+    """Convert the wall-clock time of a log line to monotonic time; exact unless the clock is set."""
+    return time.monotonic() - (time.time() - datetime.fromisoformat(logged_time).timestamp())
 
 
 class FaultSilos:
@@ -98,18 +98,18 @@ class FaultSilos:
         self.turns.mkdir(parents=True, exist_ok=True)
 
     async def start(self, name: str, **environment: str) -> FaultSilo:
-        """Start it; not waited for. `environment` wins over the stores' URLs."""
+        """Start it without waiting. `environment` overrides the stores' URLs."""
         port, gateway = self._ports.setdefault(name, self._choose_ports())
         arguments = (
             *("run", APP, "--host", self._network.host(name), "--port", str(port), "--gateway-port", str(gateway)),
             *("--cluster", self._cluster, "--name", name, "--insecure", "--json", "--log-json", "--stop-with-stdin"),
         )
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRANGE_")}
-        told = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", NAME: name, TURNS: str(self.turns)}
+        variables = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", NAME: name, TURNS: str(self.turns)}
         process = await asyncio.create_subprocess_exec(
             *(*self._network.enter(name), sys.executable, "-m", "grange", *arguments),
             cwd=self._folder,
-            env={**inherited, **told, **self._stores, **environment},
+            env={**inherited, **variables, **self._stores, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -133,7 +133,7 @@ class FaultSilos:
         return [silo for silo in self.lives if silo.running]
 
     def of(self, name: str) -> FaultSilo:
-        """Its present life, or the last."""
+        """Its present generation, or the last."""
         return next(silo for silo in reversed(self.lives) if silo.name == name)
 
     async def close(self) -> None:

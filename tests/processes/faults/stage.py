@@ -1,4 +1,4 @@
-"""What a group of rows shares: a network, two stores, silos, and a watch on the table. Only what died is restarted."""
+"""The stage of a group of rows: a network, two stores, silos, and an observer of the table. Only dead parts restart."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import Any
 from tests.processes.faults.network import HUB, Network, network
 from tests.processes.faults.silos import FaultSilo, FaultSilos
 from tests.processes.faults.stores import Postgres, Redis, install_audit
-from tests.processes.faults.watch import Watch
+from tests.processes.faults.table_observer import TableObserver
 from tests.processes.silo_process import PATIENCE, ROOT
 
 NAMES = ("a", "b", "c", "d", "e", "f")
-"""Places for silos; the first three run from the start."""
+"""Places of silos; the first three run from the start."""
 
 ASKED_AT_LEAST = 3
-"""Times that a question by a command of its own is put before it is given up: a busy machine takes seconds for one."""
+"""Least number of status commands before the wait fails: on a busy machine one command takes seconds."""
 
 
 class Stage:
@@ -39,11 +39,11 @@ class Stage:
 
     @property
     def gateways(self) -> list[str]:
-        """Of every silo that was started, so that a client finds whoever is there."""
+        """The gateways of all silos that were started, so that a client finds those that run."""
         return [self.silos.of(name).gateway for name in NAMES[:3]]
 
     async def start(self, parts: AsyncExitStack) -> None:
-        """Stores, silos, audit, watch; `parts` ends them in reverse."""
+        """Start stores, silos, audit and observer; `parts` ends them in reverse."""
         self.redis, self.postgres = Redis(self.network), Postgres(self.network)
         for server in (self.redis, self.postgres):
             parts.push_async_callback(asyncio.to_thread, server.close)
@@ -61,40 +61,40 @@ class Stage:
         }
         await connection.close()
         parts.push_async_callback(client.aclose)
-        self.watch = Watch(client, self.cluster)
-        watching = asyncio.create_task(self.watch.run())
+        self.observer = TableObserver(client, self.cluster)
+        watching = asyncio.create_task(self.observer.run())
         parts.push_async_callback(cancelled, watching)
         await asyncio.gather(*(self.silos.run(name) for name in NAMES[1 : self.size]))
 
     async def heal(self) -> None:
-        """End whatever a row has left: cuts, stopped processes, stores that are down, silos that are odd or hang."""
+        """Repair the effects of a row: cuts, stopped processes, stores that are down, silos that are extra or hang."""
         await self.network.heal()
         for silo in self.silos.running:
             silo.signal(signal.SIGCONT)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.redis, self.postgres)))
-        active = self.watch.sightings[-1].active() if self.watch.sightings else set[str]()
+        active = self.observer.sightings[-1].active() if self.observer.sightings else set[str]()
         for silo in self.silos.running:
             if silo.name not in NAMES[: self.size] or silo.diverted or str(getattr(silo, "address", "")) not in active:
                 await silo.close()
 
     async def settle(self, within: float = PATIENCE) -> None:
-        """Three silos run, and the table shows these and no others. Restarts who is gone, as operators would."""
+        """Restart missing silos, and wait until three silos run and the table shows exactly these."""
         async with asyncio.timeout(within):
             gone = [name for name in NAMES[: self.size] if not self.silos.of(name).running]
             await asyncio.gather(*(self.silos.run(name) for name in gone))
         await self.shows(self.silos.running, within)
 
     async def shows(self, silos: Sequence[FaultSilo], within: float = PATIENCE) -> float:
-        """Wait until the table has exactly these as active; returns when."""
+        """Wait until the table shows exactly these as active; returns the time."""
         wanted = {str(silo.address) for silo in silos}
         try:
-            return (await self.watch.until(lambda seen: seen.active() == wanted, within)).t
+            return (await self.observer.until(lambda seen: seen.active() == wanted, within)).t
         except TimeoutError:
-            statuses = dict(self.watch.sightings[-1].statuses) if self.watch.sightings else {}
+            statuses = dict(self.observer.sightings[-1].statuses) if self.observer.sightings else {}
             raise AssertionError(f"after {within} s the table does not show {sorted(wanted)}: {statuses}") from None
 
     async def status(self) -> Mapping[str, Any]:
-        """What `grange status` says of every silo, by address."""
+        """The output of `grange status` for every silo, by address."""
         gateways = [word for silo in self.silos.running for word in ("--gateway", silo.gateway)]
         process = await asyncio.create_subprocess_exec(
             *(*self.network.enter(HUB), sys.executable, "-m", "grange", "status", "--json", "--cluster", self.cluster),
@@ -103,10 +103,10 @@ class Stage:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        told, complaint = await process.communicate()
+        printed, error_output = await process.communicate()
         if process.returncode:
-            raise AssertionError(f"grange status failed: {complaint.decode()}")
-        return {silo["address"]: silo for silo in json.loads(told)["silos"]}
+            raise AssertionError(f"grange status failed: {error_output.decode()}")
+        return {silo["address"]: silo for silo in json.loads(printed)["silos"]}
 
     async def agreed(self, within: float = 10.0) -> float:
         """Wait until every running silo answers with the same version; returns the seconds it took."""
@@ -122,7 +122,7 @@ class Stage:
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel it and wait; what else it ended with is raised."""
+    """Cancel a task and wait; an error of the task is raised."""
     task.cancel()
     await asyncio.wait((task,))
     if not task.cancelled():
@@ -131,7 +131,7 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 @asynccontextmanager
 async def stage(folder: Path, seed: int) -> AsyncGenerator[Stage]:
-    """A cluster of three for a group of rows; everything it started ends with the block."""
+    """Run a cluster of three for a group of rows; all its processes end with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     async with network(NAMES) as net, AsyncExitStack() as parts:
         made = Stage(folder, net, seed)

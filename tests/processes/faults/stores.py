@@ -1,6 +1,6 @@
-"""Redis and Postgres of a fault test: at their place of a network, and always reachable for the test by a Unix socket.
+"""Redis and Postgres of a fault test: at their place in a network, and always reachable for the test by a Unix socket.
 
-The test looks into both by these sockets, which no cut of the network touches and no proxy delays.
+The test reads both by these sockets, which no cut of the network and no proxy affects.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ BEGIN
 END $$;
 CREATE TRIGGER fault_deaths AFTER INSERT OR UPDATE ON grange_dead_silos FOR EACH ROW EXECUTE FUNCTION fault_deaths();
 """
-"""Every accepted write leaves a row in its own transaction, so the table is what happened, in the order it did. So does
-every noted death, while its transaction keeps that silo's writes out: from then on none may be accepted.
+"""Every accepted write leaves a row in its own transaction, so the table is the history of writes in their order. So
+does every noted death, in a transaction that excludes writes of that silo: from then on none may be accepted.
 """
 
 
@@ -81,17 +81,17 @@ class Redis(RedisServer):
             return False
 
     def erase(self) -> None:
-        """Remove what it stored, while it is down."""
+        """Remove its data while it is down."""
         for name in ("appendonlydir", "dump.rdb"):
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def client(self) -> redis.asyncio.Redis:
-        """For the test's own looks; it never repeats a command, and whoever asks bounds the time."""
+        """A client for the test. It never repeats a command, and its caller limits the time."""
         return redis.asyncio.Redis(
             unix_socket_path=str(self.socket),
             decode_responses=True,
-            socket_timeout=None,  # the driver's own bound loses cancellations on Python 3.11
+            socket_timeout=None,  # the driver's own time limit loses cancellations on Python 3.11
             retry=Retry(NoBackoff(), 0),
         )
 
@@ -129,17 +129,17 @@ class Postgres(PostgresServer):
         return [*super().command(), *settings]
 
     async def connect(self) -> Connection:
-        """For the test's own looks."""
+        """A connection for the test."""
         return await asyncpg.connect(host=str(self.folder), port=self.port, user="postgres", database="postgres")
 
 
 async def install_audit(connection: Connection) -> None:
-    """After the first silo made the tables."""
+    """Install the triggers, after the first silo has created the tables."""
     await connection.execute(AUDIT)
 
 
 async def audited_writes(connection: Connection, prefix: str) -> list[Write]:
-    """Accepted writes of grains whose key begins so, in order; their times as `time.monotonic()` of this machine."""
+    """Accepted writes of grains whose key begins with `prefix`, in order, with monotonic times of this machine."""
     offset = time.monotonic() - time.time()
     rows = await connection.fetch(
         "SELECT extract(epoch FROM t)::float8 + $2, grain, etag_before::text, etag::text, "
@@ -159,7 +159,7 @@ async def noted_deaths(connection: Connection) -> Mapping[str, float]:
 
 
 async def stored_totals(connection: Connection, prefix: str) -> Mapping[str, int]:
-    """Stored counters whose key begins so."""
+    """Stored counters whose key begins with `prefix`."""
     rows = await connection.fetch(
         "SELECT grain_key, (payload ->> 'total')::int FROM grange_state "
         "WHERE grain_type = 'counter' AND grain_key LIKE $1 || '-%'",

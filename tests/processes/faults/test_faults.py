@@ -1,6 +1,6 @@
-"""One short round of every row of the fault matrix that fits into a CI run; `make faults` plays all, and more often.
+"""Plays one short round of each row that fits into a CI run; `make faults` plays all rows, and more rounds.
 
-A broken promise fails the test; a time over its target is only reported, because CI machines are as busy as they like.
+A broken promise fails the test. A time over its target is only reported, because CI machines may be busy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.processes.faults.stage import Stage, stage
 
 SEED = "FAULTS_SEED"
 LONG_ONLY = frozenset({"F2", "F3", "F31", "HOG"})
-"""Rows for `make faults` only: a short round takes half a minute and more, or another row does the same and more."""
+"""Rows for `make faults` only: a short round takes half a minute or more, or another row includes it."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
@@ -45,7 +45,7 @@ class Stages:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stages(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stages]:
-    """Ends the last cluster with the module."""
+    """The clusters of this module; the last one ends with it."""
     async with AsyncExitStack() as parts:
         yield Stages(tmp_path_factory.mktemp("faults"), parts)
 

@@ -1,4 +1,4 @@
-"""Cuts of the network cut what they name and nothing else, heal at once, and leave nothing behind."""
+"""Cuts of the network affect only the named places, heal at once, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.processes.faults.network import NAMESPACES, PREFIX, Namespaces, missing, network, sweep
 
 PATIENCE = 0.5
-"""Seconds in which a datagram would have come."""
+"""Seconds within which a datagram arrives."""
 
 
 @pytest.fixture
@@ -30,40 +30,40 @@ async def net() -> AsyncIterator[Namespaces]:
 async def hears(net: Namespaces, sender: str, receiver: str) -> bool:
     """Whether a datagram from one arrives at the other."""
     loop = asyncio.get_running_loop()
-    with net.socket(receiver, socket.SOCK_DGRAM) as ear, net.socket(sender, socket.SOCK_DGRAM) as mouth:
-        ear.bind((net.host(receiver), 0))
-        for each in (ear, mouth):
+    with net.socket(receiver, socket.SOCK_DGRAM) as receiving, net.socket(sender, socket.SOCK_DGRAM) as sending:
+        receiving.bind((net.host(receiver), 0))
+        for each in (receiving, sending):
             each.setblocking(False)
         try:
-            mouth.sendto(b"?", ear.getsockname())
+            sending.sendto(b"?", receiving.getsockname())
         except OSError:  # its own link is down
             return False
         try:
             async with asyncio.timeout(PATIENCE):
-                return await loop.sock_recv(ear, 10) == b"?"
+                return await loop.sock_recv(receiving, 10) == b"?"
         except TimeoutError:
             return False
 
 
 async def test_one_direction_of_one_pair_is_lost_in_silence(net: Namespaces) -> None:
     assert await hears(net, "a", "b")
-    await net.deafen("a", "b")
+    await net.block("a", "b")
     assert not await hears(net, "a", "b")
     assert await hears(net, "b", "a")
     assert await hears(net, "a", "c")
     assert await hears(net, "a", "redis")
-    await net.hear("a", "b")
+    await net.unblock("a", "b")
     assert await hears(net, "a", "b")
 
 
-async def test_one_silo_is_cut_off_from_everybody(net: Namespaces) -> None:
+async def test_one_silo_is_cut_off_from_all_places(net: Namespaces) -> None:
     await net.unplug("b")
     assert not await hears(net, "a", "b")
     assert not await hears(net, "b", "hub")
     assert await hears(net, "a", "c")
     await net.heal()
     async with asyncio.timeout(10):
-        while not await hears(net, "a", "b"):  # both ask once a second for the other's hardware address
+        while not await hears(net, "a", "b"):  # both resolve the other's hardware address once a second
             pass
 
 

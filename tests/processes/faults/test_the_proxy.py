@@ -1,4 +1,4 @@
-"""The proxy and its traps do what the rows of the fault matrix rely on."""
+"""The proxy and its traps behave as the rows of the fault matrix require."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.processes.faults.traps import LostCommit, LostReply
 
 @asynccontextmanager
 async def echo(folder: Path) -> AsyncGenerator[Proxy]:
-    """A proxy to a server that sends back what it gets."""
+    """A proxy to a server that returns the bytes it gets."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(1000):
@@ -72,7 +72,7 @@ async def test_a_reset_is_a_reset_and_not_an_end(tmp_path: Path) -> None:
 
 
 async def test_a_commit_is_stored_and_its_reply_is_lost() -> None:
-    """Reads pass, a refusal passes; the next write is in the database and the client never hears."""
+    """Reads pass, a refusal passes; the next write is in the database and the client gets no answer."""
     with Postgres(Loopback()) as server:
         async with Proxy(listening(LOOPBACK), server.socket, LostCommit) as proxy:
             host, port = proxy.address

@@ -1,4 +1,4 @@
-"""What a round is judged by: figures read from histories and turn files, and a table that is watched."""
+"""Tests of the verdict: figures from histories and turn files, and the observed table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.processes.faults import verdict
 from tests.processes.faults.__main__ import RESULTS, results_of
 from tests.processes.faults.evidence import duplicate_window, turns
 from tests.processes.faults.report import Result, figures
-from tests.processes.faults.watch import Sighting
+from tests.processes.faults.table_observer import Sighting
 
 
 def call(

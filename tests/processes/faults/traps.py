@@ -1,4 +1,4 @@
-"""When is a write committed whose reply shall be lost? Read from the bytes of the store's protocol. Pure."""
+"""Finds the reply to a committed write in the bytes of a store's protocol, so that the proxy can lose it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 WRITES = re.compile(rb"\s*(INSERT|UPDATE|DELETE)\b|.*\bgrange_store\(", re.DOTALL)
-"""Statements that change state: plain ones, and the function of our own storage."""
+"""Statements that change state: plain ones, and the function of grange's storage."""
 
 SCRIPTS = re.compile(rb"\r\nEVAL(SHA)?\r\n", re.IGNORECASE)
 """The commands of Redis that run a script."""
@@ -18,14 +18,14 @@ BARE_ANSWER = frozenset({80877103, 80877104})
 """Requests for encryption; the answer is one byte and no message."""
 
 Chosen = Callable[[], bool]
-"""Asked once for each reply that could be lost: whether it is to be."""
+"""Called once for each reply that could be lost; True loses it."""
 
 
 class LostCommit:
-    """Postgres: from the message that a write is done, nothing passes; sprung once the write is committed.
+    """Postgres: loses all bytes from the completion of a write on; sprung once the write is committed.
 
-    The server commits before it says that it is ready for the next query (`Z`, not in a transaction), so the trap waits
-    for that. A write that the server refused is let through.
+    The server commits before it reports that it is ready for the next query (`Z`, not in a transaction), so the trap
+    waits for that report. The answer to a refused write passes.
     """
 
     def __init__(self, chosen: Chosen) -> None:
@@ -75,7 +75,7 @@ class LostCommit:
             self._writes.append(self._bound if kind == b"E" else WRITES.match(body) is not None)
 
     def _answer(self, message: bytes) -> bytes:
-        """What passes of this message."""
+        """The part of this message that passes."""
         kind = message[:1]
         if kind in (b"C", b"E", b"I", b"s") and self._writes:
             written = self._writes.popleft()
@@ -103,7 +103,7 @@ class LostReply:
     def down(self, chunk: bytes) -> bytes:
         if not self._asked:
             return chunk
-        if chunk.startswith(b"-NOSCRIPT"):  # it was not run, and will come again
+        if chunk.startswith(b"-NOSCRIPT"):  # the script was not run, and the client sends it again
             self._asked, self._owed = False, True
             return chunk
         self.sprung = True
@@ -111,7 +111,7 @@ class LostReply:
 
 
 def split(received: bytes) -> tuple[list[bytes], bytes]:
-    """Whole messages of Postgres, and the rest: a type, the length of what follows as four bytes with themselves."""
+    """Split into whole messages of Postgres and the rest. A message: type, length in four bytes, body."""
     messages: list[bytes] = []
     while len(received) >= 5:
         size = 1 + struct.unpack("!I", received[1:5])[0]

@@ -1,4 +1,4 @@
-"""Judges one round: the invariants over all that was recorded, and the figures that can be read from it. Pure."""
+"""Judges one round: checks the invariants on its records, and computes figures from them. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ from grange.testing.checks.membership import Seen, membership
 from grange.testing.checks.models import register
 from grange.testing.checks.outcomes import outcomes
 from grange.testing.checks.writers import Write, overlaps, writers
-from tests.processes.faults.evidence import Ran
-from tests.processes.faults.watch import Sighting
+from tests.processes.faults.evidence import ExecutedTurn
+from tests.processes.faults.table_observer import Sighting
 
 REGISTER_OPS = ("read", "write")
 
 
 def invariants(
-    history: Sequence[Event], totals: Mapping[str, int], audit: Iterable[Write], ran: Iterable[Ran], deadline: float
+    history: Sequence[Event],
+    totals: Mapping[str, int],
+    audit: Iterable[Write],
+    ran: Iterable[ExecutedTurn],
+    deadline: float,
 ) -> list[Violation]:
-    """I1, I2, I3 and I8 of one round."""
+    """Check I1, I2, I3 and I8 of one round."""
     return [
         *acknowledged(history, totals),
         *writers(audit),
@@ -29,8 +33,8 @@ def invariants(
     ]
 
 
-def shared_moments(ran: Iterable[Ran]) -> list[str]:
-    """Pairs of turns of one grain in two activations that ran at the same moment."""
+def shared_moments(ran: Iterable[ExecutedTurn]) -> list[str]:
+    """Pairs of turns of one grain in two activations that ran at the same time."""
     return [
         f"{one.grain}: {one.activation[:8]} until {one.end:.3f}, {other.activation[:8]} from {other.start:.3f}"
         for one, other in overlaps(each.turn for each in ran)
@@ -38,13 +42,13 @@ def shared_moments(ran: Iterable[Ran]) -> list[str]:
 
 
 def one_table(sightings: Iterable[Sighting]) -> list[Violation]:
-    """I7 of what the table said. A moment in which it was empty is no view of it."""
+    """Check I7 on the table. A time at which it was empty is not a view."""
     views = [Seen(s.t, "table", s.version, dict(s.statuses), s.incarnation) for s in sightings if s.incarnation]
     return membership(views)
 
 
 def deaths(sightings: Iterable[Sighting]) -> dict[str, float]:
-    """When each silo was first seen dead, by address."""
+    """The time at which each silo was first seen dead, by address."""
     found: dict[str, float] = {}
     for seen in sightings:
         for address, status in seen.statuses.items():
@@ -64,7 +68,7 @@ def returned(history: Iterable[Event]) -> list[Operation]:
 
 
 def errors(calls: Iterable[Operation]) -> dict[str, int]:
-    """How many calls ended with which error."""
+    """The number of calls by error."""
     counted: dict[str, int] = {}
     for call in calls:
         name = call.end.error if call.end is not None else "never ended"
@@ -73,17 +77,17 @@ def errors(calls: Iterable[Operation]) -> dict[str, int]:
 
 
 def in_flight(history: Iterable[Event], at: float) -> float:
-    """Seconds from a moment until the last call that was under way then, and did not return, had ended."""
+    """Seconds from a time until the end of the last call that was under way then and did not return."""
     cut = [call.end.t - at for call in not_ok(history) if call.invoke.t < at and call.end is not None]
     return max((seconds for seconds in cut if seconds >= 0), default=0.0)
 
 
 SLOW = 1.0
-"""Seconds that a call may take on a busy machine and still count as answered as always."""
+"""Longest seconds of a normal call on a busy machine."""
 
 
 def answering_again(history: Iterable[Event], at: float) -> float:
-    """Seconds from a moment until every key answered as always: the end of the last call since that failed or was slow.
+    """Seconds from a time until every key answers normally: the end of the last call since that failed or was slow.
 
     Infinite when the last call of a key did not return.
     """

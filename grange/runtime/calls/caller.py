@@ -1,7 +1,8 @@
-"""One call to one grain, wherever it is: deadline, context, the one retry loop.
+"""One call to one grain: deadline, request context, and the one retry loop.
 
-The loop repeats only what was refused or never left this process; never a time-out or a lost connection. There is no
-forwarding: who was asked in the wrong place says so, perhaps with a hint, and the loop asks elsewhere.
+The loop repeats only a request that was refused or never left this process. It never repeats after a time-out or a lost
+connection. Silos do not forward requests: a silo that does not have the grain refuses, perhaps with a hint, and the
+loop tries another silo.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
-from grange.runtime.deadlines import milliseconds_until, until
-from grange.runtime.invocation import log_one_way_failure
+from grange.runtime.calls.outgoing import CallerDeps, Outgoing
 from grange.runtime.locator import Locator
-from grange.runtime.outgoing import CallerDeps, Outgoing
-from grange.runtime.plan import Plans
-from grange.runtime.refusal import REPEATED, Refused
+from grange.runtime.requests.deadlines import milliseconds_until, until
+from grange.runtime.requests.invocation import log_one_way_failure
+from grange.runtime.requests.plan import Plans
+from grange.runtime.requests.refusal import REPEATED, Refused
 
-MAX_PAUSE = 1.0
-"""Seconds; the longest wait between two tries of a refused call, when nothing is heard of the cluster."""
+MAX_RETRY_WAIT = 1.0
+"""Seconds; the longest wait between two attempts of a refused call, unless the view of the cluster changes earlier."""
 
-LEAST = 0.001
-"""Seconds; no repeat starts with less time than this, the unit of the wire: nobody could answer it in time, and the
-outcome, certainly not executed, would become unknown."""
+MIN_TIME_LEFT = 0.001
+"""Seconds; no attempt is repeated with less time left. It is the unit of time-outs on the wire: no silo could answer in
+time, and an outcome that is certain (not executed) would become unknown."""
 
 Attempt = Callable[[SiloAddress], Awaitable[Any]]
-"""Try the call at this silo. Raises Refused or SiloUnavailable when it was certainly not executed there."""
+"""Attempts a call at this silo. Raises Refused or SiloUnavailable if it was certainly not executed there."""
 
 
 class Caller:
-    """Makes calls: for the grains of a silo, for its gateway, and for a client (which has no catalog)."""
+    """Makes calls for the grains of a silo, for its gateway, and for a client (which has no catalog)."""
 
     def __init__(self, deps: CallerDeps, locator: Locator, plans: Plans, rng: random.Random) -> None:
         self._deps = deps
@@ -47,32 +48,32 @@ class Caller:
         self._loop = asyncio.get_running_loop()
 
     async def drain(self) -> None:
-        """Wait until every one-way call has been taken in charge or has failed."""
+        """Wait until each one-way call was accepted by a silo or has failed."""
         await self._tasks.wait()
 
     async def close(self) -> None:
-        """Give up one-way calls that nobody has taken in charge yet."""
+        """Cancel the one-way calls that no silo has accepted yet."""
         await self._tasks.close()
 
     async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """grains.ref.CallsGrains: the result of one call, or an error that says whether it was executed."""
+        """Make one call (`grains.ref.CallsGrains`). An error says whether the call was executed."""
         plan = self._plans.of(method)
         args = method.bind(args, kwargs)
         deadline = self._loop.time() + (plan.timeout or self._deps.options.response_timeout)
         outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
         if method.options.one_way:
-            return await self._hand_over(outgoing)
+            return await self._call_one_way(outgoing)
         catalog = self._deps.catalog
         if catalog is not None and catalog.find(grain_id) is not None:
             try:
-                return await outgoing.here(catalog)
+                return await outgoing.attempt_locally(catalog)
             except Refused as refused:
                 if refused.reason not in REPEATED:
                     raise refused.error(grain_id) from None
         return await self.repeat(grain_id, deadline, outgoing.attempt)
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None) -> bytes:
-        """Call a grain whose class is not here; arguments (an array, or an object by name) and result are JSON."""
+        """Call a grain without its class. Arguments (an array, or an object by name) and result are JSON."""
         deadline = self._loop.time() + (seconds or self._deps.options.response_timeout)
 
         async def attempt(target: SiloAddress) -> bytes:
@@ -87,7 +88,7 @@ class Caller:
         return result
 
     async def repeat(self, grain_id: GrainId, deadline: float, attempt: Attempt) -> Any:
-        """The one retry loop: until an outcome, or until the time is over with the call never executed."""
+        """The one retry loop: attempt the call until it has an outcome, or its time is over and it was not executed."""
         refusals = 0
         while True:
             target = self._target(grain_id) or await self._locate(grain_id, deadline)
@@ -101,16 +102,16 @@ class Caller:
             except SiloUnavailable as error:
                 why = str(error)
             refusals += 1
-            self._locator.forget(grain_id, target, hint, absent)
-            await self._pause(grain_id, deadline, refusals, hint, why)
+            self._locator.invalidate(grain_id, target, hint, absent)
+            await self._wait_before_retry(grain_id, deadline, refusals, hint, why)
 
     def _target(self, grain_id: GrainId) -> SiloAddress | None:
-        """Where to send at once. Stateless workers run on the caller's silo if it hosts them and takes new grains."""
+        """The silo to try without a wait; None: locate it. Stateless workers run here if this silo hosts them."""
         catalog = self._deps.catalog
         if catalog is not None and catalog.is_open:
             hosted = catalog.hosted.get(grain_id.type)
             if hosted is not None and hosted.options.stateless_workers:
-                return self._deps.here
+                return self._deps.address
         return self._locator.known(grain_id)
 
     async def _locate(self, grain_id: GrainId, deadline: float) -> SiloAddress:
@@ -120,41 +121,42 @@ class Caller:
         except TimeoutError:
             raise SiloUnavailable(f"call to {grain_id} was not executed: it could not be located in time") from None
 
-    async def _pause(
+    async def _wait_before_retry(
         self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, why: str
     ) -> None:
-        """Wait before the next try: not at all for a first refusal or a hint, then longer and longer, with jitter."""
+        """Wait before the next attempt: no wait after a first refusal or a hint, then growing waits with jitter."""
         now = self._loop.time()
         if now < deadline and refusals > 1 and (hint is None or refusals > 3):
-            longest = min(MAX_PAUSE, 0.01 * 1.7**refusals)
+            longest = min(MAX_RETRY_WAIT, 0.01 * 1.7**refusals)
             await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
-        if deadline - self._loop.time() < LEAST:
+        if deadline - self._loop.time() < MIN_TIME_LEFT:
             times = "once" if refusals == 1 else f"{refusals} times, at last"
             raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {why}")
 
-    async def _hand_over(self, outgoing: Outgoing) -> None:
-        """One-way: wait until the request is handed over, then see to it in the background."""
-        handed: asyncio.Future[None] = self._loop.create_future()
-        task = self._tasks.start(self._see_to(outgoing, handed))
-        task.add_done_callback(lambda _: _give_up(outgoing.grain_id, handed))
+    async def _call_one_way(self, outgoing: Outgoing) -> None:
+        """Make a one-way call: wait until the request is handed over, then finish it in the background."""
+        handed_over: asyncio.Future[None] = self._loop.create_future()
+        task = self._tasks.start(self._finish_one_way(outgoing, handed_over))
+        task.add_done_callback(lambda _: _fail_unsent(outgoing.grain_id, handed_over))
         try:
-            await handed
+            await handed_over
         except asyncio.CancelledError:
             task.cancel()
             raise
 
-    async def _see_to(self, outgoing: Outgoing, handed: asyncio.Future[None]) -> None:
-        outgoing.handed = handed
+    async def _finish_one_way(self, outgoing: Outgoing, handed_over: asyncio.Future[None]) -> None:
+        """Repeat a one-way call until a silo accepts it. An error after the hand-over is logged."""
+        outgoing.handed_over = handed_over
         try:
             await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt)
         except Exception as error:
-            if handed.done():
+            if handed_over.done():
                 log_one_way_failure(outgoing.grain_id, outgoing.plan.method.name, error)
             else:
-                handed.set_exception(error)
+                handed_over.set_exception(error)
 
 
-def _give_up(grain_id: GrainId, handed: asyncio.Future[None]) -> None:
-    """The task of a one-way call was cancelled, by `close`, before the request had left: tell who waits."""
-    if not handed.done():
-        handed.set_exception(SiloUnavailable(f"call to {grain_id} was not executed: this process ends its calls"))
+def _fail_unsent(grain_id: GrainId, handed_over: asyncio.Future[None]) -> None:
+    """Fail a one-way call that `close` cancelled before its request left this process."""
+    if not handed_over.done():
+        handed_over.set_exception(SiloUnavailable(f"call to {grain_id} was not executed: this process is closing"))

@@ -1,6 +1,6 @@
-"""What the membership table says, looked at each 50 ms: when a death was declared, and whether views only go forward.
+"""Reads the membership table each 50 ms: when a death was declared, and whether views only go forward.
 
-Reads the table in Redis itself and not through a silo, so that it sees what was written when it was written.
+It reads the table in Redis and not through a silo, so that its times are those of the writes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import redis.exceptions
 from redis.asyncio import Redis
 
-LOOK_PERIOD = 0.05
-LOOK_TIMEOUT = 1.0
+POLL_INTERVAL = 0.05
+POLL_TIMEOUT = 1.0
 _ROW = "silo:"
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """The table at a moment: `statuses` by silo address."""
+    """The table at one time: `statuses` by silo address."""
 
     t: float
     incarnation: str
@@ -32,36 +32,36 @@ class Sighting:
         return {address for address, status in self.statuses.items() if status == "active"}
 
 
-class Watch:
-    """Every change of the table while it runs. `run` belongs to a task of whoever made it."""
+class TableObserver:
+    """Records every change of the table while `run` runs, in a task of its owner."""
 
     def __init__(self, client: Redis, cluster: str) -> None:
         self._client = client
         self._key = f"grange:{{{cluster}}}:membership"
         self.sightings: list[Sighting] = []
         self.gaps: list[float] = []
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
 
     async def run(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(LOOK_TIMEOUT):
-                    await self._look()
+                async with asyncio.timeout(POLL_TIMEOUT):
+                    await self._poll()
             except (redis.exceptions.RedisError, OSError):  # a TimeoutError is an OSError
-                self.gaps.append(time.monotonic())  # Redis is away, as some rows want it
-            await asyncio.sleep(LOOK_PERIOD)
+                self.gaps.append(time.monotonic())  # Redis is away, as in some rows
+            await asyncio.sleep(POLL_INTERVAL)
 
     async def until(self, fits: Callable[[Sighting], bool], within: float) -> Sighting:
-        """The first sighting from now on that fits. Raises TimeoutError."""
-        async with asyncio.timeout(within), self._news:
-            await self._news.wait_for(lambda: bool(self.sightings) and fits(self.sightings[-1]))
+        """Wait for the next sighting that fits. Raises TimeoutError."""
+        async with asyncio.timeout(within), self._changed:
+            await self._changed.wait_for(lambda: bool(self.sightings) and fits(self.sightings[-1]))
             return self.sightings[-1]
 
     def first(self, since: float, fits: Callable[[Sighting], bool]) -> Sighting | None:
-        """The first sighting after a moment that fits."""
+        """The first sighting after a time that fits."""
         return next((each for each in self.sightings if each.t >= since and fits(each)), None)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         fields = await self._client.hgetall(self._key)
         statuses = {
             name.removeprefix(_ROW): json.loads(row)["status"]
@@ -71,6 +71,6 @@ class Watch:
         seen = Sighting(time.monotonic(), fields.get("incarnation", ""), int(fields.get("version", 0)), statuses)
         last = self.sightings[-1] if self.sightings else None
         if last is None or (last.incarnation, last.version) != (seen.incarnation, seen.version):
-            async with self._news:
+            async with self._changed:
                 self.sightings.append(seen)
-                self._news.notify_all()
+                self._changed.notify_all()

@@ -1,6 +1,7 @@
 """One request to one known silo, and its answer. It needs no directory; system services use it directly.
 
-An answer comes back on the connection its request left by; losing that connection ends all its pending calls at once.
+An answer comes back on the connection that carried its request. If that connection breaks, all its pending calls fail
+at once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped,
 from grange.proto.faults import Faults, type_name
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
-from grange.runtime.deadlines import Deadlines, until
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.deadlines import Deadlines, until
+from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import system_id
 from grange.transport.provider import Connection
 
@@ -24,18 +25,18 @@ log = logging.getLogger("grange.runtime")
 
 
 def _nothing() -> None:
-    """For callers who need not know when a request was posted."""
+    """The default of `posted`: the caller does not need to know."""
 
 
 def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
-    """For links whose end nobody but their calls need know."""
+    """The default of `Link.on_end`: only the pending calls need to know."""
 
 
-class Connects(Protocol):
+class PeerConnections(Protocol):
     """One connection per peer; `transport/peers.py` implements it."""
 
     def current(self, address: SiloAddress) -> Connection | None:
-        """The open connection to this silo, if there is one."""
+        """The open connection to this silo, or None."""
         ...
 
     async def get(self, address: SiloAddress) -> Connection:
@@ -43,91 +44,96 @@ class Connects(Protocol):
         ...
 
     def retire(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """The peer is leaving: send nothing more on this connection, and close it when all are `answered`."""
+        """Send nothing more on this connection and close it once `answered` is set, because the peer is leaving."""
         ...
 
 
 class Pending:
     """One request that waits for its answer."""
 
-    __slots__ = ("answer", "link", "request", "status", "step", "told_at")
+    __slots__ = ("answer", "link", "request", "status", "status_at", "step")
 
     def __init__(self, link: Link, request: Request, answer: asyncio.Future[Response]) -> None:
         self.link = link
         self.request = request
         self.answer = answer
         self.status = "status unknown"
-        self.told_at = 0.0
+        self.status_at = 0.0
         self.step = 0
 
-    def told(self, status: str) -> None:
-        """The callee says how far it is."""
-        self.status, self.told_at = status, asyncio.get_running_loop().time()
+    def on_status(self, status: str) -> None:
+        """Keep the status that the callee reports."""
+        self.status, self.status_at = status, asyncio.get_running_loop().time()
 
     def expire(self) -> None:
-        """The caller's time is over; tell the callee to drop the request if it still waits there."""
+        """Fail with CallTimeout, and tell the callee to drop the request if it still waits there."""
         request = self.request
-        self.link.abandon(request.id)
+        self.link.cancel(request.id)
         status = self.status
-        if self.told_at:
-            age = asyncio.get_running_loop().time() - self.told_at
-            status = f"{status}, as silo {self.link.silo} said {age:.1f} s before"
+        if self.status_at:
+            age = asyncio.get_running_loop().time() - self.status_at
+            status = f"{status}, as silo {self.link.silo} reported {age:.1f} s before"
         self.fail(CallTimeout(f"call to {request.grain_id}.{request.method} timed out: {status}"))
 
     def fail(self, error: Exception) -> None:
-        """End it with an error, unless it has ended."""
+        """Fail the call with this error, unless it has ended."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 class Link:
-    """The receiver of one outgoing connection: answers in, pending calls out. `left` hears of a goodbye."""
+    """The receiver of one outgoing connection, with its pending calls. Calls `on_leaving` when the silo says goodbye.
 
-    def __init__(self, silo: SiloAddress, faults: Faults, left: Callable[[SiloAddress, asyncio.Event], None]) -> None:
+    `on_end` is called when the connection ends.
+    """
+
+    def __init__(
+        self, silo: SiloAddress, faults: Faults, on_leaving: Callable[[SiloAddress, asyncio.Event], None]
+    ) -> None:
         self.silo = silo
-        self._left = left
+        self._on_leaving = on_leaving
         self._answered: asyncio.Event | None = None
         self._faults = faults
         self._pending: dict[int, Pending] = {}
         self.connection: Connection | None = None
-        self.ended: Callable[[SiloAddress, Exception | None], None] = _ignore
+        self.on_end: Callable[[SiloAddress, Exception | None], None] = _ignore
 
     def add(self, pending: Pending) -> None:
-        """Expect an answer."""
+        """Add a request that waits for its answer."""
         self._pending[pending.request.id] = pending
 
     def remove(self, request_id: int) -> None:
-        """Expect it no more."""
+        """Remove a request, answered or not."""
         self._pending.pop(request_id, None)
         if self._answered is not None and not self._pending:
             self._answered.set()
 
-    def abandon(self, request_id: int) -> None:
-        """Expect it no more, and say so to the other side."""
+    def cancel(self, request_id: int) -> None:
+        """Remove a request that is still pending, and send a Cancel for it."""
         if self._pending.pop(request_id, None) is not None and self.connection and not self.connection.closed:
             self.connection.post(Cancel(request_id))
 
     def receive(self, message: Message) -> None:
-        """transport.Receiver: an answer, a refusal or a word on how it goes."""
+        """transport.Receiver: take an answer, a rejection or a status."""
         if isinstance(message, Response):
             pending = self._pending.pop(message.id, None)
             if pending is not None and not pending.answer.done():
                 pending.answer.set_result(message)
         elif isinstance(message, Rejection) and message.id == GOODBYE.id:
-            self._say_goodbye()
+            self._on_goodbye()
         elif isinstance(message, Rejection):
             pending = self._pending.pop(message.id, None)
             if pending is not None:
                 pending.fail(self._refused(message))
         elif isinstance(message, Status) and message.id in self._pending:
-            self._pending[message.id].told(message.text)
+            self._pending[message.id].on_status(message.text)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """transport.Receiver: what never left was certainly not executed; of the rest nothing is known.
+        """transport.Receiver: fail all pending calls. `unsent` were certainly not executed; the others are unknown.
 
-        `ended` hears of it first, so that who repeats a call at once knows already.
+        Calls `on_end` first, so that a caller that repeats at once already avoids this silo.
         """
-        self.ended(self.silo, error)
+        self.on_end(self.silo, error)
         if self._answered is not None:
             self._answered.set()
         kept = {message.id for message in unsent if isinstance(message, Request)}
@@ -136,14 +142,14 @@ class Link:
             if request_id in kept:
                 entry.fail(SiloUnavailable(f"the connection to {self.silo} broke before the request left"))
             else:
-                entry.fail(ConnectionLost(f"the connection to {self.silo} broke while it had the request: {error}"))
+                entry.fail(ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}"))
 
-    def _say_goodbye(self) -> None:
+    def _on_goodbye(self) -> None:
         if self._answered is None:
             self._answered = asyncio.Event()
             if not self._pending:
                 self._answered.set()
-            self._left(self.silo, self._answered)
+            self._on_leaving(self.silo, self._answered)
 
     def _refused(self, message: Rejection) -> Exception:
         cause = self._faults.read(message.fault) if message.fault else None
@@ -156,7 +162,7 @@ class Link:
 class Sender:
     """Sends requests to known silos. One per silo or client."""
 
-    _peers: Connects
+    _peers: PeerConnections
 
     def __init__(self, deadlines: Deadlines, faults: Faults) -> None:
         self._deadlines = deadlines
@@ -164,34 +170,34 @@ class Sender:
         self._links: dict[SiloAddress, Link] = {}
         self._ids = itertools.count(1)
 
-    def connect_through(self, peers: Connects) -> None:
-        """Use these connections. Called once, at start-up: the peers in turn ask for `receiver_for`."""
+    def connect_through(self, peers: PeerConnections) -> None:
+        """Set the connections to use. Called once at start-up, because the peers need `receiver_for` of this object."""
         self._peers = peers
 
     def receiver_for(self, silo: SiloAddress) -> Link:
-        """A receiver for a new connection to this silo. Called by the peers before they connect."""
+        """Make the receiver of a new connection to this silo. The peers call it before they connect."""
         link = self._links[silo] = Link(silo, self._faults, self._retire)
         return link
 
-    def forget(self, silo: SiloAddress) -> None:
-        """This silo is dead: keep nothing of it."""
+    def drop_link(self, silo: SiloAddress) -> None:
+        """Drop the link to a dead silo."""
         self._links.pop(silo, None)
 
     async def send(
         self, silo: SiloAddress, request: Request, deadline: float, posted: Callable[[], None] = _nothing
     ) -> Response:
-        """Send a request and wait for its answer until `deadline` (loop time). `request.id` is set here.
+        """Send a request and wait for its answer until `deadline` (loop time). Sets `request.id`.
 
-        `posted` is called once the request is in the stream's queue.
+        Calls `posted` once the request is in the stream's queue.
 
-        Raises `Refused` or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (unknown).
+        Raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome unknown).
         """
         connection = self._peers.current(silo)
         if connection is None or connection.full:
             connection = await self._writable(silo, deadline)
         link = self._links.get(silo)
-        if link is None:  # declared dead while this call waited for the connection
-            raise SiloUnavailable(f"silo {silo} is gone")
+        if link is None:  # the silo was declared dead during the wait for the connection
+            raise SiloUnavailable(f"silo {silo} is dead")
         link.connection = connection
         request.id = next(self._ids)
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -203,14 +209,14 @@ class Sender:
             pending.step = self._deadlines.add(pending, deadline)
             return await answer
         except asyncio.CancelledError:
-            link.abandon(request.id)
+            link.cancel(request.id)
             raise
         finally:
             link.remove(request.id)
             self._deadlines.discard(pending, pending.step)
 
     async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
-        """system_target.Ask: question a service of a silo."""
+        """Ask a service of a silo (`system_target.Ask`)."""
         deadline = asyncio.get_running_loop().time() + timeout
         request = Request(0, system_id(service), "ask", question, timeout_ms=max(1, int(timeout * 1000)))
         try:
@@ -225,7 +231,7 @@ class Sender:
         self._peers.retire(silo, answered)
 
     async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
-        """A connection with room in its queue. Waiting for it, or for a handshake, ends with the caller's time."""
+        """A connection with room in its queue. Raises SiloUnavailable if there is none by `deadline`."""
         try:
             async with until(deadline):
                 connection = self._peers.current(silo) or await self._peers.get(silo)

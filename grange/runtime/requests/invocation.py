@@ -1,7 +1,7 @@
-"""One request on its way through a silo, whoever sent it: a call from this process, one from the wire, a timer tick.
+"""One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
 
-An invocation has exactly one outcome: `succeed`, `fail` (executed, raised), `refuse` (certainly not executed) or
-`lose` (unknown); after `lose` the others have no effect.
+An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
+`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are `calls/inbound.py`'s `WireCall`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
-from grange.runtime.deadlines import Deadlines
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.deadlines import Deadlines
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
 
 
 class Invocation(ABC):
-    """What the catalog, the activation and the invoker see of a request.
+    """A request as the catalog, the activation and the invoker see it.
 
-    `deadline` (loop time) bounds its start; `gone` means that nobody waits for the outcome any more, so it is dropped
-    if it has not started;
-    `began` is when its turn did, `entered` whether that has reached the grain's code. `keeps_alive` is False for what
-    must not hold an idle activation. `status` answers how far it got; the activation sets it while it is there.
+    deadline: loop time after which its turn must not start.
+    caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
+    started_at: gate time at which its turn started.
+    entered: whether the turn has reached the grain's code.
+    keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
+    status: returns its progress; the activation sets it when the request arrives.
     """
 
     __slots__ = (
-        "always_interleave", "began", "context", "deadline", "entered", "gone", "grain_id", "interleaves",
-        "keeps_alive", "method", "read_only", "status", "task",
+        "always_interleave", "caller_gone", "context", "deadline", "entered", "grain_id", "interleaves",
+        "keeps_alive", "method", "read_only", "started_at", "status", "task",
     )  # fmt: skip
 
     def __init__(
@@ -46,9 +48,9 @@ class Invocation(ABC):
         self.method = method
         self.deadline = deadline
         self.context = context
-        self.began = 0.0
+        self.started_at = 0.0
         self.entered = False
-        self.gone = False
+        self.caller_gone = False
         self.keeps_alive = True
         self.read_only = False
         self.always_interleave = False
@@ -58,38 +60,38 @@ class Invocation(ABC):
 
     @abstractmethod
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """The arguments, independent of the caller's. Raises InvalidCall for what does not fit."""
+        """The arguments, isolated from the caller's. Raises InvalidCall if they do not fit the method."""
 
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
-        """Start the grain's code. Raises InvalidCall, before any of it ran, for arguments that do not fit."""
+        """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
         assert plan is not None
         return plan.method.invoke(grain, self.arguments(plan))  # type: ignore[no-any-return]
 
     @abstractmethod
     def started(self) -> None:
-        """Its turn began: from now on it counts as executed."""
+        """The turn started: from now on the request counts as executed."""
 
     @abstractmethod
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Executed, with this result. Raises InvalidResult when that cannot travel."""
+        """Outcome: executed, with this result. Raises InvalidResult if the result cannot be encoded."""
 
     @abstractmethod
     def fail(self, error: BaseException) -> None:
-        """Executed, raised this."""
+        """Outcome: executed, raised this error."""
 
     @abstractmethod
     def refuse(self, refused: Refused) -> None:
-        """Certainly not executed."""
+        """Outcome: certainly not executed."""
 
-    def lose(self, error: CallOutcomeUnknown) -> None:
-        """It runs, and its end will not be told: the caller gets this error now."""
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Outcome: started, and its end stays unknown. The caller gets this error now."""
         self.fail(error)
 
 
 class LocalCall(Invocation):
     """A call whose caller is in this process. The caller awaits `answer()`."""
 
-    __slots__ = ("_args", "_deadlines", "_done", "_error", "_faults", "_signal", "_value")
+    __slots__ = ("_args", "_done", "_error", "_faults", "_signal", "_value")
 
     def __init__(
         self,
@@ -109,61 +111,61 @@ class LocalCall(Invocation):
         self._signal: asyncio.Future[None] | None = None
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """They were isolated when the call was made."""
+        """The arguments, isolated when the call was made."""
         return self._args
 
     def started(self) -> None:
-        """The caller waits for the end."""
+        """Do nothing: the caller waits for the end."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Hand the caller its own copy of the result."""
+        """Give the caller its own copy of the result."""
         assert plan is not None
         self._value = plan.isolate_result(value)
         self._end(None)
 
     def fail(self, error: BaseException) -> None:
-        """Hand the caller what a remote one would get."""
+        """Give the caller the error that a remote caller would get."""
         self._end(self._faults.local(error))
 
     def refuse(self, refused: Refused) -> None:
-        """Hand the refusal to the caller's loop."""
+        """Give the refusal to the caller's retry loop."""
         self._end(refused)
 
-    def lose(self, error: CallOutcomeUnknown) -> None:
-        """Hand it to the caller at once."""
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Give the error to the caller at once."""
         self._end(error)
 
     def expire(self) -> None:
-        """The caller's time is over; the request is dropped if it has not started."""
+        """Fail with CallTimeout, and drop the request if it has not started."""
         status = self.status(self) if self.status is not None else "status unknown"
-        self.gone = True
+        self.caller_gone = True
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
 
     async def answer(self, deadlines: Deadlines) -> Any:
-        """The result. Raises what the method raised, `Refused`, or CallTimeout after the deadline.
+        """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline.
 
-        A caller that is cancelled here leaves the request to be dropped if it still waits, and to complete if it runs.
+        If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
         """
         if not self._done:
-            await self._signalled(deadlines)
+            await self._wait(deadlines)
         if self._error is not None:
             raise self._error
         return self._value
 
-    async def _signalled(self, deadlines: Deadlines) -> None:
+    async def _wait(self, deadlines: Deadlines) -> None:
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         try:
             await self._signal
         except asyncio.CancelledError:
-            self.gone = True
+            self.caller_gone = True
             raise
         finally:
             deadlines.discard(self, step)
 
     def _end(self, error: BaseException | None) -> None:
         if self._done:
-            return  # it expired before; the late outcome has no reader
+            return  # it expired before; no caller reads the late outcome
         self._done = True
         self._error = error
         if self._signal is not None and not self._signal.done():
@@ -171,7 +173,7 @@ class LocalCall(Invocation):
 
 
 class LocalOneWay(LocalCall):
-    """A one-way call in this process: its caller's part ends when the turn begins; errors are logged."""
+    """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
 
     __slots__ = ()
 
@@ -180,74 +182,74 @@ class LocalOneWay(LocalCall):
         self.deadline = math.inf
 
     def started(self) -> None:
-        """Taken in charge: there is nothing more for the caller to wait for."""
+        """Release the caller: the request is accepted."""
         self._end(None)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Nobody asked."""
+        """Drop the result."""
 
     def fail(self, error: BaseException) -> None:
-        """Nobody asked, but somebody should know."""
+        """Log the error."""
         log_one_way_failure(self.grain_id, self.method, error)
 
 
 class Tick(Invocation):
-    """One tick of a timer: a queued request of its own activation, from nobody."""
+    """One tick of a timer: a queued request of its own activation, without a caller."""
 
-    __slots__ = ("callback", "ended", "put_off")
+    __slots__ = ("callback", "ended", "postpone")
 
     def __init__(
         self,
         grain_id: GrainId,
         callback: Callable[[], Awaitable[None]],
         ended: Callable[[], None],
-        put_off: Callable[[], None],
+        postpone: Callable[[], None],
     ) -> None:
         super().__init__(grain_id, "(timer)", float("inf"))  # no method can have this name
         self.callback = callback
         self.ended = ended
-        self.put_off = put_off
+        self.postpone = postpone
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """A tick has none."""
+        """No arguments."""
         return ()
 
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
-        """Call back."""
+        """Start the timer's callback."""
         return self.callback()
 
     def started(self) -> None:
-        """Nobody waits."""
+        """Do nothing: a tick has no caller."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Have the next tick planned."""
+        """Schedule the next tick."""
         self.ended()
 
     def fail(self, error: BaseException) -> None:
-        """Log the error; the timer goes on."""
+        """Log the error and schedule the next tick."""
         log.error(
             "timer of %s failed", self.grain_id, exc_info=error,
             extra={"event": "timer_failed", "grain_type": self.grain_id.type},
         )  # fmt: skip
         self.ended()
 
-    def lose(self, error: CallOutcomeUnknown) -> None:
-        """Nobody waits."""
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Do nothing: a tick has no caller."""
 
     def refuse(self, refused: Refused) -> None:
-        """This tick is lost: the mailbox was full, or the activation is gone and its timers with it.
+        """Drop this tick. A fenced silo's tick is tried again later, because no other silo runs it.
 
-        But nobody else runs the tick of a silo that must start no turns, so that one comes again.
+        After a full mailbox the next tick is scheduled; a gone activation has no timers.
         """
         if refused.reason is Reason.NOT_READY:
-            self.put_off()
+            self.postpone()
         elif refused.reason is not Reason.NOT_HERE:
             self.ended()
 
 
 def expired(call: Invocation, now: float) -> Refused | None:
-    """Why a request that has not started should not start any more."""
-    if call.gone:
+    """The refusal of a request that must not start any more, or None."""
+    if call.caller_gone:
         return Refused(Reason.CANCELLED, "its caller gave up before it started")
     if now >= call.deadline:
         return Refused(Reason.EXPIRED, "its time was over before it could start")
@@ -255,7 +257,7 @@ def expired(call: Invocation, now: float) -> Refused | None:
 
 
 def log_one_way_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
-    """The one place where an error of a one-way call is seen."""
+    """Log an error of a one-way call: no caller receives it."""
     log.warning(
         "one-way call %s.%s failed", grain_id, method, exc_info=error,
         extra={"event": "one_way_failed", "grain_type": grain_id.type},

@@ -1,4 +1,4 @@
-"""Who does not belong is told why, and who does notices nothing: other clusters, versions, limits, noise."""
+"""Foreign peers are refused with a reason, and calls of the cluster go on: other clusters, versions, limits, noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.transport.net import Inbox
 MEBIBYTE = 2**20
 
 
-async def test_a_client_of_another_cluster_is_told_both_names(silos: Silos) -> None:
+async def test_a_client_of_another_cluster_gets_both_names(silos: Silos) -> None:
     silo = await silos.run("--cluster", "orange")
     with pytest.raises(HandshakeRefused, match=r"orange.*lemon") as caught:
         async with Client([silo.gateway], cluster="lemon"):
@@ -35,7 +35,7 @@ async def test_a_client_of_another_cluster_is_told_both_names(silos: Silos) -> N
     assert await silo.stop() == 0
 
 
-async def test_a_gateway_where_nobody_is_is_named(silos: Silos) -> None:
+async def test_a_gateway_that_does_not_answer_is_named(silos: Silos) -> None:
     gateway = f"127.0.0.1:{free_port()}"
     with pytest.raises(SiloUnavailable, match=gateway) as caught:
         async with Client([gateway], options=ClientOptions(connect_timeout=0.5)):
@@ -43,7 +43,7 @@ async def test_a_gateway_where_nobody_is_is_named(silos: Silos) -> None:
     assert isinstance(caught.value, CallNotExecuted)
 
 
-def places(silo: SiloProcess) -> dict[Role, int]:
+def ports(silo: SiloProcess) -> dict[Role, int]:
     return {Role.SILO: silo.address.port, Role.CLIENT: int(silo.gateway.rpartition(":")[2])}
 
 
@@ -57,23 +57,23 @@ async def refusal(port: int, hello: Hello) -> HandshakeRefused:
         await transport.close()
 
 
-async def test_each_door_takes_only_those_it_is_for(silos: Silos) -> None:
-    """Another protocol version, and a silo at the clients' door or the other way round."""
+async def test_each_port_accepts_only_its_peers(silos: Silos) -> None:
+    """Refused: another protocol version, a silo at the gateway port, a client at the silo port."""
     silo = await silos.run()
     me = SiloAddress("127.0.0.1", 1, 1)
-    for role, port in places(silo).items():
+    for role, port in ports(silo).items():
         newer = await refusal(port, Hello("default", role, "newer", me, protocol_min=99, protocol_max=99))
         assert newer.code == "protocol-version"
         assert "speaks protocol 1 to 1, the caller 99 to 99; upgrade the older side" in str(newer)
         other = Role.SILO if role is Role.CLIENT else Role.CLIENT
-        wrong = await refusal(port, Hello("default", other, "lost", me))
+        wrong = await refusal(port, Hello("default", other, "other", me))
         assert wrong.code == "wrong-port"
         assert "gateway port" in str(wrong)
     assert await silo.stop() == 0
 
 
-async def test_what_is_too_large_is_refused_in_both_directions(silos: Silos) -> None:
-    """Before it leaves; and a result too large says that the method was executed. The connection stays."""
+async def test_a_payload_over_the_limit_is_refused_in_both_directions(silos: Silos) -> None:
+    """The sender refuses it; for a result the error says that the method was executed. The connection stays."""
     silo = await silos.run()
     async with Client([silo.gateway]) as client:
         probe = client.get_grain(Probe, "ann")
@@ -89,20 +89,20 @@ async def test_what_is_too_large_is_refused_in_both_directions(silos: Silos) -> 
 
 async def test_noise_on_both_ports_disturbs_no_call(silos: Silos) -> None:
     first, second = await silos.run_two()
-    dice = random.Random(5)
+    rng = random.Random(5)
     noises = [
         b"GET / HTTP/1.1\r\nHost: grange\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + dice.randbytes(2000),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + rng.randbytes(2000),
         bytes(10_000),
-        *(dice.randbytes(dice.randrange(1, 5000)) for _ in range(20)),
+        *(rng.randbytes(rng.randrange(1, 5000)) for _ in range(20)),
     ]
     async with Client([first.gateway, second.gateway]) as client:
         await client.wait_for([first.address, second.address])
         async with load(client, ["ann", "bob", "eve", "joe"]) as book:
             await book.more(1)
             for silo in (first, second):
-                for port in places(silo).values():
-                    await asyncio.gather(*(shout(port, noise) for noise in noises))
+                for port in ports(silo).values():
+                    await asyncio.gather(*(send_noise(port, noise) for noise in noises))
             await book.more(20)
             assert book.errors == []
         assert len(client.view.active) == 2
@@ -111,11 +111,11 @@ async def test_noise_on_both_ports_disturbs_no_call(silos: Silos) -> None:
         assert "Traceback" not in silo.errors
 
 
-async def shout(port: int, noise: bytes) -> None:
-    """Send it, and wait until the silo has hung up."""
+async def send_noise(port: int, noise: bytes) -> None:
+    """Send bytes, and wait until the silo has closed the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(30):
-        with contextlib.suppress(OSError):  # it may hang up in the middle
+        with contextlib.suppress(OSError):  # the silo may close the connection in the middle
             writer.write(noise)
             writer.write_eof()
             while await reader.read(65536):

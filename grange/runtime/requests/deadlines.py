@@ -1,4 +1,4 @@
-"""Many deadlines, few timers: calls that must end by a time, swept in steps; a call costs no timer of its own."""
+"""Deadlines of many calls with few timers: entries expire in sweeps, so a call needs no timer of its own."""
 
 from __future__ import annotations
 
@@ -8,35 +8,36 @@ from typing import Protocol
 
 from grange.aio.awake import GRACE, LATE, AwakeTimeout
 
-STEP = 0.02
-"""Seconds between two sweeps; unless this process stood still, a call times out at most so much late; never early."""
+SWEEP_INTERVAL = 0.02
+"""Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
+times out early."""
 
 
 def until(deadline: float) -> AwakeTimeout:
-    """`async with until(deadline)`: times out then (loop time, or infinite), later if this process stands still."""
+    """`async with until(deadline)` times out then (loop time or infinite), later if this process is suspended."""
     return AwakeTimeout(max(0.0, deadline - asyncio.get_running_loop().time()))
 
 
 def milliseconds_until(deadline: float) -> int:
-    """What a request says of its remaining time: at least 1, and 0 for no limit or one that no number there holds."""
+    """The time left, for the wire: at least 1. 0 means no limit, or a limit above `MAX_TIMEOUT_MS`."""
     left = (deadline - asyncio.get_running_loop().time()) * 1000
-    return 0 if left > LONGEST else max(1, int(left))
+    return 0 if left > MAX_TIMEOUT_MS else max(1, int(left))
 
 
-LONGEST = 2**32 - 1
-"""Milliseconds, some seven weeks: the largest time-out that a request can name."""
+MAX_TIMEOUT_MS = 2**32 - 1
+"""Milliseconds, about seven weeks: the largest time-out that a request can carry (32 bits)."""
 
 
 class Expires(Protocol):
     """Something with a deadline."""
 
     def expire(self) -> None:
-        """The time is over. Called once, in the loop."""
+        """The deadline has passed. Called once, in the event loop."""
         ...
 
 
 class Deadlines:
-    """The deadlines of one silo or client. Entries are removed by `discard` or by expiring."""
+    """The deadlines of one silo or client. An entry leaves by `discard` or when it expires."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -44,19 +45,19 @@ class Deadlines:
         self._timers: dict[int, asyncio.TimerHandle] = {}
 
     def add(self, entry: Expires, when: float) -> int:
-        """Have `entry` expire soon after `when` (loop time; infinite: never). Returns the step to name in `discard`."""
+        """Expire `entry` soon after `when` (loop time; infinite: never). Returns the step, for `discard`."""
         if when == math.inf:
             return 0
-        step = math.ceil(when / STEP)
+        step = math.ceil(when / SWEEP_INTERVAL)
         entries = self._steps.get(step)
         if entries is None:
             entries = self._steps[step] = {}
-            self._timers[step] = self._loop.call_at(step * STEP, self._due, step)
+            self._timers[step] = self._loop.call_at(step * SWEEP_INTERVAL, self._due, step)
         entries[entry] = None
         return step
 
     def discard(self, entry: Expires, step: int) -> None:
-        """This entry ended in time."""
+        """Remove an entry that ended in time."""
         entries = self._steps.get(step)
         if entries is not None:
             entries.pop(entry, None)
@@ -65,15 +66,16 @@ class Deadlines:
                 self._timers.pop(step).cancel()
 
     def close(self) -> None:
-        """No sweep comes any more: whoever still waits is told now, or would wait for ever."""
+        """Expire all entries now, because no sweep follows and they would wait for ever."""
         for step, timer in list(self._timers.items()):
             timer.cancel()
             self._sweep(step)
 
     def _due(self, step: int) -> None:
         now = self._loop.time()
-        if now - step * STEP > LATE:
-            # This process stood still, and the answers may lie in its sockets. Once: it may be late again.
+        if now - step * SWEEP_INTERVAL > LATE:
+            # This process was suspended, and the answers may wait in its sockets. Postpone once only: the next sweep
+            # may be late again.
             self._timers[step] = self._loop.call_at(now + GRACE, self._sweep, step)
         else:
             self._sweep(step)

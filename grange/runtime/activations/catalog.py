@@ -1,40 +1,37 @@
-"""Which grains are live in this silo: grain id to activation (or pool of workers), each exactly once.
+"""The live grains of this silo: grain id to activation (or pool of workers), each exactly once.
 
-Every request that reaches this silo, from here or from the wire, enters by `deliver`.
+Every request to a grain of this silo, from this process or from the wire, enters by `deliver`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
 
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activation import Activation
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.draining import STOPPING, Elsewhere, Ends, cancel_turns, end_all, ended
-from grange.runtime.hosted import HostedType
-from grange.runtime.invocation import Invocation
-from grange.runtime.lifecycle import activate, deactivate
+from grange.runtime.activations.activation import Activation, ActivationDeps
+from grange.runtime.activations.draining import (
+    STOPPING,
+    Deactivations,
+    NextSilo,
+    cancel_running,
+    deactivate_all,
+    wait_cancelled,
+)
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.lifecycle import activate, deactivate
+from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
-from grange.runtime.refusal import Refused
-from grange.runtime.workers import WorkerPool
-
-
-class Watches(Protocol):
-    """Who is told of each activation that may one day be idle: the collector."""
-
-    def watch(self, activation: Activation) -> None:
-        """Look after it until it is gone."""
-        ...
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import Refused
 
 
 class Catalog:
-    """The activations of one silo. `deliver` inserts before anything is awaited, so a grain is never created twice."""
+    """The activations of one silo. `deliver` inserts before it awaits anything, so it never creates a grain twice."""
 
     def __init__(
-        self, deps: ActivationDeps, hosted: Mapping[str, HostedType], claims: Claims, collector: Watches
+        self, deps: ActivationDeps, hosted: Mapping[str, HostedType], claims: Claims, collector: IdleWatcher
     ) -> None:
         self.deps = deps
         self.claims = claims
@@ -43,32 +40,32 @@ class Catalog:
         self._targets: dict[GrainId, Activation | WorkerPool] = {}
         self._open = False
         self._emptied: asyncio.Event | None = None
-        self._ends = Ends()
-        self._elsewhere: Elsewhere = _nowhere
+        self._deactivations = Deactivations()
+        self._next_silo: NextSilo = _nowhere
         deps.gate.on_fence(self._refuse_waiting)
 
     def open(self) -> None:
-        """From now on absent grains are activated here."""
+        """Activate absent grains here from now on."""
         self._open = True
 
     @property
     def is_open(self) -> bool:
-        """Whether absent grains are activated here: not before the silo joins, and not once it drains."""
+        """Whether absent grains are activated here. False before the silo joins and once it drains."""
         return self._open
 
     def find(self, grain_id: GrainId) -> Activation | WorkerPool | None:
-        """What is live under this identity, in whatever phase."""
+        """The live activation or pool of this grain, in any phase."""
         return self._targets.get(grain_id)
 
     def deliver(self, call: Invocation) -> None:
-        """Bring a request to its grain, creating the activation if need be. The request's outcome tells the rest."""
+        """Hand a request to its grain; create the activation if there is none. An error becomes its outcome."""
         if self.deps.gate.fenced is not None:
             call.refuse(self.deps.gate.refusal())
             return
         target = self._targets.get(call.grain_id)
         if (
             target is not None
-            and (self._open or isinstance(target, Activation))  # a pool of a closed catalog would make new workers
+            and (self._open or isinstance(target, Activation))  # the pool of a closed catalog would create workers
             and self.hosted[call.grain_id.type].plans.get(call.method) is not None
         ):
             target.receive(call)
@@ -89,40 +86,40 @@ class Catalog:
         activation = Activation(call.grain_id, hosted, self, asyncio.get_running_loop().time())
         self._targets[call.grain_id] = activation
         activation.receive(call)
-        self.begin(activation)
+        self.start_activation(activation)
 
     def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
         if hosted is None:
-            return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.deps.here} hosts no grain type {call.grain_id.type!r}")
+            return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.deps.address} hosts no grain type {call.grain_id.type!r}")
         if call.method not in hosted.plans:
             known = ", ".join(sorted(hosted.plans)) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
-            where = self.elsewhere(call.grain_id)
-            return Refused(Reason.NOT_READY, f"silo {self.deps.here} is not taking new grains", hint=where)
+            where = self.next_silo(call.grain_id)
+            return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=where)
         return None
 
-    # --- activation.Home ------------------------------------------------------------------------------------------
+    # --- activation.ActivationOwner -------------------------------------------------------------------------------
 
-    def begin(self, activation: Activation) -> None:
-        """Start its beginning; on Python 3.12+ one that waits for nothing is active when this returns."""
+    def start_activation(self, activation: Activation) -> None:
+        """Start to activate it. On Python 3.12+, an activation that awaits nothing is active when this returns."""
         self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
 
-    def ready(self, activation: Activation) -> None:
-        """It may be idle some day."""
+    def on_active(self, activation: Activation) -> None:
+        """Have the collector watch it."""
         self._collector.watch(activation)
 
-    def end(self, activation: Activation) -> None:
-        """Start its end."""
-        self._ends.began()
-        self.deps.tasks.start(deactivate(activation)).add_done_callback(lambda _: self._ends.ended())
+    def start_deactivation(self, activation: Activation) -> None:
+        """Start to deactivate it."""
+        self._deactivations.add()
+        self.deps.tasks.start(deactivate(activation)).add_done_callback(lambda _: self._deactivations.remove())
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
-        """Where its callers should look next; None, while this silo takes grains: they know as much as it does."""
-        return None if self._open else self._elsewhere(grain_id)
+    def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
+        """The silo that callers should try next. None while this silo takes grains: it knows no more than they do."""
+        return None if self._open else self._next_silo(grain_id)
 
-    def left(self, activation: Activation) -> None:
-        """Forget it, unless a newer one has its place."""
+    def on_gone(self, activation: Activation) -> None:
+        """Remove it, unless a newer activation has its place."""
         if self._targets.get(activation.grain_id) is activation:
             del self._targets[activation.grain_id]
         self._note_empty()
@@ -130,88 +127,95 @@ class Catalog:
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
     def activations(self) -> Iterator[Activation]:
-        """All of them, workers included, as of now."""
+        """All activations, workers included, at this moment."""
         for target in list(self._targets.values()):
             yield from target.workers if isinstance(target, WorkerPool) else (target,)
 
     def registered(self) -> Iterable[GrainAddress]:
-        """What the directory must know of this silo: activations that won their claim and have not released it.
+        """The entries the directory must hold for this silo: activations that won their claim and have not released it.
 
-        Each is looked at when it is asked for; take them all at once for what is true at one moment.
+        The iterable is lazy: it reads each activation when it yields it. Consume it at once for a consistent snapshot.
         """
         targets = list(self._targets.values())
         return (target.address for target in targets if isinstance(target, Activation) and target.claimed)
 
     def is_registered(self, address: GrainAddress) -> bool:
-        """Whether this very activation is one of `registered`."""
+        """Whether exactly this activation is one of `registered`."""
         target = self._targets.get(address.grain_id)
         return isinstance(target, Activation) and target.claimed and target.address.same_activation(address)
 
     def is_here(self, address: GrainAddress) -> bool:
-        """Whether this very activation exists, in whatever phase."""
+        """Whether exactly this activation exists here, in any phase."""
         target = self._targets.get(address.grain_id)
         return isinstance(target, Activation) and target.address.same_activation(address)
 
-    def lose(self, address: GrainAddress) -> None:
-        """The directory found another activation to be the grain's one: end this one, and leave its entry alone."""
+    def deactivate_duplicate(self, address: GrainAddress) -> None:
+        """Deactivate this activation, because the directory holds another one. Do not release the directory's entry."""
         target = self._targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
             target.deactivate("another activation of this grain holds the claim")
 
-    def renew(self, address: GrainAddress) -> None:
-        """Another activation ran beside this one and may have written its state: end it, so that the next loads it."""
+    def deactivate_if_stateful(self, address: GrainAddress) -> None:
+        """Deactivate this activation if it has state, because a duplicate may have written that state.
+
+        The next activation loads the stored state.
+        """
         target = self._targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
             target.deactivate("another activation of this grain may have changed its state")
 
     def counts(self) -> dict[str, int]:
-        """Activations by grain type."""
+        """The number of activations by grain type."""
         counts: dict[str, int] = {}
         for activation in self.activations():
             counts[activation.grain_id.type] = counts.get(activation.grain_id.type, 0) + 1
         return counts
 
     def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
-        """Have every matching activation end after its running requests. Returns how many were told."""
+        """Deactivate every matching activation after its running requests. Returns their number."""
         chosen = [activation for activation in self.activations() if matches(activation)]
         for activation in chosen:
             activation.deactivate(reason)
         return len(chosen)
 
-    async def drain(self, elsewhere: Elsewhere | None = None) -> None:
-        """Take no new grains, end all activations after their running requests, and wait for the last to be gone.
+    async def drain(self, next_silo: NextSilo | None = None) -> None:
+        """Take no new grains, end all activations after their running requests, and wait until none is left.
 
-        Who is refused from now on hears from `elsewhere` where to try next.
+        Requests refused from now on carry the hint of `next_silo`.
         """
         self._open = False
-        self._elsewhere = elsewhere or self._elsewhere
-        await end_all(list(self.activations()), self._ends)
-        await self.emptied()
+        self._next_silo = next_silo or self._next_silo
+        await deactivate_all(list(self.activations()), self._deactivations)
+        await self.wait_until_empty()
 
-    async def emptied(self) -> None:
-        """Wait until no activation is left."""
+    async def wait_until_empty(self) -> None:
+        """Wait until the catalog holds no activation."""
         self._emptied = asyncio.Event()
         self._note_empty()
         await self._emptied.wait()
 
-    async def abort(self, at_once: bool = False) -> None:
-        """Cancel every turn and wait for their ends: draining took too long, or the silo is killed (`at_once`)."""
-        self._open = False
-        self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)  # no turn may follow
-        turns = cancel_turns(self.activations(), self.deps.here)
-        if at_once:
-            self.abandon()
-        await ended(turns, self.deps.here)
-        for activation in list(self.activations()):
-            if activation.mailbox.running:  # it will never be empty, so nobody should wait for that
-                activation.abandon(f"silo {self.deps.here} has ended, and a turn would not")
+    async def cancel_turns(self, kill: bool = False) -> None:
+        """Cancel every turn and wait until all have ended, because draining took too long.
 
-    def abandon(self) -> None:
-        """From now on no turn, timer or hook of any grain starts here; who waits is refused."""
+        Activations whose turns do not end are killed. `kill`: kill all activations.
+        """
+        self._open = False
+        # A closing activation starts no turn after the cancelled one.
+        self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)
+        turns = cancel_running(self.activations(), self.deps.address)
+        if kill:
+            self.kill()
+        await wait_cancelled(turns, self.deps.address)
+        for activation in list(self.activations()):
+            if activation.mailbox.running:  # it would never become empty
+                activation.kill(f"silo {self.deps.address} has ended, but a turn did not")
+
+    def kill(self) -> None:
+        """Kill all activations: no turn, timer or hook starts here any more. Waiting requests are refused."""
         self._open = False
         for activation in list(self.activations()):
-            activation.abandon(f"silo {self.deps.here} has ended")
+            activation.kill(f"silo {self.deps.address} has ended")
 
     def _refuse_waiting(self) -> None:
         for activation in self.activations():
@@ -228,5 +232,5 @@ class Catalog:
 
 
 def _nowhere(_: GrainId) -> None:
-    """Nobody knows where."""
+    """No hint: this silo knows no other silo for the grain."""
     return None

@@ -1,4 +1,4 @@
-"""One grain class as a silo hosts it: its plans, its options with defaults filled in, and how an instance is built."""
+"""One grain class as a silo hosts it: its method plans, its options with defaults, and how to build an instance."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
 from grange.proto.ids import GrainId
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.plan import MethodPlan, Plans
+from grange.runtime.requests.plan import MethodPlan, Plans
 
 Predicate = Callable[[Any, str, tuple[Any, ...]], bool]
-"""(grain, method, arguments) -> may it interleave?"""
+"""(grain, method, arguments) -> whether this request may interleave."""
 
 
 class HostedType:
-    """A grain class in one silo. Made at start-up, so that what is wrong with a class stops the start."""
+    """A grain class in one silo. Made at start-up, so that an error in a class stops the start."""
 
     __slots__ = (
-        "_facets", "_parameters", "_registry", "age", "cls", "has_on_activate", "has_on_deactivate", "interleaves",
-        "mailbox_limit", "options", "plans",
+        "_facets", "_parameters", "_registry", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
+        "interleaves", "mailbox_limit", "options", "plans",
     )  # fmt: skip
 
     def __init__(
@@ -41,14 +41,14 @@ class HostedType:
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
-        self.age = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(cls, self.options)
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
         self._registry = registry
-        # Of what nobody provides, the constructor's own default applies.
+        # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
         self._parameters = tuple(each for each in parameters if each.required or self._is_provided(each))
         self._check()
@@ -60,13 +60,13 @@ class HostedType:
 
     @property
     def has_facets(self) -> bool:
-        """Whether its instances keep something that outlives them, such as state."""
+        """Whether its instances have facets, such as state, which outlive them."""
         return any(parameter.origin in self._facets for parameter in self._parameters)
 
     async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
-        """A new instance with everything its constructor asks for; its facets are not loaded yet.
+        """Build an instance with all its constructor parameters. Its facets are not loaded yet.
 
-        Raises whatever a service factory or the constructor raises.
+        Raises any error of a service factory or of the constructor.
         """
         built = Built(self.cls.__new__(self.cls))
         built.grain._grange = context  # pyright: ignore[reportPrivateUsage]
@@ -107,7 +107,7 @@ class HostedType:
 
 
 class Built:
-    """A grain instance with what was made for it."""
+    """A grain instance with its facets and its services."""
 
     __slots__ = ("facets", "grain", "services")
 
@@ -117,12 +117,12 @@ class Built:
         self.services: svcs.Container | None = None
 
     async def load(self) -> None:
-        """Load all facets, one after the other."""
+        """Load all facets, one after another."""
         for facet in self.facets:
             await facet.load()
 
     async def close(self) -> None:
-        """Close facets, then services. Every part is closed even if an earlier one fails; the first error is raised."""
+        """Close the facets, then the services. Closes all of them even if one fails, then raises the first error."""
         closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
         if self.services is not None:
             closers.append(self.services.aclose)
@@ -137,7 +137,7 @@ class Built:
 
 
 def _predicate(cls: type[Grain[Any]], options: GrainOptions) -> Predicate | None:
-    """The class's interleave predicate in one shape, whether it is a function or names a method."""
+    """The class's interleave predicate as a function; `may_interleave=` is a function or the name of a method."""
     given = options.may_interleave
     if given is None:
         return None

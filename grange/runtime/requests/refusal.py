@@ -1,4 +1,4 @@
-"""A refusal: the internal form of "certainly not executed", and what it becomes for callers and on the wire."""
+"""A refusal: the internal form of "certainly not executed", and the error that a caller gets for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
 
 REPEATED = frozenset({Reason.NOT_HERE, Reason.NOT_READY})
-"""Refusals that the caller's loop answers by trying again, perhaps elsewhere."""
+"""Refusals after which the caller's retry loop tries again, perhaps at another silo."""
 
 _ERRORS: dict[Reason, type[CallNotExecuted]] = {
     Reason.NOT_HERE: SiloUnavailable,
@@ -30,7 +30,7 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
 
 
 class Refused(Exception):
-    """A silo refused a request before user code ran. `cause` is the user's error when activation failed."""
+    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Refused(Exception):
         self.cause = cause
 
     def error(self, grain_id: GrainId) -> BaseException:
-        """What the caller of the grain receives."""
+        """The error that the caller of the grain gets."""
         if self.cause is not None:
             return self.cause
         text = f"call to {grain_id} was not executed: {self.message}"

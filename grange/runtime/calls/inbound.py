@@ -1,6 +1,6 @@
-"""A message arrives: a request for a grain, a question for a system target, a cancellation.
+"""Takes messages of accepted connections: requests for grains, questions for system targets, cancellations.
 
-One `Incoming` per accepted connection; answers leave by the connection their request came by.
+One `Incoming` per accepted connection. An answer leaves on the connection that its request came by.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,11 +21,10 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
-from grange.runtime.invocation import Invocation, log_one_way_failure
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
-from grange.runtime.status import SHARE_LEFT
+from grange.runtime.requests.invocation import Invocation, log_one_way_failure
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
 from grange.transport.provider import Connection
 
@@ -34,11 +33,20 @@ log = logging.getLogger("grange.runtime")
 _CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
 
+STATUS_PERIOD = 1.0
+"""Seconds between two rounds of status messages to callers whose requests take long."""
+
+STATUS_LIMIT = 50
+"""Status messages sent in one round at most: finding a place in a long queue takes 0.2 ms, and other work waits."""
+
+SHARE_LEFT = 0.75
+"""Share of its time that a request still has when its caller gets a status message."""
+
 
 class WireCall(Invocation):
-    """A request from another process. `carrier` is the task that carries it on to another silo, if one does."""
+    """A request from another process. `carrier` is the gateway's task that forwards it to another silo, if any."""
 
-    __slots__ = ("_decoded", "_incoming", "_lost", "carrier", "request", "told")
+    __slots__ = ("_decoded", "_incoming", "_unknown", "carrier", "request", "status_sent")
 
     def __init__(
         self, incoming: Incoming, request: Request, deadline: float, context: Mapping[str, Scalar] | None
@@ -47,34 +55,34 @@ class WireCall(Invocation):
         self.request = request
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
-        self._lost = False
-        self.told = False  # how far it is
+        self._unknown = False
+        self.status_sent = False
         self.carrier: asyncio.Task[Any] | None = None
 
-    def give_up(self) -> None:
-        """Nobody waits for it any more: here or where it was carried on to, it is dropped if it has not started."""
-        self.gone = True
+    def on_caller_gone(self) -> None:
+        """Drop the request if it has not started, here or where it was forwarded to, because its caller is gone."""
+        self.caller_gone = True
         if self.carrier is not None:
             self.carrier.cancel()
 
-    def takes_long(self, now: float) -> bool:
-        """Whether a quarter of its time is over, so that its caller should hear how far it is. Only once."""
-        return not self.told and now >= self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
+    def needs_status(self, now: float) -> bool:
+        """Whether to send its caller a status: once, when a quarter of its time is over."""
+        return not self.status_sent and now >= self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """Decoded at first need, by the types of the method."""
+        """The arguments, decoded at first use by the types of the method."""
         if self._decoded is None:
             self._decoded = plan.decode(self.request.args, self.request.encoding)
         return self._decoded
 
     def started(self) -> None:
-        """A one-way request is taken in charge when its turn begins."""
+        """Answer a one-way request: it is accepted when its turn starts."""
         if self.request.one_way:
             self._incoming.answer(Response(self.request.id))
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Send the result."""
-        if self.request.one_way or self._lost:
+        if self.request.one_way or self._unknown:
             return
         assert plan is not None
         payload = plan.encode_result(value, self.request.encoding)
@@ -89,7 +97,7 @@ class WireCall(Invocation):
         """Send the error."""
         if self.request.one_way:
             log_one_way_failure(self.grain_id, self.method, error)
-        elif not self._lost:
+        elif not self._unknown:
             self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
 
     def refuse(self, refused: Refused) -> None:
@@ -98,20 +106,20 @@ class WireCall(Invocation):
         after = int(refused.retry_after * 1000)
         self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
 
-    def pass_on(self, response: Response) -> None:
-        """Executed elsewhere in the caller's name: send what came back."""
+    def forward(self, response: Response) -> None:
+        """Send the response of the silo that executed the forwarded request."""
         self._incoming.answer(Response(self.request.id, response.payload, response.failed))
 
-    def lose(self, error: CallOutcomeUnknown) -> None:
-        """It runs here or elsewhere, and nothing more will be known of it. A one-way request was taken in charge."""
-        if not (self.request.one_way and self.began) and not self._lost:
-            self._lost = True
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Tell the caller that the outcome stays unknown. A one-way request that started was answered already."""
+        if not (self.request.one_way and self.started_at) and not self._unknown:
+            self._unknown = True
             fault = self._incoming.fault(error)
             self._incoming.answer(Rejection(self.request.id, Reason.LOST, str(error), fault=fault))
 
 
 class Inbound:
-    """Where accepted connections lead. `deliver` takes requests for grains: the catalog's, or a gateway's."""
+    """All accepted connections of one listener. `deliver`, of the catalog or a gateway, takes requests for grains."""
 
     def __init__(
         self,
@@ -128,39 +136,37 @@ class Inbound:
         self.payload_limit = options.payload_limit
         self.admission_limit = options.admission_limit
         self.in_progress = 0
-        self._connected: dict[Incoming, None] = {}  # a set in order: goodbyes must not depend on addresses in memory
-        self._alone = asyncio.Event()
-        self._alone.set()
+        self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
+        self._disconnected = asyncio.Event()
+        self._disconnected.set()
 
     def accept(self, connection: Connection) -> Incoming:
-        """transport.Accept: the receiver of a new connection."""
+        """Make the receiver of a new connection (`transport.Accept`)."""
         incoming = Incoming(self, connection)
         self._connected[incoming] = None
-        self._alone.clear()
+        self._disconnected.clear()
         return incoming
 
-    def heard_at(self, silo: SiloAddress) -> float:
-        """When anything last came from this silo by a connection that it opened, in the event loop's time; -inf: by
-        none.
-        """
-        return max((each.heard_at for each in self._connected if each.opened_by(silo)), default=-math.inf)
+    def last_received(self, silo: SiloAddress) -> float:
+        """Loop time of the last frame on a connection that this silo opened; -inf if there was none."""
+        return max((each.last_received for each in self._connected if each.opened_by(silo)), default=-math.inf)
 
-    def leave(self, incoming: Incoming) -> None:
-        """A connection has ended."""
+    def remove(self, incoming: Incoming) -> None:
+        """Remove a connection that has ended."""
         self._connected.pop(incoming, None)
         if not self._connected:
-            self._alone.set()
+            self._disconnected.set()
 
     @property
     def connected(self) -> list[Incoming]:
-        """The connections of now, in the order in which they came."""
+        """The open connections, in the order in which they were accepted."""
         return list(self._connected)
 
-    async def dismiss(self) -> None:
-        """Say goodbye to everybody, and wait until all have ended their connections. Requests are refused by now."""
+    async def drain(self) -> None:
+        """Send a goodbye on all connections and wait until the peers close them. Requests must be refused already."""
         for incoming in self.connected:
-            incoming.say_goodbye()
-        await self._alone.wait()
+            incoming.send_goodbye()
+        await self._disconnected.wait()
 
 
 class Incoming:
@@ -173,36 +179,36 @@ class Incoming:
         self.payload_limit = min(inbound.payload_limit, connection.payload_limit)
 
     @property
-    def heard_at(self) -> float:
-        """When the last frame came by it."""
+    def last_received(self) -> float:
+        """Loop time of its last frame."""
         return self._connection.heard_at
 
     def opened_by(self, silo: SiloAddress) -> bool:
-        """Whether it is this silo that asks by it."""
+        """Whether this silo opened the connection."""
         return self._connection.hello.address == silo
 
     def receive(self, message: Message) -> None:
-        """transport.Receiver: one message."""
+        """transport.Receiver: take one message."""
         if isinstance(message, Request):
             if message.grain_id.type == SYSTEM_TYPE:
-                self._inbound.tasks.start(self._ask(message))
+                self._inbound.tasks.start(self._answer_question(message))
             else:
                 self._request(message)
         elif isinstance(message, Cancel):
             call = self._calls.get(message.id)
             if call is not None:
-                call.give_up()
+                call.on_caller_gone()
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """transport.Receiver: nobody waits for these any more; what has not started never will."""
-        self._inbound.leave(self)
+        """transport.Receiver: drop the requests of this connection that have not started."""
+        self._inbound.remove(self)
         for call in self._calls.values():
-            call.give_up()
+            call.on_caller_gone()
         self._inbound.in_progress -= len(self._calls)
         self._calls.clear()
 
     def answer(self, message: Response | Rejection) -> None:
-        """Send an outcome, if its caller is still there."""
+        """Send an outcome, if the connection is open."""
         call = self._calls.pop(message.id, None)
         if call is not None:
             self._inbound.in_progress -= 1
@@ -211,50 +217,52 @@ class Incoming:
         try:
             self._connection.post(message)
         except PayloadTooLarge as error:
-            self._answer_briefly(message, error)
+            self._answer_without_payload(message, error)
 
-    def _answer_briefly(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
-        """An answer must come: this one is too big for the line, what is wrong with it is not."""
+    def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
+        """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
         if isinstance(message, Rejection):
-            brief: Response | Rejection = Rejection(message.id, message.reason, "too long to say", message.hint)
+            brief: Response | Rejection = Rejection(
+                message.id, message.reason, "the reason is too long to be sent", message.hint
+            )
         else:
             fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
             brief = Response(message.id, fault, failed=True)
         try:
             self._connection.post(brief)
         except PayloadTooLarge:
-            # A peer that takes not even this gets nothing; others wait behind it, so nothing may be raised here.
+            # The peer takes no answer at all. Do not raise: other messages of the frame come after this one.
             self._connection.abort(ConnectionLost(f"the peer takes no answers: {error}"))
 
-    def tell_status(self, now: float, most: int) -> int:
-        """status.Tells: say how far the requests are that take long."""
-        due = list(itertools.islice((call for call in self._calls.values() if call.takes_long(now)), max(0, most)))
+    def report_statuses(self, now: float, most: int) -> int:
+        """Send the status of at most `most` requests that take long, once for each. Returns how many were due."""
+        due = list(itertools.islice((call for call in self._calls.values() if call.needs_status(now)), max(0, most)))
         for call in due:
-            call.told = True
+            call.status_sent = True
             if call.status:
-                self._say(Status(call.request.id, call.status(call)))
+                self._post(Status(call.request.id, call.status(call)))
         return len(due)
 
-    def say_goodbye(self) -> None:
-        """No request that comes from now on is taken."""
-        self._say(GOODBYE)
+    def send_goodbye(self) -> None:
+        """Tell the peer that no more requests are taken."""
+        self._post(GOODBYE)
 
-    def _say(self, word: Status | Rejection) -> None:
-        """A peer that takes not even this goes without; others are told after it."""
+    def _post(self, message: Status | Rejection) -> None:
+        """Post a message that a peer can do without: one that is too large for the peer is dropped."""
         if not self._connection.closed:
             with suppress(PayloadTooLarge):
-                self._connection.post(word)
+                self._connection.post(message)
 
     def fault(self, error: BaseException) -> bytes:
-        """An error for the wire."""
+        """The bytes of an error for the wire."""
         return _FAULT.encode(self._inbound.faults.dump(error))
 
     def _request(self, request: Request) -> None:
         if request.id in self._calls:
-            # Whose answer would be whose? Nothing that comes by such a connection can be trusted.
+            # The answers could not be told apart, so no message of this connection can be trusted.
             self._connection.abort(ConnectionLost(f"two requests with the id {request.id} at once"))
         if self._connection.closed:
-            return  # the rest of a frame; nobody would hear the answers
+            return  # the rest of a frame; its answers could not be sent
         now = asyncio.get_running_loop().time()
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else float("inf")
         try:
@@ -271,17 +279,30 @@ class Incoming:
         self._inbound.in_progress += 1
         self._inbound.deliver(call)
 
-    async def _ask(self, request: Request) -> None:
+    async def _answer_question(self, request: Request) -> None:
         answer = self._inbound.targets.find(request.grain_id.key)
         if answer is None:
             text = f"there is no system target {request.grain_id.key!r} here"
             self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
             return
-        self.answer(await _asked(answer, request, self))
+        self.answer(await _call_target(answer, request, self))
+
+
+async def report_statuses(connections: Callable[[], Iterable[Incoming]]) -> None:
+    """Send callers the status of requests that take long, for their time-out messages. Runs for the life of the silo.
+
+    It visits all connections once per `STATUS_PERIOD`, so that no request needs a timer for it.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(STATUS_PERIOD)
+        left = STATUS_LIMIT
+        for connection in connections():
+            left -= connection.report_statuses(loop.time(), left)
 
 
 def _read_context(data: bytes) -> Mapping[str, Scalar] | None:
-    """The request context of a request. Raises ValueError for anything but a mapping of scalars."""
+    """Decode a request context. Raises ValueError unless it is a mapping of scalars."""
     if not data:
         return None
     context = _CONTEXT.decode(data)
@@ -290,7 +311,7 @@ def _read_context(data: bytes) -> Mapping[str, Scalar] | None:
     return context
 
 
-async def _asked(answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming) -> Response:
+async def _call_target(answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming) -> Response:
     try:
         return Response(request.id, await answer(request.args))
     except Exception as error:

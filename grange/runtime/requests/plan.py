@@ -1,6 +1,6 @@
-"""Everything about one method that can be known before a call: how to encode, decode, isolate and run it.
+"""The plan of one method: how to encode, decode, isolate and run it. All that is known before a call.
 
-Made once per method and silo (or client); the hot path only reads it.
+It is made once per method and silo (or client); the hot path only reads it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is thi
 
 
 class MethodPlan:
-    """One method, ready to be called."""
+    """One method with its codecs."""
 
     __slots__ = (
         "_args_type", "_codec", "_decode_exact", "_exact", "_named_type", "_result_classes", "_shareable", "method",
@@ -43,50 +43,50 @@ class MethodPlan:
         self._named_type = _struct(method, array_like=False)
 
     def isolate(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Arguments that the callee may keep: shared where immutable, else copied. Raises InvalidCall."""
+        """Arguments that the callee may keep: immutable values are shared, others copied. Raises InvalidCall."""
         for classes, value in zip(self._shareable, args, strict=False):
             if classes is not None and type(value) not in classes:
                 return self._copied(args)
         return args
 
     def encode(self, args: tuple[Any, ...]) -> bytes:
-        """Arguments for the wire. Raises InvalidCall naming what cannot travel."""
+        """Encode arguments for the wire. Raises InvalidCall naming the value that cannot be encoded."""
         try:
             return self._codec.encode(args)
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidCall(f"{self.method!r}: {error}") from None
 
     def decode(self, payload: bytes, encoding: Encoding = Encoding.MSGPACK) -> tuple[Any, ...]:
-        """Arguments from the wire: an array, or in JSON an object by name. Raises InvalidCall naming the argument."""
+        """Decode arguments: an array, or in JSON also an object by name. Raises InvalidCall naming the argument."""
         try:
             if encoding is Encoding.MSGPACK and payload and payload[0] == self._exact:
                 return self._decode_exact(payload)  # type: ignore[no-any-return]
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
             struct = self._codec.decoder(self._named_type if named else self._args_type, encoding)(payload)
-        except Exception as error:  # also what a __post_init__ or validator of the author raises: no method ran
+        except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
             raise InvalidCall(f"{self.method!r}: {self._in_names(str(error))}") from error
         values = msgspec.structs.astuple(struct)
         return values if _MISSING not in values else self._without_gaps(values)
 
     def isolate_result(self, value: Any) -> Any:
-        """A result that the caller may keep. Raises InvalidResult."""
+        """A result that the caller may keep, copied unless it is immutable. Raises InvalidResult."""
         classes = self._result_classes
         if classes is None or type(value) in classes:
             return value
         try:
             return self._codec.copy(self.method.result, value)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidResult(f"{self.method!r} was executed, its result cannot travel: {error}") from None
+            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from None
 
     def encode_result(self, value: Any, encoding: Encoding) -> bytes:
-        """A result for the wire. Raises InvalidResult."""
+        """Encode a result for the wire. Raises InvalidResult."""
         try:
             return self._codec.encode(value, encoding)
         except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidResult(f"{self.method!r} was executed, its result cannot travel: {error}") from None
+            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from None
 
     def decode_result(self, payload: bytes) -> Any:
-        """A result from the wire. Raises InvalidResult."""
+        """Decode a result from the wire. Raises InvalidResult."""
         try:
             return self._codec.decoder(self.method.result)(payload)
         except ValueError as error:
@@ -98,7 +98,7 @@ class MethodPlan:
         return tuple(value if classes is None or type(value) in classes else copy for classes, value, copy in pairs)
 
     def _without_gaps(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Drop missing trailing defaults, so that the method's own apply; fill gaps (named arguments) in place."""
+        """Drop missing trailing arguments, so that the method's defaults apply; fill gaps between named arguments."""
         end = max((i + 1 for i, value in enumerate(values) if value is not _MISSING), default=0)
         parameters = self.method.parameters
         return tuple(parameters[i].default if v is _MISSING else v for i, v in enumerate(values[:end]))
@@ -110,14 +110,14 @@ class MethodPlan:
 
 
 class Plans:
-    """The plans of one silo or client, made at first need."""
+    """The plans of one silo or client, made at first use."""
 
     def __init__(self, codec: ValueCodec) -> None:
         self.codec = codec
         self._plans: dict[MethodSpec, MethodPlan] = {}
 
     def of(self, method: MethodSpec) -> MethodPlan:
-        """The plan of a method. Raises ConfigurationError for an annotation that cannot travel."""
+        """The plan of a method. Raises ConfigurationError for an annotation that cannot be encoded."""
         plan = self._plans.get(method)
         if plan is None:
             plan = self._plans[method] = MethodPlan(method, self.codec)
@@ -129,7 +129,7 @@ class Plans:
 
 
 def _struct(method: MethodSpec, array_like: bool) -> type[msgspec.Struct]:
-    """Arguments as a struct: what may be left out gets a default, more than there are parameters is refused."""
+    """The arguments as a struct: optional ones get a default; surplus ones are refused."""
     fields: list[Any] = []
     for parameter, kind in zip(method.parameters, method.types, strict=True):
         optional = parameter.default is not parameter.empty

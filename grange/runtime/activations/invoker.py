@@ -1,4 +1,4 @@
-"""Runs one request as one turn: contexts, arguments, the method, its outcome. Called by `activation.py`."""
+"""Runs one request as one turn: contexts, arguments, the method, its outcome. `activation.py` calls it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from grange.errors import InconsistentStateError, InvalidCall, WriteOutcomeUnkno
 from grange.grains.context import context_values, current_activation
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
-from grange.runtime.invocation import Invocation, expired
-from grange.runtime.plan import MethodPlan
-from grange.runtime.refusal import Refused
+from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
 
 MAX_EAGER_DEPTH = 24
-"""Turns nested in one stack by eager starts; beyond, a turn starts in the next round of the loop instead."""
+"""Eager starts nested in one stack at most. A deeper turn starts in the next iteration of the event loop instead."""
 
 
 class Invoker:
-    """Starts turns. One per silo; it bounds how deep eager starts may nest."""
+    """Starts turns. One per silo, because it bounds the depth of nested eager starts."""
 
     __slots__ = ("_depth", "_loop")
 
@@ -30,7 +30,7 @@ class Invoker:
         self._depth = 0
 
     def start(self, turn: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a turn in a task and context of its own; on Python 3.12+ its first step runs right here."""
+        """Run a turn in a task and context of its own. On Python 3.12+ its first step runs before this returns."""
         if sys.version_info < (3, 12) or self._depth >= MAX_EAGER_DEPTH:
             return self._loop.create_task(turn, context=Context())
         self._depth += 1
@@ -48,17 +48,18 @@ async def run_turn(
     ended: Callable[[Invocation, bool], None],
     gate: Gate,
 ) -> None:
-    """One turn, once the gate lets it start. `ended(call, conflict)` is called exactly once, whatever happens.
+    """Run one turn once the gate lets it start, and report its outcome to `call`.
 
-    `conflict` ends the activation.
+    Calls `ended(call, conflict)` exactly once. `conflict` is True after an error that says the activation's state is
+    stale; the activation must then end.
     """
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
     conflict = False
     try:
-        # Here and not before the task was made: only from here on nothing lies between the look and the turn.
-        if gate.clock() <= gate.until or await _admitted(call, gate):
+        # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
+        if gate.clock() <= gate.until or await _pass_gate(call, gate):
             running = _begin(call, grain, plan)
             if running is not None:
                 call.succeed(plan, await running)
@@ -73,25 +74,25 @@ async def run_turn(
         ended(call, conflict)
 
 
-async def _admitted(call: Invocation, gate: Gate) -> bool:
-    """Wait at the closed gate. False: the request was refused."""
+async def _pass_gate(call: Invocation, gate: Gate) -> bool:
+    """Wait until the closed gate opens. False: the request was refused."""
     try:
         refused = await gate.passage()
     except asyncio.CancelledError:
-        if call.gone:
-            return False  # `cancel_turns` has told its caller
+        if call.caller_gone:
+            return False  # `cancel_running` has refused it
         refused = Refused(Reason.NOT_READY, "the silo ended before it could start")
     now = gate.clock()
     refused = refused or expired(call, now)
     if refused is not None:
         call.refuse(refused)
         return False
-    call.began = now
+    call.started_at = now
     return True
 
 
 def _begin(call: Invocation, grain: Any, plan: MethodPlan | None) -> Awaitable[Any] | None:
-    """Start the grain's code, or refuse arguments that do not fit: those never reached it."""
+    """Start the grain's code. None: the arguments do not fit; the request was refused and the code did not run."""
     call.entered = True
     try:
         running = call.invoke(grain, plan)

@@ -1,9 +1,13 @@
-"""Which request of one activation may run now. Pure: it is told what arrives, starts and ends, and says what may run.
+"""Decides which request of one activation may run now. Pure: the activation reports arrivals, starts and ends.
 
-The admission rule is Orleans': a request runs at once if nothing runs, if it or everything running always
-interleaves, if the class is reentrant, if it and all running are read-only, or if the class's predicate lets it or
-all running interleave. Waiting requests are served in order of arrival, except that one which may run overtakes
-those that may not.
+The admission rule is that of Orleans. A request may run now if one of these holds:
+
+- no request runs, or the class is reentrant;
+- the request always interleaves, or the class's predicate lets it interleave;
+- every running request always interleaves, or the predicate let it interleave;
+- the request is read-only, and so is every running request that does not always interleave.
+
+Waiting requests start in order of arrival, but a request that may run overtakes those that may not.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Protocol
 
 
 class Admitted(Protocol):
-    """What the mailbox needs to know of a request."""
+    """The properties of a request that decide whether it may run."""
 
     read_only: bool
     always_interleave: bool
@@ -21,28 +25,28 @@ class Admitted(Protocol):
 
 
 class Mailbox:
-    """Running and waiting requests of one activation."""
+    """The running and waiting requests of one activation."""
 
     __slots__ = ("_eager", "_reentrant", "running", "waiting")
 
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
-        self._eager = 0  # waiting requests that may run beside anything: they queued before the grain was ready
+        self._eager = 0  # waiting requests that may run beside any turn; they arrived before the grain was ready
         self.running: list[Admitted] = []
         self.waiting: deque[Admitted] | None = None
 
     @property
     def depth(self) -> int:
-        """How many requests wait."""
+        """The number of waiting requests."""
         return len(self.waiting) if self.waiting else 0
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
+        """Whether no request runs or waits."""
         return not self.running and not self.waiting
 
     def may_run(self, request: Admitted) -> bool:
-        """Whether this request may start now, given what runs."""
+        """Whether this request may start beside the running ones."""
         if not self.running or self._reentrant or request.always_interleave or request.interleaves:
             return True
         blocking = [other for other in self.running if not other.always_interleave]
@@ -58,19 +62,19 @@ class Mailbox:
         self._eager += _is_eager(request)
 
     def start(self, request: Admitted) -> None:
-        """Note that a request runs."""
+        """Record that a request runs."""
         self.running.append(request)
 
     def end(self, request: Admitted) -> None:
-        """Note that a running request ended."""
+        """Record that a running request ended."""
         self.running.remove(request)
 
     def next(self) -> Admitted | None:
-        """Take the first waiting request that may run now; None if there is none."""
+        """Remove and return the first waiting request that may run now; None if there is none."""
         if not self.waiting or (
             not self._reentrant and not self._eager and any(_is_exclusive(other) for other in self.running)
         ):
-            return None  # the second test keeps a long queue behind one turn from being searched at each end
+            return None  # the second test avoids a search of a long queue each time a turn ends
         if self.may_run(self.waiting[0]):
             return self._taken(self.waiting.popleft())
         for position, request in enumerate(self.waiting):
@@ -80,7 +84,7 @@ class Mailbox:
         return None
 
     def drop(self, request: Admitted) -> bool:
-        """Remove a request that still waits. False if it does not."""
+        """Remove a waiting request. False if it does not wait."""
         if self.waiting is None or request not in self.waiting:
             return False
         self.waiting.remove(request)
@@ -88,21 +92,21 @@ class Mailbox:
         return True
 
     def take_all(self) -> list[Admitted]:
-        """Remove and return everything that waits, in order."""
+        """Remove and return all waiting requests, in order."""
         taken = list(self.waiting or ())
         self.waiting = None
         self._eager = 0
         return taken
 
     def position(self, request: Admitted) -> int | None:
-        """How many requests wait before this one; None if it does not wait."""
+        """The number of requests that wait before this one; None if it does not wait."""
         if self.waiting is None or request not in self.waiting:
             return None
         return self.waiting.index(request)
 
     def _taken(self, request: Admitted) -> Admitted:
         self._eager -= _is_eager(request)
-        # An idle activation must be small: the queue itself goes with its last request.
+        # An idle activation must be small, so free the queue with its last request.
         if not self.waiting:
             self.waiting = None
         return request

@@ -7,43 +7,42 @@ from collections.abc import Callable
 from typing import Protocol
 
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.activation import Activation, Phase
-from grange.runtime.deps import ActivationDeps
-from grange.runtime.hosted import HostedType
-from grange.runtime.invocation import Invocation
-from grange.runtime.lifecycle import activate, deactivate
+from grange.runtime.activations.activation import Activation, ActivationDeps, Phase
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.locator import Claims, LocalOnly
+from grange.runtime.requests.invocation import Invocation
 
 
-class Watches(Protocol):
-    """Who is told of each worker that may one day be idle: the collector."""
+class IdleWatcher(Protocol):
+    """Watches active activations and ends the idle ones; `collector.py` implements it."""
 
     def watch(self, activation: Activation) -> None:
-        """Look after it until it is gone."""
+        """Watch it until it is gone."""
         ...
 
 
 class WorkerPool:
-    """The workers of one grain id. A request goes to the first idle one, else to a new one, else to the least busy."""
+    """The workers of one grain id. A request goes to an idle worker, else to a new one, else to the least busy one."""
 
     def __init__(
         self,
         grain_id: GrainId,
         hosted: HostedType,
         deps: ActivationDeps,
-        collector: Watches,
+        collector: IdleWatcher,
         empty: Callable[[WorkerPool], None],
     ) -> None:
         self.grain_id = grain_id
         self.deps = deps
-        self.claims: Claims = LocalOnly(deps.here)
+        self.claims: Claims = LocalOnly(deps.address)
         self.workers: list[Activation] = []
         self._hosted = hosted
         self._collector = collector
         self._empty = empty
 
     def receive(self, call: Invocation) -> None:
-        """One request for any of the workers."""
+        """Hand one request to one of the workers."""
         serving = [worker for worker in self.workers if worker.phase <= Phase.ACTIVE]
         idle = next((worker for worker in serving if worker.idle), None)
         if idle is not None:
@@ -57,26 +56,26 @@ class WorkerPool:
         worker = Activation(self.grain_id, self._hosted, self, asyncio.get_running_loop().time())
         self.workers.append(worker)
         worker.receive(call)
-        self.begin(worker)
+        self.start_activation(worker)
 
-    def begin(self, activation: Activation) -> None:
-        """Start its beginning; there is nothing to claim."""
+    def start_activation(self, activation: Activation) -> None:
+        """Start to activate it. The claim is local: the directory holds no workers."""
         self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
 
-    def ready(self, activation: Activation) -> None:
-        """It may be idle some day."""
+    def on_active(self, activation: Activation) -> None:
+        """Have the collector watch it."""
         self._collector.watch(activation)
 
-    def end(self, activation: Activation) -> None:
-        """Start its end."""
+    def start_deactivation(self, activation: Activation) -> None:
+        """Start to deactivate it."""
         self.deps.tasks.start(deactivate(activation))
 
-    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
-        """Workers are wherever they are needed."""
+    def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
+        """No hint: any silo that hosts the class can run workers."""
         return None
 
-    def left(self, activation: Activation) -> None:
-        """Forget it; an empty pool goes too."""
+    def on_gone(self, activation: Activation) -> None:
+        """Remove it; report the pool when it is empty."""
         self.workers.remove(activation)
         if not self.workers:
             self._empty(self)

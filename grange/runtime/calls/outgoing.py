@@ -1,4 +1,4 @@
-"""One call on its way out: how to try it in this process, and how to try it at another. Used by `caller.py`."""
+"""One outgoing call: an attempt in this process, and an attempt at another silo. Used by `caller.py`."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
-from grange.runtime.catalog import Catalog
-from grange.runtime.deadlines import Deadlines, milliseconds_until
-from grange.runtime.invocation import LocalCall, LocalOneWay
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.plan import MethodPlan
-from grange.runtime.sender import Sender
+from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
+from grange.runtime.requests.invocation import LocalCall, LocalOneWay
+from grange.runtime.requests.plan import MethodPlan
 
 _CONTEXT = msgspec.msgpack.Encoder()
 
 
 class CallerDeps(msgspec.Struct, eq=False):
-    """What calls of one silo or client leave by. A client has no catalog, and is nowhere."""
+    """What all outgoing calls of one silo or client share. A client has no catalog and no address."""
 
     sender: Sender
     faults: Faults
     deadlines: Deadlines
     options: RuntimeOptions
-    here: SiloAddress | None = None
+    address: SiloAddress | None = None
     catalog: Catalog | None = None
 
     def error(self, response: Response) -> Exception:
-        """What a failed response holds, to be raised."""
+        """The error to raise for a failed response."""
         return self.faults.read(response.payload)
 
 
 class Outgoing:
-    """One call on its way out: how to try it here, and how to try it there."""
+    """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream."""
 
-    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed", "plan")
+    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed_over", "plan")
 
     def __init__(
         self,
@@ -59,28 +59,28 @@ class Outgoing:
         self.args = args
         self.deadline = deadline
         self.context = context
-        self.handed: asyncio.Future[None] | None = None
+        self.handed_over: asyncio.Future[None] | None = None
 
     async def attempt(self, target: SiloAddress) -> Any:
-        """Try at this silo."""
+        """Attempt the call at this silo. Raises Refused or SiloUnavailable if it was certainly not executed."""
         deps = self._deps
-        if deps.catalog is not None and target == deps.here:
-            return await self.here(deps.catalog)
+        if deps.catalog is not None and target == deps.address:
+            return await self.attempt_locally(deps.catalog)
         response = await deps.sender.send(target, self.request(), self.deadline, self._posted)
         if response.failed:
             raise deps.error(response)
-        return None if self.handed is not None else self.plan.decode_result(response.payload)
+        return None if self.handed_over is not None else self.plan.decode_result(response.payload)
 
-    async def here(self, catalog: Catalog) -> Any:
-        """Try in this process: no transport, no encoding."""
-        kind = LocalCall if self.handed is None else LocalOneWay
+    async def attempt_locally(self, catalog: Catalog) -> Any:
+        """Attempt the call in this process, without transport or encoding."""
+        kind = LocalCall if self.handed_over is None else LocalOneWay
         call = kind(self.grain_id, self.plan, self.args, self.deadline, self.context, self._deps.faults)
         catalog.deliver(call)
         self._posted()
         return await call.answer(self._deps.deadlines)
 
     def request(self) -> Request:
-        """The request for the wire, with the time that is left now."""
+        """The request for the wire, with the time left at this moment."""
         options = self._deps.options
         if self._payload is None:
             self._payload = self.plan.encode(self.args)
@@ -96,11 +96,11 @@ class Outgoing:
             self.grain_id,
             self.plan.method.name,
             self._payload,
-            timeout_ms=0 if self.handed is not None else milliseconds_until(self.deadline),
+            timeout_ms=0 if self.handed_over is not None else milliseconds_until(self.deadline),
             context=_CONTEXT.encode(self.context) if self.context else b"",
-            one_way=self.handed is not None,
+            one_way=self.handed_over is not None,
         )
 
     def _posted(self) -> None:
-        if self.handed is not None and not self.handed.done():
-            self.handed.set_result(None)
+        if self.handed_over is not None and not self.handed_over.done():
+            self.handed_over.set_result(None)

@@ -1,6 +1,6 @@
-"""Timers of one activation: a tick is a queued request of its own activation and obeys the same rules.
+"""Timers of one activation. A tick is a queued request of its own activation and obeys the same rules.
 
-The next tick is due one period after the end of the last, so a timer never overlaps itself.
+The next tick is due one period after the end of the last one, so a timer never overlaps itself.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from grange.proto.ids import GrainId
-from grange.runtime.invocation import Invocation, Tick
+from grange.runtime.requests.invocation import Invocation, Tick
 
 MAX_SECONDS = 10 * 365 * 24 * 3600.0
-"""Longest due time or period; beyond it something is wrong with the number."""
+"""Largest due time or period, in seconds; a larger number is taken for an error."""
 
-
-PUT_OFF = 1.0
-"""Seconds after which a tick comes again that found its silo fenced."""
+FENCED_RETRY_DELAY = 1.0
+"""Seconds until a tick is tried again that a fenced silo refused."""
 
 
 class GrainTimer:
-    """One timer. `deliver` puts a tick into the activation's mailbox."""
+    """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation."""
 
     __slots__ = (
         "_callback",
+        "_changes",
         "_deliver",
         "_grain_id",
         "_handle",
         "_interleave",
         "_keep_alive",
         "_period",
-        "_plans",
         "stopped",
     )
 
@@ -49,17 +48,17 @@ class GrainTimer:
         self._interleave = interleave
         self._keep_alive = keep_alive
         self._period: float | None = None
-        self._plans = 0  # how often it was changed; a tick belongs to the plan that made it
+        self._changes = 0  # number of calls of `change`; a tick is valid only until the next one
         self._handle: asyncio.TimerHandle | None = None
         self.stopped = False
 
     def stop(self) -> None:
-        """No tick starts after this."""
+        """Stop the timer: no tick starts after this."""
         self.stopped = True
         self._cancel()
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Next tick in `due` seconds (None: never), then each `period` (None: no more). Restarts a stopped timer.
+        """Tick in `due` seconds (None: never), then each `period` (None: once). Restarts a stopped timer.
 
         Raises ValueError for a negative time or one over ten years.
         """
@@ -69,11 +68,11 @@ class GrainTimer:
         self.stopped = False
         self._period = period
         self._cancel()
-        self._plans += 1
+        self._changes += 1
         if due is not None:
-            self._plan(due)
+            self._schedule(due)
 
-    def _plan(self, seconds: float) -> None:
+    def _schedule(self, seconds: float) -> None:
         self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
 
     def _cancel(self) -> None:
@@ -83,19 +82,19 @@ class GrainTimer:
 
     def _fire(self) -> None:
         self._handle = None
-        tick = Tick(self._grain_id, partial(self._run, self._plans), self._ended, self._put_off)
+        tick = Tick(self._grain_id, partial(self._run, self._changes), self._ended, self._postpone)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)
 
-    async def _run(self, plan: int) -> None:
-        if not self.stopped and plan == self._plans:  # stopped or changed while the tick waited its turn: it is void
+    async def _run(self, change: int) -> None:
+        if not self.stopped and change == self._changes:  # else it was stopped or changed while the tick waited
             await self._callback()
 
-    def _put_off(self) -> None:
+    def _postpone(self) -> None:
         if not self.stopped and self._handle is None:
-            self._plan(PUT_OFF)
+            self._schedule(FENCED_RETRY_DELAY)
 
     def _ended(self) -> None:
         if not self.stopped and self._handle is None and self._period is not None:
-            self._plan(self._period)
+            self._schedule(self._period)

@@ -1,0 +1,322 @@
+"""One live grain: activating, active, closing, ending, gone. It starts the requests of its mailbox as turns.
+
+`catalog.py` creates an activation and inserts it before anything is awaited. Requests that arrive while it is
+activating or closing wait. Requests that still wait when it is gone are refused, and the callers' loops try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar, cast
+
+import msgspec
+
+from grange.aio.tasks import Tasks
+from grange.errors import InvalidCall
+from grange.grains.context import current_activation
+from grange.grains.definition import Addressable
+from grange.grains.grain import Timer
+from grange.grains.ref import GrainFactory
+from grange.proto.faults import Faults
+from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+from grange.proto.keys import Key, decode_key
+from grange.proto.message import Reason
+from grange.runtime.activations.hosted import Built, HostedType
+from grange.runtime.activations.invoker import Invoker, run_turn
+from grange.runtime.activations.mailbox import Mailbox
+from grange.runtime.activations.timers import GrainTimer
+from grange.runtime.gate import Gate
+from grange.runtime.locator import Claims
+from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.refusal import Refused
+
+G = TypeVar("G", bound=Addressable)
+
+
+SELF_DEACTIVATED = "the grain asked for it"
+"""The reason to end of an activation whose grain called `deactivate_when_idle`."""
+
+CLOSING_ADMIT_INTERVAL = 0.2
+"""Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
+last turns. Admitting them at once would let a steady load keep the activation from ever ending."""
+
+
+class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
+    """What all activations of one silo share. Made once at start-up."""
+
+    address: SiloAddress
+    options: RuntimeOptions
+    grains: GrainFactory
+    faults: Faults
+    invoker: Invoker
+    tasks: Tasks
+    random: random.Random
+    gate: Gate = msgspec.field(default_factory=Gate)
+
+
+class Phase(enum.IntEnum):
+    """The phases of an activation, in order. An activation never goes back."""
+
+    ACTIVATING = 0
+    ACTIVE = 1
+    CLOSING = 2  # running requests complete, other requests wait
+    ENDING = 3  # `on_deactivate` runs and the claim is released
+    GONE = 4
+
+
+class ActivationOwner(Protocol):
+    """The owner of an activation: the catalog, or a pool of stateless workers."""
+
+    deps: ActivationDeps
+    claims: Claims
+
+    def start_activation(self, activation: Activation) -> None:
+        """Run `lifecycle.activate` in a task."""
+        ...
+
+    def on_active(self, activation: Activation) -> None:
+        """The activation became active."""
+        ...
+
+    def start_deactivation(self, activation: Activation) -> None:
+        """Run `lifecycle.deactivate` in a task."""
+        ...
+
+    def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
+        """The silo where callers should look for the grain next; None: they must locate it."""
+        ...
+
+    def on_gone(self, activation: Activation) -> None:
+        """The activation is gone: remove it."""
+        ...
+
+
+class Activation:
+    """One activation of one grain, and the grain's context (`grains.grain.GrainContext`).
+
+    It is kept small, because a silo may hold millions.
+    """
+
+    __slots__ = (
+        "activation_id", "built", "claimed", "grain_id", "hosted", "keep_until", "last_used", "mailbox", "owner",
+        "phase", "reason", "timers", "version",
+    )  # fmt: skip
+
+    def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
+        self.grain_id = grain_id
+        self.hosted = hosted
+        self.owner = owner
+        self.activation_id = owner.deps.random.getrandbits(128)
+        self.version = 0
+        self.claimed = False  # True while the directory holds its entry
+        self.built: Built | None = None
+        self.phase = Phase.ACTIVATING
+        self.reason = ""
+        self.mailbox = Mailbox(hosted.options.reentrant)
+        self.timers: tuple[GrainTimer, ...] = ()
+        self.last_used = now
+        self.keep_until = -math.inf
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    def receive(self, call: Invocation) -> None:
+        """Take one request for this grain: run it now, queue it, or refuse it."""
+        loop = asyncio.get_running_loop()
+        if call.keeps_alive:
+            self.last_used = loop.time()
+        call.status = self.status
+        if self.phase in (Phase.ACTIVE, Phase.CLOSING):
+            if not self._apply_options(call):
+                return
+            if self.phase is Phase.ACTIVE and self.mailbox.may_run(call):
+                self._start(call)
+                return
+        elif self.phase is Phase.GONE:
+            call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
+            return
+        if self.mailbox.depth >= self.hosted.mailbox_limit:
+            call.refuse(Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1))
+        else:
+            self.mailbox.wait(call)
+
+    def status(self, call: Invocation) -> str:
+        """The progress of a request, for the caller's time-out message."""
+        position = self.mailbox.position(call)
+        if position is not None:
+            return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
+        return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
+
+    def _apply_options(self, call: Invocation) -> bool:
+        """Copy the method's options into the request. False: `may_interleave` failed and the request was refused."""
+        plan = self.hosted.plans.get(call.method)
+        if plan is None:
+            return True  # a timer tick; the catalog has refused unknown methods
+        options = plan.method.options
+        call.read_only = options.read_only
+        call.always_interleave = options.always_interleave
+        if self.hosted.interleaves is None:
+            return True
+        try:
+            call.interleaves = self.hosted.interleaves(self._grain, call.method, call.arguments(plan))
+        except InvalidCall as error:
+            call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+            return False
+        except BaseException as error:  # runs in the task that delivers the request, which must go on
+            text = f"may_interleave raised {type(error).__qualname__}"
+            call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return False
+        return True
+
+    def _start(self, call: Invocation) -> None:
+        gate = self.owner.deps.gate
+        now = gate.clock()
+        refused = expired(call, now)
+        if refused is not None:
+            call.refuse(refused)
+            return
+        call.started_at = now
+        self.mailbox.start(call)
+        plan = self.hosted.plans.get(call.method)
+        call.task = self.owner.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
+
+    def _ended(self, call: Invocation, conflict: bool) -> None:
+        self.mailbox.end(call)
+        if call.keeps_alive:
+            self.last_used = asyncio.get_running_loop().time()
+        if conflict:
+            self.deactivate("another writer changed its state")
+        self.pump()
+
+    def pump(self) -> None:
+        """Start the requests that may run now; start the deactivation when a closing activation has no turn left."""
+        while self.phase is Phase.ACTIVE and (call := self.mailbox.next()) is not None:
+            self._start(cast("Invocation", call))
+        if self.phase is Phase.CLOSING and not self.mailbox.running:
+            self.phase = Phase.ENDING
+            self.owner.start_deactivation(self)
+
+    def refuse_waiting(self) -> None:
+        """Refuse all waiting requests, because the silo is fenced; their callers try other silos."""
+        for call in self.mailbox.take_all():
+            cast("Invocation", call).refuse(self.owner.deps.gate.refusal())
+
+    # --- lifecycle ------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> GrainAddress:
+        """The entry that the directory stores for this activation."""
+        return GrainAddress(self.grain_id, self.owner.deps.address, self.activation_id, self.version)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is active and no request runs or waits."""
+        return self.phase is Phase.ACTIVE and self.mailbox.idle
+
+    def on_activated(self, built: Built) -> None:
+        """Activation succeeded: start serving, first the requests that wait."""
+        self.built = built
+        self.phase = Phase.ACTIVE
+        self.owner.on_active(self)
+        for call in self.mailbox.take_all():
+            self.receive(cast("Invocation", call))
+
+    def deactivate(self, reason: str) -> None:
+        """End after the running requests. Later requests wait; at the end they are refused and their callers repeat."""
+        if self.phase is Phase.ACTIVE:
+            self.phase = Phase.CLOSING
+            self.reason = reason
+            self.pump()
+            self._schedule_admission()
+        elif self.phase is Phase.ACTIVATING:
+            self.reason = reason  # lifecycle.activate reads it and fails the activation
+
+    def _schedule_admission(self) -> None:
+        if self.phase is Phase.CLOSING:
+            asyncio.get_running_loop().call_later(CLOSING_ADMIT_INTERVAL, self._admit_while_closing)
+
+    def _admit_while_closing(self) -> None:
+        """Start waiting requests that may run beside the last turns.
+
+        A last turn may itself wait, even through other grains, for a request that waits here.
+        """
+        while self.phase is Phase.CLOSING and (call := self.mailbox.next()) is not None:
+            self._start(cast("Invocation", call))
+        self._schedule_admission()
+
+    def kill(self, reason: str) -> None:
+        """End at once: no turn, timer or hook of this activation starts any more, `on_deactivate` included."""
+        self.reason = reason
+        for timer in self.timers:
+            timer.stop()
+        self.close(Refused(Reason.NOT_READY, reason))
+
+    def close(self, refused: Refused) -> None:
+        """Mark the activation gone and refuse all waiting requests.
+
+        The owner removes it first, so that a repeated call creates a new activation.
+        """
+        if self.phase is Phase.GONE:
+            return  # it was killed while it was activating or ending
+        self.phase = Phase.GONE
+        self.owner.on_gone(self)
+        self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
+        for call in self.mailbox.take_all():
+            cast("Invocation", call).refuse(refused)
+
+    def check_turn(self) -> None:
+        """Raise RuntimeError unless the running code is a turn of this activation."""
+        if current_activation.get() is not self:
+            raise RuntimeError(
+                f"the state of {self.grain_id} belongs to its activation; call it only inside its own turns"
+            )
+
+    @property
+    def _grain(self) -> Any:
+        assert self.built is not None, "a turn started before the grain was built"
+        return self.built.grain
+
+    # --- grains.grain.GrainContext --------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> Key:
+        """The key, as the kind that the class declares."""
+        return decode_key(self.hosted.options.key, self.grain_id.key)
+
+    def reference(self) -> Any:
+        """A reference to this grain."""
+        return self.owner.deps.grains.from_id(self.hosted.cls, self.grain_id)
+
+    def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
+        """A reference to another grain."""
+        return self.owner.deps.grains.get_grain(grain, key, implementation=implementation)
+
+    def start_timer(
+        self,
+        callback: Callable[[], Awaitable[None]],
+        due: float,
+        period: float | None,
+        interleave: bool,
+        keep_alive: bool,
+    ) -> Timer:
+        """Start a timer that ends with this activation."""
+        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive)
+        timer.change(due, period)
+        self.timers = (*(other for other in self.timers if not other.stopped), timer)
+        return timer
+
+    def deactivate_when_idle(self) -> None:
+        """End after the running requests."""
+        self.deactivate(SELF_DEACTIVATED)
+
+    def delay_deactivation(self, seconds: float) -> None:
+        """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""
+        if math.isnan(seconds) or seconds < 0:
+            raise ValueError(f"delay_deactivation takes 0 or more seconds, not {seconds!r}")
+        self.keep_until = asyncio.get_running_loop().time() + seconds if seconds else -math.inf

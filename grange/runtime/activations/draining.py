@@ -1,0 +1,110 @@
+"""Ends all activations of a silo that stops: idle ones first, a bounded number at a time.
+
+Each activation serves until it is deactivated. Its own end is the only time in which a call must try another silo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from typing import cast
+
+from grange.errors import SiloStopped
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Reason
+from grange.runtime.activations.activation import Activation
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.refusal import Refused
+
+log = logging.getLogger("grange.runtime")
+
+MAX_CONCURRENT_DEACTIVATIONS = 100
+"""Idle activations that end at the same time. Enough to overlap the waits for stores and the directory, few enough to
+flood neither. A busy activation ends with its last turn, however many others end then."""
+
+CANCEL_TIMEOUT = 5.0
+"""Seconds that a cancelled turn may take to end."""
+
+MAX_LOGGED_TURNS = 10
+"""Log at most this many stuck turns by name; give the number of the rest."""
+
+STOPPING = "the silo is stopping"
+
+NextSilo = Callable[[GrainId], SiloAddress | None]
+"""The silo where a grain is found that this silo no longer takes; None: unknown."""
+
+
+class Deactivations:
+    """Counts the deactivations that are in progress."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._one_ended = asyncio.Event()
+
+    def add(self) -> None:
+        """A deactivation starts."""
+        self._running += 1
+
+    def remove(self) -> None:
+        """A deactivation ended."""
+        self._running -= 1
+        self._one_ended.set()
+
+    async def wait_for_slot(self) -> None:
+        """Wait until fewer than `MAX_CONCURRENT_DEACTIVATIONS` are in progress."""
+        while self._running >= MAX_CONCURRENT_DEACTIVATIONS:
+            self._one_ended.clear()
+            await self._one_ended.wait()
+
+
+async def deactivate_all(activations: Collection[Activation], running: Deactivations) -> None:
+    """Deactivate all: idle ones first, then busy ones, which end after their running requests.
+
+    Does not wait for the last ones to end.
+    """
+    busy: list[Activation] = []
+    for activation in activations:
+        await running.wait_for_slot()
+        if activation.idle:
+            activation.deactivate(STOPPING)
+        else:
+            busy.append(activation)
+    for activation in busy:
+        await running.wait_for_slot()
+        activation.deactivate(STOPPING)
+
+
+def cancel_running(activations: Iterable[Activation], address: SiloAddress) -> list[Invocation]:
+    """Cancel every running turn and report it to its caller at once. Returns the turns, for `wait_cancelled`.
+
+    A turn that waits at the closed gate, or whose task has not run yet, has executed nothing: its request is refused.
+    """
+    running = [call for each in activations for call in cast("list[Invocation]", each.mailbox.running)]
+    for call in running:
+        if not call.entered:
+            call.refuse(Refused(Reason.NOT_READY, f"silo {address} stopped before it could start"))
+            call.caller_gone = True
+        else:
+            call.fail_unknown(SiloStopped(f"silo {address} stopped while it ran {call.grain_id}.{call.method}"))
+        if call.task is not None:
+            call.task.cancel()
+    return running
+
+
+async def wait_cancelled(turns: list[Invocation], address: SiloAddress) -> None:
+    """Wait until cancelled turns have ended, for at most `CANCEL_TIMEOUT`.
+
+    Turns that ignore the cancellation are logged and left running; otherwise the silo would never stop.
+    """
+    tasks = [call.task for call in turns if call.task is not None and not call.task.done()]
+    if tasks:
+        await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
+    stubborn = [call for call in turns if call.task is not None and not call.task.done()]
+    for call in stubborn[:MAX_LOGGED_TURNS]:
+        more = f", one of {len(stubborn)} such turns" if len(stubborn) > 1 else ""
+        log.error(
+            "silo %s: %s.%s did not end within %g s after it was cancelled%s; it is left running",
+            address, call.grain_id, call.method, CANCEL_TIMEOUT, more,
+            extra={"event": "turn_would_not_end", "grain_type": call.grain_id.type, "method": call.method},
+        )  # fmt: skip
