@@ -1,6 +1,6 @@
-"""What is unsafe about a store, judged from what the store says about itself (rule R9). Pure.
+"""Judges whether a store is safe to rely on, from the store's own settings and state (rule R9). Pure.
 
-`redis_check.py`, `postgres_check.py` and `sqlite_check.py` ask; the silo's start and `grange doctor` show.
+`redis.py`, `postgres.py` and `sqlite.py` collect the facts; the silo's start and `grange doctor` show the findings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from grange.errors import ConfigurationError
 
 
 class Level(enum.StrEnum):
-    """How bad: `warn` loses writes or members when something fails; `bad` cannot work, and a silo does not start."""
+    """`warn`: a failure may lose writes or members. `bad`: the store cannot work, and a silo does not start."""
 
     OK = "ok"
     WARN = "warn"
@@ -24,7 +24,7 @@ class Level(enum.StrEnum):
 
 
 class StoreFinding(msgspec.Struct, frozen=True):
-    """One thing that was looked at, what was found, and what to do about it. Holds no secrets."""
+    """One checked fact: the subject, its state, and the remedy. Holds no secrets."""
 
     level: Level
     subject: str
@@ -33,22 +33,22 @@ class StoreFinding(msgspec.Struct, frozen=True):
 
 
 def ok(subject: str, found: str) -> StoreFinding:
-    """Nothing to do."""
+    """A finding without a remedy."""
     return StoreFinding(Level.OK, subject, found)
 
 
 def warn(subject: str, found: str, remedy: str) -> StoreFinding:
-    """It works until something fails."""
+    """A finding about a store that works until a part of it fails."""
     return StoreFinding(Level.WARN, subject, found, remedy)
 
 
 def bad(subject: str, found: str, remedy: str) -> StoreFinding:
-    """It cannot work."""
+    """A finding about a store that cannot work."""
     return StoreFinding(Level.BAD, subject, found, remedy)
 
 
 def judge_redis(facts: Facts, appendfsync: str | None) -> list[StoreFinding]:
-    """From INFO and one configuration value; what this user may not ask is said as such."""
+    """The findings from INFO and one configuration value. A missing right to INFO is a finding too."""
     if not facts:
         return [warn("INFO", "not permitted", "allow this user INFO, or check eviction and persistence yourself")]
     return [_redis_version(facts), _redis_role(facts), _eviction(facts), _log(facts, appendfsync), _replicas(facts)]
@@ -94,7 +94,7 @@ def _replicas(facts: Facts) -> StoreFinding:
 
 
 def judge_postgres(settings: Mapping[str, str], applied: Iterable[tuple[str, int]]) -> list[StoreFinding]:
-    """From `in_recovery`, `synchronous_commit`, `fsync` and `version`, and the migrations that were applied."""
+    """The findings from `in_recovery`, `synchronous_commit`, `fsync`, `version` and the applied migrations."""
     recovery = (
         bad("role", "standby", "name the primary in the URL: a standby takes no writes")
         if settings["in_recovery"] == "on"
@@ -110,7 +110,7 @@ def judge_postgres(settings: Mapping[str, str], applied: Iterable[tuple[str, int
 
 
 def judge_sqlite(integrity: str, journal: str, applied: Iterable[tuple[str, int]]) -> list[StoreFinding]:
-    """From `quick_check` and `journal_mode`, and the migrations that were applied."""
+    """The findings from `quick_check`, `journal_mode` and the applied migrations."""
     sound = (
         ok("integrity", "ok")
         if integrity == "ok"
@@ -127,7 +127,7 @@ def judge_sqlite(integrity: str, journal: str, applied: Iterable[tuple[str, int]
 
 
 def judge_schema(dialect: str, applied: Iterable[tuple[str, int]]) -> list[StoreFinding]:
-    """Whether this grange can use the tables; those that it would bring up to date at start are fine."""
+    """Whether this grange can use the tables. Tables that it would upgrade at start are fine."""
     done: dict[str, list[int]] = {}
     for component, version in applied:
         done.setdefault(component, []).append(version)

@@ -1,12 +1,12 @@
-"""Which numbered SQL files a database still lacks. A pure planner: each provider runs the plan itself.
+"""Decides which numbered SQL files a database still lacks. Pure; `sqlite.py` and `postgres.py` run them.
 
-A room ships its files as `<room>/migrations/<dialect>/0001_words.sql`, numbered from 1 without gaps; a file
-that was released is never changed. `grange_schema` in the database notes what was applied, for each component
-by itself, so that several rooms can share one database. A provider's part, in one transaction:
+A room ships its files as `<room>/migrations/<dialect>/0001_words.sql`, numbered from 1 without gaps. A file that was
+released is never changed. The table `grange_schema` in the database records the applied files of each component, so
+several rooms can share one database. The migrator of a dialect, in one transaction:
 
-1. take the lock (Postgres: `pg_advisory_xact_lock(ADVISORY_LOCK)`; SQLite: `BEGIN EXCLUSIVE`);
-2. run `CREATE_SCHEMA_TABLE`, read the component's versions, ask `plan`;
-3. for each migration of the plan, run its SQL and insert its row.
+1. takes the lock (Postgres: `pg_advisory_xact_lock(ADVISORY_LOCK)`; SQLite: `BEGIN EXCLUSIVE`);
+2. runs `CREATE_SCHEMA_TABLE`, reads the component's versions, calls `plan`;
+3. runs the SQL of each migration in the plan and inserts its row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from grange.errors import ConfigurationError
 
 SCHEMA_TABLE = "grange_schema"
-"""The table that notes what was applied; all components share it."""
+"""The table that records applied migrations; all components share it."""
 
 CREATE_SCHEMA_TABLE = f"""
 CREATE TABLE IF NOT EXISTS {SCHEMA_TABLE} (
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA_TABLE} (
     PRIMARY KEY (component, version)
 )
 """
-"""Understood by SQLite and Postgres. Run it under the lock only: two at once can fail in Postgres."""
+"""Valid in SQLite and Postgres. Run it under the lock only: two at once can fail in Postgres."""
 
 ADVISORY_LOCK = 0x6772_616E_6765
 """Key of the Postgres advisory lock ("grange" in ASCII). One for all components: they share the table."""
@@ -39,22 +39,15 @@ _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
 
 class Migration(msgspec.Struct, frozen=True):
-    """One file: its number, the words of its name, and its statements."""
+    """One file: its number, the words of its name, and its SQL."""
 
     version: int
     name: str
     sql: str
 
-    @property
-    def statements(self) -> tuple[str, ...]:
-        """The single statements, for drivers that run one at a time. Each ends with `;` at the end of a
-        line."""
-        parts = re.split(r";[ \t]*(?:\n|$)", self.sql)
-        return tuple(part.strip() for part in parts if part.strip())
-
 
 def shipped_migrations(room: str, dialect: str) -> tuple[Migration, ...]:
-    """The files that a room's package ships for a dialect, such as `("grange.storage", "postgres")`."""
+    """The files that a room's package ships for a dialect, for example `("grange.storage", "postgres")`."""
     folder = files(room) / "migrations" / dialect
     sql_files = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
     texts = {entry.name: entry.read_text("utf-8") for entry in sql_files}
@@ -62,7 +55,7 @@ def shipped_migrations(room: str, dialect: str) -> tuple[Migration, ...]:
 
 
 def parse_migrations(source: str, texts: Mapping[str, str]) -> tuple[Migration, ...]:
-    """File names and texts, in order. Raises ConfigurationError for a wrong name, a gap, a double or none."""
+    """The migrations in order. Raises ConfigurationError for a wrong name, a gap, a repeated number or no file."""
     found: list[Migration] = []
     for file_name, sql in sorted(texts.items()):
         match = _FILE_NAME.fullmatch(file_name)
@@ -76,7 +69,7 @@ def parse_migrations(source: str, texts: Mapping[str, str]) -> tuple[Migration, 
 
 
 def plan(component: str, known: tuple[Migration, ...], applied: Iterable[int]) -> tuple[Migration, ...]:
-    """What is still to run, in order, given the versions that the database has applied for this component.
+    """The migrations still to run, in order. `applied` are the component's versions that the database records.
 
     Raises ConfigurationError when the database is newer than this grange, or its history has a gap.
     """

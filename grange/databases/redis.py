@@ -1,17 +1,19 @@
-"""The way to one Redis or Valkey: connections that reach a master only, bounded operations, changes that last.
+"""Reaches a Redis or Valkey: connections to a master only, bounded operations, durable changes, and its check.
 
-Every new connection asks for the role of the server (rule R10), so that after a failover nothing is read from or
-written to what has become a replica; behind Sentinels, every new connection also asks them for the master again. A
-change that must last is waited for until replicas and disk have it (rule R2).
+Every new connection asks for the role of the server (rule R10). So after a failover nothing is read from or written to
+a server that became a replica. Behind Sentinels, every new connection also asks a Sentinel for the master again. A
+durable change ends when replicas and disk have it (rule R2).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
+import msgspec
 import redis.asyncio
 import redis.asyncio.sentinel
 import redis.exceptions
@@ -20,85 +22,140 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from grange.aio.awake import AwakeTimeout
+from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable, is_reset
+from grange.databases.findings import StoreFinding, judge_redis
 from grange.databases.redis_address import sentinel_address
 from grange.databases.redis_facts import Facts, keeps_a_log, parsed_info, replicas, waits_for_disk
-from grange.databases.resets import is_reset
-from grange.errors import ConfigurationError, MembershipUnavailable
+from grange.databases.urls import malformed, parse_url
+from grange.errors import ConfigurationError
+
+FORM = "redis://[[user]:password@]host[:port][/database]"
 
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""
 
 DURABLE_TIMEOUT = 4.0
-"""Seconds for a change that must last: the operation, then its way to replicas and disk."""
+"""Seconds for a durable change: the operation, then its way to replicas and disk."""
 
 WAIT_MILLISECONDS = 1000
-"""How long replicas get to confirm; a healthy one takes a millisecond."""
+"""Milliseconds for replicas to confirm a change; a healthy one takes one."""
 
 DISK_MILLISECONDS = 1500
-"""How long the append-only file gets to be on the disk: with `appendfsync everysec` a second may pass."""
+"""Milliseconds for the append-only file to reach the disk: with `appendfsync everysec` a second may pass."""
 
 SENTINEL_TIMEOUT = 0.5
-"""Seconds for one Sentinel, so that one that is down leaves time to ask the next."""
+"""Seconds for one Sentinel; short, so that there is time to ask the next one when one is down."""
+
+
+_REFUSED_LOGIN = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
+
+# The server answered that it cannot do this at the moment.
+_UNAVAILABLE = (
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.TryAgainError,
+)
+
+# The connection ended, or none was made. The outcome of a change that was under way is unknown.
+_LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+
+
+class RedisOptions(msgspec.Struct, frozen=True):
+    """How a `RedisLink` connects. The defaults are those of the membership table."""
+
+    connections: int = 16
+    """Most connections at a time. Operations wait for a free one; behind Sentinels there is no limit."""
+    connect_timeout: float = OPERATION_TIMEOUT
+    """Seconds to open a connection."""
+    decode: bool = True
+    """Whether answers are text; False: bytes."""
+    any_role: bool = False
+    """Whether a replica is connected to as well, to check it."""
+
+
+DEFAULT_OPTIONS = RedisOptions()
 
 
 class RedisLink:
     """A client of one Redis, and the rules by which it is used. `client` never repeats a command by itself."""
 
-    def __init__(self, client: redis.asyncio.Redis, place: str) -> None:
+    def __init__(self, client: redis.asyncio.Redis, place: str = "") -> None:
         self.client = client
-        self.place = place
+        self._name = f"Redis at {place}" if place else "Redis"
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, any_role: bool = False) -> AsyncGenerator[RedisLink, None]:
-        """By `redis://`, `rediss://` or `redis+sentinel://`; connects when it is needed first.
+    async def open(cls, url: str, options: RedisOptions = DEFAULT_OPTIONS) -> AsyncGenerator[RedisLink]:
+        """A client by `redis://`, `rediss://` or `redis+sentinel://`, closed at exit. Connects when first needed.
 
-        `any_role` is for looking at a replica as well. Raises ConfigurationError for a malformed URL.
+        Raises ConfigurationError for a malformed URL.
         """
         if url.startswith("redis+sentinel://"):
-            async with _sentinel_link(url) as link:
+            async with _sentinel_link(url, options) as link:
                 yield link
             return
+        client, place = _client(url, options)
         try:
-            client = redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-                url, **_options(any_role)
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"not a Redis membership URL: {error}; write 'redis://host:port/0'") from error
-        connection = client.connection_pool.connection_kwargs
-        try:
-            yield cls(client, f"{connection.get('host', 'localhost')}:{connection.get('port', 6379)}")
+            yield cls(client, place)
         finally:
             await client.aclose()
+            await client.connection_pool.disconnect()
+
+    async def connect(self, seconds: float) -> None:
+        """Connect once. Raises ConfigurationError when the server refuses the login, and DatabaseError."""
+        async with self.operation(seconds):
+            try:
+                await cast(Any, self.client).ping()
+            except _REFUSED_LOGIN as error:
+                text = f"{self._name} refused the login that its URL names: {error}"
+                raise ConfigurationError(text) from None
 
     @asynccontextmanager
-    async def operation(self, seconds: float = OPERATION_TIMEOUT) -> AsyncGenerator[None, None]:
-        """Bounds what is done inside, and turns what the driver raises into MembershipUnavailable."""
+    async def operation(self, seconds: float = OPERATION_TIMEOUT) -> AsyncGenerator[None]:
+        """Bound the time of an operation, and turn what the driver raises into DatabaseError."""
+        with self.errors(seconds):
+            try:
+                async with AwakeTimeout(seconds):
+                    yield
+            except redis.exceptions.ReadOnlyError:
+                await self.drop_idle_connections()
+                raise
+
+    async def drop_idle_connections(self) -> None:
+        """Close the connections to a master that became a replica: new connections look for the master (rule R10)."""
+        await self.client.connection_pool.disconnect(inuse_connections=False)
+
+    @contextmanager
+    def errors(self, seconds: float | None = None) -> Generator[None]:
+        """Turn the driver's errors into DatabaseError. `seconds` bounded the operation, for the message."""
         try:
-            async with AwakeTimeout(seconds):
-                yield
-        except redis.exceptions.ReadOnlyError as error:
-            # A master that became a replica: its connections are of no use, and the next ones look for the master.
-            await self.client.connection_pool.disconnect(inuse_connections=False)
-            raise MembershipUnavailable(f"Redis at {self.place} has become a replica: {error}") from error
+            yield
+        except TimeoutError as error:
+            limit = "in time" if seconds is None else f"within {seconds} s"
+            raise AnswerLost(f"{self._name} did not answer {limit}") from error
         except RuntimeError as error:
             if not is_reset(error):
                 raise
-            raise MembershipUnavailable(f"the connection to Redis at {self.place} was reset: {error}") from error
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError) as error:
-            # A time-out has no words of its own.
-            reason = f": {error}" if str(error) else ""
-            raise MembershipUnavailable(
-                f"the membership table in Redis at {self.place} did not answer within {seconds} s{reason}"
-            ) from error
-        except redis.exceptions.RedisError as error:
-            raise MembershipUnavailable(f"Redis at {self.place} refused a membership operation: {error}") from error
+            raise AnswerLost(f"{self._name} is not available: the connection was reset ({error})") from error
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise self.error(error) from error
+
+    def error(self, error: Exception) -> DatabaseError:
+        """The DatabaseError for an error of the driver, also for one that stands in the answer of a pipeline."""
+        reason = str(error) or type(error).__name__
+        if isinstance(error, redis.exceptions.ReadOnlyError):
+            return DatabaseUnavailable(f"{self._name} is not available, it has become a replica: {reason}")
+        if isinstance(error, _UNAVAILABLE):
+            return DatabaseUnavailable(f"{self._name} refused: {reason}")
+        if isinstance(error, _LOST):
+            return AnswerLost(f"{self._name} is not available: {reason}")
+        return DatabaseError(f"{self._name} refused: {reason}")
 
     async def change(self, script: str, keys: Sequence[str], arguments: Sequence[str], *, lasting: bool) -> bool:
-        """Run a script that changes the table; returns its answer.
+        """Run a script that changes something; whether it did.
 
-        A `lasting` change has reached replicas and disk, where there are any. Raises MembershipUnavailable when it has
-        not within the time: it was made, and nobody knows whether it will survive, so read again.
+        A `lasting` change has reached replicas and disk, where there are any. Raises AnswerLost when it has not within
+        the time: it was made, and whether it survives a failure is unknown, so read again.
         """
         async with self.operation(DURABLE_TIMEOUT if lasting else OPERATION_TIMEOUT), self.connection() as connection:
             done = bool(await ask(connection, "EVAL", script, len(keys), *keys, *arguments))
@@ -108,7 +165,7 @@ class RedisLink:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[AbstractConnection, None]:
-        """One connection for several questions. What is interrupted leaves no answer behind for the next user of it."""
+        """One connection for several commands. An interrupted use closes it: the next user must not get its answers."""
         pool = self.client.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
@@ -126,16 +183,14 @@ class RedisLink:
             wanted = (count + 1) // 2  # with the master a majority
             confirmed = await ask(connection, "WAIT", wanted, WAIT_MILLISECONDS)
             if confirmed < wanted:
-                raise MembershipUnavailable(
-                    f"{confirmed} of {count} replicas of Redis at {self.place} have confirmed a change, not {wanted}: "
+                raise AnswerLost(
+                    f"{confirmed} of {count} replicas of {self._name} have confirmed a change, not {wanted}: "
                     f"whether it lasts is unknown"
                 )
         if keeps_a_log(facts) and waits_for_disk(await permitted_config(connection, "appendfsync")):
             written, _ = await ask(connection, "WAITAOF", 1, 0, DISK_MILLISECONDS)
             if not written:
-                raise MembershipUnavailable(
-                    f"Redis at {self.place} has not written a change to its disk: whether it lasts is unknown"
-                )
+                raise AnswerLost(f"{self._name} has not written a change to its disk: whether it lasts is unknown")
 
 
 async def ask(connection: AbstractConnection, *command: str | int) -> Any:
@@ -145,7 +200,7 @@ async def ask(connection: AbstractConnection, *command: str | int) -> Any:
 
 
 async def permitted_info(connection: AbstractConnection) -> Facts:
-    """What INFO says; nothing where this user may not ask."""
+    """The facts of INFO; empty where this user has no right to it."""
     try:
         return parsed_info(await ask(connection, "INFO"))
     except redis.exceptions.ResponseError:
@@ -153,7 +208,7 @@ async def permitted_info(connection: AbstractConnection) -> Facts:
 
 
 async def permitted_config(connection: AbstractConnection, name: str) -> str | None:
-    """One configuration value; None where this user may not ask, as with most hosted Redis."""
+    """One configuration value; None where this user has no right to it, as with most hosted Redis."""
     try:
         found = await ask(connection, "CONFIG", "GET", name)
     except redis.exceptions.ResponseError:
@@ -162,10 +217,17 @@ async def permitted_config(connection: AbstractConnection, name: str) -> str | N
     return str(values[0]) if values else None
 
 
-async def masters_only(connection: Any) -> None:
-    """What is done first on each new connection: the usual greeting, and a look at the server's role.
+async def check_redis(url: str) -> list[StoreFinding]:
+    """See `StoreCheck`. Opens a connection of its own."""
+    options = RedisOptions(any_role=True)
+    async with RedisLink.open(url, options) as link, link.operation(), link.connection() as connection:
+        return judge_redis(await permitted_info(connection), await permitted_config(connection, "appendfsync"))
 
-    Raises the driver's ConnectionError on a replica. A user who may not ask is let through.
+
+async def masters_only(connection: Any) -> None:
+    """The first steps on each new connection: the usual greeting, then a check of the server's role.
+
+    Raises the driver's ConnectionError on a replica. A user without the right to ROLE passes.
     """
     await connection.on_connect()
     await connection.send_command("ROLE")
@@ -179,9 +241,29 @@ async def masters_only(connection: Any) -> None:
         )
 
 
+def _client(url: str, options: RedisOptions) -> tuple[redis.asyncio.Redis, str]:
+    """A client and, for messages, its place."""
+    parsed = parse_url(url, FORM)
+    if not re.fullmatch(r"/?\d*", parsed.path):  # the driver would use database 0
+        raise malformed(FORM, "the database of a redis:// URL is a number")
+    try:
+        # The driver's `from_url` is not fully annotated.
+        pool = cast(Any, redis.asyncio.BlockingConnectionPool).from_url(
+            url,
+            max_connections=options.connections,
+            timeout=None,  # `operation` bounds the wait for a free connection
+            **_client_options(options),
+        )
+    except (ValueError, TypeError):
+        # The driver's message is not shown: it may hold the password.
+        raise malformed(FORM, "the driver refuses an option of the redis:// URL") from None
+    return redis.asyncio.Redis(connection_pool=pool), parsed.place or "the default host"
+
+
 class _Sentinel(redis.asyncio.Redis):
-    """One Sentinel. Its time is bounded here and not by `socket_timeout`, which is an `asyncio.wait_for` in the driver:
-    that of Python 3.11 loses a cancellation that comes as the command is sent, and so the deadline of an operation.
+    """One Sentinel. Its time is bounded here and not by `socket_timeout`, which is an `asyncio.wait_for` in the driver.
+
+    That of Python 3.11 loses a cancellation that comes as the command is sent, and so the deadline of an operation.
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -193,7 +275,7 @@ class _Sentinel(redis.asyncio.Redis):
 
 
 @asynccontextmanager
-async def _sentinel_link(url: str) -> AsyncGenerator[RedisLink, None]:
+async def _sentinel_link(url: str, options: RedisOptions) -> AsyncGenerator[RedisLink]:
     address = sentinel_address(url)
     sentinel = redis.asyncio.sentinel.Sentinel([])  # type: ignore[no-untyped-call]
     sentinel.sentinels = [  # pyright: ignore[reportAttributeAccessIssue]
@@ -209,7 +291,11 @@ async def _sentinel_link(url: str) -> AsyncGenerator[RedisLink, None]:
         for host, port in address.hosts
     ]
     client: redis.asyncio.Redis = sentinel.master_for(  # pyright: ignore[reportUnknownMemberType]
-        address.service, db=address.database, username=address.username, password=address.password, **_options()
+        address.service,
+        db=address.database,
+        username=address.username,
+        password=address.password,
+        **_client_options(options),
     )
     try:
         yield RedisLink(client, address.place)
@@ -219,11 +305,11 @@ async def _sentinel_link(url: str) -> AsyncGenerator[RedisLink, None]:
             await each.aclose()
 
 
-def _options(any_role: bool = False) -> dict[str, Any]:
+def _client_options(options: RedisOptions) -> dict[str, Any]:
     return {
-        "decode_responses": True,
-        "socket_timeout": None,  # `operation` bounds the time, and sees when it was this process that stood still
-        "socket_connect_timeout": OPERATION_TIMEOUT,
-        "retry": Retry(NoBackoff(), 0),
-        "redis_connect_func": None if any_role else masters_only,
+        "decode_responses": options.decode,
+        "socket_timeout": None,  # `operation` bounds the time, and does not count the time of a stopped process
+        "socket_connect_timeout": options.connect_timeout,
+        "retry": Retry(NoBackoff(), 0),  # a command that was sent may have run, so the driver never sends it twice
+        "redis_connect_func": None if options.any_role else masters_only,
     }

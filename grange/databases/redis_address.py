@@ -1,18 +1,17 @@
-"""The URL of a Redis behind Sentinels, taken apart. Pure; used by `redis_link.py` and by storage."""
+"""The URL of a Redis behind Sentinels. Pure; used by `redis.py`."""
 
 from __future__ import annotations
 
-from typing import NoReturn
-from urllib.parse import parse_qs, unquote, urlsplit
-
 import msgspec
 
-from grange.errors import ConfigurationError
+from grange.databases.urls import malformed, parse_url
 
 SENTINEL_PORT = 26379
-"""Where a Sentinel listens unless the URL says otherwise."""
+"""Where a Sentinel listens unless the URL names a port."""
 
 FORM = "redis+sentinel://[user:password@]host:port[,host:port...]/service-name[/database]"
+
+_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 
 
 class SentinelAddress(msgspec.Struct, frozen=True):
@@ -28,7 +27,7 @@ class SentinelAddress(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """For messages: no passwords."""
+        """For messages: without passwords."""
         hosts = ", ".join(f"{host}:{port}" for host, port in self.hosts)
         return f"service {self.service!r} of the Sentinels at {hosts}"
 
@@ -38,35 +37,19 @@ class SentinelAddress(msgspec.Struct, frozen=True):
 
 def sentinel_address(url: str) -> SentinelAddress:
     """The parts of a `redis+sentinel://` URL. Raises ConfigurationError, which shows none of them."""
-    parts = urlsplit(url)
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
-    service, _, database = parts.path.strip("/").partition("/")
-    query = parse_qs(parts.query)
-    if not hosts or not service or (database and not database.isdigit()) or parts.fragment:
-        _refuse("it must name a Sentinel and the service that it watches")
-    if unknown := set(query) - {"sentinel_username", "sentinel_password"}:
-        _refuse(f"unknown option {', '.join(sorted(unknown))}; known are sentinel_username and sentinel_password")
+    parsed = parse_url(url, FORM)
+    service, _, database = parsed.path.strip("/").partition("/")
+    if not parsed.hosts or not service or (database and not database.isdigit()):
+        raise malformed(FORM, "it must name a Sentinel and the service that the Sentinel watches")
+    if unknown := parsed.options.keys() - _OPTIONS:
+        known = "sentinel_username and sentinel_password"
+        raise malformed(FORM, f"unknown option {', '.join(sorted(unknown))}; known are {known}")
     return SentinelAddress(
-        tuple(_host_and_port(each) for each in hosts.split(",")),
-        unquote(service),
+        tuple((host, port or SENTINEL_PORT) for host, port in parsed.hosts),
+        service,
         int(database or 0),
-        unquote(username) or None,
-        unquote(password) or None,
-        query.get("sentinel_username", [None])[0],
-        query.get("sentinel_password", [None])[0],
+        parsed.username,
+        parsed.password,
+        parsed.options.get("sentinel_username"),
+        parsed.options.get("sentinel_password"),
     )
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        if parts.hostname:
-            return parts.hostname, parts.port or SENTINEL_PORT
-    except ValueError:
-        pass
-    _refuse("a Sentinel is written as host or host:port")
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise ConfigurationError(f"not a Sentinel URL: {reason}; write '{FORM}'")

@@ -1,6 +1,6 @@
-"""What a Redis says about itself, understood. Pure; asked by `redis_link.py` and judged by `redis_checks.py`.
+"""Parses the facts that a Redis reports about itself. Pure; used by `redis.py` and `findings.py`.
 
-Facts are the answer to INFO; a user who may not ask has none, and then nothing is concluded from it.
+Facts are the answer to INFO. A user without the right to it has none, and then nothing is concluded from them.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from collections.abc import Mapping
 Facts = Mapping[str, str]
 
 LEAST_VERSION = (6, 2)
-"""Older servers lack commands that the table or its tools use."""
+"""Older servers lack commands that the membership table or its tools use."""
 
 WAITAOF_VERSION = (7, 2)
-"""Since when a client can wait until its writes are on the disk."""
+"""The first version in which a client can wait until its writes are on the disk."""
 
 
 def parsed_info(text: str) -> Facts:
-    """The answer to INFO: a line for each fact, and headings."""
+    """Parse the answer to INFO: a line for each fact, and headings."""
     pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
     return {name: value for name, _, value in pairs if name}
 
 
 def version_of(facts: Facts) -> tuple[int, ...] | None:
-    """As Redis counts: Valkey says which Redis it equals. None: unknown."""
+    """The Redis version; Valkey reports the Redis version that it equals. None: unknown."""
     parts = facts.get("redis_version", "").split(".")
     return tuple(int(part) for part in parts) if parts[0].isdigit() and all(map(str.isdigit, parts)) else None
 
 
 def replicas(facts: Facts) -> int:
-    """How many are connected now."""
+    """The number of replicas that are connected now."""
     return int(facts.get("connected_slaves", 0))
 
 
@@ -40,8 +40,8 @@ def keeps_a_log(facts: Facts) -> bool:
 
 
 def waits_for_disk(appendfsync: str | None) -> bool:
-    """Whether writes reach the disk by themselves within a second; with `no`, WAITAOF would wait in vain.
+    """Whether the server writes to the disk within a second by itself; with `no`, WAITAOF would wait in vain.
 
-    Who may not ask assumes that they do.
+    True is assumed when this user has no right to the setting.
     """
     return appendfsync != "no"

@@ -63,8 +63,10 @@ class RedisServer(ServerProcess):
     def answers(self, pid: int) -> bool:
         try:
             with socket.create_connection((LOOPBACK, self.port), PROBE_SECONDS) as connection:
-                connection.sendall(b"INFO server\r\n")
-                return f"process_id:{pid}\r\n".encode() in _read_info(connection)
+                connection.sendall(b"INFO\r\n")
+                info = _read_info(connection)
+                # A server that restarts answers INFO before it has read its data, and refuses other commands.
+                return f"process_id:{pid}\r\n".encode() in info and b"\nloading:1" not in info
         except OSError:
             return False
 

@@ -30,7 +30,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
 from grange.silo.shutdown import Shutdown
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
 

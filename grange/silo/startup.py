@@ -50,7 +50,7 @@ from grange.silo.probe_port import ProbePort
 from grange.silo.running import Calls, Cluster, Hosting, Links, Ports, RunningSilo, Stores
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
 

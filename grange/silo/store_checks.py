@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from grange.databases.checks import check_store, place_of
+from grange.databases.checks import check_store
 from grange.databases.findings import Level, StoreFinding, bad, ok
+from grange.databases.urls import shown_url
 from grange.errors import GrangeError, MembershipUnavailable
 from grange.silo.config import SiloConfig
 
@@ -32,7 +33,7 @@ def stores_of(config: SiloConfig) -> dict[str, tuple[str, ...]]:
 
 async def reports(stores: Mapping[str, tuple[str, ...]]) -> list[StoreReport]:
     """One report for each URL, in order. A store that cannot be reached is a bad finding."""
-    return [StoreReport(names, place_of(url), tuple(await _findings(url))) for url, names in stores.items()]
+    return [StoreReport(names, shown_url(url), tuple(await _findings(url))) for url, names in stores.items()]
 
 
 async def _findings(url: str) -> list[StoreFinding]:
@@ -51,10 +52,10 @@ async def check_at_start(url: str) -> None:
     try:
         found = await check_store(url)
     except GrangeError as error:
-        log.debug("the store at %s could not be checked: %s", place_of(url), error)
+        log.debug("the store at %s could not be checked: %s", shown_url(url), error)
         return
     for each in found:
-        text = f"{place_of(url)} is not safe to rely on: {each.subject}: {each.found}; {each.remedy}"
+        text = f"{shown_url(url)} is not safe to rely on: {each.subject}: {each.found}; {each.remedy}"
         if each.level is Level.BAD:
             raise MembershipUnavailable(text)
         if each.level is Level.WARN:

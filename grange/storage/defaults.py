@@ -1,7 +1,6 @@
-"""What a state holds before anything was stored: a fresh default of its type. Pure.
+"""Makes the value of a state before its first write: a fresh default of its type. Pure.
 
-Called when a grain class is read, so that a type without a default is refused there and not at the first
-call.
+Called when a grain class is checked, so a type without a default is refused there and not at the first call.
 """
 
 from __future__ import annotations
@@ -14,11 +13,10 @@ from grange.errors import ConfigurationError
 
 
 def default_factory(value_type: object, place: str) -> Callable[[], Any]:
-    """A function that makes a fresh default of this type: its constructor without arguments, or None if it
-    may be.
+    """A function that makes a fresh default of this type: None if the type allows it, else its constructor's result.
 
-    `place` says in the error which class and parameter is meant. Raises ConfigurationError when the
-    constructor needs arguments, or the type has none.
+    `place` names the class and parameter in the error. Raises ConfigurationError when the constructor needs arguments,
+    or the type has none.
     """
     plain = _plain(value_type)
     if plain is None or plain is types.NoneType or _may_be_none(plain):

@@ -1,4 +1,4 @@
-"""Makes the `PersistentState` facets that grain constructors ask for. Used by the silo's start-up."""
+"""Makes the `PersistentState` facets of grain constructors. Used by the silo's start-up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PersistentStates:
         self._kinds: dict[Any, tuple[_JsonState, Callable[[], Any]]] = {}
 
     def check(self, owner: str, parameter: Parameter) -> None:
-        """Refuse a state without a type, of a type that cannot be stored, or in a storage nobody configured."""
+        """Raise ConfigurationError for a state without a type, or of a type that cannot be stored."""
         place = f"{owner}.__init__, state {parameter.name!r}"
         if not get_args(parameter.kind):
             raise ConfigurationError(f"{place}: say what it holds: PersistentState[YourState]")
@@ -51,7 +51,7 @@ class PersistentStates:
         default_factory(get_args(parameter.kind)[0], place)
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> PersistentState[Any]:
-        """A facet for one activation. Raises ConfigurationError for a storage nobody configured."""
+        """A facet for one activation. Raises ConfigurationError for a storage that this silo does not have."""
         stored = next((mark for mark in parameter.marks if isinstance(mark, Stored)), Stored())
         provider = stored.provider or "default"
         storage = self._storages.get(provider)

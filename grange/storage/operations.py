@@ -1,7 +1,7 @@
-"""The storage operations of one state: one at a time, in order of request, equal neighbours joined into one.
+"""Runs the storage operations of one state: one at a time, in order of request, equal neighbours joined into one.
 
 Called by `state.py` only. Each caller waits on a future of its own while one task of this queue performs the
-operations, so a cancelled caller never cancels an operation that others wait for, or whose outcome the state
+operations. So a cancelled caller never cancels an operation that other callers wait for, or whose outcome the state
 must learn.
 """
 
@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What may be asked of a stored state."""
+    """The kinds of storage operations."""
 
     READ = "read"
     WRITE = "write"
@@ -21,10 +21,10 @@ class Kind(Enum):
 
 
 class Operation:
-    """One storage operation and everybody who waits for it.
+    """One storage operation and the callers that wait for it.
 
-    `after` is, for a read, the write or clear that was pending when it was requested: if that succeeds,
-    memory and storage agree and nothing is read.
+    `after` is, for a read, the write or clear that was pending at the request: if that succeeds, memory and storage
+    agree and nothing is read.
     """
 
     __slots__ = ("after", "kind", "succeeded", "waiters")
@@ -37,18 +37,18 @@ class Operation:
 
     @property
     def is_needed(self) -> bool:
-        """False for a read that a successful write or clear has answered."""
+        """Whether it must be performed; False for a read after a successful write or clear."""
         return self.after is None or not self.after.succeeded
 
 
 class OperationQueue:
     """Runs the operations of one state. Its task lives while there is work; `close` awaits it.
 
-    `perform` does the storage call and updates the state's memory; what it raises reaches all callers that
-    were joined into the operation.
+    `perform` does the storage call and updates the state's memory. Its error is raised in all callers that were joined
+    into the operation.
     """
 
-    # One per state of every activation: small matters, so no dictionary and no deque.
+    # There is one queue per state of every activation, so its size matters: no dictionary, no deque.
     __slots__ = ("_closed", "_perform", "_running", "_task", "_waiting")
 
     def __init__(self, perform: Callable[[Kind], Awaitable[None]]) -> None:
@@ -61,9 +61,9 @@ class OperationQueue:
     async def request(self, kind: Kind) -> None:
         """Perform an operation, or share one of the same kind that waits last in the queue.
 
-        If the caller is cancelled while the operation waits and nobody else wants it, it is dropped:
-        certainly not performed. Once started it goes on. Raises what `perform` raises, and RuntimeError
-        after `close`.
+        If the caller is cancelled while the operation waits and no other caller wants it, the operation is dropped:
+        certainly not performed. Once started it goes on. Raises the errors of `perform`, and RuntimeError after
+        `close`.
         """
         if self._closed:
             raise RuntimeError(f"cannot {kind.value} this state: its activation has ended")
@@ -115,14 +115,14 @@ class OperationQueue:
         try:
             if operation.is_needed:
                 await self._perform(operation.kind)
-        except Exception as error:  # not swallowed: every waiter raises it
+        except Exception as error:  # not swallowed: raised in every waiter
             _settle(operation, error)
         else:
             operation.succeeded = True
             _settle(operation, None)
 
     def _cancel_leftovers(self) -> None:
-        # Only when this task was cancelled, as a loop that shuts down does: nobody may wait for ever.
+        # Operations are left only when this task was cancelled, as at the end of a loop: no caller may wait for ever.
         leftovers = [*self._waiting, *([self._running] if self._running else [])]
         self._waiting.clear()
         self._running = None

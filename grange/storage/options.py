@@ -1,4 +1,4 @@
-"""What can be tuned about storage, the same for every provider."""
+"""The options of storage, the same for every provider."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ class StorageOptions:
     """Bounds of one storage provider. Read by the provider when it opens."""
 
     operation_timeout: float = 1.8
-    """Seconds until an operation raises `StorageUnavailable`. A grain that waits for a lost database blocks
-    its callers, so they learn it within two seconds; a healthy database answers in milliseconds."""
+    """Seconds until an operation raises `StorageUnavailable`. A grain that waits for a lost database blocks its
+    callers, so they learn of it within two seconds; a healthy database answers in milliseconds."""
 
     connect_timeout: float = 1.5
     """Seconds to open a connection. Below `operation_timeout`, so that an operation that has to connect first
     still ends in time."""
 
     payload_limit: int = 8 * 1024 * 1024
-    """Bytes of one encoded state. Every write stores the whole state: megabytes belong into several
-    grains."""
+    """Bytes of one encoded state. Every write stores the whole state: spread megabytes over several grains."""
 
     connections: int = 16
     """Most connections that one silo opens to Redis or Postgres. Operations wait for a free one; a database
@@ -34,4 +33,4 @@ class StorageOptions:
 
 
 DEFAULT_OPTIONS = StorageOptions()
-"""What a provider uses when nobody says otherwise."""
+"""The options of a provider that is opened without any."""

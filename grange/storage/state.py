@@ -1,8 +1,8 @@
 """`PersistentState`: the facet through which a grain keeps a value in a database.
 
-Authors write it as a constructor parameter; the runtime builds it, loads it before `on_activate` and closes
-it after `on_deactivate`. Several operations on one state may be under way at once (interleaving turns,
-background tasks): `operations.py` keeps them one at a time and joins those that wait.
+Authors declare it as a constructor parameter. The runtime builds it, loads it before `on_activate` and closes it after
+`on_deactivate`. Several operations on one state may be requested at once (interleaving turns, background tasks):
+`operations.py` runs them one at a time and joins those that wait.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
-from grange.storage.memory import MemoryStorage
 from grange.storage.operations import Kind, OperationQueue
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
+from grange.storage.providers.memory import MemoryStorage
 
 T = TypeVar("T")
 S = TypeVar("S")
 E = TypeVar("E", bound="str | None")
 
-MOST_DOUBTS = 8
-"""Changes with lost answers that one state remembers; of more, the oldest would cost the activation its next write."""
+MAX_DOUBTS = 8
+"""Most changes with lost answers that one state remembers. If an older one was stored, the next write fails."""
 
 
 class StateCodec(Protocol[T]):
-    """Turns a state's value into JSON and back. One per state of a grain class; the runtime provides it."""
+    """Turns a state's value into JSON and back. The runtime provides one per state of a grain class."""
 
     def encode(self, value: T) -> bytes:
-        """JSON text in UTF-8. Raises TypeError or ValueError for what cannot be written down."""
+        """JSON text in UTF-8. Raises TypeError or ValueError for a value that cannot be written as JSON."""
         ...
 
     def decode(self, payload: bytes) -> T:
@@ -40,7 +40,7 @@ class StateCodec(Protocol[T]):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """Says where a state is kept: `Annotated[PersistentState[T], Stored("name", provider="orders")]`.
+    """The place of a state: `Annotated[PersistentState[T], Stored("name", provider="orders")]`.
 
     `name` is the state's name in the database (default: the parameter's name) and must never change once data
     exists; `provider` is the name of one of the silo's storages (default: its default storage).
@@ -60,7 +60,7 @@ def _check_text(field: str, value: object) -> None:
 
 
 class _NotLoaded:
-    """Stands for the value until the first load."""
+    """Stands in for the value until the first load."""
 
 
 _NOT_LOADED = _NotLoaded()
@@ -71,14 +71,14 @@ class PersistentState(Generic[T]):
     """A value of type T that outlives the activation.
 
     Change `value` as you like; the changes are private to this activation until `write()` has succeeded.
-    Operations run one at a time; a write takes the value as it is when its storage call starts, and writes
-    that wait for another become one. All three verbs raise `StorageUnavailable` or `StorageError`, `write`
-    and `clear` also `InconsistentStateError` (somebody else wrote; let it escape, and the next call finds
-    the stored state), and RuntimeError when called from outside a turn of the activation.
+    Operations run one at a time. A write takes the value as it is when its storage call starts, and writes that wait
+    for another become one. All three operations raise `StorageUnavailable` or `StorageError`. `write` and `clear` also
+    raise `InconsistentStateError` when another writer came first: let it escape, and the next call finds the stored
+    state. They raise RuntimeError when called from outside a turn of the activation.
 
-    After a failed write, `value` keeps what was to be written: call `read()` to drop it, or `write()` to
-    try again. If the outcome was unknown (`StorageUnavailable`) and the write had been applied, the next
-    `write()` raises `InconsistentStateError`; nothing is overwritten silently.
+    After a failed write, `value` keeps the unsaved changes: call `read()` to drop them, or `write()` to try again. If
+    the outcome was unknown (`WriteOutcomeUnknown`), the next `write()` finds out whether the change was stored, and
+    raises `InconsistentStateError` if another writer changed the record; nothing is overwritten silently.
     """
 
     __slots__ = (
@@ -105,8 +105,7 @@ class PersistentState(Generic[T]):
         default: Callable[[], T],
         guard: Callable[[], None] | None = None,
     ) -> None:
-        """Called by the runtime. `guard` raises RuntimeError outside the activation's turns; None allows
-        all."""
+        """Called by the runtime. `guard` raises RuntimeError outside the activation's turns; None allows all."""
         self._storage = storage
         self._grain_id = grain_id
         self._name = name
@@ -129,8 +128,8 @@ class PersistentState(Generic[T]):
     def detached(value: S, *, exists: bool = False, default: Callable[[], S] | None = None) -> PersistentState[S]:
         """A state in memory only, holding `value`, to construct a grain in a unit test.
 
-        With `exists`, the value counts as stored. `default` makes what `clear` leaves (the value's type,
-        called without arguments). Reads and writes work on copies, so that forgetting `write()` shows.
+        With `exists`, the value counts as stored. `default` makes the value after `clear`; without it, the value's type
+        is called without arguments. Reads and writes work on copies, so that a test notices a forgotten `write()`.
         """
         fresh = default if default is not None else cast("Callable[[], S]", type(value))
         storage, codec = MemoryStorage(), _Copies[S]()
@@ -165,8 +164,8 @@ class PersistentState(Generic[T]):
     async def read(self) -> None:
         """Replace `value` by the stored one, or by a fresh default when there is none.
 
-        Behind a pending write or clear it waits; if that succeeds, memory and storage agree and nothing is
-        read. When it fails, `value` stays as it was.
+        It waits for a pending write or clear; if that succeeds, memory and storage agree and nothing is read. When the
+        read fails, `value` stays as it was.
         """
         self._check_turn()
         await self._operations.request(Kind.READ)
@@ -186,8 +185,7 @@ class PersistentState(Generic[T]):
         await self._operations.request(Kind.READ)
 
     async def close(self) -> None:
-        """Wait for the operations under way and refuse new ones. Called by the runtime after
-        `on_deactivate`."""
+        """Wait for the operations under way and refuse new ones. Called by the runtime after `on_deactivate`."""
         await self._operations.close()
 
     def _check_turn(self) -> None:
@@ -216,8 +214,10 @@ class PersistentState(Generic[T]):
             self._value, self._exists = fresh, False
 
     async def _change(self, change: Callable[[Stamp | None], Awaitable[E]]) -> E:
-        """Perform a change. One that was in doubt before it may turn out to be what the store holds: then go on from
-        there, since memory holds what it stored, and what the grain did to it since."""
+        """Perform a change. If the store holds an earlier change whose answer was lost, continue from that one.
+
+        That is correct because memory holds the value of that change and what the grain did to it since.
+        """
         stamp = None if self._stamps is None else self._stamps()
         try:
             try:
@@ -228,13 +228,13 @@ class PersistentState(Generic[T]):
                 etag = await change(stamp)
         except WriteOutcomeUnknown:
             if stamp is not None:
-                self._doubts = (*self._doubts, stamp)[-MOST_DOUBTS:]
+                self._doubts = (*self._doubts, stamp)[-MAX_DOUBTS:]
             raise
         self._doubts = ()
         return etag
 
     async def _is_own_doubt(self) -> bool:
-        """Whether the store holds a change of ours whose answer was lost; its etag is adopted."""
+        """Whether the stored record's last change is one of ours whose answer was lost; if so, its etag is adopted."""
         if not self._doubts:
             return False
         held = await self._storage.read(self._grain_id, self._name)
@@ -246,13 +246,13 @@ class PersistentState(Generic[T]):
     def _adopt(self, record: StateRecord) -> None:
         value = self._default() if record.payload is None else self._decoded(record.payload)
         self._value, self._etag, self._exists = value, record.etag, record.payload is not None
-        # What was in doubt and arrives later finds another etag, or costs this activation its next write.
+        # A change in doubt that arrives later finds another etag, or makes the next write of this activation fail.
         self._doubts = ()
 
     def _encoded(self) -> bytes:
         try:
             payload = self._codec.encode(self.value)
-            self._codec.decode(payload)  # what cannot be read back would be acknowledged and yet lost
+            self._codec.decode(payload)  # a value that cannot be read back would be acknowledged and yet lost
             return payload
         except (TypeError, ValueError, RecursionError) as error:
             raise StorageError(
@@ -270,7 +270,7 @@ class PersistentState(Generic[T]):
 
 
 class _Copies(Generic[T]):
-    """The codec of a detached state: keeps a deep copy of what was written last, whatever its type."""
+    """The codec of a detached state: keeps a deep copy of the value that was written last, of any type."""
 
     def __init__(self) -> None:
         self._written: Any = None

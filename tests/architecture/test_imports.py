@@ -84,10 +84,11 @@ def test_the_layer_contracts_fail_when_broken(tmp_path: Path) -> None:
     _append(tmp_path, "membership/model/votes.py", "import grpc\nimport click")
     _append(tmp_path, "runtime/gate.py", "import grange.runtime.calls.caller")
     _append(tmp_path, "directory/options.py", "import grange.directory.cluster")
-    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.memory")
+    _append(tmp_path, "storage/options.py", "import grange.storage.facet")
+    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.providers.memory")
     _append(
         tmp_path,
-        "storage/memory.py",
+        "storage/providers/memory.py",
         "import grange.membership.model.hash_ring\nimport pickle\nimport grange.proto._generated",
     )
     result = subprocess.run(
@@ -104,7 +105,7 @@ def test_the_layer_contracts_fail_when_broken(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1, result.stdout + result.stderr
-    assert " 0 kept, 15 broken" in " ".join(result.stdout.split()), result.stdout
+    assert " 0 kept, 16 broken" in " ".join(result.stdout.split()), result.stdout
 
 
 def _append(root: Path, name: str, code: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from grange import Grain, GrainId, InconsistentStateError, PersistentState, StorageUnavailable
-from grange.storage.memory import MemoryStorage
 from grange.storage.provider import Stamp
+from grange.storage.providers.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 from tests.storage.faults import FaultyStorage
 

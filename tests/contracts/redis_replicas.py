@@ -19,7 +19,7 @@ PATIENCE = 30.0
 
 
 class Server(RedisServer):
-    """A Redis with a password, and settings of the test's choice, which win over the usual ones."""
+    """A Redis with a password. Settings of the test override the usual ones."""
 
     def __init__(self, *settings: str) -> None:
         super().__init__()
@@ -31,7 +31,8 @@ class Server(RedisServer):
 
     def answers(self, pid: int) -> bool:
         try:
-            return int(self.ask("INFO", "server")["process_id"]) == pid
+            info = self.ask("INFO")
+            return int(info["process_id"]) == pid and not info["loading"]
         except redis.exceptions.ConnectionError:
             return False
 
@@ -48,7 +49,7 @@ class Server(RedisServer):
 
 
 class Sentinel(RedisServer):
-    """One Sentinel, which decides alone, watching one master under the name `table`."""
+    """One Sentinel that decides alone and watches one master under the name `table`."""
 
     def __init__(self, master: Server) -> None:
         super().__init__()
@@ -86,14 +87,14 @@ def stopped(server: RedisServer) -> Iterator[None]:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Look every now and then until it has."""
+    """Poll until it has happened."""
     async with asyncio.timeout(PATIENCE):
         while not happened():
             await asyncio.sleep(0.05)
 
 
 async def replicated(master: Server, count: int = 1) -> None:
-    """Until so many replicas are connected and have everything."""
+    """Wait until so many replicas are connected and up to date."""
 
     def online() -> bool:
         return str(master.ask("INFO", "replication")).count("'state': 'online'") >= count

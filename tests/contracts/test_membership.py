@@ -1,4 +1,4 @@
-"""Every membership provider of ours against the suite that we ship."""
+"""Every membership provider of grange against the contract suite that it ships."""
 
 from __future__ import annotations
 

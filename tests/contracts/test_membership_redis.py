@@ -1,4 +1,4 @@
-"""The membership table on Redis as it really behaves: replicas, Sentinels, limited users, writes that may not last."""
+"""The membership table on real Redis: replicas, Sentinels, limited users, writes that may be lost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def opened(url: str) -> AsyncIterator[MembershipTable]:
 
 
 async def test_a_replica_is_not_taken_for_the_table(master: Server) -> None:
-    """R10: the start says what is wrong and what to write, without the password."""
+    """R10: the error at start says what is wrong and what to write, without the password."""
     with master.replica() as replica:
         await replicated(master)
         with pytest.raises(MembershipUnavailable, match=r"replica.*name the master") as caught:
@@ -42,7 +42,7 @@ async def test_a_replica_is_not_taken_for_the_table(master: Server) -> None:
 
 
 async def test_a_master_that_becomes_a_replica_is_dropped(master: Server) -> None:
-    """R10: the refused write ends its connections, and the next ones look at the role first; then it works again."""
+    """R10: the refused write closes the connections, and new ones check the role first; then it works again."""
     with Server() as other:
         async with opened(master.url) as table:
             known = await insert(table, a_silo(1))
@@ -56,7 +56,7 @@ async def test_a_master_that_becomes_a_replica_is_dropped(master: Server) -> Non
 
 
 async def test_a_join_or_death_that_no_replica_confirms_is_unknown(master: Server) -> None:
-    """R2: it was made, and the next read says so; a step that may be lost does not wait."""
+    """R2: it was made, and the next read shows it. A change that may be lost does not wait."""
     with master.replica() as replica:
         await replicated(master)
         async with opened(master.url) as table:
@@ -74,7 +74,7 @@ async def test_a_join_or_death_that_no_replica_confirms_is_unknown(master: Serve
 
 
 async def test_a_rebuilt_table_waits_for_the_replica(master: Server) -> None:
-    """R2, R3: what replaces a lost table must not be lost as well."""
+    """R2, R3: the replacement of a lost table must not be lost as well."""
     with master.replica() as replica:
         await replicated(master)
         async with opened(master.url) as table:
@@ -85,7 +85,7 @@ async def test_a_rebuilt_table_waits_for_the_replica(master: Server) -> None:
 
 
 async def test_a_user_with_few_rights_is_enough(master: Server) -> None:
-    """Hosted Redis forbids INFO, CONFIG and ROLE: nothing is waited for, and everything else works."""
+    """Hosted Redis forbids INFO, CONFIG and ROLE: changes do not wait for replicas, and everything else works."""
     rights = ("~grange:*", "+@all", "-info", "-config", "-role")
     master.ask("ACL", "SETUSER", "grange", "on", f">{PASSWORD}", *rights)
     async with opened(f"redis://grange:{PASSWORD}@127.0.0.1:{master.port}/0") as table:
@@ -94,7 +94,7 @@ async def test_a_user_with_few_rights_is_enough(master: Server) -> None:
 
 
 async def test_a_disk_that_does_not_confirm_leaves_the_outcome_unknown(master: Server) -> None:
-    """R2: the log is never forced to the disk here, and this user may not find out, so it waits in vain."""
+    """R2: this server never forces its log to the disk, and this user has no right to see that, so it waits in vain."""
     master.ask("ACL", "SETUSER", "grange", "on", f">{PASSWORD}", "~grange:*", "+@all", "-config")
     async with opened(f"redis://grange:{PASSWORD}@127.0.0.1:{master.port}/0") as table:
         before = (await table.read()).version
@@ -124,7 +124,7 @@ async def test_sentinel_leads_to_the_new_master(master: Server) -> None:
     with master.replica() as replica, Sentinel(master) as sentinel:
         await replicated(master)
         await until(lambda: len(sentinel.ask("SENTINEL", "REPLICAS", "table")) == 1)
-        # The first Sentinel of the list is down: the next one is asked.
+        # The first Sentinel of the list is down, so the next one is asked.
         url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:1,{sentinel.address}/table/0"
         async with opened(url) as table:
             assert PASSWORD not in repr(table)
@@ -136,7 +136,7 @@ async def test_sentinel_leads_to_the_new_master(master: Server) -> None:
             await until(lambda: sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "table")[1] == str(replica.port))
             found = await eventually_read(table)
             assert found == known
-            master.start()  # it thinks that it is a master, until the Sentinel tells it
+            master.start()  # it starts as a master, until the Sentinel makes it a replica
             assert await table.alive(a_silo(1).address, NOON)
             assert (await insert(table, a_silo(2, SiloStatus.JOINING))).version.number == 2
             assert int(replica.ask("HGET", "grange:{one}:membership", "version")) == 2

@@ -1,4 +1,4 @@
-"""Every storage provider of ours against the suite that we ship."""
+"""Every storage provider of grange against the contract suite that it ships."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grange.storage.memory import MemoryStorage
+from grange.storage.providers.memory import MemoryStorage
 from grange.storage.urls import open_storage as open_url
 from grange.testing.contracts.storage import OpenStorage, StorageContract
 

@@ -1,4 +1,4 @@
-"""What is unsafe about a store: R9, each fact by itself."""
+"""The findings about a store (R9), each fact by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def levels(findings):
 
 
 def test_a_redis_as_it_should_be():
-    """Nothing to do, and everything that was looked at is named."""
+    """No finding needs an action, and every checked fact is named."""
     found = judge_redis(GOOD_REDIS, "everysec")
     assert levels(found) == {}
     assert [each.subject for each in found] == ["version", "role", "eviction", "persistence", "replicas"]
@@ -43,20 +43,20 @@ def test_a_redis_as_it_should_be():
         ({"connected_slaves": "0"}, "everysec", {"replicas": Level.WARN}),
     ],
 )
-def test_each_thing_that_is_wrong_with_a_redis(facts, fsync, expected):
-    """And what to do about it."""
+def test_each_fault_of_a_redis(facts, fsync, expected):
+    """Each such finding has a remedy."""
     found = judge_redis({**GOOD_REDIS, **facts}, fsync)
     assert levels(found) == expected
     assert all(each.remedy for each in found if each.level is not Level.OK)
 
 
-def test_a_redis_that_may_not_be_asked():
-    """No facts are no proof of anything."""
+def test_a_redis_without_the_right_to_info():
+    """Nothing is concluded from missing facts."""
     assert levels(judge_redis({}, None)) == {"INFO": Level.WARN}
 
 
-def test_info_is_read_as_it_comes():
-    """Headings and empty lines are no facts; Valkey says which Redis it equals."""
+def test_the_answer_to_info_is_parsed():
+    """Headings and empty lines are not facts; Valkey names the Redis version that it equals."""
     facts = parsed_info(
         "# Server\r\nredis_version:7.2.4\r\nvalkey_version:9.1.2\r\n\r\n# Keys\r\ndb0:keys=1,expires=0\r\n"
     )
@@ -74,20 +74,20 @@ def test_info_is_read_as_it_comes():
         ({"fsync": "off"}, {"fsync": Level.WARN}),
     ],
 )
-def test_each_thing_that_is_wrong_with_a_postgres(settings, expected):
-    """A standby cannot work; the others lose writes."""
+def test_each_fault_of_a_postgres(settings, expected):
+    """A standby cannot work; the other settings lose writes."""
     assert levels(judge_postgres({**GOOD_POSTGRES, **settings}, APPLIED)) == expected
 
 
-def test_each_thing_that_is_wrong_with_a_sqlite_file():
-    """Damage cannot work; another journal works slowly."""
+def test_each_fault_of_a_sqlite_file():
+    """A damaged file cannot work; another journal mode works slowly."""
     assert levels(judge_sqlite("ok", "wal", APPLIED)) == {}
     assert levels(judge_sqlite("row 3 missing from index", "wal", APPLIED)) == {"integrity": Level.BAD}
     assert levels(judge_sqlite("ok", "delete", APPLIED)) == {"journal": Level.WARN}
 
 
 def test_a_schema_that_a_newer_grange_has_upgraded():
-    """It must not be used; an older one is upgraded at the start, and somebody else's is none of ours."""
+    """It must not be used. An older schema is upgraded at the start; the schema of another package is ignored."""
     assert levels(judge_schema("postgres", [("membership", 1), ("membership", 2), ("membership", 99)])) == {
         "schema of membership": Level.BAD
     }

@@ -1,4 +1,4 @@
-"""Numbered SQL files: the plan, and how SQLite and Postgres carry it out."""
+"""Numbered SQL files: the plan, and its execution in SQLite and Postgres."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from grange.databases.migrations import Migration, parse_migrations, plan, shipped_migrations
+from grange.databases.sqlite import statements_of
 from grange.errors import ConfigurationError
 from grange.proto.ids import SiloAddress
 from grange.storage.urls import open_storage
@@ -23,7 +24,7 @@ def test_an_empty_database_gets_everything_in_order() -> None:
     assert [migration.name for migration in plan("storage", KNOWN, [])] == ["a", "b", "c"]
 
 
-def test_what_was_applied_is_left_out() -> None:
+def test_applied_migrations_are_left_out() -> None:
     assert plan("storage", KNOWN, [2, 1]) == (Migration(3, "c", "C;"),)
     assert plan("storage", KNOWN, [1, 2, 3]) == ()
 
@@ -45,11 +46,11 @@ def test_wrongly_numbered_files_are_refused(names: list[str]) -> None:
 
 
 def test_statements_end_with_a_semicolon_at_the_end_of_a_line() -> None:
-    migration = Migration(1, "a", "CREATE TABLE a (x text DEFAULT ';x');\n\n-- note\nCREATE INDEX b\n  ON a (x); \n")
-    assert migration.statements == (
-        "CREATE TABLE a (x text DEFAULT ';x')",
-        "-- note\nCREATE INDEX b\n  ON a (x)",
-    )
+    sql = "CREATE TABLE a (x text DEFAULT ';x');\n\n-- note\nCREATE INDEX b\n  ON a (x); \n"
+    assert list(statements_of(sql)) == [
+        "CREATE TABLE a (x text DEFAULT ';x');",
+        "-- note\nCREATE INDEX b\n  ON a (x);",
+    ]
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
@@ -102,7 +103,7 @@ async def test_postgres_refuses_a_newer_schema(postgres_url: str) -> None:
 
 
 async def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A table of that name is in the way: the schema table is rolled back with it, and the error is typed."""
+    """A table of that name exists already. The schema table is rolled back too, and the error is typed."""
     path = tmp_path / "state.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE grange_state (x)")
@@ -116,7 +117,7 @@ async def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_a_user_who_may_not_create_tables_opens_a_migrated_database(postgres_url: str) -> None:
-    """Operators migrate with one role and run with another."""
+    """Operators can migrate with one role and run with another."""
     await open_several(postgres_url)
     connection = await asyncpg.connect(postgres_url)
     await connection.execute(

@@ -1,4 +1,4 @@
-"""A Sentinel URL: what it means, what is refused, and that no password is ever shown."""
+"""A Sentinel URL: its parts, its refusals, and that no password is ever shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grange.errors import ConfigurationError
 
 
 def test_all_parts():
-    """Percent signs as in every URL; the Sentinels have credentials of their own."""
+    """Percent signs are decoded; the Sentinels have credentials of their own."""
     found = sentinel_address(
         "redis+sentinel://me:p%40ss@one:1,two/table/3?sentinel_password=other&sentinel_username=it"
     )
@@ -19,8 +19,8 @@ def test_all_parts():
     assert (found.sentinel_username, found.sentinel_password) == ("it", "other")
 
 
-def test_what_may_be_left_out():
-    """Credentials, port and database."""
+def test_optional_parts():
+    """Credentials, port and database may be missing."""
     found = sentinel_address("redis+sentinel://one/table")
     assert (found.hosts, found.service, found.database) == ((("one", 26379),), "table", 0)
     assert (found.username, found.password) == (None, None)
@@ -39,15 +39,15 @@ def test_what_may_be_left_out():
         "redis+sentinel://user:s3cret@one/table#s3cret",
     ],
 )
-def test_a_malformed_url_says_what_to_write(url):
-    """And shows nothing of what was written."""
+def test_a_malformed_url_names_the_expected_form(url):
+    """The error shows nothing of the URL."""
     with pytest.raises(ConfigurationError, match="service-name") as caught:
         sentinel_address(url)
     assert "s3cret" not in str(caught.value)
 
 
 def test_no_password_is_shown():
-    """In logs and in tracebacks."""
+    """Not in logs and not in tracebacks."""
     found = sentinel_address("redis+sentinel://user:s3cret@one/table?sentinel_password=canary")
     assert "s3cret" not in repr(found) + found.place
     assert "canary" not in repr(found)

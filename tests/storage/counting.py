@@ -1,4 +1,4 @@
-"""Run as a process of its own: `python counting.py <url> <times>`: adds 1 to one shared counter that many times."""
+"""A process of its own, `python counting.py <url> <times>`: adds 1 to one shared counter that many times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A memory storage whose operations are counted, held up and made to fail on demand."""
+"""A memory storage that counts its operations, and delays or fails them on demand."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TypeVar
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.memory import MemoryStorage
 from grange.storage.provider import Stamp, StateRecord
+from grange.storage.providers.memory import MemoryStorage
 
 T = TypeVar("T")
 
 
 class FaultyStorage:
-    """Counts in `calls`; `fail_before` and `fail_after` are raised once; while `gate` is set, operations wait.
+    """Counts in `calls`; raises `fail_before` and `fail_after` once; while `gate` is set, operations wait.
 
-    While `down` is set nothing is reached; the next `lost` changes are applied and their answers lost.
+    While `down` is set, every operation fails. The next `lost` changes are applied and their answers lost.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class FaultyStorage:
         await self._run("fence", lambda: self.inner.fence(silos))
 
     def hold(self) -> asyncio.Event:
-        """From now on operations wait until the event returned is set."""
+        """Make operations wait until the returned event is set."""
         self.gate = asyncio.Event()
         self.started.clear()
         return self.gate
@@ -62,7 +62,7 @@ class FaultyStorage:
         if self.gate is not None:
             await self.gate.wait()
         if self.down:
-            raise StorageUnavailable(f"{verb}: nobody listens")
+            raise StorageUnavailable(f"{verb}: no server listens")
         error, self.fail_before = self.fail_before, None
         if error is not None:
             raise error

@@ -1,4 +1,4 @@
-"""One guarded store of one silo under virtual time: what the tests of the guards share."""
+"""One guarded store of one silo under virtual time, shared by the tests of the guards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from grange.membership.model.member import Member, SiloStatus, View, make_view
 from grange.proto.ids import SiloAddress
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.provider import GrainStorage
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
@@ -29,7 +29,7 @@ ME = silo(0, 5)
 
 
 def view(version: int, **status: SiloStatus) -> View:
-    """`view(3, silo1=DEAD)`: me active, and these silos of generation 1."""
+    """`view(3, silo1=DEAD)`: ME is active, and the named silos of generation 1 have these statuses."""
     rows = [Member(ME, SiloStatus.ACTIVE, NOW, NOW)]
     rows += [Member(silo(int(name[4:])), each, NOW, NOW) for name, each in status.items()]
     return make_view(version, rows)
@@ -45,7 +45,7 @@ class Bench:
         return self.guards.storages["default"]
 
     def state(self) -> PersistentState[Flight]:
-        """As an activation of this silo has one."""
+        """A state as an activation of this silo gets it."""
         made = PersistentState(self.storage, ANN, "state", JsonCodec[Flight](Flight), Flight)
         return made.stamped_by(self.guards.stamps.next)
 

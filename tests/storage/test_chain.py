@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.errors import InconsistentStateError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.model.member import SiloStatus
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, JsonCodec
 from grange.testing.loop import VirtualTime
@@ -24,7 +24,7 @@ SILOS = st.integers(0, 2)
 
 
 class Chain(RuleBasedStateMachine):
-    """Three silos, each with an activation of one grain: more than may ever be. Each write adds a number to a list."""
+    """Three silos, each with an activation of one grain: more than may exist. Each write adds a number to a list."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,9 +94,9 @@ class Chain(RuleBasedStateMachine):
             await state.write()
         except InconsistentStateError:
             self.refused.add(number)
-            del self.states[who]  # as the runtime drops the activation
+            del self.states[who]  # the runtime drops the activation
         except WriteOutcomeUnknown:
-            if number % 2:  # else the grain catches it and goes on
+            if number % 2:  # otherwise the grain catches the error and goes on
                 del self.states[who]
         except StorageUnavailable:
             self.refused.add(number)

@@ -1,4 +1,4 @@
-"""What goes into one batch, and what each change of it learns."""
+"""The contents of a batch, and the outcome of each of its changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, ChangeQueue, Name, Sending, next_batch
 from grange.storage.provider import Stamp
+from grange.storage.providers.changes import Change, ChangeQueue, Name, Sending, next_batch
 
 LONG = 60.0
 
@@ -21,7 +21,7 @@ def a_change(key: object, payload: str | None = "1") -> Change:
 
 
 class Database:
-    """Stores whatever it gets, one batch at a time, when told to."""
+    """Stores every batch it gets, one at a time, on demand."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -51,7 +51,7 @@ async def test_a_batch_is_bounded_in_number_and_bytes() -> None:
     assert [len(next_batch(waiting)) for _ in range(2)] == [2, 1]
 
 
-async def test_several_lanes_share_what_waits() -> None:
+async def test_several_lanes_share_the_waiting_changes() -> None:
     waiting = deque(a_change(number) for number in range(10))
     assert [len(next_batch(waiting, lanes=4)) for _ in range(4)] == [3, 2, 2, 1]
 
@@ -69,7 +69,7 @@ async def test_changes_gather_while_one_is_stored() -> None:
     assert database.batches == [["first"], ["0", "1", "2"]]
 
 
-async def test_what_is_missing_in_the_answer_named_the_wrong_etag() -> None:
+async def test_a_change_missing_in_the_answer_named_the_wrong_etag() -> None:
     database = Database()
     database.gate.set()
     database.answer = {("cart", "a", "state"): 7}
@@ -92,7 +92,7 @@ async def test_an_error_names_each_record() -> None:
     ]
 
 
-async def test_a_change_that_was_given_up_in_time_is_not_stored() -> None:
+async def test_a_change_whose_caller_gave_up_in_time_is_not_stored() -> None:
     """Cancelled, and timed out: certainly not executed."""
     database = Database()
     queue = ChangeQueue(database.store, lanes=1, timeout=LONG)
@@ -119,7 +119,7 @@ async def test_a_change_does_not_wait_for_ever() -> None:
 
 
 async def test_a_change_that_never_left_is_certainly_not_stored() -> None:
-    """It waits behind another one when its time is over: the error says so, and it is not stored later."""
+    """It waits behind another one when its time is over. The error says so, and the change is not stored later."""
     database = Database()
     queue = ChangeQueue(database.store, lanes=1, timeout=0.01)
     running = asyncio.ensure_future(queue.submit(a_change("running")))
@@ -142,8 +142,8 @@ async def test_changes_of_different_writers_do_not_share_a_batch() -> None:
     assert [change.name[1] for change in next_batch(waiting)] == ["1"]
 
 
-async def test_nobody_waits_for_ever_when_the_queue_is_cancelled() -> None:
-    """As a loop that shuts down cancels every task."""
+async def test_no_caller_waits_for_ever_when_the_queue_is_cancelled() -> None:
+    """A loop that shuts down cancels every task."""
     database = Database()
     queue = ChangeQueue(database.store, lanes=1, timeout=LONG)
     tasks = [asyncio.ensure_future(queue.submit(a_change(key))) for key in "ab"]
@@ -157,8 +157,8 @@ async def test_nobody_waits_for_ever_when_the_queue_is_cancelled() -> None:
     assert all(task.cancelled() for task in tasks)
 
 
-async def test_a_fault_of_the_driver_is_told_as_an_outcome_that_is_unknown() -> None:
-    """Nobody is cancelled by it, and what waits behind goes on."""
+async def test_a_defect_of_the_driver_leaves_the_outcome_unknown() -> None:
+    """It cancels no caller, and the changes that wait behind go on."""
     database = Database()
     queue = ChangeQueue(database.store, lanes=1, timeout=LONG)
     database.answer = AttributeError("'NoneType' object has no attribute 'write'")

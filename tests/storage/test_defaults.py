@@ -1,4 +1,4 @@
-"""What a state holds before it was ever stored."""
+"""The value of a state before its first write."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ Count = NewType("Count", int)
         (Needy | None, None),
     ],
 )
-def test_a_default_is_what_the_type_makes_without_arguments(kind: Any, expected: object) -> None:
+def test_a_default_is_made_by_the_type_without_arguments(kind: Any, expected: object) -> None:
     assert default_factory(kind, "Cart.__init__")() == expected
 
 

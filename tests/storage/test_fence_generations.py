@@ -1,4 +1,4 @@
-"""Each life of a silo that ends is noted in the store, not only its first."""
+"""The death of each generation of a silo is recorded in the store, not only that of the first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grange.testing.contracts.storage_samples import ANN, fenced
 from tests.storage.guard_bench import ME, NOW, a_bench, silo
 
 
-async def test_the_death_of_a_later_generation_is_noted_too() -> None:
+async def test_the_death_of_a_later_generation_is_recorded_too() -> None:
     async with a_bench() as bench:
         for generation in (1, 2):
             dead = Member(silo(1, generation), SiloStatus.DEAD, NOW, NOW)

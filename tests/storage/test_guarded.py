@@ -1,4 +1,4 @@
-"""What a silo's guard adds to a store: waiting for the fence, giving up early, finding lost answers."""
+"""A silo's guard of a store: reads wait for recorded deaths, outages fail at once, lost answers are resolved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.model.member import Member, SiloStatus, make_view
-from grange.storage.deaths import deaths
+from grange.storage.guards.deaths import deaths
 from grange.storage.provider import Stamp
 from grange.testing.contracts.storage_samples import ANN, fenced
 from tests.storage.guard_bench import ME, NOW, TIMEOUT, Bench, a_bench, silo, view
@@ -36,7 +36,7 @@ async def seconds_of(operation: asyncio.Future[object] | asyncio.Task[object]) -
 
 
 def test_the_dead_and_the_superseded_are_gone() -> None:
-    """The latest gone generation of each endpoint, in order; who leaves or lives is not, nor is this silo itself."""
+    """The latest gone generation of each endpoint, in order; not a silo that leaves or lives, and not this silo."""
     rows = [
         (silo(1, 1), DEAD), (silo(1, 2), DEAD), (silo(1, 3), ACTIVE),
         (silo(2, 1), ACTIVE), (silo(2, 2), SiloStatus.JOINING),
@@ -65,7 +65,7 @@ async def test_a_death_is_recorded_once(bench: Bench) -> None:
 
 
 async def test_state_is_not_loaded_before_the_death_is_recorded(bench: Bench) -> None:
-    """Else the dead one could still change what was just loaded."""
+    """Otherwise the dead silo could still change the state that was just loaded."""
     gate = bench.store.hold()
     bench.guards.on_view(view(1, silo1=DEAD))
     loading = asyncio.create_task(bench.state().load())
@@ -76,8 +76,8 @@ async def test_state_is_not_loaded_before_the_death_is_recorded(bench: Bench) ->
     assert bench.store.calls == ["fence", "read"]
 
 
-async def test_a_death_that_arrives_during_a_read_has_it_read_again(bench: Bench) -> None:
-    """What was read before the fence may be what the dead one changes at that very moment."""
+async def test_a_death_that_arrives_during_a_read_repeats_the_read(bench: Bench) -> None:
+    """The dead silo may change the record between the first read and the fence."""
     gate = bench.store.hold()
     state = bench.state()
     loading = asyncio.create_task(state.load())
@@ -91,7 +91,7 @@ async def test_a_death_that_arrives_during_a_read_has_it_read_again(bench: Bench
 
 
 async def test_several_deaths_while_the_store_is_away_are_all_recorded(bench: Bench) -> None:
-    """Reads fail typed and in time meanwhile; once it is back everything is recorded before anything is loaded."""
+    """Reads fail typed and in time. Once the store is back, all deaths are recorded before a state is loaded."""
     bench.store.down = True
     bench.guards.on_view(view(1, silo1=DEAD))
     reading = asyncio.ensure_future(bench.storage.read(ANN, "state"))
@@ -116,7 +116,7 @@ async def test_writes_of_living_activations_do_not_wait_for_the_fence(bench: Ben
 
 
 async def test_a_fence_that_the_store_refuses_is_an_alarm(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """A missing right in the database, say; it is tried again and again."""
+    """For example a missing right in the database. It is tried again and again."""
     bench.store.fail_before = StorageError("permission denied for table grange_dead_silos")
     with caplog.at_level(logging.WARNING, logger="grange.storage"):
         bench.guards.on_view(view(1, silo1=DEAD))
@@ -152,10 +152,10 @@ async def test_names_of_one_store_share_one_guard() -> None:
 async def test_a_store_that_is_away_fails_operations_before_they_are_sent(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """F21: one looks, at most once a second or so; the others fail at once and typed."""
+    """F21: one probe runs, at most about once a second; operations fail at once and typed."""
     bench.store.down = True
     with caplog.at_level(logging.INFO, logger="grange.storage"):
-        with pytest.raises(StorageUnavailable, match="nobody listens"):
+        with pytest.raises(StorageUnavailable, match="no server listens"):
             await bench.storage.read(ANN, "state")
         await asyncio.sleep(0.1)
         bench.store.calls.clear()
@@ -175,8 +175,8 @@ async def test_a_store_that_is_away_fails_operations_before_they_are_sent(
     assert [record.event for record in caplog.records] == ["storage_unavailable", "storage_back"]
 
 
-async def test_one_failed_operation_of_a_healthy_store_stops_nobody(bench: Bench) -> None:
-    """One connection that broke, or one record that somebody locks."""
+async def test_one_failed_operation_of_a_healthy_store_opens_no_breaker(bench: Bench) -> None:
+    """One connection that broke, or one record that is locked."""
     bench.store.fail_before = StorageUnavailable("this record is locked")
     with pytest.raises(StorageUnavailable):
         await bench.storage.write(ANN, "state", b"1", None)
@@ -185,8 +185,8 @@ async def test_one_failed_operation_of_a_healthy_store_stops_nobody(bench: Bench
         await asyncio.sleep(0)
 
 
-async def test_a_store_that_hangs_is_found_by_the_look(bench: Bench) -> None:
-    """A stopped server answers nobody: the first operations run out of time, all later ones fail at once."""
+async def test_a_store_that_hangs_is_found_by_the_probe(bench: Bench) -> None:
+    """A stopped server does not answer: the first operations time out, all later ones fail at once."""
     gate = bench.store.hold()
     reading = asyncio.ensure_future(bench.storage.read(ANN, "state"))
     assert await seconds_of(reading) == pytest.approx(TIMEOUT)
@@ -218,8 +218,8 @@ async def test_known_deaths_are_recorded_again_when_a_store_comes_back(bench: Be
 # --- lost answers -------------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_answer_is_found_out(bench: Bench) -> None:
-    """F23: the write is sent again with its etag and stamp: applied once, and known."""
+async def test_a_lost_answer_is_resolved(bench: Bench) -> None:
+    """F23: the write is sent again with its etag and stamp. It is applied once, and its outcome is known."""
     state = bench.state()
     await state.load()
     for number in range(1, 4):
@@ -233,7 +233,7 @@ async def test_a_lost_answer_is_found_out(bench: Bench) -> None:
 
 
 async def test_an_answer_that_stays_lost_is_an_unknown_outcome_in_time(bench: Bench) -> None:
-    """Never an error that says the write was not applied: it was."""
+    """The write was applied, so no error may say that it was not."""
     state = bench.state()
     await state.load()
     bench.store.lost = 1_000
@@ -243,7 +243,7 @@ async def test_an_answer_that_stays_lost_is_an_unknown_outcome_in_time(bench: Be
 
 
 async def test_a_grain_that_writes_again_after_an_unknown_outcome_goes_on(bench: Bench) -> None:
-    """Memory holds what may have been stored, so the next write finds out and stores what memory holds by then."""
+    """Memory holds the value that may be stored. The next write finds out, and stores the value of memory by then."""
     state = bench.state()
     await state.load()
     bench.store.lost = 1_000
@@ -258,8 +258,8 @@ async def test_a_grain_that_writes_again_after_an_unknown_outcome_goes_on(bench:
     assert state.value.number == 2
 
 
-async def test_somebody_elses_write_over_a_lost_answer_leaves_it_unknown(bench: Bench) -> None:
-    """It may have been applied before; saying that it was not would be a guess."""
+async def test_another_writer_after_a_lost_answer_leaves_it_unknown(bench: Bench) -> None:
+    """It may have been applied before: to say that it was not would be a guess."""
     state = bench.state()
     await state.load()
     await state.write()
@@ -267,12 +267,12 @@ async def test_somebody_elses_write_over_a_lost_answer_leaves_it_unknown(bench: 
     writing = asyncio.ensure_future(state.write())
     await asyncio.sleep(0.01)
     bench.store.inner.seed(ANN, "state", b"{}")
-    with pytest.raises(WriteOutcomeUnknown, match="changed by somebody else"):
+    with pytest.raises(WriteOutcomeUnknown, match="another writer has changed"):
         await writing
 
 
-async def test_a_fence_over_a_lost_answer_decides_it(bench: Bench) -> None:
-    """The record is as it was, and nothing of this silo arrives any more: certainly not stored."""
+async def test_a_fence_after_a_lost_answer_decides_it(bench: Bench) -> None:
+    """The record is unchanged, and the store accepts no more change of this silo: certainly not stored."""
     state = bench.state()
     await state.load()
     await state.write()
@@ -284,8 +284,8 @@ async def test_a_fence_over_a_lost_answer_decides_it(bench: Bench) -> None:
         await writing
 
 
-async def test_a_first_write_in_doubt_is_not_taken_for_nothing_by_a_clear(bench: Bench) -> None:
-    """Clearing what was never stored succeeds; but a lost first write may still arrive."""
+async def test_a_clear_does_not_ignore_a_first_write_in_doubt(bench: Bench) -> None:
+    """A clear of a record that was never stored succeeds, but a lost first write may still arrive."""
     state = bench.state()
     await state.load()
     bench.store.lost = 1_000

@@ -1,4 +1,4 @@
-"""What a silo that was declared dead says of a write whose answer it lost."""
+"""The error of a silo that was declared dead for a write whose answer it lost."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.guard_bench import ME, a_bench
 
 
-async def test_a_fence_over_a_write_that_was_applied_and_written_over_leaves_it_unknown() -> None:
-    """It was stored, and its successor has changed the record since: to say that it was not would be wrong."""
+async def test_a_fence_after_a_write_that_was_applied_and_overwritten_leaves_it_unknown() -> None:
+    """It was stored, and a later writer has changed the record since: to say that it was not would be wrong."""
     async with a_bench() as bench:
         state = bench.state()
         await state.load()
@@ -23,12 +23,12 @@ async def test_a_fence_over_a_write_that_was_applied_and_written_over_leaves_it_
         await asyncio.sleep(0.01)
         await bench.store.inner.fence([ME])
         bench.store.inner.seed(state._grain_id, "state", b"{}")
-        with pytest.raises(WriteOutcomeUnknown, match="changed by somebody else"):
+        with pytest.raises(WriteOutcomeUnknown, match="another writer has changed"):
             await writing
 
 
-async def test_a_clear_after_a_first_write_that_may_still_arrive_does_not_say_that_it_cleared() -> None:
-    """The store holds nothing yet, so the clear would succeed; then the write arrives and stays."""
+async def test_a_clear_after_a_first_write_that_may_still_arrive_fails() -> None:
+    """The store has no record yet, so the clear would succeed; then the write would arrive and stay."""
     async with a_bench() as bench:
         state = PersistentState(bench.store, ANN, "state", JsonCodec[Flight](Flight), Flight)
         state.stamped_by(bench.guards.stamps.next)

@@ -1,6 +1,6 @@
-"""Answers to changes that were lost on the wire (F23), sessions ended by the server and a pool used up (F22).
+"""Answers to changes that were lost on the network (F23), ended sessions and a pool without free connections (F22).
 
-On real servers, through a wire that can hold back one direction: the change is applied, its answer never comes.
+On real servers, through a relay that can hold back one direction: the change is applied, and its answer never comes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.guards import StorageGuards
+from grange.storage.guards.stores import StorageGuards
 from grange.storage.options import StorageOptions
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
 from grange.storage.urls import open_storage
@@ -54,7 +54,7 @@ async def lose_the_answer(
 
 
 async def test_an_applied_write_whose_answer_was_cut_off_succeeds(wire: Wire) -> None:
-    """It is sent again, known by its stamp, and applied once."""
+    """It is sent again, recognised by its stamp, and applied once."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(asyncio.timeout(PATIENCE))
         direct = await stack.enter_async_context(open_storage(wire.server_url, "svc"))
@@ -104,7 +104,7 @@ async def test_a_cancelled_write_that_had_left_leaves_the_others_alone(wire: Wir
 async def test_a_write_without_a_connection_certainly_did_not_leave(wire: Wire) -> None:
     async with open_storage(wire.url, "svc", HURRIED) as storage:
         await wire.cut()
-        for _ in range(2 * HURRIED.connections):  # until the broken connections are used up
+        for _ in range(2 * HURRIED.connections):  # until no broken connection is left
             try:
                 await storage.write(ANN, "s", b"1", None)
             except WriteOutcomeUnknown:
@@ -115,8 +115,8 @@ async def test_a_write_without_a_connection_certainly_did_not_leave(wire: Wire) 
             await storage.write(ANN, "s", b"1", None)
 
 
-async def test_sessions_that_the_server_ends_cost_nothing(postgres_url: str) -> None:
-    """F22: again and again; every acknowledged write is there once, and no connection is lost to the pool."""
+async def test_sessions_that_the_server_ends_lose_no_write(postgres_url: str) -> None:
+    """F22: again and again. Every acknowledged write is stored once, and the pool loses no connection."""
     killer = await asyncpg.connect(postgres_url)
     async with asyncio.timeout(60), open_storage(postgres_url, "svc", HURRIED) as storage:
         guards = guarded(storage)
@@ -142,7 +142,7 @@ async def test_sessions_that_the_server_ends_cost_nothing(postgres_url: str) -> 
 
 
 async def add_ones(guards: StorageGuards, number: int, done: asyncio.Event) -> tuple[int, int]:
-    """Count upwards in one record until told to stop; the numbers acknowledged and tried last."""
+    """Count upwards in one record until `done` is set. Returns the numbers acknowledged last and tried last."""
     storage, grain = guards.storages["default"], GrainId("many", str(number))
     etag, acknowledged = None, 0
     while not done.is_set():
@@ -167,8 +167,8 @@ async def until_read(storage: GrainStorage, grain: GrainId) -> StateRecord:
             await asyncio.sleep(0.05)
 
 
-async def test_a_pool_that_is_used_up_is_waited_for_in_bounds(postgres_url: str) -> None:
-    """F22: every connection hangs at a locked row; who waits for one fails typed, not stored, and in time."""
+async def test_the_wait_for_a_pool_without_free_connections_is_bounded(postgres_url: str) -> None:
+    """F22: every connection hangs at a locked row. A change that waits for one fails typed, not stored, and in time."""
     blocker = await asyncpg.connect(postgres_url)
     short = StorageOptions(operation_timeout=0.8, connect_timeout=0.7, connections=1)
     async with asyncio.timeout(PATIENCE), open_storage(postgres_url, "svc", short) as storage:
@@ -190,7 +190,7 @@ async def test_a_pool_that_is_used_up_is_waited_for_in_bounds(postgres_url: str)
 
 
 async def test_cancelling_at_any_moment_of_a_write_leaves_a_chain_of_etags(tmp_path: Path) -> None:
-    """On SQLite: whatever the moment, the record is either as before or as written, and the next write goes on."""
+    """On SQLite: at any moment, the record is either as before or as written, and the next write goes on."""
     async with open_storage(f"sqlite:///{tmp_path}/state.db", "svc") as storage:
         etag = await storage.write(ANN, "s", b"0", None)
         for number in range(1, 41):

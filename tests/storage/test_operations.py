@@ -1,4 +1,4 @@
-"""Several operations on one state at once: their order, what is joined, and what a cancelled caller changes."""
+"""Several operations on one state at once: their order, which are joined, and the effect of a cancelled caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def storage() -> FaultyStorage:
 
 @pytest.fixture
 async def state(storage: FaultyStorage) -> PersistentState[Flight]:
-    """Loaded, and nothing counted yet."""
+    """A loaded state; no operation is counted yet."""
     state = PersistentState(storage, ANN, "state", JsonCodec[Flight](Flight), Flight)
     await state.load()
     storage.calls.clear()
@@ -28,7 +28,7 @@ async def state(storage: FaultyStorage) -> PersistentState[Flight]:
 
 
 async def started(operation: Awaitable[None]) -> asyncio.Task[None]:
-    """The operation as a task that has been requested."""
+    """Start the operation as a task and let it request."""
     task = asyncio.ensure_future(operation)
     await asyncio.sleep(0)
     return task
@@ -81,7 +81,7 @@ async def test_a_read_behind_a_clear_that_succeeds_reads_nothing(
 async def test_a_read_behind_a_write_that_fails_is_performed(
     storage: FaultyStorage, state: PersistentState[Flight]
 ) -> None:
-    """PST-13: and its etag wins."""
+    """PST-13: the state takes the etag that was read."""
     etag = storage.inner.seed(ANN, "state", b'{"number": 7}')
     gate = storage.hold()
     writing = await started(state.write())
@@ -144,7 +144,7 @@ async def test_a_cancelled_caller_leaves_the_others_their_outcome(
     assert storage.calls == ["write", "write"]
 
 
-async def test_an_operation_that_nobody_waits_for_any_more_is_not_started(
+async def test_an_operation_without_a_waiting_caller_is_not_started(
     storage: FaultyStorage, state: PersistentState[Flight]
 ) -> None:
     gate = storage.hold()
@@ -158,7 +158,7 @@ async def test_an_operation_that_nobody_waits_for_any_more_is_not_started(
     assert state.exists
 
 
-async def test_close_waits_for_what_runs_and_refuses_more(
+async def test_close_waits_for_running_operations_and_refuses_new_ones(
     storage: FaultyStorage, state: PersistentState[Flight]
 ) -> None:
     gate = storage.hold()
@@ -189,10 +189,10 @@ async def test_a_failure_does_not_stop_the_operations_behind_it(
     assert state.etag == "1"
 
 
-async def test_nobody_waits_for_ever_when_the_queue_is_cancelled(
+async def test_no_caller_waits_for_ever_when_the_queue_is_cancelled(
     storage: FaultyStorage, state: PersistentState[Flight]
 ) -> None:
-    """As a loop that shuts down cancels every task."""
+    """A loop that shuts down cancels every task."""
     storage.hold()
     tasks = [await started(operation()) for operation in (state.write, state.clear)]
     await storage.started.wait()

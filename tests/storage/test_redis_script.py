@@ -1,4 +1,4 @@
-"""A Redis that has restarted is taught the script of a change again, in bounded time."""
+"""The script of a change is loaded again into a Redis that has restarted, in bounded time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from redis.exceptions import NoScriptError
 
 from grange.errors import StorageUnavailable
-from grange.storage.changes import Change
 from grange.storage.options import StorageOptions
-from grange.storage.redis import RedisStorage
+from grange.storage.providers.changes import Change
+from grange.storage.providers.redis import RedisStorage
 from grange.testing.contracts.storage_samples import ANN
 from grange.testing.loop import VirtualTime
 
@@ -33,7 +33,7 @@ class Restarted(RedisStorage):
 
 
 async def test_a_server_that_does_not_take_the_script_holds_no_lane_for_ever() -> None:
-    """The change was not stored; four lanes that hang would stop all changes, and the end of the silo too."""
+    """The change was not stored. Four lanes that hang would block all changes, and the stop of the silo too."""
     with VirtualTime(asyncio.get_running_loop()).installed():
         storage = Restarted(cast("Any", Mute()), "svc", StorageOptions(operation_timeout=2.0))
         with pytest.raises(StorageUnavailable):

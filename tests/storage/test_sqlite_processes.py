@@ -14,7 +14,7 @@ TIMES = 30
 
 
 async def test_three_processes_lose_no_update(tmp_path: Path) -> None:
-    """They start at once on a file that is not there yet, and fight for one record."""
+    """They start at once on a file that does not exist yet, and compete for one record."""
     url = f"sqlite:///{tmp_path}/state.db"
     command = (sys.executable, "-W", "error", str(PROGRAM), url, str(TIMES))
     processes = [await asyncio.create_subprocess_exec(*command) for _ in range(3)]
@@ -26,8 +26,8 @@ async def test_three_processes_lose_no_update(tmp_path: Path) -> None:
     assert (record.payload, record.etag) == (b"90", "90")
 
 
-async def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
-    """A process that is killed between two writes leaves a file that the next one opens and goes on with."""
+async def test_an_acknowledged_write_survives_a_kill(tmp_path: Path) -> None:
+    """A process that is killed between two writes leaves a file that the next process can use."""
     url = f"sqlite:///{tmp_path}/state.db"
     command = (sys.executable, "-W", "error", str(PROGRAM), url, "1000000")
     process = await asyncio.create_subprocess_exec(*command)

@@ -1,4 +1,4 @@
-"""The facet: what one activation sees of its stored value."""
+"""The facet: the stored value as one activation sees it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_a_write_is_one_write_and_a_read_one_read(storage: FaultyStorage) 
     assert storage.calls == ["read", "write", "write", "read"]
 
 
-async def test_a_failed_load_raises_what_the_provider_raised(storage: FaultyStorage) -> None:
+async def test_a_failed_load_raises_the_error_of_the_provider(storage: FaultyStorage) -> None:
     """PST-03."""
     error = storage.fail_before = StorageUnavailable("down")
     with pytest.raises(StorageUnavailable) as caught:
@@ -116,7 +116,7 @@ async def test_a_failed_write_leaves_the_attempt_in_memory(storage: FaultyStorag
 
 
 async def test_an_error_after_the_store_is_an_error_and_stored(storage: FaultyStorage) -> None:
-    """PST-07: the store holds 83. The next write cannot overwrite unseen: its etag is the old one."""
+    """PST-07: the store holds 83. The next write cannot overwrite it unnoticed: its etag is the old one."""
     seed(storage, 82)
     state = state_of(storage)
     await state.load()

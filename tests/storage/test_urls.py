@@ -13,12 +13,13 @@ import asyncpg
 import pytest
 import redis.asyncio
 
+from grange.databases.sqlite import migrate
 from grange.errors import ConfigurationError, StorageError
-from grange.storage.memory import MemoryStorage
 from grange.storage.options import StorageOptions
-from grange.storage.postgres import PostgresStorage
-from grange.storage.redis import RedisStorage
-from grange.storage.sqlite import SqliteStorage, migrate
+from grange.storage.providers.memory import MemoryStorage
+from grange.storage.providers.postgres import PostgresStorage
+from grange.storage.providers.redis import RedisStorage
+from grange.storage.providers.sqlite import SqliteStorage
 from grange.storage.urls import open_storage, storage_factory
 from grange.testing.contracts.storage_samples import ANN
 
@@ -74,7 +75,7 @@ async def test_an_unknown_scheme_names_the_known_ones(url: str) -> None:
         f"postgresql://u:{SECRET}@127.0.0.1:1/db?sslmode=perhaps",
     ],
 )
-async def test_a_malformed_url_says_what_is_expected(url: str) -> None:
+async def test_a_malformed_url_names_the_expected_form(url: str) -> None:
     message = await refusal(url)
     assert urlsplit(url).scheme[:5] in message.lower()
 
@@ -102,7 +103,9 @@ def test_a_missing_driver_names_the_extra(
 ) -> None:
     for module in [name for name in sys.modules if name == driver or name.startswith(f"{driver}.")]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.delitem(sys.modules, f"grange.storage.{'postgres' if driver == 'asyncpg' else driver}")
+    database = "postgres" if driver == "asyncpg" else driver
+    for module in (f"grange.storage.providers.{database}", f"grange.databases.{database}"):
+        monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, "meta_path", [_Absent(driver), *sys.meta_path])
     with pytest.raises(ConfigurationError, match=remedy):
         storage_factory(f"{scheme}://host")
@@ -119,14 +122,14 @@ class _Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-async def test_a_wrong_redis_password_is_a_matter_of_configuration(redis_url: str) -> None:
-    message = await refusal(redis_url.replace("redis://", f"redis://nobody:{SECRET}@"))
+async def test_a_wrong_redis_password_is_a_configuration_error(redis_url: str) -> None:
+    message = await refusal(redis_url.replace("redis://", f"redis://stranger:{SECRET}@"))
     assert "login" in message
 
 
-async def test_a_wrong_postgres_login_is_a_matter_of_configuration(postgres_url: str) -> None:
-    message = await refusal(postgres_url.replace("postgres@", f"nobody:{SECRET}@"))
-    assert '"nobody"' in message
+async def test_a_wrong_postgres_login_is_a_configuration_error(postgres_url: str) -> None:
+    message = await refusal(postgres_url.replace("postgres@", f"stranger:{SECRET}@"))
+    assert '"stranger"' in message
     message = await refusal(postgres_url.rpartition("/")[0] + "/nowhere")
     assert '"nowhere"' in message
 
@@ -165,7 +168,7 @@ async def test_a_callers_postgres_pool_is_left_open(postgres_url: str) -> None:
 async def test_a_callers_sqlite_connection_is_left_open(tmp_path: Path) -> None:
     """STO-22."""
     async with aiosqlite.connect(tmp_path / "state.db", isolation_level=None) as connection:
-        await migrate(connection)
+        await migrate(connection, "storage")
         storage = SqliteStorage(connection, "svc")
         await storage.write(ANN, "state", b"1", None)
         assert list(await connection.execute_fetchall("SELECT payload, etag FROM grange_state")) == [("1", 1)]

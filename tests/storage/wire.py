@@ -1,4 +1,4 @@
-"""A TCP relay in front of a real server that can fall silent or be cut, as a network does."""
+"""A TCP relay in front of a real server that can be silenced or cut, as a network can."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Wire:
 
     @property
     def url(self) -> str:
-        """The server's URL, by way of this wire."""
+        """The server's URL through this relay."""
         login, at, _ = self._parts.netloc.rpartition("@")
         return urlunsplit(self._parts._replace(netloc=f"{login}{at}127.0.0.1:{self._port}"))
 
     @property
     def server_url(self) -> str:
-        """The same server, past this wire."""
+        """The same server without this relay."""
         return urlunsplit(self._parts)
 
     def silent(self) -> None:
         self._flowing.clear()
 
     def deaf(self) -> None:
-        """From now on the server hears everything and its answers are held back."""
+        """From now on the server receives everything, and its answers are held back."""
         self._answering.clear()
 
     async def cut(self) -> None:

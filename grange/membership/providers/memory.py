@@ -16,22 +16,22 @@ from grange.proto.ids import SiloAddress
 
 
 class MemoryStore:
-    """What stands for the database: the tables of any number of clusters."""
+    """Stands for the database: the tables of any number of clusters."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Table] = {}
         self._incarnations = 0
 
     def new_incarnation(self) -> str:
-        """Counted, not drawn at random: a simulation with the same seed must see the same table."""
+        """The next incarnation: counted, not random, so that a simulation with the same seed has the same table."""
         self._incarnations += 1
         return f"memory-{self._incarnations}"
 
 
 class MemoryMembershipTable:
-    """A table that all silos of one process share: build one and give it to each. Several may share a store.
+    """A table that all silos of one process share: build one and give it to each. Several tables may share a store.
 
-    Every operation lets other tasks run first, as a real database would, and then happens in one go.
+    Every operation first lets other tasks run, as a real database does, and then runs without suspending.
     """
 
     def __init__(self, cluster: str = "default", store: MemoryStore | None = None) -> None:
@@ -91,8 +91,8 @@ class MemoryMembershipTable:
         row = table.get(address)
         if row is None or row.member.alive >= time:
             return row is not None
-        told = Row(msgspec.structs.replace(row.member, alive=time), row.etag)
-        rows = tuple(told if other is row else other for other in table.rows)
+        updated = Row(msgspec.structs.replace(row.member, alive=time), row.etag)
+        rows = tuple(updated if other is row else other for other in table.rows)
         self._store.tables[self._cluster] = Table(table.version, rows)
         return True
 

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from urllib.parse import urlsplit
 
 import asyncpg
 
-from grange.aio.awake import AwakeTimer
-from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.databases.resets import is_reset
-from grange.errors import ConfigurationError, MembershipUnavailable
+from grange.databases.postgres import FORM, Connection, PostgresLink
+from grange.databases.urls import malformed, parse_url
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
-from grange.membership.providers.rows import member_from_json, member_to_json
+from grange.membership.providers.rows import member_from_json, member_to_json, table_errors
 from grange.proto.ids import SiloAddress
 
-COMPONENT = "membership"
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, connecting included."""
-
-MIGRATION_TIMEOUT = 30.0
-"""Seconds that bringing the schema up to date may take: other silos may be doing it under the lock."""
 
 POOL_SIZE = 3
 """Connections: a change, an alive time and a read may be under way at once."""
 
-# One statement, so one snapshot: version and rows belong together. No row of the version table: a fresh
-# table.
+# One statement, so one snapshot: version and rows belong together. No row of the version table: a fresh table.
 _READ = """
 SELECT v.incarnation, v.version, s.member, s.etag, s.alive
 FROM grange_membership_version v LEFT JOIN grange_membership_silo s ON s.cluster = v.cluster
@@ -47,7 +38,7 @@ _CREATE = """
 INSERT INTO grange_membership_version (cluster, incarnation, version) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING RETURNING version
 """
-# The row lock on the version makes changes queue; whoever waited finds another version and changes nothing.
+# The row lock on the version makes changes queue. A change that waited finds another version and changes nothing.
 _BUMP = """
 UPDATE grange_membership_version SET version = version + 1
 WHERE cluster = $1 AND incarnation = $2 AND version = $3 RETURNING version
@@ -83,33 +74,26 @@ SELECT count(*) FROM gone
 
 
 class _LostRace(Exception):
-    """Rolls the transaction of a change back: somebody else was first."""
+    """Rolls the transaction of a change back: another change was first."""
 
 
 class PostgresMembershipTable:
     """A cluster's table in one Postgres database."""
 
-    def __init__(self, pool: asyncpg.Pool, place: str, cluster: str) -> None:
-        self._pool = pool
-        self._place = place
+    def __init__(self, link: PostgresLink, cluster: str) -> None:
+        self._link = link
         self._cluster = cluster
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[PostgresMembershipTable, None]:
         """`postgresql://user[:password]@host[:port]/database`. See TableFactory."""
-        place = _place_of(url)
-        with _mapped(place):
-            # No connection is made yet; each is made, and after a restart of the server made again, when it
-            # is needed.
-            pool = asyncpg.create_pool(url, min_size=0, max_size=POOL_SIZE, timeout=OPERATION_TIMEOUT)
-            await pool
-        try:
-            table = cls(pool, place, cluster)
-            await table._migrate()
-            yield table
-        finally:
-            await _close(pool)
+        if not parse_url(url, FORM).path.strip("/"):
+            raise malformed(FORM, "a Postgres URL of a membership table must name a database")
+        async with PostgresLink.open(url, POOL_SIZE, OPERATION_TIMEOUT) as link:
+            with table_errors():
+                await link.migrate("membership")
+            yield cls(link, cluster)
 
     async def read(self) -> Table:
         """See MembershipTable."""
@@ -162,8 +146,7 @@ class PostgresMembershipTable:
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
         async with self._connection() as connection, connection.transaction():
-            # Locked first: a change takes the version before a row, and the other order could deadlock with
-            # it.
+            # Lock the version first: a change takes the version before a row, and the other order could deadlock.
             await connection.fetchval(_LOCK, self._cluster)
             gone: int = await connection.fetchval(_CLEANUP, self._cluster, SiloStatus.ACTIVE.value, before)
             return gone
@@ -193,77 +176,13 @@ class PostgresMembershipTable:
         return self._cluster, str(member.address), version.number + 1, member.status.value, *row
 
     @asynccontextmanager
-    async def _connection(
-        self, seconds: float = OPERATION_TIMEOUT
-    ) -> AsyncGenerator[asyncpg.pool.PoolConnectionProxy, None]:
-        began = asyncio.get_running_loop().time()
-        with _mapped(self._place):
-            async with self._pool.acquire(timeout=OPERATION_TIMEOUT) as connection:
-                # A time-out around the block would wait for the server's word on the roll-back; a server that hangs
-                # gives none. Breaking the connection ends every wait on it.
-                left = began + seconds - asyncio.get_running_loop().time()
-                limit = AwakeTimer(max(0.0, left), connection.terminate)
-                try:
-                    yield connection
-                finally:
-                    limit.stop()
-
-    async def _migrate(self) -> None:
-        known = shipped_migrations("grange.membership", "postgres")
-        async with self._connection(MIGRATION_TIMEOUT) as connection, connection.transaction():
-            await connection.fetchval("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
-            await connection.execute(CREATE_SCHEMA_TABLE)
-            query = f"SELECT version FROM {SCHEMA_TABLE} WHERE component = $1"
-            applied = [record["version"] for record in await connection.fetch(query, COMPONENT)]
-            for migration in plan(COMPONENT, known, applied):
-                await connection.execute(migration.sql)
-                note = f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES ($1, $2, $3)"
-                await connection.execute(note, COMPONENT, migration.version, migration.name)
+    async def _connection(self) -> AsyncGenerator[Connection, None]:
+        with table_errors():
+            async with self._link.connection(OPERATION_TIMEOUT) as connection:
+                yield connection
 
 
 def _row(record: asyncpg.Record) -> Row | None:
     if record["member"] is None:
         return None
     return Row(member_from_json(record["member"], record["alive"]), str(record["etag"]))
-
-
-def _place_of(url: str) -> str:
-    """Host and database, for messages: never the password."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 5432
-    except ValueError as error:
-        raise ConfigurationError(f"not a Postgres membership URL: {error}") from error
-    if not parts.path.strip("/"):
-        raise ConfigurationError(
-            "a Postgres membership URL must name a database: write 'postgresql://user@host:5432/database'"
-        )
-    return f"{parts.hostname or 'localhost'}:{port}{parts.path}"
-
-
-async def _close(pool: asyncpg.Pool) -> None:
-    """Politely, but not for long: a server that is gone must not hold up the end of the silo."""
-    try:
-        async with asyncio.timeout(OPERATION_TIMEOUT):
-            await pool.close()
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        pool.terminate()
-
-
-@contextmanager
-def _mapped(place: str) -> Generator[None, None, None]:
-    """Turn what the driver raises into errors of ours."""
-    try:
-        yield
-    except asyncpg.exceptions.ClientConfigurationError as error:
-        raise ConfigurationError(f"the Postgres membership URL cannot be used: {error}") from error
-    except RuntimeError as error:
-        if not is_reset(error):
-            raise
-        raise MembershipUnavailable(f"the connection to Postgres at {place} was reset: {error}") from error
-    except (OSError, TimeoutError) as error:
-        raise MembershipUnavailable(
-            f"the membership table in Postgres at {place} cannot be reached: {error!r}"
-        ) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise MembershipUnavailable(f"Postgres at {place} refused a membership operation: {error}") from error

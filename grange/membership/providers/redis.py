@@ -2,8 +2,8 @@
 
 One hash per cluster holds `incarnation`, `version` and, per silo, a field `silo:<address>` with its row as
 JSON; every change is one Lua script over it (a compare-and-swap). A second hash holds the `alive` times, so
-that telling them never disturbs a change. Both keys carry the cluster's name as hash tag and so live in one
-slot of a Redis Cluster.
+that an update of such a time never disturbs a change. Both keys carry the cluster's name as hash tag and so live
+in one slot of a Redis Cluster.
 """
 
 from __future__ import annotations
@@ -20,14 +20,20 @@ from grange.errors import MembershipError
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
 from grange.membership.providers.redis_scripts import ALIVE, CHANGE, CLEANUP, REBUILD
-from grange.membership.providers.rows import member_from_json, member_to_json, time_from_text, time_to_text
+from grange.membership.providers.rows import (
+    member_from_json,
+    member_to_json,
+    table_errors,
+    time_from_text,
+    time_to_text,
+)
 from grange.proto.ids import SiloAddress
 
 _ROW = "silo:"
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """A row's field: the member as JSON inside JSON with what the scripts look at beside it."""
+    """A row's field: the member as JSON, and beside it the parts that the scripts compare."""
 
     etag: str
     status: str
@@ -36,7 +42,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 
 class RedisMembershipTable:
-    """A cluster's table in one Redis. The driver never repeats a command: a change whose answer is lost is unknown."""
+    """A cluster's table in one Redis. The driver never repeats a command: a change without an answer is unknown."""
 
     def __init__(self, link: RedisLink, cluster: str) -> None:
         self._link = link
@@ -57,7 +63,7 @@ class RedisMembershipTable:
 
     async def read(self) -> Table:
         """See MembershipTable."""
-        async with self._link.operation():
+        async with self._operation():
             pipeline = self._link.client.pipeline(transaction=True)
             pipeline.hgetall(self._keys[0])
             pipeline.hgetall(self._keys[1])
@@ -68,7 +74,7 @@ class RedisMembershipTable:
     async def read_row(self, address: SiloAddress) -> tuple[Row | None, TableVersion]:
         """See MembershipTable."""
         field = f"{_ROW}{address}"
-        async with self._link.operation():
+        async with self._operation():
             pipeline = self._link.client.pipeline(transaction=True)
             pipeline.hmget(self._keys[0], ["incarnation", "version", field])
             pipeline.hget(self._keys[1], field)
@@ -87,21 +93,21 @@ class RedisMembershipTable:
         """See MembershipTable."""
         rows = ((f"{_ROW}{each.address}", _stored(each, number), time_to_text(each.alive)) for each in members)
         arguments = [*_expected(seen), secrets.token_hex(16), str(number), *(part for row in rows for part in row)]
-        return await self._link.change(REBUILD, self._keys, arguments, lasting=True)
+        return await self._change(REBUILD, arguments, lasting=True)
 
     async def alive(self, address: SiloAddress, time: datetime) -> bool:
         """See MembershipTable."""
-        async with self._link.operation():
+        async with self._operation():
             return bool(await self._alive(keys=self._keys, args=[f"{_ROW}{address}", time_to_text(time)]))
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
-        async with self._link.operation():
+        async with self._operation():
             return int(await self._cleanup(keys=self._keys, args=[_ROW, SiloStatus.ACTIVE, time_to_text(before)]))
 
     async def delete(self) -> None:
         """See MembershipTable."""
-        async with self._link.operation():
+        async with self._operation():
             await self._link.client.delete(*self._keys)
 
     async def _write(self, member: Member, row_etag: str, version: TableVersion) -> bool:
@@ -115,7 +121,17 @@ class RedisMembershipTable:
         ]
         joined = member.status is SiloStatus.ACTIVE and not member.votes
         lasting = joined or member.status is SiloStatus.DEAD
-        return await self._link.change(CHANGE, self._keys, arguments, lasting=lasting)
+        return await self._change(CHANGE, arguments, lasting=lasting)
+
+    async def _change(self, script: str, arguments: Sequence[str], *, lasting: bool) -> bool:
+        with table_errors():
+            return await self._link.change(script, self._keys, arguments, lasting=lasting)
+
+    @asynccontextmanager
+    async def _operation(self) -> AsyncGenerator[None, None]:
+        with table_errors():
+            async with self._link.operation():
+                yield
 
 
 def _expected(version: TableVersion) -> tuple[str, str]:
@@ -136,5 +152,4 @@ def _row(text: str, alive: str | None) -> Row:
         stored = msgspec.json.decode(text, type=_Stored)
     except msgspec.MsgspecError as error:
         raise MembershipError(f"a row of the membership table cannot be read: {error}; row: {text!r:.200}") from error
-    told = alive or stored.started
-    return Row(member_from_json(stored.member, time_from_text(told)), stored.etag)
+    return Row(member_from_json(stored.member, time_from_text(alive or stored.started)), stored.etag)

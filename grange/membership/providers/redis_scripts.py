@@ -1,4 +1,4 @@
-"""The Lua scripts of the membership table in Redis: each is one atomic step. Pure text; run by `redis.py`.
+"""The Lua scripts of the membership table in Redis; each is one atomic step. Pure text; run by `redis.py`.
 
 `KEYS[1]` is the hash with `incarnation`, `version` and a field per silo; `KEYS[2]` the hash with the alive times.
 """

@@ -1,28 +1,29 @@
-"""How a member is written down: JSON that people can read, and times as text that sorts. Pure; used by the
-providers.
-"""
+"""What the database providers share: a member as JSON, a time as text that sorts, and the table's errors. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import msgspec
 
-from grange.errors import MembershipError
+from grange.databases.errors import DatabaseDamaged, DatabaseError
+from grange.errors import MembershipError, MembershipUnavailable
 from grange.membership.model.member import Member
 
 _decoder = msgspec.json.Decoder(Member)
 
 
 def member_to_json(member: Member) -> str:
-    """The row's text. Fields unknown to an older grange are ignored by it."""
+    """The row's text. An older grange ignores the fields that it does not know."""
     return msgspec.json.encode(member).decode()
 
 
 def member_from_json(text: str | bytes, alive: datetime) -> Member:
     """The member of a row, with the later of its own and the separately kept `alive` time.
 
-    Raises MembershipError for a text that is no member.
+    Raises MembershipError for a text that is not a member.
     """
     try:
         member = _decoder.decode(text)
@@ -39,3 +40,14 @@ def time_to_text(time: datetime) -> str:
 def time_from_text(text: str) -> datetime:
     """The inverse of `time_to_text`."""
     return datetime.fromisoformat(text)
+
+
+@contextmanager
+def table_errors() -> Generator[None]:
+    """Turn a DatabaseError into MembershipUnavailable; a damaged file into MembershipError."""
+    try:
+        yield
+    except DatabaseDamaged as error:
+        raise MembershipError(f"the membership table cannot be read: {error}") from error
+    except DatabaseError as error:
+        raise MembershipUnavailable(f"the membership table cannot be used now: {error}") from error

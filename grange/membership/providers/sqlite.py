@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import aiosqlite
 
 from grange.aio.awake import AwakeTimeout
-from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
+from grange.databases.errors import AnswerLost
+from grange.databases.sqlite import migrate, name_of, open_sqlite, path_of, sqlite_errors
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
-from grange.membership.providers.rows import member_from_json, member_to_json, time_from_text, time_to_text
+from grange.membership.providers.rows import (
+    member_from_json,
+    member_to_json,
+    table_errors,
+    time_from_text,
+    time_to_text,
+)
 from grange.proto.ids import SiloAddress
 
-COMPONENT = "membership"
 OPERATION_TIMEOUT = 2.0
 """Seconds that one operation may take, waiting for other processes' locks included."""
 
 LOCK_TIMEOUT = 1.5
-"""Seconds that SQLite itself waits for another process's lock; shorter, so that its own message is what one sees."""
-
-LOCK_RETRY = 0.02
-"""Seconds between two tries to switch a new file to WAL mode while another process is doing just that."""
+"""Seconds that SQLite itself waits for another process's lock; shorter, so that the error is SQLite's own."""
 
 _VERSION = "SELECT incarnation, version FROM grange_membership_version WHERE cluster = ?"
 _ROW = "SELECT member, etag, alive FROM grange_membership_silo WHERE cluster = ? AND address = ?"
@@ -55,26 +55,24 @@ _CLEANUP = "DELETE FROM grange_membership_silo WHERE cluster = ? AND status <> ?
 class SqliteMembershipTable:
     """A cluster's table in a SQLite file in WAL mode. One connection; its operations run one after the other."""
 
-    def __init__(self, connection: aiosqlite.Connection, path: str, cluster: str) -> None:
+    def __init__(self, connection: aiosqlite.Connection, path: Path, cluster: str) -> None:
         self._connection = connection
-        self._path = path
+        self._name = name_of(path)
         self._cluster = cluster
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[SqliteMembershipTable, None]:
         """`sqlite:///relative/path` or `sqlite:////absolute/path`; the file is made if need be. See TableFactory."""
-        path = _path_of(url)
-        with _mapped(path):
-            # isolation_level=None: transactions begin where we say so, and nowhere else.
-            connection = await aiosqlite.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT)
-        try:
-            table = cls(connection, path, cluster)
-            await table._prepare()
+        path = path_of(url)
+        async with AsyncExitStack() as stack:
+            with table_errors():
+                connection = await stack.enter_async_context(open_sqlite(path, LOCK_TIMEOUT, synchronous="NORMAL"))
+                table = cls(connection, path, cluster)
+                async with table._bounded():
+                    await migrate(connection, "membership")
             yield table
-        finally:
-            await connection.close()
 
     async def read(self) -> Table:
         """See MembershipTable."""
@@ -120,8 +118,8 @@ class SqliteMembershipTable:
         """See MembershipTable."""
         text = time_to_text(time)
         async with self._transaction() as connection:
-            told = await connection.execute(_ALIVE, (text, self._cluster, str(address)))
-            return told.rowcount > 0
+            changed = await connection.execute(_ALIVE, (text, self._cluster, str(address)))
+            return changed.rowcount > 0
 
     async def cleanup(self, before: datetime) -> int:
         """See MembershipTable."""
@@ -151,7 +149,7 @@ class SqliteMembershipTable:
         return _row(*found[0]) if found else None
 
     async def _bump(self, connection: aiosqlite.Connection, version: TableVersion) -> bool:
-        """Whether the table was at `version`; then it is at the next one now."""
+        """Raise the table's version if it is `version`; whether it was."""
         if version == FRESH:
             changed = await connection.execute(_CREATE_VERSION, (self._cluster, secrets.token_hex(16)))
         else:
@@ -164,92 +162,30 @@ class SqliteMembershipTable:
 
     @asynccontextmanager
     async def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> AsyncGenerator[aiosqlite.Connection, None]:
-        with _mapped(self._path):
-            async with AwakeTimeout(OPERATION_TIMEOUT), self._turn:
+        with table_errors():
+            async with self._bounded(), self._lock:
                 try:
                     await self._connection.execute(begin)
                     yield self._connection
                     await self._connection.commit()
                 except BaseException:
-                    # The connection's thread works in order: even if this wait is cut short, the roll-back
-                    # comes before the next operation, and after a statement that was under way when we were
-                    # cancelled.
+                    # The connection's thread works in order. So the roll-back comes before the next operation, and
+                    # after a statement that was under way at a cancellation, even if this wait is cut short.
                     await self._connection.rollback()
                     raise
 
-    async def _prepare(self) -> None:
-        with _mapped(self._path):
-            async with AwakeTimeout(OPERATION_TIMEOUT):
-                await self._enter_wal_mode()
-            await self._connection.execute("PRAGMA synchronous = NORMAL")
-        known = shipped_migrations("grange.membership", "sqlite")
-        async with self._transaction("BEGIN EXCLUSIVE") as connection:
-            await connection.execute(CREATE_SCHEMA_TABLE)
-            query = f"SELECT version FROM {SCHEMA_TABLE} WHERE component = ?"
-            applied = await connection.execute_fetchall(query, (COMPONENT,))
-            for migration in plan(COMPONENT, known, (version for (version,) in applied)):
-                for statement in _statements(migration.sql):
-                    await connection.execute(statement)
-                row = (COMPONENT, migration.version, migration.name)
-                await connection.execute(f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES (?, ?, ?)", row)
-
-    async def _enter_wal_mode(self) -> None:
-        """Readers beside a writer. SQLite does not wait for the lock that this first switch needs, so we do."""
-        while True:
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncGenerator[None, None]:
+        with sqlite_errors(self._name):
             try:
-                await self._connection.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    raise
-                await asyncio.sleep(LOCK_RETRY)
+                async with AwakeTimeout(OPERATION_TIMEOUT):
+                    yield
+            except TimeoutError as error:
+                raise AnswerLost(
+                    f"{self._name} did not answer within {OPERATION_TIMEOUT} s: "
+                    f"another process holds its lock, or the disk is stuck"
+                ) from error
 
 
 def _row(member: str, etag: int, alive: str) -> Row:
     return Row(member_from_json(member, time_from_text(alive)), str(etag))
-
-
-def _statements(sql: str) -> Iterator[str]:
-    """One at a time: sqlite3's own `executescript` would commit the transaction that holds the lock."""
-    statement = ""
-    for line in sql.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _path_of(url: str) -> str:
-    """The file that the URL names; its folder is made if need be."""
-    parts = urlsplit(url)
-    path = unquote(parts.path)[1:]
-    if parts.scheme != "sqlite" or parts.netloc or parts.query or parts.fragment or not path or "\0" in path:
-        raise ConfigurationError(
-            f"not a SQLite membership URL: {url!r}; "
-            f"write 'sqlite:///relative/file.db' or 'sqlite:////absolute/file.db' (three or four slashes)"
-        )
-    try:
-        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MembershipUnavailable(f"the folder of the membership file {path!r} cannot be made: {error}") from error
-    return path
-
-
-@contextmanager
-def _mapped(path: str) -> Generator[None, None, None]:
-    """Turn what the driver raises into errors of ours."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise MembershipUnavailable(
-            f"the membership file {path!r} did not answer within {OPERATION_TIMEOUT} s: "
-            f"another process holds its lock, or the disk is stuck"
-        ) from error
-    except sqlite3.OperationalError as error:
-        raise MembershipUnavailable(f"the membership file {path!r} cannot be used now: {error}") from error
-    except sqlite3.Error as error:
-        raise MembershipError(f"the membership file {path!r} is damaged or not a SQLite file: {error}") from error
-    except ValueError as error:
-        if isinstance(error, ConfigurationError):
-            raise
-        raise MembershipUnavailable(f"the membership file {path!r} is closed: {error}") from error

@@ -1,8 +1,8 @@
--- Who made the row what it is: the silo as host:port@generation, and the number of the change in that silo. Null in rows
--- that were written before this version, or by tools.
+-- The last change of the row: its silo as host:port@generation, and its number in that silo. Null in rows that were
+-- written before this version, or by tools.
 ALTER TABLE grange_state ADD COLUMN writer text, ADD COLUMN write_number bigint;
 
--- Silos that were declared dead: nothing written by this generation of the endpoint, or by an earlier one, is stored.
+-- Silos that were declared dead: a write by this generation of the endpoint, or by an earlier one, is not stored.
 CREATE TABLE grange_dead_silos (
     service text NOT NULL,
     endpoint text NOT NULL,
@@ -11,14 +11,15 @@ CREATE TABLE grange_dead_silos (
     PRIMARY KEY (service, endpoint)
 );
 
--- The lock of one endpoint: changes by its silos share it, a fence takes it alone.
+-- The lock of one endpoint: changes by its silos hold it shared, a fence holds it exclusively.
 CREATE FUNCTION grange_writer_lock(of_service text, of_endpoint text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT hashtextextended(of_service || ' ' || of_endpoint, 7453301760996566117) $$;
 
--- Store what names the stored etag, unless the writer is dead. A function, because each of its statements sees what was
--- committed before that statement, not before the function: so once the shared lock is held, a fence has either been
--- committed and is seen, or waits until this change is committed. One statement alone would read from the past.
+-- Store each change that names the stored etag, unless the writer is dead. This is a function because each statement in
+-- it sees all commits before that statement, not only those before the function. So once the shared lock is held, a
+-- fence either has been committed and is seen, or waits until this change is committed. A single statement would use a
+-- snapshot from before its lock.
 CREATE FUNCTION grange_store(
     of_service text, by_endpoint text, by_generation bigint, numbers bigint[],
     types text[], keys text[], states text[], payloads text[], schemas integer[], etags bigint[]
@@ -26,15 +27,15 @@ CREATE FUNCTION grange_store(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    by_whom CONSTANT text := by_endpoint || '@' || by_generation;
+    writer_name CONSTANT text := by_endpoint || '@' || by_generation;
 BEGIN
     IF by_endpoint IS NOT NULL AND pg_advisory_xact_lock_shared(grange_writer_lock(of_service, by_endpoint)) IS NULL THEN
-        RETURN; -- never: it waits until it has the lock
+        RETURN; -- never reached: the function waits until it has the lock
     END IF;
     RETURN QUERY
         UPDATE grange_state AS held
         SET payload = change.payload::jsonb, etag = held.etag + 1, schema = coalesce(change.schema, held.schema),
-            writer = by_whom, write_number = change.number
+            writer = writer_name, write_number = change.number
         FROM unnest(types, keys, states, payloads, schemas, etags, numbers)
           AS change (grain_type, grain_key, state, payload, schema, etag, number)
         WHERE held.service = of_service AND held.grain_type = change.grain_type AND held.grain_key = change.grain_key
@@ -49,7 +50,7 @@ BEGIN
             INSERT INTO grange_state AS held
                 (service, grain_type, grain_key, state, payload, etag, schema, writer, write_number)
             SELECT of_service, change.grain_type, change.grain_key, change.state, change.payload::jsonb, 1,
-                   change.schema, by_whom, change.number
+                   change.schema, writer_name, change.number
             FROM unnest(types, keys, states, payloads, schemas, etags, numbers)
               AS change (grain_type, grain_key, state, payload, schema, etag, number)
             WHERE change.etag = 0
@@ -63,7 +64,7 @@ BEGIN
 END
 $$;
 
--- Note one death. When this is committed, every change by that writer has been committed before, or never will be.
+-- Record one death. When this is committed, every change by that writer was committed before, or is never stored.
 CREATE FUNCTION grange_fence(of_service text, of_endpoint text, of_generation bigint) RETURNS void
 LANGUAGE plpgsql
 AS $$

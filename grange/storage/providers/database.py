@@ -1,24 +1,26 @@
-"""What the database providers share: checks, etags as counters, time-outs, and changes stored in batches.
+"""What the database providers share: checks, etags as counters, time-outs, errors, and changes stored in batches.
 
-A provider (`sqlite.py`, `redis.py`, `postgres.py`) brings four verbs: read one record, store a batch of changes, note
-deaths, and say whether one is noted.
+A provider (`sqlite.py`, `redis.py`, `postgres.py`) adds four operations: read one record, store a batch of changes,
+record deaths, and read whether a death is recorded.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 from grange.aio.awake import AwakeTimeout
+from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable
 from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.changes import Change, ChangeQueue, Name
 from grange.storage.options import StorageOptions
 from grange.storage.provider import Stamp, StateRecord
-from grange.storage.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
+from grange.storage.providers.changes import Change, ChangeQueue, Name, Sending
+from grange.storage.providers.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
 
 DEATHS_KEPT = 7 * 86_400
-"""Seconds that a store remembers a death. Membership forgets after a day; a machine may sleep over a weekend."""
+"""Seconds that a store keeps a recorded death. Membership keeps it for a day; a machine may sleep over a weekend."""
 
 
 class DatabaseStorage(ABC):
@@ -35,16 +37,18 @@ class DatabaseStorage(ABC):
 
     @abstractmethod
     async def _store(self, batch: Sequence[Change]) -> Mapping[Name, int]:
-        """Store what names the stored etag: see `ChangeQueue`. Bounds its own time."""
+        """Store each change that names the stored etag: see `ChangeQueue`. Bounds its own time."""
 
     @abstractmethod
-    async def _bury(self, silos: Sequence[SiloAddress]) -> None:
-        """Note deaths, so that no `_store` that ends later stores anything by these writers. Time is bounded by the
-        caller."""
+    async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
+        """Record deaths: no `_store` that ends later stores anything by these writers.
+
+        Time is bounded by the caller.
+        """
 
     @abstractmethod
     async def _is_dead(self, writer: SiloAddress) -> bool:
-        """Whether this generation, or a later one of its endpoint, is noted as dead."""
+        """Whether this generation, or a later one of its endpoint, is recorded as dead."""
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         """See `GrainStorage.read`."""
@@ -92,29 +96,50 @@ class DatabaseStorage(ABC):
             return
         try:
             async with AwakeTimeout(self._options.operation_timeout):
-                await self._bury(sorted(silos))
+                await self._record_deaths(sorted(silos))
         except TimeoutError:
             raise StorageUnavailable(
-                f"noting the death of {len(silos)} silos: the database did not answer within "
+                f"recording the death of {len(silos)} silos: the database did not answer within "
                 f"{self._options.operation_timeout} s"
             ) from None
 
     async def flush(self) -> None:
-        """Wait until every change that was asked for has ended. `open` does it before it closes."""
+        """Wait until every submitted change has ended. `open` does it before it closes."""
         await self._changes.flush()
 
     async def _refuse(self, grain_id: GrainId, state: str, given: str | None, stamp: Stamp | None) -> str:
-        """Nothing was stored just now: because it was before, because the writer is dead, or because it lost a race."""
+        """Find out why nothing was stored: it was stored before, the writer is dead, or the change lost a race."""
         held = await self.read(grain_id, state)
         if stamp is not None and held.stamp == stamp and held.etag is not None:
             return held.etag
-        if stamp is not None and await self._is_buried(stamp.writer):
+        if stamp is not None and await self._is_recorded_dead(stamp.writer):
             raise fenced(grain_id, state, stamp.writer, held, given)
         raise inconsistent(grain_id, state, stored=held.etag, given=given)
 
-    async def _is_buried(self, writer: SiloAddress) -> bool:
+    async def _is_recorded_dead(self, writer: SiloAddress) -> bool:
         try:
             async with AwakeTimeout(self._options.operation_timeout):
                 return await self._is_dead(writer)
         except TimeoutError:
             raise StorageUnavailable("the database did not say whether this silo was declared dead") from None
+
+
+@contextmanager
+def storage_errors(prefix: str = "", sending: Sending | None = None) -> Generator[None]:
+    """Turn a DatabaseError into a storage error: see `storage_error`."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise storage_error(error, prefix, sending) from error
+
+
+def storage_error(error: DatabaseError, prefix: str = "", sending: Sending | None = None) -> StorageError:
+    """The storage error that says what became of the operation.
+
+    A lost answer is a WriteOutcomeUnknown once `sending` began. Of a read (`sending` None) it is a StorageUnavailable.
+    """
+    if isinstance(error, AnswerLost):
+        kind = StorageUnavailable if sending is None else sending.lost
+    else:
+        kind = StorageUnavailable if isinstance(error, DatabaseUnavailable) else StorageError
+    return kind(f"{prefix}{error}")

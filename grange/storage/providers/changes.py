@@ -1,7 +1,7 @@
-"""Writes and clears on their way to a database: those that wait are stored together, by one statement.
+"""Gathers writes and clears on their way to a database: those that wait are stored together, by one statement.
 
-Called by the database providers. While a statement is under way, changes gather; the next one stores them all, so one
-round trip and one wait for the disk serve many grains. With little to do nothing gathers and nothing waits.
+Called by the database providers. While a statement is under way, changes gather; the next statement stores them all. So
+one round trip and one wait for the disk serve many grains. Under low load nothing gathers and nothing waits.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ log = logging.getLogger("grange.storage")
 Name = tuple[str, str, str]
 """Grain type, key and state name: a record within its service."""
 
-_MOST_CHANGES = 500
-_MOST_BYTES = 4 * 1024 * 1024
+_MAX_CHANGES = 500
+_MAX_BYTES = 4 * 1024 * 1024
+"""Bounds of one batch; a batch ends with the change that reaches a bound."""
 
 
 class Change:
     """One write, or one clear (payload None), of one record.
 
-    `etag` is the counter that must be stored now (0: no record). `done` becomes the new counter, or None when
-    another one was stored or the writer was fenced. `left` is True from the moment that it may reach the database.
+    `etag` is the counter that must be stored now (0: no record). `done` becomes the new counter, or None when another
+    counter was stored or the writer was fenced. `left` is True from the moment that the change may reach the database.
     """
 
     __slots__ = ("done", "etag", "left", "name", "payload", "schema", "stamp")
@@ -52,7 +53,7 @@ class Change:
 
     @property
     def writer(self) -> SiloAddress | None:
-        """The silo that makes it; None: nobody in particular, who cannot be fenced."""
+        """The silo that makes the change; None: no silo, so the change cannot be fenced."""
         return None if self.stamp is None else self.stamp.writer
 
     def __str__(self) -> str:
@@ -60,7 +61,7 @@ class Change:
         return f"{'clear' if self.payload is None else 'write'} of state {state!r} of {kind}/{key}"
 
     def fail(self, error: StorageError) -> None:
-        """Raise an error of this kind in whoever waits, with the record named."""
+        """Raise an error of this kind in the waiting caller, with the record named."""
         if not self.done.done():
             named = type(error)(f"{self}: {error}")
             named.__cause__ = error
@@ -68,7 +69,7 @@ class Change:
 
 
 class Sending:
-    """How far an operation got: once `began`, a lost connection leaves the outcome of a change unknown."""
+    """How far an operation got. Once `began`, a lost connection leaves the outcome of a change unknown."""
 
     __slots__ = ("began",)
 
@@ -76,10 +77,10 @@ class Sending:
         self.began = False
 
     def begin(self, batch: Sequence[Change]) -> list[Change]:
-        """The changes of a batch that somebody still waits for; from now on they may reach the database.
+        """The changes of a batch that a caller still waits for; from now on they may reach the database.
 
-        Called by a provider right before it sends, with nothing awaited in between: what was given up while the
-        batch waited for a connection was told as certainly not stored.
+        A provider calls this right before it sends and awaits nothing in between. A change that timed out while the
+        batch waited for a connection is left out: its caller has learnt that it is certainly not stored.
         """
         self.began = True
         wanted = [change for change in batch if not change.done.done()]
@@ -89,17 +90,17 @@ class Sending:
 
     @property
     def lost(self) -> type[StorageError]:
-        """What a lost connection or a lost answer means now."""
+        """The error for a connection or an answer that is lost now."""
         return WriteOutcomeUnknown if self.began else StorageUnavailable
 
 
 class ChangeQueue:
     """Hands changes to `store` in batches, on at most `lanes` tasks at a time; `flush` awaits them.
 
-    `store` gets changes of different records by one writer and returns the new counter of each that it stored; a
-    change that is missing in the answer named the wrong etag, or its writer was fenced. What `store` raises fails
-    every change of the batch that it has not failed itself. Right before it sends a batch it must call
-    `Sending.begin` and send only what that returns.
+    `store` gets changes of different records by one writer and returns the new counter of each that it stored. A change
+    that is missing in the answer named the wrong etag, or its writer was fenced. An error from `store` fails every
+    change of the batch that `store` has not failed itself. Right before `store` sends a batch it must call
+    `Sending.begin` and send only the changes that this returns.
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class ChangeQueue:
     async def submit(self, change: Change) -> int | None:
         """Store a change; its new counter, or None when its etag was not the stored one.
 
-        When that takes longer than `timeout` seconds, raises StorageUnavailable if its batch had not left yet, so that
-        it is certainly not stored, and otherwise WriteOutcomeUnknown.
+        After `timeout` seconds it raises StorageUnavailable if its batch had not left yet, for then the change is
+        certainly not stored, and otherwise WriteOutcomeUnknown.
         """
         self._waiting.append(change)
         if len(self._tasks) < self._lanes:
@@ -141,7 +142,7 @@ class ChangeQueue:
             task = asyncio.current_task()
             assert task is not None
             self._tasks.discard(task)
-            # Only when this task was cancelled is anybody left: nobody may wait for ever.
+            # Changes are left only when this task was cancelled: their callers must not wait for ever.
             leftovers = batch if self._tasks else [*batch, *self._waiting]
             for change in leftovers:
                 change.done.cancel()
@@ -152,7 +153,7 @@ class ChangeQueue:
         except StorageError as error:
             for change in batch:
                 change.fail(error)
-        except Exception as error:  # a driver's own mistake, or ours: what became of the batch is not known
+        except Exception as error:  # a defect of the driver or of the provider: the outcome of the batch is unknown
             log.exception("a batch of %d changes failed", len(batch), extra={"event": "storage_batch_failed"})
             for change in batch:
                 change.fail(WriteOutcomeUnknown(f"the storage provider failed: {error!r}"))
@@ -165,14 +166,14 @@ class ChangeQueue:
 def next_batch(waiting: deque[Change], lanes: int = 1) -> list[Change]:
     """Take the oldest changes of one writer, each record once: a second change of one record waits for the next batch.
 
-    With several lanes only a share is taken, so that all lanes have work. Changes that nobody waits for any more
-    (timed out, cancelled) are dropped: certainly not stored.
+    With several lanes only a share is taken, so that all lanes have work. Changes without a waiting caller (timed out,
+    cancelled) are dropped: certainly not stored.
     """
     batch: dict[Name, Change] = {}
     later: list[Change] = []
-    most = min(_MOST_CHANGES, (len(waiting) + lanes - 1) // lanes)
+    limit = min(_MAX_CHANGES, (len(waiting) + lanes - 1) // lanes)
     size, writer = 0, None
-    while waiting and len(batch) < most and size < _MOST_BYTES:
+    while waiting and len(batch) < limit and size < _MAX_BYTES:
         change = waiting.popleft()
         if change.done.done():
             continue

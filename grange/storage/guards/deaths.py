@@ -1,4 +1,4 @@
-"""Which silos a membership view knows to be gone. Pure."""
+"""Lists the silos that a membership view shows as gone. Pure; used by `death_recorder.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from grange.proto.ids import SiloAddress
 def deaths(view: View, me: SiloAddress) -> tuple[SiloAddress, ...]:
     """The latest generation of each endpoint that is dead or superseded, ordered by address; never `me`.
 
-    One generation an endpoint is enough: its end is also that of all earlier ones. Nobody records its own death: a
-    silo that reads of it ends, and the others have recorded it.
+    One generation for each endpoint is enough: its death is also that of all earlier ones. No silo records its own
+    death: a silo that reads of it ends, and the others have recorded it.
     """
     newest: dict[str, int] = {}
     for member in view.members:

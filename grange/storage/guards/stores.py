@@ -1,7 +1,8 @@
-"""The stores of one silo with their guards, and the tasks of these. Built and fed by `silo/startup.py`."""
+"""The stores of one silo with their guards, and the tasks of the guards. Built by the silo's start-up."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping
 from types import TracebackType
@@ -10,14 +11,25 @@ from typing import Self
 from grange.aio.tasks import Tasks
 from grange.membership.model.member import View
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.breaker import Breaker
-from grange.storage.fencing import Fence
-from grange.storage.guarded import GuardedStorage
-from grange.storage.provider import GrainStorage
-from grange.storage.stamps import Stamps
+from grange.storage.guards.breaker import Breaker
+from grange.storage.guards.death_recorder import DeathRecorder
+from grange.storage.guards.guarded import GuardedStorage
+from grange.storage.provider import GrainStorage, Stamp
 
-LOOKED_AT = GrainId("grange-storage-probe", "probe")
-"""A record that nobody writes; reading it tells whether the store answers."""
+PROBED_RECORD = GrainId("grange-storage-probe", "probe")
+"""A record that is never written. Reading it shows whether the store answers."""
+
+
+class Stamps:
+    """Gives out the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
+
+    def __init__(self, silo: SiloAddress) -> None:
+        self._silo = silo
+        self._numbers = itertools.count(1)
+
+    def next(self) -> Stamp:
+        """A stamp that no other change has."""
+        return Stamp(self._silo, next(self._numbers))
 
 
 class StorageGuards:
@@ -27,7 +39,7 @@ class StorageGuards:
         self, storages: Mapping[str, GrainStorage], me: SiloAddress, rng: random.Random, timeout: float
     ) -> None:
         self._tasks = Tasks()
-        self._fences: list[Fence] = []
+        self._recorders: list[DeathRecorder] = []
         self._guarded: list[GuardedStorage] = []
         self.stamps = Stamps(me)
         self.storages: dict[str, GrainStorage] = {}
@@ -46,13 +58,13 @@ class StorageGuards:
         return sum(guarded.fenced_writes for guarded in self._guarded)
 
     def on_view(self, view: View) -> None:
-        """A subscriber of membership views: from here on state is loaded once the deaths in it are noted."""
-        for fence in self._fences:
-            fence.on_view(view)
+        """A subscriber of membership views. From here on, state is loaded only after the deaths in it are recorded."""
+        for recorder in self._recorders:
+            recorder.on_view(view)
 
     async def __aenter__(self) -> Self:
-        for fence in self._fences:
-            self._tasks.start(fence.run())
+        for recorder in self._recorders:
+            self._tasks.start(recorder.run())
         return self
 
     async def __aexit__(
@@ -63,9 +75,9 @@ class StorageGuards:
     def _guard(
         self, name: str, storage: GrainStorage, me: SiloAddress, rng: random.Random, timeout: float
     ) -> GuardedStorage:
-        fence = Fence(storage, name, me, rng)
-        breaker = Breaker(name, lambda: storage.read(LOOKED_AT, "probe"), fence.note_again, rng, self._tasks)
-        guarded = GuardedStorage(storage, fence, breaker, timeout)
-        self._fences.append(fence)
+        recorder = DeathRecorder(storage, name, me, rng)
+        breaker = Breaker(name, lambda: storage.read(PROBED_RECORD, "probe"), recorder.record_again, rng, self._tasks)
+        guarded = GuardedStorage(storage, recorder, breaker, rng, timeout)
+        self._recorders.append(recorder)
         self._guarded.append(guarded)
         return guarded

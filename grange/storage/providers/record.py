@@ -1,7 +1,7 @@
-"""What every provider checks and words alike: names, payloads and etags of records. Pure.
+"""Checks and error texts that every provider shares: names, payloads and etags of records. Pure.
 
-The limits are those of the strictest database (Postgres), applied everywhere: a grain that works on the
-memory provider in a test works in production too.
+The limits are those of the strictest database (Postgres), applied everywhere. So a grain that works on the memory
+provider in a test works in production too.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def check_service(service: str) -> str:
-    """The service name, or ConfigurationError: it is part of every key, so it must not be empty or odd."""
+    """The service name, which is part of every key. Raises ConfigurationError if it is empty, too long or has NUL."""
     if not service.strip() or not _is_storable(service) or len(service.encode()) > 200:
         raise ConfigurationError(f"the service name {service!r} must be 1 to 200 bytes of text without NUL characters")
     return service
 
 
 def check_name(service: str, grain_id: GrainId, state: str) -> None:
-    """Raise StorageError for a record name that some database could not hold."""
+    """Raise StorageError for a record name that one of the databases cannot hold."""
     text = f"{service}{grain_id.type}{grain_id.key}{state}"
     if not _is_storable(text):
         raise StorageError(
@@ -42,7 +42,7 @@ def check_name(service: str, grain_id: GrainId, state: str) -> None:
 
 
 def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> str:
-    """The payload as text. StorageError if it is over `limit` bytes, not UTF-8, or holds a NUL character."""
+    """The payload as text. Raises StorageError if it is over `limit` bytes, not UTF-8, or holds a NUL character."""
     if len(payload) > limit:
         raise StorageError(
             f"state {state!r} of {grain_id} has {len(payload):,} bytes, the limit is {limit:,}; spread it "
@@ -60,7 +60,7 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
 
 
 def etag_number(etag: str | None) -> int:
-    """The counter behind an etag: 0 for None (no record), -1 for a text that no counter ever had."""
+    """The counter behind an etag: 0 for None (no record), -1 for a text that is not a counter."""
     if etag is None:
         return 0
     if not (etag.isascii() and etag.isdigit()) or etag.startswith("0") or int(etag) > _LARGEST_ETAG:
@@ -74,7 +74,7 @@ def etag_text(number: int) -> str | None:
 
 
 def stamp_of(writer: str | None, number: int | None) -> Stamp | None:
-    """The stamp as a row holds it. None: written without one, or by a tool that wrote something else."""
+    """The stamp of a row. None: the row was written without one, or by a tool that wrote another text."""
     if writer is None or number is None:
         return None
     try:
@@ -84,9 +84,9 @@ def stamp_of(writer: str | None, number: int | None) -> Stamp | None:
 
 
 def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str | None) -> InconsistentStateError:
-    """The error of a lost race, worded the same by every provider."""
+    """The error of a lost race, with the same text from every provider."""
     return InconsistentStateError(
-        f"state {state!r} of {grain_id} was changed by somebody else: its stored etag is {stored}, "
+        f"state {state!r} of {grain_id} was changed by another writer: its stored etag is {stored}, "
         f"this write names {given}; read it again before writing",
         stored=stored,
         given=given,
@@ -94,10 +94,10 @@ def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str |
 
 
 def fenced(grain_id: GrainId, state: str, writer: SiloAddress, held: StateRecord, given: str | None) -> Exception:
-    """The error of a silo that was declared dead, whatever etag it names."""
+    """The error for a silo that was declared dead. The etag that it names does not matter."""
     return InconsistentStateError(
         f"state {state!r} of {grain_id} was not changed: this silo was declared dead ({writer}), and the store "
-        f"takes nothing from it any more; the grain lives elsewhere by now",
+        f"refuses its changes; the grain runs on another silo by now",
         stored=held.etag,
         given=given,
         fenced=True,

@@ -1,4 +1,4 @@
-"""State in a dictionary, for tests and for trying things out: the databases' semantics without durability."""
+"""State in a dictionary, for tests and first trials: the semantics of the databases without durability."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grange.errors import ConfigurationError
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import Stamp, StateRecord
-from grange.storage.record import (
+from grange.storage.providers.record import (
     check_name,
     check_payload,
     check_service,
@@ -85,7 +85,7 @@ class MemoryStorage:
             self._dead[silo.endpoint] = max(silo.generation, self._dead.get(silo.endpoint, silo.generation))
 
     def seed(self, grain_id: GrainId, state: str, payload: bytes, schema: int = 1) -> str:
-        """Store a record whatever its etag, as a test does before its grains start. Returns the new etag."""
+        """Store a record without an etag check, as a test does before its grains start. Returns the new etag."""
         return self._store(grain_id, state, StateRecord(bytes(payload), self._held(grain_id, state).etag, schema))
 
     def _held(self, grain_id: GrainId, state: str) -> StateRecord:

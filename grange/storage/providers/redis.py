@@ -15,43 +15,23 @@ take the last second.
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, ReadOnlyError
 
-from grange.aio.awake import AwakeTimeout
-from grange.databases.redis import masters_only
-from grange.databases.resets import is_reset
-from grange.errors import ConfigurationError, StorageError, StorageUnavailable
+from grange.databases.redis import RedisLink, RedisOptions
+from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
-from grange.storage.changes import Change, Name, Sending
-from grange.storage.database import DEATHS_KEPT, DatabaseStorage
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.record import stamp_of
-from grange.storage.urls import has_valid_hosts, shown_hosts
+from grange.storage.providers.changes import Change, Name, Sending
+from grange.storage.providers.database import DEATHS_KEPT, DatabaseStorage, storage_error, storage_errors
+from grange.storage.providers.record import stamp_of
 
-# KEYS: the record, and the death note of its writer's endpoint. ARGV: the etag that must be stored (empty: no record),
+# KEYS: the record, and the recorded death of its writer's endpoint. ARGV: the etag that must be stored (empty: none),
 # the schema (empty: unchanged), the writer's endpoint and generation and the number of the change (empty: no writer),
 # and for a write the payload. Returns the new etag, or nothing when another one is stored or the writer is dead. One
 # script for write and clear: a batch needs one SHA. Generations have fewer digits than Lua's numbers.
@@ -70,8 +50,8 @@ if ARGV[6] then redis.call('HSET', KEYS[1], 'payload', ARGV[6]) else redis.call(
 return redis.call('HINCRBY', KEYS[1], 'etag', 1)
 """
 
-# KEYS: the death note of one endpoint. ARGV: the generation, and the seconds that the note is kept.
-_BURY = """
+# KEYS: the recorded death of one endpoint. ARGV: the generation, and the seconds that the record is kept.
+_RECORD_DEATH = """
 local dead = redis.call('GET', KEYS[1])
 if not dead or tonumber(dead) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
@@ -79,19 +59,8 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 
 _FIELDS = ("payload", "etag", "schema", "writer", "number")
 
-# Pipelines at a time; more of them would carry fewer changes each.
+# Pipelines at a time. With more lanes each would carry fewer changes.
 _LANES = 4
-
-_UNAVAILABLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    ClusterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-    OSError,
-)
 
 
 class RedisStorage(DatabaseStorage):
@@ -101,10 +70,11 @@ class RedisStorage(DatabaseStorage):
     sent again after a lost connection finds its own etag gone and raises `InconsistentStateError`.
     """
 
-    def __init__(self, client: Redis, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, client: Redis | RedisLink, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> None:
         super().__init__(service, options, _LANES)
-        self._client = client
-        self._script = client.register_script(_CHANGE)
+        self._link = client if isinstance(client, RedisLink) else RedisLink(client)
+        self._client = self._link.client
+        self._script = self._client.register_script(_CHANGE)
 
     @classmethod
     @asynccontextmanager
@@ -112,22 +82,18 @@ class RedisStorage(DatabaseStorage):
         cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS
     ) -> AsyncGenerator[RedisStorage]:
         """Connect to `redis://[[user]:password@]host[:port][/database]` or `rediss://…` (TLS)."""
-        client = Redis(connection_pool=_pool(url, options))
-        try:
-            with _typed_errors(f"connection to {shown_hosts(url)} at start: "):
-                async with asyncio.timeout(options.connect_timeout):
-                    await _connect_once(client)
-            storage = cls(client, service, options)
+        connect = RedisOptions(options.connections, options.connect_timeout, decode=False)
+        async with RedisLink.open(url, connect) as link:
+            with storage_errors("connection at start: "):
+                await link.connect(options.connect_timeout)
+            storage = cls(link, service, options)
             try:
                 yield storage
             finally:
                 await storage.flush()
-        finally:
-            await client.aclose()
-            await client.connection_pool.disconnect()
 
     async def _read(self, name: Name) -> StateRecord:
-        with _typed_errors():
+        with storage_errors(), self._link.errors():
             fields = await cast("Any", self._client).hmget(self._key(name), _FIELDS)
         payload, etag, schema, writer, number = fields
         if etag is None:
@@ -139,31 +105,31 @@ class RedisStorage(DatabaseStorage):
         answers = await self._run(batch)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            # The server has restarted or is new. What it did not know it did not run: it may be sent again.
-            again = await self._taught([batch[index] for index in unknown])
+            # The server has restarted or is new. It did not run a script that it did not know: sending again is safe.
+            again = await self._load_script_and_run([batch[index] for index in unknown])
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            # A failover made it a replica. Reads would go on and be behind; new connections ask for its role (R10).
-            await self._client.connection_pool.disconnect(inuse_connections=False)
-        return _stored(batch, answers)
+            # A failover made it a replica. Reads on old connections would go on and be behind.
+            await self._link.drop_idle_connections()
+        return self._stored(batch, answers)
 
-    async def _taught(self, batch: Sequence[Change]) -> list[Any]:
+    async def _load_script_and_run(self, batch: Sequence[Change]) -> list[Any]:
         try:
-            with _typed_errors():
-                async with AwakeTimeout(self._options.operation_timeout):
+            with storage_errors():
+                async with self._link.operation(self._options.operation_timeout):
                     await cast("Any", self._client).script_load(_CHANGE)
             return await self._run(batch)
         except StorageError as error:
-            # Not raised: the rest of the batch has its outcome.
+            # Not raised: the rest of the batch has its own outcomes.
             return [error] * len(batch)
 
     async def _run(self, batch: Sequence[Change]) -> list[Any]:
         sending = Sending()
-        with _typed_errors(sending=sending):
-            async with AwakeTimeout(self._options.operation_timeout):
+        with storage_errors(sending=sending):
+            async with self._link.operation(self._options.operation_timeout):
                 pipeline = cast("Any", self._client).pipeline(transaction=False)
-                # Apart from the sending: without a connection nothing has left. The pipeline hands it back.
+                # Connect before the sending begins: without a connection nothing has left. The pipeline releases it.
                 pipeline.connection = await cast("Any", self._client).connection_pool.get_connection()
                 wanted = sending.begin(batch)
                 for change in wanted:
@@ -183,14 +149,14 @@ class RedisStorage(DatabaseStorage):
         payload = () if change.payload is None else (change.payload,)
         return [2, *keys, change.etag or "", change.schema or "", endpoint, generation, number, *payload]
 
-    async def _bury(self, silos: Sequence[SiloAddress]) -> None:
-        with _typed_errors():
+    async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
+        with storage_errors(), self._link.errors():
             for silo in silos:
                 key = self._death_key(silo.endpoint)
-                await cast("Any", self._client).eval(_BURY, 1, key, silo.generation, DEATHS_KEPT)
+                await cast("Any", self._client).eval(_RECORD_DEATH, 1, key, silo.generation, DEATHS_KEPT)
 
     async def _is_dead(self, writer: SiloAddress) -> bool:
-        with _typed_errors():
+        with storage_errors(), self._link.errors():
             dead = await self._client.get(self._death_key(writer.endpoint))
         return dead is not None and int(dead) >= writer.generation
 
@@ -201,74 +167,18 @@ class RedisStorage(DatabaseStorage):
         parts = (self._service, *name)
         return "grange:state:" + ":".join(_escaped(part) for part in parts)
 
+    def _stored(self, batch: Sequence[Change], answers: Sequence[Any]) -> dict[Name, int]:
+        stored: dict[Name, int] = {}
+        for change, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                change.fail(answer if isinstance(answer, StorageError) else storage_error(self._link.error(answer)))
+            elif answer is not None:
+                stored[change.name] = int(answer)
+        return stored
+
 
 def _escaped(part: str) -> str:
     return part.replace("%", "%25").replace(":", "%3A")
-
-
-def _stored(batch: Sequence[Change], answers: Sequence[Any]) -> dict[Name, int]:
-    stored: dict[Name, int] = {}
-    for change, answer in zip(batch, answers, strict=True):
-        if isinstance(answer, Exception):
-            change.fail(answer if isinstance(answer, StorageError) else _typed_error(answer))
-        elif answer is not None:
-            stored[change.name] = int(answer)
-    return stored
-
-
-def _pool(url: str, options: StorageOptions) -> BlockingConnectionPool:
-    try:
-        # The driver would take any other path for database 0.
-        if not has_valid_hosts(url) or not re.fullmatch(r"/?\d*", urlsplit(url).path):
-            raise ValueError
-        # The driver's `from_url` is not fully annotated.
-        pool: BlockingConnectionPool = cast("Any", BlockingConnectionPool).from_url(
-            url,
-            max_connections=options.connections,
-            timeout=None,  # as for the next: `AwakeTimeout` bounds every operation, and sees when we stood still
-            socket_connect_timeout=options.connect_timeout,
-            socket_timeout=None,
-            redis_connect_func=masters_only,
-            # A script that was sent may have run, so the driver never sends it twice.
-            retry=Retry(NoBackoff(), 0),
-        )
-    except (ValueError, TypeError):
-        # Neither the URL nor the driver's message is shown: both may hold the password.
-        raise ConfigurationError(
-            "the Redis URL is malformed; expected redis://[[user]:password@]host[:port][/database]"
-        ) from None
-    return pool
-
-
-async def _connect_once(client: Redis) -> None:
-    try:
-        await cast("Any", client).ping()
-    except (AuthenticationError, AuthorizationError) as error:
-        raise ConfigurationError(f"Redis refused the login that its URL names: {error}") from None
-
-
-@contextmanager
-def _typed_errors(prefix: str = "", sending: Sending | None = None) -> Generator[None]:
-    """Turn the driver's errors into grange's."""
-    try:
-        yield
-    except TimeoutError:
-        lost = StorageUnavailable if sending is None else sending.lost
-        raise lost(f"{prefix}Redis did not answer in time") from None
-    except RuntimeError as error:
-        if not is_reset(error):
-            raise
-        lost = StorageUnavailable if sending is None else sending.lost
-        raise lost(f"{prefix}Redis is not available: the connection was reset ({error})") from error
-    except (RedisError, OSError) as error:
-        raise _typed_error(error, prefix, sending) from error
-
-
-def _typed_error(error: Exception, prefix: str = "", sending: Sending | None = None) -> StorageError:
-    if isinstance(error, _UNAVAILABLE):
-        lost = StorageUnavailable if sending is None else sending.lost
-        return lost(f"{prefix}Redis is not available: {str(error) or type(error).__name__}")
-    return StorageError(f"{prefix}Redis refused: {error}")
 
 
 def _bytes(value: bytes | str) -> bytes:

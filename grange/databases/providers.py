@@ -1,0 +1,56 @@
+"""Loads the provider that a URL's scheme names. Providers join by entry points, also those of other packages.
+
+Called by `storage/urls.py` (group `grange.storage`), `membership/providers/urls.py` (group `grange.membership`) and
+`checks.py` (group `grange.check`). The name of an entry point is the scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+from grange.errors import ConfigurationError
+
+_EXTRAS: Mapping[str, str] = MappingProxyType({"redis": "redis", "asyncpg": "postgres"})
+"""The extra of grange that installs a driver, by the driver's package."""
+
+_EXAMPLES = "'memory://', 'sqlite:///file.db', 'redis://host:6379/0' or 'postgresql://user@host/database'"
+
+
+def find_provider(group: str, url: str) -> Any | None:
+    """The provider of the group for the URL's scheme; None for a scheme that no package provides.
+
+    Raises ConfigurationError with the remedy for a driver that is not installed.
+    """
+    point = next(iter(entry_points(group=group, name=url.partition("://")[0])), None)
+    return None if point is None else _loaded(point)
+
+
+def load_provider(group: str, url: str, subject: str) -> Any:
+    """The provider of the group for the URL's scheme. `subject` says in errors what the URL is for.
+
+    Raises ConfigurationError for a URL without a scheme, for an unknown scheme, and as `find_provider` does. Errors
+    show only the scheme: the rest of the URL may hold a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    provider = find_provider(group, url) if separator else None
+    if provider is not None:
+        return provider
+    known = ", ".join(sorted({f"{point.name}://" for point in entry_points(group=group)}))
+    if not separator:
+        raise ConfigurationError(f"not a {subject} URL: it has no scheme; known are {known}; write {_EXAMPLES}")
+    raise ConfigurationError(f"the {subject} URL has the scheme {scheme!r}; known are {known or 'none'}")
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(package)
+        remedy = f'pip install "grange[{extra}]"' if extra else f"pip install {package}"
+        raise ConfigurationError(
+            f"{point.name}:// needs the package {package}, which is not installed: {remedy}"
+        ) from error

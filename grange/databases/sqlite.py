@@ -1,0 +1,200 @@
+"""Reaches a SQLite file: opens it, brings its tables up to date, types the driver's errors, checks it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import aiosqlite
+
+from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
+from grange.databases.findings import StoreFinding, judge_sqlite, ok
+from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
+from grange.databases.urls import malformed, parse_url
+from grange.errors import ConfigurationError
+
+FORM = "sqlite:///relative/file.db"
+
+CHECK_LOCK_TIMEOUT = 5.0
+"""Seconds that `check_sqlite` waits for another process's lock."""
+
+WAL_RETRY = 0.02
+"""Seconds between two tries to switch a new file to WAL mode while another process holds its lock."""
+
+# The first version with STRICT tables; RETURNING is older.
+_OLDEST_SQLITE = (3, 37)
+
+_UNAVAILABLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def path_of(url: str) -> Path:
+    """The file that a `sqlite:///file` URL names. Raises ConfigurationError for any other URL."""
+    parsed = parse_url(url, FORM)
+    name = parsed.path[1:]
+    if parsed.hosts or parsed.username or parsed.options or not name or "\0" in name:
+        raise malformed(
+            FORM, "SQLite takes three slashes before a relative file, four before an absolute one, no query"
+        )
+    path = Path(name)
+    if path.is_dir():
+        raise ConfigurationError(f"the SQLite URL names the folder {name!r}; name a file in it")
+    return path
+
+
+@asynccontextmanager
+async def open_sqlite(
+    path: Path, lock_timeout: float, synchronous: Literal["FULL", "NORMAL"]
+) -> AsyncGenerator[aiosqlite.Connection]:
+    """A connection in autocommit mode to a file in WAL mode, closed at exit. File and folder are made if need be.
+
+    `lock_timeout` is in seconds: SQLite's own wait for another process's lock. `synchronous=FULL` survives a power
+    failure; NORMAL may lose the last commits in one. Raises ConfigurationError for a SQLite that is too old, and
+    DatabaseError.
+    """
+    _prepare(path)
+    with sqlite_errors(name_of(path)):
+        # isolation_level=None: a transaction begins only where the code says so.
+        connection = await aiosqlite.connect(path, isolation_level=None, timeout=lock_timeout)
+    try:
+        with sqlite_errors(name_of(path)):
+            await _use_wal(connection, lock_timeout)
+            await connection.execute(f"PRAGMA synchronous = {synchronous}")
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _prepare(path: Path) -> None:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old, grange needs 3.37; use a newer Python")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made: {error}") from error
+
+
+def name_of(path: Path) -> str:
+    """The file's name in error texts."""
+    return f"the SQLite file {str(path)!r}"
+
+
+async def _use_wal(connection: aiosqlite.Connection, lock_timeout: float) -> None:
+    """In WAL mode, readers do not wait for a writer. SQLite does not wait for the lock of this switch, so this does."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + lock_timeout
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= ends:
+                raise
+        await asyncio.sleep(WAL_RETRY)
+
+
+async def migrate(connection: aiosqlite.Connection, component: str) -> None:
+    """Bring the tables of a component, such as "storage", up to date. Safe when several processes start at once.
+
+    Takes the file's exclusive lock, and only if something is missing. Raises ConfigurationError when the file is newer
+    than this grange, and the driver's errors.
+    """
+    known = shipped_migrations(f"grange.{component}", "sqlite")
+    if not plan(component, known, await _applied(connection, component)):
+        return
+    await connection.execute("BEGIN EXCLUSIVE")
+    try:
+        await connection.execute(CREATE_SCHEMA_TABLE)
+        for migration in plan(component, known, await _applied(connection, component)):
+            for statement in statements_of(migration.sql):
+                await connection.execute(statement)
+            row = (component, migration.version, migration.name)
+            await connection.execute(f"INSERT INTO {SCHEMA_TABLE} (component, version, name) VALUES (?, ?, ?)", row)
+    except BaseException:
+        await connection.rollback()
+        raise
+    await connection.commit()
+
+
+async def _applied(connection: aiosqlite.Connection, component: str) -> list[int]:
+    known_table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"
+    if not list(await connection.execute_fetchall(known_table, (SCHEMA_TABLE,))):
+        return []
+    rows = await connection.execute_fetchall(f"SELECT version FROM {SCHEMA_TABLE} WHERE component = ?", (component,))
+    return [row[0] for row in rows]
+
+
+def statements_of(sql: str) -> Iterator[str]:
+    """The statements of a script, one at a time; each ends at the end of a line.
+
+    sqlite3's own `executescript` commits first, which would give up the lock.
+    """
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement.strip()
+            statement = ""
+
+
+@contextmanager
+def sqlite_errors(name: str = "SQLite") -> Generator[None]:
+    """Turn SQLite's errors into DatabaseError. `name` names the database in their texts."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = primary_code(error)
+        if code == sqlite3.SQLITE_IOERR:
+            # A commit that met an I/O error may be found in the log file when the file is opened again.
+            raise AnswerLost(f"{name} is not available: {error}") from error
+        if code in _UNAVAILABLE:
+            raise DatabaseUnavailable(f"{name} is not available: {error}") from error
+        if code in _DAMAGED:
+            raise DatabaseDamaged(f"{name} is damaged or not a SQLite file: {error}") from error
+        raise DatabaseError(f"{name} refused: {error}") from error
+    except ValueError as error:
+        if str(error) in {"no active connection", "Connection closed"}:
+            raise DatabaseError(f"the connection to {name} was closed") from error
+        raise
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's error code without the extension that details it."""
+    code = getattr(error, "sqlite_errorcode", 0) or 0
+    return int(code) & 0xFF
+
+
+async def check_sqlite(url: str) -> list[StoreFinding]:
+    """See `StoreCheck`. Reads the whole file in a thread of its own; a missing file is fine."""
+    return await asyncio.to_thread(_check, path_of(url))
+
+
+def _check(path: Path) -> list[StoreFinding]:
+    if not path.exists():
+        return [ok("file", "not there yet: the first silo makes it")]
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=CHECK_LOCK_TIMEOUT)) as file:
+            journal: str = file.execute("PRAGMA journal_mode").fetchone()[0]
+            integrity = "; ".join(row[0] for row in file.execute("PRAGMA quick_check"))
+            known = "SELECT 1 FROM sqlite_schema WHERE name = ?"
+            has_schema = file.execute(known, (SCHEMA_TABLE,)).fetchone() is not None
+            query = f"SELECT component, version FROM {SCHEMA_TABLE}"
+            applied: list[tuple[str, int]] = file.execute(query).fetchall() if has_schema else []
+    except sqlite3.OperationalError as error:
+        raise DatabaseUnavailable(f"{name_of(path)} cannot be checked: {error}") from error
+    except sqlite3.DatabaseError as error:
+        return judge_sqlite(str(error), "unknown", ())
+    return judge_sqlite(integrity, journal, applied)

@@ -1,0 +1,101 @@
+"""Records dead silos in one store, and makes reads wait until they are recorded.
+
+A silo that was declared dead may still run: paused, or cut off. So each silo records every death of its membership
+view in each of its stores. The stores then refuse the writes of the dead silo (`GrainStorage.fence`). Until that is
+done, the silo loads no state: a silo that it knows to be dead can no longer change the state that it loads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from grange.aio.throttled_log import ThrottledLog
+from grange.membership.model.member import View
+from grange.proto.ids import SiloAddress
+from grange.storage.guards.deaths import deaths
+from grange.storage.provider import GrainStorage
+
+log = logging.getLogger("grange.storage")
+
+RETRY_INTERVAL = 1.0
+"""Most seconds between two tries to record a death; the least is half of it, so that silos do not try in step."""
+
+MAX_LOGGED = 3
+"""Most dead silos that a log line names."""
+
+
+class DeathRecorder:
+    """The deaths that one silo has recorded, or has still to record, in one store. `run` is its task."""
+
+    def __init__(self, storage: GrainStorage, name: str, me: SiloAddress, rng: random.Random) -> None:
+        self._storage = storage
+        self._name = name
+        self._me = me
+        self._rng = rng
+        self._known: dict[str, SiloAddress] = {}
+        self._pending: dict[str, SiloAddress] = {}
+        self._due = asyncio.Event()
+        self._done = asyncio.Event()
+        self._done.set()
+        self._warnings = ThrottledLog(log)
+        self.rounds = 0
+        """Rises with each new death. A read that began before it may hold state that the dead silo still changed."""
+
+    def on_view(self, view: View) -> None:
+        """Add the deaths of this view. From here on reads wait until they are recorded."""
+        self._add([silo for silo in deaths(view, self._me) if self._is_new(silo)])
+
+    def record_again(self) -> None:
+        """Record all known deaths once more: the store was away, and may have come back as an older copy of itself."""
+        self._add(list(self._known.values()))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every known death is recorded."""
+        return not self._pending
+
+    async def wait_done(self) -> None:
+        """Wait until every known death is recorded. The caller bounds the time."""
+        while self._pending:
+            await self._done.wait()
+
+    async def run(self) -> None:
+        """Record deaths as they come, until it is cancelled; while the store is away, try again and again."""
+        while True:
+            await self._due.wait()
+            pending = sorted(self._pending.values())
+            try:
+                await self._storage.fence(pending)
+            except Exception as error:
+                self._log_failure(pending, error)
+                await asyncio.sleep(RETRY_INTERVAL * self._rng.uniform(0.5, 1.0))
+            else:
+                self._on_recorded(pending)
+
+    def _is_new(self, silo: SiloAddress) -> bool:
+        known = self._known.get(silo.endpoint)
+        return known is None or known.generation < silo.generation
+
+    def _add(self, silos: list[SiloAddress]) -> None:
+        if not silos:
+            return
+        for silo in silos:
+            self._known[silo.endpoint] = self._pending[silo.endpoint] = silo
+        self.rounds += 1
+        self._due.set()
+        self._done.clear()
+
+    def _on_recorded(self, silos: list[SiloAddress]) -> None:
+        for silo in silos:
+            if self._pending.get(silo.endpoint) == silo:  # otherwise a later one of its endpoint has died meanwhile
+                del self._pending[silo.endpoint]
+        if not self._pending:
+            self._due.clear()
+            self._done.set()
+
+    def _log_failure(self, silos: list[SiloAddress], error: Exception) -> None:
+        shown = ", ".join(map(str, silos[:MAX_LOGGED])) + (", …" if len(silos) > MAX_LOGGED else "")
+        text = f"storage {self._name!r} could not record that silos are dead ({shown}); reads of state wait for it"
+        self._warnings.warning(text, error, "deaths_not_recorded")
