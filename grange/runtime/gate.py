@@ -1,8 +1,8 @@
 """The one place that holds up turns: no turn starts while this silo may have lost its cluster.
 
 Every turn compares the time with `until`, so the gate also closes without a call: a process that was suspended finds it
-closed before its first turn. `membership/fencing/self_fence.py` closes and opens it. `invoker.py`, `lifecycle.py` and
-`catalog.py` in `activations/` ask it.
+closed before its first turn. `membership/fencing/self_fence.py` closes and opens it. `activations/invoker.py`,
+`activations/lifecycle.py` and `activations/catalog.py` ask it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The planned stop of one silo: a list of steps, each with a phase, a deadline and an action; see `Shutdown.steps`.
 
 SIGTERM, `grange drain` and `Silo.stop` all run it. A step that exceeds its deadline is given up with a warning, and
-the next one begins. The system target `management.drain` starts a stop and reports its progress. ADR 0065: the reasons.
+the next one begins. The system target `management.drain` starts a stop and reports its progress. ADR 0042: the reasons.
 """
 
 from __future__ import annotations

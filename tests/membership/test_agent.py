@@ -149,7 +149,7 @@ async def test_a_joining_silo_that_an_active_one_cannot_reach_stays_out(one_way)
 
 
 async def test_a_joining_silo_that_no_silo_can_reach_learns_it():
-    """ADR 0023: it is declared dead within seconds, and its error names the silos that could not reach it."""
+    """ADR 0016: it is declared dead within seconds, and its error names the silos that could not reach it."""
     async with cluster() as c:
         silos = await c.joined(2)
         late = c.make(2)

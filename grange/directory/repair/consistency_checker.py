@@ -6,7 +6,7 @@ registered, and exists, then this silo's one is a duplicate and ends. Second, th
 compared with the silos that they name (`sweep.py`).
 
 A claim or a release in flight looks like a mismatch. Therefore an activation counts only while its claim is won and its
-release has not begun, and only if the owner answers the same twice, each time under one view. ADR 0045 argues it.
+release has not begun, and only if the owner answers the same twice, each time under one view. ADR 0025 argues it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A silo that other silos declared dead runs turns until it has fenced itself. The
 while after its death: a look-up finds no entry, and no other silo may register them. For entries that were kept, the
 entry names the dead silo. A range that was recovered from the live silos is *in doubt*: a grain that is absent there
 may run on the dead silo, so it is held as well. Orleans' DistributedGrainDirectory calls this the range lease hold.
-ADR 0044 argues it.
+ADR 0024 argues it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ This file closes a race. A registration may be in flight to the old owner of a r
 silo for its registrations. The answer does not contain it, so after the old owner's reply the new owner would never
 learn of it. Therefore each answer marks the registrations in flight that it could not contain as missed. A missed one
 must be made again, with the new owner, before the caller may act on it. A registration that was won before the answer
-is part of the answer. ADR 0041 argues it.
+is part of the answer. ADR 0021 argues it.
 """
 
 from __future__ import annotations

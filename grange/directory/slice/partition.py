@@ -6,7 +6,7 @@ operations on it are refused. A range that the silo has lost is *sealed*: its en
 the last decision, and the new owner fetches them.
 
 When a silo goes, its entries are not searched for. They count as absent from then on, and the sweep of
-`repair/sweep.py` removes them (ADR 0046). ADR 0042 argues why the partition never waits.
+`repair/sweep.py` removes them (ADR 0026). ADR 0022 argues why the partition never waits.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The previous owner hands over the entries that it sealed (`handover.py`). They are complete: the previous owner decides
 nothing about the range after sealing it, and every earlier decision is in its entries, even if its reply never reached
 the host. If there is no such owner, or no page of it arrives within `transfer_timeout`, every live silo is asked
-(`recovery.py`). ADR 0043 argues it.
+(`recovery.py`). ADR 0023 argues it.
 """
 
 from __future__ import annotations

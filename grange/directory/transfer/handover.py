@@ -2,7 +2,7 @@
 
 This is the view-synchronous hand-over of Orleans' DistributedGrainDirectory. A new owner names the view in which it
 gained the ranges. This silo answers only under that view or a newer one, so it decides nothing about those ranges after
-its answer. ADR 0043 argues it.
+its answer. ADR 0023 argues it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 This is the view-synchronous recovery of Orleans' DistributedGrainDirectory. A request names the view that gave this
 silo the range, and is answered only under that view or a newer one. Therefore each registration with an earlier owner
 is either part of the host's answer, or the host makes it again with this silo (`slice/local_registrations.py`). When
-every live silo has answered, or has died in a newer view, the range is ready. ADR 0040 argues it.
+every live silo has answered, or has died in a newer view, the range is ready. ADR 0020 argues it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Theory. Another silo may take over the grains of this one only after this one was declared dead, and no silo votes
 sooner than `vote_after` after it lost contact. A silo that starts no turn later than `fence_after` after its last
 proof of membership has therefore stopped before any takeover (rule R5). A process that stood still cannot know what
-happened meanwhile, so it needs a new proof before its next turn (rule R6). `proofs.py` defines the proofs; decisions
-0060 and 0061 argue both rules. All times are seconds of one monotonic clock, the gate's.
+happened meanwhile, so it needs a new proof before its next turn (rule R6). `proofs.py` defines the proofs; ADRs
+0037 and 0038 argue both rules. All times are seconds of one monotonic clock, the gate's.
 
 States:
 

@@ -2,7 +2,7 @@
 
 Another silo must lose contact with this one before it can vote, and votes no sooner than `vote_after` later. A silo
 that starts no turns from `fence_after` after its last proof has therefore stopped before any other silo could take
-over its grains. docs/decisions/0060 and 0061 argue it.
+over its grains. ADRs 0037 and 0038 argue it.
 """
 
 from __future__ import annotations

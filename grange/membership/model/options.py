@@ -29,7 +29,8 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Shortest adapted time-out: a shorter pause of a silo causes no missed probe."""
 
     probe_timeout_max: float = 5.0
-    """Longest adapted time-out. The local health score stretches it up to nine times (`detection/health.py`)."""
+    """Longest adapted time-out. The local health score stretches it up to nine times, see
+    `membership/detection/health.py`."""
 
     missed_limit: int = 3
     """Probes missed in a row before a vote. One or two occur in a healthy cluster (a pause, a reconnect)."""
