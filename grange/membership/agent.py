@@ -235,6 +235,16 @@ class MembershipAgent:
 
     # --- events ---------------------------------------------------------------------------------------------------
 
+    def on_fenced_by_store(self) -> None:
+        """End this silo: a store refused its change, because its death is recorded there. Called by the storage guards.
+
+        The record is proof, also after the membership table was rolled back to a version before the death, when the
+        table shows this silo as active again (rule R4; ADR 0010).
+        """
+        if not self._stopping:
+            reason = "a store refused its change, because its death is recorded there"
+            self._give_up(DeclaredDead(f"silo {self.me} must end: {reason}; start it again as a new generation"))
+
     def _on_view(self, view: View) -> None:
         """A view was read or announced. It may be older than the current one."""
         before = self.view
