@@ -60,7 +60,7 @@ class HostedType:
 
     @property
     def has_facets(self) -> bool:
-        """Whether its instances have facets, such as state, which outlive them."""
+        """Whether its instances have facets, such as state that outlives an activation."""
         return any(parameter.origin in self._facets for parameter in self._parameters)
 
     async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:

@@ -250,7 +250,7 @@ class Tick(Invocation):
 def expired(call: Invocation, now: float) -> Refused | None:
     """The refusal of a request that must not start any more, or None."""
     if call.caller_gone:
-        return Refused(Reason.CANCELLED, "its caller gave up before it started")
+        return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
     if now >= call.deadline:
         return Refused(Reason.EXPIRED, "its time was over before it could start")
     return None
