@@ -34,7 +34,7 @@ def read_only(method: F) -> F:
 
 
 def always_interleave(method: F) -> F:
-    """Let the method run beside any other call of the same activation. It must not rely on state between awaits."""
+    """Let the method run beside any other call of the same activation. The state may change at each of its awaits."""
     return _record(method, always_interleave=True)
 
 

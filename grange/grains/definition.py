@@ -20,7 +20,7 @@ _SPEC = "__grange_spec__"
 
 
 class Addressable:
-    """Base of the classes that a reference can stand for: grain classes and interfaces."""
+    """Base of the classes that a reference can refer to: grain classes and interfaces."""
 
     __slots__ = ()
 
@@ -64,7 +64,7 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     if spec is None:
         definition = cls.__dict__.get(_DEFINITION)
         if not isinstance(cast("object", cls), type):
-            raise ConfigurationError(f"{cls!r} has no name of its own; derive a class from it: class Closed({cls!r})")
+            raise ConfigurationError(f"{cls!r} is not a class; derive a class from it: class Closed({cls!r})")
         if definition is None:
             raise ConfigurationError(f"{cls.__name__} is not a grain class or interface of yours; derive from Grain")
         spec = read_interface(cls, definition.options, definition.functions)
