@@ -1,4 +1,4 @@
-"""Values to bytes and back, by their annotated types. MessagePack between processes, JSON for people and storage.
+"""Encodes and decodes values by their annotated types: MessagePack between processes, JSON for people and storage.
 
 Built on msgspec: builtins, dataclasses, Structs, attrs, TypedDict, NamedTuple, enums, datetime, UUID, Decimal and
 tagged unions. Extensions add types (grain references; pydantic models here). A value is decoded only into the type that
@@ -80,7 +80,7 @@ class ValueCodec:
         self._msgpack = msgspec.msgpack.Encoder(enc_hook=self._encode_other)
         self._json = msgspec.json.Encoder(enc_hook=self._encode_other)
         self._decoders: dict[tuple[Any, Encoding], Callable[[bytes], Any]] = {}
-        self._deciding: set[type] = set()
+        self._deciding: set[type] = set()  # classes whose fields are being examined; ends the recursion
 
     def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
         """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be encoded."""
@@ -209,8 +209,8 @@ def _custom_types(info: Any) -> Iterator[type]:
             yield typing.get_origin(node.cls) or node.cls
         for name in node.__struct_fields__:
             child: Any = getattr(node, name)
-            waiting.extend(child if _is_many(child) else (child,))
+            waiting.extend(child if _is_tuple(child) else (child,))
 
 
-def _is_many(value: object) -> bool:
+def _is_tuple(value: object) -> bool:
     return isinstance(value, tuple)

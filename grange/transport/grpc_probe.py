@@ -1,7 +1,7 @@
 """Probes between processes: a small synchronous gRPC server with its own threads, beside the asyncio server.
 
-A turn that blocks the event loop must not look like a death: these threads go on answering. A prober sends its probes
-from its event loop, over a channel used for probes only.
+A turn that blocks the event loop must not count as a death, so these threads answer meanwhile. A prober sends its
+probes from its event loop, over a channel used for probes only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THREADS = 2
 """Threads that answer probes. An answer takes microseconds; the second works while a slow peer blocks the first."""
 
 MAX_CONCURRENT_PROBES = 64
-"""Largest number of probes in progress. A few silos probe each silo; a flood must not exhaust its memory."""
+"""Largest number of probes in progress. Only a few silos probe a silo; more must not exhaust its memory."""
 
 NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 """Status codes of gRPC when the other side does not answer."""
@@ -54,11 +54,11 @@ class GrpcProbeLine:
 
     @property
     def port(self) -> int:
-        """The port that answers."""
+        """The port on which probes are answered."""
         return self._port
 
     def start(self) -> None:
-        """Open the port. Raises ConfigurationError when it is in use or not of this machine."""
+        """Open the port. Raises ConfigurationError when the address is in use, or is not an address of this machine."""
         try:
             self._port = self._server.add_insecure_port(self._endpoint)
         except RuntimeError:

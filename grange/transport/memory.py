@@ -1,4 +1,4 @@
-"""The transport of a single process: it keeps the promises of gRPC over a network that is a plain object.
+"""The transport within one process: it keeps the promises of the gRPC transport over a network that is an object.
 
 Test clusters use it, and a silo that runs alone. It takes the time from the running loop, so it works in virtual time.
 """

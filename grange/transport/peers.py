@@ -43,8 +43,8 @@ class Peers:
 
     Concurrent callers share one attempt to connect; cancelling one caller does not end the attempt. After a failure
     there is no attempt for a while (100 ms, doubling to 1 s, with jitter). Callers in that time fail at once with the
-    last error, so that their retry loop can choose another silo. The first caller replaces a lost connection without
-    delay.
+    last error, so that their retry loop can choose another silo. After the loss of a connection, the next caller opens
+    a new one without delay.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Peers:
             raise SiloUnavailable(str(error)) from error.__cause__
 
     def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """Stop using the connection to a leaving silo, and close it when `answered` is set: no answer is open then."""
+        """Stop using the connection to a leaving silo, and close it when `answered` is set (no answer is pending)."""
         peer = self._peers.get(address)
         if peer is None or peer.connection is None:
             return
@@ -109,7 +109,7 @@ class Peers:
     def kill(self, address: SiloAddress) -> None:
         """Kill the connections to a dead silo, and cancel an attempt to connect. Calls `lost` on their receivers."""
         reason = f"silo {address} was declared dead"
-        for connection in [each for each, of in self._draining.items() if of == address]:
+        for connection in [connection for connection, silo in self._draining.items() if silo == address]:
             connection.kill(ConnectionLost(reason))
         peer = self._peers.pop(address, None)
         if peer is None:
@@ -144,7 +144,7 @@ class Peers:
         if loop.time() < peer.retry_at:
             raise SiloUnavailable(peer.error)
         waiting = peer.waiting = loop.create_future()
-        # A context of its own: the connection outlives the call that needed it, whose request context must not leak.
+        # A separate context: the connection outlives the call that needs it, whose request context must not leak.
         peer.attempt = loop.create_task(
             self._connect(address, peer, waiting), name=f"connect to {address}", context=contextvars.Context()
         )
