@@ -1,10 +1,10 @@
-"""I3: linearisability. Some order of the calls explains every answer, each call at one moment within its duration.
+"""I3: linearisability. Each call takes effect at one moment within its duration, in an order that explains all answers.
 
 The search follows Wing and Gong ("Testing and verifying concurrent objects", 1993) in the just-in-time form of Lowe
-("Testing for linearizability", 2017): it goes from answer to answer, and a call takes effect only when an answer needs
-it. It goes depth first, and tries explanations with few calls of unknown outcome first. It never visits a failed
-configuration twice, as in Porcupine's memoisation. A call of unknown outcome may take effect at any moment after it was
-made, or never. Pure.
+("Testing for linearizability", 2017): it takes the answers in order of time, and lets a call take effect only when an
+answer needs it. It is a depth-first search that tries explanations with few calls of unknown outcome first, and visits
+no failed configuration twice, as Porcupine's memoisation does. A call of unknown outcome may take effect at any moment
+after it was made, or never. Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONFIGURATIONS = 200_000
 """Largest number of configurations per search. A history that needs more has too many unknown outcomes."""
 
 Kind = tuple[str, Value]
-"""The effect of a call. Calls of unknown outcome with the same effect are interchangeable once they were made."""
+"""The operation of a call with its argument. Calls of unknown outcome with the same kind are interchangeable."""
 
 
 class _Call(NamedTuple):
@@ -66,7 +66,7 @@ class _Visited:
         self._spent: defaultdict[tuple[Value, frozenset[int]], list[_Configuration]] = defaultdict(list)
 
     def add(self, configuration: _Configuration) -> bool:
-        """Add a configuration. False when an equal one that used no more unknown calls was tried before."""
+        """Add a configuration. False if one with the same state, and no more unknown calls used, was tried before."""
         group = self._spent[configuration.state, configuration.done]
         if any(_spends_no_more(other, configuration) for other in group):
             return False
@@ -75,7 +75,7 @@ class _Visited:
 
 
 def linearizable(history: Iterable[Event], model: Step, initial: Value, ops: Iterable[str]) -> list[Violation]:
-    """Check each key by itself against a model of `models.py`; consider only the calls named in `ops`.
+    """Check each key separately against a model of `models.py`; consider only the operations in `ops`.
 
     Raises ValueError for more than LIMIT calls of one key, and when a search would need too many configurations.
     """
@@ -84,8 +84,8 @@ def linearizable(history: Iterable[Event], model: Step, initial: Value, ops: Ite
     for operation in operations(history):
         if operation.invoke.op in wanted and operation.kind != "fail":
             by_key[operation.invoke.key].append(operation)
-    found = (_check(key, by_key[key], model, initial) for key in sorted(by_key))
-    return [violation for violation in found if violation is not None]
+    checked = (_check(key, by_key[key], model, initial) for key in sorted(by_key))
+    return [violation for violation in checked if violation is not None]
 
 
 def _check(key: str, calls: list[Operation], model: Step, initial: Value) -> Violation | None:
@@ -103,7 +103,7 @@ def _check(key: str, calls: list[Operation], model: Step, initial: Value) -> Vio
 
 
 def _answers(calls: list[Operation]) -> list[_Answer]:
-    """All known answers in order of time. At one instant beginnings come first, so that touching calls overlap."""
+    """All known answers in order of time. At one instant, beginnings precede ends, so that touching calls overlap."""
     moments: list[tuple[float, bool, _Call]] = []
     for number, operation in enumerate(calls):
         made, end = operation.invoke, operation.end
@@ -129,7 +129,10 @@ def _answers(calls: list[Operation]) -> list[_Answer]:
 
 
 def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> tuple[int, list[str]] | None:
-    """Search for an explanation. None: all answers have one. Else the first answer without one, and possible states."""
+    """Search for an order of the calls that explains all answers. Returns None if there is one.
+
+    Otherwise returns the index of the first answer without an explanation, and the states that are possible before it.
+    """
     visited = [_Visited() for _ in range(len(answers) + 1)]
     path: list[Iterator[_Configuration]] = [iter([initial])]
     furthest, tried = 0, 0
@@ -157,7 +160,10 @@ def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> t
 
 
 def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configuration]:
-    """The configurations after this answer, with only the calls before it that it needs; fewest unknown calls first."""
+    """The configurations after this answer, fewest unknown calls first.
+
+    Between `start` and the answer, only calls that the answer needs take effect.
+    """
     target = answer.call
     if target.number in start.done:
         return [_Configuration(start.state, start.done - {target.number}, start.spent)]

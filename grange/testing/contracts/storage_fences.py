@@ -99,7 +99,7 @@ class FencingCases:
 
 
 async def write_until_fenced(storage: GrainStorage, number: int) -> None:
-    """Write as a silo that does not know that it is dead, until a write is fenced."""
+    """Write as a dead silo that has not read its death, until a write is fenced."""
     etag: str | None = None
     for count in range(1_000_000):
         stamp = Stamp(DEAD, number * 1_000_000 + count)

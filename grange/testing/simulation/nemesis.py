@@ -1,4 +1,4 @@
-"""Injects the faults of a simulation: their kind, time and duration are drawn from the seed."""
+"""Injects the faults of a simulation. Their kind, time and duration are drawn from the seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_CONCURRENT = 3
 """Largest number of faults at one time."""
 
 Fault = Callable[[], Awaitable[None]]
-"""Begins a fault, holds it for a while, and ends it."""
+"""Injects a fault, waits for its drawn duration, and ends it."""
 
 
 class Nemesis:
@@ -64,7 +64,7 @@ class Nemesis:
         }
 
     async def run(self, until: float) -> None:
-        """Inject faults until the time `until`; then end those that are still held."""
+        """Inject faults until the loop time `until`; then end all faults."""
         loop = asyncio.get_running_loop()
         while True:
             pause = self._rng.expovariate(1 / self._calm)
@@ -184,7 +184,7 @@ class Nemesis:
             self._network.heal()
 
     async def _isolate(self) -> None:
-        """One silo reaches the databases, and neither a silo nor a client."""
+        """Isolate one silo: it reaches the databases, but no other silo and no client."""
         isolated = self._draw_machine().process
         others = [each for each in self._processes() if each is not isolated]
         await self._cut([pair for other in others for pair in ((isolated, other), (other, isolated))])

@@ -33,7 +33,7 @@ from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.workload import GRAINS, RESPONSE_TIMEOUT, SiloTurnLog, TurnLog, Worker
 
 QUIET = 60.0
-"""Seconds without faults at the end of a run, in which the cluster must recover by itself."""
+"""Seconds without faults at the end of a run, in which the cluster must recover without help."""
 
 SETTLED = 45.0
 """Seconds of quiet after which the invariants are checked."""
@@ -42,7 +42,7 @@ SETTLED = 45.0
 class Result(msgspec.Struct):
     """The result of one run. `hash` is the hash of the event log `log`, equal for the same seed and commit.
 
-    `counts` holds the number of events of each kind, `figures` sums for tables, `steps` the number of callbacks run.
+    `counts` holds the number of events of each kind, `figures` totals for tables, `steps` the number of callbacks run.
     """
 
     seed: int
@@ -68,8 +68,8 @@ OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 class Load(msgspec.Struct, frozen=True):
     """The workload: `clients` clients call `keys` counters and registers, each client every `pace` seconds on average.
 
-    `own` is an additional call of yours, made as often: a coroutine function of a client and a random generator. It may
-    raise errors of grange, as faults cause them; any other error is a violation.
+    `own` is an additional call at the same pace: a coroutine function that takes a client and a random generator. It
+    may raise errors of grange, because faults cause them; any other error is a violation.
     """
 
     clients: int = 3
@@ -177,7 +177,7 @@ class Simulation:
         """See `machine.MachineDeps`."""
         self._violations.append(Violation(invariant, key, text))
 
-    # -- the course of a run --
+    # -- the steps of a run --
 
     async def _main(self) -> list[Violation]:
         self._machines = [Machine(number, self, self._grains, self._options) for number in range(1, self._silos + 1)]
