@@ -26,17 +26,17 @@ GRACE = 0.5
 
 
 class AwakeTimer:
-    """Calls `expired` after `seconds` of time awake (infinite: never), unless `stop` is called before.
+    """Calls `on_expired` after `seconds` of time awake (infinite: never), unless `stop` is called before.
 
     It also expires on a loop that is always late: every slice counts, and the grace is added only once.
     """
 
-    __slots__ = ("_due", "_end", "_expired", "_handle", "_loop", "_paused")
+    __slots__ = ("_due", "_end", "_grace_added", "_handle", "_loop", "_on_expired")
 
-    def __init__(self, seconds: float, expired: Callable[[], object]) -> None:
+    def __init__(self, seconds: float, on_expired: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._expired = expired
-        self._paused = False
+        self._on_expired = on_expired
+        self._grace_added = False
         self._due = self._loop.time()
         self._end = self._due + seconds
         self._handle: asyncio.TimerHandle | None = None
@@ -57,14 +57,14 @@ class AwakeTimer:
         late = now - self._due
         if late > STOP_THRESHOLD:
             self._end += late
-            if not self._paused:
-                self._paused = True
+            if not self._grace_added:
+                self._grace_added = True
                 self._end = max(self._end, now + GRACE)
             self._due = now
         if self._due < self._end:
             self._next()
         else:
-            self._expired()
+            self._on_expired()
 
 
 class AwakeTimeout:

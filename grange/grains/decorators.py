@@ -39,7 +39,7 @@ def always_interleave(method: F) -> F:
 
 
 def one_way(method: F) -> F:
-    """Let the caller wait only until the call is handed over. Errors of the method are logged, not raised.
+    """Have the caller wait only until a silo accepts the call. Errors of the method are logged, not raised.
 
     The method must return None.
     """

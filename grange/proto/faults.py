@@ -63,7 +63,7 @@ class Faults:
                 raise ConfigurationError(f"two exception classes are named {type_name(cls)}")
 
     def local(self, error: BaseException) -> BaseException:
-        """The error for a local caller: as a remote caller would get it, but the same object where possible."""
+        """The error that a local caller gets: the same as for a remote caller, without a copy where possible."""
         if isinstance(error, RemoteError | InvalidResult) or self._classes.get(type_name(type(error))) is type(error):
             return error
         remote = self.load(self.dump(error))

@@ -29,7 +29,7 @@ _IMMUTABLE = (
 
 
 class Immutable:
-    """Marks an annotation, `Annotated[T, Immutable]`: no code changes the value, so local calls need not copy it."""
+    """A mark, `Annotated[T, Immutable]`: the author promises not to change the value, so local calls do not copy it."""
 
 
 class Extension(Protocol):
@@ -144,7 +144,7 @@ class ValueCodec:
         plain: type[Any] = kind
         if issubclass(plain, enum.Enum) or self._frozen_of_shareable(plain):
             return frozenset({plain})
-        shared = (each.immutable(plain) for each in self._extensions if each.matches(plain))
+        shared = (extension.immutable(plain) for extension in self._extensions if extension.matches(plain))
         return frozenset(cls for cls in shared if cls is not None)
 
     def _frozen_of_shareable(self, kind: type[Any]) -> bool:

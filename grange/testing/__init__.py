@@ -1,6 +1,6 @@
-"""Run a whole cluster inside one test, and test a provider of your own.
+"""Runs a whole cluster inside one test, and tests providers.
 
-Called by tests, those of grange and those of authors of grains and providers; never by the running system. Open
+Called by the tests of grange, and by those of authors of grains and providers; never by the running system. Open
 `cluster.py` first for a cluster in one process, `simulation/simulation.py` for one under seeded faults,
 `checks/history.py` for recording and checking calls, `contracts/` for the suites that every provider passes. The room
 `servers` starts real Redis and Postgres servers for a test session; this room re-exports its functions.

@@ -118,7 +118,7 @@ class TestCluster:
         await asyncio.sleep(seconds)
 
     def new_transport(self, name: str) -> Transport:
-        """A transport for a client of your own, as another process on the network; closed with the cluster."""
+        """A transport for another client, as a separate process on the network; closed with the cluster."""
         transport = MemoryTransport(self.network, name)
         self._parts.push_async_callback(transport.close)
         return transport
@@ -182,7 +182,7 @@ class TestCluster:
 
     def count(self, grain: type[Grain[Any]] | None = None) -> int:
         """The number of live activations in the cluster, of one class or of all."""
-        activations = [each for silo in self.silos for each in silo.catalog.activations()]
+        activations = [activation for silo in self.silos for activation in silo.catalog.activations()]
         return sum(grain is None or activation.hosted.cls is grain for activation in activations)
 
     async def __aenter__(self) -> Self:

@@ -56,7 +56,7 @@ class Node:
 
     def kill_connections(self, error: Exception | None) -> None:
         """Kill every connection of this process, in the order of the node names."""
-        for end in sorted(self.connections, key=lambda each: (each.local, each.remote)):
+        for end in sorted(self.connections, key=lambda end: (end.local, end.remote)):
             end.kill(error)
 
 
@@ -75,7 +75,7 @@ class MemoryListener:
 
     def add(self, connection: Connection) -> None:
         """Add one accepted connection, and remove those that have ended."""
-        self.accepted = [each for each in self.accepted if not each.closed]
+        self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
     async def close(self) -> None:

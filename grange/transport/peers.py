@@ -127,7 +127,7 @@ class Peers:
             self._cancel(peer, "this process is closing its connections")
         tasks = list(self._tasks)
         connections = [*self._draining, *(peer.connection for peer in peers if peer.connection is not None)]
-        await asyncio.gather(*(each.close() for each in connections), *tasks, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in connections), *tasks, return_exceptions=True)
 
     def _attempt(self, address: SiloAddress) -> asyncio.Future[Connection]:
         """Return the running attempt, or start one. Raises SiloUnavailable during a back-off."""

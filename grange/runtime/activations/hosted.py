@@ -50,7 +50,9 @@ class HostedType:
         self._registry = registry
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
-        self._parameters = tuple(each for each in parameters if each.required or self._is_provided(each))
+        self._parameters = tuple(
+            parameter for parameter in parameters if parameter.required or self._is_provided(parameter)
+        )
         self._check()
 
     @property

@@ -149,7 +149,9 @@ class Inbound:
 
     def last_received(self, silo: SiloAddress) -> float:
         """Loop time of the last frame on a connection that this silo opened; -inf if there was none."""
-        return max((each.last_received for each in self._connected if each.opened_by(silo)), default=-math.inf)
+        return max(
+            (incoming.last_received for incoming in self._connected if incoming.opened_by(silo)), default=-math.inf
+        )
 
     def remove(self, incoming: Incoming) -> None:
         """Remove a connection that has ended."""

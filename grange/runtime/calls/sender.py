@@ -44,7 +44,7 @@ class PeerConnections(Protocol):
         ...
 
     def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """Send nothing more on this connection and close it once `answered` is set, because the peer is leaving."""
+        """Send nothing more on the connection to a leaving peer, and close it once `answered` is set."""
         ...
 
 
@@ -177,7 +177,7 @@ class Sender:
 
     def receiver_for(self, silo: SiloAddress) -> Link:
         """Make the receiver of a new connection to this silo. The peers call it before they connect."""
-        link = self._links[silo] = Link(silo, self._faults, self._retire)
+        link = self._links[silo] = Link(silo, self._faults, self._peers.drain)
         return link
 
     def drop_link(self, silo: SiloAddress) -> None:
@@ -227,9 +227,6 @@ class Sender:
         if response.failed:
             raise self._faults.read(response.payload)
         return response.payload
-
-    def _retire(self, silo: SiloAddress, answered: asyncio.Event) -> None:
-        self._peers.drain(silo, answered)
 
     async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
         """Wait for a connection with room in its queue. Raises SiloUnavailable if there is none by `deadline`."""

@@ -12,6 +12,9 @@ SWEEP_INTERVAL = 0.02
 """Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
 times out early."""
 
+MAX_TIMEOUT_MS = 2**32 - 1
+"""Milliseconds, about seven weeks: the largest time-out that a request can carry (32 bits)."""
+
 
 def until(deadline: float) -> AwakeTimeout:
     """Time out at `deadline` (loop time or infinite), later if this process is suspended. Use with `async with`."""
@@ -22,10 +25,6 @@ def milliseconds_until(deadline: float) -> int:
     """The time left in milliseconds, as a request carries it: at least 1; 0 (no limit) if above `MAX_TIMEOUT_MS`."""
     left = (deadline - asyncio.get_running_loop().time()) * 1000
     return 0 if left > MAX_TIMEOUT_MS else max(1, int(left))
-
-
-MAX_TIMEOUT_MS = 2**32 - 1
-"""Milliseconds, about seven weeks: the largest time-out that a request can carry (32 bits)."""
 
 
 class Expires(Protocol):

@@ -54,7 +54,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> Ending:
-        """The outcome of the call, as far as the history shows."""
+        """The outcome of the call; unknown if the history holds no end of it."""
         return "unknown" if self.end is None or self.end.kind == "invoke" else self.end.kind
 
 

@@ -95,11 +95,12 @@ def _check(key: str, calls: list[Operation], model: Step, initial: Value) -> Vio
     furthest = _furthest(answers, model, _Configuration(frozen(initial), frozenset(), ()))
     if furthest is None:
         return None
-    at, states = furthest
-    call = answers[at].call
-    asked = "" if call.argument is None else f" {call.argument}"
-    when = f"{call.made:.3f}..{call.ended:.3f} s"
-    return Violation("I3", key, f"{call.op}{asked} of {when} answered {call.result}; possible: {', '.join(states)}")
+    index, states = furthest
+    call = answers[index].call
+    argument = "" if call.argument is None else f" {call.argument}"
+    duration = f"{call.made:.3f}..{call.ended:.3f} s"
+    text = f"{call.op}{argument} of {duration} answered {call.result}; possible: {', '.join(states)}"
+    return Violation("I3", key, text)
 
 
 def _answers(calls: list[Operation]) -> list[_Answer]:
@@ -138,24 +139,24 @@ def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> t
     furthest, tried = 0, 0
     states: set[str] = set()
     while path:
-        at = len(path) - 1
-        now = next(path[-1], None)
-        if now is None:
+        index = len(path) - 1
+        configuration = next(path[-1], None)
+        if configuration is None:
             path.pop()
             continue
-        if at == len(answers):
+        if index == len(answers):
             return None
-        if not visited[at].add(now):
+        if not visited[index].add(configuration):
             continue
-        if at > furthest:
-            furthest = at
+        if index > furthest:
+            furthest = index
             states.clear()
-        if at == furthest:
-            states.add(str(now.state))
-        path.append(iter(_after(now, answers[at], model)))
+        if index == furthest:
+            states.add(str(configuration.state))
+        path.append(iter(_after(configuration, answers[index], model)))
         tried += 1
         if tried > CONFIGURATIONS:
-            raise ValueError(f"more than {CONFIGURATIONS} ways to explain this history: too many unknown outcomes")
+            raise ValueError(f"more than {CONFIGURATIONS} orders of the calls were tried: too many unknown outcomes")
     return furthest, sorted(states)[:5]
 
 
@@ -176,7 +177,7 @@ def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configu
         if possible:
             reached.append(_Configuration(state, here.done, here.spent))
         waiting.extend(later for later in _steps(here, answer, model) if seen.add(later))
-    return sorted(reached, key=lambda each: sum(count for _, count in each.spent))
+    return sorted(reached, key=lambda configuration: sum(count for _, count in configuration.spent))
 
 
 def _steps(now: _Configuration, answer: _Answer, model: Step) -> Iterator[_Configuration]:
@@ -191,8 +192,8 @@ def _steps(now: _Configuration, answer: _Answer, model: Step) -> Iterator[_Confi
         if spent.get(kind, 0) < count:
             _, state = model(now.state, call.op, call.argument, None, False)
             if state != now.state:
-                more = {**spent, kind: spent.get(kind, 0) + 1}
-                yield _Configuration(state, now.done, tuple(sorted(more.items(), key=repr)))
+                increased = {**spent, kind: spent.get(kind, 0) + 1}
+                yield _Configuration(state, now.done, tuple(sorted(increased.items(), key=repr)))
 
 
 def _spends_no_more(one: _Configuration, other: _Configuration) -> bool:

@@ -100,11 +100,11 @@ def _one_history(views: list[Seen]) -> Iterable[Violation]:
 def _probed_both_ways(views: list[Seen], contacts: list[Contact]) -> Iterable[Violation]:
     """Check each silo when a view first shows it as active, in order of versions."""
     first_contacts: dict[tuple[str, str], float] = {}
-    for each in contacts:
-        pair = (each.prober, each.target)
-        first_contacts[pair] = min(each.t, first_contacts.get(pair, each.t))
+    for contact in contacts:
+        pair = (contact.prober, contact.target)
+        first_contacts[pair] = min(contact.t, first_contacts.get(pair, contact.t))
     known: set[str] = set()
-    for view in sorted(views, key=lambda each: (each.version, each.t)):
+    for view in sorted(views, key=lambda view: (view.version, view.t)):
         active = _active(view.statuses)
         pairs = [(silo, other) for silo in sorted(active - known) for other in sorted(active & known)]
         for silo, other in pairs:

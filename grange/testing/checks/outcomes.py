@@ -34,11 +34,11 @@ def outcomes(
     events = list(history)
     end = until if until is not None else max((event.t for event in events), default=0.0)
     calls = list(operations(events))
-    found = [violation for call in calls if (violation := _late(call, deadline, end)) is not None]
+    violations = [violation for call in calls if (violation := _late(call, deadline, end)) is not None]
     if executed is not None:
         counts = Counter(executed)
-        found += [violation for call in calls if (violation := _misreported(call, counts)) is not None]
-    return found
+        violations += [violation for call in calls if (violation := _misreported(call, counts)) is not None]
+    return violations
 
 
 def _late(call: Operation, deadline: float, until: float) -> Violation | None:

@@ -76,7 +76,7 @@ def overlaps(turns: Iterable[Turn]) -> list[tuple[Turn, Turn]]:
     pairs: list[tuple[Turn, Turn]] = []
     for grain in sorted(by_grain):
         last: dict[str, Turn] = {}  # per activation: the turn that ended last
-        for turn in sorted(by_grain[grain], key=lambda each: (each.start, each.end, each.activation)):
+        for turn in sorted(by_grain[grain], key=lambda turn: (turn.start, turn.end, turn.activation)):
             others = [other for name, other in sorted(last.items()) if name != turn.activation]
             latest = max(others, key=lambda other: other.end, default=None)
             if latest is not None and latest.end > turn.start:

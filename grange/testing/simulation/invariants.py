@@ -69,13 +69,13 @@ def check_run(run: RunRecord) -> list[Violation]:
 def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:
     """Check that calls are made later than RECOVERY seconds after the last fault, and that all of them succeed."""
     since = run.quiet_since + RECOVERY
-    made = [each for each in operations(run.history) if each.invoke.t >= since and each.end is not None]
-    if not any(each.kind == "ok" for each in made):
+    made = [call for call in operations(run.history) if call.invoke.t >= since and call.end is not None]
+    if not any(call.kind == "ok" for call in made):
         yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY} s of quiet")
-    for each in made:
-        if each.kind != "ok" and each.end is not None:
-            text = f"{each.invoke.op} ended as {each.kind} {each.end.error} after {RECOVERY} s of quiet"
-            yield Violation("I8", each.invoke.key, text)
+    for call in made:
+        if call.kind != "ok" and call.end is not None:
+            text = f"{call.invoke.op} ended as {call.kind} {call.end.error} after {RECOVERY} s of quiet"
+            yield Violation("I8", call.invoke.key, text)
 
 
 def _check_agreement(run: RunRecord) -> Iterable[Violation]:

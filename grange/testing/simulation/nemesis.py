@@ -18,7 +18,7 @@ Fault = Callable[[], Awaitable[None]]
 
 
 class Nemesis:
-    """Injects faults one after the other, up to MAX_CONCURRENT at once, and ends each of them.
+    """Injects faults at drawn times, up to MAX_CONCURRENT at once, and ends each of them.
 
     `calm` is the mean time in seconds between the beginnings of two faults. The name is Jepsen's term.
     """
@@ -72,8 +72,8 @@ class Nemesis:
             if loop.time() >= until:
                 break
             names = list(self.kinds)
-            name = self._rng.choices(names, [self.kinds[each][0] for each in names])[0]
-            self._running = [each for each in self._running if not each.done()]
+            name = self._rng.choices(names, [self.kinds[kind][0] for kind in names])[0]
+            self._running = [task for task in self._running if not task.done()]
             if len(self._running) < MAX_CONCURRENT:
                 self._running.append(asyncio.create_task(self._inject(name)))
         await self._heal_all()
@@ -87,9 +87,9 @@ class Nemesis:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        for each in self._running:
-            if not each.cancelled():
-                each.result()
+        for task in self._running:
+            if not task.cancelled():
+                task.result()
         self._network.heal()
         self._table.heal()
         self._store.heal()
@@ -186,7 +186,7 @@ class Nemesis:
     async def _isolate(self) -> None:
         """Isolate one silo: it reaches the databases, but no other silo and no client."""
         isolated = self._draw_machine().process
-        others = [each for each in self._processes() if each is not isolated]
+        others = [process for process in self._processes() if process is not isolated]
         await self._cut([pair for other in others for pair in ((isolated, other), (other, isolated))])
 
     async def _cut_pair(self) -> None:

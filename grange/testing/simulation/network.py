@@ -73,7 +73,7 @@ class SimulatedListener:
 
     def add(self, connection: Connection) -> None:
         """Add one accepted connection, and remove those that have ended."""
-        self.accepted = [each for each in self.accepted if not each.closed]
+        self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
     async def close(self) -> None:

@@ -57,7 +57,7 @@ class Result(msgspec.Struct):
         head = f"seed {self.seed}: {len(self.violations)} violations, event log {self.hash[:16]}"
         if not self.violations:
             return head
-        lines = [head, *(f"  {each}" for each in self.violations), f"replay: make simulate SEED={self.seed}"]
+        lines = [head, *(f"  {violation}" for violation in self.violations), f"replay: make simulate SEED={self.seed}"]
         return "\n".join(lines)
 
 
@@ -129,7 +129,7 @@ class Simulation:
     def run(self) -> Result:
         """Run the simulation and check it. Prints nothing; `str(result)` names the command that replays a failure."""
         if asyncio._get_running_loop() is not None:
-            raise RuntimeError("a simulation runs an event loop of its own: call run() where no loop runs")
+            raise RuntimeError("a simulation runs its own event loop: call run() where no loop runs")
         self.loop.set_exception_handler(self._on_loop_error)
         collecting = gc.isenabled()
         gc.disable()  # a collection at an arbitrary moment would run finalisers at that moment
