@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 SLICE = 0.25
-"""Seconds; a longer wait is divided into slices of this length. At most one slice of a stop is counted."""
+"""Seconds; a longer wait is divided into slices of this length. At most one slice of a stop counts as time awake."""
 
 STOP_THRESHOLD = 0.05
 """Seconds; a timer that is later than this indicates a stop. A busy event loop is rarely that late."""

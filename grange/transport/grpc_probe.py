@@ -22,11 +22,11 @@ from grange.transport.options import TransportOptions
 SERVICE = "grange.v1.Probe"
 METHOD = f"/{SERVICE}/Ask"
 
-THREADS = 2
+PROBE_THREADS = 2
 """Threads that answer probes. An answer takes microseconds; the second works while a slow peer blocks the first."""
 
 MAX_CONCURRENT_PROBES = 64
-"""Largest number of probes in progress. Only a few silos probe a silo; more must not exhaust its memory."""
+"""Largest number of probes in progress. Only a few silos probe a silo; a flood of probes must not exhaust memory."""
 
 NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 """Status codes of gRPC when the other side does not answer."""
@@ -43,7 +43,7 @@ class GrpcProbeLine:
         self._answer: Callable[[bytes], bytes] = _not_serving
         self._channels: dict[SiloAddress, grpc.aio.Channel] = {}
         self._port = 0
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grange-probe")
+        self._threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="grange-probe")
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer_probe)
         self._server = grpc.server(
             self._threads,

@@ -19,7 +19,7 @@ HelloFor = Callable[[SiloAddress], Hello]
 ReceiverFor = Callable[[SiloAddress], Receiver]
 
 
-JITTER = 1.5
+BACKOFF_JITTER = 1.5
 """`Backoff` lengthens each pause by up to this factor. Dividing by it makes `backoff_first` the upper bound of the
 first pause, so that a returning silo is found within the time that the options promise."""
 
@@ -136,7 +136,7 @@ class Peers:
         peer = self._peers.get(address)
         if peer is None:
             options = self._options
-            backoff = Backoff(options.backoff_first / JITTER, options.backoff_max, self._rng)
+            backoff = Backoff(options.backoff_first / BACKOFF_JITTER, options.backoff_max, self._rng)
             peer = self._peers[address] = _Peer(backoff)
         if peer.waiting is not None:
             return peer.waiting

@@ -127,7 +127,7 @@ class Catalog:
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
     def activations(self) -> Iterator[Activation]:
-        """All activations, workers included, at this moment."""
+        """Yield all activations, including workers. Grains that are added meanwhile are left out."""
         for target in list(self._targets.values()):
             yield from target.workers if isinstance(target, WorkerPool) else (target,)
 

@@ -27,7 +27,7 @@ CANCEL_TIMEOUT = 5.0
 """Seconds to wait for the end of cancelled turns."""
 
 MAX_LOGGED_TURNS = 10
-"""Log at most this many stuck turns by name; each record contains the total number."""
+"""Log at most this many stuck turns by name; each record contains the number of all."""
 
 STOPPING = "the silo is stopping"
 """The deactivation reason when the silo stops."""

@@ -1,4 +1,4 @@
-"""One call to one grain: deadline, request context, and the one retry loop.
+"""Makes one call to one grain: sets its deadline and request context, and runs the only retry loop.
 
 The loop repeats only a request that was refused or never left this process. It never repeats after a time-out or a lost
 connection. Silos do not forward requests: a silo that does not have the grain refuses, perhaps with a hint, and the

@@ -34,12 +34,12 @@ _CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
 
 STATUS_PERIOD = 1.0
-"""Seconds between two rounds of status messages to callers whose requests take long."""
+"""Seconds between two rounds of status messages to the callers of slow requests."""
 
 STATUS_LIMIT = 50
-"""Most status messages sent in one round. Finding a request in a long queue takes 0.2 ms and delays other work."""
+"""Most status messages sent in one round. Finding one request in a long queue takes 0.2 ms, and other work waits."""
 
-SHARE_LEFT = 0.75
+STATUS_SHARE_LEFT = 0.75
 """Share (0 to 1) of a request's time-out that is left when its caller gets a status message."""
 
 
@@ -67,7 +67,7 @@ class WireCall(Invocation):
 
     def needs_status(self, now: float) -> bool:
         """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""
-        return not self.status_sent and now >= self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
+        return not self.status_sent and now >= self.deadline - STATUS_SHARE_LEFT * self.request.timeout_ms / 1000
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """The arguments, decoded at first use by the types of the method."""

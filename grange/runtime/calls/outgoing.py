@@ -1,4 +1,4 @@
-"""One outgoing call: an attempt in this process, and an attempt at another silo. Used by `caller.py`."""
+"""One outgoing call: attempts it in this process or at another silo. `caller.py` uses it."""
 
 from __future__ import annotations
 

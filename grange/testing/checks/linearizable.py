@@ -16,10 +16,10 @@ from typing import NamedTuple
 from grange.testing.checks.history import Event, Operation, Violation, operations
 from grange.testing.checks.models import Step, Value, frozen
 
-LIMIT = 5_000
-"""Largest number of calls per key. More are refused, because the search would not end."""
+MAX_CALLS_PER_KEY = 5_000
+"""Largest number of calls per key. More are refused, because the search would take too long."""
 
-CONFIGURATIONS = 200_000
+MAX_CONFIGURATIONS = 200_000
 """Largest number of configurations per search. A history that needs more has too many unknown outcomes."""
 
 Kind = tuple[str, Value]
@@ -77,7 +77,8 @@ class _Visited:
 def linearizable(history: Iterable[Event], model: Step, initial: Value, ops: Iterable[str]) -> list[Violation]:
     """Check each key separately against a model of `models.py`; consider only the operations in `ops`.
 
-    Raises ValueError for more than LIMIT calls of one key, and when a search would need too many configurations.
+    Raises ValueError for more than MAX_CALLS_PER_KEY calls of one key, and when a search needs more than
+    MAX_CONFIGURATIONS.
     """
     wanted = frozenset(ops)
     by_key: defaultdict[str, list[Operation]] = defaultdict(list)
@@ -89,8 +90,8 @@ def linearizable(history: Iterable[Event], model: Step, initial: Value, ops: Ite
 
 
 def _check(key: str, calls: list[Operation], model: Step, initial: Value) -> Violation | None:
-    if len(calls) > LIMIT:
-        raise ValueError(f"{len(calls)} calls of {key}: at most {LIMIT} of one key can be searched")
+    if len(calls) > MAX_CALLS_PER_KEY:
+        raise ValueError(f"{len(calls)} calls of {key}: at most {MAX_CALLS_PER_KEY} of one key can be checked")
     answers = _answers(calls)
     furthest = _furthest(answers, model, _Configuration(frozen(initial), frozenset(), ()))
     if furthest is None:
@@ -155,8 +156,10 @@ def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> t
             states.add(str(configuration.state))
         path.append(iter(_after(configuration, answers[index], model)))
         tried += 1
-        if tried > CONFIGURATIONS:
-            raise ValueError(f"more than {CONFIGURATIONS} orders of the calls were tried: too many unknown outcomes")
+        if tried > MAX_CONFIGURATIONS:
+            raise ValueError(
+                f"more than {MAX_CONFIGURATIONS} orders of the calls were tried: too many unknown outcomes"
+            )
     return furthest, sorted(states)[:5]
 
 

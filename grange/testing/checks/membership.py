@@ -10,7 +10,7 @@ import msgspec
 
 from grange.testing.checks.history import Violation
 
-SETTLE = 10.0
+SETTLE_TIME = 10.0
 """Seconds without faults after which all live silos must agree."""
 
 
@@ -48,7 +48,7 @@ def membership(views: Iterable[Seen], contacts: Iterable[Contact] | None = None)
 
 
 def agreement(
-    views: Iterable[Seen], live: Collection[str], quiet_since: float, settle: float = SETTLE
+    views: Iterable[Seen], live: Collection[str], quiet_since: float, settle: float = SETTLE_TIME
 ) -> list[Violation]:
     """Check that `settle` seconds after the last fault each live silo sees exactly `live` as active, in one version."""
     last: dict[str, Seen] = {}

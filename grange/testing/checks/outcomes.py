@@ -9,7 +9,7 @@ from typing import NamedTuple
 from grange.testing.checks.history import Event, Operation, Violation, operations
 
 GRACE = 1.0
-"""Seconds that a call may take beyond its deadline."""
+"""Seconds by which a call may exceed its deadline."""
 
 
 class Execution(NamedTuple):

@@ -17,7 +17,7 @@ from grange.testing.checks.writers import Write, overlaps, writers
 from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.workload import RESPONSE_TIMEOUT, TurnLog
 
-RECOVERY = 20.0
+RECOVERY_TIME = 20.0
 """Seconds of quiet after which every call must succeed."""
 
 
@@ -67,14 +67,14 @@ def check_run(run: RunRecord) -> list[Violation]:
 
 
 def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:
-    """Check that calls are made later than RECOVERY seconds after the last fault, and that all of them succeed."""
-    since = run.quiet_since + RECOVERY
+    """Check that calls are made later than RECOVERY_TIME seconds after the last fault, and that all of them succeed."""
+    since = run.quiet_since + RECOVERY_TIME
     made = [call for call in operations(run.history) if call.invoke.t >= since and call.end is not None]
     if not any(call.kind == "ok" for call in made):
-        yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY} s of quiet")
+        yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY_TIME} s of quiet")
     for call in made:
         if call.kind != "ok" and call.end is not None:
-            text = f"{call.invoke.op} ended as {call.kind} {call.end.error} after {RECOVERY} s of quiet"
+            text = f"{call.invoke.op} ended as {call.kind} {call.end.error} after {RECOVERY_TIME} s of quiet"
             yield Violation("I8", call.invoke.key, text)
 
 

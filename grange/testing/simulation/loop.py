@@ -1,7 +1,7 @@
 """The event loop of a simulation: several processes in one thread, in virtual time, in an order drawn from a seed.
 
 Each callback belongs to a `Process`. Within a process, callbacks run in the order that asyncio promises. The order
-between processes is not promised, so it is drawn. Timers run up to LATENESS late, as on a real machine, and never
+between processes is not promised, so it is drawn. Timers run up to MAX_LATENESS late, as on a real machine, and never
 early. The callbacks of a paused process wait, in order, until it resumes. ADR 0047 gives the reasons.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-LATENESS = 0.001
+MAX_LATENESS = 0.001
 """Seconds; the most by which a timer runs late."""
 
 
@@ -189,7 +189,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)
         if not timers:
             raise Stalled("the simulation cannot continue: all tasks wait, and no timer is set")
-        self._now = max(self._now, timers[0][0]) + self._rng.random() * LATENESS
+        self._now = max(self._now, timers[0][0]) + self._rng.random() * MAX_LATENESS
         due: dict[Process, deque[_Callback]] = {}
         while timers and timers[0][0] <= self._now:
             handle = heapq.heappop(timers)[2]

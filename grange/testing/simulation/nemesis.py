@@ -10,7 +10,7 @@ from grange.testing.simulation.databases import Database, DatabaseFaults
 from grange.testing.simulation.loop import Process
 from grange.testing.simulation.machine import Machine, MachineDeps
 
-MAX_CONCURRENT = 3
+MAX_CONCURRENT_FAULTS = 3
 """Largest number of faults at one time."""
 
 Fault = Callable[[], Awaitable[None]]
@@ -18,7 +18,7 @@ Fault = Callable[[], Awaitable[None]]
 
 
 class Nemesis:
-    """Injects faults at drawn times, up to MAX_CONCURRENT at once, and ends each of them.
+    """Injects faults at drawn times, up to MAX_CONCURRENT_FAULTS at once, and ends each of them.
 
     `calm` is the mean time in seconds between the beginnings of two faults. The name is Jepsen's term.
     """
@@ -74,7 +74,7 @@ class Nemesis:
             names = list(self.kinds)
             name = self._rng.choices(names, [self.kinds[kind][0] for kind in names])[0]
             self._running = [task for task in self._running if not task.done()]
-            if len(self._running) < MAX_CONCURRENT:
+            if len(self._running) < MAX_CONCURRENT_FAULTS:
                 self._running.append(asyncio.create_task(self._inject(name)))
         await self._heal_all()
 

@@ -22,7 +22,7 @@ from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection
 
-KEEPALIVE = 6.0
+KEEPALIVE_TIMEOUT = 6.0
 """Seconds without an answer after which an end regards its connection as lost: keepalive_time + keepalive_timeout of
 TransportOptions (2 s + 4 s)."""
 
@@ -102,10 +102,10 @@ class SimulatedNetwork:
         return self._lines.setdefault((source, target), Line())
 
     def cut(self, source: Process, target: Process) -> None:
-        """Hold everything from `source` to `target` until `heal`; their connections break after KEEPALIVE seconds."""
+        """Hold all messages from `source` to `target` until `heal`; connections break after KEEPALIVE_TIMEOUT."""
         self.line(source, target).cut = True
         with self.loop.within(self.loop.harness):
-            self.loop.call_later(KEEPALIVE, self._break_if_cut, source, target)
+            self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_cut, source, target)
 
     def heal(self) -> None:
         """Repair every line."""
@@ -116,9 +116,9 @@ class SimulatedNetwork:
                 end.resume()
 
     def on_paused(self, process: Process) -> None:
-        """Break the connections of a process if it stays paused for KEEPALIVE seconds."""
+        """Break the connections of a process if it stays paused for KEEPALIVE_TIMEOUT seconds."""
         with self.loop.within(self.loop.harness):
-            self.loop.call_later(KEEPALIVE, self._break_if_paused, process)
+            self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_paused, process)
 
     def on_process_end(self, process: Process) -> None:
         """Close the ports and reset the connections of a process that ended, as its machine does."""

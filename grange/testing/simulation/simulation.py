@@ -32,10 +32,10 @@ from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.workload import GRAINS, RESPONSE_TIMEOUT, SiloTurnLog, TurnLog, Worker
 
-QUIET = 60.0
+QUIET_TIME = 60.0
 """Seconds without faults at the end of a run, in which the cluster must recover without help."""
 
-SETTLED = 45.0
+CHECK_DELAY = 45.0
 """Seconds of quiet after which the invariants are checked."""
 
 
@@ -103,7 +103,7 @@ class Simulation:
         **options: Any,
     ) -> None:
         self.seed = seed
-        self._seconds = max(minutes * 60, QUIET + 30)
+        self._seconds = max(minutes * 60, QUIET_TIME + 30)
         self._calm = calm
         self._load = load
         self._grains = (*GRAINS, *grains)
@@ -187,7 +187,7 @@ class Simulation:
         faults = asyncio.create_task(self._inject_faults())
         await faults
         self._quiet_since = self.loop.time()
-        await asyncio.sleep(SETTLED - RESPONSE_TIMEOUT - 2)
+        await asyncio.sleep(CHECK_DELAY - RESPONSE_TIMEOUT - 2)
         self._load_running = False
         await asyncio.sleep(RESPONSE_TIMEOUT + 2)
         run = self._run_record()
@@ -199,7 +199,7 @@ class Simulation:
         return [*self._violations, *violations]
 
     async def _inject_faults(self) -> None:
-        end = self._seconds - QUIET
+        end = self._seconds - QUIET_TIME
         if not self._calm:
             await asyncio.sleep(end)
             self.event_log.record("quiet")
@@ -251,7 +251,7 @@ class Simulation:
             silos=[machine.silo for machine in running if machine.silo is not None],
             names=[machine.process.name for machine in running],
             quiet_since=self._quiet_since,
-            settled=SETTLED,
+            settled=CHECK_DELAY,
             stable=not self._calm,
         )
 
