@@ -1,4 +1,4 @@
-"""Grain, the base class of grains, and GrainInterface, the base class of contracts that have no code."""
+"""Grain, the base class of grains, and GrainInterface, the base class of contracts without code."""
 
 from __future__ import annotations
 

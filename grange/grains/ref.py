@@ -1,6 +1,6 @@
-"""References: typed handles to grains, the factory that makes them, and how they are encoded.
+"""References: typed handles to grains, the factory that makes them, and their encoding.
 
-A reference class is made once per grain class, with one forwarding method per callable method, so a call needs no
+A reference class is made once per grain class. It has one forwarding method per callable method, so a call needs no
 dynamic attribute lookup. Type checkers see the grain class itself.
 """
 

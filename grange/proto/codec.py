@@ -32,8 +32,8 @@ MAX_MESSAGES = 4096
 """Most messages in one frame, for every writer (part of the contract)."""
 
 _SCAN_FROM = 64 * 1024
-"""Bytes; the messages of a larger frame are counted before it is parsed, because parsing can turn two bytes on the wire
-into an object of a hundred bytes."""
+"""Bytes; the messages of a larger frame are counted before it is parsed. Parsing can turn two bytes on the wire into an
+object of a hundred bytes."""
 
 
 class InvalidFrame(ValueError):

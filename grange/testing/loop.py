@@ -95,8 +95,8 @@ class VirtualTime:
     def _set_resolution(self) -> None:
         """Set the smallest resolution, so that the loop runs only timers that are due.
 
-        asyncio runs timers early, by up to its clock's resolution. Two tasks that wait for one deadline and run just
-        before it would always have work, and virtual time would never reach the deadline.
+        asyncio runs timers early, by up to its clock's resolution. Two tasks that wait for one deadline would run just
+        before it, again and again, and virtual time would never reach it.
         """
         self._loop._clock_resolution = math.ulp(self._now)
 

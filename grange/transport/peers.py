@@ -20,8 +20,8 @@ ReceiverFor = Callable[[SiloAddress], Receiver]
 
 
 BACKOFF_JITTER = 1.5
-"""`Backoff` lengthens each pause by up to this factor. Dividing by it makes `backoff_first` the upper bound of the
-first pause, so that a returning silo is found within the time that the options promise."""
+"""`Backoff` lengthens each pause by up to this factor. `backoff_first` is divided by it and thus is the upper bound of
+the first pause: a returning silo is found within the time that the options promise."""
 
 
 class _Peer:

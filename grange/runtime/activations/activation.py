@@ -1,4 +1,4 @@
-"""One live grain: activating, active, closing, ending, gone. It starts the requests of its mailbox as turns.
+"""One activation of a grain, from activating to gone. It starts the requests of its mailbox as turns.
 
 `catalog.py` creates an activation and inserts it before anything is awaited. Requests that arrive while it is
 activating or closing wait. Requests that still wait when it is gone are refused, and their callers repeat them.

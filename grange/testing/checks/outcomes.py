@@ -28,8 +28,8 @@ def outcomes(
     """Check that each call of a history ended within `deadline` seconds, with its true outcome.
 
     `until` is the end of the recording (default: its last event). A call in progress at that time is a violation only
-    if its deadline had passed. `executed` are the executions that the grains recorded: a call that failed as not
-    executed must not be among them, a call that returned must be, and no call may be in them twice.
+    if its deadline had passed. `executed` are the executions that the grains recorded. They must contain each call that
+    returned, no call that failed as not executed, and no call twice.
     """
     events = list(history)
     end = until if until is not None else max((event.t for event in events), default=0.0)
