@@ -30,6 +30,8 @@ Transitions (any other pair of state and event leaves the state as it is):
 
 A proof counts from the moment at which its question was asked. A question that was asked before the gate closed
 proves nothing about the time after, so its answer cannot open the gate.
+
+After `Ended`, a sweep under way fetches no newer view, and a late answer of the table is not noted.
 """
 
 from __future__ import annotations

@@ -38,8 +38,14 @@ def time_to_text(time: datetime) -> str:
 
 
 def time_from_text(text: str) -> datetime:
-    """The inverse of `time_to_text`."""
-    return datetime.fromisoformat(text)
+    """The inverse of `time_to_text`. Raises MembershipError for a text that is not a time with an offset from UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MembershipError(f"a time in the membership table cannot be read: {error}") from error
+    if time.tzinfo is None:
+        raise MembershipError(f"a time in the membership table has no offset from UTC: {text!r:.200}")
+    return time
 
 
 @contextmanager
