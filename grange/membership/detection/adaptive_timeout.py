@@ -37,11 +37,11 @@ class AdaptiveTimeout:
         self._durations: dict[SiloAddress, deque[float]] = {}
 
     def answered(self, silo: SiloAddress, took: float) -> None:
-        """Note that a direct probe of this silo was answered after so many seconds."""
+        """Note that a direct probe of this silo was answered after `took` seconds."""
         self._durations.setdefault(silo, deque(maxlen=WINDOW)).append(took)
 
     def timeout(self, silo: SiloAddress, score: int, missed: int = 0) -> float:
-        """Seconds to wait for the silo's next answer. `score`: local health of the prober, `missed`: probes in a row.
+        """Seconds to wait for the silo's next answer. `score`: the prober's local health; `missed`: misses in a row.
 
         After a miss the time-out is doubled, up to the first time-out. Only answers are measured, so a connection that
         became slower would never be recognised otherwise.
