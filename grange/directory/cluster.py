@@ -89,7 +89,7 @@ class ClusterDirectory:
     async def handed_over(self, seconds: float) -> bool:
         """Wait up to `seconds` until the new owners have fetched this silo's snapshots. Returns whether none is left.
 
-        Called when this silo leaves, after its row says so.
+        Called when this silo leaves, after its row shows LEAVING.
         """
         return await self._service.handover.handed_over(seconds)
 

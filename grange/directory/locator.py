@@ -1,4 +1,4 @@
-"""Where to send a call, and which activation is registered: the runtime's `Locator` and `Claims` in a clustered silo.
+"""Locates grains and claims activations: the runtime's `Locator` and `Claims` in a clustered silo.
 
 A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy.
 The result is a guess: the silo that receives the call claims the grain, and the directory decides which claim wins.

@@ -1,4 +1,4 @@
-"""The registrations of this silo, won and in flight, as reported to the owners of slices. Pure.
+"""The registrations of this silo, won and in flight, for its answers to the owners of slices. Pure.
 
 This file closes a race. A registration may be in flight to the old owner of a range while the new owner asks this
 silo for its registrations. The answer does not contain it, so after the old owner's reply the new owner would never
@@ -59,10 +59,10 @@ class LocalRegistrations:
 
 
 PAGE_BYTES = 2 * 2**20
-"""Size limit of one page: half of the limit of a message. Pages of entries with long keys reach it first."""
+"""Size limit of one page in bytes: half of the limit of a message. Pages of entries with long keys reach it first."""
 
 _ENTRY_BYTES = 64
-"""Size of an entry without its texts."""
+"""Size of an entry in bytes without its texts."""
 
 
 def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
