@@ -33,7 +33,9 @@ _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 
 _DRAIN_TIMEOUT = "5"
-"""Seconds, unless the environment sets it. Ctrl-C in development should not wait a minute for a call that hangs."""
+"""Seconds of the silos' drain time-out, unless the environment sets it: Ctrl-C in development must not wait a minute
+for a call that hangs.
+"""
 
 
 class DevOptions(msgspec.Struct, frozen=True):
@@ -112,12 +114,12 @@ class LocalCluster:
             for silo in self._silos:
                 task = asyncio.create_task(silo.run(self._arguments(table)))
                 self._running[task] = silo
-            greeting = asyncio.create_task(self._greet())
+            instructions = asyncio.create_task(self._show_instructions())
             try:
                 return await self._watch(stop)
             finally:
                 stop.cancel()
-                greeting.cancel()
+                instructions.cancel()
                 await self._stop()
 
     async def _watch(self, stop: asyncio.Task[Any]) -> int:
@@ -138,7 +140,7 @@ class LocalCluster:
             await asyncio.wait((task,))
             self._write(silo.name, "stopped")
 
-    async def _greet(self) -> None:
+    async def _show_instructions(self) -> None:
         for silo in self._silos:
             await silo.active.wait()
         names = ", ".join(silo.name for silo in self._silos)

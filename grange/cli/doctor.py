@@ -1,4 +1,4 @@
-"""`grange doctor`: check the stores of a configuration for safety. It starts nothing and changes nothing.
+"""`grange doctor`: checks the stores of a configuration for safety. It starts nothing and changes nothing.
 
 The same checks run at the start of a silo; see `silo/store_checks.py`.
 """

@@ -1,6 +1,6 @@
-"""Ask every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
+"""Asks every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
 
-Called by the commands with `Client.ask`; any function that asks a gateway will do.
+Called by the commands, which pass `Client.ask`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ async def grain_lists(ask: Ask, view: View, wanted: ListGrains, seconds: float) 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:
     """Grain type to activations per silo name. A hosted type without activations maps to an empty dictionary."""
-    found: dict[str, dict[str, int]] = {name: {} for answer in answers for name in answer.member.grains}
+    counts: dict[str, dict[str, int]] = {name: {} for answer in answers for name in answer.member.grains}
     for state in (answer.answer for answer in answers if answer.answer is not None):
         for name, count in state.activations.items():
-            found.setdefault(name, {})[state.name] = count
-    return dict(sorted(found.items()))
+            counts.setdefault(name, {})[state.name] = count
+    return dict(sorted(counts.items()))
 
 
 def gateway_address(member: Member) -> SiloAddress:

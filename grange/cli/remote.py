@@ -26,7 +26,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     connect_timeout: float
 
     def ask(self, question: Callable[[Client], Awaitable[T]], response_timeout: float = 30.0) -> T:
-        """Connect, run `question` with the client, disconnect. Returns or raises what the question does."""
+        """Connect, run `question` with the client, disconnect. Returns its result or raises its error."""
         options = ClientOptions(connect_timeout=self.connect_timeout)
 
         async def connected() -> T:
@@ -51,7 +51,11 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--gateway", multiple=True, metavar="HOST:PORT", help="Gateway of a silo (default: of the one here).")
     @click.option("--cluster", help="Name of the cluster.")
     @click.option(
-        "--connect-timeout", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds to look for it."
+        "--connect-timeout",
+        type=click.FloatRange(0.1),
+        default=3.0,
+        show_default=True,
+        help="Seconds to find a gateway.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
     @functools.wraps(command)

@@ -124,9 +124,14 @@ class MembershipAgent:
         return self._fence.fenced
 
     @property
-    def doubts(self) -> tuple[int, int]:
-        """This silo's local health score, and how many of its votes a live connection withheld."""
-        return self._liveness.score, self._voter.withheld
+    def score(self) -> int:
+        """This silo's local health score: 0 (healthy) to 8."""
+        return self._liveness.score
+
+    @property
+    def withheld(self) -> int:
+        """Number of votes of this silo that a live connection withheld."""
+        return self._voter.withheld
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Have `subscriber` called with each newer view, once and in order. Returns the function that ends this."""

@@ -79,10 +79,10 @@ def _read_info(connection: socket.socket) -> bytes:
     head, _, body = received.partition(b"\r\n")
     length = int(head[1:]) if head.startswith(b"$") else 0
     while len(body) < length:
-        more = connection.recv(65536)
-        if not more:
+        chunk = connection.recv(65536)
+        if not chunk:
             break
-        body += more
+        body += chunk
     return body
 
 

@@ -64,7 +64,7 @@ class SqliteMembershipTable:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[SqliteMembershipTable, None]:
-        """`sqlite:///relative/path` or `sqlite:////absolute/path`; the file is made if need be. See TableFactory."""
+        """`sqlite:///relative/path` or `sqlite:////absolute/path`; a missing file is created. See TableFactory."""
         path = path_of(url)
         async with AsyncExitStack() as stack:
             with table_errors():
