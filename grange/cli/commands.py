@@ -219,12 +219,12 @@ def grains(cluster: RemoteCluster, output: Output, grain_type: str, limit: int) 
     output.show(counts, tables.types_table(counts, view), *tables.problems(answers))
 
 
-def _list_activations(cluster: RemoteCluster, output: Output, wanted: ListGrains) -> None:
+def _list_activations(cluster: RemoteCluster, output: Output, query: ListGrains) -> None:
     async def question(client: Client) -> Any:
         known = {name for member in client.view.active for name in member.grains}
-        if wanted.type not in known:
-            raise NoSuchGrain(f"no silo hosts {wanted.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
-        return await grain_lists(client.ask, client.view, wanted, ASK_TIMEOUT)
+        if query.type not in known:
+            raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
+        return await grain_lists(client.ask, client.view, query, ASK_TIMEOUT)
 
     answers = cluster.ask(question)
     rows = tables.activation_facts(answers)

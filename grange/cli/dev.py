@@ -145,9 +145,11 @@ class LocalCluster:
             await silo.active.wait()
         names = ", ".join(silo.name for silo in self._silos)
         self._write("", f"{names}: one cluster. State is kept in {self._options.data}. Try, from another shell:")
-        where = "" if self._silos[0].gateway == f"{_HOST}:{FIRST_GATEWAY}" else f" --gateway {self._silos[0].gateway}"
+        gateway_option = (
+            "" if self._silos[0].gateway == f"{_HOST}:{FIRST_GATEWAY}" else f" --gateway {self._silos[0].gateway}"
+        )
         for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
-            self._write("", f"  grange {command}{where}")
+            self._write("", f"  grange {command}{gateway_option}")
         self._write("", "Ctrl-C stops all.")
 
     def _arguments(self, table: str) -> list[str]:

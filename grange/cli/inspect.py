@@ -35,9 +35,9 @@ async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloS
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
 
 
-async def grain_lists(ask: Ask, view: View, wanted: ListGrains, seconds: float) -> list[Answer[GrainList]]:
+async def grain_lists(ask: Ask, view: View, query: ListGrains, seconds: float) -> list[Answer[GrainList]]:
     """The activations of each active or leaving silo. `seconds` is the time-out for one silo."""
-    return await _ask_all(ask, view, (GRAINS, encode(wanted), seconds), GrainList)
+    return await _ask_all(ask, view, (GRAINS, encode(query), seconds), GrainList)
 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:

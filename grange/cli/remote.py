@@ -60,12 +60,12 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
     @functools.wraps(command)
     def wrapped(
-        gateway: tuple[str, ...], cluster: str | None, connect_timeout: float, as_json: bool, **rest: Any
+        gateway: tuple[str, ...], cluster: str | None, connect_timeout: float, as_json: bool, **own_options: Any
     ) -> None:
         # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
         here = SiloConfig(insecure=True, advertise="localhost")
         host = "127.0.0.1" if here.host in ("0.0.0.0", "::") else here.host
         gateways = gateway or (f"{host}:{here.gateway_port}",)
-        command(RemoteCluster(gateways, cluster or here.cluster, connect_timeout), Output(as_json), **rest)
+        command(RemoteCluster(gateways, cluster or here.cluster, connect_timeout), Output(as_json), **own_options)
 
     return wrapped

@@ -1,7 +1,7 @@
 """The errors of an operation on a database. The rooms above turn them into errors of their own. Pure.
 
 Each driver's errors become one of these in the file named after it (`sqlite.py`, `redis.py`, `postgres.py`). The error
-says whether a change was applied; the text names the database and never shows a password.
+shows whether a change was applied; the text names the database and never shows a password.
 """
 
 from __future__ import annotations

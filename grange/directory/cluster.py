@@ -80,7 +80,7 @@ class ClusterDirectory:
     @property
     def repairs(self) -> RepairCounts:
         """The inconsistencies found since the silo started."""
-        return RepairCounts(self._duplicates.found, self._checker.repaired, self._sweep.removed)
+        return RepairCounts(self._duplicates.count, self._checker.repaired, self._sweep.removed)
 
     async def compare(self) -> None:
         """Compare the directory with the silos' activations now, without waiting for the next period."""

@@ -137,8 +137,8 @@ class ClusterLocator:
         strategy = self._deps.strategies.get(hosting.placement)
         if strategy is None:
             raise ConfigurationError(
-                f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which silo "
-                f"{self._deps.me} does not know; it knows {', '.join(sorted(self._deps.strategies))}"
+                f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which is unknown to "
+                f"silo {self._deps.me}; known are {', '.join(sorted(self._deps.strategies))}"
             )
         return strategy
 

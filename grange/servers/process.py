@@ -203,9 +203,9 @@ def require_reachable(path: Path, remedy: str) -> None:
 def find_program(candidates: Sequence[Callable[[], Path | None]], name: str, remedy: str) -> Path:
     """The first program that a candidate finds. Raises `ServerNotStarted` with the remedy; a test is never skipped."""
     for candidate in candidates:
-        found = candidate()
-        if found is not None:
-            return found
+        path = candidate()
+        if path is not None:
+            return path
     raise ServerNotStarted(f"no {name} server found: {remedy}")
 
 

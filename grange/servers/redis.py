@@ -87,8 +87,8 @@ def _read_info(connection: socket.socket) -> bytes:
 
 
 def _redis_on_path() -> Path | None:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return Path(found) if found else None
+    path = shutil.which("redis-server") or shutil.which("valkey-server")
+    return Path(path) if path else None
 
 
 def _redis_in_wheel() -> Path | None:

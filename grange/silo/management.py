@@ -136,10 +136,10 @@ class Management:
             withheld=agent.withheld,
         )
 
-    def grains(self, wanted: ListGrains) -> GrainList:
+    def grains(self, query: ListGrains) -> GrainList:
         """List activations of this silo."""
         now = self._loop.time()
-        matching = [a for a in self._catalog.activations() if not wanted.type or a.grain_id.type == wanted.type]
+        matching = [a for a in self._catalog.activations() if not query.type or a.grain_id.type == query.type]
         listed = tuple(
             ActivationState(
                 activation.grain_id,
@@ -148,7 +148,7 @@ class Management:
                 activation.mailbox.depth,
                 len(activation.mailbox.running),
             )
-            for activation in matching[: max(0, min(wanted.limit, MAX_LISTED))]
+            for activation in matching[: max(0, min(query.limit, MAX_LISTED))]
         )
         return GrainList(self._address, listed, len(matching))
 

@@ -53,7 +53,7 @@ class Phase(enum.StrEnum):
     """The progress of a stop; it only moves forward. The values are on the wire and in the output of `grange drain`."""
 
     SERVING = "serving"
-    LEAVING = "leaving"  # the table says LEAVING: no silo places a grain here any more
+    LEAVING = "leaving"  # the table shows LEAVING: no silo places a grain here any more
     MOVING = "moving"  # idle activations deactivate; running calls complete, then their activations deactivate
     CANCELLING = "cancelling"  # only if calls were still running at the drain time-out
     HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries

@@ -33,10 +33,10 @@ class Holds:
     @property
     def in_doubt(self) -> RangeSet:
         """The ranges in which absent grains are held."""
-        found = RangeSet()
+        in_doubt = RangeSet()
         for ranges, _ in self._doubts:
-            found |= ranges
-        return found
+            in_doubt |= ranges
+        return in_doubt
 
     def begin(self, silo: SiloAddress) -> None:
         """Hold the grains of this silo: it is dead, and may not have fenced itself yet."""

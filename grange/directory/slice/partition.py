@@ -164,7 +164,7 @@ class Partition:
             self._entries.remove(address.grain_id, hash)
         return None
 
-    def merge(self, recovery: int, found: Iterable[GrainAddress]) -> list[Conflict]:
+    def merge(self, recovery: int, reported: Iterable[GrainAddress]) -> list[Conflict]:
         """Add entries reported by a live silo or handed over by the previous owner. Returns the conflicts found.
 
         Entries outside the ranges of this recovery are ignored. Of two activations of one grain, the one registered
@@ -174,7 +174,7 @@ class Partition:
         """
         ranges = self.recovering(recovery)
         conflicts: list[Conflict] = []
-        for address in found:
+        for address in reported:
             live, hash = address.silo in self._live, address.grain_id.ring_hash
             if hash not in ranges or not (live or address.silo in self.holds):
                 continue

@@ -47,15 +47,15 @@ class AdaptiveTimeout:
         became slower would never be recognised otherwise.
         """
         taken = self._durations.get(silo, ())
-        wanted = self._first
+        seconds = self._first
         if len(taken) >= MIN_ANSWERS:
             # Not statistics.pstdev: it computes in fractions and took a sixth of a simulation's time.
             mean = fsum(taken) / len(taken)
-            wanted = mean + DEVIATIONS * sqrt(fsum((each - mean) ** 2 for each in taken) / len(taken))
-        wanted = min(max(wanted, self._min), self._max)
+            seconds = mean + DEVIATIONS * sqrt(fsum((each - mean) ** 2 for each in taken) / len(taken))
+        seconds = min(max(seconds, self._min), self._max)
         if missed:
-            wanted = min(2 * wanted, max(self._first, wanted))
-        return wanted * (1 + score)
+            seconds = min(2 * seconds, max(self._first, seconds))
+        return seconds * (1 + score)
 
     def keep(self, silos: Collection[SiloAddress]) -> None:
         """Forget all silos but these."""

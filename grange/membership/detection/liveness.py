@@ -20,7 +20,7 @@ MAX_PROBERS = 64
 
 
 class Liveness:
-    """Thread-safe facts of one silo. `clock` gives monotonic seconds and must go on while the loop is blocked.
+    """Thread-safe facts of one silo. `clock` gives monotonic seconds and must advance while the loop is blocked.
 
     `version` is the version of this silo's view and `score` its local health score; the event loop sets them and the
     probe thread reads them. `newest` is the highest version that any prober has seen. `interval` is the probers' probe

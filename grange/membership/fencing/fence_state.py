@@ -229,7 +229,7 @@ class FenceState:
         return min(self._ticked + self._options.pause_gap, self._due())
 
     def needs_proof(self, now: float) -> bool:
-        """Whether a search for a proof must go on: the gate is closed, or a watching silo is silent."""
+        """Whether a search for a proof must continue: the gate is closed, or a watching silo is silent."""
         return self._phase is not Phase.ENDED and (self._phase is not Phase.OPEN or self._is_silent(now))
 
     def table_answered_since(self, began: float) -> bool:
@@ -328,7 +328,7 @@ class FenceState:
         return self._open_if_proven(now, event.began)
 
     def _on_sweep_answered(self, now: float, event: SweepAnswered) -> list[Action]:
-        """Judge the answers so far. A closed gate opens only after all silos were asked: one may know a newer view."""
+        """Judge the answers so far. A closed gate opens only after all silos were asked: one may have a newer view."""
         if not event.complete and self._phase is not Phase.OPEN:
             return []
         verdict = swept(event.others, self._view.version, event.answers)

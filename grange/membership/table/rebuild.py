@@ -1,6 +1,6 @@
 """Restores a lost table, and writes again the entries that a table has lost: the shell around `recovery.py`.
 
-While the table is lost every read raises TableLost, so no silo votes or joins; calls go on with the last view. After
+While the table is lost every read raises TableLost, so no silo votes or joins; calls continue with the last view. After
 `rebuild_after` the active silo with the lowest address rebuilds the table from its memory, by compare-and-swap on the
 version that it read. The other silos take over the result (rules R3 and R4).
 """
@@ -81,7 +81,7 @@ class Rebuild:
                     await self._recover()
                 await self._reassert()
             except TableLost:
-                continue  # lost once more; that has set `needs_repair` again
+                continue  # lost again; that has set `needs_repair` again
             except Exception as error:
                 self._warnings.warning("lost entries of the membership table could not be written again", error)
                 await asyncio.sleep(POLL_INTERVAL)
@@ -90,7 +90,7 @@ class Rebuild:
     async def _recover(self) -> None:
         memory = self._session.memory
         self._alarms.error(
-            f"the membership table is lost: it was at version {memory.view.version}; calls go on, joins and deaths "
+            f"the membership table is lost: it was at version {memory.view.version}; calls continue, joins and deaths "
             f"wait until it is back, or rebuilt after {self._options.rebuild_after:g} s",
             "table_lost",
         )

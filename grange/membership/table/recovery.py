@@ -41,7 +41,7 @@ class Loss(msgspec.Struct, frozen=True):
         return self.table.version.incarnation == known.incarnation
 
 
-def missing(memory: Memory, found: View) -> tuple[SiloAddress, ...]:
+def missing(memory: Memory, read: View) -> tuple[SiloAddress, ...]:
     """The silos that every later view must hold and this one does not: those with a lasting status, and this silo.
 
     A silo that a newer generation at its endpoint replaced is not missing.
@@ -50,12 +50,12 @@ def missing(memory: Memory, found: View) -> tuple[SiloAddress, ...]:
         member.address
         for member in memory.view.members
         if (member.status in LASTING or (member.address == memory.me and member.status is not SiloStatus.DEAD))
-        and found.get(member.address) is None
-        and not found.is_dead(member.address)
+        and read.get(member.address) is None
+        and not read.is_dead(member.address)
     )
 
 
-def judge(memory: Memory, version: TableVersion, found: View) -> VersionOrder:
+def judge(memory: Memory, version: TableVersion, read: View) -> VersionOrder:
     """How a table relates to this silo's memory. NEWER: accept it; LOST: reject it.
 
     A table of another incarnation is accepted when no silo is missing from it and its number is above ours: then
@@ -65,7 +65,7 @@ def judge(memory: Memory, version: TableVersion, found: View) -> VersionOrder:
     if order is VersionOrder.SAME or memory.known is None:
         return order
     ahead = bool(version.incarnation) and version.number > memory.known.number
-    return VersionOrder.NEWER if ahead and not missing(memory, found) else VersionOrder.LOST
+    return VersionOrder.NEWER if ahead and not missing(memory, read) else VersionOrder.LOST
 
 
 def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) -> tuple[Member, ...]:
@@ -108,8 +108,8 @@ def rejoin(table: Table, memory: Memory, own: Member) -> Change | None:
     This adds a silo that the rebuilding silos did not know.
     """
     known = memory.known.number if memory.known else 0
-    found = View(table.version.number, tuple(row.member for row in table.rows))
-    if not table.version.incarnation or table.version.number < known or missing(memory, found) != (own.address,):
+    read = View(table.version.number, tuple(row.member for row in table.rows))
+    if not table.version.incarnation or table.version.number < known or missing(memory, read) != (own.address,):
         return None
     return Change(own, None)
 

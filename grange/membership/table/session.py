@@ -153,10 +153,10 @@ class Session:
             log.info("the membership table answers again after %.1f s", seconds, extra={"event": "table_reachable"})
         return table
 
-    def _judge(self, memory: Memory, version: TableVersion, found: View) -> VersionOrder:
+    def _judge(self, memory: Memory, version: TableVersion, view: View) -> VersionOrder:
         if self._now() - self._accepted_at > MEMORY_SPAN:
             memory = Memory(memory.known)
-        return judge(memory, version, found)
+        return judge(memory, version, view)
 
     def _accept(self, version: TableVersion, view: View) -> None:
         # An announcement may have overtaken a read. The memory never goes back.
@@ -186,8 +186,8 @@ class Session:
         self.needs_repair.set()
         known, read = self.memory.known, table.version
         before = known.number if known else 0
-        found = f"at version {read.number}" if read.incarnation else "empty"
+        state = f"at version {read.number}" if read.incarnation else "empty"
         return TableLost(
-            f"the membership table was at version {before} and is {found} now: the database lost it or went back in "
-            f"time; running silos go on without joins and deaths, and rebuild it"
+            f"the membership table was at version {before} and is {state} now: the database lost it or went back in "
+            f"time; running silos continue without joins and deaths, and rebuild it"
         )

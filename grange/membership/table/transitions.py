@@ -166,7 +166,7 @@ def death_error(view: View, me: SiloAddress) -> DeclaredDead:
     elif own.status is SiloStatus.DEAD:
         voters = ", ".join(str(vote.voter) for vote in own.votes)
         without = "without a vote: a newer process was at its endpoint, or it was joining for too long"
-        reason = f"its row says dead, by the votes of {voters}" if voters else f"its row says dead, {without}"
+        reason = f"its row is dead, by the votes of {voters}" if voters else f"its row is dead, {without}"
     else:
         reason = "a newer generation has its endpoint"
     return DeclaredDead(
