@@ -43,6 +43,7 @@ class Refusal(enum.StrEnum):
 
 class Sealed(msgspec.Struct, frozen=True):
     """The entries of ranges that were lost with the view `version`. They are complete in `ranges`.
+
     They have not changed since the view `after`, the last one in which this silo decided about them.
     """
 
