@@ -240,6 +240,16 @@ class MembershipAgent:
 
     # --- events ---------------------------------------------------------------------------------------------------
 
+    def on_fenced_by_store(self) -> None:
+        """End this silo: a store refused its change, because its death is recorded there. Called by the storage guards.
+
+        The record proves the death, even if the membership table shows this silo as active: the table may have been
+        rolled back to a version before the death (rule R4; ADR 0010).
+        """
+        if not self._stopping:
+            reason = "a store refused its change, because its death is recorded there"
+            self._end_process(DeclaredDead(f"silo {self.me} must end: {reason}; start it again as a new generation"))
+
     def _on_view(self, view: View) -> None:
         """A view was read or announced. It may be older than the current one."""
         before = self.view

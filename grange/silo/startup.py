@@ -102,6 +102,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
     cluster.agent.subscribe(partial(drop_connections, ports, silo.links))
+    silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)

@@ -30,16 +30,26 @@ _LONGEST_PAUSE = 1.0
 
 
 class GuardedStorage:
-    """A `GrainStorage` around another one. `timeout` in seconds bounds each operation with all its repetitions."""
+    """A `GrainStorage` around another one. `timeout` in seconds bounds each operation with all its repetitions.
+
+    `on_fenced` is called when the store refuses a change because this silo's death is recorded in it.
+    """
 
     def __init__(
-        self, storage: GrainStorage, recorder: DeathRecorder, breaker: Breaker, rng: random.Random, timeout: float
+        self,
+        storage: GrainStorage,
+        recorder: DeathRecorder,
+        breaker: Breaker,
+        rng: random.Random,
+        timeout: float,
+        on_fenced: Callable[[], None],
     ) -> None:
         self._storage = storage
         self._recorder = recorder
         self._breaker = breaker
         self._rng = rng
         self._timeout = timeout
+        self._on_fenced = on_fenced
         self._warnings = ThrottledLog(log)
         self.fenced_writes = 0
         """Changes that the store refused because this silo was declared dead."""
@@ -105,7 +115,7 @@ class GuardedStorage:
         try:
             return await change()
         except InconsistentStateError as error:
-            self._count_fenced(error)
+            self._check_fenced(error)
             raise
         except WriteOutcomeUnknown as error:
             self._breaker.on_failure(error)
@@ -129,7 +139,7 @@ class GuardedStorage:
         except TimeoutError:
             raise lost from None
         except InconsistentStateError as error:
-            self._count_fenced(error)
+            self._check_fenced(error)
             if error.fenced and error.stored == error.given:
                 raise  # the record is unchanged, and stays so: the store refuses this silo
             raise WriteOutcomeUnknown(
@@ -148,7 +158,8 @@ class GuardedStorage:
             except (WriteOutcomeUnknown, StorageUnavailable) as error:
                 self._breaker.on_failure(error)
 
-    def _count_fenced(self, error: InconsistentStateError) -> None:
+    def _check_fenced(self, error: InconsistentStateError) -> None:
         if error.fenced:
             self.fenced_writes += 1
             self._warnings.error(str(error), "write_fenced")
+            self._on_fenced()
