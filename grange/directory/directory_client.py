@@ -45,7 +45,7 @@ class DirectoryClient:
             winner = await self._repeat(RegisterOperation(address, previous), self._deps.options.claim_timeout)
         except BaseException:
             # The owner may have registered the activation, which this silo will not run.
-            self._tasks.start(self._abandon(address))
+            self._tasks.start(self._unregister_unused(address))
             raise
         assert winner is not None, "the answer to a register is the grain's entry"
         return winner
@@ -63,7 +63,7 @@ class DirectoryClient:
             return  # after the last silo has left, no silo holds entries
         await self._repeat(UnregisterOperation(address), self._deps.options.release_timeout)
 
-    async def _abandon(self, address: GrainAddress) -> None:
+    async def _unregister_unused(self, address: GrainAddress) -> None:
         try:
             await self.unregister(address)
         except SiloUnavailable:

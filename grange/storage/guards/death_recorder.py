@@ -39,7 +39,7 @@ class DeathRecorder:
         self._done = asyncio.Event()
         self._done.set()
         self._warnings = ThrottledLog(log)
-        self.rounds = 0
+        self.additions = 0
         """Number of times that deaths were added. A read that began before the last time may have loaded state that the
         dead silo changed afterwards.
         """
@@ -84,7 +84,7 @@ class DeathRecorder:
             return
         for silo in silos:
             self._known[silo.endpoint] = self._pending[silo.endpoint] = silo
-        self.rounds += 1
+        self.additions += 1
         self._due.set()
         self._done.clear()
 

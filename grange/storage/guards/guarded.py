@@ -76,9 +76,9 @@ class GuardedStorage:
     async def _read_after_deaths(self, grain_id: GrainId, state: str) -> StateRecord:
         while True:
             await self._recorder.wait_done()
-            rounds = self._recorder.rounds
+            additions = self._recorder.additions
             record = await self._storage.read(grain_id, state)
-            if self._recorder.rounds == rounds:
+            if self._recorder.additions == additions:
                 return record
 
     async def write(
