@@ -316,7 +316,7 @@ class FenceHistory(RuleBasedStateMachine):
         self.closed_since: float | None = None
         self.gave_up = 0
         self.ended = False
-        self.gate.guarded_by(lambda: self.step(GateExamined()))
+        self.gate.on_expired(lambda: self.step(GateExamined()))
         self.change_view(others=frozenset({B, C}), own=ACTIVE)
         self.tick()
 

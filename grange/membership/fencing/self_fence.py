@@ -107,7 +107,7 @@ class SelfFence:
 
     async def run(self) -> None:
         """Run the watchdog until cancelled, and examine the gate at each tick."""
-        self._gate.guarded_by(self._examine)
+        self._gate.on_expired(self._examine)
         try:
             while True:
                 self._step(Tick())
