@@ -1,4 +1,4 @@
-"""Reaches a SQLite file: opens it, brings its tables up to date, types the driver's errors, checks it."""
+"""Access to a SQLite file: opens it, brings its tables up to date, types the driver's errors, checks its safety."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def path_of(url: str) -> Path:
 async def open_sqlite(
     path: Path, lock_timeout: float, synchronous: Literal["FULL", "NORMAL"]
 ) -> AsyncGenerator[aiosqlite.Connection]:
-    """A connection in autocommit mode to a file in WAL mode, closed at exit. File and folder are made if need be.
+    """A connection in autocommit mode to a file in WAL mode, closed at exit. A missing file or folder is created.
 
     `lock_timeout` is in seconds: SQLite's own wait for another process's lock. `synchronous=FULL` survives a power
     failure; NORMAL may lose the last commits in one. Raises ConfigurationError for a SQLite that is too old, and
@@ -92,7 +92,7 @@ def name_of(path: Path) -> str:
 
 
 async def _use_wal(connection: aiosqlite.Connection, lock_timeout: float) -> None:
-    """In WAL mode, readers do not wait for a writer. SQLite does not wait for the lock of this switch, so this does."""
+    """Switch to WAL mode, in which readers do not wait for a writer. SQLite does not wait for this lock, so retry."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + lock_timeout
     while True:
@@ -139,7 +139,7 @@ async def _applied(connection: aiosqlite.Connection, component: str) -> list[int
 def statements_of(sql: str) -> Iterator[str]:
     """The statements of a script, one at a time; each ends at the end of a line.
 
-    sqlite3's own `executescript` commits first, which would give up the lock.
+    sqlite3's own `executescript` commits first, which would release the lock.
     """
     statement = ""
     for line in sql.splitlines(keepends=True):

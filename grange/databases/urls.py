@@ -20,7 +20,7 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
     hosts: tuple[tuple[str, int | None], ...]
     """Each host with its port; None: the scheme's usual port. Empty: the driver's default host."""
     path: str
-    """With its first slash; percent signs are decoded."""
+    """With its first slash; percent-encoding is decoded."""
     options: Mapping[str, str]
     username: str | None
     password: str | None
@@ -39,7 +39,7 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
 def parse_url(url: str, form: str) -> DatabaseUrl:
     """The parts of a URL. `form` is the text in the error that shows how such a URL is written.
 
-    Raises ConfigurationError for a malformed URL; the error shows nothing of it.
+    Raises ConfigurationError for a malformed URL; the error shows no part of it.
     """
     try:
         parts = urlsplit(url)

@@ -17,12 +17,12 @@ from grange.membership.fencing.fence_state import (
     Action,
     Ended,
     EndGate,
+    EndProcess,
     ExtendGate,
     FenceGate,
     FenceState,
     FetchView,
     GateExamined,
-    GiveUp,
     Heard,
     OpenGate,
     PauseGate,
@@ -296,8 +296,8 @@ def test_a_newer_view_is_fetched_from_the_silo_that_has_seen_the_newest() -> Non
 def test_a_silo_that_is_fenced_for_longer_than_the_limit_gives_up_once() -> None:
     machine = fenced(B)
     actions = tick_until(machine, FENCE_AFTER, FENCE_AFTER + OPTIONS.fence_limit + 60)
-    ends = of_kind(actions, EndGate, GiveUp)
-    assert [type(action) for action in ends] == [EndGate, GiveUp]
+    ends = of_kind(actions, EndGate, EndProcess)
+    assert [type(action) for action in ends] == [EndGate, EndProcess]
     assert machine.phase is Phase.ENDED
 
 
@@ -364,7 +364,7 @@ class FenceHistory(RuleBasedStateMachine):
                     self.gate.extend(until)
                 case StartProofSearch(afresh=True):
                     self.searched_afresh = self.now
-                case GiveUp():
+                case EndProcess():
                     self.gave_up += 1
                 case _:
                     pass

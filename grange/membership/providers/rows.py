@@ -1,4 +1,4 @@
-"""What the database providers share: a member as JSON, a time as text that sorts, and the table's errors. Pure."""
+"""Helpers of the database providers: a member as JSON, a time as text that sorts, and the table's errors. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _decoder = msgspec.json.Decoder(Member)
 
 
 def member_to_json(member: Member) -> str:
-    """The row's text. An older grange ignores the fields that it does not know."""
+    """The row's text. An older version of grange ignores fields that it does not know."""
     return msgspec.json.encode(member).decode()
 
 

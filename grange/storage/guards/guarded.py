@@ -1,4 +1,4 @@
-"""A store as one silo uses it: reads wait for recorded deaths, an outage fails at once, lost answers are resolved.
+"""Guards a store for one silo: reads wait for recorded deaths, an outage fails at once, lost answers are resolved.
 
 `stores.py` puts one of these before each store of a silo; the states of grains go through it.
 """
@@ -30,7 +30,7 @@ _LONGEST_PAUSE = 1.0
 
 
 class GuardedStorage:
-    """A `GrainStorage` on another one. `timeout` is in seconds and bounds each operation with all its repetitions.
+    """A `GrainStorage` around another one. `timeout` in seconds bounds each operation with all its repetitions.
 
     `on_fenced` is called when the store refuses a change because this silo's death is recorded in it.
     """
@@ -55,7 +55,7 @@ class GuardedStorage:
         """Changes that the store refused because this silo was declared dead."""
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        """See `GrainStorage.read`. Waits until every death that this silo knows of is recorded in the store.
+        """See `GrainStorage.read`. Waits until every death known to this silo is recorded in the store.
 
         Reads again when another death came meanwhile.
         """
@@ -76,9 +76,9 @@ class GuardedStorage:
     async def _read_after_deaths(self, grain_id: GrainId, state: str) -> StateRecord:
         while True:
             await self._recorder.wait_done()
-            rounds = self._recorder.rounds
+            additions = self._recorder.additions
             record = await self._storage.read(grain_id, state)
-            if self._recorder.rounds == rounds:
+            if self._recorder.additions == additions:
                 return record
 
     async def write(

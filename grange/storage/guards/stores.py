@@ -21,7 +21,7 @@ PROBED_RECORD = GrainId("grange-storage-probe", "probe")
 
 
 class Stamps:
-    """Gives out the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
+    """Makes the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
 
     def __init__(self, silo: SiloAddress) -> None:
         self._silo = silo
@@ -63,7 +63,7 @@ class StorageGuards:
         self._fenced_subscribers.append(subscriber)
 
     def on_view(self, view: View) -> None:
-        """A subscriber of membership views. From here on, state is loaded only after the deaths in it are recorded."""
+        """Subscriber of membership views. State is loaded only after the deaths in `view` are recorded."""
         for recorder in self._recorders:
             recorder.on_view(view)
 
