@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import random
 
+JITTER = 1.5
+"""Jitter lengthens a pause by up to this factor."""
+
 
 class Backoff:
     """Pauses in seconds between attempts: `first`, doubled after each failure up to `limit`, with jitter from `rng`."""
@@ -19,7 +22,7 @@ class Backoff:
 
     def pause(self) -> float:
         """Count one more failure and return the pause before the next attempt: never under `first` nor over `limit`."""
-        wanted = self._first * 2.0 ** min(self._failures, 30) * self._rng.uniform(1.0, 1.5)
+        wanted = self._first * 2.0 ** min(self._failures, 30) * self._rng.uniform(1.0, JITTER)
         self._failures += 1
         return min(wanted, max(self._first, self._limit * self._rng.uniform(0.75, 1.0)))
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +50,7 @@ class ServerNotStarted(RuntimeError):
     """A server program was not found or did not start. The message ends with the tail of its log."""
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """One server on its own loopback port, with its own folder that exists until `close`.
 
     `start`, `stop` (in order) and `kill` (SIGKILL) may follow each other; port and data stay the same, as a fault test
@@ -70,16 +71,16 @@ class ServerProcess:
             require_reachable(self.folder.parent, "set TMPDIR to a folder that every user can enter")
             os.chown(self.folder, UNPRIVILEGED_ID, UNPRIVILEGED_ID)
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (an optional step)
         """Make the data folder. Called once, before the first start."""
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """The program and its arguments for the current port. The program must stay in the foreground."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self, pid: int) -> bool:
         """Whether the server with this process id accepts connections now, and not another one on the same port."""
-        raise NotImplementedError
 
     @property
     def running(self) -> bool:

@@ -8,7 +8,6 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.agent import MembershipAgent
-from grange.membership.detection.deps import HeardFrom
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.provider import MembershipTable
 from grange.proto.faults import Faults
@@ -69,7 +68,6 @@ class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     gate: Gate
     liveness: Liveness
-    heard_from: HeardFrom
     agent: MembershipAgent
     directory: ClusterDirectory
 

@@ -257,7 +257,7 @@ def prepare_cluster(
             options=definition.config.directory_options(),
         )
     )
-    return Cluster(gate=gate, liveness=liveness, heard_from=ring.heard_from, agent=agent, directory=directory)
+    return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory)
 
 
 def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:

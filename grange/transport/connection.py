@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from grange.errors import SiloUnavailable
@@ -17,7 +18,7 @@ from grange.transport.outbox import Outbox
 from grange.transport.provider import Receiver
 
 
-class BaseConnection:
+class BaseConnection(ABC):
     """Implements `provider.Connection`; a medium implements the methods of the last section.
 
     `_closing` is set when nothing more may be posted, `_ended` when the connection has ended, `_released` when all
@@ -84,6 +85,11 @@ class BaseConnection:
         await self._outbox.ready()
 
     async def close(self) -> None:
+        """Implements `provider.Connection.close`.
+
+        Only the first caller drains, and its cancellation ends the connection at once. A later caller waits for the
+        end; its cancellation ends only its own wait.
+        """
         if not self._closing:
             self._closing = True
             try:
@@ -95,8 +101,8 @@ class BaseConnection:
                 self._end_in_order()
         await asyncio.shield(self._released)
 
-    def kill(self, error: Exception | None = None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def kill(self, error: Exception | None = None) -> None: ...
 
     # -- called by the medium --
 
@@ -134,18 +140,18 @@ class BaseConnection:
 
     # -- implemented by each medium --
 
+    @abstractmethod
     def _wake_writer(self) -> None:
         """Start the idle writer, because a message was queued."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _drain(self) -> None:
         """Return when everything queued has been written and the peer has sent its last answers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _end_in_order(self) -> None:
         """End the connection without an error, if it has not ended, and notify the peer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_end(self) -> None:
         """Stop moving messages: the connection has ended. Called once."""
-        raise NotImplementedError

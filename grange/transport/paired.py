@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Self
@@ -104,18 +105,18 @@ class PairedConnection(BaseConnection):
 
     # -- implemented by each medium --
 
+    @abstractmethod
     def _on_joined(self) -> None:
         """Register this end with the network."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write_blocked(self) -> bool:
         """Whether messages must stay in the queue at present."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _line_is_cut(self) -> bool:
         """Whether the line to the peer is cut at present."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
         """Take one batch from the outbox, and have `deliver` called with it when it arrives at the peer."""
-        raise NotImplementedError

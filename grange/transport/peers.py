@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from random import Random
 
-from grange.aio.backoff import Backoff
+from grange.aio.backoff import JITTER, Backoff
 from grange.errors import ConnectionLost, GrangeError, SiloUnavailable
 from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
@@ -17,11 +17,6 @@ from grange.transport.provider import Connection, Receiver, Transport
 
 HelloFor = Callable[[SiloAddress], Hello]
 ReceiverFor = Callable[[SiloAddress], Receiver]
-
-
-BACKOFF_JITTER = 1.5
-"""`Backoff` lengthens each pause by up to this factor. `backoff_first` is divided by it and thus is the upper bound of
-the first pause: a returning silo is found within the time that the options promise."""
 
 
 class _Peer:
@@ -136,7 +131,8 @@ class Peers:
         peer = self._peers.get(address)
         if peer is None:
             options = self._options
-            backoff = Backoff(options.backoff_first / BACKOFF_JITTER, options.backoff_max, self._rng)
+            # `backoff_first` is the upper bound of the first pause: a returning silo is found in the promised time.
+            backoff = Backoff(options.backoff_first / JITTER, options.backoff_max, self._rng)
             peer = self._peers[address] = _Peer(backoff)
         if peer.waiting is not None:
             return peer.waiting

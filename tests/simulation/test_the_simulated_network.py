@@ -31,8 +31,10 @@ class RecordingReceiver:
     lost_at: float | None = None
     unsent: Sequence[Message] = ()
     error: Exception | None = None
+    on_message: Callable[[Message], None] = lambda message: None
 
     def receive(self, message: Message) -> None:
+        self.on_message(message)
         self.received.append(message.id)
         self.processes.add(self.loop.process.name)
 
@@ -95,6 +97,23 @@ def test_a_stream_keeps_its_order_under_any_delays() -> None:
         await asyncio.sleep(2)
         assert pair.at_b.received == list(range(100))
         assert pair.at_b.processes == {"b"}, "in the receiver's process"
+
+    with_pair(test)
+
+
+def test_a_connection_that_ends_in_its_receiver_delivers_no_more_of_the_frame() -> None:
+    """`lost` is the last call of a receiver."""
+
+    async def test(pair: Pair) -> None:
+        def kill_at_two(message: Message) -> None:
+            if message.id == 2:
+                pair.far.kill()
+
+        pair.at_b.on_message = kill_at_two
+        pair.post(1, 2, 3)
+        await asyncio.sleep(0.1)
+        assert pair.at_b.received == [1, 2]
+        assert pair.at_b.lost_at is not None
 
     with_pair(test)
 

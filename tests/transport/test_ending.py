@@ -159,6 +159,19 @@ async def test_cancelling_a_close_still_ends_the_connection(net: Net) -> None:
     assert len(inbox.endings) == 1
 
 
+async def test_cancelling_a_second_close_leaves_the_first_to_complete(net: Net) -> None:
+    silo, connection, inbox = await net.pair(frame_messages=1)
+    for number in range(100):
+        connection.post(request(number))
+    first, second = (asyncio.ensure_future(connection.close()) for _ in range(2))
+    await asyncio.sleep(0)
+    second.cancel()
+    await first
+    assert second.cancelled()
+    assert [message.id for message in silo.inbox.messages] == list(range(100))
+    assert inbox.endings == [([], None)]
+
+
 async def test_a_receiver_that_fails_in_lost_does_not_stop_the_end(net: Net) -> None:
     reports = collect_reports()
     silo, connection, inbox = await net.pair()

@@ -139,6 +139,25 @@ async def test_an_exception_of_a_receiver_is_reported_and_ends_nothing(net: Net)
     assert str(reports[0]) == "no ones here"
 
 
+async def test_a_connection_that_ends_in_its_receiver_delivers_no_more_of_the_frame(net: Net) -> None:
+    """`lost` is the last call of a receiver."""
+    silo, connection, _inbox = await net.pair()
+    arrived: list[int] = []
+
+    def kill_at_two(message: Message) -> None:
+        arrived.append(message.id)
+        if message.id == 2:
+            silo.connection.kill()
+
+    silo.inbox.on_message = kill_at_two
+    for number in (1, 2, 3):
+        connection.post(request(number))
+    await silo.inbox.ended()
+    await silo.connection.close()
+    assert arrived == [1, 2]
+    assert len(silo.inbox.endings) == 1
+
+
 async def test_a_connection_knows_when_it_last_received_a_frame(net: Net) -> None:
     """MEM-13: at first the time of the handshake, then of each received frame; sent frames do not count."""
     loop = asyncio.get_running_loop()

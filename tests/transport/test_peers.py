@@ -103,18 +103,30 @@ async def test_after_a_failure_callers_fail_at_once_until_the_back_off_ends(
 
 
 async def test_a_success_ends_the_back_off(net: Net, here: Counting, peers: Peers) -> None:
+    """The first failure after a success waits no longer than the first failure of all."""
+    loop = asyncio.get_running_loop()
     silo = await net.silo(net.transport())
     port = silo.address.port
     assert silo.listener is not None
     await silo.listener.close()
-    with pytest.raises(SiloUnavailable):
-        await peers.get(silo.address)
-    peers._peers[silo.address].retry_at = 0.0
+    pauses: list[float] = []
+    for _ in range(4):
+        with pytest.raises(SiloUnavailable):
+            await peers.get(silo.address)
+        peer = peers._peers[silo.address]
+        pauses.append(peer.retry_at - loop.time())
+        peer.retry_at = 0.0
+    assert pauses[-1] > 2 * TransportOptions().backoff_first
     again = await net.silo(net.transport(), port=port)
     connection = await peers.get(again.address)
     await connection.close()
     assert peers.current(again.address) is None
     assert not (await peers.get(again.address)).closed
+    assert again.listener is not None
+    await again.listener.close()
+    with pytest.raises(SiloUnavailable):
+        await peers.get(silo.address)
+    assert peers._peers[silo.address].retry_at - loop.time() <= TransportOptions().backoff_first
 
 
 async def test_a_refused_handshake_is_the_cause_of_being_unavailable(net: Net, peers: Peers) -> None:
