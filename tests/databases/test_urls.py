@@ -83,6 +83,8 @@ def test_hosts_are_hidden_when_they_may_begin_a_password() -> None:
         "db://user:1#s3cret@host/name",
         "db://user:123?x=s3cret@host/name",
         "db://user:123?s3cret@host/name?x=1",
+        "db://user:123/4?s3cret@host/name",
+        "db://user:123/4?a=b&s3cret@host/name",
     ],
 )
 def test_a_malformed_url_names_the_expected_form(url: str) -> None:
@@ -119,9 +121,10 @@ def test_the_parts_do_not_show_the_password_in_a_traceback() -> None:
 SECRETS = ("s3cret", "54321")
 """Words of a password. The number can be mistaken for a port."""
 
-PASSWORDS = st.lists(
-    st.tuples(st.sampled_from(SECRETS), st.text("/?#@:=&,[]%;+ é\n", max_size=2)), min_size=1, max_size=4
-).map(lambda pairs: "".join(word + mark for word, mark in pairs))
+MARKS = st.sampled_from(("/", "?", "/p?a=", "?a=b&", "://")) | st.text("/?#@:=&,[]%;+ é\n", max_size=2)
+PASSWORDS = st.lists(st.tuples(st.sampled_from(SECRETS), MARKS), min_size=1, max_size=4).map(
+    lambda pairs: "".join(word + mark for word, mark in pairs)
+)
 ENDS = ("@host/db", "@host:1,other/db?x=file:///ca.pem", "@host", "@host?ssl=1", "@host/table/1?x=a@b", "@:6379/0", "@")
 
 
