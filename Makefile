@@ -30,7 +30,7 @@ APP ?= examples.flights.app:silo
 help: ## show this list
 	@echo "grange: virtual actors for Python"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
-		printf '%-16s %s\n' "$$name" "$$text"; done
+		printf '%-22s %s\n' "$$name" "$$text"; done
 
 .PHONY: demo
 demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, every total checked

@@ -5,14 +5,14 @@
     grange/
       __main__.py  cli/                    the command `grange`
       testing/                             a cluster inside a test
-      silo/        client/     servers/    one server process | one outside process | a Redis or Postgres of our own
-      storage/     directory/              state that lasts | where each grain lives
+      silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
+      storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster
-      runtime/                             makes calls, takes calls, runs activations; knows no cluster
-      grains/      transport/  databases/  what authors import | moves whole messages | reaches SQLite, Redis, Postgres
+      runtime/                             makes calls, receives calls, runs activations; independent of the cluster
+      grains/      transport/  databases/  classes for authors | sends messages | access to SQLite, Redis, Postgres
       placement/                           chooses a silo for a new activation (pure)
-      aio/                                 what every room needs of asyncio: owned tasks, time-outs, backoff
-      proto/                               everything that crosses a wire or is written down (pure)
+      aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
+      proto/                               ids and messages that are sent or stored (pure)
       errors.py    clock.py                the error tree | wall-clock time
       __init__.py                          re-exports what authors use
 

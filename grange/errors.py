@@ -1,4 +1,4 @@
-"""The errors that grange raises, as one tree. Errors carry facts as attributes and say what to do next.
+"""The errors that grange raises, as one tree. Attributes hold the facts; the message names the remedy.
 
 ::
 
@@ -6,7 +6,7 @@
     ├── CallError                     a call to a grain did not end with its result
     │   ├── CallNotExecuted           certainly not executed: repeating the call is safe
     │   │   ├── SiloUnavailable       no silo could take the call
-    │   │   ├── Overloaded            a bound refused the call; `retry_after` says when to try again
+    │   │   ├── Overloaded            a limit refused the call; repeat it after `retry_after` seconds
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
     │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
@@ -20,17 +20,17 @@
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
     ├── InconsistentStateError        another writer changed this state since it was read
-    ├── StorageError                  a storage provider could not do its work
+    ├── StorageError                  a storage provider could not carry out an operation
     │   ├── StorageUnavailable        the database is unreachable; a write was not applied
     │   └── WriteOutcomeUnknown       the database's answer was lost: the write may have been applied
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
-    ├── MembershipError               the membership table or protocol refused
+    ├── MembershipError               the membership table or the membership protocol failed
     │   ├── MembershipUnavailable     the membership table is unreachable
-    │   ├── TableLost                 the database lost the membership table, or was set back in time
+    │   ├── TableLost                 the database lost the membership table, or was rolled back
     │   ├── JoinFailed                this silo could not become active
     │   ├── DeclaredDead              the other silos declared this silo dead; its process must end
     │   └── SelfFenced                this silo was cut off for too long; its process must end
-    └── HandshakeRefused              the other side has another cluster, protocol version or identity
+    └── HandshakeRefused              the other side has a different cluster, protocol version or identity
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class InconsistentStateError(GrangeError):
 
 
 class StorageError(GrangeError):
-    """A storage provider could not do its work. The message names the provider and the record."""
+    """A storage provider could not carry out an operation. The message names the provider and the record."""
 
 
 class StorageUnavailable(StorageError):
@@ -187,10 +187,10 @@ class StorageUnavailable(StorageError):
 
 
 class WriteOutcomeUnknown(StorageError):
-    """A write or clear was sent to the database and its answer was lost. It may have been applied, or may be later.
+    """A write or clear was sent to the database and the answer was lost. It may have been applied, or may be later.
 
     If the error escapes a grain method, that activation ends; the next call activates the grain again and reads the
-    stored state. A grain that catches it may write again: that write finds the outcome and stores the value once.
+    stored state. A grain that catches it may write again: that write detects the outcome and stores the value once.
     """
 
 
@@ -199,18 +199,18 @@ class ConfigurationError(GrangeError, ValueError):
 
 
 class MembershipError(GrangeError):
-    """The membership table or the membership protocol refused. The subclass says why."""
+    """The membership table or the membership protocol failed. The subclass gives the reason."""
 
 
 class MembershipUnavailable(MembershipError):
-    """The membership table is unreachable. Running silos go on; joins and deaths wait until it is back."""
+    """The membership table is unreachable. Running silos continue; joins and deaths wait until it is back."""
 
 
 class TableLost(MembershipError):
     """The database no longer holds the membership table that it held before.
 
-    Running silos go on; joins and deaths wait. The silos rebuild the table from their views. A silo never takes a lost
-    table for a new one.
+    Running silos continue; joins and deaths wait. The silos rebuild the table from their views. A silo never mistakes a
+    lost table for a new one.
     """
 
 
@@ -227,7 +227,7 @@ class SelfFenced(MembershipError):
 
 
 class HandshakeRefused(GrangeError):
-    """The other side refused the connection. `code` is a stable word for programs; the message says what to change."""
+    """The other side refused the connection. `code` is a stable name for programs; the message names the remedy."""
 
     def __init__(self, message: str, code: str = "refused") -> None:
         super().__init__(message)

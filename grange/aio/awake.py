@@ -1,8 +1,8 @@
-"""Time-outs that count only the time in which this process was awake.
+"""Time-outs that count only the time in which this process was awake, not the time in which it was stopped.
 
-A process that is stopped and continued finds its timers due, and the answers that came meanwhile unread in its sockets.
-With an ordinary time-out the timers win: a store or silo that answered in a millisecond counts as unreachable, and the
-outcome of a write as unknown. These time-outs recognise a stop by a timer that fires late, and do not count it.
+When a stopped process continues, its timers are due, and the answers that arrived meanwhile are unread in its sockets.
+With ordinary time-outs the timers run first: a store or silo that answered in a millisecond counts as unreachable, and
+the outcome of a write as unknown. These time-outs detect a stop by a timer that fires late, and do not count it.
 
 Used wherever a missing answer from outside is an error: stores, the membership table, calls.
 """
@@ -16,27 +16,27 @@ from types import TracebackType
 from typing import Self
 
 SLICE = 0.25
-"""Seconds of one slice of a longer wait. A stop counts for no more than the slice that it fell into."""
+"""Seconds; a longer wait is divided into slices of this length. At most one slice of a stop counts as time awake."""
 
 STOP_THRESHOLD = 0.05
-"""Seconds by which a timer must be late to show a stop. A busy event loop is hardly ever so late."""
+"""Seconds; a timer that is later than this indicates a stop. A busy event loop is rarely that late."""
 
 GRACE = 0.5
-"""Seconds that are left at least after the first stop, to read the answers that wait in the sockets."""
+"""Seconds; least time left after the first stop, to read the answers that wait in the sockets."""
 
 
 class AwakeTimer:
-    """Calls `expired` after so many seconds awake (infinite: never), unless `stop` is called before.
+    """Calls `on_expired` after `seconds` of time awake (infinite: never), unless `stop` is called before.
 
-    A loop that is always late cannot prevent the call: every slice counts, and the grace is given once.
+    It also expires on a loop that is always late: every slice counts, and the grace is added only once.
     """
 
-    __slots__ = ("_due", "_end", "_expired", "_handle", "_loop", "_paused")
+    __slots__ = ("_due", "_end", "_grace_added", "_handle", "_loop", "_on_expired")
 
-    def __init__(self, seconds: float, expired: Callable[[], object]) -> None:
+    def __init__(self, seconds: float, on_expired: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._expired = expired
-        self._paused = False
+        self._on_expired = on_expired
+        self._grace_added = False
         self._due = self._loop.time()
         self._end = self._due + seconds
         self._handle: asyncio.TimerHandle | None = None
@@ -57,14 +57,14 @@ class AwakeTimer:
         late = now - self._due
         if late > STOP_THRESHOLD:
             self._end += late
-            if not self._paused:
-                self._paused = True
+            if not self._grace_added:
+                self._grace_added = True
                 self._end = max(self._end, now + GRACE)
             self._due = now
         if self._due < self._end:
             self._next()
         else:
-            self._expired()
+            self._on_expired()
 
 
 class AwakeTimeout:

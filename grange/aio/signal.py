@@ -1,4 +1,4 @@
-"""Waits for the next occurrence of an event that occurs again and again."""
+"""A signal for an event that recurs: each waiter waits for the next occurrence."""
 
 from __future__ import annotations
 

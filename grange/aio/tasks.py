@@ -1,4 +1,4 @@
-"""An owner for background tasks: it keeps them alive, logs their exceptions, and ends them when its part stops."""
+"""Owns background tasks: keeps a reference to each, logs their exceptions, and cancels them when the owner closes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("grange.runtime")
 
 
 class Tasks:
-    """The tasks of one part. Each ends by itself or in `close`."""
+    """The background tasks of one component. `close` cancels those that have not ended."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -33,31 +33,31 @@ class Tasks:
         return len(self._running)
 
     async def wait(self) -> None:
-        """Wait until all tasks, and all tasks that they start here, have ended."""
+        """Wait until all tasks have ended, including those that are started meanwhile."""
         while self._running:
             await asyncio.wait(set(self._running))
 
     async def close(self, seconds: float | None = None) -> None:
-        """Cancel all tasks and wait for their end, also the end of tasks that they start while they end.
+        """Cancel all tasks and wait until they have ended, including those that they start while they end.
 
-        With `seconds`, tasks that have not ended by then are left behind with an error in the log: user code may
-        swallow its cancellation, and asyncio has no other way to stop it.
+        With `seconds`, tasks that have not ended by then are logged as errors and left running. User code may swallow
+        its cancellation, and asyncio has no other way to stop it.
         """
         loop = asyncio.get_running_loop()
         until = None if seconds is None else loop.time() + seconds
         while self._running:
             left = None if until is None else until - loop.time()
             if left is not None and left <= 0:
-                self._leave_behind()
+                self._log_left_running()
                 return
             for task in set(self._running):
                 task.cancel()
             await asyncio.wait(set(self._running), timeout=left)
 
-    def _leave_behind(self) -> None:
+    def _log_left_running(self) -> None:
         for task in self._running:
             log.error(
-                "%s does not end although it was cancelled; it is left behind", task.get_coro(),
+                "%s does not end although it was cancelled; it is left running", task.get_coro(),
                 extra={"event": "turn_would_not_end"},
             )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The command `grange`: run silos, look at a cluster, call a grain, drain a silo, check the stores.
+"""The command `grange`: run silos, inspect a cluster, call a grain, drain a silo, check the stores.
 
 Called by `grange/__main__.py`. Open `commands.py` first: one function per command.
 

@@ -41,12 +41,13 @@ ASK_TIMEOUT = 2.0
 """Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""
 
 SIMILAR = 0.87
-"""Least similarity to an option at which a variable counts as misspelt. `GRANGE_SERVICE_HOST`, which Kubernetes sets,
-is less similar to any option."""
+"""Least similarity to an option (0 to 1, by `difflib`) at which a variable counts as misspelt. `GRANGE_SERVICE_HOST`,
+which Kubernetes sets, is less similar to any option.
+"""
 
 
 class Commands(click.Group):
-    """The boundary of the process: turns an error into one line and an exit code."""
+    """The group of all subcommands; it turns an error into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """click.Group: run the command."""
@@ -73,7 +74,7 @@ class Commands(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="grange")
 def main(debug: bool) -> None:
-    """Virtual actors for Python: run silos, look at a cluster, call grains."""
+    """Virtual actors for Python: run silos, inspect a cluster, call grains."""
 
 
 @main.command("run")
@@ -112,8 +113,8 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_wi
 def check_names(environment: Iterable[str], options: Collection[str]) -> None:
     """Raise ConfigurationError for a `GRANGE_` variable whose name is almost that of an option.
 
-    Ignoring a misspelt variable could start the silo in another place than was meant. A name that resembles no option
-    is left alone: Kubernetes sets some for a service that is named grange.
+    If a misspelt variable were ignored, the silo could start with other stores than intended. A name that resembles no
+    option is ignored: Kubernetes sets some for a service that is named grange.
     """
     known = {PREFIX + option.upper() for option in options}
     for name in sorted(environment):
@@ -153,7 +154,7 @@ def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
 def dev(app: str, silos: int, data: Path, log_level: str) -> None:
     """Run a cluster of several silos on this machine, on free ports, until Ctrl-C.
 
-    Without MODULE:SILO it runs a counter to play with.
+    Without MODULE:SILO it runs a counter grain for trying calls.
     """
     named_silo(app)  # report an error of the module once, here, and not from every process
     names = [f"silo-{number}" for number in range(1, silos + 1)]
@@ -218,12 +219,12 @@ def grains(cluster: RemoteCluster, output: Output, grain_type: str, limit: int) 
     output.show(counts, tables.types_table(counts, view), *tables.problems(answers))
 
 
-def _list_activations(cluster: RemoteCluster, output: Output, wanted: ListGrains) -> None:
+def _list_activations(cluster: RemoteCluster, output: Output, query: ListGrains) -> None:
     async def question(client: Client) -> Any:
         known = {name for member in client.view.active for name in member.grains}
-        if wanted.type not in known:
-            raise NoSuchGrain(f"no silo hosts {wanted.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
-        return await grain_lists(client.ask, client.view, wanted, ASK_TIMEOUT)
+        if query.type not in known:
+            raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
+        return await grain_lists(client.ask, client.view, query, ASK_TIMEOUT)
 
     answers = cluster.ask(question)
     rows = tables.activation_facts(answers)

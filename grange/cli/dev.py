@@ -33,7 +33,9 @@ _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 
 _DRAIN_TIMEOUT = "5"
-"""Seconds, unless the environment sets it. Ctrl-C in development should not wait a minute for a call that hangs."""
+"""Seconds of the silos' drain time-out, unless the environment sets it: Ctrl-C in development must not wait a minute
+for a call that hangs.
+"""
 
 
 class DevOptions(msgspec.Struct, frozen=True):
@@ -112,12 +114,12 @@ class LocalCluster:
             for silo in self._silos:
                 task = asyncio.create_task(silo.run(self._arguments(table)))
                 self._running[task] = silo
-            greeting = asyncio.create_task(self._greet())
+            instructions = asyncio.create_task(self._show_instructions())
             try:
                 return await self._watch(stop)
             finally:
                 stop.cancel()
-                greeting.cancel()
+                instructions.cancel()
                 await self._stop()
 
     async def _watch(self, stop: asyncio.Task[Any]) -> int:
@@ -138,14 +140,16 @@ class LocalCluster:
             await asyncio.wait((task,))
             self._write(silo.name, "stopped")
 
-    async def _greet(self) -> None:
+    async def _show_instructions(self) -> None:
         for silo in self._silos:
             await silo.active.wait()
         names = ", ".join(silo.name for silo in self._silos)
         self._write("", f"{names}: one cluster. State is kept in {self._options.data}. Try, from another shell:")
-        where = "" if self._silos[0].gateway == f"{_HOST}:{FIRST_GATEWAY}" else f" --gateway {self._silos[0].gateway}"
+        gateway_option = (
+            "" if self._silos[0].gateway == f"{_HOST}:{FIRST_GATEWAY}" else f" --gateway {self._silos[0].gateway}"
+        )
         for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
-            self._write("", f"  grange {command}{where}")
+            self._write("", f"  grange {command}{gateway_option}")
         self._write("", "Ctrl-C stops all.")
 
     def _arguments(self, table: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`grange doctor`: check the stores of a configuration for safety. It starts nothing and changes nothing.
+"""`grange doctor`: checks the stores of a configuration for safety. It starts nothing and changes nothing.
 
 The same checks run at the start of a silo; see `silo/store_checks.py`.
 """
@@ -32,17 +32,17 @@ def doctor(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> 
 
     Exit code 1 when something cannot work or cannot be reached.
     """
-    found = asyncio.run(reports(stores_of(_config(app, {name: url for name, url in urls.items() if url}))))
+    store_reports = asyncio.run(reports(stores_of(_config(app, {name: url for name, url in urls.items() if url}))))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(facts(found))))
+        click.echo(msgspec.json.format(msgspec.json.encode(facts(store_reports))))
     else:
-        terminal().print(_table(found))
-    levels = {finding.level for report in found for finding in report.findings}
+        terminal().print(_table(store_reports))
+    levels = {finding.level for report in store_reports for finding in report.findings}
     if Level.BAD in levels or (strict and Level.WARN in levels):
         raise click.exceptions.Exit(1)
 
 
-def facts(found: list[StoreReport]) -> list[dict[str, Any]]:
+def facts(store_reports: list[StoreReport]) -> list[dict[str, Any]]:
     """The findings for programs: one entry for each check. The keys are part of the command line's contract."""
     return [
         {
@@ -53,17 +53,17 @@ def facts(found: list[StoreReport]) -> list[dict[str, Any]]:
             "found": finding.found,
             "remedy": finding.remedy,
         }
-        for report in found
+        for report in store_reports
         for finding in report.findings
     ]
 
 
-def _table(found: list[StoreReport]) -> Table:
+def _table(store_reports: list[StoreReport]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("store", "place", "check", "", "found", "what to do"):
         table.add_column(column, no_wrap=column == "check", overflow="fold")
     colours = dict(COLOURS)
-    for each in facts(found):
+    for each in facts(store_reports):
         table.add_row(
             ", ".join(each["stores"]),
             each["place"],

@@ -204,7 +204,7 @@ class _ProgressBar:
         self._task: TaskID | None = None
 
     def show(self, state: DrainState, activations: int) -> None:
-        """Show what is left; `activations` is the number at the start."""
+        """Show the remaining activations and requests; `activations` is the number at the start."""
         if not self._console.is_terminal:
             return
         if self._task is None:

@@ -1,6 +1,6 @@
-"""Ask every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
+"""Asks every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
 
-Called by the commands with `Client.ask`; any function that asks a gateway will do.
+Called by the commands, which pass `Client.ask`.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloS
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
 
 
-async def grain_lists(ask: Ask, view: View, wanted: ListGrains, seconds: float) -> list[Answer[GrainList]]:
+async def grain_lists(ask: Ask, view: View, query: ListGrains, seconds: float) -> list[Answer[GrainList]]:
     """The activations of each active or leaving silo. `seconds` is the time-out for one silo."""
-    return await _ask_all(ask, view, (GRAINS, encode(wanted), seconds), GrainList)
+    return await _ask_all(ask, view, (GRAINS, encode(query), seconds), GrainList)
 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:
     """Grain type to activations per silo name. A hosted type without activations maps to an empty dictionary."""
-    found: dict[str, dict[str, int]] = {name: {} for answer in answers for name in answer.member.grains}
+    counts: dict[str, dict[str, int]] = {name: {} for answer in answers for name in answer.member.grains}
     for state in (answer.answer for answer in answers if answer.answer is not None):
         for name, count in state.activations.items():
-            found.setdefault(name, {})[state.name] = count
-    return dict(sorted(found.items()))
+            counts.setdefault(name, {})[state.name] = count
+    return dict(sorted(counts.items()))
 
 
 def gateway_address(member: Member) -> SiloAddress:

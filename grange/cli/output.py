@@ -43,8 +43,10 @@ def terminal() -> Console:
 
 
 def fitted(table: Table, console: Console) -> Table:
-    """The table that fits the width without cutting a cell: unchanged, else with addresses and times in two lines, else
-    with a block of lines for each row.
+    """Fit the table to the width of the console without cutting a cell.
+
+    Returns the table unchanged if it fits, else with addresses and times in two lines, else with a block of lines for
+    each row.
     """
     if _fits(table, console):
         return table

@@ -1,7 +1,7 @@
 """A silo as an operating-system process: event loop, signals, exit codes, forced end. `grange run` calls `run`.
 
 SIGTERM and SIGINT drain the silo. Another signal, half a second later or more, ends the process at once. A process that
-does not end within its time is ended by force: code of grains may refuse to end.
+does not end within its time is ended by force, because code of grains may ignore its cancellation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from grange.silo.silo import Silo, run_until
 
 try:
     from uvloop import new_event_loop
-except ImportError:  # uvloop is not made for Windows
+except ImportError:  # uvloop does not support Windows
     from asyncio import new_event_loop  # type: ignore[assignment]
 
 log = logging.getLogger("grange.silo")
@@ -45,10 +45,11 @@ deactivations after them 15, handing over 5, goodbyes 2, writing its own death 5
 machine."""
 
 EXIT_GRACE = 10.0
-"""Seconds from the end of the silo to the end of the process. Threads that still run then are code of grains."""
+"""Seconds from the stop of the silo to the forced end of the process. Threads that still run then are code of grains.
+"""
 
 TASKS_GRACE = 3.0
-"""The same if cancelled tasks have not ended: a longer wait would not help."""
+"""`EXIT_GRACE` in seconds if cancelled tasks have not ended: a longer wait would not help."""
 
 
 class ExitCode(enum.IntEnum):

@@ -26,7 +26,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     connect_timeout: float
 
     def ask(self, question: Callable[[Client], Awaitable[T]], response_timeout: float = 30.0) -> T:
-        """Connect, run `question` with the client, disconnect. Returns or raises what the question does."""
+        """Connect, run `question` with the client, disconnect. Returns its result or raises its error."""
         options = ClientOptions(connect_timeout=self.connect_timeout)
 
         async def connected() -> T:
@@ -51,17 +51,21 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--gateway", multiple=True, metavar="HOST:PORT", help="Gateway of a silo (default: of the one here).")
     @click.option("--cluster", help="Name of the cluster.")
     @click.option(
-        "--connect-timeout", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Seconds to look for it."
+        "--connect-timeout",
+        type=click.FloatRange(0.1),
+        default=3.0,
+        show_default=True,
+        help="Seconds to find a gateway.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
     @functools.wraps(command)
     def wrapped(
-        gateway: tuple[str, ...], cluster: str | None, connect_timeout: float, as_json: bool, **rest: Any
+        gateway: tuple[str, ...], cluster: str | None, connect_timeout: float, as_json: bool, **own_options: Any
     ) -> None:
         # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
         here = SiloConfig(insecure=True, advertise="localhost")
         host = "127.0.0.1" if here.host in ("0.0.0.0", "::") else here.host
         gateways = gateway or (f"{host}:{here.gateway_port}",)
-        command(RemoteCluster(gateways, cluster or here.cluster, connect_timeout), Output(as_json), **rest)
+        command(RemoteCluster(gateways, cluster or here.cluster, connect_timeout), Output(as_json), **own_options)
 
     return wrapped

@@ -27,14 +27,14 @@ def named_silo(name: str) -> Silo:
     if not (colon and module_name and variable):
         raise ConfigurationError(f"{name!r} does not name a silo; write module:variable, such as shop:silo")
     module = _module(module_name)
-    found = getattr(module, variable, None)
-    if not isinstance(found, Silo):
+    silo = getattr(module, variable, None)
+    if not isinstance(silo, Silo):
         silos = [f"{module_name}:{name}" for name, value in vars(module).items() if isinstance(value, Silo)]
         problem = (
-            "has no such variable" if found is None else f"has a {type(found).__name__} there, not a grange.silo.Silo"
+            "has no such variable" if silo is None else f"has a {type(silo).__name__} there, not a grange.silo.Silo"
         )
         raise ConfigurationError(f"{name}: the module {problem}; silos in it: {', '.join(silos) or 'none'}")
-    return found
+    return silo
 
 
 def _module(name: str) -> ModuleType:

@@ -97,7 +97,7 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
 def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Table:
     """The table of `grange grains`: all types."""
     table = _table("grain type", "placement", "activations", "on silos")
-    placements = {name: how for member in view.active for name, how in member.grains.items()}
+    placements = {name: placement for member in view.active for name, placement in member.grains.items()}
     for name, silos in counts.items():
         spread = ", ".join(f"{silo}: {count}" for silo, count in sorted(silos.items()))
         table.add_row(name, placements.get(name, ""), str(sum(silos.values())), spread)

@@ -21,7 +21,7 @@ class Contacts:
         """Whether no gateway answered the last attempt."""
 
     @property
-    def missed(self) -> list[SiloAddress]:
+    def not_working(self) -> list[SiloAddress]:
         """The gateways that the cluster lists and that do not work."""
         return sorted(self._listed - self._working)
 

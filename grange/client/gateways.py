@@ -27,7 +27,7 @@ from grange.runtime.system_target import Ask
 log = logging.getLogger("grange.client")
 
 WARN_AFTER = 3.0
-"""Seconds of searching for a first gateway before a warning: by then a person at a terminal wonders."""
+"""Seconds of searching for a first gateway before a warning, which shows a person at a terminal why nothing happens."""
 
 VIEW_SERVICE = "management.view"
 """The system target of a silo that answers with its view of the cluster."""
@@ -44,7 +44,7 @@ CONNECT_RETRY_FIRST, CONNECT_RETRY_LIMIT = 0.1, 0.2
 """Seconds between two attempts to reach a first gateway."""
 
 SEARCH_RETRY_FIRST, SEARCH_RETRY_LIMIT = 0.1, 0.25
-"""Seconds between two searches while no gateway answers. Calls wait for the first answer, so they are short."""
+"""Seconds between two searches while no gateway answers. Calls wait for the first answer, so the pauses are short."""
 
 
 def parse_gateway(text: str) -> SiloAddress:
@@ -71,7 +71,7 @@ class Gateways:
         self._seeds = [parse_gateway(text) for text in known]
         self._options = options
         self._random = rng
-        self._on_gateway_dead = on_gateway_dead  # frees what other parts keep for a gateway whose silo is dead
+        self._on_gateway_dead = on_gateway_dead  # drops the connections to a gateway whose silo is dead
         self._listeners = listeners or Listeners()
         self._contacts = Contacts()
         self._closed = False
@@ -104,7 +104,7 @@ class Gateways:
 
     def disconnected(self, gateway: SiloAddress, error: Exception | None) -> None:
         """Avoid a gateway whose connection has ended, and read the view. Called by the sender's link."""
-        if not gateway.generation and error is not None:  # a seed, to which no silo is known yet
+        if not gateway.generation and error is not None:  # a seed whose silo is not known yet
             gateway = next((each for each in self._gateways.values() if each.endpoint == gateway.endpoint), gateway)
         self._avoid(gateway, str(error or "it closed the connection"))
 
@@ -186,7 +186,7 @@ class Gateways:
         self._random.shuffle(candidates)
         first, *others = dict.fromkeys(candidates)
         failures = {first: failure} if (failure := await self._try(ask, first)) is not None else {}
-        rest = [each for each in (others if failures else self._contacts.missed) if each != first]
+        rest = [each for each in (others if failures else self._contacts.not_working) if each != first]
         for gateway, failed in zip(rest, await asyncio.gather(*(self._try(ask, each) for each in rest)), strict=True):
             if failed is not None:
                 failures[gateway] = failed
@@ -227,7 +227,7 @@ class Gateways:
         if view.version == self.view.version and self.view.members:
             return
         if view.version < self.view.version and any(self.view.get(member.address) for member in view.members):
-            return  # this silo is behind; do not give up gateways that it does not know yet
+            return  # the answering silo is behind; keep gateways that it does not know yet
         # A lower version without any of our silos means that the cluster and its table were created anew.
         self.view = view
         self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}

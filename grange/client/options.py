@@ -9,8 +9,9 @@ class ClientOptions(msgspec.Struct, frozen=True):
     """How a client finds and keeps its gateways. Times are in seconds."""
 
     connect_timeout: float = 10.0
-    """How long entering a `Client` searches for a gateway before it raises. Covers a silo that is still starting."""
+    """Seconds that entering a `Client` searches for a gateway before it raises. Covers a silo that is still starting.
+    """
     refresh_period: float = 5.0
-    """Period in which the list of gateways is read. It is also read at once when a gateway fails."""
+    """Seconds between two reads of the list of gateways. It is also read at once when a gateway fails."""
     avoid_for: float = 2.0
-    """How long a gateway that failed gets no calls, if there is another."""
+    """Seconds during which a gateway that failed gets no calls, if there is another."""

@@ -1,10 +1,10 @@
-"""Reaches SQLite, Redis and Postgres: connections, migrations, URLs, safety checks. Knows nothing of what is stored.
+"""Access to SQLite, Redis and Postgres: connections, migrations, URLs, safety checks; independent of the stored data.
 
 Called by the providers of `storage` and `membership`. Open `urls.py` first, then the file of one database: `sqlite.py`,
 `redis.py` (with `redis_address.py` and `redis_facts.py`) or `postgres.py`. All of them use:
 
 - `providers.py`: loads the provider that a URL's scheme names.
-- `errors.py`: what became of an operation; the rooms above turn it into their own errors.
+- `errors.py`: the errors of an operation; the rooms above turn them into their own errors.
 - `migrations.py`: which numbered SQL files a database lacks.
 - `checks.py`, `findings.py`: safety checks for `grange doctor` and a silo's start.
 """

@@ -1,7 +1,7 @@
-"""What became of an operation on a database. The rooms above turn these into errors of their own. Pure.
+"""The errors of an operation on a database. The rooms above turn them into errors of their own. Pure.
 
 Each driver's errors become one of these in the file named after it (`sqlite.py`, `redis.py`, `postgres.py`). The error
-says whether a change was applied; the text names the database and never shows a password.
+shows whether a change was applied; the text names the database and never shows a password.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class AnswerLost(DatabaseError):
-    """The connection broke, or the time was over. If a change had left already, it may have been applied."""
+    """The connection broke, or the time was over. A change that was sent before may have been applied."""
 
 
 class DatabaseDamaged(DatabaseError):

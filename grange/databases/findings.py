@@ -127,7 +127,7 @@ def judge_sqlite(integrity: str, journal: str, applied: Iterable[tuple[str, int]
 
 
 def judge_schema(dialect: str, applied: Iterable[tuple[str, int]]) -> list[StoreFinding]:
-    """Whether this grange can use the tables. Tables that it would upgrade at start are fine."""
+    """Whether this version of grange can use the tables. Tables that it would upgrade at start are fine."""
     done: dict[str, list[int]] = {}
     for component, version in applied:
         done.setdefault(component, []).append(version)
@@ -145,5 +145,5 @@ def _schema(dialect: str, component: str, versions: list[int]) -> StoreFinding:
     return ok(subject, f"version {versions[-1]}" + (", to be upgraded at the next start" if pending else ""))
 
 
-def _on(name: str, settings: Mapping[str, str], why: str) -> StoreFinding:
-    return warn(name, "off", f"set {name} = on: {why}") if settings[name] == "off" else ok(name, settings[name])
+def _on(name: str, settings: Mapping[str, str], risk: str) -> StoreFinding:
+    return warn(name, "off", f"set {name} = on: {risk}") if settings[name] == "off" else ok(name, settings[name])

@@ -56,16 +56,16 @@ def shipped_migrations(room: str, dialect: str) -> tuple[Migration, ...]:
 
 def parse_migrations(source: str, texts: Mapping[str, str]) -> tuple[Migration, ...]:
     """The migrations in order. Raises ConfigurationError for a wrong name, a gap, a repeated number or no file."""
-    found: list[Migration] = []
+    migrations: list[Migration] = []
     for file_name, sql in sorted(texts.items()):
         match = _FILE_NAME.fullmatch(file_name)
         if match is None:
             raise ConfigurationError(f"migration {file_name!r} of {source} is not named like 0001_words.sql")
-        found.append(Migration(int(match[1]), match[2], sql))
-    numbers = [migration.version for migration in found]
+        migrations.append(Migration(int(match[1]), match[2], sql))
+    numbers = [migration.version for migration in migrations]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         raise ConfigurationError(f"migrations of {source} must be numbered 1, 2, 3 …; found {numbers}")
-    return tuple(found)
+    return tuple(migrations)
 
 
 def plan(component: str, known: tuple[Migration, ...], applied: Iterable[int]) -> tuple[Migration, ...]:

@@ -1,4 +1,4 @@
-"""Reaches a Postgres: a pool of connections, bounded operations, migrations, typed errors, and its check."""
+"""Access to Postgres: a pool of connections, bounded operations, migrations, typed errors, and its safety check."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 _REFUSED_LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
-# Passes by itself: the server is full, or a statement ran out of time. The server answered: the statement was undone.
+# The server answered that it undid the statement. The cause may pass: the server is full, or the statement timed out.
 _NOT_APPLIED = (
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
@@ -58,7 +58,7 @@ _LOST = (
 
 
 class PostgresLink:
-    """A pool of connections to one Postgres, and the rules by which it is used."""
+    """A pool of connections to one Postgres, with bounded operations and typed errors."""
 
     def __init__(self, pool: Pool, place: str = "") -> None:
         self._pool = pool
@@ -88,7 +88,7 @@ class PostgresLink:
         try:
             yield cls(pool, parsed.target("the default host"))
         finally:
-            # In order if the server answers, so that its log stays clean; in any case closed.
+            # Close in order if the server answers, which keeps errors out of its log. Terminate in any case.
             with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 async with asyncio.timeout(connect_timeout):
                     await pool.close()
@@ -114,9 +114,9 @@ class PostgresLink:
     async def connection(self, seconds: float, *, opening: bool = False) -> AsyncGenerator[Connection]:
         """A connection of the pool; the wait for it and its use are bounded together. Raises DatabaseError.
 
-        When the time is over, the connection is broken. That ends every wait on it, also the one for a roll-back or a
-        cancel request, which a server that hangs never answers. With `opening` it also raises ConfigurationError for
-        an option in the URL that the driver refuses.
+        When the time is over, the connection is terminated. That ends every wait on it, also the wait for a roll-back
+        or a cancel request, which a server that hangs never answers. With `opening` it also raises ConfigurationError
+        for an option in the URL that the driver refuses.
         """
         connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
         is_over = False
@@ -249,10 +249,10 @@ async def check_postgres(url: str) -> list[StoreFinding]:
     """See `StoreCheck`. Opens a connection of its own, and changes nothing."""
     link_context = PostgresLink.open(url, 1, CHECK_TIMEOUT)
     async with link_context as link, link.connection(CHECK_TIMEOUT, opening=True) as connection:
-        found = await connection.fetchrow(_SETTINGS, SCHEMA_TABLE)
-        assert found is not None  # a SELECT without FROM has one row
+        row = await connection.fetchrow(_SETTINGS, SCHEMA_TABLE)
+        assert row is not None  # a SELECT without FROM has one row
         names = ("in_recovery", "synchronous_commit", "fsync", "version")
-        settings = {name: str(found[name]) for name in names}
+        settings = {name: str(row[name]) for name in names}
         query = f"SELECT component, version FROM {SCHEMA_TABLE}"
-        applied = await connection.fetch(query) if found["has_schema"] else []
+        applied = await connection.fetch(query) if row["has_schema"] else []
     return judge_postgres(settings, ((row["component"], row["version"]) for row in applied))

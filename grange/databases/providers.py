@@ -1,4 +1,4 @@
-"""Loads the provider that a URL's scheme names. Providers join by entry points, also those of other packages.
+"""Loads the provider that a URL's scheme names. Providers register by entry points, also those of other packages.
 
 Called by `storage/urls.py` (group `grange.storage`), `membership/providers/urls.py` (group `grange.membership`) and
 `checks.py` (group `grange.check`). The name of an entry point is the scheme.
@@ -38,7 +38,7 @@ def find_provider(group: str, url: str) -> Any | None:
 
 
 def load_provider(group: str, url: str, subject: str) -> Any:
-    """The provider of the group for the URL's scheme. `subject` says in errors what the URL is for.
+    """The provider of the group for the URL's scheme. `subject` names the use of the URL in errors.
 
     Raises ConfigurationError for a URL without a scheme, for an unknown scheme, and as `find_provider` does. Errors
     show only the scheme: the rest of the URL may hold a password.

@@ -1,4 +1,4 @@
-"""Reaches a Redis or Valkey: connections to a master only, bounded operations, durable changes, and its check.
+"""Access to Redis or Valkey: connections to a master only, bounded operations, durable changes, and its safety check.
 
 Every new connection asks for the role of the server (rule R10). So after a failover nothing is read from or written to
 a server that became a replica. Behind Sentinels, every new connection also asks a Sentinel for the master again. A
@@ -38,7 +38,7 @@ DURABLE_TIMEOUT = 4.0
 """Seconds for a durable change: the operation, then its way to replicas and disk."""
 
 WAIT_MILLISECONDS = 1000
-"""Milliseconds for replicas to confirm a change; a healthy one takes one."""
+"""Milliseconds for replicas to confirm a change; a healthy replica takes about 1 ms."""
 
 DISK_MILLISECONDS = 1500
 """Milliseconds for the append-only file to reach the disk: with `appendfsync everysec` a second may pass."""
@@ -77,7 +77,7 @@ DEFAULT_OPTIONS = RedisOptions()
 
 
 class RedisLink:
-    """A client of one Redis, and the rules by which it is used. `client` never repeats a command by itself."""
+    """A client of one Redis, with bounded operations and typed errors. `client` never repeats a command."""
 
     def __init__(self, client: redis.asyncio.Redis, place: str = "") -> None:
         self.client = client
@@ -141,7 +141,7 @@ class RedisLink:
             raise self.error(error) from error
 
     def error(self, error: Exception) -> DatabaseError:
-        """The DatabaseError for an error of the driver, also for one that stands in the answer of a pipeline."""
+        """The DatabaseError for an error of the driver, also for an error inside the answer of a pipeline."""
         reason = str(error) or type(error).__name__
         if isinstance(error, redis.exceptions.ReadOnlyError):
             return DatabaseUnavailable(f"{self._name} is not available, it has become a replica: {reason}")
@@ -152,10 +152,10 @@ class RedisLink:
         return DatabaseError(f"{self._name} refused: {reason}")
 
     async def change(self, script: str, keys: Sequence[str], arguments: Sequence[str], *, lasting: bool) -> bool:
-        """Run a script that changes something; whether it did.
+        """Run a script that may change something. Returns whether it did.
 
-        A `lasting` change has reached replicas and disk, where there are any. Raises AnswerLost when it has not within
-        the time: it was made, and whether it survives a failure is unknown, so read again.
+        A `lasting` change returns once it has reached replicas and append-only file, if the server has them. Raises
+        AnswerLost if that takes too long: the change was made, but may not survive a failure. Read again then.
         """
         async with self.operation(DURABLE_TIMEOUT if lasting else OPERATION_TIMEOUT), self.connection() as connection:
             done = bool(await ask(connection, "EVAL", script, len(keys), *keys, *arguments))
@@ -210,10 +210,10 @@ async def permitted_info(connection: AbstractConnection) -> Facts:
 async def permitted_config(connection: AbstractConnection, name: str) -> str | None:
     """One configuration value; None where this user has no right to it, as with most hosted Redis."""
     try:
-        found = await ask(connection, "CONFIG", "GET", name)
+        answer = await ask(connection, "CONFIG", "GET", name)
     except redis.exceptions.ResponseError:
         return None
-    values = list(found.values()) if hasattr(found, "values") else list(found[1::2])  # RESP3 gives a map, RESP2 a list
+    values = list(answer.values()) if hasattr(answer, "values") else list(answer[1::2])  # RESP3: a map; RESP2: a list
     return str(values[0]) if values else None
 
 
@@ -225,7 +225,7 @@ async def check_redis(url: str) -> list[StoreFinding]:
 
 
 async def masters_only(connection: Any) -> None:
-    """The first steps on each new connection: the usual greeting, then a check of the server's role.
+    """The first steps on each new connection: the driver's handshake, then a check of the server's role.
 
     Raises the driver's ConnectionError on a replica. A user without the right to ROLE passes.
     """
@@ -261,9 +261,10 @@ def _client(url: str, options: RedisOptions) -> tuple[redis.asyncio.Redis, str]:
 
 
 class _Sentinel(redis.asyncio.Redis):
-    """One Sentinel. Its time is bounded here and not by `socket_timeout`, which is an `asyncio.wait_for` in the driver.
+    """One Sentinel, with a time-out of its own in place of the driver's `socket_timeout`.
 
-    That of Python 3.11 loses a cancellation that comes as the command is sent, and so the deadline of an operation.
+    The driver implements `socket_timeout` by `asyncio.wait_for`. In Python 3.11 that may lose a cancellation that comes
+    while the command is sent, and so the deadline of an operation.
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:

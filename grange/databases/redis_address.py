@@ -9,7 +9,7 @@ import msgspec
 from grange.databases.urls import HIDDEN, malformed, parse_url
 
 SENTINEL_PORT = 26379
-"""Where a Sentinel listens unless the URL names a port."""
+"""The port of a Sentinel unless the URL names another."""
 
 FORM = "redis+sentinel://[user:password@]host:port[,host:port...]/service-name[/database]"
 
@@ -17,7 +17,7 @@ _OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 
 
 class SentinelAddress(msgspec.Struct, frozen=True):
-    """A service as its Sentinels know it. User and password are those of Redis; the Sentinels may have their own."""
+    """A Redis service behind Sentinels. User and password are those of Redis; the Sentinels may have their own."""
 
     hosts: tuple[tuple[str, int], ...]
     service: str

@@ -1,6 +1,6 @@
 """Parses the facts that a Redis reports about itself. Pure; used by `redis.py` and `findings.py`.
 
-Facts are the answer to INFO. A user without the right to it has none, and then nothing is concluded from them.
+Facts are the answer to INFO. A user without the right to INFO gets no facts, and then no conclusion is drawn.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def parsed_info(text: str) -> Facts:
 
 
 def version_of(facts: Facts) -> tuple[int, ...] | None:
-    """The Redis version; Valkey reports the Redis version that it equals. None: unknown."""
+    """The Redis version; Valkey reports the Redis version that it is compatible with. None: unknown."""
     parts = facts.get("redis_version", "").split(".")
     return tuple(int(part) for part in parts) if parts[0].isdigit() and all(map(str.isdigit, parts)) else None
 
@@ -40,7 +40,7 @@ def keeps_a_log(facts: Facts) -> bool:
 
 
 def waits_for_disk(appendfsync: str | None) -> bool:
-    """Whether the server writes to the disk within a second by itself; with `no`, WAITAOF would wait in vain.
+    """Whether the server writes to the disk within a second; with `appendfsync no`, WAITAOF would time out.
 
     True is assumed when this user has no right to the setting.
     """

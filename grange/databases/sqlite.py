@@ -1,4 +1,4 @@
-"""Reaches a SQLite file: opens it, brings its tables up to date, types the driver's errors, checks it."""
+"""Access to a SQLite file: opens it, brings its tables up to date, types the driver's errors, checks its safety."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def path_of(url: str) -> Path:
 async def open_sqlite(
     path: Path, timeout: float, lock_timeout: float, synchronous: Literal["FULL", "NORMAL"]
 ) -> AsyncGenerator[aiosqlite.Connection]:
-    """A connection in autocommit mode to a file in WAL mode, closed at exit. File and folder are made if need be.
+    """A connection in autocommit mode to a file in WAL mode, closed at exit. A missing file or folder is created.
 
     `timeout` bounds the switch to WAL mode, in seconds. `lock_timeout` is SQLite's own wait for another process's lock;
     shorter, so that the error is SQLite's own. `synchronous=FULL` survives a power failure; NORMAL may lose the last
@@ -96,7 +96,7 @@ def name_of(path: Path) -> str:
 
 
 async def _use_wal(connection: aiosqlite.Connection, lock_timeout: float) -> None:
-    """In WAL mode, readers do not wait for a writer. SQLite does not wait for the lock of this switch, so this does."""
+    """Switch to WAL mode, in which readers do not wait for a writer. SQLite does not wait for this lock, so retry."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + lock_timeout
     while True:
@@ -143,7 +143,7 @@ async def _applied(connection: aiosqlite.Connection, component: str) -> list[int
 def statements_of(sql: str) -> Iterator[str]:
     """The statements of a script, one at a time; each ends at the end of a line.
 
-    sqlite3's own `executescript` commits first, which would give up the lock. Raises ConfigurationError for a last
+    sqlite3's own `executescript` commits first, which would release the lock. Raises ConfigurationError for a last
     statement that does not end with a semicolon.
     """
     statement = ""

@@ -27,7 +27,7 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
     hosts: tuple[tuple[str, int | None], ...]
     """Each host with its port. No host, or an empty one: the driver's default host. None: the scheme's usual port."""
     path: str
-    """With its first slash; percent signs are decoded."""
+    """With its first slash; percent-encoding is decoded."""
     options: Mapping[str, str]
     username: str | None
     password: str | None
@@ -63,7 +63,7 @@ def scheme_of(url: str) -> str | None:
 def parse_url(url: str, form: str) -> DatabaseUrl:
     """The parts of a URL. `form` is the text in the error that shows how such a URL is written.
 
-    Raises ConfigurationError for a malformed URL; the error shows nothing of it.
+    Raises ConfigurationError for a malformed URL; the error shows no part of it.
     """
     try:
         parts = urlsplit(url)

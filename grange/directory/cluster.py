@@ -80,7 +80,7 @@ class ClusterDirectory:
     @property
     def repairs(self) -> RepairCounts:
         """The inconsistencies found since the silo started."""
-        return RepairCounts(self._duplicates.found, self._checker.repaired, self._sweep.removed)
+        return RepairCounts(self._duplicates.count, self._checker.repaired, self._sweep.removed)
 
     async def compare(self) -> None:
         """Compare the directory with the silos' activations now, without waiting for the next period."""
@@ -89,7 +89,7 @@ class ClusterDirectory:
     async def handed_over(self, seconds: float) -> bool:
         """Wait up to `seconds` until the new owners have fetched this silo's snapshots. Returns whether none is left.
 
-        Called when this silo leaves, after its row says so.
+        Called when this silo leaves, after its row shows LEAVING.
         """
         return await self._service.handover.handed_over(seconds)
 

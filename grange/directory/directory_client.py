@@ -19,9 +19,9 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 
 class DirectoryClient:
-    """The `GrainDirectory` whose slices lie on the active silos. Operations on our own ready ranges never suspend.
+    """The `GrainDirectory` whose slices are on the active silos. Operations on our own ready ranges never suspend.
 
-    Every operation may be repeated, because to register twice has the effect of registering once. A lost connection or
+    Every operation may be repeated, because registering twice has the effect of registering once. A lost connection or
     a late answer leads to a repetition, within `claim_timeout` or `release_timeout`.
     """
 
@@ -45,9 +45,9 @@ class DirectoryClient:
             winner = await self._repeat(RegisterOperation(address, previous), self._deps.options.claim_timeout)
         except BaseException:
             # The owner may have registered the activation, which this silo will not run.
-            self._tasks.start(self._abandon(address))
+            self._tasks.start(self._unregister_unused(address))
             raise
-        assert winner is not None, "a register is answered with the entry that stands"
+        assert winner is not None, "the answer to a register is the grain's entry"
         return winner
 
     async def lookup(self, grain_id: GrainId) -> GrainAddress | None:
@@ -63,7 +63,7 @@ class DirectoryClient:
             return  # after the last silo has left, no silo holds entries
         await self._repeat(UnregisterOperation(address), self._deps.options.release_timeout)
 
-    async def _abandon(self, address: GrainAddress) -> None:
+    async def _unregister_unused(self, address: GrainAddress) -> None:
         try:
             await self.unregister(address)
         except SiloUnavailable:
@@ -104,9 +104,9 @@ class DirectoryClient:
             await self._current.reach(reply.version, self._deps.options.ask_timeout)
             return reply.refusal, reply.wait
         answer = None if reply.entry is None else to_address(reply.entry)
-        # Nothing suspends between the reply and the moment when the caller acts on the win. So a new owner that asked
-        # for our registrations asked either before the reply, and then `missed` is set, or will ask after the caller
-        # has listed the win as registered. In the first case the win is void: register again, with the new owner.
+        # Nothing suspends between the reply and the moment when the caller acts on the win. So a new owner asks for our
+        # registrations either before the reply, and then `missed` is set, or after the caller has listed the win as
+        # registered. In the first case the win is void: register again, with the new owner.
         if pending.missed and operation.is_won(answer):
             return Refusal.NOT_OWNER, 0.0
         return answer, 0.0

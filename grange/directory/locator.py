@@ -1,4 +1,4 @@
-"""Where to send a call, and which activation is registered: the runtime's `Locator` and `Claims` in a clustered silo.
+"""Locates grains and claims activations: the runtime's `Locator` and `Claims` in a clustered silo.
 
 A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy.
 The result is a guess: the silo that receives the call claims the grain, and the directory decides which claim wins.
@@ -137,8 +137,8 @@ class ClusterLocator:
         strategy = self._deps.strategies.get(hosting.placement)
         if strategy is None:
             raise ConfigurationError(
-                f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which silo "
-                f"{self._deps.me} does not know; it knows {', '.join(sorted(self._deps.strategies))}"
+                f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which is unknown to "
+                f"silo {self._deps.me}; known are {', '.join(sorted(self._deps.strategies))}"
             )
         return strategy
 

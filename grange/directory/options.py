@@ -11,26 +11,26 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Time-outs, page sizes and periods of the directory. Times are in seconds."""
 
     cache_size: int = 100_000
-    """Most grain places that this process caches, at about 100 bytes each. Grains with ring placement mostly need none.
+    """Most grains whose silo this process caches, at about 100 bytes each. Grains with ring placement mostly need none.
     """
 
     claim_timeout: float = 15.0
-    """How long a claim or a look-up is repeated. Longer than detecting a death (8 s) and recovering a range."""
+    """Seconds that a claim or a look-up is repeated. Longer than detecting a death (8 s) and recovering a range."""
 
     release_timeout: float = 5.0
-    """How long a deactivation waits for the directory. The next claim repairs a lost release."""
+    """Seconds that a deactivation waits for the directory. The next claim repairs a lost release."""
 
     ask_timeout: float = 3.0
-    """Time-out of one request to one silo. Longer than `ready_wait`, so that the owner can refuse in time."""
+    """Seconds that one request to one silo may take. Longer than `ready_wait`, so that the owner can refuse in time."""
 
     ready_wait: float = 2.0
-    """How long the owner of a range that is being recovered delays a request before it refuses."""
+    """Seconds that the owner of a range under recovery delays a request before it refuses."""
 
     retry_first: float = 0.01
-    """First pause before a refused request is repeated. Doubles up to `retry_limit`, with jitter."""
+    """Seconds of the first pause before a refused request is repeated. Doubles up to `retry_limit`, with jitter."""
 
     retry_limit: float = 0.5
-    """Longest pause before a refused request is repeated. A newer view ends any pause."""
+    """Seconds of the longest pause before a refused request is repeated. A newer view ends any pause."""
 
     recover_page: int = 20_000
     """Most entries in one answer to a recovery request: about 60 bytes each, so 1.2 MB. Fewer with long keys."""
@@ -42,19 +42,19 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Entries in one page of a hand-over: 60 KB, and about 5 ms of the event loop on either side."""
 
     transfer_timeout: float = 2.0
-    """How long the new owner of a range waits for the next page of the previous owner. Then it asks the hosts."""
+    """Seconds that the new owner of a range waits for the next page of the previous owner. Then it asks the hosts."""
 
     snapshot_keep: float = 30.0
-    """How long a snapshot is kept: longer than any new owner may try to fetch it. A later owner asks the hosts."""
+    """Seconds that a snapshot is kept: longer than any new owner may try to fetch it. A later owner asks the hosts."""
 
     death_hold: float = 1.0
-    """How long the grains of a silo that other silos declared dead are held, from the view with its death. That silo
-    may take half a second to read its death, and then it has stopped. 0 turns holds off.
+    """Seconds that the grains of a silo declared dead by votes are held, from the view with its death. That silo may
+    take half a second to read its death, and then it has stopped. 0 turns holds off.
     """
 
     check_period: float = 10.0
-    """Period, with 25% jitter, in which this silo compares its activations with the directory, and its slice with the
-    other silos' activations.
+    """Seconds, with 25% jitter, between two comparisons of this silo's activations with the directory, and of its slice
+    with the other silos' activations.
     """
 
     check_page: int = 1_000

@@ -1,4 +1,4 @@
-"""The request context, which follows a call without being an argument. Holds the only context variables of grange."""
+"""The request context: values that travel with a call beside its arguments. Holds all context variables of grange."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def is_scalar(value: object) -> bool:
     return isinstance(value, Scalar)
 
 
-_NOTHING: Mapping[str, Scalar] = {}
+_EMPTY: Mapping[str, Scalar] = {}
 
-context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_NOTHING)
+context_values: ContextVar[Mapping[str, Scalar]] = ContextVar("grange_request_context", default=_EMPTY)
 """The request context of the running code. `runtime/calls/caller.py` reads it; `runtime/activations/invoker.py` sets
 it. The mapping is never changed in place."""
 
@@ -25,11 +25,11 @@ current_activation: ContextVar[object] = ContextVar("grange_activation", default
 
 
 class RequestContext(MutableMapping[str, Scalar]):
-    """A mapping that follows the call chain down and never back up.
+    """A mapping whose values travel down the call chain and never back up.
 
-    Each later call from the same task carries a value that is set here, and so do the calls of the called grains.
-    Changes by a callee stay with the callee. Values are small scalars. Keys that start with "grange." are reserved for
-    the runtime.
+    A value that is set here travels with each later call of the same task, and with the calls that the called grains
+    make. A callee's changes do not reach its caller. Values are small scalars. Keys that start with "grange." are
+    reserved for the runtime.
     """
 
     __slots__ = ()

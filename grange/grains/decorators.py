@@ -34,12 +34,12 @@ def read_only(method: F) -> F:
 
 
 def always_interleave(method: F) -> F:
-    """Let the method run beside any other call of the same activation. It must not rely on state between awaits."""
+    """Let the method run beside any other call of the same activation. The state may change at each of its awaits."""
     return _record(method, always_interleave=True)
 
 
 def one_way(method: F) -> F:
-    """Let the caller wait only until the call is handed over. Errors of the method are logged, not raised.
+    """Have the caller wait only until a silo accepts the call. Errors of the method are logged, not raised.
 
     The method must return None.
     """

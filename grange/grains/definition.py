@@ -20,7 +20,7 @@ _SPEC = "__grange_spec__"
 
 
 class Addressable:
-    """Base of the classes that a reference can stand for: grain classes and interfaces."""
+    """Base of the classes that a reference can refer to: grain classes and interfaces."""
 
     __slots__ = ()
 
@@ -64,9 +64,11 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     if spec is None:
         definition = cls.__dict__.get(_DEFINITION)
         if not isinstance(cast("object", cls), type):
-            raise ConfigurationError(f"{cls!r} has no name of its own; derive a class from it: class Closed({cls!r})")
+            raise ConfigurationError(f"{cls!r} is not a class; derive a class from it: class Closed({cls!r})")
         if definition is None:
-            raise ConfigurationError(f"{cls.__name__} is not a grain class or interface of yours; derive from Grain")
+            raise ConfigurationError(
+                f"{cls.__name__} is not a grain class or interface that you defined; derive from Grain"
+            )
         spec = read_interface(cls, definition.options, definition.functions)
         setattr(cls, _SPEC, spec)
     return cast("InterfaceSpec", spec)
@@ -92,7 +94,7 @@ def _key_kind(cls: type, given: object) -> KeyKind:
     declared = [
         args[0]
         for base in cls.__dict__.get("__orig_bases__", ())
-        if (args := get_args(base)) and _names_a_key(get_origin(base)) and not hasattr(args[0], "__bound__")
+        if (args := get_args(base)) and _is_keyed_base(get_origin(base)) and not hasattr(args[0], "__bound__")
     ]
     kinds = {key_kind(kind) for kind in ([] if given is None else [given]) + declared}
     kinds = kinds or {base.options.key for base in _definitions(cls) if base.options.key is not str}
@@ -101,8 +103,8 @@ def _key_kind(cls: type, given: object) -> KeyKind:
     return kinds.pop() if kinds else str
 
 
-def _names_a_key(origin: Any) -> bool:
-    """Whether `origin[...]` is `Grain[...]`: the only addressable generic base without a definition."""
+def _is_keyed_base(origin: Any) -> bool:
+    """Whether `origin` is Grain itself, whose parameter is the key: the only addressable base without a definition."""
     return isinstance(origin, type) and issubclass(origin, Addressable) and _DEFINITION not in origin.__dict__
 
 

@@ -76,6 +76,6 @@ def _parameter(cls: type, parameter: inspect.Parameter, hints: Mapping[str, Any]
         )
     kind, marks = hints[parameter.name], ()
     if get_origin(kind) is Annotated:
-        kind, *rest = get_args(kind)
-        marks = tuple(rest)
+        kind, *metadata = get_args(kind)
+        marks = tuple(metadata)
     return Parameter(parameter.name, kind, marks, parameter.default is parameter.empty)

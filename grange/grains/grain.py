@@ -1,4 +1,4 @@
-"""Grain, the base class of grains, and GrainInterface, the base class of contracts apart from their code."""
+"""Grain, the base class of grains, and GrainInterface, the base class of contracts without code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Timer(Protocol):
         ...
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Tick in `due` seconds (None: never), then each `period` seconds after its end (None: once)."""
+        """Tick in `due` seconds (None: never), then `period` seconds after each tick ends (None: once)."""
         ...
 
 
@@ -39,7 +39,7 @@ class GrainContext(Protocol):
 
     @property
     def key(self) -> Key:
-        """The key, as the kind that the class declares."""
+        """The key, in the type that the class declares."""
         ...
 
     @property
@@ -76,7 +76,7 @@ class GrainContext(Protocol):
 
 
 class GrainInterface(Addressable):
-    """A contract apart from its code: async methods with `...` as bodies. Clients then need not import the grain.
+    """A contract without code: async methods with `...` as bodies. Clients import it instead of the grain.
 
     Write `class CartApi(GrainInterface): ...`, then `class Cart(Grain, CartApi)` and `get_grain(CartApi, "ann")`. The
     class keywords are those of a grain (`name=`, `key=`, `version=`, `errors=`).
@@ -114,7 +114,7 @@ class Grain(Addressable, Generic[K]):
 
     @property
     def activation_id(self) -> str:
-        """32 random hex digits that identify this activation; each activation of the grain has others."""
+        """32 random hex digits that identify this activation; every activation of the grain has different ones."""
         return f"{self._context.activation_id:032x}"
 
     @property
@@ -135,7 +135,7 @@ class Grain(Addressable, Generic[K]):
         interleave: bool = False,
         keep_alive: bool = False,
     ) -> Timer:
-        """Call `callback` in `due` seconds, then each `period` seconds after the end of the last tick (None: once).
+        """Call `callback` in `due` seconds, then `period` seconds after each tick ends (None: once).
 
         A tick is a queued request of this activation and waits for its turn; with `interleave` it does not wait. Ticks
         delay the idle collector only with `keep_alive`. Timers end with the activation. Raises ValueError for a
@@ -152,7 +152,7 @@ class Grain(Addressable, Generic[K]):
         self._context.delay_deactivation(seconds)
 
     async def on_activate(self) -> None:
-        """Called once before the first request, with the state loaded. Each waiting caller gets its error."""
+        """Called once before the first request, with the state loaded. Waiting callers get the error that it raises."""
 
     async def on_deactivate(self, reason: str) -> None:
         """Called once after the last request, but not after a crash or a kill. Errors are logged."""

@@ -1,4 +1,4 @@
-"""Reads a class: its methods that can be called through a reference, with their parameters and types. Pure.
+"""Reads the methods of a class that can be called through a reference, with their parameters and types. Pure.
 
 `outline` runs when a class is defined and does not resolve annotations. `read_interface` runs at the first use and
 resolves all of them.
@@ -17,7 +17,7 @@ from grange.grains.decorators import MethodOptions, method_options
 from grange.grains.options import GrainOptions
 
 HOOKS = frozenset({"on_activate", "on_deactivate", "on_reminder", "on_call"})
-"""Public names that only the runtime calls; a reference cannot."""
+"""Public methods that only the runtime calls; a reference does not have them."""
 
 
 class MethodSpec:
@@ -41,9 +41,9 @@ class MethodSpec:
         self.name = name
         self.function = function
         self.options: MethodOptions = method_options(function)
-        everything = list(inspect.signature(function).parameters.values())
-        self.signature = inspect.Signature(everything[1:])
-        self.parameters = tuple(everything[1:])
+        without_self = list(inspect.signature(function).parameters.values())[1:]
+        self.signature = inspect.Signature(without_self)
+        self.parameters = tuple(without_self)
         self.arity = len(self.parameters)
         self.types: tuple[Any, ...] = tuple(hints[parameter.name] for parameter in self.parameters)
         self.result: Any = hints["return"]
@@ -95,7 +95,7 @@ def outline(cls: type, base_names: frozenset[str]) -> dict[str, Callable[..., An
 
     Raises ConfigurationError for methods that could not be called: missing annotations, `*args`, async generators.
     """
-    found: dict[str, Callable[..., Any]] = {}
+    methods: dict[str, Callable[..., Any]] = {}
     for name in dir(cls):
         function = inspect.getattr_static(cls, name)
         if name.startswith("_") or name in HOOKS or name in base_names:
@@ -106,10 +106,10 @@ def outline(cls: type, base_names: frozenset[str]) -> dict[str, Callable[..., An
             )
         if inspect.iscoroutinefunction(function):
             _check_signature(cls, name, function)
-            found[name] = function
+            methods[name] = function
         elif method_options(function) != MethodOptions():
             raise ConfigurationError(f"{cls.__name__}.{name} has method options but is not an async def")
-    return found
+    return methods
 
 
 def read_interface(cls: type, options: GrainOptions, functions: Mapping[str, Callable[..., Any]]) -> InterfaceSpec:

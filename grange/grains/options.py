@@ -94,7 +94,7 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield not all(map(_is_error_class, options.errors)), "errors= must name exception classes"
     yield (
         any(issubclass(error, CallError) for error in options.errors),
-        "errors= must not name a CallError: callers would take it for the outcome of their call",
+        "errors= must not name a CallError: callers would mistake it for the outcome of their call",
     )
 
 

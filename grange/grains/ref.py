@@ -1,6 +1,6 @@
-"""References: typed handles to grains, the factory that makes them, and how they are encoded.
+"""References: typed handles to grains, the factory that makes them, and their encoding.
 
-A reference class is made once per grain class, with one forwarding method per callable method, so a call needs no
+A reference class is made once per grain class. It has one forwarding method per callable method, so a call needs no
 dynamic attribute lookup. Type checkers see the grain class itself.
 """
 
@@ -19,7 +19,7 @@ from grange.proto.keys import Key, decode_key, encode_key
 
 G = TypeVar("G", bound=Addressable)
 
-_MADE = "__grange_reference__"
+_REFERENCE_CLASS = "__grange_reference__"
 
 
 class CallsGrains(Protocol):
@@ -33,9 +33,10 @@ class CallsGrains(Protocol):
 
 
 class Reference:
-    """A handle to one grain. To make, store or send it does no I/O and activates no grain.
+    """A handle to one grain. Making, storing or sending it does no I/O and activates no grain.
 
-    It is equal and hashed by grain id. Its class has the grain's callable methods; other names raise AttributeError.
+    References compare and hash by grain id. The class has the grain's callable methods; other names raise
+    AttributeError.
     """
 
     __slots__ = ("_grange_call", "_grange_id")
@@ -75,17 +76,17 @@ class Reference:
         return f"<reference to {self._grange_id}>"
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(_why_not(self._grange_spec, name), name=name, obj=self)
+        raise AttributeError(_missing_attribute(self._grange_spec, name), name=name, obj=self)
 
 
 def reference_class(spec: InterfaceSpec) -> type[Reference]:
     """The reference class of a grain class or interface, made at first use and kept on that class."""
-    made = spec.cls.__dict__.get(_MADE)
+    made = spec.cls.__dict__.get(_REFERENCE_CLASS)
     if made is None:
         members: dict[str, Any] = {name: _forward(method) for name, method in spec.methods.items()}
         members |= {"__slots__": (), "_grange_spec": spec, "__doc__": spec.cls.__doc__}
         made = type(f"{spec.cls.__name__}Reference", (Reference,), members)
-        setattr(spec.cls, _MADE, made)
+        setattr(spec.cls, _REFERENCE_CLASS, made)
     return cast("type[Reference]", made)
 
 
@@ -206,16 +207,17 @@ def _forward(method: MethodSpec) -> Callable[..., Awaitable[Any]]:
     return call
 
 
-def _why_not(spec: InterfaceSpec, name: str) -> str:
+def _missing_attribute(spec: InterfaceSpec, name: str) -> str:
+    """The message of the AttributeError for `name`, with its reason."""
     cls = spec.cls
-    what = f"a reference to {cls.__name__} has no {name!r}"
+    message = f"a reference to {cls.__name__} has no {name!r}"
     if name.startswith("_"):
-        return f"{what}: names with a leading underscore are private to the grain"
+        return f"{message}: names with a leading underscore are private to the grain"
     if name in HOOKS:
-        return f"{what}: it is a hook that only the runtime calls"
+        return f"{message}: it is a hook that only the runtime calls"
     member = inspect.getattr_static(cls, name, None)
     if callable(member):
-        return f"{what}: it is not an async def; make it one to call it through a reference"
+        return f"{message}: it is not an async def; make it one to call it through a reference"
     if member is not None:
-        return f"{what}: only methods can be called; give the grain an async def that returns it"
-    return f"{what}; it has: {', '.join(sorted(spec.methods)) or 'no callable method'}"
+        return f"{message}: only methods can be called; give the grain an async def that returns it"
+    return f"{message}; it has: {', '.join(sorted(spec.methods)) or 'no callable method'}"

@@ -1,4 +1,4 @@
-"""One silo's part in the membership protocol: it joins, stays visible, watches other silos, votes and leaves.
+"""The membership agent of one silo: it joins, writes its alive time, probes other silos, votes and leaves.
 
 The shell around the pure files: `table/transitions.py` decides the changes of the table,
 `detection/monitoring_rings.py` which silos to watch, `detection/detector.py` and `model/votes.py` which silo is dead,
@@ -47,8 +47,8 @@ log = logging.getLogger("grange.membership")
 class MembershipAgent:
     """Owns every task of the protocol. `silo/startup.py` calls `serve`, `start`, `join`; at the end `leave`, `stop`.
 
-    `me` is the row to write; its status and times are set here. While the table is away the silo goes on with the last
-    view, and joins and deaths wait.
+    `me` is the row to write; its status and times are set here. While the table is unreachable, the silo works
+    with its last view; joins and deaths wait.
     """
 
     def __init__(self, table: MembershipTable, me: Member, deps: MembershipDeps, options: MembershipOptions) -> None:
@@ -64,7 +64,7 @@ class MembershipAgent:
         self._joining = False
         self._stopping = False
 
-        # The table: reads come back through `_on_table_read` and `_on_view`.
+        # The table: each successful read calls `_on_table_read`, and each accepted view `_on_view`.
         warnings = ThrottledLog(log)
         self._views = Views()
         self._session = Session(table, self._on_view, deps.rng, silo, deps.now, self._on_table_read)
@@ -80,13 +80,13 @@ class MembershipAgent:
         self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness)
         self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, options)
 
-        # The self-fence; it ends this silo through `_give_up` when it stays fenced for too long.
+        # The self-fence; it ends this silo through `_end_process` when it stays fenced for too long.
         fence_deps = FenceDeps(
             read=self._session.read,
             ask_version=self._peers.ask_version,
             fetch=self._peers.fetch,
             hint=self._refresher.hint,
-            give_up=self._give_up,
+            end_process=self._end_process,
         )
         self._fence = SelfFence(silo, deps.gate, deps.liveness, fence_deps, options)
 
@@ -120,13 +120,18 @@ class MembershipAgent:
 
     @property
     def fenced(self) -> str:
-        """For operators: since when and why this silo starts no turns; empty while it does."""
+        """For operators: for how long and why this silo starts no turns; empty while it starts turns."""
         return self._fence.fenced
 
     @property
-    def doubts(self) -> tuple[int, int]:
-        """This silo's local health score, and how many of its votes a live connection withheld."""
-        return self._liveness.score, self._voter.withheld
+    def score(self) -> int:
+        """This silo's local health score: 0 (healthy) to 8."""
+        return self._liveness.score
+
+    @property
+    def withheld(self) -> int:
+        """Number of votes of this silo that a live connection withheld."""
+        return self._voter.withheld
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Have `subscriber` called with each newer view, once and in order. Returns the function that ends this."""
@@ -137,7 +142,7 @@ class MembershipAgent:
         return await self._views.changed()
 
     async def wait_for(self, predicate: Callable[[View], bool]) -> View:
-        """Wait until the current view satisfies the predicate, and return it. It may do so at once."""
+        """Wait until the current view satisfies the predicate, and return it. Returns at once if it does already."""
         return await self._views.wait_for(predicate)
 
     async def refresh(self, at_least: int | None = None) -> View:
@@ -154,17 +159,17 @@ class MembershipAgent:
     async def declared_dead(self) -> DeclaredDead | SelfFenced:
         """Wait until this silo must end: it was declared dead, or was fenced for too long. Returns the error.
 
-        Never returns for a silo that leaves of its own accord.
+        Never returns for a silo that leaves in order.
         """
         while self._end is None:
             await self._ended.wait()
         return self._end
 
     def answer_probe(self, question: bytes) -> bytes:
-        """Answer a probe that came by the probe line; see `ProbeResponder`. Called from any thread."""
+        """Answer a probe from the probe line; see `ProbeResponder`. Called from any thread."""
         return self._peers.answer_probe(question)
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- start and stop -----------------------------------------------------------------------------------------------
 
     def serve(self, targets: SystemTargets) -> None:
         """Answer the other silos: probes, and views after a change."""
@@ -196,7 +201,7 @@ class MembershipAgent:
         log.info("silo %s is active in version %d", self.me, self.view.version)
 
     async def leave(self) -> None:
-        """Become LEAVING: no silo places new grains here, calls still come. Drain afterwards, then `stop`.
+        """Become LEAVING: no silo places new grains here, calls still arrive. Drain afterwards, then `stop`.
 
         Waits for the table at most the stop time-out. A death that other silos declare from now on is ignored.
         """
@@ -235,6 +240,16 @@ class MembershipAgent:
 
     # --- events ---------------------------------------------------------------------------------------------------
 
+    def on_fenced_by_store(self) -> None:
+        """End this silo: a store refused its change, because its death is recorded there. Called by the storage guards.
+
+        The record proves the death, even if the membership table shows this silo as active: the table may have been
+        rolled back to a version before the death (rule R4; ADR 0010).
+        """
+        if not self._stopping:
+            reason = "a store refused its change, because its death is recorded there"
+            self._end_process(DeclaredDead(f"silo {self.me} must end: {reason}; start it again as a new generation"))
+
     def _on_view(self, view: View) -> None:
         """A view was read or announced. It may be older than the current one."""
         before = self.view
@@ -249,7 +264,7 @@ class MembershipAgent:
         if self._stopping or self._end is not None:
             return
         if must_stop:
-            self._give_up(death_error(view, self.me))
+            self._end_process(death_error(view, self.me))
         for silo in just_voted_dead(before, view):
             self._peers.announce_death(silo, self._session.current())
         self._watch()
@@ -266,7 +281,7 @@ class MembershipAgent:
         self._prober.watch(watched, relays(self.me, self.view, stale))
         self._health_monitor.measure()
 
-    def _give_up(self, error: DeclaredDead | SelfFenced) -> None:
+    def _end_process(self, error: DeclaredDead | SelfFenced) -> None:
         """Report that this process must end; no turn starts in it until then."""
         if self._end is None:
             event = "declared_dead" if isinstance(error, DeclaredDead) else "fenced_too_long"

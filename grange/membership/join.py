@@ -1,4 +1,4 @@
-"""Joins: older generations die, the row appears as JOINING, all active silos are reached, the row becomes ACTIVE."""
+"""Joins the cluster: marks older generations dead, writes JOINING, probes all active silos, writes ACTIVE."""
 
 from __future__ import annotations
 

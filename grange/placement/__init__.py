@@ -1,6 +1,6 @@
 """Placement: chooses the silo for a grain that has no activation. Pure: takes a frozen context, returns a silo.
 
-`directory/locator.py` is the only caller; it knows the view, and asks the directory first whether an activation exists.
+`directory/locator.py` is the only caller. It has the view, and first asks the directory whether an activation exists.
 To write a strategy of your own, open `provider.py`. The built-in strategies are in `strategies.py`.
 """
 

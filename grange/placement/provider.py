@@ -25,7 +25,7 @@ class PlacementContext(msgspec.Struct, frozen=True):
 
 
 class PlacementStrategy(Protocol):
-    """Spreads one kind of grain over silos. Stateless; all silos of a cluster should have the same strategies."""
+    """Distributes grains of a class over silos. Stateless; all silos of a cluster should have the same strategies."""
 
     @property
     def name(self) -> str:
@@ -34,9 +34,9 @@ class PlacementStrategy(Protocol):
 
     @property
     def computed(self) -> bool:
-        """Whether a silo may send to its own choice without a directory look-up first.
+        """Whether a silo may send a call to the silo that it chooses, without a directory look-up.
 
-        Set it if all silos choose alike (the ring), or if any choice is right.
+        True if all silos make the same choice (the ring), or if every choice is correct.
         """
         ...
 

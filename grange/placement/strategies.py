@@ -9,7 +9,7 @@ from grange.proto.ids import SiloAddress
 class RingOwner:
     """Places a grain on its owner on the consistent-hash ring. The default.
 
-    The ring owner also keeps the grain's directory entry. So a first call costs one message, and its claim none.
+    The ring owner also holds the grain's directory entry. So a first call costs one message, and the claim costs none.
     """
 
     name = "ring"
@@ -21,7 +21,7 @@ class RingOwner:
 
 
 class RandomChoice:
-    """Places a grain on a random candidate, all equally likely. For grains whose keys crowd on the ring."""
+    """Places a grain on a random candidate, all equally likely. For grains that the ring distributes unevenly."""
 
     name = "random"
     computed = False
@@ -32,7 +32,7 @@ class RandomChoice:
 
 
 class PreferLocal:
-    """Places a grain on the silo of its first caller if that hosts the type, else on a random one.
+    """Places a grain on the silo of its first caller if that silo hosts the type, else on a random candidate.
 
     For grains with one main caller.
     """
@@ -67,6 +67,6 @@ def local_or_random(context: PlacementContext) -> SiloAddress:
 
 
 def builtin_strategies() -> dict[str, PlacementStrategy]:
-    """The built-in strategies by name. A silo adds the strategies of its author to them at start."""
+    """The built-in strategies by name. At start, a silo adds the strategies passed as `placement=`."""
     known: tuple[PlacementStrategy, ...] = (RingOwner(), RandomChoice(), PreferLocal(), StatelessWorker())
     return {strategy.name: strategy for strategy in known}

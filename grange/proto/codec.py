@@ -1,8 +1,8 @@
 """Encodes and decodes frames by the contract in `grange/v1/silo.proto`. The only importer of generated code.
 
 `transport/grpc.py` calls it for every frame: this is the hot path. Frames are filled by assignment to a submessage's
-attributes, which costs two thirds of passing keywords (measured: 0.9 against 1.4 microseconds a request). Fields with
-their default value are not assigned; an absent field costs no bytes either.
+attributes, which takes two thirds of the time of passing keywords (measured: 0.9 against 1.4 microseconds a request).
+Fields with their default value are not assigned, and then take no bytes either.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from grange.proto.message import (
 )
 
 MAX_MESSAGES = 4096
-"""Messages in one frame at most, for every writer (part of the contract)."""
+"""Most messages in one frame, for every writer (part of the contract)."""
 
 _SCAN_FROM = 64 * 1024
-"""Bytes; the messages of a larger frame are counted before it is parsed, because two bytes on the wire can allocate an
+"""Bytes; the messages of a larger frame are counted before it is parsed. Parsing can turn two bytes on the wire into an
 object of a hundred bytes."""
 
 
 class InvalidFrame(ValueError):
-    """These bytes are not a frame that this side accepts; the message says why. The transport ends the connection."""
+    """The received bytes are not a frame that this side accepts. The transport ends the connection."""
 
 
 def encode_frame(messages: Iterable[Message]) -> bytes:
@@ -54,14 +54,14 @@ def encode_frame(messages: Iterable[Message]) -> bytes:
             if message.failed:
                 response.failed = True
         else:
-            _add_rare(frame, message)
+            _add_control(frame, message)
     return frame.SerializeToString()
 
 
 def decode_frame(data: bytes, limit: int) -> list[Message]:
     """The messages of a frame, in order. Raises InvalidFrame unless the data is a frame of at most `limit` bytes."""
     messages: list[Message] = []
-    # One walk over the present lists: to read each of the five by name costs more than a message.
+    # One pass over the lists that are present: reading all five by name takes longer than decoding a message.
     for field, items in _parse(data, limit).ListFields():
         decode = _DECODERS.get(field.number)
         if decode is not None:
@@ -185,7 +185,7 @@ def _count_fields(data: bytes) -> None:
         count += 1
         if count > MAX_MESSAGES:
             raise InvalidFrame(f"a frame holds more than {MAX_MESSAGES:,} messages")
-        position += 1  # the tag: our field numbers fit into one byte; the parser rejects any other
+        position += 1  # the tag: grange's field numbers fit into one byte; the parser rejects any other
         length = shift = 0
         while position < end:
             byte = data[position]
@@ -216,7 +216,7 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.view = request.view
 
 
-def _add_rare(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
+def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
     if isinstance(message, Rejection):
         rejection = frame.rejections.add()
         rejection.id, rejection.message = message.id, message.message

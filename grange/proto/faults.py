@@ -1,6 +1,6 @@
-"""Errors to wire form and back. Only builtin and registered exception classes are rebuilt; no class is imported.
+"""Encodes errors for the wire and rebuilds them. Only builtin and registered classes are rebuilt; none is imported.
 
-An error of a call made *by* a method (any `CallError`) is sent as `RemoteError`. It tells the outcome of the inner
+An error of a call made *by* a method (any `CallError`) arrives as `RemoteError`: it describes the outcome of the inner
 call, but the outer call was executed.
 """
 
@@ -21,7 +21,7 @@ _MAX_TEXT = 16_384
 """Characters of a message or traceback that are sent. A longer message loses its end, a longer traceback its start."""
 
 _MAX_PLAIN = 65_536
-"""Bytes of all arguments, or of all attributes, that are sent; a fault must fit into one message with other content."""
+"""Bytes; limit for all arguments, and for all attributes. The rest of the fault must fit into the same message."""
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 _encode = msgspec.msgpack.Encoder().encode
@@ -57,18 +57,18 @@ class Faults:
         """
         for cls in classes:
             if issubclass(cls, CallError):
-                raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError tells a call's outcome")
+                raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError is a call's outcome")
             known = self._classes.setdefault(type_name(cls), cls)
             if known is not cls:
                 raise ConfigurationError(f"two exception classes are named {type_name(cls)}")
 
     def local(self, error: BaseException) -> BaseException:
-        """The error that a local caller gets: what a remote caller would get, but the same object where possible."""
+        """The error that a local caller gets: the same as for a remote caller, without a copy where possible."""
         if isinstance(error, RemoteError | InvalidResult) or self._classes.get(type_name(type(error))) is type(error):
             return error
-        outside = self.load(self.dump(error))
-        outside.__cause__ = error
-        return outside
+        remote = self.load(self.dump(error))
+        remote.__cause__ = error
+        return remote
 
     def dump(self, error: BaseException) -> Fault:
         """Encode an error. Arguments and attributes that are not plain values are dropped."""
@@ -91,7 +91,7 @@ class Faults:
         )
 
     def read(self, data: bytes) -> Exception:
-        """Decode the error to raise. Bytes that cannot be decoded give a RemoteError."""
+        """Decode the error to raise; a RemoteError if the bytes cannot be decoded."""
         try:
             return self.load(_DECODER.decode(data))
         except (ValueError, RecursionError) as error:
@@ -106,11 +106,11 @@ class Faults:
 
     def _rebuild(self, fault: Fault) -> Exception:
         if fault.type == _CANCELLED:
-            return CallCancelled(f"the method ended by cancelling itself {fault.message}".rstrip())
+            return CallCancelled(f"the method raised CancelledError itself {fault.message}".rstrip())
         if fault.type == type_name(InvalidResult):
             return InvalidResult(fault.message)
         cls = self._classes.get(fault.type)
-        error = None if cls is None else _made(cls, fault.args)
+        error = None if cls is None else _construct(cls, fault.args)
         if error is None:
             return RemoteError(fault.message, fault.type, fault.traceback)
         vars(error).update({key: value for key, value in fault.attributes.items() if not key.startswith("_")})
@@ -125,10 +125,10 @@ def type_name(cls: type) -> str:
 _CANCELLED = type_name(asyncio.CancelledError)
 
 
-def _made(cls: type[Exception], args: list[Any]) -> Exception | None:
-    """An error with these arguments; None if the class's `__new__` does not take the arguments that it keeps."""
+def _construct(cls: type[Exception], args: list[Any]) -> Exception | None:
+    """An error with these arguments; None if the class's `__new__` does not accept its own `args`."""
     try:
-        # Skip a custom `__init__`: it may need other arguments than `args` holds. The attributes are set afterwards.
+        # Skip a custom `__init__`: its parameters may differ from `args`. The attributes are set afterwards.
         error = cls(*args) if cls.__module__ == "builtins" else cls.__new__(cls, *args)
         error.args = tuple(args)
     except Exception:
@@ -137,7 +137,7 @@ def _made(cls: type[Exception], args: list[Any]) -> Exception | None:
 
 
 def _is_sendable(value: object) -> bool:
-    """Whether a value is plain and so short that several fit any message."""
+    """Whether a value is plain, and short enough that several fit into one message."""
     too_long = isinstance(value, str | bytes) and len(value) > _MAX_TEXT
     return isinstance(value, _PLAIN) and not too_long and _fits(value)
 
@@ -151,7 +151,7 @@ def _fits(values: object) -> bool:
 
 
 def _encodable(text: str) -> str:
-    """The text with lone surrogates replaced, which cannot be encoded; file names may hold them."""
+    """Replace lone surrogates, which cannot be encoded; file names may contain them."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -164,18 +164,18 @@ def _text(error: BaseException) -> str:
 
 def _builtin_errors() -> list[type[Exception]]:
     """The builtin exceptions that can be made from their arguments. Groups hold other exceptions and stay remote."""
-    found = [cls for cls in vars(builtins).values() if isinstance(cls, type) and issubclass(cls, Exception)]
-    awkward = (
+    classes = [cls for cls in vars(builtins).values() if isinstance(cls, type) and issubclass(cls, Exception)]
+    excluded = (
         BaseExceptionGroup,
         UnicodeDecodeError,
         UnicodeEncodeError,
         UnicodeTranslateError,
         StopAsyncIteration,
     )
-    return [cls for cls in found if not issubclass(cls, (*awkward, StopIteration))]
+    return [cls for cls in classes if not issubclass(cls, (*excluded, StopIteration))]
 
 
 def _own_errors() -> list[type[Exception]]:
-    """The errors of grange that do not tell the outcome of a call."""
-    found = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.GrangeError)]
-    return [cls for cls in found if not issubclass(cls, CallError)]
+    """The errors of grange that do not describe the outcome of a call."""
+    classes = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.GrangeError)]
+    return [cls for cls in classes if not issubclass(cls, CallError)]

@@ -1,4 +1,4 @@
-"""The greetings on a new connection, and whether they fit each other. Pure: takes greetings, answers or refuses."""
+"""The greetings on a new connection, and the checks that they match. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grange.proto.ids import SiloAddress
 
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
-"""The protocol versions that this code supports; independent of the package version on purpose."""
+"""The protocol versions that this code supports. They do not follow the package version."""
 
 
 class Role(enum.IntEnum):
@@ -62,20 +62,20 @@ def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "")
     protocol = min(hello.protocol_max, PROTOCOL_MAX)
     if protocol < max(hello.protocol_min, PROTOCOL_MIN):
         raise HandshakeRefused(
-            f"silo {address} speaks protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}, the caller "
+            f"silo {address} supports protocol {PROTOCOL_MIN} to {PROTOCOL_MAX}, the caller "
             f"{hello.protocol_min} to {hello.protocol_max}; upgrade the older side",
             code="protocol-version",
         )
     if hello.target is not None and hello.target != address:
         raise HandshakeRefused(
-            f"this is silo {address}, the caller looked for {hello.target}, which is gone",
+            f"this is silo {address}; the caller wanted silo {hello.target}, which is gone",
             code="other-generation",
         )
     return Welcome(cluster=cluster, address=address, protocol=protocol, manifest=manifest)
 
 
 def check(hello: Hello, welcome: Welcome) -> None:
-    """Check a Welcome against the Hello, on the opening side. Raises HandshakeRefused if they do not fit."""
+    """Check a Welcome against the Hello, on the opening side. Raises HandshakeRefused if they do not match."""
     if welcome.cluster != hello.cluster:
         raise HandshakeRefused(
             f"silo {welcome.address} belongs to cluster {welcome.cluster!r}, not {hello.cluster!r}",
@@ -83,11 +83,11 @@ def check(hello: Hello, welcome: Welcome) -> None:
         )
     if not hello.protocol_min <= welcome.protocol <= hello.protocol_max:
         raise HandshakeRefused(
-            f"silo {welcome.address} wants to speak protocol {welcome.protocol}, "
-            f"this side {hello.protocol_min} to {hello.protocol_max}; upgrade the older side",
+            f"silo {welcome.address} chose protocol {welcome.protocol}, "
+            f"this side supports {hello.protocol_min} to {hello.protocol_max}; upgrade the older side",
             code="protocol-version",
         )
     if hello.target is not None and hello.target != welcome.address:
         raise HandshakeRefused(
-            f"silo {welcome.address} answered where {hello.target} was looked for", code="other-generation"
+            f"silo {welcome.address} answered instead of silo {hello.target}", code="other-generation"
         )

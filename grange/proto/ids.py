@@ -1,4 +1,4 @@
-"""Identities: of a grain, of one run of a silo process, and of one activation with its place."""
+"""Identities: of a grain, of one run of a silo process, and of one activation with its silo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grange.errors import ConfigurationError
 class GrainId(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False):
     """The permanent identity of a grain: its type and its key as canonical text (see `grange.proto.keys`).
 
-    Storage, the directory and messages hold it, so neither part may change its meaning.
+    Storage, the directory and messages contain it, so the meaning of its parts must never change.
     """
 
     type: str

@@ -1,6 +1,6 @@
 """Grain keys and their canonical text.
 
-A class fixes its kind of key once (`str`, `int`, `UUID`, or a tuple of these), so the text needs no type tag: `7`,
+A class declares its kind of key once (`str`, `int`, `UUID`, or a tuple of these), so the text needs no type tag: `7`,
 `ann`, `6f1e…-…`. The text of a tuple is its parts joined by `/`, with `/` and `\\` in the parts escaped by `\\`.
 """
 
@@ -18,7 +18,7 @@ KeyKind = type[str] | type[int] | type[UUID] | tuple[type, ...]
 """The kind of key of one grain class; a tuple of kinds for a compound key."""
 
 MAX_KEY_LENGTH = 4096
-"""Characters of canonical text; every message, directory entry and row holds the key."""
+"""Most characters of canonical text; every message, directory entry and row contains the key."""
 
 _SIMPLE: tuple[type, ...] = (str, int, UUID)
 

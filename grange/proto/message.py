@@ -40,7 +40,7 @@ class Request(msgspec.Struct, gc=False):
 class Response(msgspec.Struct, gc=False):
     """The request was executed. `payload` is the result, or the fault (`grange.proto.faults`) if `failed`.
 
-    For a one-way request it says that the receiver accepted the request, and has no payload.
+    The response to a one-way request has no payload: it means that the receiver accepted the request.
     """
 
     id: int
@@ -49,7 +49,7 @@ class Response(msgspec.Struct, gc=False):
 
 
 class Reason(enum.IntEnum):
-    """Why a request has no response. Every reason except LOST means: no user code ran."""
+    """The reason why a request has no response. Every reason except LOST means that no user code ran."""
 
     NOT_HERE = 1  # the grain is in another silo (`hint`, if known), or must be located again
     NOT_READY = 2  # the silo joins, leaves or is fenced, or recovers its directory range
@@ -61,7 +61,7 @@ class Reason(enum.IntEnum):
     EXPIRED = 8  # its time was over before it could start
     ACTIVATION_FAILED = 9  # `fault` holds the error of the constructor, the state or on_activate
     CANCELLED = 10  # its caller cancelled it while it waited
-    LOST = 11  # the exception: the outcome is unknown, because the silo stopped or a gateway lost it
+    LOST = 11  # the outcome is unknown: the silo stopped, or a gateway lost its connection to the silo
 
 
 class Rejection(msgspec.Struct, gc=False):

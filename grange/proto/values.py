@@ -1,4 +1,4 @@
-"""Values to bytes and back, by their annotated types. MessagePack between processes, JSON for people and storage.
+"""Encodes and decodes values by their annotated types: MessagePack between processes, JSON for people and storage.
 
 Built on msgspec: builtins, dataclasses, Structs, attrs, TypedDict, NamedTuple, enums, datetime, UUID, Decimal and
 tagged unions. Extensions add types (grain references; pydantic models here). A value is decoded only into the type that
@@ -29,7 +29,7 @@ _IMMUTABLE = (
 
 
 class Immutable:
-    """Marks an annotation, `Annotated[T, Immutable]`: no code changes the value, so local calls need not copy it."""
+    """A mark, `Annotated[T, Immutable]`: the author promises not to change the value, so local calls do not copy it."""
 
 
 class Extension(Protocol):
@@ -80,7 +80,7 @@ class ValueCodec:
         self._msgpack = msgspec.msgpack.Encoder(enc_hook=self._encode_other)
         self._json = msgspec.json.Encoder(enc_hook=self._encode_other)
         self._decoders: dict[tuple[Any, Encoding], Callable[[bytes], Any]] = {}
-        self._deciding: set[type] = set()
+        self._deciding: set[type] = set()  # classes whose fields are being examined; ends the recursion
 
     def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
         """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be encoded."""
@@ -144,7 +144,7 @@ class ValueCodec:
         plain: type[Any] = kind
         if issubclass(plain, enum.Enum) or self._frozen_of_shareable(plain):
             return frozenset({plain})
-        shared = (each.immutable(plain) for each in self._extensions if each.matches(plain))
+        shared = (extension.immutable(plain) for extension in self._extensions if extension.matches(plain))
         return frozenset(cls for cls in shared if cls is not None)
 
     def _frozen_of_shareable(self, kind: type[Any]) -> bool:
@@ -209,8 +209,8 @@ def _custom_types(info: Any) -> Iterator[type]:
             yield typing.get_origin(node.cls) or node.cls
         for name in node.__struct_fields__:
             child: Any = getattr(node, name)
-            waiting.extend(child if _is_many(child) else (child,))
+            waiting.extend(child if _is_tuple(child) else (child,))
 
 
-def _is_many(value: object) -> bool:
+def _is_tuple(value: object) -> bool:
     return isinstance(value, tuple)

@@ -1,8 +1,8 @@
-"""The one place that holds up turns: no turn starts while this silo may have lost its cluster.
+"""The gate of a silo: no turn starts while this silo may have lost its cluster.
 
-Every turn compares the time with `until`, so the gate also closes without a call: a process that was suspended finds it
-closed before its first turn. `membership/fencing/self_fence.py` closes and opens it. `activations/invoker.py`,
-`activations/lifecycle.py` and `activations/catalog.py` ask it.
+Each turn compares the time with `until` before it starts. So the gate also closes without a call: after a suspension of
+the process it is closed before the first turn. `membership/fencing/self_fence.py` closes and opens it.
+`activations/invoker.py`, `activations/lifecycle.py` and `activations/catalog.py` check it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Gate:
 
     A turn starts only if `clock() <= until`. `clock` is monotonic, in seconds, and comparable with the loop's time. It
     is read afresh for each turn; uvloop caches its own time for a whole iteration, which would hide a suspension in the
-    middle of one. `fenced` is the reason why turns are refused, or None. A gate without a guard stays open.
+    middle of one. `fenced` is the reason why turns are refused, or None. `until` is infinite at first: a gate that no
+    code closes stays open.
     """
 
     __slots__ = ("_examine", "_on_fence", "_paused", "_waiting", "clock", "fenced", "until")
@@ -38,15 +39,15 @@ class Gate:
 
     @property
     def closed(self) -> bool:
-        """Whether turns wait or are refused by order. An open gate whose time is over counts as open."""
+        """Whether the gate was paused or fenced. A gate that has only expired (`until` has passed) is not closed."""
         return self._paused or self.fenced is not None
 
-    def guarded_by(self, examine: Callable[[], None]) -> None:
-        """Call `examine` when a turn comes after `until`: it must close the gate or `extend` the time."""
+    def on_expired(self, examine: Callable[[], None]) -> None:
+        """Call `examine` when a turn would start after `until`: it must close the gate or `extend` the time."""
         self._examine = examine
 
     def on_fence(self, refuse_waiting: Callable[[], None]) -> None:
-        """Call `refuse_waiting` when the gate is fenced: it must refuse the requests that wait outside the gate."""
+        """Call `refuse_waiting` when the gate is fenced: it must refuse the requests that wait in mailboxes."""
         self._on_fence = refuse_waiting
 
     def extend(self, until: float) -> None:
@@ -59,10 +60,10 @@ class Gate:
         self._paused = True
         self.until = -math.inf
 
-    def fence(self, why: str) -> None:
-        """Refuse turns from now on, waiting ones included. `why` goes into the refusals."""
+    def fence(self, reason: str) -> None:
+        """Refuse turns from now on, also those that wait at the gate. The refusals contain `reason`."""
         first = self.fenced is None
-        self.fenced = why
+        self.fenced = reason
         self.until = -math.inf
         self._wake_all()
         if first:
@@ -91,22 +92,22 @@ class Gate:
         return None
 
     async def _wait_for_change(self) -> None:
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        await place
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
 
     def _wake_all(self) -> None:
         while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 def _steady_clock() -> Callable[[], float]:
-    """The running loop's clock; for uvloop, which caches its time for an iteration, the clock behind it."""
+    """The running loop's clock; under uvloop, which caches its time for an iteration, `time.monotonic`."""
     loop = asyncio.get_running_loop()
     return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
 
 
 def _nothing() -> None:
-    """No requests wait outside the gate."""
+    """Do nothing: the default of `on_fence`."""

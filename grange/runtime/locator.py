@@ -12,21 +12,21 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 
 class Locator(Protocol):
-    """Says which silo a call goes to. `calls/caller.py` asks it when this process has no activation of the grain."""
+    """Chooses the silo for a call. `calls/caller.py` calls it when this process has no activation of the grain."""
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo to try without a wait, from a cache or computed; None: call `locate`. It may be wrong."""
+        """The silo to try, from a cache or computed, without waiting; None: call `locate`. It may be outdated."""
         ...
 
     async def locate(self, grain_id: GrainId) -> SiloAddress:
-        """The silo to try, asked from other silos if needed.
+        """Find the silo to try; asks other silos if needed.
 
         Raises NoSuchGrain if no silo hosts the type, and SiloUnavailable if there is no silo.
         """
         ...
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
-        """Drop the cached place of this grain, because `silo` did not have it; cache `hint` if there is one.
+        """Drop the cached silo of this grain, because `silo` did not have it; cache `hint` if there is one.
 
         `absent`: the silo was unreachable or takes no calls.
         """
@@ -38,7 +38,7 @@ class Locator(Protocol):
 
 
 class Claims(Protocol):
-    """Decides which activation of a grain may run. `activations/lifecycle.py` asks it before any user code."""
+    """Decides which activation of a grain may run. `activations/lifecycle.py` calls it before any user code runs."""
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """Register this activation. Returns the winner, perhaps another activation. Only the winner may run user code.

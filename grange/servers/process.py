@@ -1,4 +1,4 @@
-"""A server program that a test session starts, kills and restarts: port, folder, log, bounded waits.
+"""Runs a server program for a test session: starts, kills and restarts it; port, folder, log, bounded waits.
 
 `redis.py` and `postgres.py` add the details of each program. The file is synchronous on purpose: a session fixture
 starts servers before any event loop runs, and a fault test may kill a server from any thread.
@@ -33,12 +33,16 @@ START_ATTEMPTS = 10
 """Attempts to start. Another process may take the port first, or a killed Postgres may still hold its data folder."""
 
 POLL_SECONDS = 0.02
+"""Pause between two checks whether a server answers."""
 START_POLLS = 1500
 """Checks in one attempt: START_POLLS * POLL_SECONDS = 30 s, in which the server answers or exits."""
 
 STOP_SECONDS = 15.0
+"""Time for a stop in order; after that the server is killed."""
 PROBE_SECONDS = 1.0
+"""Time-out of one check whether a server answers."""
 LOG_TAIL_LINES = 25
+"""Last lines of the log that an error shows."""
 
 
 class ServerNotStarted(RuntimeError):
@@ -199,9 +203,9 @@ def require_reachable(path: Path, remedy: str) -> None:
 def find_program(candidates: Sequence[Callable[[], Path | None]], name: str, remedy: str) -> Path:
     """The first program that a candidate finds. Raises `ServerNotStarted` with the remedy; a test is never skipped."""
     for candidate in candidates:
-        found = candidate()
-        if found is not None:
-            return found
+        path = candidate()
+        if path is not None:
+            return path
     raise ServerNotStarted(f"no {name} server found: {remedy}")
 
 

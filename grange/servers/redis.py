@@ -79,16 +79,16 @@ def _read_info(connection: socket.socket) -> bytes:
     head, _, body = received.partition(b"\r\n")
     length = int(head[1:]) if head.startswith(b"$") else 0
     while len(body) < length:
-        more = connection.recv(65536)
-        if not more:
+        chunk = connection.recv(65536)
+        if not chunk:
             break
-        body += more
+        body += chunk
     return body
 
 
 def _redis_on_path() -> Path | None:
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return Path(found) if found else None
+    path = shutil.which("redis-server") or shutil.which("valkey-server")
+    return Path(path) if path else None
 
 
 def _redis_in_wheel() -> Path | None:

@@ -103,8 +103,8 @@ class SiloConfig(BaseSettings):
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"the configuration cannot be read: {_TOML} is not TOML: {error}") from None
         except SettingsError as error:  # a variable that is not JSON; only the text of the error names the field
-            found = re.search(r'field "(\w+)"', str(error))
-            name = f"{PREFIX}{found[1].upper()}" if found else str(error)
+            field = re.search(r'field "(\w+)"', str(error))
+            name = f"{PREFIX}{field[1].upper()}" if field else str(error)
             raise ConfigurationError(
                 f"the environment variable {name} must be JSON, such as {PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
             ) from None
@@ -190,8 +190,8 @@ class _FilesSource(PydanticBaseSettingsSource):
             raise ConfigurationError(f"{PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
 
     def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def _options(table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:

@@ -61,15 +61,15 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
 
         Raises ConfigurationError for an interface with two default implementations.
         """
-        found: dict[str, Implementations] = {}
+        declared: dict[str, Implementations] = {}
         for cls in self.grains:
             options = spec_of(cls).options
             for interface in interfaces_of(cls):
-                known = found.get(interface, Implementations(()))
+                known = declared.get(interface, Implementations(()))
                 if options.default and known.default is not None:
                     raise ConfigurationError(
                         f"{known.default!r} and {options.name!r} are both default=True for the interface {interface!r}"
                     )
                 default = options.name if options.default else known.default
-                found[interface] = Implementations((*known.types, options.name), default)
-        return found
+                declared[interface] = Implementations((*known.types, options.name), default)
+        return declared

@@ -82,7 +82,7 @@ class Gateway:
             call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
         except (CallNotExecuted, ConfigurationError) as error:  # ConfigurationError: a placement unknown to this silo
             call.refuse(Refused(Reason.NOT_READY, str(error)))
-        except asyncio.CancelledError:  # the client gave up, or this silo stops
+        except asyncio.CancelledError:  # the client cancelled, or this silo stops
             call.fail_unknown(SiloStopped(f"the gateway of {self._here} stopped while it relayed the call"))
             raise
         except CallOutcomeUnknown as error:

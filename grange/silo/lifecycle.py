@@ -11,7 +11,7 @@ from grange.proto.ids import SiloAddress
 
 
 class Lifecycle:
-    """The life of one silo, from `starting` to `stop` or `kill`. Made by `Silo`; `silo/startup.py` pushes the parts.
+    """Start and end of one silo: `starting`, then `stop` or `kill`. Made by `Silo`; `silo/startup.py` pushes the parts.
 
     Rules:
 
@@ -52,7 +52,7 @@ class Lifecycle:
             await self._asked
 
     async def kill(self) -> None:
-        """Close the parts at once: the effect of SIGKILL, as far as one process can have it.
+        """Close the parts at once, as close to the effect of SIGKILL as is possible inside the process.
 
         Raises RuntimeError during the start.
         """

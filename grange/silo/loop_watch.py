@@ -58,6 +58,6 @@ class LoopWatch:
             "".join(traceback.format_stack(frame)) if frame is not None else "the stack of the loop is not available\n"
         )
         log.warning(
-            "the event loop of silo %s has been blocked for %.1f s by code that does not give way:\n%s",
+            "the event loop of silo %s has been blocked for %.1f s by code that does not yield to it:\n%s",
             self._me, lag, stack.rstrip(), extra={"event": "loop_blocked"},
         )  # fmt: skip

@@ -31,7 +31,7 @@ class SiloState(msgspec.Struct, frozen=True):
     `ready`: the silo is active and takes new grains; False while it joins or leaves. `duplicates`, `repaired` and
     `stale` count the findings of this silo's consistency checker since the start (`RepairCounts`). `table` is "ok",
     "unreachable" or "lost". `fenced` is the reason why the silo starts no turns; empty while it starts them.
-    `score` is its local health, 0 (well) to 8. `withheld` counts its votes that a live connection withheld.
+    `score` is its local health, 0 (healthy) to 8. `withheld` counts its votes that a live connection withheld.
     """
 
     address: SiloAddress
@@ -116,9 +116,9 @@ class Management:
 
     def state(self) -> SiloState:
         """The state of this silo now."""
-        agent, found = self._agent, self._directory.repairs
+        agent, repairs = self._agent, self._directory.repairs
         own = agent.view.get(self._address)
-        score, withheld = agent.doubts
+
         return SiloState(
             address=self._address,
             name=self._name,
@@ -127,19 +127,19 @@ class Management:
             activations=self._catalog.counts(),
             requests=sum(side.in_progress for side in self._inbound),
             ready=own is not None and own.status is SiloStatus.ACTIVE,
-            duplicates=found.duplicates,
-            repaired=found.repaired,
-            stale=found.stale,
+            duplicates=repairs.duplicates,
+            repaired=repairs.repaired,
+            stale=repairs.stale,
             table=agent.table,
             fenced=agent.fenced,
-            score=score,
-            withheld=withheld,
+            score=agent.score,
+            withheld=agent.withheld,
         )
 
-    def grains(self, wanted: ListGrains) -> GrainList:
+    def grains(self, query: ListGrains) -> GrainList:
         """List activations of this silo."""
         now = self._loop.time()
-        matching = [a for a in self._catalog.activations() if not wanted.type or a.grain_id.type == wanted.type]
+        matching = [a for a in self._catalog.activations() if not query.type or a.grain_id.type == query.type]
         listed = tuple(
             ActivationState(
                 activation.grain_id,
@@ -148,7 +148,7 @@ class Management:
                 activation.mailbox.depth,
                 len(activation.mailbox.running),
             )
-            for activation in matching[: max(0, min(wanted.limit, MAX_LISTED))]
+            for activation in matching[: max(0, min(query.limit, MAX_LISTED))]
         )
         return GrainList(self._address, listed, len(matching))
 

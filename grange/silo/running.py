@@ -65,7 +65,7 @@ class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 4: membership and the directory. `gate` is what every turn passes; a fenced silo closes it."""
+    """Stage 4: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
 
     gate: Gate
     liveness: Liveness
@@ -116,5 +116,5 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         self.lifecycle.ask_to_stop(self.ports.address)
 
     async def stop_or_kill(self) -> None:
-        """Stop or kill, as the lifecycle says. Called once, before the resources of the stages close."""
+        """Kill if `Lifecycle.kill` was called, else stop. Called once, before the resources of the stages close."""
         await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())

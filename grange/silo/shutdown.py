@@ -1,6 +1,6 @@
 """The planned stop of one silo: a list of steps, each with a phase, a deadline and an action; see `Shutdown.steps`.
 
-SIGTERM, `grange drain` and `Silo.stop` all run it. A step that exceeds its deadline is given up with a warning, and
+SIGTERM, `grange drain` and `Silo.stop` all run it. A step that exceeds its deadline is cancelled with a warning, and
 the next one begins. The system target `management.drain` starts a stop and reports its progress. ADR 0042: the reasons.
 """
 
@@ -46,14 +46,14 @@ GOODBYE_TIMEOUT = 2.0
 know that message."""
 
 PART_TIMEOUT = 10.0
-"""Seconds for closing each part after the drain; membership, the slowest, allows itself five."""
+"""Seconds for closing each part after the drain; membership, the slowest part, takes up to 5 s."""
 
 
 class Phase(enum.StrEnum):
     """The progress of a stop; it only moves forward. The values are on the wire and in the output of `grange drain`."""
 
     SERVING = "serving"
-    LEAVING = "leaving"  # the table says LEAVING: no silo places a grain here any more
+    LEAVING = "leaving"  # the table shows LEAVING: no silo places a grain here any more
     MOVING = "moving"  # idle activations deactivate; running calls complete, then their activations deactivate
     CANCELLING = "cancelling"  # only if calls were still running at the drain time-out
     HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries
@@ -93,7 +93,7 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One step: run `action` for at most `seconds`, unless `needed` answers False when its turn comes."""
+    """One step: run `action` for at most `seconds`, unless `needed` answers False when the step is due."""
 
     phase: Phase
     seconds: float
@@ -102,7 +102,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Shutdown:
-    """The stop of one silo. Call `stop` or `kill`, once; `silo/lifecycle.py` sees to that."""
+    """The stop of one silo. Call `stop` or `kill`, once; `silo/lifecycle.py` ensures that."""
 
     def __init__(self, deps: ShutdownDeps) -> None:
         self._deps = deps
@@ -113,8 +113,8 @@ class Shutdown:
     def steps(self) -> Sequence[Step]:
         """The drain, in order.
 
-        First the other silos place nothing here any more. Then the activations of this silo deactivate. Then it hands
-        over what it does for others. When nothing is left, it says GOODBYE.
+        First the other silos stop placing grains here. Then the activations of this silo deactivate. Then the new
+        owners fetch this silo's slice of the directory. At last this silo sends GOODBYE.
         """
         return (
             Step(Phase.LEAVING, LEAVE_TIMEOUT, self._deps.agent.leave),
@@ -184,7 +184,7 @@ class Shutdown:
         except TimeoutError:
             state = self.state()
             log.warning(
-                "silo %s: %s did not end within %g s; %d activations and %d requests are left, the stop goes on",
+                "silo %s: %s did not end within %g s; %d activations and %d requests are left, the stop continues",
                 state.address, step.phase, step.seconds, state.activations, state.requests,
                 extra={"event": "drain_timeout", "phase": str(step.phase), "activations": state.activations,
                        "requests": state.requests},
@@ -234,6 +234,6 @@ class Shutdown:
                 await close()
         except TimeoutError:
             log.error(
-                "silo %s: %s did not end within %g s; the stop goes on without it",
+                "silo %s: %s did not end within %g s; the stop continues without it",
                 self._deps.address, name, PART_TIMEOUT, extra={"event": "part_would_not_end"},
             )  # fmt: skip

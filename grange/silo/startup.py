@@ -1,8 +1,8 @@
 """The start of a silo, in two steps: `assemble` makes the parts, `admit_and_join` opens the silo to the cluster.
 
 Read `assemble` from top to bottom: one function per stage, each returning a value of `running.py`. Grains call and are
-called, so the parts form a ring; `Ring` is the one place that closes it. Only then the silo port admits other silos,
-and only then the silo joins: no other silo knows this one before it answers.
+called, so the parts form a ring; `Ring` is the one place that closes it. After that the silo port admits other silos,
+and then the silo joins, so it answers before any other silo knows it.
 """
 
 from __future__ import annotations
@@ -98,10 +98,11 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(report_statuses(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
-    # The guards come first: grains that the directory gives away in this view wait until the deaths are recorded.
+    # The guards subscribe first: a grain that moves here in this view must wait until the deaths are recorded.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
     cluster.agent.subscribe(partial(drop_connections, ports, silo.links))
+    silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
@@ -154,17 +155,17 @@ class Ring:
         return self.hosting.catalog.is_here(address)
 
     def end_unregistered(self, address: GrainAddress) -> None:
-        """Another activation holds the claim of this one's grain."""
+        """End an activation whose grain is registered to another activation."""
         self.hosting.catalog.deactivate_duplicate(address)
 
     def end_if_stateful(self, address: GrainAddress) -> None:
-        """Another activation ran beside this one."""
+        """End an activation in order if it keeps state, because a duplicate ran at the same time."""
         self.hosting.catalog.deactivate_if_stateful(address)
 
     # --- MembershipDeps: membership asks when a silo was heard, and the inbound side answers for membership -------
 
     def heard_from(self, silo: SiloAddress) -> float:
-        """When the last frame came from this silo, by a connection that either side opened; loop time."""
+        """The loop time at which the last frame came from this silo, by a connection that either side opened."""
         return max(self._links.peers.last_received(silo), self.hosting.silo_inbound.last_received(silo))
 
 

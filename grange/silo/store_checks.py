@@ -50,13 +50,13 @@ async def check_at_start(url: str) -> None:
     cannot be reached is skipped: opening it raises a better error.
     """
     try:
-        found = await check_store(url)
+        findings = await check_store(url)
     except GrangeError as error:
         log.debug("the store at %s could not be checked: %s", shown_url(url), error)
         return
-    for each in found:
-        text = f"{shown_url(url)} is not safe to rely on: {each.subject}: {each.found}; {each.remedy}"
-        if each.level is Level.BAD:
+    for finding in findings:
+        text = f"{shown_url(url)} is not safe to rely on: {finding.subject}: {finding.found}; {finding.remedy}"
+        if finding.level is Level.BAD:
             raise MembershipUnavailable(text)
-        if each.level is Level.WARN:
+        if finding.level is Level.WARN:
             log.warning("%s", text, extra={"event": "store_not_safe"})

@@ -3,9 +3,9 @@
 Open `provider.py` first: the contract that every store fulfils. The other files and sub-rooms:
 
 - `state.py` (the facet), `operations.py` (its queue), `defaults.py` (values before the first write) and `facet.py`
-  (makes facets for a silo): the way of a grain to its state.
+  (makes facets for a silo): the path from a grain to its state.
 - `urls.py` and `options.py`: the silo opens a store by its URL.
-- `guards/`: stands between grains and a store in one silo. Open `guards/stores.py` first.
+- `guards/`: the guard between the grains of one silo and a store. Open `guards/stores.py` first.
 - `providers/`: stores on memory, SQLite, Redis and Postgres. Open `providers/memory.py` first.
 """
 

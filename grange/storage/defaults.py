@@ -54,9 +54,9 @@ def _none() -> None:
     return None
 
 
-def _without_default(value_type: object, place: str, why: str) -> ConfigurationError:
+def _without_default(value_type: object, place: str, reason: str) -> ConfigurationError:
     name = value_type.__qualname__ if isinstance(value_type, type) else str(value_type)
     return ConfigurationError(
-        f"{place}: {name} has no default ({why}), so there is no value before the first write; "
+        f"{place}: {name} has no default ({reason}), so there is no value before the first write; "
         f"give its fields defaults, or use PersistentState[{name} | None]"
     )

@@ -46,7 +46,7 @@ class PersistentStates:
         """Raise ConfigurationError for a state without a type, or of a type that cannot be stored."""
         place = f"{owner}.__init__, state {parameter.name!r}"
         if not get_args(parameter.kind):
-            raise ConfigurationError(f"{place}: say what it holds: PersistentState[YourState]")
+            raise ConfigurationError(f"{place}: it has no type; write PersistentState[YourState]")
         self._codec.check(get_args(parameter.kind)[0], place)
         default_factory(get_args(parameter.kind)[0], place)
 

@@ -62,8 +62,8 @@ class OperationQueue:
         """Perform an operation, or share one of the same kind that waits last in the queue.
 
         If the caller is cancelled while the operation waits and no other caller wants it, the operation is dropped:
-        certainly not performed. Once started it goes on. Raises the errors of `perform`, and RuntimeError after
-        `close`.
+        it is certainly not performed. A started operation continues. Raises the errors of `perform`, and RuntimeError
+        after `close`.
         """
         if self._closed:
             raise RuntimeError(f"cannot {kind.value} this state: its activation has ended")
@@ -75,7 +75,7 @@ class OperationQueue:
         try:
             await waiter
         except asyncio.CancelledError:
-            self._abandon(operation, waiter)
+            self._remove_waiter(operation, waiter)
             raise
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class OperationQueue:
         pending = (*reversed(self._waiting), self._running)
         return next((each for each in pending if each is not None and each.kind is not Kind.READ), None)
 
-    def _abandon(self, operation: Operation, waiter: asyncio.Future[None]) -> None:
+    def _remove_waiter(self, operation: Operation, waiter: asyncio.Future[None]) -> None:
         if waiter in operation.waiters:
             operation.waiters.remove(waiter)
         if not operation.waiters and operation in self._waiting:
@@ -122,7 +122,7 @@ class OperationQueue:
             _settle(operation, None)
 
     def _cancel_leftovers(self) -> None:
-        # Operations are left only when this task was cancelled, as at the end of a loop: no caller may wait for ever.
+        # Operations are left only when this task was cancelled, as at the end of a loop: release their callers.
         leftovers = [*self._waiting, *([self._running] if self._running else [])]
         self._waiting.clear()
         self._running = None

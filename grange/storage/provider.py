@@ -46,10 +46,10 @@ class GrainStorage(Protocol):
     before. Payloads come back equal as JSON values, not as bytes: Postgres' jsonb sorts the members of
     objects, drops white space and writes 1e2 as 100.
 
-    Outcomes are kept apart. `StorageUnavailable`: the database cannot be reached or did not answer a read; the change
-    was certainly not applied. `WriteOutcomeUnknown`: the change had left and its answer was lost; it may have been
-    applied, or may be yet. `StorageError`: any other refusal, for example of a payload over the limit or a name with
-    NUL characters (see `providers/record.py`). Driver exceptions never escape.
+    Each outcome has its own error. `StorageUnavailable`: the database cannot be reached or did not answer a read; a
+    change was certainly not applied. `WriteOutcomeUnknown`: the change was sent and its answer was lost; it may have
+    been applied, or may still be applied later. `StorageError`: any other refusal, for example of a payload over the
+    limit or a name with NUL characters (see `providers/record.py`). Driver exceptions never escape.
     """
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
@@ -86,8 +86,8 @@ class GrainStorage(Protocol):
     async def fence(self, silos: Collection[SiloAddress]) -> None:
         """Refuse all changes stamped by these silos from now on. Repeating it is harmless.
 
-        To fence a generation fences all earlier ones of its endpoint. After this has returned, no change of a fenced
-        silo is applied, also none that was sent before: the check of the writer and the change are one atomic step.
+        Fencing a generation fences all earlier ones of its endpoint. After this has returned, no change of a fenced
+        silo is applied, not even one that was sent before: the check of the writer and the change are one atomic step.
         Recorded deaths are kept for at least a week, also across restarts if the storage is durable. Raises
         StorageUnavailable; some of the silos may then be fenced, and the caller repeats the call.
         """
@@ -95,7 +95,7 @@ class GrainStorage(Protocol):
 
 
 class StorageFactory(Protocol):
-    """A class that opens itself from a URL; entry points of the group `grange.storage` name one."""
+    """A class that opens a storage from a URL; entry points of the group `grange.storage` name one."""
 
     @classmethod
     def open(

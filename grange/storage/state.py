@@ -71,8 +71,8 @@ class PersistentState(Generic[T]):
     """A value of type T that outlives the activation.
 
     Change `value` as you like; the changes are private to this activation until `write()` has succeeded.
-    Operations run one at a time. A write takes the value as it is when its storage call starts, and writes that wait
-    for another become one. All three operations raise `StorageUnavailable` or `StorageError`. `write` and `clear` also
+    Operations run one at a time. A write encodes the value when its storage call starts, and writes that wait in the
+    queue become one. All three operations raise `StorageUnavailable` or `StorageError`. `write` and `clear` also
     raise `InconsistentStateError` when another writer came first: let it escape, and the next call finds the stored
     state. They raise RuntimeError when called from outside a turn of the activation.
 
@@ -216,7 +216,7 @@ class PersistentState(Generic[T]):
     async def _change(self, change: Callable[[Stamp | None], Awaitable[E]]) -> E:
         """Perform a change. If the store holds an earlier change whose answer was lost, continue from that one.
 
-        That is correct because memory holds the value of that change and what the grain did to it since.
+        That is correct because the value in memory contains that change and all later ones of this activation.
         """
         stamp = None if self._stamps is None else self._stamps()
         try:
@@ -246,13 +246,13 @@ class PersistentState(Generic[T]):
     def _adopt(self, record: StateRecord) -> None:
         value = self._default() if record.payload is None else self._decoded(record.payload)
         self._value, self._etag, self._exists = value, record.etag, record.payload is not None
-        # A change in doubt that arrives later finds another etag, or makes the next write of this activation fail.
+        # If a change in doubt arrives later, it finds another etag, or the next write of this activation fails.
         self._doubts = ()
 
     def _encoded(self) -> bytes:
         try:
             payload = self._codec.encode(self.value)
-            self._codec.decode(payload)  # a value that cannot be read back would be acknowledged and yet lost
+            self._codec.decode(payload)  # a value that is acknowledged must be readable again
             return payload
         except (TypeError, ValueError, RecursionError) as error:
             raise StorageError(

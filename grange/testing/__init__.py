@@ -1,8 +1,8 @@
-"""Run a whole cluster inside one test, and test a provider of your own.
+"""Runs a whole cluster inside one test, and tests providers.
 
-Called by tests, those of grange and those of authors of grains and providers; never by the running system. Open
-`cluster.py` first for a cluster in one process, `simulation/simulation.py` for one under seeded faults,
-`checks/history.py` for recording and checking calls, `contracts/` for the suites that every provider passes. The room
+Called by the tests of grange, and by those of authors of grains and providers; never by the running system. Open
+`cluster.py` first: a cluster in one process. `simulation/simulation.py` is a cluster under seeded faults. `checks/`
+records and checks histories of calls. `contracts/` holds the test suites that every provider must pass. The room
 `servers` starts real Redis and Postgres servers for a test session; this room re-exports its functions.
 """
 

@@ -40,7 +40,7 @@ STABLE_TIMEOUT = 60.0
 
 
 class KeywordConfig(SiloConfig):
-    """A configuration from keywords only, so that neither the environment nor a file changes a test."""
+    """A configuration from keywords only: neither the environment nor a file changes a test."""
 
     @classmethod
     def settings_customise_sources(
@@ -58,7 +58,7 @@ class KeywordConfig(SiloConfig):
 class TestCluster:
     """A whole cluster for one test: `async with TestCluster(grains=[Cart], silos=2) as cluster:`.
 
-    Time is virtual: when no work is left, the clock jumps to the next timer, so that minutes of cluster time cost
+    Time is virtual: when no work is left, the clock jumps to the next timer, so minutes of cluster time take
     milliseconds. All randomness comes from `seed`. State is in memory and shared by all silos, including those added or
     restarted. Inside the block, `silos` are the running silos, `client` is a connected client, `network` the network.
 
@@ -66,7 +66,7 @@ class TestCluster:
     are those of `SiloConfig`. `virtual_time=False` keeps the loop's real clock, as real databases need.
     """
 
-    __test__ = False  # pytest must not collect it, in spite of its name
+    __test__ = False  # pytest must not collect this class, although its name starts with Test
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class TestCluster:
 
     @property
     def client(self) -> Client:
-        """A client that knows every silo of the start of the cluster."""
+        """The connected client. Its gateways are the silos with which the cluster started."""
         if self._client is None:
             raise RuntimeError("the cluster is not running; use it inside `async with cluster:`")
         return self._client
@@ -112,13 +112,13 @@ class TestCluster:
         return self.client.get_grain(grain, key, implementation=implementation)
 
     async def advance(self, seconds: float) -> None:
-        """Let this many virtual seconds pass; run everything that is due in them."""
+        """Let this many virtual seconds pass; run all timers and tasks that are due in them."""
         if self.time is None:
             raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
         await asyncio.sleep(seconds)
 
     def new_transport(self, name: str) -> Transport:
-        """A transport for a client of your own, as another process on the network; closed with the cluster."""
+        """A transport for another client, as a separate process on the network; closed with the cluster."""
         transport = MemoryTransport(self.network, name)
         self._parts.push_async_callback(transport.close)
         return transport
@@ -130,13 +130,13 @@ class TestCluster:
         return silo
 
     async def stop(self, silo: Silo) -> None:
-        """Stop a silo in order, as SIGTERM does, and wait until the other silos see that."""
+        """Stop a silo in order, as SIGTERM does, and wait until the other silos no longer see it as active."""
         self.silos.remove(silo)
         await silo.stop()
         await self.stable()
 
     async def kill(self, silo: Silo) -> None:
-        """Kill a silo, as SIGKILL does. The other silos detect that later."""
+        """Kill a silo, as SIGKILL does. The other silos detect its death later."""
         self.silos.remove(silo)
         self.network.kill(_node(silo))
         await silo.kill()
@@ -166,8 +166,10 @@ class TestCluster:
 
     def where(self, reference: Addressable) -> Silo | None:
         """The silo that hosts the activation of this grain, or None."""
-        found = self.activation(reference)
-        return next((silo for silo in self.silos if found and silo.address == found.owner.deps.address), None)
+        activation = self.activation(reference)
+        if activation is None:
+            return None
+        return next((silo for silo in self.silos if silo.address == activation.owner.deps.address), None)
 
     def activation(self, reference: Addressable) -> Activation | None:
         """The live activation of a grain, or None."""
@@ -180,7 +182,7 @@ class TestCluster:
 
     def count(self, grain: type[Grain[Any]] | None = None) -> int:
         """The number of live activations in the cluster, of one class or of all."""
-        activations = [each for silo in self.silos for each in silo.catalog.activations()]
+        activations = [activation for silo in self.silos for activation in silo.catalog.activations()]
         return sum(grain is None or activation.hosted.cls is grain for activation in activations)
 
     async def __aenter__(self) -> Self:

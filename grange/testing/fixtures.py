@@ -30,13 +30,13 @@ async def grange_cluster() -> AsyncGenerator[ClusterFactory]:
 
 @pytest.fixture(scope="session")
 def grange_redis() -> Generator[str]:
-    """URL of a real Redis or Valkey, started for the session (`TEST_REDIS_URL` names another)."""
+    """URL of a real Redis or Valkey: started for the session, or the one in `TEST_REDIS_URL`."""
     with redis_server() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def grange_postgres() -> Generator[str]:
-    """DSN of a real Postgres, started for the session (`TEST_POSTGRES_DSN` names another)."""
+    """DSN of a real Postgres: started for the session, or the one in `TEST_POSTGRES_DSN`."""
     with postgres_server() as dsn:
         yield dsn

@@ -1,6 +1,6 @@
 """Virtual time: the clock of a running event loop jumps to the next timer when no work is left.
 
-It changes asyncio's own loops in place, so that the loop of any test runner can be used; uvloop cannot. While threads
+It changes an asyncio loop in place, so it works with the loop of any test runner, but not with uvloop. While threads
 work (`run_in_executor`), time does not advance.
 """
 
@@ -19,8 +19,8 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """Start of the wall clock in virtual time, in every run."""
 
 START = 1000.0
-"""Start of `loop.time()` in virtual time, in seconds. It is constant because the real clock counts from the start of
-the machine: the larger a float, the coarser its resolution, so half a second would differ slightly from day to day."""
+"""Start of `loop.time()` in virtual time, in seconds. It is constant so that runs are equal: the real clock counts from
+the start of the machine, and a larger float has a coarser resolution."""
 
 
 class VirtualTime:
@@ -35,7 +35,7 @@ class VirtualTime:
             )
         self._loop = cast("Any", loop)
         self._selector = selector
-        self._outer_time: Callable[[], float] = loop.time
+        self._real_time: Callable[[], float] = loop.time
         self._real_select: Callable[[float | None], list[Any]] = selector.select
         self._real_executor = self._loop.run_in_executor
         self._in_threads = 0
@@ -56,7 +56,7 @@ class VirtualTime:
 
         Afterwards the old clock continues, advanced by the virtual time that passed, so that it never goes backwards.
         """
-        before = self._outer_time()
+        before = self._real_time()
         self._move_timers(START - before)
         self._loop.time = self.time
         self._set_resolution()
@@ -65,8 +65,8 @@ class VirtualTime:
         try:
             yield self
         finally:
-            ahead = before + (self._now - START) - self._outer_time()
-            self._loop.time = lambda: self._outer_time() + ahead
+            ahead = before + (self._now - START) - self._real_time()
+            self._loop.time = lambda: self._real_time() + ahead
             self._move_timers(before - START)
             self._loop._clock_resolution = self._real_resolution
             self._selector.select = self._real_select
@@ -87,7 +87,7 @@ class VirtualTime:
         return events
 
     def _jump(self, timeout: float) -> None:
-        """Advance to the exact time of the next timer: `now + (its time - now)` has rounding errors that add up."""
+        """Advance to the exact time of the next timer: `now + timeout` would have rounding errors that add up."""
         if timeout > 0 and self._loop._scheduled:
             self._now = self._loop._scheduled[0].when()
         self._set_resolution()
@@ -95,8 +95,8 @@ class VirtualTime:
     def _set_resolution(self) -> None:
         """Set the smallest resolution, so that the loop runs only timers that are due.
 
-        asyncio runs timers early, by up to its clock's resolution. Two tasks that wait for one deadline and run just
-        before it would then always have work, and virtual time would never reach the deadline.
+        asyncio runs timers early, by up to its clock's resolution. Two tasks that wait for one deadline would run just
+        before it, again and again, and virtual time would never reach it.
         """
         self._loop._clock_resolution = math.ulp(self._now)
 

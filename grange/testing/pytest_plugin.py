@@ -1,7 +1,7 @@
 """The pytest plugin of grange; its fixtures are in `fixtures.py`.
 
-pytest loads it wherever grange is installed, also in projects that test no grains. So it needs pytest only: without
-pytest-asyncio, only a test that requests a fixture fails, with the name of the extra to install.
+pytest loads it wherever grange is installed, also in projects that test no grains. So it requires only pytest. Without
+pytest-asyncio, only tests that request a fixture fail; the error names the extra to install.
 """
 
 from __future__ import annotations

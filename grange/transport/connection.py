@@ -1,4 +1,4 @@
-"""The core of every connection, above any medium: it queues, delivers in order, and ends exactly once.
+"""The core of every connection, independent of the medium: it queues, delivers in order, and ends exactly once.
 
 `framed.py` adds a stream of frames (gRPC), `paired.py` two ends in one process (the memory network and the simulation).
 """
@@ -20,7 +20,7 @@ from grange.transport.provider import Receiver
 class BaseConnection:
     """Implements `provider.Connection`; a medium implements the methods of the last section.
 
-    `_closing` is set when nothing more may be posted, `_ended` when `lost` was due. `_released` is done when all
+    `_closing` is set when nothing more may be posted, `_ended` when the connection has ended, `_released` when all
     resources are free. The medium sets `_writer_idle` when its writer waits for the next message.
     """
 
@@ -90,7 +90,7 @@ class BaseConnection:
                 async with asyncio.timeout(self._options.close_timeout):
                     await self._drain()
             except TimeoutError:
-                pass  # the rest of the queue is reported as unsent
+                pass  # `_end_in_order` reports the rest of the queue as unsent
             finally:
                 self._end_in_order()
         await asyncio.shield(self._released)
@@ -98,7 +98,7 @@ class BaseConnection:
     def kill(self, error: Exception | None = None) -> None:
         raise NotImplementedError
 
-    # -- for the media --
+    # -- called by the medium --
 
     def _deliver(self, messages: Iterable[Message]) -> None:
         """Hand arrived messages to the receiver, in order, until the connection ends."""
@@ -132,10 +132,10 @@ class BaseConnection:
         except Exception as fault:
             report(fault)
 
-    # -- what each medium implements --
+    # -- implemented by each medium --
 
     def _wake_writer(self) -> None:
-        """Make the writer run: a message was queued while it was idle."""
+        """Start the idle writer, because a message was queued."""
         raise NotImplementedError
 
     async def _drain(self) -> None:
@@ -143,7 +143,7 @@ class BaseConnection:
         raise NotImplementedError
 
     def _end_in_order(self) -> None:
-        """End the connection without an error, if it has not ended, and let the peer know."""
+        """End the connection without an error, if it has not ended, and notify the peer."""
         raise NotImplementedError
 
     def _on_end(self) -> None:

@@ -27,19 +27,19 @@ class ByteStream(Protocol):
         ...
 
     async def close_writing(self) -> None:
-        """Close the writing half of the stream; reading goes on."""
+        """Close the writing half of the stream; reading continues."""
         ...
 
     async def release(self, error: Exception | None) -> None:
-        """Free all resources. With an error the stream is broken off; the peer learns the error where possible."""
+        """Free all resources. With an error the stream is aborted, and the error is sent to the peer where possible."""
         ...
 
 
 class FramedConnection(BaseConnection):
     """Moves messages as frames over a `ByteStream`. One owner awaits `run`, which does all the work.
 
-    The writer takes everything that was queued while the last frame was written, so batches grow with the load and a
-    lone message never waits. The accepting side stops reading while its queue of answers is full.
+    The writer takes everything that was queued while the last frame was written. So batches grow with the load, and a
+    single message does not wait. The accepting side stops reading while its queue of answers is full.
     """
 
     def __init__(self, stream: ByteStream, options: TransportOptions, handshake: Handshake, *, accepting: bool) -> None:
@@ -65,7 +65,7 @@ class FramedConnection(BaseConnection):
                 # The writer must not do this: it may be cancelled, and gRPC cannot end a stream during its first write.
                 await self._stream.write(first)
             tasks = [self._task(self._read(), "read frames"), self._task(self._write(), "write frames")]
-            error = await self._until_over(*tasks)
+            error = await self._wait_for_end(*tasks)
         except ConnectionLost as fault:
             error = fault
         finally:
@@ -80,10 +80,10 @@ class FramedConnection(BaseConnection):
                 self._released.set_result(None)
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        # A context of its own: the connection outlives the call that opened it, whose request context must not leak.
+        # A separate context: the connection outlives the call that opened it, whose request context must not leak.
         return self._loop.create_task(work, name=name, context=contextvars.Context())
 
-    async def _until_over(self, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> Exception | None:
+    async def _wait_for_end(self, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> Exception | None:
         """Wait for the end and complete it. Returns the error that broke the connection, None for an orderly end."""
         await asyncio.wait({reader, writer, self._stop}, return_when=asyncio.FIRST_COMPLETED)
         if self._stop.done():
@@ -99,7 +99,7 @@ class FramedConnection(BaseConnection):
             await self._stream.close_writing()
         if _fault(writer) is None and self._accepting:
             return None
-        # A failed write gives no reason. The reader soon gets one, or learns that the peer ended in order.
+        # A failed write has no reason. The reader soon raises one, or reads the orderly end of the peer.
         await self._wait_for(reader)
         return _fault(reader) if reader.done() else _fault(writer)
 
@@ -158,7 +158,7 @@ class FramedConnection(BaseConnection):
             wakeup.set_result(None)
 
     def _encode_one_by_one(self, batch: list[Message]) -> bytes:
-        """Leave out the messages that cannot be encoded, and answer the requests among them with a rejection."""
+        """Encode a batch without its messages that cannot be encoded; answer requests among those with a rejection."""
         good: list[Message] = []
         for message in batch:
             try:

@@ -40,7 +40,7 @@ class GrpcListener:
         return self._port
 
     async def start(self) -> None:
-        """Open the port. Raises ConfigurationError when the address is in use or not of this machine."""
+        """Open the port. Raises ConfigurationError when the address is in use, or is not an address of this machine."""
         try:
             self._port = self._server.add_insecure_port(self._endpoint)
         except RuntimeError:

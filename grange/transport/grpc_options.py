@@ -11,9 +11,9 @@ PROBE_LIMIT = 64 * 1024
 
 
 def channel_options(options: TransportOptions) -> list[Setting]:
-    """For the opening side. A channel is one connection: gRPC must neither share it nor retry calls on it."""
+    """Options of the opening side. A channel is one connection: gRPC must neither share it nor retry calls on it."""
     return [
-        *_both(options),
+        *_common_options(options),
         ("grpc.use_local_subchannel_pool", 1),  # no sharing between transports of one process
         ("grpc.enable_retries", 0),  # calls are at most once: gRPC must not resend
         ("grpc.enable_http_proxy", 0),  # silos connect directly, also when the environment names a proxy
@@ -25,27 +25,25 @@ def channel_options(options: TransportOptions) -> list[Setting]:
 
 
 def server_options(options: TransportOptions) -> list[Setting]:
-    """For the accepting side."""
+    """Options of the accepting side."""
     return [
-        *_both(options),
+        *_common_options(options),
         ("grpc.so_reuseport", 0),  # a port in use is an error: sharing it would split the connections
         ("grpc.max_concurrent_streams", options.streams_per_connection),
-        # Peers send pings as often as this side does. A server that treats these as abuse closes good connections.
+        # Peers ping as often as this side does. By default a server treats that as abuse and closes the connection.
         ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.keepalive_time / 2)),
         ("grpc.http2.max_ping_strikes", 10),
     ]
 
 
 def probe_options(options: TransportOptions) -> list[Setting]:
-    """For the opening side of a probe line: as above, with messages no larger than a probe."""
-    small = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
-    return [*(setting for setting in channel_options(options) if setting[0] not in dict(small)), *small]
+    """Options of the opening side of a probe line."""
+    return _with_probe_limit(channel_options(options))
 
 
 def probe_server_options(options: TransportOptions) -> list[Setting]:
-    """For the accepting side of a probe line."""
-    small = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
-    return [*(setting for setting in server_options(options) if setting[0] not in dict(small)), *small]
+    """Options of the accepting side of a probe line."""
+    return _with_probe_limit(server_options(options))
 
 
 def endpoint(host: str, port: int) -> str:
@@ -53,14 +51,20 @@ def endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _both(options: TransportOptions) -> list[Setting]:
+def _with_probe_limit(settings: list[Setting]) -> list[Setting]:
+    """These settings, with messages no larger than a probe."""
+    limits = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]
+    return [*(setting for setting in settings if setting[0] not in dict(limits)), *limits]
+
+
+def _common_options(options: TransportOptions) -> list[Setting]:
     return [
         ("grpc.max_receive_message_length", options.frame_limit),
         ("grpc.max_send_message_length", -1),  # the limits of TransportOptions apply before
         ("grpc.max_metadata_size", 8 * 1024),  # grange sends no metadata
         ("grpc.keepalive_time_ms", _ms(options.keepalive_time)),
         ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout)),
-        # The decisive option: without it a stopped peer is found after 60 s only, despite the keepalive options.
+        # Without this option a stopped peer is detected only after 60 s, despite the keepalive options.
         ("grpc.http2.ping_timeout_ms", _ms(options.keepalive_timeout)),
         ("grpc.http2.max_pings_without_data", 0),  # ping idle connections too
         ("grpc.keepalive_permit_without_calls", 1),

@@ -1,7 +1,7 @@
 """Probes between processes: a small synchronous gRPC server with its own threads, beside the asyncio server.
 
-A turn that blocks the event loop must not look like a death: these threads go on answering. A prober sends its probes
-from its event loop, over a channel used for probes only.
+A turn that blocks the event loop must not count as a death, so these threads answer meanwhile. A prober sends its
+probes from its event loop, over a channel used for probes only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from grange.transport.options import TransportOptions
 SERVICE = "grange.v1.Probe"
 METHOD = f"/{SERVICE}/Ask"
 
-THREADS = 2
+PROBE_THREADS = 2
 """Threads that answer probes. An answer takes microseconds; the second works while a slow peer blocks the first."""
 
 MAX_CONCURRENT_PROBES = 64
-"""Largest number of probes in progress. A few silos probe each silo; a flood must not exhaust its memory."""
+"""Largest number of probes in progress. Only a few silos probe a silo; a flood of probes must not exhaust memory."""
 
 NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 """Status codes of gRPC when the other side does not answer."""
@@ -43,7 +43,7 @@ class GrpcProbeLine:
         self._answer: Callable[[bytes], bytes] = _not_serving
         self._channels: dict[SiloAddress, grpc.aio.Channel] = {}
         self._port = 0
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="grange-probe")
+        self._threads = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="grange-probe")
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer_probe)
         self._server = grpc.server(
             self._threads,
@@ -54,11 +54,11 @@ class GrpcProbeLine:
 
     @property
     def port(self) -> int:
-        """The port that answers."""
+        """The port on which probes are answered."""
         return self._port
 
     def start(self) -> None:
-        """Open the port. Raises ConfigurationError when it is in use or not of this machine."""
+        """Open the port. Raises ConfigurationError when the address is in use, or is not an address of this machine."""
         try:
             self._port = self._server.add_insecure_port(self._endpoint)
         except RuntimeError:

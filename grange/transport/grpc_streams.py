@@ -26,7 +26,7 @@ class ClientStream:
         try:
             data = await self._call.read()
         except asyncio.CancelledError:
-            raise _own_cancellation("the connection was cancelled") from None
+            raise _cancelled_or_lost("the connection was cancelled") from None
         except grpc.aio.AioRpcError as error:
             raise ConnectionLost(f"the connection broke: {error.details()}") from None
         return frame_or_end(data)
@@ -35,7 +35,7 @@ class ClientStream:
         try:
             await self._call.write(data)
         except asyncio.CancelledError:
-            raise _own_cancellation("the connection was cancelled") from None
+            raise _cancelled_or_lost("the connection was cancelled") from None
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise ConnectionLost(f"the connection broke while writing: {error}") from None
 
@@ -57,7 +57,7 @@ class ServerStream:
         try:
             data = await self._context.read()
         except asyncio.CancelledError:
-            raise _own_cancellation("the peer broke the connection") from None
+            raise _cancelled_or_lost("the peer broke the connection") from None
         except Exception as error:  # the server of gRPC raises internal types here
             raise ConnectionLost(f"the connection broke: {error}") from None
         return frame_or_end(data)
@@ -66,7 +66,7 @@ class ServerStream:
         try:
             await self._context.write(data)
         except asyncio.CancelledError:
-            raise _own_cancellation("the peer broke the connection") from None
+            raise _cancelled_or_lost("the peer broke the connection") from None
         except Exception as error:
             raise ConnectionLost(f"the connection broke while writing: {error}") from None
 
@@ -85,9 +85,9 @@ def frame_or_end(data: object) -> bytes | None:
     return data if isinstance(data, bytes) else None
 
 
-def _own_cancellation(otherwise: str) -> BaseException:
+def _cancelled_or_lost(loss: str) -> BaseException:
     """Return CancelledError if this task was cancelled, else ConnectionLost: gRPC raises CancelledError for both."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         return asyncio.CancelledError()
-    return ConnectionLost(otherwise)
+    return ConnectionLost(loss)

@@ -1,4 +1,4 @@
-"""The handshake of one connection, as every transport performs it, and how a refusal is worded."""
+"""The handshake of one connection, as every transport performs it, and the text of a refusal."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def refusal(error: Exception) -> HandshakeRefused:
     if isinstance(error, GrangeError):
         return HandshakeRefused(str(error))
     report(error)
-    return HandshakeRefused("the accepting side failed; its log says why", code="internal")
+    return HandshakeRefused("the accepting side failed; see its log", code="internal")
 
 
 def report(error: Exception) -> None:
-    """Give an exception from a callback that must not raise to the loop's exception handler."""
+    """Pass an exception that a callback must not raise to the loop's exception handler."""
     loop = asyncio.get_running_loop()
     loop.call_exception_handler({"message": "a callback given to grange.transport raised", "exception": error})

@@ -1,4 +1,4 @@
-"""The transport of a single process: it keeps the promises of gRPC over a network that is a plain object.
+"""The transport within one process, over a network in memory, with the same promises as the gRPC transport.
 
 Test clusters use it, and a silo that runs alone. It takes the time from the running loop, so it works in virtual time.
 """
@@ -41,7 +41,7 @@ class MemoryTransport:
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         """See `provider.Transport`. Over a cut line it fails after the whole connect time-out, as on a real network."""
         self._check_alive()
-        await asyncio.sleep(2 * self._network.latency)  # the round trip; nothing waits after it
+        await asyncio.sleep(2 * self._network.latency)  # the round trip; no await follows it
         listener = self._network.listener(host, port)
         self._check_alive()
         if listener is not None and self._is_cut(listener.node.name):

@@ -16,7 +16,7 @@ from grange.transport.paired import PairedConnection
 
 
 class MemoryConnection(PairedConnection):
-    """Delivers batches as large as frames would be, of copies, as decoding makes them. Both ends end together.
+    """Delivers copies of messages, as decoding would make them, in batches of a frame's size. Both ends end together.
 
     `MemoryTransport.connect` makes the pairs.
     """
@@ -36,7 +36,7 @@ class MemoryConnection(PairedConnection):
         self._end_both(error, error or ConnectionLost(f"{self.local} broke the connection"))
 
     def resume(self) -> None:
-        """The line is repaired: land the held messages, then write on."""
+        """Deliver the held messages and continue to write, because the line is repaired."""
         self._loop.call_soon(self._resume, context=self._context)
 
     # -- moving --
@@ -53,28 +53,28 @@ class MemoryConnection(PairedConnection):
     def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
         batch = [copy.copy(message) for message in self._outbox.take()]
         if self._network.fate is not None:
-            batch = self._apply(self._network.fate, batch)
+            batch = self._apply_fate(self._network.fate, batch)
         if self._network.latency > 0 or self._in_flight:
             self._in_flight.append(partial(deliver, batch))
-            self._loop.call_later(self._network.latency, self._land, context=self._context)
+            self._loop.call_later(self._network.latency, self._on_arrival, context=self._context)
         else:
             deliver(batch)
 
-    def _apply(self, fate: Fate, batch: list[Message]) -> list[Message]:
-        """Draw the fate of each message; return those that arrive in order, and send each delayed one by itself."""
-        punctual: list[Message] = []
+    def _apply_fate(self, fate: Fate, batch: list[Message]) -> list[Message]:
+        """Draw the fate of each message; return those that arrive in order, and send each delayed one separately."""
+        in_order: list[Message] = []
         for message in batch:
             for delay in fate(self.local, self.remote, message):
                 if delay <= 0:
-                    punctual.append(copy.copy(message))
+                    in_order.append(copy.copy(message))
                     continue
                 self._delayed += 1
                 self._loop.call_later(
-                    self._network.latency + delay, self._land_delayed, copy.copy(message), context=self._context
+                    self._network.latency + delay, self._on_delayed_arrival, copy.copy(message), context=self._context
                 )
-        return punctual
+        return in_order
 
-    def _land_delayed(self, message: Message) -> None:
+    def _on_delayed_arrival(self, message: Message) -> None:
         self._delayed -= 1
         if self._ended or self._peer is None:
             return
@@ -87,7 +87,7 @@ class MemoryConnection(PairedConnection):
         self._check_arrived()
 
     def _resume(self) -> None:
-        self._land_held()
+        self._complete_held()
         self._wake_writer()
         self._check_arrived()
 

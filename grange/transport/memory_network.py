@@ -1,4 +1,4 @@
-"""The network between memory transports: its nodes, its listeners, and the faults a test has put on its lines."""
+"""The network between memory transports: its nodes, its listeners, and the faults that a test injects on its lines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from grange.transport.provider import Accept, Admit, Connection
 Fate = Callable[[str, str, Message], Sequence[float]]
 """Draws the fate of one message from node to node: the extra delay in seconds of each copy that arrives.
 
-`(0.0,)` is a good line, `()` loses the message, two entries duplicate it, different delays reorder.
+`(0.0,)` delivers the message, `()` loses it, two entries duplicate it, different delays reorder messages.
 """
 
 
 class ConnectionEnd(Protocol):
-    """One end of a connection, as far as the network uses it."""
+    """One end of a connection: the part that the network uses."""
 
     @property
     def local(self) -> str:
@@ -34,15 +34,15 @@ class ConnectionEnd(Protocol):
         ...
 
     def resume(self) -> None:
-        """The line is repaired: deliver what was held."""
+        """Deliver the held messages, because the line is repaired."""
         ...
 
     async def close(self) -> None:
-        """Write what is queued, then end both ends."""
+        """Write the queued messages, then end both ends."""
         ...
 
     def kill(self, error: Exception | None = None) -> None:
-        """End both ends now; what is queued is lost."""
+        """End both ends now; queued messages are lost."""
         ...
 
 
@@ -55,8 +55,8 @@ class Node:
         self.connections: dict[ConnectionEnd, None] = {}  # in order of creation, unlike a set
 
     def kill_connections(self, error: Exception | None) -> None:
-        """Abort every connection of this process, sorted by node names."""
-        for end in sorted(self.connections, key=lambda each: (each.local, each.remote)):
+        """Kill every connection of this process, in the order of the node names."""
+        for end in sorted(self.connections, key=lambda end: (end.local, end.remote)):
             end.kill(error)
 
 
@@ -74,8 +74,8 @@ class MemoryListener:
     accepted: list[Connection] = field(default_factory=list)
 
     def add(self, connection: Connection) -> None:
-        """Note one accepted connection, and forget those that have ended."""
-        self.accepted = [each for each in self.accepted if not each.closed]
+        """Add one accepted connection, and remove those that have ended."""
+        self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
     async def close(self) -> None:
@@ -105,7 +105,7 @@ class MemoryNetwork:
     # -- faults, for tests --
 
     def partition(self, a: str, b: str, *, one_way: bool = False) -> None:
-        """Cut the line from `a` to `b`, and back unless `one_way`; connecting times out."""
+        """Cut the line from `a` to `b`, and back unless `one_way`. New connections time out."""
         loop = asyncio.get_running_loop()
         pairs = self._pairs(a, b)
         for pair in pairs[:1] if one_way else pairs:

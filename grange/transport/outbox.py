@@ -13,9 +13,9 @@ from grange.transport.options import DEFAULT_PAYLOAD_LIMIT, TransportOptions
 class Outbox:
     """The messages that were posted and not yet written, in order, and the callers that wait for room.
 
-    The connection puts and takes. Back-pressure reaches a caller in `ready()`: the bound holds when the caller awaits
-    `ready()` and then puts without a further await. Answers are put without waiting. They are bounded because the
-    connection stops reading requests while its outbox is full.
+    The connection puts and takes. The bound holds for requests if a caller awaits `ready()` and then puts without
+    another await. Answers are put without waiting; they are bounded because the connection stops reading requests while
+    its outbox is full.
     """
 
     __slots__ = (
@@ -53,7 +53,7 @@ class Outbox:
         if isinstance(message, Request):
             grain_id = message.grain_id
             payload = len(message.args)
-            # A character has at most four bytes in UTF-8. The exact size would cost an encoding.
+            # A character has at most four bytes in UTF-8. For the exact size the text would have to be encoded.
             header = 4 * (len(grain_id.type) + len(grain_id.key) + len(message.method)) + len(message.context)
         elif isinstance(message, Response):
             payload, header = len(message.payload), 0
@@ -88,7 +88,7 @@ class Outbox:
                 await waiter
             except asyncio.CancelledError:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake()  # this caller leaves; give its room to the next waiter
+                    self._wake()  # this caller was cancelled: let the next waiter use the room
                 raise
         if self._ended:
             raise SiloUnavailable("the connection ended before the request could be sent")
@@ -117,11 +117,11 @@ class Outbox:
 
     def _too_large(self, message: Message, payload: int, header: int) -> PayloadTooLarge:
         if payload > self._payload_limit:
-            size, limit, what = payload, self._payload_limit, "payload"
+            size, limit, part = payload, self._payload_limit, "payload"
         else:
-            size, limit, what = header, self._header_limit, "grain key, method and request context"
+            size, limit, part = header, self._header_limit, "grain key, method and request context"
         return PayloadTooLarge(
-            f"{type(message).__name__} {message.id}: {what} of {size:,} bytes is over the limit of "
+            f"{type(message).__name__} {message.id}: {part} of {size:,} bytes is over the limit of "
             f"{limit:,}; send less at once, stream it, or pass a reference to stored data",
             size=size,
             limit=limit,

@@ -18,8 +18,8 @@ from grange.transport.provider import Receiver
 class PairedConnection(BaseConnection):
     """One end of a pair; `join` links the two ends.
 
-    `_in_flight` holds what has left this end and not arrived at the other: a callback each, in order. Arrivals over a
-    cut line are counted in `_held`, and land when the line is repaired.
+    `_in_flight` holds one callback per batch that has left this end and not arrived at the other, in order. `_held`
+    counts the arrivals that a cut line holds back; they are completed when the line is repaired.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PairedConnection(BaseConnection):
         self._arrived: asyncio.Future[None] | None = None
 
     def join(self, peer: Self, receiver: Receiver) -> None:
-        """Connect both ends; from here on messages move. Reports `lost` at once if this end has ended."""
+        """Link this end to its peer; messages move from now on. Reports `lost` at once if this end has ended."""
         self._peer = peer
         self.attach(receiver)
         if not self._ended:
@@ -50,7 +50,7 @@ class PairedConnection(BaseConnection):
             self._loop.call_soon(self._write, context=self._context)
 
     def _write(self) -> None:
-        """Send one batch, if the line and the peer take it; called by the loop."""
+        """Send one batch, if the line and the peer accept it; called by the loop."""
         self._writer_idle = True
         peer = self._peer
         if self._ended or peer is None or not self._outbox or (peer._accepting and peer.full) or self._write_blocked():
@@ -63,20 +63,20 @@ class PairedConnection(BaseConnection):
 
     # -- arriving --
 
-    def _land(self) -> None:
-        """The time of the next arrival has come; called by the loop."""
+    def _on_arrival(self) -> None:
+        """Complete the next arrival, or hold it while the line is cut; called by the loop when it is due."""
         if self._held or self._line_is_cut():
             self._held += 1
         else:
-            self._land_one()
+            self._complete_one()
 
-    def _land_held(self) -> None:
-        """The line is repaired: land everything that is late."""
+    def _complete_held(self) -> None:
+        """Complete all held arrivals, because the line is repaired."""
         while self._held and not self._line_is_cut():
             self._held -= 1
-            self._land_one()
+            self._complete_one()
 
-    def _land_one(self) -> None:
+    def _complete_one(self) -> None:
         if self._in_flight:
             self._in_flight.popleft()()
         self._check_arrived()
@@ -102,7 +102,7 @@ class PairedConnection(BaseConnection):
         if not self._released.done():
             self._released.set_result(None)
 
-    # -- what each medium implements --
+    # -- implemented by each medium --
 
     def _on_joined(self) -> None:
         """Register this end with the network."""

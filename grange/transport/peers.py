@@ -19,9 +19,9 @@ HelloFor = Callable[[SiloAddress], Hello]
 ReceiverFor = Callable[[SiloAddress], Receiver]
 
 
-JITTER = 1.5
-"""`Backoff` lengthens each pause by up to this factor. Dividing by it makes `backoff_first` the upper bound of the
-first pause, so that a returning silo is found within the time that the options promise."""
+BACKOFF_JITTER = 1.5
+"""`Backoff` lengthens each pause by up to this factor. `backoff_first` is divided by it and thus is the upper bound of
+the first pause: a returning silo is found within the time that the options promise."""
 
 
 class _Peer:
@@ -43,8 +43,8 @@ class Peers:
 
     Concurrent callers share one attempt to connect; cancelling one caller does not end the attempt. After a failure
     there is no attempt for a while (100 ms, doubling to 1 s, with jitter). Callers in that time fail at once with the
-    last error, so that their retry loop can choose another silo. The first caller replaces a lost connection without
-    delay.
+    last error, so that their retry loop can choose another silo. After the loss of a connection, the next caller opens
+    a new one without delay.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Peers:
             raise SiloUnavailable(str(error)) from error.__cause__
 
     def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """Stop using the connection to a leaving silo, and close it when `answered` is set: no answer is open then."""
+        """Stop using the connection to a leaving silo, and close it when `answered` is set (no answer is pending)."""
         peer = self._peers.get(address)
         if peer is None or peer.connection is None:
             return
@@ -109,7 +109,7 @@ class Peers:
     def kill(self, address: SiloAddress) -> None:
         """Kill the connections to a dead silo, and cancel an attempt to connect. Calls `lost` on their receivers."""
         reason = f"silo {address} was declared dead"
-        for connection in [each for each, of in self._draining.items() if of == address]:
+        for connection in [connection for connection, silo in self._draining.items() if silo == address]:
             connection.kill(ConnectionLost(reason))
         peer = self._peers.pop(address, None)
         if peer is None:
@@ -127,7 +127,7 @@ class Peers:
             self._cancel(peer, "this process is closing its connections")
         tasks = list(self._tasks)
         connections = [*self._draining, *(peer.connection for peer in peers if peer.connection is not None)]
-        await asyncio.gather(*(each.close() for each in connections), *tasks, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in connections), *tasks, return_exceptions=True)
 
     def _attempt(self, address: SiloAddress) -> asyncio.Future[Connection]:
         """Return the running attempt, or start one. Raises SiloUnavailable during a back-off."""
@@ -136,7 +136,7 @@ class Peers:
         peer = self._peers.get(address)
         if peer is None:
             options = self._options
-            backoff = Backoff(options.backoff_first / JITTER, options.backoff_max, self._rng)
+            backoff = Backoff(options.backoff_first / BACKOFF_JITTER, options.backoff_max, self._rng)
             peer = self._peers[address] = _Peer(backoff)
         if peer.waiting is not None:
             return peer.waiting
@@ -144,7 +144,7 @@ class Peers:
         if loop.time() < peer.retry_at:
             raise SiloUnavailable(peer.error)
         waiting = peer.waiting = loop.create_future()
-        # A context of its own: the connection outlives the call that needed it, whose request context must not leak.
+        # A separate context: the connection outlives the call that needs it, whose request context must not leak.
         peer.attempt = loop.create_task(
             self._connect(address, peer, waiting), name=f"connect to {address}", context=contextvars.Context()
         )

@@ -1,8 +1,8 @@
 """The transport contract: the operations of a network, and its promises about the messages it accepts.
 
 A connection is one bidirectional, ordered stream after a handshake. Requests travel on the connection that their sender
-opened; answers travel back on the stream of their request. So the two sides differ: the accepting side stops reading
-while its queue of answers is full, the opening side always reads. This bounds both queues and cannot deadlock.
+opened; answers travel back on the stream of their request. The accepting side stops reading while its queue of answers
+is full; the opening side always reads. This bounds both queues and cannot deadlock.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class ProbeLine(Protocol):
         ...
 
     async def ask(self, silo: SiloAddress, port: int, question: bytes, timeout: float) -> bytes:
-        """Probe this generation and return its answer. Raises SiloUnavailable without one in `timeout` s."""
+        """Probe this generation and return its answer. Raises SiloUnavailable without an answer in `timeout` s."""
         ...
 
     async def close_channel(self, silo: SiloAddress) -> None:
@@ -137,7 +137,7 @@ class Transport(Protocol):
     """Listens and connects for one silo or client."""
 
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
-        """Open a port. Raises `ConfigurationError` with the address when the port is in use or not of this machine."""
+        """Open a port. Raises `ConfigurationError`, with the address, when it is in use or not one of this machine."""
         ...
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
@@ -150,7 +150,7 @@ class Transport(Protocol):
     async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
         """Open a probe line on this port (0: a free one); the caller closes it. None: this network has no probe lines.
 
-        Raises ConfigurationError when the port is in use or not of this machine.
+        Raises ConfigurationError when the address is in use, or is not an address of this machine.
         """
         ...
 

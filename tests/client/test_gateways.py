@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from grange.client.options import ClientOptions
 from grange.errors import CallTimeout, HandshakeRefused
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Member, SiloStatus, View
+from grange.runtime.system_target import Ask
 from grange.testing.loop import VirtualTime
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,8 +65,8 @@ def gateways(*seeds: int, **options: float) -> Gateways:
 
 
 @asynccontextmanager
-async def keeping_fresh(client: Gateways, cluster: Cluster) -> AsyncIterator[None]:
-    task = asyncio.create_task(client.keep_fresh(cluster.ask))
+async def keeping_fresh(client: Gateways, ask: Ask) -> AsyncIterator[None]:
+    task = asyncio.create_task(client.keep_fresh(ask))
     try:
         yield
     finally:
@@ -241,7 +243,7 @@ async def test_the_view_is_read_again_once_per_period(time: VirtualTime) -> None
     cluster = Cluster(view(1, member(0)))
     client = gateways(30_000, refresh_period=5)
     await client.find(cluster.ask)
-    async with keeping_fresh(client, cluster):
+    async with keeping_fresh(client, cluster.ask):
         cluster.asked.clear()
         await asyncio.sleep(51)
         assert 9 <= len(cluster.asked) <= 11
@@ -255,7 +257,7 @@ async def test_after_a_failure_the_view_is_read_at_once(time: VirtualTime) -> No
     cluster = Cluster(view(1, member(0), member(1)))
     client = gateways(30_000, refresh_period=60)
     await client.find(cluster.ask)
-    async with keeping_fresh(client, cluster):
+    async with keeping_fresh(client, cluster.ask):
         cluster.view = view(2, member(1))
         cluster.asked.clear()
         for _ in range(1000):
@@ -275,7 +277,7 @@ async def test_the_seeds_are_asked_when_every_known_silo_is_gone(
     cluster = Cluster(view(7, member(0), member(1)))
     client = gateways(1, 30_000, refresh_period=5)
     await client.find(cluster.ask)
-    async with keeping_fresh(client, cluster):
+    async with keeping_fresh(client, cluster.ask):
         cluster.errors = {port: SiloUnavailable("gone") for port in (1, 30_000, 30_001)}
         await asyncio.sleep(12)
         assert "no gateway answers" in caplog.text
@@ -286,6 +288,31 @@ async def test_the_seeds_are_asked_when_every_known_silo_is_gone(
         assert client.view.version == 1
 
 
+async def test_while_no_gateway_answers_the_search_is_repeated_at_short_intervals(time: VirtualTime) -> None:
+    """From 0.1 s up to 0.25 s, and in each outage from 0.1 s again: calls wait for the first answer."""
+    cluster = Cluster(view(1, member(0)))
+    client = gateways(30_000, refresh_period=60)
+    searched: list[float] = []
+
+    async def ask(silo: SiloAddress, service: str, request: bytes, timeout: float) -> bytes:
+        if time.time() not in searched:
+            searched.append(time.time())
+        return await cluster.ask(silo, service, request, timeout)
+
+    await client.find(cluster.ask)
+    async with keeping_fresh(client, ask):
+        for _ in range(2):
+            searched.clear()
+            cluster.errors[30_000] = SiloUnavailable("gone")
+            client.invalidate(GRAINS[0], client.all()[0], None, absent=True)
+            await asyncio.sleep(3)
+            pauses = [later - earlier for earlier, later in pairwise(searched)]
+            assert 0.1 <= pauses[0] <= 0.15 + 1e-9
+            assert max(pauses) <= 0.25 + 1e-9
+            cluster.errors.clear()
+            await asyncio.sleep(3)
+
+
 async def test_waiting_for_a_change_ends_with_the_change_or_at_its_time_out(time: VirtualTime) -> None:
     cluster = Cluster(view(1, member(0)))
     client = gateways(30_000, refresh_period=5)
@@ -293,7 +320,7 @@ async def test_waiting_for_a_change_ends_with_the_change_or_at_its_time_out(time
     before = time.time()
     await client.changed(3)
     assert time.time() == before + 3
-    async with keeping_fresh(client, cluster):
+    async with keeping_fresh(client, cluster.ask):
         cluster.view = view(2, member(0), member(1))
         await client.changed(60)
         assert time.time() < before + 10

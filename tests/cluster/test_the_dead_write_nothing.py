@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from grange import Grain, GrainId, InconsistentStateError, PersistentState, StorageUnavailable
+from grange import CallNotExecuted, Grain, GrainId, InconsistentStateError, PersistentState, StorageUnavailable
+from grange.errors import DeclaredDead
 from grange.storage.provider import Stamp
 from grange.storage.providers.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
@@ -93,6 +94,24 @@ async def test_grains_with_state_wait_for_the_fence_and_others_do_not() -> None:
         record = await storage.inner.read(lost, "state")
         with pytest.raises(InconsistentStateError, match="this silo was declared dead"):
             await storage.inner.write(lost, "state", b"{}", record.etag, stamp=Stamp(victim.address, 1_000_001))
+
+
+async def test_a_silo_that_a_store_fences_ends_and_answers_nothing_from_memory() -> None:
+    """F18 after F13: the store still knows a death that a rolled-back table has lost, so the silo must not go on."""
+    storage = MemoryStorage()
+    async with TestCluster([Account], silos=1, storage=storage) as cluster:
+        (silo,) = cluster.silos
+        account = cluster.get_grain(Account, "ann")
+        assert await account.add() == 1
+        await storage.fence([silo.address])  # by a silo that has crashed since; the table shows this one as active
+        with pytest.raises(InconsistentStateError, match="this silo was declared dead"):
+            await account.add()
+        async with asyncio.timeout(1):
+            error = await silo.declared_dead()
+        assert isinstance(error, DeclaredDead)
+        assert "its death is recorded" in str(error)
+        with pytest.raises(CallNotExecuted):
+            await account.get()
 
 
 async def test_every_write_carries_the_silo_that_made_it() -> None:

@@ -220,7 +220,7 @@ class Silo:
 
     async def accuse(self, silo: SiloAddress, witness: SiloAddress | None = None) -> None:
         """Vote as after missed probes, without any later message of the suspect."""
-        silence = Silence(3, began=self.cluster.time.time() - 4, deaf_from=math.inf)
+        silence = Silence(3, began=self.cluster.time.time() - 4, answer_due=math.inf)
         await self.agent._voter.suspect(Suspicion(silo, silence, witness))
 
     @property

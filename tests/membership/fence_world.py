@@ -49,7 +49,7 @@ class World:
             ask_version=self._ask,
             fetch=self._fetch,
             hint=self.hints.append,
-            give_up=self.errors.append,
+            end_process=self.errors.append,
         )
         self.fence = SelfFence(ME, self.gate, self.liveness, deps, OPTIONS)
         self.fence.on_view(self.view())

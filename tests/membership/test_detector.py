@@ -37,7 +37,7 @@ def test_a_silence_begins_with_the_first_miss():
     assert detector.silence(ONE) is None
     detector.missed(ONE, 5.0, 0.5)
     detector.missed(ONE, 6.0, 1.0)
-    assert detector.silence(ONE) == Silence(2, began=5.0, deaf_from=5.5)
+    assert detector.silence(ONE) == Silence(2, began=5.0, answer_due=5.5)
     detector.answered(ONE)
     assert detector.silence(ONE) is None
 

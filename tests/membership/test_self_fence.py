@@ -14,7 +14,7 @@ from grange.membership.fencing.proofs import watchers_of
 from grange.membership.fencing.self_fence import SEARCH_INTERVAL, SWEEP_TIMEOUT, TABLE_HEAD_START
 from grange.membership.model.member import SiloStatus, make_view
 from grange.proto.ids import SiloAddress
-from tests.membership.fence_world import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make
+from tests.membership.fence_world import ACTIVE, DEAD, ME, MINUTE, OPTIONS, B, C, D, Make, World
 
 
 def logged(caplog: pytest.LogCaptureFixture, *events: str) -> list[str]:
@@ -43,6 +43,28 @@ async def test_a_silo_that_is_cut_off_closes_its_gate_in_time(world: Make, caplo
     assert caplog.records[0].levelno == logging.ERROR
 
 
+async def off_the_ticks(here: World, silo: SiloAddress) -> None:
+    """Shift the probes of a silo by 0.1 s, so that the gate must close 0.15 s before a tick: only the timer does it."""
+    await asyncio.sleep(0.1)
+    here.cut(silo)
+    here.heal(silo)
+    await asyncio.sleep(10)
+
+
+@pytest.mark.parametrize("early", [0.0, 1e-9], ids=["a timer on time", "a timer a nanosecond early"])
+async def test_the_gate_closes_in_time_between_two_ticks(
+    world: Make, monkeypatch: pytest.MonkeyPatch, early: float
+) -> None:
+    here = world(B)
+    await off_the_ticks(here, B)
+    call_later = here.loop.call_later
+    monkeypatch.setattr(here.loop, "call_later", lambda delay, *rest, **kw: call_later(delay - early, *rest, **kw))
+    due = here.liveness.contacts()[B] + OPTIONS.fence_after
+    here.cut(B)
+    here.table_is_there = False
+    assert await here.closed() == pytest.approx(due, abs=0.002)
+
+
 async def test_the_gate_is_closed_to_a_turn_even_before_the_timer(world: Make) -> None:
     here = world(B)
     await asyncio.sleep(10)
@@ -62,6 +84,36 @@ async def test_a_silo_heard_by_no_watcher_reads_the_table_twice_a_second(world: 
     pauses = [later - earlier for earlier, later in pairwise(here.reads)]
     assert max(pauses) <= SEARCH_INTERVAL + 0.01
     assert here.asked == []
+
+
+async def test_a_probe_that_comes_during_a_search_ends_it(world: Make) -> None:
+    """The search ends with a late failure of the table, between two ticks. It would read once more for nothing."""
+    here = world(B)
+    await asyncio.sleep(10.6)
+    here.cut(B)
+    here.table_is_there = False
+    here.read_takes = TABLE_HEAD_START + SWEEP_TIMEOUT + 0.1
+    while not here.reads:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(here.reads[0] + here.read_takes - 0.05 - here.now)
+    for _ in range(2):  # the second probe proves contact as of now
+        here.liveness.probe_received(B, mutual=True, version=7)
+    await asyncio.sleep(1)
+    assert len(here.reads) == 1
+
+
+async def test_a_closed_gate_has_one_search_at_a_time(world: Make) -> None:
+    """The fence starts a search afresh, and each stop of the process another one: the one before it ends."""
+    here = world(B)
+    await asyncio.sleep(10)
+    here.cut(B)
+    here.table_is_there = False
+    await here.closed()
+    here.stand_still(5)
+    await asyncio.sleep(2)
+    here.reads.clear()
+    await asyncio.sleep(10)
+    assert len(here.reads) == pytest.approx(10 / (TABLE_HEAD_START + SWEEP_TIMEOUT), abs=1)
 
 
 async def test_one_silent_watcher_is_enough_to_read_the_table(world: Make) -> None:
@@ -290,3 +342,26 @@ async def test_a_newer_version_from_the_probe_thread_reaches_the_event_loop(worl
     here.liveness.probe_received(B, mutual=False, version=9)
     await asyncio.sleep(TICK + 0.01)
     assert 9 in here.hints
+
+
+async def test_a_stopped_fence_examines_the_gate_no_more(world: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """It is stopped between the last tick before the fence and the timer that this tick has set."""
+    here = world(B)
+    await off_the_ticks(here, B)
+    due = here.liveness.contacts()[B] + OPTIONS.fence_after
+    here.cut(B)
+    here.table_is_there = False
+    await asyncio.sleep(due - 0.05 - here.now)
+    await here.close()
+    await asyncio.sleep(MINUTE)
+    assert not here.gate.closed
+    assert not logged(caplog, "self_fenced")
+
+
+async def test_a_stopped_fence_measures_no_lag(world: Make) -> None:
+    """The probe thread may still answer: it must not report a stopping silo as blocked."""
+    here = world(B)
+    await asyncio.sleep(10)
+    await here.close()
+    await asyncio.sleep(MINUTE)
+    assert here.liveness.lag() == 0.0

@@ -64,7 +64,7 @@ async def test_each_port_accepts_only_its_peers(silos: Silos) -> None:
     for role, port in ports(silo).items():
         newer = await refusal(port, Hello("default", role, "newer", me, protocol_min=99, protocol_max=99))
         assert newer.code == "protocol-version"
-        assert "speaks protocol 1 to 1, the caller 99 to 99; upgrade the older side" in str(newer)
+        assert "supports protocol 1 to 1, the caller 99 to 99; upgrade the older side" in str(newer)
         other = Role.SILO if role is Role.CLIENT else Role.CLIENT
         wrong = await refusal(port, Hello("default", other, "other", me))
         assert wrong.code == "wrong-port"

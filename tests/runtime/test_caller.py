@@ -127,7 +127,7 @@ async def test_silos_that_hint_at_each_other_are_not_tried_in_a_tight_loop(scene
     scene.one.script = refusal(Reason.NOT_HERE, scene.two.address)
     scene.two.script = refusal(Reason.NOT_HERE, scene.one.address, "circling")
     before = asyncio.get_running_loop().time()
-    with pytest.raises(SiloUnavailable, match=r"cart/a was not executed: refused \d+ times, at last: "):
+    with pytest.raises(SiloUnavailable, match=r"cart/a was not executed: refused \d+ times, most recently: "):
         await scene.here.call(ADD)
     assert 30 <= asyncio.get_running_loop().time() - before < 31.5
     assert scene.requests < 80
@@ -166,7 +166,7 @@ async def test_a_silo_that_takes_no_calls_is_distinguished_from_a_wrong_place(sc
 async def test_the_call_ends_with_its_time_as_not_executed(scene: Scene) -> None:
     scene.one.script = scene.two.script = refusal(Reason.NOT_READY, text="joining")
     before = asyncio.get_running_loop().time()
-    with pytest.raises(SiloUnavailable, match=r"refused \d+ times, at last: joining"):
+    with pytest.raises(SiloUnavailable, match=r"refused \d+ times, most recently: joining"):
         await scene.here.call(BRIEF)
     assert 3 - MIN_TIME_LEFT <= asyncio.get_running_loop().time() - before < 4.1
 
@@ -184,7 +184,7 @@ async def test_no_repeat_starts_with_less_than_the_minimum_time_left(scene: Scen
 
     scene.one.script = scene.two.script = refuse_until_the_end
     scene.places.changed = hardly_changed  # type: ignore[method-assign]
-    with pytest.raises(SiloUnavailable, match=r"refused \d+ times, at last: joining"):
+    with pytest.raises(SiloUnavailable, match=r"refused \d+ times, most recently: joining"):
         await scene.here.call(BRIEF)
 
 

@@ -295,7 +295,7 @@ async def test_the_gate_closes_without_a_call_when_its_time_is_over(here: Here) 
         here.gate.pause()
 
     await here.journal().write("first")
-    here.gate.guarded_by(examine)
+    here.gate.on_expired(examine)
     start = here.gate.clock()
     here.gate.extend(start + 1)
     await asyncio.sleep(1)
@@ -311,7 +311,7 @@ async def test_the_gate_closes_without_a_call_when_its_time_is_over(here: Here) 
 
 
 async def test_a_gate_that_was_examined_in_time_stays_open(here: Here) -> None:
-    here.gate.guarded_by(lambda: here.gate.extend(here.gate.clock() + 1))
+    here.gate.on_expired(lambda: here.gate.extend(here.gate.clock() + 1))
     here.gate.extend(here.gate.clock())
     await asyncio.sleep(3)
     await here.journal().write("x")

@@ -32,7 +32,7 @@ def test_i1_accepts_values_between_acknowledged_and_possible() -> None:
 
 def test_i1_rejects_a_lost_write() -> None:
     assert texts(acknowledged(increments("ok", "ok", "unknown"), {"a": 1})) == [
-        "I1 a: 2 were acknowledged and 1 are there: lost"
+        "I1 a: 2 were acknowledged, 1 are stored: writes were lost"
     ]
     assert len(acknowledged(increments("ok"), {})) == 1, "a missing counter counts as 0"
 

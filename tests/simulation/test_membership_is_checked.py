@@ -57,12 +57,12 @@ def test_live_silos_agree_after_the_quiet_period() -> None:
     late = [*views, seen(26, "b", 2, a="active", b="active", c="dead")]
     in_time = [*views, seen(18, "b", 2, a="active", b="active", c="dead")]
     assert agreement(in_time, {"a", "b"}, 10.0) == []
-    assert texts(agreement(late, {"a", "b"}, 10.0)) == ["I7 b: sees no silo as active, alive are a, b"]
+    assert texts(agreement(late, {"a", "b"}, 10.0)) == ["I7 b: sees no silo as active; the live silos are a, b"]
 
 
 def test_a_missing_live_silo_and_an_old_version_are_rejected() -> None:
     views = [seen(1, "a", 2, a="active"), seen(1, "b", 3, a="active", b="active")]
     assert texts(agreement(views, {"a", "b"}, 0.0)) == [
-        "I7 a: sees a as active, alive are a, b",
+        "I7 a: sees a as active; the live silos are a, b",
         "I7 cluster: live silos are at versions [2, 3] after 10.0 s",
     ]

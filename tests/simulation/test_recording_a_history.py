@@ -66,9 +66,9 @@ def test_an_ending_without_its_call_and_a_second_ending_are_refused() -> None:
     recorder = Recorder(clock)
     call = recorder.invoke("c1", "read", "a")
     recorder.ok(call, 1)
-    with pytest.raises(ValueError, match="ended without being under way"):
+    with pytest.raises(ValueError, match="ended although it was not in progress"):
         list(operations(recorder.events[1:]))
-    with pytest.raises(ValueError, match="ended without being under way"):
+    with pytest.raises(ValueError, match="ended although it was not in progress"):
         list(operations([*recorder.events, recorder.events[1]]))
     with pytest.raises(ValueError, match="made twice"):
         list(operations([call, call]))

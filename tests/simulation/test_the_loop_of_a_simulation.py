@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from grange.testing.simulation.loop import LATENESS, Process, SimulatedLoop, Stalled
+from grange.testing.simulation.loop import MAX_LATENESS, Process, SimulatedLoop, Stalled
 
 
 def run(main: Coroutine[Any, Any, Any], loop: SimulatedLoop) -> Any:
@@ -50,7 +50,7 @@ def test_timers_run_in_order_of_time_never_early_and_little_late() -> None:
 
     run(main(), loop)
     assert [number for number, _ in ran] == sorted(range(200), key=lambda number: dues[number])
-    assert all(0 <= at - dues[number] <= LATENESS for number, at in ran)
+    assert all(0 <= at - dues[number] <= MAX_LATENESS for number, at in ran)
 
 
 def test_timers_of_one_instant_and_of_several_processes_run_in_a_drawn_order() -> None:

@@ -13,7 +13,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Message, Request
 from grange.runtime.system_target import system_id
 from grange.testing.simulation.loop import Process, SimulatedLoop
-from grange.testing.simulation.network import KEEPALIVE, SimulatedNetwork
+from grange.testing.simulation.network import KEEPALIVE_TIMEOUT, SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.transport.provider import Connection
 
@@ -106,7 +106,7 @@ def test_a_cut_holds_one_direction_and_healing_delivers_in_order() -> None:
         pair.post(2, 3)
         with pair.loop.within(pair.b):
             pair.far.post(Request(9, GrainId("cart", "ann"), "ask", b""))
-        await asyncio.sleep(KEEPALIVE / 2)
+        await asyncio.sleep(KEEPALIVE_TIMEOUT / 2)
         assert (pair.at_b.received, pair.at_a.received) == ([], [9])
         pair.post(4)
         pair.network.heal()
@@ -121,11 +121,11 @@ def test_each_end_of_a_cut_connection_times_out_by_itself() -> None:
         cut_at = pair.loop.time()
         pair.network.cut(pair.a, pair.b)
         pair.post(1)
-        await asyncio.sleep(KEEPALIVE + 2)
+        await asyncio.sleep(KEEPALIVE_TIMEOUT + 2)
         assert pair.at_a.lost_at is not None
         assert pair.at_b.lost_at is not None
         assert pair.at_a.lost_at != pair.at_b.lost_at
-        assert min(pair.at_a.lost_at, pair.at_b.lost_at) >= cut_at + KEEPALIVE
+        assert min(pair.at_a.lost_at, pair.at_b.lost_at) >= cut_at + KEEPALIVE_TIMEOUT
         assert isinstance(pair.at_a.error, ConnectionLost)
         pair.network.heal()
         await asyncio.sleep(1)
@@ -139,7 +139,7 @@ def test_a_reset_does_not_cross_a_cut() -> None:
         pair.network.cut(pair.a, pair.b)
         pair.near.kill(ConnectionLost("mine"))
         assert pair.at_a.lost_at is not None
-        await asyncio.sleep(KEEPALIVE / 2)
+        await asyncio.sleep(KEEPALIVE_TIMEOUT / 2)
         assert pair.at_b.lost_at is None, "the other end cannot know"
         pair.network.heal()
         await asyncio.sleep(0.1)
@@ -153,7 +153,7 @@ def test_the_peer_of_a_paused_process_times_out_and_the_process_learns_it_on_res
         pair.loop.pause(pair.b)
         pair.network.on_paused(pair.b)
         pair.post(1)
-        await asyncio.sleep(KEEPALIVE + 2)
+        await asyncio.sleep(KEEPALIVE_TIMEOUT + 2)
         assert pair.at_a.lost_at is not None
         assert pair.at_b.lost_at is None
         assert pair.at_b.received == []

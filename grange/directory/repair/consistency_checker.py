@@ -70,14 +70,14 @@ class ConsistencyChecker:
         """Run the comparisons of one period. Activations in our own slice cost no message."""
         if self._deps.me not in self._current.topology.live:
             return
-        found: list[Mismatch] = []
+        mismatches: list[Mismatch] = []
         for page in self._activations():
-            found += await self._compare(page)
+            mismatches += await self._compare(page)
             await asyncio.sleep(0)
         before = self.repaired, self._sweep.removed
-        if found:
+        if mismatches:
             await asyncio.sleep(CONFIRM_AFTER)
-            for mismatch in await self._confirmed(found):
+            for mismatch in await self._confirmed(mismatches):
                 await self._resolve(mismatch)
         await self._sweep.run_once()
         repaired, stale = self.repaired - before[0], self._sweep.removed - before[1]
@@ -103,7 +103,7 @@ class ConsistencyChecker:
     async def _compare(self, addresses: Sequence[GrainAddress]) -> list[Mismatch]:
         topology = self._current.topology
         by_owner: dict[SiloAddress, list[GrainAddress]] = {}
-        found: list[Mismatch] = []
+        mismatches: list[Mismatch] = []
         for address in addresses:
             entry = self._partition.lookup(address.grain_id)
             if entry is Refusal.NOT_OWNER:
@@ -111,10 +111,10 @@ class ConsistencyChecker:
                 if owner is not None:
                     by_owner.setdefault(owner, []).append(address)
             elif not isinstance(entry, Refusal) and not address.same_activation(entry):
-                found.append(Mismatch(address, entry))
-        for owner, theirs in by_owner.items():
-            found += await self._ask_owner(owner, topology.version, theirs)
-        return found
+                mismatches.append(Mismatch(address, entry))
+        for owner, owned in by_owner.items():
+            mismatches += await self._ask_owner(owner, topology.version, owned)
+        return mismatches
 
     async def _ask_owner(self, owner: SiloAddress, version: int, addresses: list[GrainAddress]) -> list[Mismatch]:
         request = encode(Check(version, tuple(to_entry(address) for address in addresses)))
@@ -131,8 +131,8 @@ class ConsistencyChecker:
             for index, entry in answer.mismatches
         ]
 
-    async def _confirmed(self, found: list[Mismatch]) -> list[Mismatch]:
-        still = [mismatch for mismatch in found if self._deps.is_registered(mismatch.address)]
+    async def _confirmed(self, mismatches: list[Mismatch]) -> list[Mismatch]:
+        still = [mismatch for mismatch in mismatches if self._deps.is_registered(mismatch.address)]
         before = {mismatch.address.activation: mismatch.other for mismatch in still}
         addresses = iter([mismatch.address for mismatch in still])
         again: list[Mismatch] = []
@@ -160,7 +160,7 @@ class ConsistencyChecker:
             logger.warning("%s is not in the directory, and could not be registered: %s", address, error)
 
     async def _answer_check(self, data: bytes) -> bytes:
-        """The system target `directory.check`: which of these activations are not our entry of their grain."""
+        """The system target `directory.check`: lists the given activations that are not our entry of their grain."""
         request = decode(Check, data)
         mismatches: list[tuple[int, Entry | None]] = []
         for index, entry in enumerate(request.entries):

@@ -34,7 +34,7 @@ class Duplicates:
     """Duplicates that this silo found since it started. Recoveries and the consistency checker report them."""
 
     def __init__(self, deps: DirectoryDeps, tasks: Tasks) -> None:
-        self.found = 0
+        self.count = 0
         self._deps = deps
         self._tasks = tasks
 
@@ -47,7 +47,7 @@ class Duplicates:
         losers: dict[SiloAddress, list[GrainAddress]] = {}
         winners: dict[SiloAddress, list[GrainAddress]] = {}
         for number, conflict in enumerate(conflicts):
-            self.found += 1
+            self.count += 1
             losers.setdefault(conflict.loser.silo, []).append(conflict.loser)
             winners.setdefault(conflict.winner.silo, []).append(conflict.winner)
             if number < MAX_LOGGED:

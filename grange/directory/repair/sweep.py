@@ -46,7 +46,7 @@ class Sweep:
                 return
 
     async def absent(self, silo: SiloAddress, entries: Sequence[GrainAddress]) -> list[GrainAddress] | None:
-        """Those of a silo's activations that do not exist; None if the silo does not answer."""
+        """The given activations of `silo` that do not exist; None if the silo does not answer."""
         if silo == self._deps.me:
             return [entry for entry in entries if not self._deps.has_activation(entry)]
         if silo not in self._current.topology.live:
@@ -73,7 +73,7 @@ class Sweep:
                     logger.info("the entry of %s is removed: its silo has no such activation", entry)
 
     async def _answer_present(self, data: bytes) -> bytes:
-        """The system target `directory.present`: which of these activations of this silo do not exist."""
+        """The system target `directory.present`: lists the given activations of this silo that do not exist."""
         entries = decode(Present, data).entries
         absent = (index for index, entry in enumerate(entries) if not self._deps.has_activation(to_address(entry)))
         return encode(Absent(tuple(absent)))

@@ -1,4 +1,4 @@
-"""What the parts of the directory depend on: the rest of the silo (`DirectoryDeps`) and the silo's slice (`Slice`)."""
+"""The dependencies of the directory's parts: the rest of the silo (`DirectoryDeps`) and the silo's slice (`Slice`)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Which grains may not be registered yet, because a dead silo may still run them. Pure.
+"""Decides which grains may not be registered yet, because a dead silo may still run them. Pure.
 
-A silo that other silos declared dead runs turns until it has fenced itself. Therefore its grains are *held* for a
-while after its death: a look-up finds no entry, and no other silo may register them. For entries that were kept, the
-entry names the dead silo. A range that was recovered from the live silos is *in doubt*: a grain that is absent there
-may run on the dead silo, so it is held as well. Orleans' DistributedGrainDirectory calls this the range lease hold.
-ADR 0024 argues it.
+A silo that other silos declared dead runs turns until it has fenced itself. Therefore its grains are *held* for
+`death_hold` after its death: a look-up finds no entry, and no other silo may register them. The slice keeps the entries
+that name the dead silo, so it knows these grains. A range that was recovered from the live silos is *in doubt*: a grain
+that is absent there may run on the dead silo, so it is held as well. Orleans' DistributedGrainDirectory calls this the
+range lease hold. ADR 0024 argues it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Holds:
     @property
     def in_doubt(self) -> RangeSet:
         """The ranges in which absent grains are held."""
-        found = RangeSet()
+        in_doubt = RangeSet()
         for ranges, _ in self._doubts:
-            found |= ranges
-        return found
+            in_doubt |= ranges
+        return in_doubt
 
     def begin(self, silo: SiloAddress) -> None:
         """Hold the grains of this silo: it is dead, and may not have fenced itself yet."""

@@ -1,4 +1,4 @@
-"""The registrations of this silo, won and in flight, as reported to the owners of slices. Pure.
+"""The registrations of this silo, won and in flight, for its answers to the owners of slices. Pure.
 
 This file closes a race. A registration may be in flight to the old owner of a range while the new owner asks this
 silo for its registrations. The answer does not contain it, so after the old owner's reply the new owner would never
@@ -59,32 +59,32 @@ class LocalRegistrations:
 
 
 PAGE_BYTES = 2 * 2**20
-"""Size limit of one page: half of the limit of a message. Pages of entries with long keys reach it first."""
+"""Size limit of one page in bytes: half of the limit of a message. Pages of entries with long keys reach it first."""
 
 _ENTRY_BYTES = 64
-"""Size of an entry without its texts."""
+"""Size of an entry in bytes without its texts."""
 
 
-def page_of(found: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
+def page_of(pairs: list[tuple[int, GrainAddress]], ranges: RangeSet, size: int) -> tuple[list[GrainAddress], RangeSet]:
     """The first `size` of these (hash, address) pairs in ring order, and the ranges that they do not cover.
 
     The page is shorter if it would exceed `PAGE_BYTES`. Grains with the same hash are never split between pages, so a
     page may be a little longer.
     """
-    if _fitting(found, size) == len(found):
-        return [address for _, address in found], RangeSet()
-    found.sort(key=lambda pair: pair[0])
-    last = found[_fitting(found, size) - 1][0]
-    page = [address for hash, address in found if hash <= last]
+    if _fitting(pairs, size) == len(pairs):
+        return [address for _, address in pairs], RangeSet()
+    pairs.sort(key=lambda pair: pair[0])
+    last = pairs[_fitting(pairs, size) - 1][0]
+    page = [address for hash, address in pairs if hash <= last]
     return page, ranges.above(last)
 
 
-def _fitting(found: list[tuple[int, GrainAddress]], size: int) -> int:
+def _fitting(pairs: list[tuple[int, GrainAddress]], size: int) -> int:
     """How many of the first pairs fit into a page; at least one, if there is one."""
     room = PAGE_BYTES
-    for count, (_, address) in enumerate(islice(found, size)):
+    for count, (_, address) in enumerate(islice(pairs, size)):
         grain_id = address.grain_id
         room -= _ENTRY_BYTES + len(f"{grain_id.type}{grain_id.key}{address.silo.host}".encode())
         if room < 0:
             return max(1, count)
-    return min(size, len(found))
+    return min(size, len(pairs))

@@ -102,8 +102,8 @@ class Recover(msgspec.Struct, frozen=True, array_like=True):
 class Recovered(msgspec.Struct, frozen=True, array_like=True):
     """The answering silo's registered activations in the requested ranges except `rest`. Request `rest` next.
 
-    `behind` means that the silo could not read the caller's view in time, so it reports nothing. `holds` are the death
-    holds it knows; the caller may have joined after those deaths.
+    `behind` means that the silo could not read the caller's view in time, so it reports nothing. `holds` are its
+    death holds; the caller may have joined after those deaths.
     """
 
     version: int

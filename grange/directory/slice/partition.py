@@ -2,7 +2,7 @@
 
 The slice covers the ranges that the ring gives this silo under its newest view. A range that the silo has just gained
 is *recovering* until its entries have arrived, from the previous owner or else from every live silo. Until then,
-operations on it are refused. A range that the silo has lost is *sealed*: its entries are cut off as they stood after
+operations on it are refused. A range that the silo has lost is *sealed*: its entries are cut off in their state after
 the last decision, and the new owner fetches them.
 
 When a silo goes, its entries are not searched for. They count as absent from then on, and the sweep of
@@ -44,7 +44,7 @@ class Refusal(enum.StrEnum):
 class Sealed(msgspec.Struct, frozen=True):
     """The entries of ranges that were lost with the view `version`. They are complete in `ranges`.
 
-    They stand as they stood under the view `after`, the last one in which this silo decided about them.
+    They have not changed since the view `after`, the last one in which this silo decided about them.
     """
 
     after: int
@@ -165,7 +165,7 @@ class Partition:
             self._entries.remove(address.grain_id, hash)
         return None
 
-    def merge(self, recovery: int, found: Iterable[GrainAddress]) -> list[Conflict]:
+    def merge(self, recovery: int, reported: Iterable[GrainAddress]) -> list[Conflict]:
         """Add entries reported by a live silo or handed over by the previous owner. Returns the conflicts found.
 
         Entries outside the ranges of this recovery are ignored. Of two activations of one grain, the one registered
@@ -175,7 +175,7 @@ class Partition:
         """
         ranges = self.recovering(recovery)
         conflicts: list[Conflict] = []
-        for address in found:
+        for address in reported:
             live, hash = address.silo in self._live, address.grain_id.ring_hash
             if hash not in ranges or not (live or address.silo in self.holds):
                 continue

@@ -103,7 +103,7 @@ class Recovery:
         rest = ranges & self._partition.recovering(version)
         while rest and silo in self._current.topology.live:
             try:
-                found, rest = await self._ask(version, silo, rest)
+                reported, rest = await self._ask(version, silo, rest)
             except Exception as error:
                 # Any error is retried: the range must not become ready without this silo's answer.
                 logger.info("silo %s did not report its activations, asking again: %s", silo, error)
@@ -111,7 +111,7 @@ class Recovery:
                     self._warn(version, silo, loop.time() - began, error)
                 await self._current.changed.wait(backoff.pause())
             else:
-                self._report_conflicts(self._partition.merge(version, found))
+                self._report_conflicts(self._partition.merge(version, reported))
             rest &= self._partition.recovering(version)
 
     def _warn(self, version: int, silo: SiloAddress, seconds: float, error: Exception) -> None:
@@ -138,11 +138,11 @@ class Recovery:
         Yields to the loop after each `scan_chunk` activations.
         """
         addresses = self._registrations.registered(ranges)
-        found: list[tuple[int, GrainAddress]] = []
+        pairs: list[tuple[int, GrainAddress]] = []
         chunk = self._deps.options.scan_chunk
         while part := list(islice(addresses, chunk)):
-            pairs = ((address.grain_id.ring_hash, address) for address in part)
-            found += [pair for pair in pairs if pair[0] in ranges]
+            hashed = ((address.grain_id.ring_hash, address) for address in part)
+            pairs += [pair for pair in hashed if pair[0] in ranges]
             if len(part) == chunk:
                 await asyncio.sleep(0)
-        return found
+        return pairs

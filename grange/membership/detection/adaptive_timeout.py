@@ -37,25 +37,25 @@ class AdaptiveTimeout:
         self._durations: dict[SiloAddress, deque[float]] = {}
 
     def answered(self, silo: SiloAddress, took: float) -> None:
-        """Note that a direct probe of this silo was answered after so many seconds."""
+        """Note that a direct probe of this silo was answered after `took` seconds."""
         self._durations.setdefault(silo, deque(maxlen=WINDOW)).append(took)
 
     def timeout(self, silo: SiloAddress, score: int, missed: int = 0) -> float:
-        """Seconds to wait for the silo's next answer. `score`: local health of the prober, `missed`: probes in a row.
+        """Seconds to wait for the silo's next answer. `score`: the prober's local health; `missed`: misses in a row.
 
         After a miss the time-out is doubled, up to the first time-out. Only answers are measured, so a connection that
         became slower would never be recognised otherwise.
         """
         taken = self._durations.get(silo, ())
-        wanted = self._first
+        seconds = self._first
         if len(taken) >= MIN_ANSWERS:
             # Not statistics.pstdev: it computes in fractions and took a sixth of a simulation's time.
             mean = fsum(taken) / len(taken)
-            wanted = mean + DEVIATIONS * sqrt(fsum((each - mean) ** 2 for each in taken) / len(taken))
-        wanted = min(max(wanted, self._min), self._max)
+            seconds = mean + DEVIATIONS * sqrt(fsum((each - mean) ** 2 for each in taken) / len(taken))
+        seconds = min(max(seconds, self._min), self._max)
         if missed:
-            wanted = min(2 * wanted, max(self._first, wanted))
-        return wanted * (1 + score)
+            seconds = min(2 * seconds, max(self._first, seconds))
+        return seconds * (1 + score)
 
     def keep(self, silos: Collection[SiloAddress]) -> None:
         """Forget all silos but these."""

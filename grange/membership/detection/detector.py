@@ -34,7 +34,7 @@ class Silence(msgspec.Struct, frozen=True):
 
     missed: int
     began: float
-    deaf_from: float
+    answer_due: float
 
 
 class Suspicion(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Suspicion(msgspec.Struct, frozen=True):
 
 
 class Detector:
-    """Counts missed probes in a row for each watched silo, and tells when to vote.
+    """Counts missed probes in a row for each watched silo, and decides when to vote.
 
     Each further miss of a suspect is SUSPECT again, because a vote may be lost or need renewal.
     """
@@ -82,7 +82,7 @@ class Detector:
         """Note a miss: the probe that began then got no answer in `timeout` seconds, or could not reach the silo."""
         first = self._silences.get(silo, Silence(0, began, began + timeout))
         count = first.missed + 1
-        self._silences[silo] = Silence(count, first.began, first.deaf_from)
+        self._silences[silo] = Silence(count, first.began, first.answer_due)
         return Verdict.SUSPECT if count >= self._limit else Verdict.MISSED
 
     def keep(self, silos: Collection[SiloAddress]) -> None:

@@ -43,7 +43,7 @@ log = logging.getLogger("grange.membership")
 
 
 class IndirectProbeResult(enum.StrEnum):
-    """The result of a probe through a third silo. DEGRADED: that silo is not healthy, so its miss is not counted."""
+    """The result of a probe through a third silo. DEGRADED: the third silo is unhealthy, so its miss is not counted."""
 
     REACHED = "reached"
     FAILED = "failed"
@@ -52,7 +52,7 @@ class IndirectProbeResult(enum.StrEnum):
 
 
 class Knowledge(Protocol):
-    """The view of this silo, and the way in for hints and announcements; `table/refresher.py` implements it."""
+    """The view of this silo, and the receiver of hints and announcements; `table/refresher.py` implements it."""
 
     @property
     def version(self) -> int:
@@ -106,7 +106,7 @@ class Peers:
         return self._responder.answer_probe(question)
 
     async def probe(self, silo: SiloAddress, timeout: float) -> ProbeResult:
-        """Probe this generation, with so many seconds for the answer. Never raises."""
+        """Probe this generation, and wait `timeout` seconds for the answer. Never raises."""
         began = asyncio.get_running_loop().time()
         if await self._answered(silo, timeout):
             self._mutual.add(silo)
@@ -155,7 +155,7 @@ class Peers:
     def announce(self, announcement: Announcement, before: View) -> None:
         """Send a view to all silos that are not dead in it, or were not dead `before`: a silo must learn of its death.
 
-        Silos that votes made dead are left out: `announce_death` tells them from every silo that learns of it.
+        Silos declared dead by votes are left out: each silo that learns of such a death calls `announce_death` for it.
         """
         data = encode(announcement)
         left_out = set(just_voted_dead(before, announcement.view))

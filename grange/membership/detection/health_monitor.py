@@ -27,7 +27,7 @@ UNHEARD_INTERVALS = 3
 """Probe intervals without a probe after which the silo assumes that none reaches it."""
 
 MIN_LOGGED_SCORE = 2
-"""The lowest score that is logged: a single sign comes and goes on any busy machine."""
+"""The lowest score that is logged: a busy machine shows a single sign now and then."""
 
 
 class HealthMonitor:

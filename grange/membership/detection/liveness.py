@@ -1,4 +1,4 @@
-"""The signs of life of one silo: how far its event loop is behind, and when which silo was in contact with it.
+"""The liveness of one silo: by how much its event loop is late, and the last contact by each prober.
 
 The event loop and the probe thread write and read it, so every method may be called from any thread. The self-fence
 decides from it whether this silo may start turns. The answer to a probe is made from it, also while the loop is
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from grange.proto.ids import SiloAddress
 
 TICK = 0.25
-"""Seconds between two ticks of the event loop's watchdog: small beside `pause_gap`, by default 1 s."""
+"""Seconds between two ticks of the event loop's watchdog: small compared with `pause_gap` (1 s by default)."""
 
 MAX_PROBERS = 64
 """Probers remembered at most, the most recent ones. Only a handful probe one silo at a time."""
 
 
 class Liveness:
-    """Thread-safe facts of one silo. `clock` gives monotonic seconds and must go on while the loop is blocked.
+    """Thread-safe facts of one silo. `clock` gives monotonic seconds and must advance while the loop is blocked.
 
     `version` is the version of this silo's view and `score` its local health score; the event loop sets them and the
     probe thread reads them. `newest` is the highest version that any prober has seen. `interval` is the probers' probe

@@ -40,15 +40,15 @@ def probers_of(me: SiloAddress, silos: Iterable[SiloAddress], count: int) -> fro
     all_silos = {*silos, me}
     rings = [_ring(all_silos, seed) for seed in range(count)]
     places = [{silo: place for place, silo in enumerate(ring)} for ring in rings]
-    found: set[SiloAddress] = set()
+    probers: set[SiloAddress] = set()
     for silo in all_silos - {me}:
         chosen = {silo}
         for ring, place in zip(rings, places, strict=True):
             following = (ring[(place[silo] + step) % len(ring)] for step in range(1, len(ring)))
             chosen.add(next((each for each in following if each not in chosen), silo))
         if me in chosen:
-            found.add(silo)
-    return frozenset(found)
+            probers.add(silo)
+    return frozenset(probers)
 
 
 def first_ring(me: SiloAddress, silos: Iterable[SiloAddress]) -> list[SiloAddress]:

@@ -79,7 +79,7 @@ class Voter:
         if not self._options.connection_veto or member is None or member.status is SiloStatus.JOINING:
             return False
         now = asyncio.get_running_loop().time()
-        since = max(suspicion.silence.deaf_from, now - self._options.vote_after)
+        since = max(suspicion.silence.answer_due, now - self._options.vote_after)
         return self._deps.heard_from(suspicion.silo) > since
 
     def _withhold(self, suspicion: Suspicion) -> None:

@@ -2,8 +2,8 @@
 
 Theory. Another silo may take over the grains of this one only after this one was declared dead, and no silo votes
 sooner than `vote_after` after it lost contact. A silo that starts no turn later than `fence_after` after its last
-proof of membership has therefore stopped before any takeover (rule R5). A process that stood still cannot know what
-happened meanwhile, so it needs a new proof before its next turn (rule R6). `proofs.py` defines the proofs; ADRs
+proof of membership has therefore stopped before any takeover (rule R5). A process that stood still may have been
+declared dead meanwhile, so it needs a new proof before its next turn (rule R6). `proofs.py` defines the proofs; ADRs
 0037 and 0038 argue both rules. All times are seconds of one monotonic clock, the gate's.
 
 States:
@@ -17,11 +17,11 @@ Transitions (any other pair of state and event leaves the state as it is):
 
     from            condition, on a Tick or GateExamined                 to      actions
     OPEN            the last tick is older than `pause_gap`              PAUSED  PauseGate, StartProofSearch(afresh)
-    PAUSED, FENCED  the same, once more                                  same    PauseGate, StartProofSearch(afresh)
+    PAUSED, FENCED  the same                                             same    PauseGate, StartProofSearch(afresh)
     OPEN            other silos are active, and the last proof is as     FENCED  FenceGate, StartProofSearch(afresh)
                     old as `fence_after`
     PAUSED          the same, and `GRACE_AFTER_PAUSE` is over            FENCED  FenceGate, StartProofSearch(afresh)
-    FENCED          fenced for longer than `fence_limit` (Tick only)     ENDED   EndGate, GiveUp
+    FENCED          fenced for longer than `fence_limit` (Tick only)     ENDED   EndGate, EndProcess
 
     from            event                                                to      actions
     PAUSED, FENCED  TableRead or complete SweepAnswered with a proof     OPEN    OpenGate
@@ -30,6 +30,8 @@ Transitions (any other pair of state and event leaves the state as it is):
 
 A proof counts from the moment at which its question was asked. A question that was asked before the gate closed
 proves nothing about the time after, so its answer cannot open the gate.
+
+After `Ended`, a sweep under way fetches no newer view, and a late answer of the table is not noted.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class GateExamined(msgspec.Struct, frozen=True):
-    """A turn or the timer found the gate's time over. May come before any timer after a stop of the process."""
+    """A turn or the timer found that the gate's time is over. After a stop of the process a turn may be first."""
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -93,14 +95,18 @@ class ViewChanged(msgspec.Struct, frozen=True):
 
 
 class TableRead(msgspec.Struct, frozen=True):
-    """The table answered a read that began at `began`. `may_work`: it shows this silo as a living member."""
+    """The table answered a read that began at `began`. `may_work`: the table shows this silo as a living member."""
 
     began: float
     may_work: bool
 
 
 class SweepAnswered(msgspec.Struct, frozen=True):
-    """Silos answered a sweep: the versions of their views. `complete`: the sweep is over, `others` were asked."""
+    """Silos answered a sweep that began at `asked`.
+
+    `others` are the silos asked. `answers` holds the view version of each that has answered. `complete`: no more
+    answers come.
+    """
 
     asked: float
     others: tuple[SiloAddress, ...]
@@ -109,7 +115,7 @@ class SweepAnswered(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The silo stopped or was given up: no turn may start from now on."""
+    """The silo stopped, or must end: no turn may start from now on."""
 
     reason: str
 
@@ -121,13 +127,13 @@ Event = Tick | GateExamined | Heard | ViewChanged | TableRead | SweepAnswered | 
 
 
 class PauseGate(msgspec.Struct, frozen=True):
-    """Make turns wait: the process stood still for so many seconds."""
+    """Make turns wait: the process stood still for `stood_still` seconds."""
 
     stood_still: float
 
 
 class FenceGate(msgspec.Struct, frozen=True):
-    """Refuse turns: the last proof is so many seconds old."""
+    """Refuse turns: the last proof is `proof_age` seconds old."""
 
     proof_age: float
 
@@ -164,18 +170,18 @@ class SetTimer(msgspec.Struct, frozen=True):
 
 
 class FetchView(msgspec.Struct, frozen=True):
-    """Fetch the view of this silo, which has seen a newer one."""
+    """Fetch the view of `silo`, which is newer than the view of this silo."""
 
     silo: SiloAddress
 
 
-class GiveUp(msgspec.Struct, frozen=True):
-    """End the process: it was fenced for so many seconds."""
+class EndProcess(msgspec.Struct, frozen=True):
+    """End the process: it was fenced for `fenced_for` seconds."""
 
     fenced_for: float
 
 
-Action = PauseGate | FenceGate | EndGate | ExtendGate | OpenGate | StartProofSearch | SetTimer | FetchView | GiveUp
+Action = PauseGate | FenceGate | EndGate | ExtendGate | OpenGate | StartProofSearch | SetTimer | FetchView | EndProcess
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------
@@ -225,11 +231,11 @@ class FenceState:
         return min(self._ticked + self._options.pause_gap, self._due())
 
     def needs_proof(self, now: float) -> bool:
-        """Whether a search for a proof must go on: the gate is closed, or a watching silo is silent."""
+        """Whether a search for a proof must continue: the gate is closed, or a watching silo is silent."""
         return self._phase is not Phase.ENDED and (self._phase is not Phase.OPEN or self._is_silent(now))
 
     def table_answered_since(self, began: float) -> bool:
-        """Whether the table answered a read that began then or later. No sweep is needed: no silo knows better."""
+        """Whether the table answered a read that began then or later. Then no sweep is needed: the table decides."""
         return self._table_answered >= began
 
     def step(self, now: float, event: Event) -> list[Action]:
@@ -274,7 +280,7 @@ class FenceState:
         if self._fenced_at is not None and now - self._fenced_at > self._options.fence_limit:
             self._phase = Phase.ENDED
             reason = f"silo {self._me} was fenced for too long and ends"
-            return [*actions, EndGate(reason), GiveUp(now - self._fenced_at)]
+            return [*actions, EndGate(reason), EndProcess(now - self._fenced_at)]
         actions.append(SetTimer(math.inf if self._phase is Phase.FENCED else self._due()))
         return actions
 
@@ -324,7 +330,7 @@ class FenceState:
         return self._open_if_proven(now, event.began)
 
     def _on_sweep_answered(self, now: float, event: SweepAnswered) -> list[Action]:
-        """Judge the answers so far. A closed gate opens only after all silos were asked: one may know a newer view."""
+        """Judge the answers so far. A closed gate opens only after all silos were asked: one may have a newer view."""
         if not event.complete and self._phase is not Phase.OPEN:
             return []
         verdict = swept(event.others, self._view.version, event.answers)

@@ -1,4 +1,4 @@
-"""Proofs of membership: what shows a silo that no other silo has declared it dead. Pure; used by `fence_state.py`.
+"""Proofs of membership: evidence that no other silo has declared this silo dead. Pure; used by `fence_state.py`.
 
 Another silo must lose contact with this one before it can vote, and votes no sooner than `vote_after` later. A silo
 that starts no turns from `fence_after` after its last proof has therefore stopped before any other silo could take
@@ -24,8 +24,8 @@ WORKING = (SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
 class Proofs(msgspec.Struct, frozen=True):
     """Times as of which this silo was certainly a member, each the start of the question that proved it; -inf: never.
 
-    `heard`: every silo that watches it had its answer. `read`: the table showed it as not dead. `swept`: a majority of
-    the active silos answered it, and none of them had seen a newer view.
+    `heard`: every silo that watches it received its answer. `read`: the table showed it as not dead. `swept`: a
+    majority of the active silos answered it, and none of them had seen a newer view.
     """
 
     heard: float
@@ -57,7 +57,7 @@ def watched_since(
 
 
 def heard_all(watched: Mapping[SiloAddress, float], contacts: Mapping[SiloAddress, float], unwatched: float) -> float:
-    """The least recent contact among the watchers; without any, `unwatched`, the value before the last one left."""
+    """The least recent contact among the watchers; without any, `unwatched`, the value before the last watcher left."""
     if not watched:
         return unwatched
     return min(max(since, contacts.get(silo, since)) for silo, since in watched.items())
@@ -70,7 +70,7 @@ def may_work(me: SiloAddress, view: View) -> bool:
 
 
 class Sweep(enum.StrEnum):
-    """The meaning of the other silos' answers while the table is away."""
+    """The verdict on the other silos' answers while the table does not answer."""
 
     MAJORITY = "majority"  # of the active silos, this one included, and none has seen a newer view
     NEWER = "newer"  # a silo has seen a newer view, which may declare this one dead: fetch it first
@@ -81,7 +81,7 @@ def swept(others: tuple[SiloAddress, ...], version: int, answers: Mapping[SiloAd
     """Judge the answers of a sweep over `others`: the versions of their views. `version` is that of this silo's view.
 
     A silo that does not answer may be dead, or may reach the table and have declared this one dead. Therefore the
-    larger part of the cluster goes on without the table (rule R8), and the smaller part stops.
+    larger part of the cluster runs turns without the table (rule R8), and the smaller part stops.
     """
     if any(seen > version for seen in answers.values()):
         return Sweep.NEWER

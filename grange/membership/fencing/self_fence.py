@@ -19,13 +19,13 @@ from grange.membership.fencing.fence_state import (
     Action,
     Ended,
     EndGate,
+    EndProcess,
     Event,
     ExtendGate,
     FenceGate,
     FenceState,
     FetchView,
     GateExamined,
-    GiveUp,
     Heard,
     OpenGate,
     PauseGate,
@@ -70,20 +70,20 @@ class FenceDeps:
     """How a fence reaches the cluster. Made by `agent.py`.
 
     `read` reads the table. `ask_version` returns the version that another silo has seen, or None when it does not
-    answer within so many seconds. `fetch` takes over the view of another silo. `hint` receives the newest version that
-    any prober has seen, at each tick: the probe thread cannot call into the event loop itself. `give_up` receives the
-    error with which this process must end.
+    answer within the given seconds. `fetch` takes over the view of another silo. `hint` receives the newest version
+    that any prober has seen, at each tick: the probe thread cannot call into the event loop itself. `end_process`
+    receives the error with which this process must end.
     """
 
     read: Callable[[], Awaitable[Table]]
     ask_version: Callable[[SiloAddress, float], Awaitable[int | None]]
     fetch: Callable[[SiloAddress], Awaitable[None]]
     hint: Callable[[int], None]
-    give_up: Callable[[SelfFenced], None]
+    end_process: Callable[[SelfFenced], None]
 
 
 class SelfFence:
-    """The guard of one silo's gate. `agent.py` runs `run` as a task and calls `on_view` with each newer view."""
+    """Opens and closes one silo's gate. `agent.py` runs `run` as a task and calls `on_view` with each newer view."""
 
     def __init__(
         self, me: SiloAddress, gate: Gate, liveness: Liveness, deps: FenceDeps, options: MembershipOptions
@@ -106,8 +106,8 @@ class SelfFence:
         return "" if since is None else f"for {self._gate.clock() - since:.0f} s: {self._gate.fenced}"
 
     async def run(self) -> None:
-        """Guard the gate until cancelled."""
-        self._gate.guarded_by(self._examine)
+        """Run the watchdog until cancelled, and examine the gate at each tick."""
+        self._gate.on_expired(self._examine)
         try:
             while True:
                 self._step(Tick())
@@ -124,7 +124,7 @@ class SelfFence:
         self._step(ViewChanged(view))
 
     def end(self, reason: str) -> None:
-        """Refuse all turns for good: this silo stopped or was given up."""
+        """Refuse all turns for good: this silo stopped, or must end."""
         self._step(Ended(reason))
 
     def _examine(self) -> None:
@@ -147,8 +147,8 @@ class SelfFence:
                     self._search = self._tasks.start(self._search_for_proof())
             case SetTimer(at):
                 self._set_timer(at - now)
-            case GiveUp(fenced_for):
-                self._deps.give_up(self._too_long(fenced_for))
+            case EndProcess(fenced_for):
+                self._deps.end_process(self._too_long(fenced_for))
             case _:
                 self._apply_to_gate(action)
 
@@ -224,7 +224,7 @@ class SelfFence:
     # --- acting ---------------------------------------------------------------------------------------------------
 
     def _set_timer(self, seconds: float | None) -> None:
-        """Examine the gate after so many seconds. The next tick does so in any case, so a later timer is left out."""
+        """Examine the gate after `seconds`. The next tick does so in any case, so a later timer is left out."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

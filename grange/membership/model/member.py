@@ -43,8 +43,9 @@ class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
     `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `alive` is the
-    last time at which the silo wrote that it lives. `labels` are free words for placement, `grains` the grain types
-    that it hosts with the names of their placements, `interfaces` the types that implement each interface.
+    last time at which the silo wrote that it lives. `labels` are words chosen by the operator for placement, `grains`
+    the grain types that it hosts with the names of their placements, `interfaces` the types that implement each
+    interface.
     """
 
     address: SiloAddress
@@ -61,10 +62,10 @@ class Member(msgspec.Struct, frozen=True):
 
     @property
     def voted_dead(self) -> bool:
-        """Whether other silos declared it dead, so that it may not know it yet.
+        """Whether other silos declared it dead; it may then not have read of its death yet, and still run turns.
 
-        A silo that ended by itself, or was replaced by a newer generation at its endpoint, has no votes. If it has old
-        ones, this answers True, which is the safe side.
+        A silo that stopped in order, or was replaced by a newer generation at its endpoint, has no votes. If it has old
+        votes, this answers True, which is the safe side.
         """
         return self.status is SiloStatus.DEAD and bool(self.votes)
 
@@ -102,9 +103,9 @@ class View(msgspec.Struct, frozen=True):
 
     def implementations(self, interface: str) -> Implementations:
         """The implementations of an interface in all active silos together; the default only if all agree on one."""
-        found = [member.interfaces[interface] for member in self.active if interface in member.interfaces]
-        types = sorted({name for each in found for name in each.types})
-        defaults = {each.default for each in found if each.default is not None}
+        declared = [member.interfaces[interface] for member in self.active if interface in member.interfaces]
+        types = sorted({name for each in declared for name in each.types})
+        defaults = {each.default for each in declared if each.default is not None}
         return Implementations(tuple(types), defaults.pop() if len(defaults) == 1 else None)
 
     def is_dead(self, address: SiloAddress) -> bool:
@@ -119,12 +120,12 @@ class View(msgspec.Struct, frozen=True):
 
 
 def make_view(version: int, members: Iterable[Member]) -> View:
-    """A view with its members in the one order that every silo agrees on."""
+    """A view with its members ordered by address, as on every silo."""
     return View(version, tuple(sorted(members, key=lambda member: member.address)))
 
 
 def just_voted_dead(before: View, after: View) -> tuple[SiloAddress, ...]:
-    """The silos that lived `before` and are dead by votes in `after`, without those that ended or were replaced."""
+    """The silos that lived in `before` and are dead by votes in `after`, not by their stop or replacement."""
     voted = (member.address for member in after.with_status(SiloStatus.DEAD) if member.votes)
     living = {member.address for member in before.members if member.status is not SiloStatus.DEAD}
     return tuple(address for address in voted if address in living)

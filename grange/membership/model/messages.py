@@ -103,15 +103,15 @@ def decode_reply(data: bytes) -> ProbeReply:
 
 
 def decode_probe_for(data: bytes) -> IndirectProbeRequest:
-    """Decode a `IndirectProbeRequest`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
+    """Decode an `IndirectProbeRequest`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _probes_for.decode(data)
 
 
 def decode_probed_for(data: bytes) -> IndirectProbeReply:
-    """Decode a `IndirectProbeReply`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
+    """Decode an `IndirectProbeReply`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _probed_for.decode(data)
 
 
 def decode_announcement(data: bytes) -> Announcement:
-    """Decode a `Announcement`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
+    """Decode an `Announcement`. Raises `msgspec.MsgspecError` (a ValueError) for other bytes."""
     return _announcements.decode(data)

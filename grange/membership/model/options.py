@@ -23,36 +23,38 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the start of one probe of a silo to the start of the next."""
 
     probe_timeout: float = 1.0
-    """First time-out of a probe. After four answers of a silo the time-out adapts to their durations."""
+    """First time-out of a probe in seconds. After four answers of a silo the time-out adapts to their durations."""
 
     probe_timeout_min: float = 0.5
-    """Shortest adapted time-out: a shorter pause of a silo causes no missed probe."""
+    """Shortest adapted time-out in seconds: a shorter pause of a silo causes no missed probe."""
 
     probe_timeout_max: float = 5.0
-    """Longest adapted time-out. The local health score stretches it up to nine times, see
+    """Longest adapted time-out in seconds. The local health score stretches it up to nine times, see
     `membership/detection/health.py`."""
 
     missed_limit: int = 3
     """Probes missed in a row before a vote. One or two occur in a healthy cluster (a pause, a reconnect)."""
 
     vote_after: float = 3.25
-    """Shortest time from the start of the first missed probe to a vote. By then a silo that is cut off has fenced
-    itself, so no silo that still starts turns is declared dead.
+    """Shortest time in seconds from the start of the first missed probe to a vote. By then a silo that is cut off has
+    fenced itself, so no silo that still starts turns is declared dead.
     """
 
     fence_after: float = 2.75
-    """A silo starts no turns once its last proof of membership is this old; at least 0.25 s below `vote_after`."""
+    """Age in seconds of the last proof of membership at which a silo starts no more turns; at least 0.25 s below
+    `vote_after`.
+    """
 
     fence_limit: float = 300.0
-    """A silo that was fenced for this long ends its process: it cannot repair the fault of its machine or network."""
+    """Seconds after which a fenced silo ends its process: it cannot repair the fault of its machine or network."""
 
     pause_gap: float = 1.0
-    """A longer gap between two ticks of the event loop's watchdog (0.25 s apart) means that the process stood still.
-    The silo then needs a new proof of membership before its next turn.
+    """Seconds between two ticks of the event loop's watchdog (normally 0.25 s) above which the process stood still. The
+    silo then needs a new proof of membership before its next turn.
     """
 
     dead_loop_after: float = 60.0
-    """A silo whose event loop is behind by this much counts as silent, although its probe thread answers."""
+    """Seconds of lag of its event loop at which a silo counts as silent, although its probe thread answers."""
 
     connection_veto: bool = True
     """Whether bytes that still arrive from a suspect withhold the vote against it: they prove that it lives."""
@@ -64,22 +66,25 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Fresh votes of different silos that declare a death; at most half of the live silos, rounded up, are required."""
 
     vote_expiry: float = 60.0
-    """Age at which a vote no longer counts, so two unrelated disturbances an hour apart declare no death."""
+    """Age in seconds at which a vote no longer counts, so two unrelated disturbances an hour apart declare no death."""
 
     alive_period: float = 2.0
-    """Seconds between two writes of a silo that it lives. Detection does not need them; a cold start does: a silo that
+    """Seconds between two writes of a silo's alive time. Detection does not need them; a cold start does: a silo that
     starts after all others were killed waits `alive_period` x `alive_missed` before it may vote out their rows.
     """
 
     alive_missed: int = 4
-    """Periods without such a write that make a silo stale. Clocks must agree within so many periods."""
+    """Periods without such a write that make a silo stale. The silos' clocks must agree within `alive_period` x
+    `alive_missed` seconds.
+    """
 
     refresh_period: float = 10.0
-    """Longest time between two reads of the table, jittered down to half. A read makes up for lost gossip."""
+    """Longest time in seconds between two reads of the table, jittered down to half. A read makes up for lost gossip.
+    """
 
     join_timeout: float = 120.0
-    """How long a silo tries to become active; longer than `alive_period` x `alive_missed`: after that time it may vote
-    out the rows of killed silos.
+    """Seconds that a silo tries to become active; longer than `alive_period` x `alive_missed`: after that time it may
+    vote out the rows of killed silos.
     """
 
     evict_stuck_joiners: bool = True
@@ -92,27 +97,27 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two such removals."""
 
     dead_kept_for: float = 604800.0
-    """Age at which the row of a dead silo is removed: a week, to examine the deaths of a weekend."""
+    """Age in seconds at which the row of a dead silo is removed: a week, to examine the deaths of a weekend."""
 
     dead_kept: int = 25
     """Rows of dead silos kept at most; the oldest go first. Rows with a vote younger than `vote_expiry` stay."""
 
     gossip_timeout: float = 3.0
-    """How long one silo may take to accept a view. The periodic refresh replaces a lost one."""
+    """Seconds that another silo has to accept a view. The periodic refresh replaces a lost one."""
 
     stop_timeout: float = 5.0
-    """How long a stopping silo tries to write its own death. After that the other silos find out by probes."""
+    """Seconds that a stopping silo tries to write its own death. After that the other silos find out by probes."""
 
     rebuild_after: float = 10.0
-    """How long the silos wait for a lost table before they rebuild it: a restarted or restored database is better. Half
-    as long for a table that went back in time.
+    """Seconds that the silos wait for a lost table before they rebuild it: a restarted or restored database is better.
+    Half as long for a table that went back in time.
     """
 
     backoff_first: float = 2.0
-    """First pause after the table could not be reached; it doubles up to `backoff_limit`."""
+    """Seconds of the first pause after the table could not be reached; it doubles up to `backoff_limit`."""
 
     backoff_limit: float = 10.0
-    """Longest such pause: a silo notices within this time that the table is back."""
+    """Seconds of the longest such pause: a silo notices within this time that the table is back."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -21,7 +21,7 @@ class TableVersion(msgspec.Struct, frozen=True):
 
     The first insert draws `incarnation` at random, and it never changes; it is empty while the table is empty. A
     different incarnation than before, or a lower number, means that the database lost the table or went back in time. A
-    provider returns such a version as it reads it; `membership/table/recovery.py` judges it.
+    provider returns such a version unchanged; `membership/table/recovery.py` judges it.
     """
 
     number: int
@@ -34,7 +34,7 @@ FRESH = TableVersion(0, "0", "")
 
 
 def table_version(incarnation: str, number: int) -> TableVersion:
-    """The version as all providers of grange name it: the etag holds both parts, so it fits only one incarnation."""
+    """The version as grange's own providers build it: the etag holds both parts, so it matches only one incarnation."""
     return TableVersion(number, f"{incarnation}/{number}", incarnation)
 
 
@@ -114,7 +114,7 @@ class MembershipTable(Protocol):
 
 
 class TableFactory(Protocol):
-    """The class that an entry point of the group `grange.membership` names: it opens itself from a URL."""
+    """The class that an entry point of the group `grange.membership` names: it opens a table from a URL."""
 
     @classmethod
     def open(cls, url: str, cluster: str) -> AbstractAsyncContextManager[MembershipTable]:

@@ -1,7 +1,7 @@
-"""Decides when votes make a death. Pure: a row goes in, the row to write comes out.
+"""Decides when votes declare a silo dead. Pure: takes a row, returns the row to write.
 
-Votes stand in the suspect's own row and are written by compare-and-swap. Silos therefore agree on which silos are dead,
-even when they disagree on which silos answer. Follows Orleans' protocol.
+Votes are stored in the suspect's own row and are written by compare-and-swap. Silos therefore agree on which silos are
+dead, even when they disagree on which silos answer. Follows Orleans' protocol.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def fresh_votes(member: Member, now: datetime, window: timedelta) -> tuple[Vote,
 
 
 def required_votes(votes: int, live: int) -> int:
-    """The number of fresh votes that make a death: `votes`, but at most half of the `live` silos, rounded up.
+    """The number of fresh votes that declare a silo dead: `votes`, but at most half of the `live` silos, rounded up.
 
     `live` silos are active and not stale.
     """

@@ -1,4 +1,4 @@
-"""The membership table in this process's memory: for tests and for a silo that is alone. Lost with the process."""
+"""The membership table in this process's memory: for tests and for a cluster of one silo. Lost with the process."""
 
 from __future__ import annotations
 

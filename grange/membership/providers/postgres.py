@@ -98,19 +98,19 @@ class PostgresMembershipTable:
     async def read(self) -> Table:
         """See MembershipTable."""
         async with self._connection() as connection:
-            found = await connection.fetch(_READ, self._cluster)
-        if not found:
+            records = await connection.fetch(_READ, self._cluster)
+        if not records:
             return Table(FRESH)
-        rows = tuple(row for record in found if (row := _row(record)) is not None)
-        return Table(table_version(found[0]["incarnation"], found[0]["version"]), rows)
+        rows = tuple(row for record in records if (row := _row(record)) is not None)
+        return Table(table_version(records[0]["incarnation"], records[0]["version"]), rows)
 
     async def read_row(self, address: SiloAddress) -> tuple[Row | None, TableVersion]:
         """See MembershipTable."""
         async with self._connection() as connection:
-            found = await connection.fetchrow(_READ_ROW, self._cluster, str(address))
-        if found is None:
+            record = await connection.fetchrow(_READ_ROW, self._cluster, str(address))
+        if record is None:
             return None, FRESH
-        return _row(found), table_version(found["incarnation"], found["version"])
+        return _row(record), table_version(record["incarnation"], record["version"])
 
     async def insert(self, member: Member, version: TableVersion) -> bool:
         """See MembershipTable."""

@@ -53,8 +53,9 @@ class RedisMembershipTable:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[RedisMembershipTable, None]:
-        """`redis://[[user]:password@]host[:port][/database]`, `rediss://` for TLS, or `redis+sentinel://` as in
-        `databases/redis_address.py`. See TableFactory.
+        """See TableFactory. The URL is `redis://[[user]:password@]host[:port][/database]`.
+
+        `rediss://` uses TLS. `databases/redis_address.py` describes `redis+sentinel://`.
         """
         async with RedisLink.open(url) as link:
             table = cls(link, cluster)

@@ -1,4 +1,4 @@
-"""What the database providers share: a member as JSON, a time as text that sorts, and the table's errors. Pure."""
+"""Helpers of the database providers: a member as JSON, a time as text that sorts, and the table's errors. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _decoder = msgspec.json.Decoder(Member)
 
 
 def member_to_json(member: Member) -> str:
-    """The row's text. An older grange ignores the fields that it does not know."""
+    """The row's text. An older version of grange ignores fields that it does not know."""
     return msgspec.json.encode(member).decode()
 
 
@@ -38,8 +38,14 @@ def time_to_text(time: datetime) -> str:
 
 
 def time_from_text(text: str) -> datetime:
-    """The inverse of `time_to_text`."""
-    return datetime.fromisoformat(text)
+    """The inverse of `time_to_text`. Raises MembershipError for a text that is not a time with an offset from UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MembershipError(f"a time in the membership table cannot be read: {error}") from error
+    if time.tzinfo is None:
+        raise MembershipError(f"a time in the membership table has no offset from UTC: {text!r:.200}")
+    return time
 
 
 @contextmanager

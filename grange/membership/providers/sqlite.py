@@ -62,7 +62,7 @@ class SqliteMembershipTable:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[SqliteMembershipTable, None]:
-        """`sqlite:///relative/path` or `sqlite:////absolute/path`; the file is made if need be. See TableFactory."""
+        """`sqlite:///relative/path` or `sqlite:////absolute/path`; a missing file is created. See TableFactory."""
         path = path_of(url)
         async with AsyncExitStack() as stack:
             with table_errors():
@@ -140,12 +140,12 @@ class SqliteMembershipTable:
         await connection.execute("DELETE FROM grange_membership_version WHERE cluster = ?", (self._cluster,))
 
     async def _version(self, connection: aiosqlite.Connection) -> TableVersion:
-        found = list(await connection.execute_fetchall(_VERSION, (self._cluster,)))
-        return table_version(*found[0]) if found else FRESH
+        rows = list(await connection.execute_fetchall(_VERSION, (self._cluster,)))
+        return table_version(*rows[0]) if rows else FRESH
 
     async def _row(self, connection: aiosqlite.Connection, address: SiloAddress) -> Row | None:
-        found = list(await connection.execute_fetchall(_ROW, (self._cluster, str(address))))
-        return _row(*found[0]) if found else None
+        rows = list(await connection.execute_fetchall(_ROW, (self._cluster, str(address))))
+        return _row(*rows[0]) if rows else None
 
     async def _bump(self, connection: aiosqlite.Connection, version: TableVersion) -> bool:
         """Raise the table's version if it is `version`; whether it was."""

@@ -1,4 +1,4 @@
-"""Which rows leave the table, when, and which silo removes them. Pure; `janitor.py` acts on it."""
+"""Decides which rows leave the table, when, and which silo removes them. Pure; called by `janitor.py`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def is_cleaner(table: Table, me: SiloAddress) -> bool:
 def evict(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
     """Declare a silo dead that has been joining for longer than `join_timeout`.
 
-    The joining silo's own clock wrote when it began, so it gets the time by which clocks may differ on top. Raises
-    DeclaredDead for a dead `me`.
+    `started` comes from the joining silo's own clock. So `stale_after`, by which clocks may differ, is added to the
+    time-out. Raises DeclaredDead for a dead `me`.
     """
     own_row(table, me)
     if not options.evict_stuck_joiners or not is_cleaner(table, me):
@@ -40,7 +40,7 @@ def evict(table: Table, me: SiloAddress, now: datetime, options: MembershipOptio
 def cutoff(table: Table, now: datetime, options: MembershipOptions) -> datetime | None:
     """The time before which rows of dead silos are removed (see `MembershipTable.cleanup`); None: remove none.
 
-    It covers the rows that are too old, and the oldest of those that are too many. Some rows must stay: those of
+    It covers the rows that are too old, and the oldest rows above the number `dead_kept`. Some rows must stay: those of
     silos that are leaving or joining, and those suspected lately, whose death an operator may still examine. Such a
     row keeps all younger rows.
     """

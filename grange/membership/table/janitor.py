@@ -24,7 +24,7 @@ log = logging.getLogger("grange.membership")
 class Janitor:
     """One silo's share of the repairs. Made by `agent.py`, which calls `on_table_read` with each table that is read.
 
-    `stale` are the silos that have not written for long that they live; `now` is the wall clock.
+    `stale` are the silos whose alive time is too old; `now` is the wall clock.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Janitor:
         await self._tasks.close()
 
     def _stale_in(self, table: Table) -> frozenset[SiloAddress]:
-        """The living silos whose `alive` time is too old; none after the table itself was away: then all look so."""
+        """The living silos whose `alive` time is too old; none soon after the table was unreachable: all are old."""
         if not self._session.reachable_for(self._options.stale_after):
             return frozenset()
         living = (row.member.address for row in table.rows if row.member.status is not SiloStatus.DEAD)

@@ -1,8 +1,8 @@
-"""Gets a lost table back, and writes again what a table has forgotten: the shell around `recovery.py`.
+"""Restores a lost table, and writes again the entries that a table has lost: the shell around `recovery.py`.
 
-While the table is lost every read raises TableLost, so no silo votes or joins; calls go on with the last view. After
-`rebuild_after` the active silo with the lowest address rebuilds the table from its memory, by compare-and-swap on what
-it found there. The other silos take over the result (rules R3 and R4).
+While the table is lost every read raises TableLost, so no silo votes or joins; calls continue with the last view. After
+`rebuild_after` the active silo with the lowest address rebuilds the table from its memory, by compare-and-swap on the
+version that it read. The other silos take over the result (rules R3 and R4).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ POLL_INTERVAL = 1.0
 """Seconds between two reads of a lost table: it may be back, or another silo may have rebuilt it."""
 
 PRECEDENCE = 2.0
-"""Seconds that each silo with a lower address has to rebuild the table first; one that does not answer has none."""
+"""Seconds that each silo with a lower address has to rebuild the table first; only silos that answer are counted."""
 
 MAX_PRECEDING = 5
-"""A silo waits for at most this many other silos: they may not notice a loss at all."""
+"""Most other silos that a silo waits for: they may never notice the loss."""
 
 
 class OtherSilos(Protocol):
@@ -46,7 +46,7 @@ class OtherSilos(Protocol):
         ...
 
     def announce(self, announcement: Announcement, before: View) -> None:
-        """Send a view to the members of itself and of the view before."""
+        """Send a view to its own members and to those of the view before."""
         ...
 
 
@@ -81,21 +81,21 @@ class Rebuild:
                     await self._recover()
                 await self._reassert()
             except TableLost:
-                continue  # lost once more; that has set `needs_repair` again
+                continue  # lost again; that has set `needs_repair` again
             except Exception as error:
-                self._warnings.warning("what the membership table forgot could not be written", error)
+                self._warnings.warning("lost entries of the membership table could not be written again", error)
                 await asyncio.sleep(POLL_INTERVAL)
                 self._session.needs_repair.set()
 
     async def _recover(self) -> None:
         memory = self._session.memory
         self._alarms.error(
-            f"the membership table is lost: it was at version {memory.view.version}; calls go on, joins and deaths "
+            f"the membership table is lost: it was at version {memory.view.version}; calls continue, joins and deaths "
             f"wait until it is back, or rebuilt after {self._options.rebuild_after:g} s",
             "table_lost",
         )
         if memory.known is not None:
-            # All silos go on from the newest view that any of them has.
+            # All silos should work with, and rebuild from, the newest view that any of them has.
             self._others.announce(Announcement(memory.known.incarnation, memory.view), memory.view)
         while (loss := self._session.loss) is not None:
             await asyncio.sleep(POLL_INTERVAL)

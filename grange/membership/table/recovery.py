@@ -1,7 +1,7 @@
 """Decides whether a table is lost, and which rows a rebuilt table holds. Pure; `session.py` and `rebuild.py` act on it.
 
 A database can lose the table as a whole (another incarnation, or none), go back in time (a lower number), or go back
-and then be written to again, which shows only by rows that vanished. In each case the silos know more than the
+and then be written to again, which shows only by rows that vanished. In each case the silos hold newer data than the
 database: they rebuild the table from their memory (rule R3), and no view ever goes back.
 """
 
@@ -31,7 +31,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """A lost table as it was read last, and the loop's time since when it is lost."""
+    """A lost table: its latest read, and the event loop's time in seconds at which the loss was noticed."""
 
     table: Table
     since: float
@@ -41,7 +41,7 @@ class Loss(msgspec.Struct, frozen=True):
         return self.table.version.incarnation == known.incarnation
 
 
-def missing(memory: Memory, found: View) -> tuple[SiloAddress, ...]:
+def missing(memory: Memory, read: View) -> tuple[SiloAddress, ...]:
     """The silos that every later view must hold and this one does not: those with a lasting status, and this silo.
 
     A silo that a newer generation at its endpoint replaced is not missing.
@@ -50,28 +50,28 @@ def missing(memory: Memory, found: View) -> tuple[SiloAddress, ...]:
         member.address
         for member in memory.view.members
         if (member.status in LASTING or (member.address == memory.me and member.status is not SiloStatus.DEAD))
-        and found.get(member.address) is None
-        and not found.is_dead(member.address)
+        and read.get(member.address) is None
+        and not read.is_dead(member.address)
     )
 
 
-def judge(memory: Memory, version: TableVersion, found: View) -> VersionOrder:
-    """How a table relates to this silo's memory. NEWER: take it over; LOST: do not believe it.
+def judge(memory: Memory, version: TableVersion, read: View) -> VersionOrder:
+    """How a table relates to this silo's memory. NEWER: accept it; LOST: reject it.
 
-    A table of another incarnation is taken over when no silo is missing from it and its number is above ours: then
+    A table of another incarnation is accepted when no silo is missing from it and its number is above ours: then
     silos that know at least as much as this one have rebuilt it.
     """
     order = compare_versions(memory.known, version)
     if order is VersionOrder.SAME or memory.known is None:
         return order
     ahead = bool(version.incarnation) and version.number > memory.known.number
-    return VersionOrder.NEWER if ahead and not missing(memory, found) else VersionOrder.LOST
+    return VersionOrder.NEWER if ahead and not missing(memory, read) else VersionOrder.LOST
 
 
 def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) -> tuple[Member, ...]:
     """The rows of the rebuilt table: all silos known or found, each with the highest status seen of it.
 
-    A silo that is not dead counts as alive as of `now`; probes find out the dead ones as always. Of two generations at
+    A silo that is not dead counts as alive as of `now`; probes find the dead ones. Of two generations at
     one endpoint only the newest lives.
     """
     rows = {row.member.address: row.member for row in table.rows}
@@ -86,7 +86,7 @@ def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) 
 
 
 def next_number(memory: Memory, table: Table, highest_hint: int) -> int:
-    """The version of a rebuilt table: above every version that this silo or a silo that it knows of has seen."""
+    """The version of a rebuilt table: above every version that this silo has seen or received as a hint."""
     known = memory.known.number if memory.known else 0
     return max(known, table.version.number, highest_hint) + 1
 
@@ -105,17 +105,17 @@ def lower(memory: Memory) -> tuple[SiloAddress, ...]:
 def rejoin(table: Table, memory: Memory, own: Member) -> Change | None:
     """Insert the silo's own row again as it was, if no other silo is missing from a table that is not behind.
 
-    A silo that the rebuilding silos did not know of comes in at once this way.
+    This adds a silo that the rebuilding silos did not know.
     """
     known = memory.known.number if memory.known else 0
-    found = View(table.version.number, tuple(row.member for row in table.rows))
-    if not table.version.incarnation or table.version.number < known or missing(memory, found) != (own.address,):
+    read = View(table.version.number, tuple(row.member for row in table.rows))
+    if not table.version.incarnation or table.version.number < known or missing(memory, read) != (own.address,):
         return None
     return Change(own, None)
 
 
 def reassert(table: Table, tombstones: Tombstones, own: Member | None) -> Change | None:
-    """Write again what the table has forgotten: a death, or the status of this silo."""
+    """Write again an entry that the table has lost: a death, or the status of this silo."""
     for row in table.rows:
         status = row.member.status
         if status is not SiloStatus.DEAD and row.member.address in tombstones:

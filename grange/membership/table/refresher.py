@@ -1,4 +1,4 @@
-"""Periodic work of a silo on the table: reads it, and writes that this silo lives. Waits for a table that is away."""
+"""Periodic work of a silo on the table: reads it, and writes that this silo lives. Repeats both after a failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from grange.proto.ids import SiloAddress
 class Refresher:
     """Keeps the view fresh. `agent.py` runs `keep_fresh` and `write_alive`; both try again until cancelled.
 
-    It is also the `Knowledge` of `detection/gossip.py`: the current view, and the way in for hints and announcements.
+    It is also the `Knowledge` of `detection/gossip.py`: the current view, and the receiver of hints and announcements.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Refresher:
             await asyncio.sleep(pause)
             try:
                 if not await self._session.alive(me, now()) or failed:
-                    self._read_soon.set()  # the row is gone, or the database was away: is it still the same table?
+                    self._read_soon.set()  # the row is gone, or the database was unreachable: check the table
                 failed = False
                 backoff.reset()
                 pause = self._options.alive_period

@@ -28,7 +28,7 @@ CONTENTION_PAUSE = 0.05
 """Longest wait in seconds after a lost race; it keeps silos that join together from staying in step."""
 
 MEMORY_SPAN = timedelta(hours=1)
-"""A silo that read no table for longer than this was away itself: it trusts the table more than its own memory."""
+"""A silo that accepted no view for longer than this was stopped itself: it trusts the table more than its memory."""
 
 
 def _ignore(table: Table) -> None:
@@ -36,11 +36,11 @@ def _ignore(table: Table) -> None:
 
 
 class Session:
-    """The table as one silo knows it. Made by `agent.py`.
+    """One silo's access to the table, with its memory of the views that it accepted. Made by `agent.py`.
 
-    `on_view` is called with the view of each read and of each accepted announcement; the remembered dead are DEAD in
-    it even if the table shows them alive. `on_table_read` is called with each table that was read and is not lost.
-    `needs_repair` is set when the table is lost, or has forgotten something that this silo remembers; `rebuild.py`
+    `on_view` is called with the view of each read and of each accepted announcement; silos that it remembers as
+    dead are DEAD in it, even if the table shows them alive. `on_table_read` is called with each table that was read and
+    is not lost. `needs_repair` is set when the table is lost, or lacks an entry that this silo remembers; `rebuild.py`
     waits for it.
     """
 
@@ -81,7 +81,7 @@ class Session:
             table = await self._read()
             if self._judge(before, table.version, view_of(table)) is not VersionOrder.LOST:
                 self.loss = None
-                self._learn(table.version, view_of(table))
+                self._accept(table.version, view_of(table))
                 self._on_table_read(table)
                 return table
             if self.memory is before:
@@ -89,7 +89,7 @@ class Session:
             # An announcement changed the memory during the read, so the judgement is out of date. Read again.
 
     async def settle(self, decide: Decide) -> Table:
-        """Change the table until `decide` returns None; returns the table for which it did.
+        """Change the table until `decide` returns None for it; returns that table.
 
         Raises what `decide` and `read` raise, and MembershipUnavailable when the outcome of a change is unknown. Call
         it again then: the next read shows the outcome.
@@ -122,7 +122,7 @@ class Session:
         if known is None or known.incarnation != announcement.incarnation:
             return False
         version = table_version(announcement.incarnation, announcement.view.version)
-        self._learn(version, announcement.view)
+        self._accept(version, announcement.view)
         return self.memory.known is not None and version.number <= self.memory.known.number
 
     def current(self) -> Announcement | None:
@@ -153,12 +153,12 @@ class Session:
             log.info("the membership table answers again after %.1f s", seconds, extra={"event": "table_reachable"})
         return table
 
-    def _judge(self, memory: Memory, version: TableVersion, found: View) -> VersionOrder:
+    def _judge(self, memory: Memory, version: TableVersion, view: View) -> VersionOrder:
         if self._now() - self._accepted_at > MEMORY_SPAN:
             memory = Memory(memory.known)
-        return judge(memory, version, found)
+        return judge(memory, version, view)
 
-    def _learn(self, version: TableVersion, view: View) -> None:
+    def _accept(self, version: TableVersion, view: View) -> None:
         # An announcement may have overtaken a read. The memory never goes back.
         order = self._judge(self.memory, version, view)
         if order is VersionOrder.LOST:
@@ -186,8 +186,8 @@ class Session:
         self.needs_repair.set()
         known, read = self.memory.known, table.version
         before = known.number if known else 0
-        found = f"at version {read.number}" if read.incarnation else "empty"
+        state = f"at version {read.number}" if read.incarnation else "empty"
         return TableLost(
-            f"the membership table was at version {before} and is {found} now: the database lost it or went back in "
-            f"time; running silos go on without joins and deaths, and rebuild it"
+            f"the membership table was at version {before} and is {state} now: the database lost it or went back in "
+            f"time; running silos continue without joins and deaths, and rebuild it"
         )

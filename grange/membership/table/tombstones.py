@@ -1,4 +1,4 @@
-"""The dead silos that one silo remembers, so that none of them returns. Pure; kept by `session.py`.
+"""The dead silos that one silo remembers, so that no view shows them alive again. Pure; kept by `session.py`.
 
 A database that fails over to a replica, or is restored, may show rows as alive that had been declared dead. Rule R4:
 a silo that was seen dead once is dead for ever, even if the table later shows it alive.
@@ -15,10 +15,10 @@ from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
 
 RETENTION = timedelta(hours=24)
-"""How long a death is remembered after it was last seen. Far longer than a replica lags or a paused process sleeps."""
+"""Time that a death is remembered after it was last seen. Far longer than a replica lags or a process is paused."""
 
 MAX_TOMBSTONES = 1000
-"""Deaths remembered at most; those not seen for longest are forgotten first."""
+"""Most deaths remembered; those seen least recently are forgotten first."""
 
 
 class Tombstones:

@@ -1,4 +1,4 @@
-"""Decides every change of a row. Pure: the table as read goes in, the one next change comes out.
+"""Decides every change of a row. Pure: takes the table as read, returns the one next change.
 
 The caller (`Session.settle`) calls a function again after every change and after every lost race, until it returns
 None: the table has reached the goal. A write whose answer was lost therefore needs no case of its own. The protocol
@@ -116,7 +116,7 @@ def suspect(
     """Vote for the death of `target`, and write the death if that vote is enough.
 
     The first of `voters` is the silo that writes. A second voter, which found the same, counts while it is active.
-    `trusted` tells whether `alive` times mean anything: after the table itself was down, all silos look stale. A
+    `trusted`: whether `alive` times are meaningful; after the table was unreachable, all of them are old. A
     joining silo may vote only on a stale or already suspected silo, because it is more likely to be cut off itself.
     Raises DeclaredDead when the voter was declared dead: dead silos do not vote.
     """
@@ -166,7 +166,7 @@ def death_error(view: View, me: SiloAddress) -> DeclaredDead:
     elif own.status is SiloStatus.DEAD:
         voters = ", ".join(str(vote.voter) for vote in own.votes)
         without = "without a vote: a newer process was at its endpoint, or it was joining for too long"
-        reason = f"its row says dead, by the votes of {voters}" if voters else f"its row says dead, {without}"
+        reason = f"its row is dead, by the votes of {voters}" if voters else f"its row is dead, {without}"
     else:
         reason = "a newer generation has its endpoint"
     return DeclaredDead(

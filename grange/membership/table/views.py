@@ -52,7 +52,7 @@ class Views:
         return self.current
 
     async def wait_for(self, predicate: Callable[[View], bool]) -> View:
-        """Wait until the current view satisfies the predicate, and return it. It may do so at once."""
+        """Wait until the current view satisfies the predicate, and return it. Returns at once if it does already."""
         while not predicate(self.current):
             await self.changed()
         return self.current

@@ -17,11 +17,11 @@ from grange.membership.table.session import Decide, Session
 from grange.membership.table.views import Views
 
 Announce = Callable[[Announcement, View], None]
-"""Sends a view to the members of itself and of the view before; never blocks, never raises."""
+"""Sends a view to its own members and to those of the view before; never blocks, never raises."""
 
 
 class TableWriter:
-    """The one way in which a silo changes rows. Made by `agent.py`; `announce` is `Peers.announce`."""
+    """Makes every change that one silo makes to rows. Made by `agent.py`; `announce` is `Peers.announce`."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class TableWriter:
         return table
 
     async def persist(self, decide: Decide) -> Table:
-        """Settle a decision, and try again at growing intervals for as long as the table is away or lost."""
+        """Settle a decision, and try again at growing intervals while the table is unreachable or lost."""
         backoff = Backoff(self._options.backoff_first, self._options.backoff_limit, self._rng)
         while True:
             try:

@@ -1,7 +1,7 @@
-"""One live grain: activating, active, closing, ending, gone. It starts the requests of its mailbox as turns.
+"""One activation of a grain, from activating to gone. It starts the requests of its mailbox as turns.
 
 `catalog.py` creates an activation and inserts it before anything is awaited. Requests that arrive while it is
-activating or closing wait. Requests that still wait when it is gone are refused, and the callers' loops try again.
+activating or closing wait. Requests that still wait when it is gone are refused, and their callers repeat them.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ G = TypeVar("G", bound=Addressable)
 
 
 SELF_DEACTIVATED = "the grain asked for it"
-"""The reason to end of an activation whose grain called `deactivate_when_idle`."""
+"""The deactivation reason of an activation whose grain called `deactivate_when_idle`."""
 
 CLOSING_ADMIT_INTERVAL = 0.2
 """Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
-last turns. Admitting them at once would let a steady load keep the activation from ever ending."""
+last turns. With immediate admission, a steady load could keep the activation from ever ending."""
 
 
 class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
-    """What all activations of one silo share. Made once at start-up."""
+    """The parts that all activations of one silo share. Made once at start-up."""
 
     address: SiloAddress
     options: RuntimeOptions
@@ -88,7 +88,7 @@ class ActivationOwner(Protocol):
         ...
 
     def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo where callers should look for the grain next; None: they must locate it."""
+        """The silo that callers should try next for this grain; None: they must locate it."""
         ...
 
     def on_gone(self, activation: Activation) -> None:
@@ -120,7 +120,7 @@ class Activation:
         self.mailbox = Mailbox(hosted.options.reentrant)
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
-        self.keep_until = -math.inf
+        self.keep_until = -math.inf  # loop time before which the idle collector must not end it
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Activation:
         except InvalidCall as error:
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
             return False
-        except BaseException as error:  # runs in the task that delivers the request, which must go on
+        except BaseException as error:  # this runs in the task that delivers requests, which must not end
             text = f"may_interleave raised {type(error).__qualname__}"
             call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
             if isinstance(error, KeyboardInterrupt):
@@ -220,7 +220,7 @@ class Activation:
         return self.phase is Phase.ACTIVE and self.mailbox.idle
 
     def on_activated(self, built: Built) -> None:
-        """Activation succeeded: start serving, first the requests that wait."""
+        """Activation succeeded: start serving, the waiting requests first."""
         self.built = built
         self.phase = Phase.ACTIVE
         self.owner.on_active(self)
@@ -228,7 +228,7 @@ class Activation:
             self.receive(cast("Invocation", call))
 
     def deactivate(self, reason: str) -> None:
-        """End after the running requests. Later requests wait; at the end they are refused and their callers repeat."""
+        """End after the running requests. Later requests wait; then they are refused, and their callers repeat them."""
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
             self.reason = reason
@@ -244,7 +244,7 @@ class Activation:
     def _admit_while_closing(self) -> None:
         """Start waiting requests that may run beside the last turns.
 
-        A last turn may itself wait, even through other grains, for a request that waits here.
+        One of the last turns may depend, even through other grains, on a request that waits here.
         """
         while self.phase is Phase.CLOSING and (call := self.mailbox.next()) is not None:
             self._start(cast("Invocation", call))
@@ -274,7 +274,7 @@ class Activation:
         """Raise RuntimeError unless the running code is a turn of this activation."""
         if current_activation.get() is not self:
             raise RuntimeError(
-                f"the state of {self.grain_id} belongs to its activation; call it only inside its own turns"
+                f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
             )
 
     @property
@@ -286,7 +286,7 @@ class Activation:
 
     @property
     def key(self) -> Key:
-        """The key, as the kind that the class declares."""
+        """The key, in the type that the class declares."""
         return decode_key(self.hosted.options.key, self.grain_id.key)
 
     def reference(self) -> Any:

@@ -1,4 +1,4 @@
-"""The live grains of this silo: grain id to activation (or pool of workers), each exactly once.
+"""The activations of this silo, by grain id: at most one activation, or one pool of stateless workers, per grain.
 
 Every request to a grain of this silo, from this process or from the wire, enters by `deliver`.
 """
@@ -28,7 +28,7 @@ from grange.runtime.requests.refusal import Refused
 
 
 class Catalog:
-    """The activations of one silo. `deliver` inserts before it awaits anything, so it never creates a grain twice."""
+    """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one."""
 
     def __init__(
         self, deps: ActivationDeps, hosted: Mapping[str, HostedType], claims: Claims, collector: IdleWatcher
@@ -58,7 +58,7 @@ class Catalog:
         return self._targets.get(grain_id)
 
     def deliver(self, call: Invocation) -> None:
-        """Hand a request to its grain; create the activation if there is none. An error becomes its outcome."""
+        """Hand a request to its grain; create the activation if there is none. An error becomes the call's outcome."""
         if self.deps.gate.fenced is not None:
             call.refuse(self.deps.gate.refusal())
             return
@@ -95,8 +95,8 @@ class Catalog:
             known = ", ".join(sorted(hosted.plans)) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
-            where = self.next_silo(call.grain_id)
-            return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=where)
+            hint = self.next_silo(call.grain_id)
+            return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
         return None
 
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
@@ -115,11 +115,11 @@ class Catalog:
         self.deps.tasks.start(deactivate(activation)).add_done_callback(lambda _: self._deactivations.remove())
 
     def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo that callers should try next. None while this silo takes grains: it knows no more than they do."""
+        """The silo that callers should try next. None while this silo takes grains: callers must locate the grain."""
         return None if self._open else self._next_silo(grain_id)
 
     def on_gone(self, activation: Activation) -> None:
-        """Remove it, unless a newer activation has its place."""
+        """Remove it, unless a newer activation has replaced it."""
         if self._targets.get(activation.grain_id) is activation:
             del self._targets[activation.grain_id]
         self._note_empty()
@@ -127,7 +127,7 @@ class Catalog:
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
     def activations(self) -> Iterator[Activation]:
-        """All activations, workers included, at this moment."""
+        """Yield all activations, including workers. Grains that are added meanwhile are left out."""
         for target in list(self._targets.values()):
             yield from target.workers if isinstance(target, WorkerPool) else (target,)
 
@@ -201,14 +201,14 @@ class Catalog:
         Activations whose turns do not end are killed. `kill`: kill all activations.
         """
         self._open = False
-        # A closing activation starts no turn after the cancelled one.
+        # Close these first: a closing activation starts no turn after the cancelled one.
         self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)
         turns = cancel_running(self.activations(), self.deps.address)
         if kill:
             self.kill()
         await wait_cancelled(turns, self.deps.address)
         for activation in list(self.activations()):
-            if activation.mailbox.running:  # it would never become empty
+            if activation.mailbox.running:  # the catalog would never become empty
                 activation.kill(f"silo {self.deps.address} has ended, but a turn did not")
 
     def kill(self) -> None:
@@ -232,5 +232,5 @@ class Catalog:
 
 
 def _nowhere(_: GrainId) -> None:
-    """No hint: this silo knows no other silo for the grain."""
+    """The default of `NextSilo`: no hint."""
     return None

@@ -1,7 +1,7 @@
 """Ends activations that have been idle for their idle time-out.
 
 Activations are kept in buckets, one per period. When a bucket is due, its activations that have been idle long enough
-end. Each other one moves to the bucket of the earliest time at which it could end. So a call costs nothing.
+end. Each other one moves to the bucket of the earliest time at which it could end. So a call need not move anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from grange.runtime.activations.activation import Activation, Phase
 from grange.runtime.requests.invocation import Invocation
 
 SWEEP_BATCH = 1000
-"""Activations examined before the event loop runs other tasks."""
+"""Number of activations examined before the event loop runs other tasks."""
 
 
 class Collector:
@@ -59,7 +59,7 @@ class Collector:
 
 
 def idle_for(activation: Activation, seconds: float, now: float) -> bool:
-    """Whether an activation has been idle for `seconds`. Its own idle time-out does not matter."""
+    """Whether an activation has been idle for `seconds`; ignores its idle time-out."""
     return _unused(activation) and now - activation.last_used >= seconds and activation.keep_until <= now
 
 

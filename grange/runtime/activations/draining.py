@@ -1,6 +1,6 @@
 """Ends all activations of a silo that stops: idle ones first, a bounded number at a time.
 
-Each activation serves until it is deactivated. Its own end is the only time in which a call must try another silo.
+Each activation serves calls until it is deactivated. Only while it ends must its callers try another silo.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from grange.runtime.requests.refusal import Refused
 log = logging.getLogger("grange.runtime")
 
 MAX_CONCURRENT_DEACTIVATIONS = 100
-"""Idle activations that end at the same time. Enough to overlap the waits for stores and the directory, few enough to
-flood neither. A busy activation ends with its last turn, however many others end then."""
+"""Most idle activations that end at the same time: enough to overlap the waits for stores and the directory, few enough
+not to overload them. A busy activation ends after its last turn; this bound does not delay it."""
 
 CANCEL_TIMEOUT = 5.0
-"""Seconds that a cancelled turn may take to end."""
+"""Seconds to wait for the end of cancelled turns."""
 
 MAX_LOGGED_TURNS = 10
-"""Log at most this many stuck turns by name; give the number of the rest."""
+"""Log at most this many stuck turns by name; each record contains the number of all."""
 
 STOPPING = "the silo is stopping"
+"""The deactivation reason when the silo stops."""
 
 NextSilo = Callable[[GrainId], SiloAddress | None]
-"""The silo where a grain is found that this silo no longer takes; None: unknown."""
+"""Returns the silo to try for a grain that this silo no longer takes; None: unknown."""
 
 
 class Deactivations:
@@ -58,20 +59,20 @@ class Deactivations:
             await self._one_ended.wait()
 
 
-async def deactivate_all(activations: Collection[Activation], running: Deactivations) -> None:
+async def deactivate_all(activations: Collection[Activation], in_progress: Deactivations) -> None:
     """Deactivate all: idle ones first, then busy ones, which end after their running requests.
 
     Does not wait for the last ones to end.
     """
     busy: list[Activation] = []
     for activation in activations:
-        await running.wait_for_slot()
+        await in_progress.wait_for_slot()
         if activation.idle:
             activation.deactivate(STOPPING)
         else:
             busy.append(activation)
     for activation in busy:
-        await running.wait_for_slot()
+        await in_progress.wait_for_slot()
         activation.deactivate(STOPPING)
 
 
@@ -80,7 +81,7 @@ def cancel_running(activations: Iterable[Activation], address: SiloAddress) -> l
 
     A turn that waits at the closed gate, or whose task has not run yet, has executed nothing: its request is refused.
     """
-    running = [call for each in activations for call in cast("list[Invocation]", each.mailbox.running)]
+    running = [call for activation in activations for call in cast("list[Invocation]", activation.mailbox.running)]
     for call in running:
         if not call.entered:
             call.refuse(Refused(Reason.NOT_READY, f"silo {address} stopped before it could start"))
@@ -100,11 +101,11 @@ async def wait_cancelled(turns: list[Invocation], address: SiloAddress) -> None:
     tasks = [call.task for call in turns if call.task is not None and not call.task.done()]
     if tasks:
         await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
-    stubborn = [call for call in turns if call.task is not None and not call.task.done()]
-    for call in stubborn[:MAX_LOGGED_TURNS]:
-        more = f", one of {len(stubborn)} such turns" if len(stubborn) > 1 else ""
+    stuck = [call for call in turns if call.task is not None and not call.task.done()]
+    for call in stuck[:MAX_LOGGED_TURNS]:
+        total = f", one of {len(stuck)} such turns" if len(stuck) > 1 else ""
         log.error(
             "silo %s: %s.%s did not end within %g s after it was cancelled%s; it is left running",
-            address, call.grain_id, call.method, CANCEL_TIMEOUT, more,
+            address, call.grain_id, call.method, CANCEL_TIMEOUT, total,
             extra={"event": "turn_would_not_end", "grain_type": call.grain_id.type, "method": call.method},
         )  # fmt: skip

@@ -50,7 +50,9 @@ class HostedType:
         self._registry = registry
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
-        self._parameters = tuple(each for each in parameters if each.required or self._is_provided(each))
+        self._parameters = tuple(
+            parameter for parameter in parameters if parameter.required or self._is_provided(parameter)
+        )
         self._check()
 
     @property
@@ -60,7 +62,7 @@ class HostedType:
 
     @property
     def has_facets(self) -> bool:
-        """Whether its instances have facets, such as state, which outlive them."""
+        """Whether its instances have facets, such as state that outlives an activation."""
         return any(parameter.origin in self._facets for parameter in self._parameters)
 
     async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:

@@ -17,7 +17,7 @@ from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 
 MAX_EAGER_DEPTH = 24
-"""Eager starts nested in one stack at most. A deeper turn starts in the next iteration of the event loop instead."""
+"""Most eager starts nested in one call stack. A deeper turn starts in the next iteration of the event loop instead."""
 
 
 class Invoker:
@@ -50,8 +50,8 @@ async def run_turn(
 ) -> None:
     """Run one turn once the gate lets it start, and report its outcome to `call`.
 
-    Calls `ended(call, conflict)` exactly once. `conflict` is True after an error that says the activation's state is
-    stale; the activation must then end.
+    Calls `ended(call, conflict)` exactly once. `conflict` is True after an error that shows that the activation's state
+    is stale; the activation must end after it.
     """
     current_activation.set(activation)
     if call.context:

@@ -1,4 +1,4 @@
-"""The begin and the end of an activation, step by step. Each is one task, started by the activation's owner.
+"""The start and the end of an activation, step by step. Each is one task, which the activation's owner starts.
 
 `activate`: claim, construct, load state, `on_activate`, serve. Only the winner of the claim runs user code.
 `deactivate`: stop timers, `on_deactivate`, close state, release the claim, leave the catalog.
@@ -37,8 +37,8 @@ async def activate(activation: Activation) -> None:
                 await built.grain.on_activate()
             if activation.reason:
                 # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
-                why = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
-                raise Refused(why, f"it ended while activating: {activation.reason}")
+                code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
+                raise Refused(code, f"the activation ended while activating: {activation.reason}")
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout.expired())
         await _tear_down(activation, built, refused)
@@ -76,7 +76,7 @@ def _check_key(activation: Activation) -> None:
 
 
 async def _claim(activation: Activation) -> None:
-    """Claim the grain in the directory. Raises Refused, with the winner's silo as hint, if another one has it."""
+    """Claim the grain in the directory. If another activation has it, raises Refused with that silo as the hint."""
     address = activation.address
     try:
         winner = await activation.owner.claims.claim(address)
@@ -99,7 +99,7 @@ async def _pass_gate(activation: Activation) -> None:
 
 
 async def _tear_down(activation: Activation, built: Built | None, refused: Refused) -> None:
-    """Free all resources in reverse order. The mailbox comes last, so that a repeated call finds the grain free."""
+    """Free all resources in reverse order. The mailbox comes last, so that a repeated call can claim the grain."""
     for timer in activation.timers:
         timer.stop()
     try:

@@ -27,11 +27,11 @@ class Admitted(Protocol):
 class Mailbox:
     """The running and waiting requests of one activation."""
 
-    __slots__ = ("_eager", "_reentrant", "running", "waiting")
+    __slots__ = ("_interleaving", "_reentrant", "running", "waiting")
 
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
-        self._eager = 0  # waiting requests that may run beside any turn; they arrived before the grain was ready
+        self._interleaving = 0  # number of waiting requests that may run beside any turn; they arrived while activating
         self.running: list[Admitted] = []
         self.waiting: deque[Admitted] | None = None
 
@@ -59,7 +59,7 @@ class Mailbox:
         if self.waiting is None:
             self.waiting = deque()
         self.waiting.append(request)
-        self._eager += _is_eager(request)
+        self._interleaving += _interleaves(request)
 
     def start(self, request: Admitted) -> None:
         """Record that a request runs."""
@@ -72,7 +72,7 @@ class Mailbox:
     def next(self) -> Admitted | None:
         """Remove and return the first waiting request that may run now; None if there is none."""
         if not self.waiting or (
-            not self._reentrant and not self._eager and any(_is_exclusive(other) for other in self.running)
+            not self._reentrant and not self._interleaving and any(_is_exclusive(other) for other in self.running)
         ):
             return None  # the second test avoids a search of a long queue each time a turn ends
         if self.may_run(self.waiting[0]):
@@ -95,7 +95,7 @@ class Mailbox:
         """Remove and return all waiting requests, in order."""
         taken = list(self.waiting or ())
         self.waiting = None
-        self._eager = 0
+        self._interleaving = 0
         return taken
 
     def position(self, request: Admitted) -> int | None:
@@ -105,14 +105,14 @@ class Mailbox:
         return self.waiting.index(request)
 
     def _taken(self, request: Admitted) -> Admitted:
-        self._eager -= _is_eager(request)
+        self._interleaving -= _interleaves(request)
         # An idle activation must be small, so free the queue with its last request.
         if not self.waiting:
             self.waiting = None
         return request
 
 
-def _is_eager(request: Admitted) -> bool:
+def _interleaves(request: Admitted) -> bool:
     return request.always_interleave or request.interleaves
 
 

@@ -13,10 +13,10 @@ from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 
 MAX_SECONDS = 10 * 365 * 24 * 3600.0
-"""Largest due time or period, in seconds; a larger number is taken for an error."""
+"""Largest due time or period, in seconds; a larger number is refused as a mistake."""
 
 FENCED_RETRY_DELAY = 1.0
-"""Seconds until a tick is tried again that a fenced silo refused."""
+"""Seconds after which a tick that a fenced silo refused is tried again."""
 
 
 class GrainTimer:
@@ -58,7 +58,9 @@ class GrainTimer:
         self._cancel()
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Tick in `due` seconds (None: never), then each `period` (None: once). Restarts a stopped timer.
+        """Tick in `due` seconds (None: never), then `period` seconds after each tick ends (None: once).
+
+        Restarts a stopped timer.
 
         Raises ValueError for a negative time or one over ten years.
         """

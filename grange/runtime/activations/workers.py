@@ -31,7 +31,7 @@ class WorkerPool:
         hosted: HostedType,
         deps: ActivationDeps,
         collector: IdleWatcher,
-        empty: Callable[[WorkerPool], None],
+        on_empty: Callable[[WorkerPool], None],
     ) -> None:
         self.grain_id = grain_id
         self.deps = deps
@@ -39,7 +39,7 @@ class WorkerPool:
         self.workers: list[Activation] = []
         self._hosted = hosted
         self._collector = collector
-        self._empty = empty
+        self._on_empty = on_empty
 
     def receive(self, call: Invocation) -> None:
         """Hand one request to one of the workers."""
@@ -78,7 +78,7 @@ class WorkerPool:
         """Remove it; report the pool when it is empty."""
         self.workers.remove(activation)
         if not self.workers:
-            self._empty(self)
+            self._on_empty(self)
 
 
 def _load(worker: Activation) -> int:

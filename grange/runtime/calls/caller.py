@@ -1,4 +1,4 @@
-"""One call to one grain: deadline, request context, and the one retry loop.
+"""Makes one call to one grain: sets its deadline and request context, and runs the only retry loop.
 
 The loop repeats only a request that was refused or never left this process. It never repeats after a time-out or a lost
 connection. Silos do not forward requests: a silo that does not have the grain refuses, perhaps with a hint, and the
@@ -29,11 +29,12 @@ MAX_RETRY_WAIT = 1.0
 """Seconds; the longest wait between two attempts of a refused call, unless the view of the cluster changes earlier."""
 
 MIN_TIME_LEFT = 0.001
-"""Seconds; no attempt is repeated with less time left. It is the unit of time-outs on the wire: no silo could answer in
-time, and an outcome that is certain (not executed) would become unknown."""
+"""Seconds; no attempt is repeated with less time left than this, the unit of time-outs on the wire. A silo could not
+answer such an attempt in time, and a certain outcome (not executed) would become unknown."""
 
 Attempt = Callable[[SiloAddress], Awaitable[Any]]
-"""Attempts a call at this silo. Raises Refused or SiloUnavailable if it was certainly not executed there."""
+"""Makes one attempt of a call at this silo. Raises Refused or SiloUnavailable if the call was certainly not executed
+there."""
 
 
 class Caller:
@@ -88,7 +89,10 @@ class Caller:
         return result
 
     async def repeat(self, grain_id: GrainId, deadline: float, attempt: Attempt) -> Any:
-        """The one retry loop: attempt the call until it has an outcome, or its time is over and it was not executed."""
+        """Attempt the call until it has an outcome. This is the only retry loop.
+
+        Raises SiloUnavailable when the time is over and the call was not executed.
+        """
         refusals = 0
         while True:
             target = self._target(grain_id) or await self._locate(grain_id, deadline)
@@ -98,15 +102,15 @@ class Caller:
             except Refused as refused:
                 if refused.reason not in REPEATED:
                     raise refused.error(grain_id) from None
-                hint, absent, why = refused.hint, refused.reason is Reason.NOT_READY, refused.message
+                hint, absent, cause = refused.hint, refused.reason is Reason.NOT_READY, refused.message
             except SiloUnavailable as error:
-                why = str(error)
+                cause = str(error)
             refusals += 1
             self._locator.invalidate(grain_id, target, hint, absent)
-            await self._wait_before_retry(grain_id, deadline, refusals, hint, why)
+            await self._wait_before_retry(grain_id, deadline, refusals, hint, cause)
 
     def _target(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo to try without a wait; None: locate it. Stateless workers run here if this silo hosts them."""
+        """The silo to try, if no wait is needed to find it; else None. Stateless workers run here if hosted here."""
         catalog = self._deps.catalog
         if catalog is not None and catalog.is_open:
             hosted = catalog.hosted.get(grain_id.type)
@@ -119,10 +123,12 @@ class Caller:
             async with until(deadline):
                 return await self._locator.locate(grain_id)
         except TimeoutError:
-            raise SiloUnavailable(f"call to {grain_id} was not executed: it could not be located in time") from None
+            raise SiloUnavailable(
+                f"call to {grain_id} was not executed: the grain could not be located in time"
+            ) from None
 
     async def _wait_before_retry(
-        self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, why: str
+        self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, cause: str
     ) -> None:
         """Wait before the next attempt: no wait after a first refusal or a hint, then growing waits with jitter."""
         now = self._loop.time()
@@ -130,8 +136,8 @@ class Caller:
             longest = min(MAX_RETRY_WAIT, 0.01 * 1.7**refusals)
             await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
         if deadline - self._loop.time() < MIN_TIME_LEFT:
-            times = "once" if refusals == 1 else f"{refusals} times, at last"
-            raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {why}")
+            times = "once" if refusals == 1 else f"{refusals} times, most recently"
+            raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {cause}")
 
     async def _call_one_way(self, outgoing: Outgoing) -> None:
         """Make a one-way call: wait until the request is handed over, then finish it in the background."""

@@ -1,6 +1,6 @@
 """Takes messages of accepted connections: requests for grains, questions for system targets, cancellations.
 
-One `Incoming` per accepted connection. An answer leaves on the connection that its request came by.
+There is one `Incoming` per accepted connection. An answer is sent on the connection of its request.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
 
 STATUS_PERIOD = 1.0
-"""Seconds between two rounds of status messages to callers whose requests take long."""
+"""Seconds between two rounds of status messages to the callers of slow requests."""
 
 STATUS_LIMIT = 50
-"""Status messages sent in one round at most: finding a place in a long queue takes 0.2 ms, and other work waits."""
+"""Most status messages sent in one round. Finding one request in a long queue takes 0.2 ms, and other work waits."""
 
-SHARE_LEFT = 0.75
-"""Share of its time that a request still has when its caller gets a status message."""
+STATUS_SHARE_LEFT = 0.75
+"""Share (0 to 1) of a request's time-out that is left when its caller gets a status message."""
 
 
 class WireCall(Invocation):
@@ -60,14 +60,14 @@ class WireCall(Invocation):
         self.carrier: asyncio.Task[Any] | None = None
 
     def on_caller_gone(self) -> None:
-        """Drop the request if it has not started, here or where it was forwarded to, because its caller is gone."""
+        """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
         self.caller_gone = True
         if self.carrier is not None:
             self.carrier.cancel()
 
     def needs_status(self, now: float) -> bool:
-        """Whether to send its caller a status: once, when a quarter of its time is over."""
-        return not self.status_sent and now >= self.deadline - SHARE_LEFT * self.request.timeout_ms / 1000
+        """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""
+        return not self.status_sent and now >= self.deadline - STATUS_SHARE_LEFT * self.request.timeout_ms / 1000
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """The arguments, decoded at first use by the types of the method."""
@@ -119,7 +119,7 @@ class WireCall(Invocation):
 
 
 class Inbound:
-    """All accepted connections of one listener. `deliver`, of the catalog or a gateway, takes requests for grains."""
+    """All accepted connections of one listener. `deliver` (the catalog's or a gateway's) takes requests for grains."""
 
     def __init__(
         self,
@@ -149,7 +149,9 @@ class Inbound:
 
     def last_received(self, silo: SiloAddress) -> float:
         """Loop time of the last frame on a connection that this silo opened; -inf if there was none."""
-        return max((each.last_received for each in self._connected if each.opened_by(silo)), default=-math.inf)
+        return max(
+            (incoming.last_received for incoming in self._connected if incoming.opened_by(silo)), default=-math.inf
+        )
 
     def remove(self, incoming: Incoming) -> None:
         """Remove a connection that has ended."""
@@ -170,7 +172,7 @@ class Inbound:
 
 
 class Incoming:
-    """One accepted connection and the requests that came by it."""
+    """One accepted connection and the requests that arrived on it."""
 
     def __init__(self, inbound: Inbound, connection: Connection) -> None:
         self._inbound = inbound
@@ -231,12 +233,12 @@ class Incoming:
         try:
             self._connection.post(brief)
         except PayloadTooLarge:
-            # The peer takes no answer at all. Do not raise: other messages of the frame come after this one.
+            # The peer's limit allows no answer. Do not raise: the frame may hold further messages.
             self._connection.kill(ConnectionLost(f"the peer takes no answers: {error}"))
 
-    def report_statuses(self, now: float, most: int) -> int:
-        """Send the status of at most `most` requests that take long, once for each. Returns how many were due."""
-        due = list(itertools.islice((call for call in self._calls.values() if call.needs_status(now)), max(0, most)))
+    def report_statuses(self, now: float, limit: int) -> int:
+        """Send the status of at most `limit` requests that take long, once for each. Returns how many were handled."""
+        due = list(itertools.islice((call for call in self._calls.values() if call.needs_status(now)), max(0, limit)))
         for call in due:
             call.status_sent = True
             if call.status:
@@ -244,11 +246,11 @@ class Incoming:
         return len(due)
 
     def send_goodbye(self) -> None:
-        """Tell the peer that no more requests are taken."""
+        """Send the goodbye: this silo takes no more requests."""
         self._post(GOODBYE)
 
     def _post(self, message: Status | Rejection) -> None:
-        """Post a message that a peer can do without: one that is too large for the peer is dropped."""
+        """Post an optional message; drop it if it is too large for the peer."""
         if not self._connection.closed:
             with suppress(PayloadTooLarge):
                 self._connection.post(message)
@@ -259,10 +261,10 @@ class Incoming:
 
     def _request(self, request: Request) -> None:
         if request.id in self._calls:
-            # The answers could not be told apart, so no message of this connection can be trusted.
+            # The peer could not tell which answer belongs to which request, so end the connection.
             self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
         if self._connection.closed:
-            return  # the rest of a frame; its answers could not be sent
+            return  # a later message of the same frame; its answer could not be sent
         now = asyncio.get_running_loop().time()
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else float("inf")
         try:

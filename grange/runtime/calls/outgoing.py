@@ -1,4 +1,4 @@
-"""One outgoing call: an attempt in this process, and an attempt at another silo. Used by `caller.py`."""
+"""One outgoing call: attempts it in this process or at another silo. `caller.py` uses it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTEXT = msgspec.msgpack.Encoder()
 
 
 class CallerDeps(msgspec.Struct, eq=False):
-    """What all outgoing calls of one silo or client share. A client has no catalog and no address."""
+    """The parts that all outgoing calls of one silo or client share. A client has no catalog and no address."""
 
     sender: Sender
     faults: Faults
@@ -66,17 +66,17 @@ class Outgoing:
         deps = self._deps
         if deps.catalog is not None and target == deps.address:
             return await self.attempt_locally(deps.catalog)
-        response = await deps.sender.send(target, self.request(), self.deadline, self._posted)
+        response = await deps.sender.send(target, self.request(), self.deadline, self._on_posted)
         if response.failed:
             raise deps.error(response)
         return None if self.handed_over is not None else self.plan.decode_result(response.payload)
 
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
-        kind = LocalCall if self.handed_over is None else LocalOneWay
-        call = kind(self.grain_id, self.plan, self.args, self.deadline, self.context, self._deps.faults)
+        call_type = LocalCall if self.handed_over is None else LocalOneWay
+        call = call_type(self.grain_id, self.plan, self.args, self.deadline, self.context, self._deps.faults)
         catalog.deliver(call)
-        self._posted()
+        self._on_posted()
         return await call.answer(self._deps.deadlines)
 
     def request(self) -> Request:
@@ -101,6 +101,6 @@ class Outgoing:
             one_way=self.handed_over is not None,
         )
 
-    def _posted(self) -> None:
+    def _on_posted(self) -> None:
         if self.handed_over is not None and not self.handed_over.done():
             self.handed_over.set_result(None)

@@ -1,4 +1,4 @@
-"""One request to one known silo, and its answer. It needs no directory; system services use it directly.
+"""Sends requests to known silos and waits for their answers. It uses no directory; system services call it directly.
 
 An answer comes back on the connection that carried its request. If that connection breaks, all its pending calls fail
 at once.
@@ -25,11 +25,11 @@ log = logging.getLogger("grange.runtime")
 
 
 def _nothing() -> None:
-    """The default of `posted`: the caller does not need to know."""
+    """Do nothing: the default of `posted`."""
 
 
 def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
-    """The default of `Link.on_end`: only the pending calls need to know."""
+    """Do nothing: the default of `Link.on_end`."""
 
 
 class PeerConnections(Protocol):
@@ -40,11 +40,11 @@ class PeerConnections(Protocol):
         ...
 
     async def get(self, address: SiloAddress) -> Connection:
-        """An open connection. Raises SiloUnavailable or HandshakeRefused."""
+        """Return the open connection, or open one. Raises SiloUnavailable or HandshakeRefused."""
         ...
 
     def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
-        """Send nothing more on this connection and close it once `answered` is set, because the peer is leaving."""
+        """Send nothing more on the connection to a leaving peer, and close it once `answered` is set."""
         ...
 
 
@@ -66,7 +66,7 @@ class Pending:
         self.status, self.status_at = status, asyncio.get_running_loop().time()
 
     def expire(self) -> None:
-        """Fail with CallTimeout, and tell the callee to drop the request if it still waits there."""
+        """Fail with CallTimeout, and have the callee drop the request if it still waits there."""
         request = self.request
         self.link.cancel(request.id)
         status = self.status
@@ -82,9 +82,9 @@ class Pending:
 
 
 class Link:
-    """The receiver of one outgoing connection, with its pending calls. Calls `on_leaving` when the silo says goodbye.
+    """The receiver of one outgoing connection, with its pending calls.
 
-    `on_end` is called when the connection ends.
+    Calls `on_leaving` when the silo sends its goodbye, and `on_end` when the connection ends.
     """
 
     def __init__(
@@ -129,17 +129,18 @@ class Link:
             self._pending[message.id].on_status(message.text)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """transport.Receiver: fail all pending calls. `unsent` were certainly not executed; the others are unknown.
+        """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
 
-        Calls `on_end` first, so that a caller that repeats at once already avoids this silo.
+        The outcome of the others is unknown. Calls `on_end` first, so that a call that is repeated at once avoids this
+        silo.
         """
         self.on_end(self.silo, error)
         if self._answered is not None:
             self._answered.set()
-        kept = {message.id for message in unsent if isinstance(message, Request)}
+        unsent_ids = {message.id for message in unsent if isinstance(message, Request)}
         pending, self._pending = self._pending, {}
         for request_id, entry in pending.items():
-            if request_id in kept:
+            if request_id in unsent_ids:
                 entry.fail(SiloUnavailable(f"the connection to {self.silo} broke before the request left"))
             else:
                 entry.fail(ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}"))
@@ -176,7 +177,7 @@ class Sender:
 
     def receiver_for(self, silo: SiloAddress) -> Link:
         """Make the receiver of a new connection to this silo. The peers call it before they connect."""
-        link = self._links[silo] = Link(silo, self._faults, self._retire)
+        link = self._links[silo] = Link(silo, self._faults, self._peers.drain)
         return link
 
     def drop_link(self, silo: SiloAddress) -> None:
@@ -227,11 +228,8 @@ class Sender:
             raise self._faults.read(response.payload)
         return response.payload
 
-    def _retire(self, silo: SiloAddress, answered: asyncio.Event) -> None:
-        self._peers.drain(silo, answered)
-
     async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
-        """A connection with room in its queue. Raises SiloUnavailable if there is none by `deadline`."""
+        """Wait for a connection with room in its queue. Raises SiloUnavailable if there is none by `deadline`."""
         try:
             async with until(deadline):
                 connection = self._peers.current(silo) or await self._peers.get(silo)

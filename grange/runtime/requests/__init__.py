@@ -1,5 +1,5 @@
-"""One request, as both ends of a call see it. Open `invocation.py` first.
+"""The parts of one request that both ends of a call use. Open `invocation.py` first.
 
-`invocation.py` is a request on its way through a silo, `plan.py` the codecs of its method, `refusal.py` the answer
-"certainly not executed", `deadlines.py` the end of its time.
+`invocation.py` is a request on its way through a silo, `plan.py` the codecs of its method, `refusal.py` the outcome
+"certainly not executed", `deadlines.py` its time-out.
 """

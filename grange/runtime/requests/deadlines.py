@@ -12,24 +12,23 @@ SWEEP_INTERVAL = 0.02
 """Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
 times out early."""
 
-
-def until(deadline: float) -> AwakeTimeout:
-    """`async with until(deadline)` times out then (loop time or infinite), later if this process is suspended."""
-    return AwakeTimeout(max(0.0, deadline - asyncio.get_running_loop().time()))
-
-
-def milliseconds_until(deadline: float) -> int:
-    """The time left, for the wire: at least 1. 0 means no limit, or a limit above `MAX_TIMEOUT_MS`."""
-    left = (deadline - asyncio.get_running_loop().time()) * 1000
-    return 0 if left > MAX_TIMEOUT_MS else max(1, int(left))
-
-
 MAX_TIMEOUT_MS = 2**32 - 1
 """Milliseconds, about seven weeks: the largest time-out that a request can carry (32 bits)."""
 
 
+def until(deadline: float) -> AwakeTimeout:
+    """Time out at `deadline` (loop time or infinite), later if this process is suspended. Use with `async with`."""
+    return AwakeTimeout(max(0.0, deadline - asyncio.get_running_loop().time()))
+
+
+def milliseconds_until(deadline: float) -> int:
+    """The time left in milliseconds, as a request carries it: at least 1; 0 (no limit) if above `MAX_TIMEOUT_MS`."""
+    left = (deadline - asyncio.get_running_loop().time()) * 1000
+    return 0 if left > MAX_TIMEOUT_MS else max(1, int(left))
+
+
 class Expires(Protocol):
-    """Something with a deadline."""
+    """An entry of `Deadlines`."""
 
     def expire(self) -> None:
         """The deadline has passed. Called once, in the event loop."""
@@ -37,7 +36,7 @@ class Expires(Protocol):
 
 
 class Deadlines:
-    """The deadlines of one silo or client. An entry leaves by `discard` or when it expires."""
+    """The deadlines of one silo or client. An entry is removed by `discard`, or when it expires."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

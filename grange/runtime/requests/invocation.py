@@ -84,7 +84,7 @@ class Invocation(ABC):
         """Outcome: certainly not executed."""
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
-        """Outcome: started, and its end stays unknown. The caller gets this error now."""
+        """Outcome unknown: the turn started, and the silo will not report its end. The caller gets this error now."""
         self.fail(error)
 
 
@@ -165,7 +165,7 @@ class LocalCall(Invocation):
 
     def _end(self, error: BaseException | None) -> None:
         if self._done:
-            return  # it expired before; no caller reads the late outcome
+            return  # the call has expired; no caller reads a late outcome
         self._done = True
         self._error = error
         if self._signal is not None and not self._signal.done():
@@ -177,8 +177,8 @@ class LocalOneWay(LocalCall):
 
     __slots__ = ()
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.deadline = math.inf
 
     def started(self) -> None:
@@ -250,7 +250,7 @@ class Tick(Invocation):
 def expired(call: Invocation, now: float) -> Refused | None:
     """The refusal of a request that must not start any more, or None."""
     if call.caller_gone:
-        return Refused(Reason.CANCELLED, "its caller gave up before it started")
+        return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
     if now >= call.deadline:
         return Refused(Reason.EXPIRED, "its time was over before it could start")
     return None

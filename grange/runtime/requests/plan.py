@@ -1,6 +1,6 @@
-"""The plan of one method: how to encode, decode, isolate and run it. All that is known before a call.
+"""The plan of one method: encodes, decodes and isolates its arguments and results.
 
-It is made once per method and silo (or client); the hot path only reads it.
+It is made once per method and silo (or client), from the facts that hold for every call; the hot path only reads it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class MethodPlan:
     """One method with its codecs."""
 
     __slots__ = (
-        "_args_type", "_codec", "_decode_exact", "_exact", "_named_type", "_result_classes", "_shareable", "method",
-        "timeout",
+        "_args_type", "_codec", "_decode_full", "_full_prefix", "_named_type", "_result_classes", "_shareable",
+        "method", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec) -> None:
@@ -37,8 +37,9 @@ class MethodPlan:
         self._codec = codec
         self._shareable = tuple(codec.shareable(kind) for kind in method.types)
         self._result_classes = codec.shareable(method.result)
-        self._exact = _ARRAY_OF_0 + method.arity if method.arity < 16 else -1
-        self._decode_exact = codec.decoder(types.GenericAlias(tuple, method.types))
+        # The first byte of an array of all arguments, which is decoded faster; -1: decode every array as a struct.
+        self._full_prefix = _ARRAY_OF_0 + method.arity if method.arity < 16 else -1
+        self._decode_full = codec.decoder(types.GenericAlias(tuple, method.types))
         self._args_type = _struct(method, array_like=True)
         self._named_type = _struct(method, array_like=False)
 
@@ -59,12 +60,12 @@ class MethodPlan:
     def decode(self, payload: bytes, encoding: Encoding = Encoding.MSGPACK) -> tuple[Any, ...]:
         """Decode arguments: an array, or in JSON also an object by name. Raises InvalidCall naming the argument."""
         try:
-            if encoding is Encoding.MSGPACK and payload and payload[0] == self._exact:
-                return self._decode_exact(payload)  # type: ignore[no-any-return]
+            if encoding is Encoding.MSGPACK and payload and payload[0] == self._full_prefix:
+                return self._decode_full(payload)  # type: ignore[no-any-return]
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
             struct = self._codec.decoder(self._named_type if named else self._args_type, encoding)(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
-            raise InvalidCall(f"{self.method!r}: {self._in_names(str(error))}") from error
+            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error
         values = msgspec.structs.astuple(struct)
         return values if _MISSING not in values else self._without_gaps(values)
 
@@ -103,7 +104,8 @@ class MethodPlan:
         parameters = self.method.parameters
         return tuple(parameters[i].default if v is _MISSING else v for i, v in enumerate(values[:end]))
 
-    def _in_names(self, text: str) -> str:
+    def _name_arguments(self, text: str) -> str:
+        """Replace the positions in a decoding error by the names of the arguments."""
         for position, parameter in enumerate(self.method.parameters):
             text = text.replace(f"$[{position}]", f"argument {parameter.name!r}")
         return text

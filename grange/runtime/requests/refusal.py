@@ -16,7 +16,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
 
 REPEATED = frozenset({Reason.NOT_HERE, Reason.NOT_READY})
-"""Refusals after which the caller's retry loop tries again, perhaps at another silo."""
+"""Reasons of a refusal after which the caller's retry loop tries again, perhaps at another silo."""
 
 _ERRORS: dict[Reason, type[CallNotExecuted]] = {
     Reason.NOT_HERE: SiloUnavailable,

@@ -1,5 +1,5 @@
-"""What stands between the grains of one silo and each of its stores. Built by the silo's start-up.
+"""The guard between the grains of one silo and each of its stores. Built by the silo's start-up.
 
 Open `stores.py` first: one guard for each store. `guarded.py` runs an operation through the guard, `breaker.py` refuses
-operations while a store cannot be reached, `death_recorder.py` records dead silos in a store (`deaths.py`: which ones).
+operations while a store cannot be reached, `death_recorder.py` records dead silos in a store.
 """

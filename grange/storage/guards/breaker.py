@@ -23,7 +23,7 @@ PROBE_TIMEOUT = 1.0
 """Seconds that one probe may take."""
 
 PROBE_INTERVAL = 1.0
-"""Most seconds between two probes; the least is a quarter, so that silos do not probe in step."""
+"""Most seconds between two probes; the least is a quarter of it, so that silos do not probe at the same time."""
 
 
 class Breaker:
@@ -78,7 +78,7 @@ class Breaker:
             self._tasks.start(self._watch(error))
 
     async def wait_closed(self) -> None:
-        """Wait until operations pass."""
+        """Wait until the breaker is closed."""
         await self._closed.wait()
 
     async def _watch(self, error: StorageError) -> None:
@@ -113,7 +113,7 @@ class Breaker:
     def _open(self, error: StorageError) -> None:
         self._opened_at, self._reason = asyncio.get_running_loop().time(), str(error)
         self._closed.clear()
-        text = f"storage {self._name!r} cannot be reached: operations on its state fail at once, other calls go on"
+        text = f"storage {self._name!r} cannot be reached: operations on its state fail at once, other calls continue"
         self._outages.warning(text, error, "storage_unavailable")
 
     def _close(self) -> None:

@@ -1,8 +1,8 @@
 """Records dead silos in one store, and makes reads wait until they are recorded.
 
-A silo that was declared dead may still run: paused, or cut off. So each silo records every death of its membership
-view in each of its stores. The stores then refuse the writes of the dead silo (`GrainStorage.fence`). Until that is
-done, the silo loads no state: a silo that it knows to be dead can no longer change the state that it loads.
+A silo that was declared dead may still run, paused or cut off. So each silo records every death of its membership view
+in each of its stores. The stores then refuse the writes of the dead silo (`GrainStorage.fence`). Before that is done,
+the silo loads no state: afterwards no silo that it knows to be dead can change the state that it loads.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ import logging
 import random
 
 from grange.aio.throttled_log import ThrottledLog
-from grange.membership.model.member import View
+from grange.membership.model.member import SiloStatus, View
 from grange.proto.ids import SiloAddress
-from grange.storage.guards.deaths import deaths
 from grange.storage.provider import GrainStorage
 
 log = logging.getLogger("grange.storage")
 
 RETRY_INTERVAL = 1.0
-"""Most seconds between two tries to record a death; the least is half of it, so that silos do not try in step."""
+"""Most seconds between two tries to record a death; the least is half of it, so silos do not all try at once."""
 
 MAX_LOGGED = 3
 """Most dead silos that a log line names."""
@@ -40,15 +39,17 @@ class DeathRecorder:
         self._done = asyncio.Event()
         self._done.set()
         self._warnings = ThrottledLog(log)
-        self.rounds = 0
-        """Rises with each new death. A read that began before it may hold state that the dead silo still changed."""
+        self.additions = 0
+        """Number of times that deaths were added. A read that began before the last time may have loaded state that the
+        dead silo changed afterwards.
+        """
 
     def on_view(self, view: View) -> None:
         """Add the deaths of this view. From here on reads wait until they are recorded."""
         self._add([silo for silo in deaths(view, self._me) if self._is_new(silo)])
 
     def record_again(self) -> None:
-        """Record all known deaths once more: the store was away, and may have come back as an older copy of itself."""
+        """Record all known deaths again: the store was unreachable, and may have gone back to an older state."""
         self._add(list(self._known.values()))
 
     @property
@@ -62,7 +63,7 @@ class DeathRecorder:
             await self._done.wait()
 
     async def run(self) -> None:
-        """Record deaths as they come, until it is cancelled; while the store is away, try again and again."""
+        """Record deaths as they come, until it is cancelled; try again while the store cannot be reached."""
         while True:
             await self._due.wait()
             pending = sorted(self._pending.values())
@@ -83,13 +84,13 @@ class DeathRecorder:
             return
         for silo in silos:
             self._known[silo.endpoint] = self._pending[silo.endpoint] = silo
-        self.rounds += 1
+        self.additions += 1
         self._due.set()
         self._done.clear()
 
     def _on_recorded(self, silos: list[SiloAddress]) -> None:
         for silo in silos:
-            if self._pending.get(silo.endpoint) == silo:  # otherwise a later one of its endpoint has died meanwhile
+            if self._pending.get(silo.endpoint) == silo:  # otherwise a later generation has died meanwhile
                 del self._pending[silo.endpoint]
         if not self._pending:
             self._due.clear()
@@ -99,3 +100,22 @@ class DeathRecorder:
         shown = ", ".join(map(str, silos[:MAX_LOGGED])) + (", …" if len(silos) > MAX_LOGGED else "")
         text = f"storage {self._name!r} could not record that silos are dead ({shown}); reads of state wait for it"
         self._warnings.warning(text, error, "deaths_not_recorded")
+
+
+def deaths(view: View, me: SiloAddress) -> tuple[SiloAddress, ...]:
+    """The latest generation of each endpoint that is dead or superseded, ordered by address; never `me`.
+
+    One generation for each endpoint is enough: its death is also that of all earlier ones. No silo records its own
+    death: a silo that reads of its death ends, and the other silos record it.
+    """
+    newest: dict[str, int] = {}
+    for member in view.members:
+        silo = member.address
+        newest[silo.endpoint] = max(silo.generation, newest.get(silo.endpoint, silo.generation))
+    latest: dict[str, SiloAddress] = {}
+    for member in view.members:  # ordered by address, so later generations come later
+        silo = member.address
+        gone = member.status is SiloStatus.DEAD or silo.generation < newest[silo.endpoint]
+        if gone and silo != me:
+            latest[silo.endpoint] = silo
+    return tuple(sorted(latest.values()))

@@ -1,4 +1,4 @@
-"""A store as one silo uses it: reads wait for recorded deaths, an outage fails at once, lost answers are resolved.
+"""Guards a store for one silo: reads wait for recorded deaths, an outage fails at once, lost answers are resolved.
 
 `stores.py` puts one of these before each store of a silo; the states of grains go through it.
 """
@@ -30,22 +30,32 @@ _LONGEST_PAUSE = 1.0
 
 
 class GuardedStorage:
-    """A `GrainStorage` on another one. `timeout` is in seconds and bounds each operation with all its repetitions."""
+    """A `GrainStorage` around another one. `timeout` in seconds bounds each operation with all its repetitions.
+
+    `on_fenced` is called when the store refuses a change because this silo's death is recorded in it.
+    """
 
     def __init__(
-        self, storage: GrainStorage, recorder: DeathRecorder, breaker: Breaker, rng: random.Random, timeout: float
+        self,
+        storage: GrainStorage,
+        recorder: DeathRecorder,
+        breaker: Breaker,
+        rng: random.Random,
+        timeout: float,
+        on_fenced: Callable[[], None],
     ) -> None:
         self._storage = storage
         self._recorder = recorder
         self._breaker = breaker
         self._rng = rng
         self._timeout = timeout
+        self._on_fenced = on_fenced
         self._warnings = ThrottledLog(log)
         self.fenced_writes = 0
         """Changes that the store refused because this silo was declared dead."""
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
-        """See `GrainStorage.read`. Waits until every death that this silo knows of is recorded in the store.
+        """See `GrainStorage.read`. Waits until every death known to this silo is recorded in the store.
 
         Reads again when another death came meanwhile.
         """
@@ -66,9 +76,9 @@ class GuardedStorage:
     async def _read_after_deaths(self, grain_id: GrainId, state: str) -> StateRecord:
         while True:
             await self._recorder.wait_done()
-            rounds = self._recorder.rounds
+            additions = self._recorder.additions
             record = await self._storage.read(grain_id, state)
-            if self._recorder.rounds == rounds:
+            if self._recorder.additions == additions:
                 return record
 
     async def write(
@@ -105,7 +115,7 @@ class GuardedStorage:
         try:
             return await change()
         except InconsistentStateError as error:
-            self._count_fenced(error)
+            self._check_fenced(error)
             raise
         except WriteOutcomeUnknown as error:
             self._breaker.on_failure(error)
@@ -129,7 +139,7 @@ class GuardedStorage:
         except TimeoutError:
             raise lost from None
         except InconsistentStateError as error:
-            self._count_fenced(error)
+            self._check_fenced(error)
             if error.fenced and error.stored == error.given:
                 raise  # the record is unchanged, and stays so: the store refuses this silo
             raise WriteOutcomeUnknown(
@@ -148,7 +158,8 @@ class GuardedStorage:
             except (WriteOutcomeUnknown, StorageUnavailable) as error:
                 self._breaker.on_failure(error)
 
-    def _count_fenced(self, error: InconsistentStateError) -> None:
+    def _check_fenced(self, error: InconsistentStateError) -> None:
         if error.fenced:
             self.fenced_writes += 1
             self._warnings.error(str(error), "write_fenced")
+            self._on_fenced()

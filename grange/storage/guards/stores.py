@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +21,7 @@ PROBED_RECORD = GrainId("grange-storage-probe", "probe")
 
 
 class Stamps:
-    """Gives out the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
+    """Makes the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
 
     def __init__(self, silo: SiloAddress) -> None:
         self._silo = silo
@@ -41,6 +41,7 @@ class StorageGuards:
         self._tasks = Tasks()
         self._recorders: list[DeathRecorder] = []
         self._guarded: list[GuardedStorage] = []
+        self._fenced_subscribers: list[Callable[[], None]] = []
         self.stamps = Stamps(me)
         self.storages: dict[str, GrainStorage] = {}
         """By the names that grains use."""
@@ -57,8 +58,12 @@ class StorageGuards:
         """Changes that stores refused because this silo was declared dead."""
         return sum(guarded.fenced_writes for guarded in self._guarded)
 
+    def subscribe_fenced(self, subscriber: Callable[[], None]) -> None:
+        """Have `subscriber` called each time a store refuses a change because this silo's death is recorded in it."""
+        self._fenced_subscribers.append(subscriber)
+
     def on_view(self, view: View) -> None:
-        """A subscriber of membership views. From here on, state is loaded only after the deaths in it are recorded."""
+        """Subscriber of membership views. State is loaded only after the deaths in `view` are recorded."""
         for recorder in self._recorders:
             recorder.on_view(view)
 
@@ -77,7 +82,11 @@ class StorageGuards:
     ) -> GuardedStorage:
         recorder = DeathRecorder(storage, name, me, rng)
         breaker = Breaker(name, lambda: storage.read(PROBED_RECORD, "probe"), recorder.record_again, rng, self._tasks)
-        guarded = GuardedStorage(storage, recorder, breaker, rng, timeout)
+        guarded = GuardedStorage(storage, recorder, breaker, rng, timeout, self._notify_fenced)
         self._recorders.append(recorder)
         self._guarded.append(guarded)
         return guarded
+
+    def _notify_fenced(self) -> None:
+        for subscriber in self._fenced_subscribers:
+            subscriber()

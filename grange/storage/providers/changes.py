@@ -1,4 +1,4 @@
-"""Gathers writes and clears on their way to a database: those that wait are stored together, by one statement.
+"""Gathers writes and clears before they are sent to a database: one statement stores all that wait.
 
 Called by the database providers. While a statement is under way, changes gather; the next statement stores them all. So
 one round trip and one wait for the disk serve many grains. Under low load nothing gathers and nothing waits.
@@ -23,7 +23,7 @@ Name = tuple[str, str, str]
 
 _MAX_CHANGES = 500
 _MAX_BYTES = 4 * 1024 * 1024
-"""Bounds of one batch; a batch ends with the change that reaches a bound."""
+"""Bounds of one batch, in changes and in bytes; a batch ends with the change that reaches a bound."""
 
 
 class Change:
@@ -69,7 +69,7 @@ class Change:
 
 
 class Sending:
-    """How far an operation got. Once `began`, a lost connection leaves the outcome of a change unknown."""
+    """Whether an operation was sent. Once `began`, a lost connection leaves the outcome of a change unknown."""
 
     __slots__ = ("began",)
 
@@ -80,7 +80,7 @@ class Sending:
         """The changes of a batch that a caller still waits for; from now on they may reach the database.
 
         A provider calls this right before it sends and awaits nothing in between. A change that timed out while the
-        batch waited for a connection is left out: its caller has learnt that it is certainly not stored.
+        batch waited for a connection is left out: its caller got the error that it is certainly not stored.
         """
         self.began = True
         wanted = [change for change in batch if not change.done.done()]
@@ -115,12 +115,12 @@ class ChangeQueue:
     async def submit(self, change: Change) -> int | None:
         """Store a change; its new counter, or None when its etag was not the stored one.
 
-        After `timeout` seconds it raises StorageUnavailable if its batch had not left yet, for then the change is
-        certainly not stored, and otherwise WriteOutcomeUnknown.
+        After `timeout` seconds it raises StorageUnavailable if its batch was not sent yet: the change is then certainly
+        not stored. If the batch was sent, it raises WriteOutcomeUnknown.
         """
         self._waiting.append(change)
         if len(self._tasks) < self._lanes:
-            self._tasks.add(asyncio.create_task(self._drain(), name="grange-storage-changes"))
+            self._tasks.add(asyncio.create_task(self._store_waiting(), name="grange-storage-changes"))
         try:
             async with AwakeTimeout(self._timeout):
                 return await change.done
@@ -133,7 +133,7 @@ class ChangeQueue:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _drain(self) -> None:
+    async def _store_waiting(self) -> None:
         batch: list[Change] = []
         try:
             while batch := next_batch(self._waiting, self._lanes):
@@ -142,7 +142,7 @@ class ChangeQueue:
             task = asyncio.current_task()
             assert task is not None
             self._tasks.discard(task)
-            # Changes are left only when this task was cancelled: their callers must not wait for ever.
+            # Changes are left only when this task was cancelled. Their callers must not wait on.
             leftovers = batch if self._tasks else [*batch, *self._waiting]
             for change in leftovers:
                 change.done.cancel()

@@ -1,4 +1,4 @@
-"""What the database providers share: checks, etags as counters, time-outs, errors, and changes stored in batches.
+"""Base class of the database providers: checks, etags as counters, time-outs, errors, changes stored in batches.
 
 A provider (`sqlite.py`, `redis.py`, `postgres.py`) adds four operations: read one record, store a batch of changes,
 record deaths, and read whether a death is recorded.
@@ -20,7 +20,8 @@ from grange.storage.providers.changes import Change, ChangeQueue, Name, Sending
 from grange.storage.providers.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
 
 DEATHS_KEPT = 7 * 86_400
-"""Seconds that a store keeps a recorded death. Membership keeps it for a day; a machine may sleep over a weekend."""
+"""Seconds that a store keeps a recorded death: a week, because a machine may sleep over a weekend and then write.
+Membership remembers a death for a day."""
 
 
 class DatabaseStorage(ABC):
@@ -108,7 +109,7 @@ class DatabaseStorage(ABC):
         await self._changes.flush()
 
     async def _refuse(self, grain_id: GrainId, state: str, given: str | None, stamp: Stamp | None) -> str:
-        """Find out why nothing was stored: it was stored before, the writer is dead, or the change lost a race."""
+        """Explain why nothing was stored: it was stored before, the writer is dead, or the change lost a race."""
         held = await self.read(grain_id, state)
         if stamp is not None and held.stamp == stamp and held.etag is not None:
             return held.etag
@@ -121,7 +122,7 @@ class DatabaseStorage(ABC):
             async with AwakeTimeout(self._options.operation_timeout):
                 return await self._is_dead(writer)
         except TimeoutError:
-            raise StorageUnavailable("the database did not say whether this silo was declared dead") from None
+            raise StorageUnavailable("the database did not answer whether this silo was declared dead") from None
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def storage_errors(prefix: str = "", sending: Sending | None = None) -> Generato
 
 
 def storage_error(error: DatabaseError, prefix: str = "", sending: Sending | None = None) -> StorageError:
-    """The storage error that says what became of the operation.
+    """The storage error for a database error, by whether the operation may have been applied.
 
     A lost answer is a WriteOutcomeUnknown once `sending` began. Of a read (`sending` None) it is a StorageUnavailable.
     """

@@ -26,7 +26,7 @@ class MemoryStorage:
     """Records in this process. One instance may serve several silos of one event loop, as `TestCluster` does.
 
     Etags are counters that rise by 1 with each write and clear; a cleared record keeps its counter. No
-    operation suspends, so each is atomic by itself.
+    operation suspends, so each is atomic.
     """
 
     def __init__(self, service: str = "default", options: StorageOptions = DEFAULT_OPTIONS) -> None:

@@ -94,7 +94,7 @@ def inconsistent(grain_id: GrainId, state: str, stored: str | None, given: str |
 
 
 def fenced(grain_id: GrainId, state: str, writer: SiloAddress, held: StateRecord, given: str | None) -> Exception:
-    """The error for a silo that was declared dead. The etag that it names does not matter."""
+    """The error for a silo that was declared dead, whether its etag matches or not."""
     return InconsistentStateError(
         f"state {state!r} of {grain_id} was not changed: this silo was declared dead ({writer}), and the store "
         f"refuses its changes; the grain runs on another silo by now",

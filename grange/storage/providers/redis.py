@@ -9,8 +9,8 @@ that its etags never come back. `grange:dead:<service>:<endpoint>` is the latest
 declared dead; the script of a change reads it in the same step, so both keys must be on one server: a Redis Cluster,
 which spreads keys, cannot be used.
 
-Redis keeps what its persistence keeps: with `appendonly yes` and `appendfsync everysec` a power failure may
-take the last second.
+Durability is that of Redis' persistence: with `appendonly yes` and `appendfsync everysec` a power failure may lose the
+writes of the last second.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class RedisStorage(DatabaseStorage):
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            # A failover made it a replica. Reads on old connections would go on and be behind.
+            # A failover made it a replica. Reads on old connections would still succeed, and return old records.
             await self._link.drop_idle_connections()
         return self._stored(batch, answers)
 

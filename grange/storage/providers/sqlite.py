@@ -64,7 +64,7 @@ _DELETE_OLD_DEATHS = (
 _IS_DEAD = "SELECT 1 FROM grange_dead_silos WHERE service = ? AND endpoint = ? AND generation >= ?"
 
 _BUSY_PAUSE = 0.001
-"""Seconds between two tries while another process writes; a commit takes a few times as long."""
+"""Seconds between two tries while another process writes; a commit takes a few milliseconds."""
 
 
 class SqliteStorage(DatabaseStorage):
@@ -95,13 +95,13 @@ class SqliteStorage(DatabaseStorage):
     ) -> AsyncGenerator[SqliteStorage]:
         """Open `sqlite:///relative/file` or `sqlite:////absolute/file`; the folder is created."""
         path = path_of(url)
-        # SQLite gives up before the operation's own time-out does, so that its thread is free again.
+        # SQLite's wait ends before the operation's time-out does, so that its thread is free again.
         timeouts = options.operation_timeout, options.operation_timeout / 2
         async with AsyncExitStack() as stack:
             with storage_errors(), sqlite_errors(name_of(path)):
                 writer = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
                 await migrate(writer, "storage")
-                await writer.execute("PRAGMA busy_timeout = 0")  # `_change` waits for other processes in its own way
+                await writer.execute("PRAGMA busy_timeout = 0")  # `_change` waits for other processes itself
                 reader = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
             storage = cls(writer, service, options, reader)
             stack.push_async_callback(storage.flush)
@@ -122,9 +122,9 @@ class SqliteStorage(DatabaseStorage):
             for change in sending.begin(batch)
         ]
         writer = batch[0].writer
-        by = (None, None) if writer is None else (writer.endpoint, writer.generation)
+        identity = (None, None) if writer is None else (writer.endpoint, writer.generation)
         with storage_errors(sending=sending), sqlite_errors():
-            stored = await self._change(_STORE, (self._service, msgspec.json.encode(rows).decode(), *by))
+            stored = await self._change(_STORE, (self._service, msgspec.json.encode(rows).decode(), *identity))
         return {(row[0], row[1], row[2]): row[3] for row in stored}
 
     async def _record_deaths(self, silos: Sequence[SiloAddress]) -> None:
@@ -141,8 +141,8 @@ class SqliteStorage(DatabaseStorage):
     async def _change(self, sql: str, parameters: Sequence[Any]) -> Iterable[sqlite3.Row]:
         """Run the statement as soon as no other process is writing.
 
-        SQLite's own wait polls ever more rarely. So beside a process that writes without pause, it never finds the
-        moment between two commits. Polling every millisecond finds it.
+        SQLite's own wait polls less and less often. While another process writes without pause, it misses the short
+        times between two commits. Polling every millisecond hits them.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._options.operation_timeout / 2

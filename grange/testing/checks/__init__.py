@@ -1,8 +1,9 @@
 """Checkers of grange's promises: pure functions over recorded histories, each returning the violations it finds.
 
-Called by the simulation and by the black-box fault tests; use them on histories of your own too. Open `history.py`
-first: the format of a history. Then one file per invariant: `acknowledged.py` (I1, no acknowledged write
+Called by the simulation and by the black-box fault tests; they also work on histories of other tests. Open `history.py`
+first: the format of a history. The other files check one invariant each: `acknowledged.py` (I1, no acknowledged write
 is lost), `writers.py` (I2, at most one writer), `linearizable.py` (I3), `membership.py` (I7), `outcomes.py` (I8).
+`models.py` holds the models of I3.
 """
 
 from grange.testing.checks.acknowledged import acknowledged

@@ -14,21 +14,21 @@ def acknowledged(history: Iterable[Event], final: Mapping[str, int], op: str = "
     For each key: acknowledged <= final <= acknowledged + unknown. The amount of an increment (above 0) is the value of
     its `invoke`, 1 when that is None. A key missing from `final` counts as 0.
     """
-    sure: defaultdict[str, int] = defaultdict(int)
+    certain: defaultdict[str, int] = defaultdict(int)
     possible: defaultdict[str, int] = defaultdict(int)
     for call in operations(history):
         if call.invoke.op != op or call.kind == "fail":
             continue
         amount = 1 if call.invoke.value is None else call.invoke.value
-        (sure if call.kind == "ok" else possible)[call.invoke.key] += amount
-    found: list[Violation] = []
-    for key in sorted({*sure, *possible, *final}):
+        (certain if call.kind == "ok" else possible)[call.invoke.key] += amount
+    violations: list[Violation] = []
+    for key in sorted({*certain, *possible, *final}):
         value = final.get(key, 0)
-        if value < sure[key]:
-            found.append(Violation("I1", key, f"{sure[key]} were acknowledged and {value} are there: lost"))
-        elif value > sure[key] + possible[key]:
-            most = f"{sure[key]} acknowledged and {possible[key]} unknown"
-            found.append(
-                Violation("I1", key, f"{value} are there with {most}: some were made twice, or without a request")
-            )
-    return found
+        if value < certain[key]:
+            text = f"{certain[key]} were acknowledged, {value} are stored: writes were lost"
+            violations.append(Violation("I1", key, text))
+        elif value > certain[key] + possible[key]:
+            requested = f"{certain[key]} were acknowledged and {possible[key]} are unknown"
+            text = f"{value} are stored, {requested}: writes were made twice, or without a request"
+            violations.append(Violation("I1", key, text))
+    return violations

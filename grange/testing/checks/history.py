@@ -54,7 +54,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> Ending:
-        """The outcome of the call, as far as the history shows."""
+        """The outcome of the call; unknown if the history holds no end of it."""
         return "unknown" if self.end is None or self.end.kind == "invoke" else self.end.kind
 
 
@@ -115,7 +115,7 @@ def operations(history: Iterable[Event]) -> Iterator[Operation]:
                 raise ValueError(f"call {event.call} of {event.client} was made twice")
             made.add(name)
         elif name not in made or name in ends:
-            raise ValueError(f"call {event.call} of {event.client} ended without being under way")
+            raise ValueError(f"call {event.call} of {event.client} ended although it was not in progress")
         else:
             ends[name] = event
     for event in events:

@@ -1,10 +1,10 @@
-"""I3: linearisability. Some order of the calls explains every answer, each call at one moment within its duration.
+"""I3: linearisability. Each call takes effect at one moment within its duration, in an order that explains all answers.
 
 The search follows Wing and Gong ("Testing and verifying concurrent objects", 1993) in the just-in-time form of Lowe
-("Testing for linearizability", 2017): it goes from answer to answer, and a call takes effect only when an answer needs
-it. It goes depth first, and tries explanations with few calls of unknown outcome first. It never visits a failed
-configuration twice, as in Porcupine's memoisation. A call of unknown outcome may take effect at any moment after it was
-made, or never. Pure.
+("Testing for linearizability", 2017): it takes the answers in order of time, and lets a call take effect only when an
+answer needs it. It is a depth-first search that tries explanations with few calls of unknown outcome first, and visits
+no failed configuration twice, as Porcupine's memoisation does. A call of unknown outcome may take effect at any moment
+after it was made, or never. Pure.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import NamedTuple
 from grange.testing.checks.history import Event, Operation, Violation, operations
 from grange.testing.checks.models import Step, Value, frozen
 
-LIMIT = 5_000
-"""Largest number of calls per key. More are refused, because the search would not end."""
+MAX_CALLS_PER_KEY = 5_000
+"""Largest number of calls per key. More are refused, because the search would take too long."""
 
-CONFIGURATIONS = 200_000
+MAX_CONFIGURATIONS = 200_000
 """Largest number of configurations per search. A history that needs more has too many unknown outcomes."""
 
 Kind = tuple[str, Value]
-"""The effect of a call. Calls of unknown outcome with the same effect are interchangeable once they were made."""
+"""The operation of a call with its argument. Calls of unknown outcome with the same kind are interchangeable."""
 
 
 class _Call(NamedTuple):
@@ -66,7 +66,7 @@ class _Visited:
         self._spent: defaultdict[tuple[Value, frozenset[int]], list[_Configuration]] = defaultdict(list)
 
     def add(self, configuration: _Configuration) -> bool:
-        """Add a configuration. False when an equal one that used no more unknown calls was tried before."""
+        """Add a configuration. False if one with the same state, and no more unknown calls used, was tried before."""
         group = self._spent[configuration.state, configuration.done]
         if any(_spends_no_more(other, configuration) for other in group):
             return False
@@ -75,35 +75,37 @@ class _Visited:
 
 
 def linearizable(history: Iterable[Event], model: Step, initial: Value, ops: Iterable[str]) -> list[Violation]:
-    """Check each key by itself against a model of `models.py`; consider only the calls named in `ops`.
+    """Check each key separately against a model of `models.py`; consider only the operations in `ops`.
 
-    Raises ValueError for more than LIMIT calls of one key, and when a search would need too many configurations.
+    Raises ValueError for more than MAX_CALLS_PER_KEY calls of one key, and when a search needs more than
+    MAX_CONFIGURATIONS.
     """
     wanted = frozenset(ops)
     by_key: defaultdict[str, list[Operation]] = defaultdict(list)
     for operation in operations(history):
         if operation.invoke.op in wanted and operation.kind != "fail":
             by_key[operation.invoke.key].append(operation)
-    found = (_check(key, by_key[key], model, initial) for key in sorted(by_key))
-    return [violation for violation in found if violation is not None]
+    checked = (_check(key, by_key[key], model, initial) for key in sorted(by_key))
+    return [violation for violation in checked if violation is not None]
 
 
 def _check(key: str, calls: list[Operation], model: Step, initial: Value) -> Violation | None:
-    if len(calls) > LIMIT:
-        raise ValueError(f"{len(calls)} calls of {key}: at most {LIMIT} of one key can be searched")
+    if len(calls) > MAX_CALLS_PER_KEY:
+        raise ValueError(f"{len(calls)} calls of {key}: at most {MAX_CALLS_PER_KEY} of one key can be checked")
     answers = _answers(calls)
     furthest = _furthest(answers, model, _Configuration(frozen(initial), frozenset(), ()))
     if furthest is None:
         return None
-    at, states = furthest
-    call = answers[at].call
-    asked = "" if call.argument is None else f" {call.argument}"
-    when = f"{call.made:.3f}..{call.ended:.3f} s"
-    return Violation("I3", key, f"{call.op}{asked} of {when} answered {call.result}; possible: {', '.join(states)}")
+    index, states = furthest
+    call = answers[index].call
+    argument = "" if call.argument is None else f" {call.argument}"
+    duration = f"{call.made:.3f}..{call.ended:.3f} s"
+    text = f"{call.op}{argument} of {duration} answered {call.result}; possible: {', '.join(states)}"
+    return Violation("I3", key, text)
 
 
 def _answers(calls: list[Operation]) -> list[_Answer]:
-    """All known answers in order of time. At one instant beginnings come first, so that touching calls overlap."""
+    """All known answers in order of time. At one instant, beginnings precede ends, so that touching calls overlap."""
     moments: list[tuple[float, bool, _Call]] = []
     for number, operation in enumerate(calls):
         made, end = operation.invoke, operation.end
@@ -129,35 +131,43 @@ def _answers(calls: list[Operation]) -> list[_Answer]:
 
 
 def _furthest(answers: list[_Answer], model: Step, initial: _Configuration) -> tuple[int, list[str]] | None:
-    """Search for an explanation. None: all answers have one. Else the first answer without one, and possible states."""
+    """Search for an order of the calls that explains all answers. Returns None if there is one.
+
+    Otherwise returns the index of the first answer without an explanation, and the states that are possible before it.
+    """
     visited = [_Visited() for _ in range(len(answers) + 1)]
     path: list[Iterator[_Configuration]] = [iter([initial])]
     furthest, tried = 0, 0
     states: set[str] = set()
     while path:
-        at = len(path) - 1
-        now = next(path[-1], None)
-        if now is None:
+        index = len(path) - 1
+        configuration = next(path[-1], None)
+        if configuration is None:
             path.pop()
             continue
-        if at == len(answers):
+        if index == len(answers):
             return None
-        if not visited[at].add(now):
+        if not visited[index].add(configuration):
             continue
-        if at > furthest:
-            furthest = at
+        if index > furthest:
+            furthest = index
             states.clear()
-        if at == furthest:
-            states.add(str(now.state))
-        path.append(iter(_after(now, answers[at], model)))
+        if index == furthest:
+            states.add(str(configuration.state))
+        path.append(iter(_after(configuration, answers[index], model)))
         tried += 1
-        if tried > CONFIGURATIONS:
-            raise ValueError(f"more than {CONFIGURATIONS} ways to explain this history: too many unknown outcomes")
+        if tried > MAX_CONFIGURATIONS:
+            raise ValueError(
+                f"more than {MAX_CONFIGURATIONS} orders of the calls were tried: too many unknown outcomes"
+            )
     return furthest, sorted(states)[:5]
 
 
 def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configuration]:
-    """The configurations after this answer, with only the calls before it that it needs; fewest unknown calls first."""
+    """The configurations after this answer, fewest unknown calls first.
+
+    Between `start` and the answer, only calls that the answer needs take effect.
+    """
     target = answer.call
     if target.number in start.done:
         return [_Configuration(start.state, start.done - {target.number}, start.spent)]
@@ -170,7 +180,7 @@ def _after(start: _Configuration, answer: _Answer, model: Step) -> list[_Configu
         if possible:
             reached.append(_Configuration(state, here.done, here.spent))
         waiting.extend(later for later in _steps(here, answer, model) if seen.add(later))
-    return sorted(reached, key=lambda each: sum(count for _, count in each.spent))
+    return sorted(reached, key=lambda configuration: sum(count for _, count in configuration.spent))
 
 
 def _steps(now: _Configuration, answer: _Answer, model: Step) -> Iterator[_Configuration]:
@@ -185,8 +195,8 @@ def _steps(now: _Configuration, answer: _Answer, model: Step) -> Iterator[_Confi
         if spent.get(kind, 0) < count:
             _, state = model(now.state, call.op, call.argument, None, False)
             if state != now.state:
-                more = {**spent, kind: spent.get(kind, 0) + 1}
-                yield _Configuration(state, now.done, tuple(sorted(more.items(), key=repr)))
+                increased = {**spent, kind: spent.get(kind, 0) + 1}
+                yield _Configuration(state, now.done, tuple(sorted(increased.items(), key=repr)))
 
 
 def _spends_no_more(one: _Configuration, other: _Configuration) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from grange.testing.checks.history import Violation
 
-SETTLE = 10.0
+SETTLE_TIME = 10.0
 """Seconds without faults after which all live silos must agree."""
 
 
@@ -43,28 +43,29 @@ def membership(views: Iterable[Seen], contacts: Iterable[Contact] | None = None)
     it.
     """
     seen = list(views)
-    found = [*_rising(seen), *_dead_stay_dead(seen), *_one_history(seen)]
-    return found if contacts is None else [*found, *_probed_both_ways(seen, list(contacts))]
+    violations = [*_rising(seen), *_dead_stay_dead(seen), *_one_history(seen)]
+    return violations if contacts is None else [*violations, *_probed_both_ways(seen, list(contacts))]
 
 
 def agreement(
-    views: Iterable[Seen], live: Collection[str], quiet_since: float, settle: float = SETTLE
+    views: Iterable[Seen], live: Collection[str], quiet_since: float, settle: float = SETTLE_TIME
 ) -> list[Violation]:
     """Check that `settle` seconds after the last fault each live silo sees exactly `live` as active, in one version."""
     last: dict[str, Seen] = {}
     for view in views:
         if view.t <= quiet_since + settle:
             last[view.observer] = view
-    found: list[Violation] = []
+    violations: list[Violation] = []
     versions = {last[silo].version for silo in live if silo in last}
     for silo in sorted(live):
         active = _active(last[silo].statuses) if silo in last else set[str]()
         if active != set(live):
-            text = f"sees {_names(active)} as active, alive are {_names(live)}"
-            found.append(Violation("I7", silo, text))
+            text = f"sees {_names(active)} as active; the live silos are {_names(live)}"
+            violations.append(Violation("I7", silo, text))
     if len(versions) > 1:
-        found.append(Violation("I7", "cluster", f"live silos are at versions {sorted(versions)} after {settle} s"))
-    return found
+        text = f"live silos are at versions {sorted(versions)} after {settle} s"
+        violations.append(Violation("I7", "cluster", text))
+    return violations
 
 
 def _rising(views: list[Seen]) -> Iterable[Violation]:
@@ -98,16 +99,16 @@ def _one_history(views: list[Seen]) -> Iterable[Violation]:
 
 def _probed_both_ways(views: list[Seen], contacts: list[Contact]) -> Iterable[Violation]:
     """Check each silo when a view first shows it as active, in order of versions."""
-    met: dict[tuple[str, str], float] = {}
-    for each in contacts:
-        pair = (each.prober, each.target)
-        met[pair] = min(each.t, met.get(pair, each.t))
+    first_contacts: dict[tuple[str, str], float] = {}
+    for contact in contacts:
+        pair = (contact.prober, contact.target)
+        first_contacts[pair] = min(contact.t, first_contacts.get(pair, contact.t))
     known: set[str] = set()
-    for view in sorted(views, key=lambda each: (each.version, each.t)):
+    for view in sorted(views, key=lambda view: (view.version, view.t)):
         active = _active(view.statuses)
         pairs = [(silo, other) for silo in sorted(active - known) for other in sorted(active & known)]
         for silo, other in pairs:
-            if max(met.get((silo, other), math.inf), met.get((other, silo), math.inf)) > view.t:
+            if any(first_contacts.get(pair, math.inf) > view.t for pair in ((silo, other), (other, silo))):
                 yield Violation("I7", silo, f"became active without contact both ways with {other}")
         known |= active
 

@@ -39,5 +39,5 @@ def counter(state: Value, op: str, argument: Value, result: Value, known: bool) 
 def frozen(value: Value) -> Value:
     """The same value in hashable form: lists, as JSON yields them, become tuples."""
     if isinstance(value, (list, tuple)):
-        return tuple(frozen(each) for each in cast("Sequence[Value]", value))
+        return tuple(frozen(item) for item in cast("Sequence[Value]", value))
     return value

@@ -1,4 +1,4 @@
-"""I8: every call ends in time, and its outcome is true: a call that ran is never reported as not executed. Pure."""
+"""I8: every call ends in time and reports its true outcome: one that ran never ends as not executed. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from grange.testing.checks.history import Event, Operation, Violation, operations
 
 GRACE = 1.0
-"""Seconds that a call may take beyond its deadline."""
+"""Seconds by which a call may exceed its deadline."""
 
 
 class Execution(NamedTuple):
@@ -25,31 +25,31 @@ def outcomes(
     executed: Iterable[Execution] | None = None,
     until: float | None = None,
 ) -> list[Violation]:
-    """Check how the calls of a history ended; each had `deadline` seconds.
+    """Check that each call of a history ended within `deadline` seconds, with its true outcome.
 
     `until` is the end of the recording (default: its last event). A call in progress at that time is a violation only
-    if its deadline had passed. With `executed`, the executions recorded by the grains: a call that failed as not
-    executed must not be among them, a call that returned must be, and no call may be there twice.
+    if its deadline had passed. `executed` are the executions that the grains recorded. They must contain each call that
+    returned, no call that failed as not executed, and no call twice.
     """
     events = list(history)
     end = until if until is not None else max((event.t for event in events), default=0.0)
     calls = list(operations(events))
-    found = [violation for call in calls if (violation := _late(call, deadline, end)) is not None]
+    violations = [violation for call in calls if (violation := _late(call, deadline, end)) is not None]
     if executed is not None:
         counts = Counter(executed)
-        found += [violation for call in calls if (violation := _untrue(call, counts)) is not None]
-    return found
+        violations += [violation for call in calls if (violation := _misreported(call, counts)) is not None]
+    return violations
 
 
 def _late(call: Operation, deadline: float, until: float) -> Violation | None:
     took = (until if call.end is None else call.end.t) - call.invoke.t
     if took <= deadline + GRACE:
         return None
-    how = "has not ended" if call.end is None else "ended"
-    return Violation("I8", call.invoke.key, f"{_name(call)} {how} after {took:.1f} s, its deadline was {deadline} s")
+    state = "has not ended" if call.end is None else "ended"
+    return Violation("I8", call.invoke.key, f"{_name(call)} {state} after {took:.1f} s, its deadline was {deadline} s")
 
 
-def _untrue(call: Operation, executed: Counter[Execution]) -> Violation | None:
+def _misreported(call: Operation, executed: Counter[Execution]) -> Violation | None:
     times = executed[Execution(call.invoke.client, call.invoke.call)]
     if times > 1:
         return Violation("I8", call.invoke.key, f"{_name(call)} was executed {times} times")

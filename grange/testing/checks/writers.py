@@ -42,11 +42,11 @@ def writers(audit: Iterable[Write]) -> list[Violation]:
     rows: defaultdict[str, list[Write]] = defaultdict(list)
     for write in audit:
         rows[write.grain].append(write)
-    return [found for grain in sorted(rows) for found in _one_grain(grain, rows[grain])]
+    return [violation for grain in sorted(rows) for violation in _check_grain(grain, rows[grain])]
 
 
-def _one_grain(grain: str, rows: list[Write]) -> list[Violation]:
-    found: list[Violation] = []
+def _check_grain(grain: str, rows: list[Write]) -> list[Violation]:
+    violations: list[Violation] = []
     etag: str | None = None
     current = ""
     past: set[str] = set()
@@ -54,16 +54,15 @@ def _one_grain(grain: str, rows: list[Write]) -> list[Violation]:
         writer = f"{write.activation or 'an unknown activation'} on {write.silo or 'an unknown silo'}"
         if write.etag_before != etag:
             text = f"{writer} wrote {write.etag} over {write.etag_before} when {etag} was stored: a fork"
-            found.append(Violation("I2", grain, text))
+            violations.append(Violation("I2", grain, text))
         etag = write.etag
         if write.activation and write.activation != current:
             if write.activation in past:
-                found.append(
-                    Violation("I2", grain, f"{writer} wrote {write.etag} after a newer activation had written")
-                )
+                text = f"{writer} wrote {write.etag} after a newer activation had written"
+                violations.append(Violation("I2", grain, text))
             past.add(write.activation)
             current = write.activation
-    return found
+    return violations
 
 
 def overlaps(turns: Iterable[Turn]) -> list[tuple[Turn, Turn]]:
@@ -77,7 +76,7 @@ def overlaps(turns: Iterable[Turn]) -> list[tuple[Turn, Turn]]:
     pairs: list[tuple[Turn, Turn]] = []
     for grain in sorted(by_grain):
         last: dict[str, Turn] = {}  # per activation: the turn that ended last
-        for turn in sorted(by_grain[grain], key=lambda each: (each.start, each.end, each.activation)):
+        for turn in sorted(by_grain[grain], key=lambda turn: (turn.start, turn.end, turn.activation)):
             others = [other for name, other in sorted(last.items()) if name != turn.activation]
             latest = max(others, key=lambda other: other.end, default=None)
             if latest is not None and latest.end > turn.start:

@@ -20,10 +20,10 @@ class MembershipTableContract(RebuildContract):
     async def test_a_fresh_table_is_empty_and_at_version_0(self, open_table: OpenTable) -> None:
         """MBT-01: no members, version number 0, an etag."""
         async with open_table("fresh") as table:
-            found = await table.read()
-            assert found.rows == ()
-            assert found.version.number == 0
-            assert found.version.etag
+            contents = await table.read()
+            assert contents.rows == ()
+            assert contents.version.number == 0
+            assert contents.version.etag
 
     async def test_reading_never_makes_a_table(self, open_table: OpenTable) -> None:
         """The first insert draws the incarnation, so that a lost table differs from a new one."""
@@ -35,10 +35,10 @@ class MembershipTableContract(RebuildContract):
     async def test_insert_adds_a_member_and_a_version(self, open_table: OpenTable) -> None:
         """MBT-02: one member, version 1."""
         async with open_table("one") as table:
-            found = await insert(table, a_silo(1))
-            assert [row.member for row in found.rows] == [a_silo(1)]
-            assert found.version.number == 1
-            assert found.version.incarnation
+            contents = await insert(table, a_silo(1))
+            assert [row.member for row in contents.rows] == [a_silo(1)]
+            assert contents.version.number == 1
+            assert contents.version.incarnation
 
     async def test_insert_at_a_used_version_is_refused(self, open_table: OpenTable) -> None:
         """MBT-03: an insert of the same silo and of another one."""
@@ -74,10 +74,10 @@ class MembershipTableContract(RebuildContract):
         """MBT-06: the row, its etag, the new version number and a new etag; equal to reading the single row."""
         async with open_table("one") as table:
             before = (await table.read()).version
-            found = await insert(table, a_silo(1))
+            contents = await insert(table, a_silo(1))
             row, version = await table.read_row(a_silo(1).address)
-            assert found == Table(version, (row,) if row else ())
-            assert found.version.etag != before.etag
+            assert contents == Table(version, (row,) if row else ())
+            assert contents.version.etag != before.etag
 
     async def test_update_needs_the_right_row_and_version(self, open_table: OpenTable) -> None:
         """MBT-07: an update at an old version fails, at the current one succeeds, and repeated fails."""
@@ -143,9 +143,9 @@ class MembershipTableContract(RebuildContract):
             before = await insert(table, a_silo(1))
             await table.alive(a_silo(2).address, NOON + timedelta(hours=1))
             assert await table.read() == before
-            found = (await insert(table, a_silo(2))).get(a_silo(2).address)
-            assert found is not None
-            assert found.member.alive == NOON
+            row = (await insert(table, a_silo(2))).get(a_silo(2).address)
+            assert row is not None
+            assert row.member.alive == NOON
 
     async def test_cleanup_removes_old_rows_that_are_not_active(self, open_table: OpenTable) -> None:
         """MBT-12: old rows of every status except ACTIVE go; active rows and rows with a recent alive time stay."""
@@ -175,8 +175,8 @@ class MembershipTableContract(RebuildContract):
             for number in range(10):
                 status = SiloStatus.ACTIVE if number % 2 else SiloStatus.DEAD
                 await insert(table, a_silo(number, status, gateway=30000 if number in {0, 1, 2, 3} else 0))
-            found = await table.read()
-            view = make_view(found.version.number, (row.member for row in found.rows))
+            contents = await table.read()
+            view = make_view(contents.version.number, (row.member for row in contents.rows))
             assert [member.name for member in view.gateways] == ["silo-1", "silo-3"]
 
     async def test_clusters_in_one_store_do_not_see_each_other(self, open_table: OpenTable) -> None:
@@ -238,5 +238,5 @@ class MembershipTableContract(RebuildContract):
                     await asyncio.sleep(0)
                 change.cancel()
                 await asyncio.wait([change])
-                found = await table.read()
-                assert found.version.number == len(found.rows)
+                contents = await table.read()
+                assert contents.version.number == len(contents.rows)

@@ -21,15 +21,15 @@ class RebuildContract:
         rows = [a_silo(1), a_silo(2, SiloStatus.LEAVING), a_silo(3, SiloStatus.DEAD)]
         async with open_table("one") as table:
             assert await table.rebuild(rows, FRESH, 41)
-            found = await table.read()
-            assert [row.member for row in found.rows] == rows
-            assert found.version.number == 41
-            assert found.version.incarnation
-            assert all(row.etag for row in found.rows)
+            contents = await table.read()
+            assert [row.member for row in contents.rows] == rows
+            assert contents.version.number == 41
+            assert contents.version.incarnation
+            assert all(row.etag for row in contents.rows)
             after = await insert(table, a_silo(4))
             assert after.version.number == 42
-            assert after.version.incarnation == found.version.incarnation
-            assert await table.update(a_silo(1, SiloStatus.DEAD), found.rows[0].etag, after.version)
+            assert after.version.incarnation == contents.version.incarnation
+            assert await table.update(a_silo(1, SiloStatus.DEAD), contents.rows[0].etag, after.version)
 
     async def test_a_rebuilt_table_replaces_what_was_there(self, open_table: OpenTable) -> None:
         """R3: rows and alive times of the rolled-back table are gone, and its versions are no longer valid."""
@@ -38,14 +38,14 @@ class RebuildContract:
             old = await insert(table, a_silo(2))
             await table.alive(a_silo(2).address, NOON + timedelta(hours=1))
             assert await table.rebuild([a_silo(2), a_silo(3)], old.version, 9)
-            found = await table.read()
-            assert [row.member for row in found.rows] == [a_silo(2), a_silo(3)]
-            assert found.version.number == 9
-            assert found.version.incarnation != old.version.incarnation
+            contents = await table.read()
+            assert [row.member for row in contents.rows] == [a_silo(2), a_silo(3)]
+            assert contents.version.number == 9
+            assert contents.version.incarnation != old.version.incarnation
             assert not await table.insert(a_silo(5), old.version)
-            assert not await table.update(a_silo(2), found.rows[0].etag, old.version)
+            assert not await table.update(a_silo(2), contents.rows[0].etag, old.version)
             assert not await table.rebuild([a_silo(1)], old.version, 50)
-            assert await table.read() == found
+            assert await table.read() == contents
 
     async def test_a_rebuild_may_lower_the_number(self, open_table: OpenTable) -> None:
         """The caller chooses the number; only `seen` decides whether the rebuild is accepted."""
@@ -75,10 +75,10 @@ class RebuildContract:
                 tries = (table.rebuild([a_silo(place)], seen, number + place) for place, table in enumerate(tables))
                 won = await asyncio.gather(*tries)
                 assert sum(won) == 1
-                found = await two.read()
+                contents = await two.read()
                 winner = won.index(True)
-                assert [row.member for row in found.rows] == [a_silo(winner)]
-                assert found.version.number == number + winner
+                assert [row.member for row in contents.rows] == [a_silo(winner)]
+                assert contents.version.number == number + winner
 
     async def test_a_rebuild_of_one_cluster_leaves_the_others(self, open_table: OpenTable) -> None:
         """MBT-14: neither rows nor versions of another cluster change."""

@@ -104,7 +104,7 @@ class StorageContract(FencingCases):
             assert (json_of(record), record.etag) == (2, second)
 
     async def test_a_clear_changes_the_etag(self, open_storage: OpenStorage) -> None:
-        """STO-08: the holder has the default then; STO-09: a fresh holder reads the same."""
+        """STO-08: afterwards the holder has the default; STO-09: a fresh holder reads the same."""
         async with open_storage("svc") as storage:
             state, fresh = holder(storage), holder(storage)
             state.value = Flight(7, "seven")
@@ -176,7 +176,7 @@ class StorageContract(FencingCases):
                 assert json_of(await other.read(grain_id, name)) == -number
 
     async def test_any_text_and_any_json_comes_back(self, open_storage: OpenStorage) -> None:
-        """STO-16, and STO-24 (the only format is JSON, so none is switched); also near the size limit."""
+        """STO-16, and STO-24 (JSON is the only format, so no test switches formats); also near the size limit."""
         values: list[Any] = ["Привет, мир", "grains 🌾", '"\\u0000" as text: \\u0000', "'; DROP TABLE x; --"]
         values += [None, True, 0, -1.5, 2**63, 1e15, [], {}, {"größe": {"nested": [1, [2, {"3": None}]]}}]
         values += ["\x01\x1f\x7f\u2028", "x" * 4096]
@@ -191,12 +191,12 @@ class StorageContract(FencingCases):
 
     async def test_many_grains_in_parallel(self, open_storage: OpenStorage) -> None:
         """STO-17: 100 grains, ten rounds, 3 x CPU count at a time."""
-        gate = asyncio.Semaphore(3 * (os.cpu_count() or 1))
+        parallel = asyncio.Semaphore(3 * (os.cpu_count() or 1))
 
         async def rounds(storage: GrainStorage, number: int) -> None:
             grain_id, etag = GrainId("many", str(number)), None
             for turn in range(10):
-                async with gate:
+                async with parallel:
                     previous, etag = etag, await storage.write(grain_id, "s", f"[{number},{turn}]".encode(), etag)
                     record = await storage.read(grain_id, "s")
                 assert etag != previous

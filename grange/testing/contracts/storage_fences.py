@@ -56,7 +56,7 @@ class FencingCases:
             assert (json_of(record), record.etag) == (1, etag)
 
     async def test_a_fence_holds_one_endpoint_up_to_one_generation(self, open_storage: OpenStorage) -> None:
-        """It fences earlier generations too, not later ones; other endpoints and services are not affected."""
+        """A fence also holds for earlier generations, but not for later ones, other endpoints or other services."""
         async with open_storage("svc") as storage, open_storage("other") as other:
             await storage.fence([DEAD])
             await storage.fence([EARLIER])
@@ -99,7 +99,7 @@ class FencingCases:
 
 
 async def write_until_fenced(storage: GrainStorage, number: int) -> None:
-    """Write as a silo that does not know that it is dead, until a write is fenced."""
+    """Write as a dead silo that has not read its death, until a write is fenced."""
     etag: str | None = None
     for count in range(1_000_000):
         stamp = Stamp(DEAD, number * 1_000_000 + count)

@@ -36,7 +36,7 @@ class Flight(msgspec.Struct):
 
 
 class JsonCodec(Generic[T]):
-    """JSON of one type, as the runtime's codec would write it."""
+    """Encodes values of one type as JSON, as the runtime's codec does."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = kind
@@ -46,7 +46,7 @@ class JsonCodec(Generic[T]):
         return msgspec.json.encode(value)
 
     def decode(self, payload: bytes) -> T:
-        """The inverse, into the type."""
+        """The inverse of `encode`."""
         value: T = msgspec.json.decode(payload, type=self._kind)
         return value
 
@@ -57,7 +57,7 @@ def holder(storage: GrainStorage, grain_id: GrainId = ANN, name: str = "state") 
 
 
 async def refused(operation: Awaitable[Any], stored: str | None, given: str | None) -> None:
-    """Expect that the operation loses the race, and that its error carries both etags."""
+    """Expect that the operation fails for its etag, and that the error carries both etags."""
     error = await _raised(operation)
     assert isinstance(error, InconsistentStateError), error
     assert (error.stored, error.given) == (stored, given)
@@ -72,7 +72,7 @@ async def fenced(operation: Awaitable[Any]) -> None:
 
 
 async def rejected(operation: Awaitable[Any]) -> None:
-    """Expect a refusal as invalid, which is neither a lost race nor an outage."""
+    """Expect a refusal as invalid: neither for the etag nor for an outage."""
     assert type(await _raised(operation)) is StorageError
 
 

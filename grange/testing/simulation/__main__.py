@@ -42,9 +42,9 @@ class Options(msgspec.Struct):
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of a table.")
 @click.option("--strict", is_flag=True, help="Fail also when an event that must occur at least once did not.")
 @click.option("--worker", type=int, hidden=True)
-def main(**given: Any) -> None:
+def main(**options_given: Any) -> None:
     """Simulate whole clusters under faults, one per seed. Exit code 1: a seed violated an invariant."""
-    options = Options(**given)
+    options = Options(**options_given)
     if options.seed is not None:
         sys.exit(_run_one(options.seed, options.minutes))
     if options.worker is not None:
@@ -96,8 +96,8 @@ def _show(summary: Summary, console: Console) -> None:
     table.add_column("event")
     table.add_column("count", justify="right")
     table.add_column("meaning")
-    for name, count, words in rows(summary):
-        table.add_row(name, count, words)
+    for name, count, meaning in rows(summary):
+        table.add_row(name, count, meaning)
     console.print(table)
     console.print(
         f"{summary.virtual_hours:,.1f} virtual hours, {summary.faults:,} faults, "

@@ -37,9 +37,9 @@ SOMETIMES = {
     "log:self_fenced": "a silo fenced itself",
     "log:table_lost": "a silo detected that the table was lost",
     "log:table_rebuilt": "a lost table was rebuilt",
-    "silo_given_up": "a silo read its own death in the table and ended",
+    "silo_given_up": "a silo read its own death in the table, or lost contact, and ended",
 }
-"""Events that must occur at least once in many seeds ("sometimes" assertions); without them the runs prove little."""
+"""Events that must occur at least once in many seeds ("sometimes" assertions); else the runs did not test them."""
 
 
 class SeedResult(msgspec.Struct):
@@ -106,8 +106,8 @@ async def run_seeds(
     """
     results: list[SeedResult] = []
 
-    async def one(number: int) -> None:
-        mine = len(range(first + number, first + seeds, workers))
+    async def run_process(number: int) -> None:
+        seeds_left = len(range(first + number, first + seeds, workers))
         arguments = ["--worker", str(number), "--workers", str(workers)]
         arguments += ["--first", str(first), "--seeds", str(seeds), "--minutes", str(minutes)]
         process = await asyncio.create_subprocess_exec(
@@ -118,10 +118,10 @@ async def run_seeds(
             async for line in process.stdout:
                 result = msgspec.json.decode(line, type=SeedResult)
                 results.append(result)
-                mine -= 1
+                seeds_left -= 1
                 on_result(result)
-            if await process.wait() or mine:
-                raise RuntimeError(f"worker {number} ended with {process.returncode} and {mine} seeds left")
+            if await process.wait() or seeds_left:
+                raise RuntimeError(f"worker {number} ended with {process.returncode} and {seeds_left} seeds left")
         finally:
             if process.returncode is None:
                 process.kill()
@@ -129,7 +129,7 @@ async def run_seeds(
 
     async with asyncio.TaskGroup() as group:
         for number in range(workers):
-            group.create_task(one(number))
+            group.create_task(run_process(number))
     return sorted(results, key=lambda result: result.seed)
 
 
@@ -153,7 +153,7 @@ def summarise(results: list[SeedResult], minutes: float) -> Summary:
 
 
 def rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
-    """The rows of a summary table: name, count, description."""
+    """Yield the rows of a summary table: name, count, meaning."""
     for name, count in summary.counts.items():
         if name.startswith("fault:") and name not in SOMETIMES:
             yield name, f"{count:,}", ""
@@ -163,5 +163,5 @@ def rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
         f"{duplicates:,}",
         f"overlapping turns of two activations, {summary.longest_duplicate:.2f} s at most",
     )
-    for name, words in SOMETIMES.items():
-        yield name, f"{summary.counts.get(name, 0):,}", words
+    for name, meaning in SOMETIMES.items():
+        yield name, f"{summary.counts.get(name, 0):,}", meaning

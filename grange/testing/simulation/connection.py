@@ -1,4 +1,4 @@
-"""One end of a simulated connection. Each end learns of the other's end only when that could have reached it."""
+"""One end of a simulated connection. It detects the end of the other side only after the delay of the network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SimulatedConnection(PairedConnection):
 
     def resume(self) -> None:
         if self._peer is not None:
-            self._network.later(self.far, self.process, self._peer._land_held)
+            self._network.later(self.far, self.process, self._peer._complete_held)
 
     def on_lost(self, error: Exception) -> None:
         self._end(error)
@@ -52,7 +52,7 @@ class SimulatedConnection(PairedConnection):
         self._network.register(self)
 
     def _write_blocked(self) -> bool:
-        return False  # a cut line holds what was sent, as TCP does
+        return False  # a cut line holds the messages that were sent, as TCP does
 
     def _line_is_cut(self) -> bool:
         return self._network.is_cut(self.process, self.far)
@@ -76,7 +76,7 @@ class SimulatedConnection(PairedConnection):
         delay = self._network.delay(self.process, self.far)
         self._last_arrival = max(self._last_arrival, self._loop.time() + delay)
         with self._network.loop.within(self.far):
-            self._loop.call_at(self._last_arrival, self._land, context=self._context)
+            self._loop.call_at(self._last_arrival, self._on_arrival, context=self._context)
 
     # -- ending --
 
@@ -92,7 +92,7 @@ class SimulatedConnection(PairedConnection):
             self._end_when_answered()
 
     def _end_when_answered(self) -> None:
-        """End in order once the last answer has arrived, unless `close` waits for that itself."""
+        """End in order if the last answer has arrived, unless `close` waits for that and ends the connection itself."""
         if not self._unfinished() and self._arrived is None:
             self._end_in_order()
 
@@ -108,7 +108,7 @@ class SimulatedConnection(PairedConnection):
         self._end(None)
 
     def _on_half_close(self) -> None:
-        """The opening side has sent everything: finish the answers."""
+        """Finish the answers, because the opening side has sent its last message."""
         if not self._ended:
             self._closing = True
             self._end_when_answered()

@@ -1,7 +1,7 @@
-"""The databases of a simulation: the memory providers behind a network of their own, with injected faults.
+"""The databases of a simulation: the memory providers behind a simulated network, with injected faults.
 
-A request travels, is executed at one instant in the database, and its answer travels back. Each part may fail. So a
-change may be stored although its silo received an error, and also after its silo has died.
+A request travels to the database, is executed there at one instant, and its answer travels back. Each step may fail. So
+a change may be stored although its silo received an error, or after its silo has died.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ CLUSTER = "default"
 
 
 class DatabaseFaults(msgspec.Struct):
-    """The faults of one database, for all silos or for one. Delays are in seconds; rates are probabilities (0 to 1)."""
+    """The faults of one database, for all silos or for one.
+
+    `delay` is the most extra delay of each way, in seconds; `failure` and `lost_answer` are probabilities (0 to 1).
+    """
 
     down: bool = False
     delay: float = 0.0
@@ -131,7 +134,7 @@ class Database:
 
 
 class SimulatedTable:
-    """`membership.model.provider.MembershipTable` as one silo reaches it."""
+    """`membership.model.provider.MembershipTable` for one silo."""
 
     def __init__(self, database: Database, contents: DatabaseContents, caller: Process) -> None:
         self._database = database
@@ -182,7 +185,7 @@ class SimulatedTable:
 
 
 class SimulatedStorage:
-    """`storage.provider.GrainStorage` as one silo reaches it; every accepted change is added to the audit."""
+    """`storage.provider.GrainStorage` for one silo; every accepted write is added to the audit."""
 
     def __init__(self, database: Database, contents: DatabaseContents, caller: Process) -> None:
         self._database = database
@@ -242,17 +245,17 @@ class DatabaseContents:
             self._origins[_key(view_of(now))] = f"{now.version.incarnation}/{self._losses}"
 
     def origin(self, view: View) -> str | None:
-        """The table that this view was read from; each loss starts another table. None: it was never in a table."""
+        """The name of the table that held this view; each loss starts another table. None: no table held it."""
         return self._origins.get(_key(view))
 
     def roll_back(self, versions: int) -> int:
-        """Return to the table of `versions` changes ago, or the oldest kept; returns the number of changes undone."""
-        back = min(versions, len(self._versions) - 1)
-        if back > 0:
-            self._versions = self._versions[:-back]
+        """Restore the table of `versions` changes ago, or the oldest kept. Returns the number of changes undone."""
+        undone = min(versions, len(self._versions) - 1)
+        if undone > 0:
+            self._versions = self._versions[:-undone]
             self.tables.tables[CLUSTER] = self._versions[-1]
             self._record_loss()
-        return max(back, 0)
+        return max(undone, 0)
 
     def empty(self) -> None:
         """Delete the membership table, as FLUSHALL does."""
@@ -295,7 +298,7 @@ def state_server(loop: SimulatedLoop, rng: random.Random) -> Database:
 
 
 def _run_to_completion(operation: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that suspends only to yield to other tasks, in one instant."""
+    """Run a coroutine to its end in one instant; it may suspend only to yield to other tasks."""
     try:
         while True:
             operation.send(None)

@@ -35,7 +35,7 @@ class EventLog:
 
     @contextmanager
     def capture_logging(self) -> Generator[None]:
-        """Record grange's log here and nowhere else: a record's `event` is its kind, otherwise its level."""
+        """Record grange's log records here only. The kind of a record is its `event`, or its level if it has none."""
         handler = _LogRecorder(self)
         level, propagate, handlers = ROOT.level, ROOT.propagate, ROOT.handlers[:]
         ROOT.setLevel(logging.INFO)

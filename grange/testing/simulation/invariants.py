@@ -17,7 +17,7 @@ from grange.testing.checks.writers import Write, overlaps, writers
 from grange.testing.simulation.machine import Machine
 from grange.testing.simulation.workload import RESPONSE_TIMEOUT, TurnLog
 
-RECOVERY = 20.0
+RECOVERY_TIME = 20.0
 """Seconds of quiet after which every call must succeed."""
 
 
@@ -38,12 +38,14 @@ class RunRecord(msgspec.Struct):
 
 
 def check_run(run: RunRecord) -> list[Violation]:
-    """Check all invariants. In a run without faults (`stable`) also: turns of two activations never overlap, and no
-    call fails."""
+    """Check all invariants.
+
+    In a run without faults (`stable`) the turns of two activations must not overlap either, and no call may fail.
+    """
     history = run.history
     counter_events = [event for event in history if event.key.startswith("c-")]
     register_events = [event for event in history if event.key.startswith("r-")]
-    found = [
+    violations = [
         *acknowledged(counter_events, run.stored),
         *writers(run.audit),
         *linearizable(counter_events, counter, 0, ("increment", "read")),
@@ -55,29 +57,29 @@ def check_run(run: RunRecord) -> list[Violation]:
         *_check_single_activation(run.silos),
     ]
     if run.stable:
-        found += [Violation("I2", one.grain, f"{one} and {other}") for one, other in overlaps(run.turn_log.turns)]
-        found += [
+        violations += [Violation("I2", one.grain, f"{one} and {other}") for one, other in overlaps(run.turn_log.turns)]
+        violations += [
             Violation("I8", event.key, f"{event.op} ended as {event.kind} {event.error} without any fault")
             for event in history
             if event.kind in ("fail", "unknown")
         ]
-    return found
+    return violations
 
 
 def _check_calls_succeed(run: RunRecord) -> Iterable[Violation]:
-    """From RECOVERY seconds after the last fault on, calls are made and every call succeeds."""
-    since = run.quiet_since + RECOVERY
-    made = [each for each in operations(run.history) if each.invoke.t >= since and each.end is not None]
-    if not any(each.kind == "ok" for each in made):
-        yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY} s of quiet")
-    for each in made:
-        if each.kind != "ok" and each.end is not None:
-            text = f"{each.invoke.op} ended as {each.kind} {each.end.error} after {RECOVERY} s of quiet"
-            yield Violation("I8", each.invoke.key, text)
+    """Check that calls are made later than RECOVERY_TIME seconds after the last fault, and that all of them succeed."""
+    since = run.quiet_since + RECOVERY_TIME
+    made = [call for call in operations(run.history) if call.invoke.t >= since and call.end is not None]
+    if not any(call.kind == "ok" for call in made):
+        yield Violation("I8", "cluster", f"no call succeeded after {RECOVERY_TIME} s of quiet")
+    for call in made:
+        if call.kind != "ok" and call.end is not None:
+            text = f"{call.invoke.op} ended as {call.kind} {call.end.error} after {RECOVERY_TIME} s of quiet"
+            yield Violation("I8", call.invoke.key, text)
 
 
 def _check_agreement(run: RunRecord) -> Iterable[Violation]:
-    """After the quiet period every machine runs a silo, and every silo sees exactly these silos, in one version."""
+    """Check that every machine runs a silo, and that every silo sees exactly these silos, in one version."""
     for machine in run.machines:
         if not machine.ready:
             yield Violation("I7", machine.name, f"does not serve after {run.settled} s of quiet")
@@ -86,7 +88,7 @@ def _check_agreement(run: RunRecord) -> Iterable[Violation]:
         seen = {member.address for member in silo.view.active}
         if seen != live:
             yield Violation(
-                "I7", str(silo.address), f"sees {sorted(map(str, seen))}, alive are {sorted(map(str, live))}"
+                "I7", str(silo.address), f"sees {sorted(map(str, seen))}; live silos: {sorted(map(str, live))}"
             )
     versions = {silo.view.version for silo in run.silos}
     if len(versions) > 1:
@@ -94,10 +96,10 @@ def _check_agreement(run: RunRecord) -> Iterable[Violation]:
 
 
 def _check_single_activation(silos: Iterable[Silo]) -> Iterable[Violation]:
-    """Directory integrity: no grain has activations on two silos."""
-    homes: dict[str, str] = {}
+    """Check the integrity of the directory: no grain has activations on two silos."""
+    hosts: dict[str, str] = {}
     for silo in silos:
         for activation in silo.catalog.activations():
-            name, home = str(activation.grain_id), str(silo.address)
-            if homes.setdefault(name, home) != home:
-                yield Violation("I2", name, f"is active on {homes[name]} and on {home} after the quiet period")
+            name, host = str(activation.grain_id), str(silo.address)
+            if hosts.setdefault(name, host) != host:
+                yield Violation("I2", name, f"is active on {hosts[name]} and on {host} after the quiet period")

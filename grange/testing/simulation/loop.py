@@ -1,8 +1,8 @@
 """The event loop of a simulation: several processes in one thread, in virtual time, in an order drawn from a seed.
 
-Each callback belongs to a `Process`. Within a process, callbacks keep the order that asyncio promises. Between
-processes there is no promised order, so it is drawn. Timers are up to LATENESS late, as on a real machine, and never
-early. The callbacks of a paused process wait, in order, until it resumes. ADR 0047 argues which orders are legal.
+Each callback belongs to a `Process`. Within a process, callbacks run in the order that asyncio promises. The order
+between processes is not promised, so it is drawn. Timers run up to MAX_LATENESS late, as on a real machine, and never
+early. The callbacks of a paused process wait, in order, until it resumes. ADR 0047 gives the reasons.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-LATENESS = 0.001
-"""Seconds by which a loop may wake later than its timer, as an idle loop does."""
+MAX_LATENESS = 0.001
+"""Seconds; the most by which a timer runs late."""
 
 
 class Stalled(RuntimeError):
@@ -41,7 +41,7 @@ class Process:
 
 
 class _Callback(asyncio.TimerHandle):
-    """A callback and its process. All are timers, so that one class serves both queues."""
+    """A callback and its process. Each is a timer handle, so that one class serves both queues."""
 
     __slots__ = ("process",)
 
@@ -121,7 +121,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         process.paused = True
 
     def resume(self, process: Process) -> None:
-        """Resume a process: first its held callbacks, in order."""
+        """Resume a process: queue its held callbacks, in order."""
         process.paused = False
         self._queue.extend(process.held)
         process.held.clear()
@@ -189,7 +189,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)
         if not timers:
             raise Stalled("the simulation cannot continue: all tasks wait, and no timer is set")
-        self._now = max(self._now, timers[0][0]) + self._rng.random() * LATENESS
+        self._now = max(self._now, timers[0][0]) + self._rng.random() * MAX_LATENESS
         due: dict[Process, deque[_Callback]] = {}
         while timers and timers[0][0] <= self._now:
             handle = heapq.heappop(timers)[2]
@@ -199,8 +199,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             self._queue.append(due[process].popleft())
             if not due[process]:
                 del due[process]
-        for rest in due.values():
-            self._queue.extend(rest)
+        for callbacks in due.values():
+            self._queue.extend(callbacks)
 
     def _make_task(
         self,

@@ -32,7 +32,7 @@ KILL_TIMEOUT = 60.0
 """Seconds within which the tasks of a killed silo must have ended."""
 
 REBUILD_TIMEOUT = 30
-"""Seconds within which a lost table is rebuilt, if a silo is left to rebuild it."""
+"""Seconds to wait for running silos to rebuild a lost table; there may be no such silo."""
 
 
 class MachineDeps(Protocol):
@@ -47,7 +47,7 @@ class MachineDeps(Protocol):
     rng: random.Random
 
     def services(self, process: Process) -> svcs.Registry:
-        """The registry that the grains of a silo get their services from."""
+        """The registry of the services of one silo's grains."""
         ...
 
     def on_view(self, silo: str, view: View) -> None:
@@ -89,7 +89,7 @@ class Machine:
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:
-        """Switch the machine on. A silo that ends by itself is restarted, also one that is draining now."""
+        """Switch the machine on: start a silo, and restart it each time it ends, also when it is draining now."""
         if self._stop.is_set():
             self._stop = asyncio.Event()
         if not self.up:
@@ -156,7 +156,7 @@ class Machine:
             seconds_left -= 1
 
     async def _run_generation(self, process: Process) -> None:
-        """Start a silo, serve until it ends in any way; runs in the silo's process."""
+        """Start a silo and serve until it ends, for any reason. Runs in the silo's process."""
         deps = self._deps
         config = KeywordConfig(
             name=self.name, port=11_000 + self._number, gateway_port=30_000 + self._number, **self._options
@@ -169,9 +169,9 @@ class Machine:
             deps.on_view(process.name, silo.view)
             self.silo, self.ready = silo, True
             deps.event_log.record("silo_ready", str(silo.address))
-            given_up = await run_until(silo, self._stop)
+            fatal = await run_until(silo, self._stop)
             self._clear_ready(process)
-            if given_up is None:
+            if fatal is None:
                 await silo.stop()
                 deps.event_log.record("silo_left")
             else:
@@ -185,7 +185,7 @@ class Machine:
                 await self._kill_silo(silo)
 
     def _clear_ready(self, process: Process) -> None:
-        """Clear `ready`, unless the next generation has begun: the tasks of a killed one may take long to end."""
+        """Clear `ready`, unless a newer generation has started: tasks of a killed generation may end late."""
         if self.process is process:
             self.ready = False
 

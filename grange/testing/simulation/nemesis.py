@@ -1,4 +1,4 @@
-"""Injects the faults of a simulation: their kind, time and duration are drawn from the seed."""
+"""Injects the faults of a simulation. Their kind, time and duration are drawn from the seed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from grange.testing.simulation.databases import Database, DatabaseFaults
 from grange.testing.simulation.loop import Process
 from grange.testing.simulation.machine import Machine, MachineDeps
 
-MAX_CONCURRENT = 3
+MAX_CONCURRENT_FAULTS = 3
 """Largest number of faults at one time."""
 
 Fault = Callable[[], Awaitable[None]]
-"""Begins a fault, holds it for a while, and ends it."""
+"""Injects a fault, waits for its drawn duration, and ends it."""
 
 
 class Nemesis:
-    """Injects faults one after the other, up to MAX_CONCURRENT at once, and ends each of them.
+    """Injects faults at drawn times, up to MAX_CONCURRENT_FAULTS at once, and ends each of them.
 
     `calm` is the mean time in seconds between the beginnings of two faults. The name is Jepsen's term.
     """
@@ -64,7 +64,7 @@ class Nemesis:
         }
 
     async def run(self, until: float) -> None:
-        """Inject faults until the time `until`; then end those that are still held."""
+        """Inject faults until the loop time `until`; then end all faults."""
         loop = asyncio.get_running_loop()
         while True:
             pause = self._rng.expovariate(1 / self._calm)
@@ -72,9 +72,9 @@ class Nemesis:
             if loop.time() >= until:
                 break
             names = list(self.kinds)
-            name = self._rng.choices(names, [self.kinds[each][0] for each in names])[0]
-            self._running = [each for each in self._running if not each.done()]
-            if len(self._running) < MAX_CONCURRENT:
+            name = self._rng.choices(names, [self.kinds[kind][0] for kind in names])[0]
+            self._running = [task for task in self._running if not task.done()]
+            if len(self._running) < MAX_CONCURRENT_FAULTS:
                 self._running.append(asyncio.create_task(self._inject(name)))
         await self._heal_all()
 
@@ -87,9 +87,9 @@ class Nemesis:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        for each in self._running:
-            if not each.cancelled():
-                each.result()
+        for task in self._running:
+            if not task.cancelled():
+                task.result()
         self._network.heal()
         self._table.heal()
         self._store.heal()
@@ -184,9 +184,9 @@ class Nemesis:
             self._network.heal()
 
     async def _isolate(self) -> None:
-        """One silo reaches the databases, and neither a silo nor a client."""
+        """Isolate one silo: it reaches the databases, but no other silo and no client."""
         isolated = self._draw_machine().process
-        others = [each for each in self._processes() if each is not isolated]
+        others = [process for process in self._processes() if process is not isolated]
         await self._cut([pair for other in others for pair in ((isolated, other), (other, isolated))])
 
     async def _cut_pair(self) -> None:

@@ -1,8 +1,8 @@
-"""The network of a simulation: the lines between processes, with the faults that they have at the moment.
+"""The network of a simulation: the lines between processes, with their present faults.
 
 Connections are ordered streams, as over TCP. Their content may be delayed, held by a cut, or lost with the connection.
-Single messages are lost or repeated only where `Line` says so. Only requests to system services are repeated, because
-these must be idempotent. ADR 0048 argues which faults a network may have.
+Single messages are lost or repeated only with the probabilities in `Line`. Only requests to system services are
+repeated, because these must be idempotent. ADR 0048 gives the reasons for the faults.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection
 
-KEEPALIVE = 6.0
-"""Seconds without an answer after which one end gives a connection up: keepalive_time + keepalive_timeout of
+KEEPALIVE_TIMEOUT = 6.0
+"""Seconds without an answer after which an end regards its connection as lost: keepalive_time + keepalive_timeout of
 TransportOptions (2 s + 4 s)."""
 
 
@@ -37,7 +37,7 @@ class Line(msgspec.Struct):
 
 
 class ConnectionEnd(Protocol):
-    """One end of a connection, as far as the network uses it."""
+    """One end of a connection: the part that the network uses."""
 
     @property
     def process(self) -> Process:
@@ -50,11 +50,11 @@ class ConnectionEnd(Protocol):
         ...
 
     def resume(self) -> None:
-        """The line to this end is repaired: held messages arrive, also when their sender has ended."""
+        """Complete held arrivals, also when their sender has ended: the line to this end is repaired."""
         ...
 
     def on_lost(self, error: Exception) -> None:
-        """This end learns that the connection is gone."""
+        """End this end, because the connection is lost."""
         ...
 
 
@@ -72,8 +72,8 @@ class SimulatedListener:
     accepted: list[Connection] = field(default_factory=list)
 
     def add(self, connection: Connection) -> None:
-        """Note one accepted connection, and forget those that have ended."""
-        self.accepted = [each for each in self.accepted if not each.closed]
+        """Add one accepted connection, and remove those that have ended."""
+        self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
     async def close(self) -> None:
@@ -83,12 +83,12 @@ class SimulatedListener:
 
 
 class SimulatedNetwork:
-    """Every line between the processes of a simulation. `sent` is called with each message that leaves a process."""
+    """All lines between the processes of a simulation. Calls `on_sent` with each message that leaves a process."""
 
-    def __init__(self, loop: SimulatedLoop, rng: random.Random, sent: Callable[[str, str, Message], None]) -> None:
+    def __init__(self, loop: SimulatedLoop, rng: random.Random, on_sent: Callable[[str, str, Message], None]) -> None:
         self.loop = loop
         self.rng = rng
-        self.sent = sent
+        self.on_sent = on_sent
         self.latency = 0.0005
         self.jitter = 0.002
         self._lines: dict[tuple[Process, Process], Line] = {}
@@ -98,14 +98,14 @@ class SimulatedNetwork:
     # -- faults --
 
     def line(self, source: Process, target: Process) -> Line:
-        """The line from one process to another; change it freely, but to cut or repair it call `cut` or `heal`."""
+        """The line from one process to another. Change its rates directly, but call `cut` and `heal` for cuts."""
         return self._lines.setdefault((source, target), Line())
 
     def cut(self, source: Process, target: Process) -> None:
-        """Hold everything from `source` to `target` until `heal`; their connections break after KEEPALIVE seconds."""
+        """Hold all messages from `source` to `target` until `heal`; connections break after KEEPALIVE_TIMEOUT."""
         self.line(source, target).cut = True
         with self.loop.within(self.loop.harness):
-            self.loop.call_later(KEEPALIVE, self._break_if_cut, source, target)
+            self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_cut, source, target)
 
     def heal(self) -> None:
         """Repair every line."""
@@ -116,12 +116,12 @@ class SimulatedNetwork:
                 end.resume()
 
     def on_paused(self, process: Process) -> None:
-        """A process was paused: its peers give their connections up after KEEPALIVE seconds."""
+        """Break the connections of a process if it stays paused for KEEPALIVE_TIMEOUT seconds."""
         with self.loop.within(self.loop.harness):
-            self.loop.call_later(KEEPALIVE, self._break_if_paused, process)
+            self.loop.call_later(KEEPALIVE_TIMEOUT, self._break_if_paused, process)
 
     def on_process_end(self, process: Process) -> None:
-        """A process ended: its machine closes its ports and resets its connections."""
+        """Close the ports and reset the connections of a process that ended, as its machine does."""
         for address in [address for address, listener in self._listeners.items() if listener.process is process]:
             del self._listeners[address]
         for end in [end for end in self._ends if end.process is process or end.far is process]:
@@ -133,7 +133,7 @@ class SimulatedNetwork:
     # -- for transports --
 
     def is_cut(self, source: Process, target: Process) -> bool:
-        """Whether nothing from `source` reaches `target`."""
+        """Whether the line from `source` to `target` is cut."""
         line = self._lines.get((source, target))
         return line is not None and line.cut
 
@@ -144,7 +144,7 @@ class SimulatedNetwork:
 
     def copies(self, source: Process, target: Process, message: Message) -> int:
         """Draw how many copies of a message arrive."""
-        self.sent(source.name, target.name, message)
+        self.on_sent(source.name, target.name, message)
         line = self._lines.get((source, target))
         if line is None or not (line.loss or line.repeat):
             return 1
@@ -179,7 +179,7 @@ class SimulatedNetwork:
         self._ends[end] = None
 
     def unregister(self, end: ConnectionEnd) -> None:
-        """Forget an end that has ended."""
+        """Remove an end that has ended."""
         self._ends.pop(end, None)
 
     # -- inside --

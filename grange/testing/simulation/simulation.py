@@ -32,17 +32,17 @@ from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
 from grange.testing.simulation.workload import GRAINS, RESPONSE_TIMEOUT, SiloTurnLog, TurnLog, Worker
 
-QUIET = 60.0
-"""Seconds without faults at the end of a run, in which the cluster must recover by itself."""
+QUIET_TIME = 60.0
+"""Seconds without faults at the end of a run, in which the cluster must recover without help."""
 
-SETTLED = 45.0
+CHECK_DELAY = 45.0
 """Seconds of quiet after which the invariants are checked."""
 
 
 class Result(msgspec.Struct):
     """The result of one run. `hash` is the hash of the event log `log`, equal for the same seed and commit.
 
-    `counts` holds the number of events of each kind, `figures` sums for tables, `steps` the number of callbacks run.
+    `counts` holds the number of events of each kind, `figures` totals for tables, `steps` the number of callbacks run.
     """
 
     seed: int
@@ -57,7 +57,7 @@ class Result(msgspec.Struct):
         head = f"seed {self.seed}: {len(self.violations)} violations, event log {self.hash[:16]}"
         if not self.violations:
             return head
-        lines = [head, *(f"  {each}" for each in self.violations), f"replay: make simulate SEED={self.seed}"]
+        lines = [head, *(f"  {violation}" for violation in self.violations), f"replay: make simulate SEED={self.seed}"]
         return "\n".join(lines)
 
 
@@ -68,8 +68,8 @@ OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 class Load(msgspec.Struct, frozen=True):
     """The workload: `clients` clients call `keys` counters and registers, each client every `pace` seconds on average.
 
-    `own` is an additional call of yours, made as often: a coroutine function of a client and a random generator. It may
-    raise errors of grange, as faults cause them; any other error is a violation.
+    `own` is an additional call at the same pace: a coroutine function that takes a client and a random generator. It
+    may raise errors of grange, because faults cause them; any other error is a violation.
     """
 
     clients: int = 3
@@ -103,7 +103,7 @@ class Simulation:
         **options: Any,
     ) -> None:
         self.seed = seed
-        self._seconds = max(minutes * 60, QUIET + 30)
+        self._seconds = max(minutes * 60, QUIET_TIME + 30)
         self._calm = calm
         self._load = load
         self._grains = (*GRAINS, *grains)
@@ -129,7 +129,7 @@ class Simulation:
     def run(self) -> Result:
         """Run the simulation and check it. Prints nothing; `str(result)` names the command that replays a failure."""
         if asyncio._get_running_loop() is not None:
-            raise RuntimeError("a simulation runs an event loop of its own: call run() where no loop runs")
+            raise RuntimeError("a simulation runs its own event loop: call run() where no loop runs")
         self.loop.set_exception_handler(self._on_loop_error)
         collecting = gc.isenabled()
         gc.disable()  # a collection at an arbitrary moment would run finalisers at that moment
@@ -177,7 +177,7 @@ class Simulation:
         """See `machine.MachineDeps`."""
         self._violations.append(Violation(invariant, key, text))
 
-    # -- the course of a run --
+    # -- the steps of a run --
 
     async def _main(self) -> list[Violation]:
         self._machines = [Machine(number, self, self._grains, self._options) for number in range(1, self._silos + 1)]
@@ -187,7 +187,7 @@ class Simulation:
         faults = asyncio.create_task(self._inject_faults())
         await faults
         self._quiet_since = self.loop.time()
-        await asyncio.sleep(SETTLED - RESPONSE_TIMEOUT - 2)
+        await asyncio.sleep(CHECK_DELAY - RESPONSE_TIMEOUT - 2)
         self._load_running = False
         await asyncio.sleep(RESPONSE_TIMEOUT + 2)
         run = self._run_record()
@@ -199,7 +199,7 @@ class Simulation:
         return [*self._violations, *violations]
 
     async def _inject_faults(self) -> None:
-        end = self._seconds - QUIET
+        end = self._seconds - QUIET_TIME
         if not self._calm:
             await asyncio.sleep(end)
             self.event_log.record("quiet")
@@ -251,7 +251,7 @@ class Simulation:
             silos=[machine.silo for machine in running if machine.silo is not None],
             names=[machine.process.name for machine in running],
             quiet_since=self._quiet_since,
-            settled=SETTLED,
+            settled=CHECK_DELAY,
             stable=not self._calm,
         )
 

@@ -77,7 +77,7 @@ class SimulatedTransport:
         if far.closed:
             raise SiloUnavailable(f"silo {handshake.welcome.address} ended the connection at once")
         near.join(far, receiver)
-        self._opened = [each for each in self._opened if not each.closed]
+        self._opened = [connection for connection in self._opened if not connection.closed]
         self._opened.append(near)
         listener.add(far)
         return near
