@@ -86,7 +86,7 @@ class PostgresLink:
             reset=_no_reset,
         )
         try:
-            yield cls(pool, f"{parsed.place or 'the default host'}{parsed.path}")
+            yield cls(pool, parsed.target("the default host"))
         finally:
             # Close in order if the server answers, which keeps errors out of its log. Terminate in any case.
             with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -98,7 +98,7 @@ class PostgresLink:
         """Connect once. Raises ConfigurationError when the server refuses the login, and DatabaseError."""
         try:
             with self._errors():
-                await self._pool.release(await self._acquire())
+                await self._pool.release(await self._acquire(opening=True))
         except DatabaseUnavailable as error:
             if isinstance(error.__cause__, _REFUSED_LOGIN):
                 text = f"{self._name} refused the login that its URL names: {error.__cause__}"
@@ -107,15 +107,16 @@ class PostgresLink:
 
     async def migrate(self, component: str) -> None:
         """See the function `migrate`."""
-        async with self.connection(MIGRATION_TIMEOUT) as connection:
+        async with self.connection(MIGRATION_TIMEOUT, opening=True) as connection:
             await migrate(connection, component)
 
     @asynccontextmanager
-    async def connection(self, seconds: float) -> AsyncGenerator[Connection]:
+    async def connection(self, seconds: float, *, opening: bool = False) -> AsyncGenerator[Connection]:
         """A connection of the pool; the wait for it and its use are bounded together. Raises DatabaseError.
 
         When the time is over, the connection is terminated. That ends every wait on it, also the wait for a roll-back
-        or a cancel request, which a server that hangs never answers.
+        or a cancel request, which a server that hangs never answers. With `opening` it also raises ConfigurationError
+        for an option in the URL that the driver refuses.
         """
         connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
         is_over = False
@@ -127,22 +128,23 @@ class PostgresLink:
             if connection is None:
                 acquiring.reschedule(0)  # at once
             else:
-                connection.terminate()
+                _break(connection)
 
         with self._errors():
             limit = AwakeTimer(seconds, expire)
             try:
                 async with acquiring:
-                    connection = await self._acquire()
+                    connection = await self._acquire(opening)
                 if is_over:
                     raise TimeoutError
                 yield connection
             except (TimeoutError, asyncio.CancelledError):
                 if connection is not None:
-                    connection.terminate()
+                    _break(connection)
                 raise
             except (OSError, RuntimeError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if is_over:
+                is_defect = isinstance(error, RuntimeError) and not is_reset(error)
+                if is_over and not is_defect:
                     raise TimeoutError from error
                 raise
             finally:
@@ -150,16 +152,36 @@ class PostgresLink:
                 if connection is not None:
                     await self._pool.release(connection)
 
-    async def _acquire(self) -> asyncpg.pool.PoolConnectionProxy[asyncpg.Record]:
+    async def _acquire(self, opening: bool) -> asyncpg.pool.PoolConnectionProxy[asyncpg.Record]:
+        """A connection of the pool. The driver reads the URL, and the files that it names, for each new connection."""
         try:
             return await self._pool.acquire()
+        except OSError:
+            raise  # also ssl.SSLCertVerificationError, which is a ValueError too
         except ValueError:
             # The driver's message is not shown: it may hold the password.
-            raise malformed(FORM, "the Postgres driver refuses one of its options") from None
+            reason = "the Postgres driver refuses one of its options"
+            if opening:
+                raise malformed(FORM, reason) from None
+            raise DatabaseUnavailable(f"{self._name} is not available: {reason}, or a file that it names") from None
 
     @contextmanager
     def _errors(self) -> Generator[None]:
-        """Turn the driver's errors into DatabaseError."""
+        """Turn the driver's errors into DatabaseError. A cancellation that such an error has replaced is restored."""
+        task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
+        try:
+            with self._database_errors():
+                yield
+        except DatabaseError as error:
+            # The roll-back of a transaction fails on a broken connection. Its error replaces the CancelledError.
+            if task.cancelling() > cancellations:
+                raise asyncio.CancelledError from error
+            raise
+
+    @contextmanager
+    def _database_errors(self) -> Generator[None]:
         try:
             yield
         except TimeoutError as error:
@@ -178,6 +200,12 @@ class PostgresLink:
             raise kind(f"the driver of {self._name} refused: {error}") from error
         except asyncpg.PostgresError as error:
             raise DatabaseError(f"{self._name} refused: {error}") from error
+
+
+def _break(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+    """End every wait on a connection. The pool replaces it."""
+    with suppress(asyncpg.InterfaceError):  # the pool has detached a connection that was lost or broken before
+        connection.terminate()
 
 
 async def _no_reset(connection: Connection) -> None:
@@ -219,7 +247,8 @@ SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END AS in_recovery,
 
 async def check_postgres(url: str) -> list[StoreFinding]:
     """See `StoreCheck`. Opens a connection of its own, and changes nothing."""
-    async with PostgresLink.open(url, 1, CHECK_TIMEOUT) as link, link.connection(CHECK_TIMEOUT) as connection:
+    link_context = PostgresLink.open(url, 1, CHECK_TIMEOUT)
+    async with link_context as link, link.connection(CHECK_TIMEOUT, opening=True) as connection:
         row = await connection.fetchrow(_SETTINGS, SCHEMA_TABLE)
         assert row is not None  # a SELECT without FROM has one row
         names = ("in_recovery", "synchronous_commit", "fsync", "version")

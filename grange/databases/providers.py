@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any
 
+from grange.databases.urls import scheme_of
 from grange.errors import ConfigurationError
 
 _EXTRAS: Mapping[str, str] = MappingProxyType({"redis": "redis", "asyncpg": "postgres"})
@@ -22,10 +23,18 @@ _EXAMPLES = "'memory://', 'sqlite:///file.db', 'redis://host:6379/0' or 'postgre
 def find_provider(group: str, url: str) -> Any | None:
     """The provider of the group for the URL's scheme; None for a scheme that no package provides.
 
-    Raises ConfigurationError with the remedy for a driver that is not installed.
+    Raises ConfigurationError with the remedy for a driver that is not installed, and for a scheme that several packages
+    provide.
     """
-    point = next(iter(entry_points(group=group, name=url.partition("://")[0])), None)
-    return None if point is None else _loaded(point)
+    scheme = scheme_of(url)
+    if scheme is None:
+        return None
+    points = {point.value: point for point in entry_points(group=group, name=scheme)}
+    if len(points) > 1:
+        # The order of entry points depends on the folders of the installation, so none of them is preferred.
+        packages = " and ".join(sorted(map(_package_of, points.values())))
+        raise ConfigurationError(f"{scheme}:// has several providers ({group}): {packages}; uninstall all but one")
+    return next((_loaded(point) for point in points.values()), None)
 
 
 def load_provider(group: str, url: str, subject: str) -> Any:
@@ -34,14 +43,19 @@ def load_provider(group: str, url: str, subject: str) -> Any:
     Raises ConfigurationError for a URL without a scheme, for an unknown scheme, and as `find_provider` does. Errors
     show only the scheme: the rest of the URL may hold a password.
     """
-    scheme, separator, _ = url.partition("://")
-    provider = find_provider(group, url) if separator else None
+    scheme = scheme_of(url)
+    provider = find_provider(group, url)
     if provider is not None:
         return provider
     known = ", ".join(sorted({f"{point.name}://" for point in entry_points(group=group)}))
-    if not separator:
+    if scheme is None:
         raise ConfigurationError(f"not a {subject} URL: it has no scheme; known are {known}; write {_EXAMPLES}")
     raise ConfigurationError(f"the {subject} URL has the scheme {scheme!r}; known are {known or 'none'}")
+
+
+def _package_of(point: EntryPoint) -> str:
+    """The package that provides an entry point, for messages."""
+    return point.value if point.dist is None else f"{point.dist.name} ({point.value})"
 
 
 def _loaded(point: EntryPoint) -> Any:

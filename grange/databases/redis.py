@@ -244,7 +244,7 @@ async def masters_only(connection: Any) -> None:
 def _client(url: str, options: RedisOptions) -> tuple[redis.asyncio.Redis, str]:
     """A client and, for messages, its place."""
     parsed = parse_url(url, FORM)
-    if not re.fullmatch(r"/?\d*", parsed.path):  # the driver would use database 0
+    if not re.fullmatch(r"/?\d*/?", parsed.path):  # the driver would use database 0
         raise malformed(FORM, "the database of a redis:// URL is a number")
     try:
         # The driver's `from_url` is not fully annotated.
@@ -257,7 +257,7 @@ def _client(url: str, options: RedisOptions) -> tuple[redis.asyncio.Redis, str]:
     except (ValueError, TypeError):
         # The driver's message is not shown: it may hold the password.
         raise malformed(FORM, "the driver refuses an option of the redis:// URL") from None
-    return redis.asyncio.Redis(connection_pool=pool), parsed.place or "the default host"
+    return redis.asyncio.Redis(connection_pool=pool), parsed.server("localhost")
 
 
 class _Sentinel(redis.asyncio.Redis):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from grange.databases.urls import malformed, parse_url
+from grange.databases.urls import HIDDEN, malformed, parse_url
 
 SENTINEL_PORT = 26379
 """The port of a Sentinel unless the URL names another."""
@@ -34,16 +36,20 @@ class SentinelAddress(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"SentinelAddress({self.place})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("place", self.place)]
+
 
 def sentinel_address(url: str) -> SentinelAddress:
     """The parts of a `redis+sentinel://` URL. Raises ConfigurationError, which shows none of them."""
     parsed = parse_url(url, FORM)
     service, _, database = parsed.path.strip("/").partition("/")
-    if not parsed.hosts or not service or (database and not database.isdigit()):
+    has_hosts = parsed.hosts and all(host for host, _ in parsed.hosts)
+    if not has_hosts or not service or (database and not database.isdigit()):
         raise malformed(FORM, "it must name a Sentinel and the service that the Sentinel watches")
     if unknown := parsed.options.keys() - _OPTIONS:
-        known = "sentinel_username and sentinel_password"
-        raise malformed(FORM, f"unknown option {', '.join(sorted(unknown))}; known are {known}")
+        names = "an option" if parsed.place == HIDDEN else f"the option {', '.join(sorted(unknown))}"
+        raise malformed(FORM, f"{names} is unknown; known are sentinel_username and sentinel_password")
     return SentinelAddress(
         tuple((host, port or SENTINEL_PORT) for host, port in parsed.hosts),
         service,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -11,6 +12,7 @@ from typing import Literal
 
 import aiosqlite
 
+from grange.aio.awake import AwakeTimeout
 from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
 from grange.databases.findings import StoreFinding, judge_sqlite, ok
 from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
@@ -37,6 +39,7 @@ _UNAVAILABLE = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -56,21 +59,22 @@ def path_of(url: str) -> Path:
 
 @asynccontextmanager
 async def open_sqlite(
-    path: Path, lock_timeout: float, synchronous: Literal["FULL", "NORMAL"]
+    path: Path, timeout: float, lock_timeout: float, synchronous: Literal["FULL", "NORMAL"]
 ) -> AsyncGenerator[aiosqlite.Connection]:
     """A connection in autocommit mode to a file in WAL mode, closed at exit. A missing file or folder is created.
 
-    `lock_timeout` is in seconds: SQLite's own wait for another process's lock. `synchronous=FULL` survives a power
-    failure; NORMAL may lose the last commits in one. Raises ConfigurationError for a SQLite that is too old, and
-    DatabaseError.
+    `timeout` bounds the switch to WAL mode, in seconds. `lock_timeout` is SQLite's own wait for another process's lock;
+    shorter, so that the error is SQLite's own. `synchronous=FULL` survives a power failure; NORMAL may lose the last
+    commits in one. Raises ConfigurationError for a SQLite that is too old, and DatabaseError.
     """
     _prepare(path)
     with sqlite_errors(name_of(path)):
-        # isolation_level=None: a transaction begins only where the code says so.
-        connection = await aiosqlite.connect(path, isolation_level=None, timeout=lock_timeout)
+        # isolation_level=None: a transaction begins only where the code says so. timeout=0: `_use_wal` waits itself.
+        connection = await aiosqlite.connect(path, isolation_level=None, timeout=0)
     try:
-        with sqlite_errors(name_of(path)):
+        async with bounded(name_of(path), timeout):
             await _use_wal(connection, lock_timeout)
+            await connection.execute(f"PRAGMA busy_timeout = {lock_timeout * 1000:.0f}")
             await connection.execute(f"PRAGMA synchronous = {synchronous}")
         yield connection
     finally:
@@ -139,7 +143,8 @@ async def _applied(connection: aiosqlite.Connection, component: str) -> list[int
 def statements_of(sql: str) -> Iterator[str]:
     """The statements of a script, one at a time; each ends at the end of a line.
 
-    sqlite3's own `executescript` commits first, which would release the lock.
+    sqlite3's own `executescript` commits first, which would release the lock. Raises ConfigurationError for a last
+    statement that does not end with a semicolon.
     """
     statement = ""
     for line in sql.splitlines(keepends=True):
@@ -147,6 +152,23 @@ def statements_of(sql: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement.strip()
             statement = ""
+    if rest := _COMMENT.sub("", statement).strip():
+        raise ConfigurationError(
+            f"a statement of a migration does not end with ';' at the end of a line: {rest!r:.200}"
+        )
+
+
+@asynccontextmanager
+async def bounded(name: str, seconds: float) -> AsyncGenerator[None]:
+    """Bound the time of an operation on the database `name`, and turn SQLite's errors into DatabaseError."""
+    with sqlite_errors(name):
+        try:
+            async with AwakeTimeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise AnswerLost(
+                f"{name} did not answer within {seconds} s: another process holds its lock, or the disk is stuck"
+            ) from error
 
 
 @contextmanager

@@ -5,12 +5,19 @@ Used by every provider that connects through a network, and by messages that nam
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from grange.errors import ConfigurationError
+
+HIDDEN = "…"
+"""Stands in messages for a part of a URL that may hold a password."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 class DatabaseUrl(msgspec.Struct, frozen=True):
@@ -18,22 +25,39 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
 
     scheme: str
     hosts: tuple[tuple[str, int | None], ...]
-    """Each host with its port; None: the scheme's usual port. Empty: the driver's default host."""
+    """Each host with its port. No host, or an empty one: the driver's default host. None: the scheme's usual port."""
     path: str
     """With its first slash; percent-encoding is decoded."""
     options: Mapping[str, str]
     username: str | None
     password: str | None
     place: str
-    """The hosts as the URL writes them, for messages."""
+    """The hosts as the URL writes them, for messages. HIDDEN if they may be the beginning of a password."""
 
     @property
     def shown(self) -> str:
         """The URL for messages: without user, password and options."""
-        return f"{self.scheme}://{self.place}{self.path}"
+        return f"{self.scheme}://{self.place}" + ("" if self.place == HIDDEN else self.path)
+
+    def server(self, default_host: str) -> str:
+        """The hosts for messages. `default_host` names the host of a URL that names none."""
+        return f"{default_host}{self.place}" if self.place[:1] in ("", ":") else self.place
+
+    def target(self, default_host: str) -> str:
+        """The hosts and the path for messages."""
+        return self.server(default_host) + ("" if self.place == HIDDEN else self.path)
 
     def __repr__(self) -> str:
         return f"DatabaseUrl({self.shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("shown", self.shown)]
+
+
+def scheme_of(url: str) -> str | None:
+    """The scheme with which a URL begins. None for a text without one: every part of it may be a password."""
+    found = _SCHEME.match(url)
+    return None if found is None else found[1]
 
 
 def parse_url(url: str, form: str) -> DatabaseUrl:
@@ -49,9 +73,18 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
     except ValueError:
         raise malformed(form, "a host is written as host or host:port, the port as a number up to 65535") from None
     # An unescaped `/`, `?` or `#` in a password ends the host part early and leaves the `@` behind it.
-    misplaced = hosts and ("@" in parts.path or any("@" in name for name in options))
-    if "://" not in url or parts.fragment or misplaced:
-        raise malformed(form, "write '@', '/', '?' and '#' inside a name or password as %40, %2F, %3F and %23")
+    is_at_in_query = bool(parts.netloc) and "@" in parts.query
+    is_at_misplaced = bool(parts.netloc) and (
+        "@" in parts.path or any("@" in name for name in options) or (is_at_in_query and not parts.path)
+    )
+    if scheme_of(url) is None or parts.fragment or is_at_misplaced:
+        raise malformed(
+            form,
+            "after the host part, no '@' and no '#' is allowed; write '@', '/', '?' and '#' "
+            "inside a user, password, database or option as %40, %2F, %3F and %23",
+        )
+    if is_at_in_query:  # the value of an option, or the end of a password
+        place = HIDDEN
     username, _, password = credentials.partition(":")
     path = unquote(parts.path)
     return DatabaseUrl(parts.scheme, hosts, path, options, unquote(username) or None, unquote(password) or None, place)
@@ -67,12 +100,12 @@ def shown_url(url: str) -> str:
     try:
         return parse_url(url, "").shown
     except ConfigurationError:
-        scheme, separator, _ = url.partition("://")
-        return f"{scheme}://…" if separator else "…"
+        scheme = scheme_of(url)
+        return HIDDEN if scheme is None else f"{scheme}://{HIDDEN}"
 
 
 def _host(text: str) -> tuple[str, int | None]:
     parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.path:
+    if parts.path or not (parts.hostname or text.startswith(":")):
         raise ValueError
-    return parts.hostname, parts.port
+    return parts.hostname or "", parts.port

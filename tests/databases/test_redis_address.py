@@ -35,6 +35,8 @@ def test_optional_parts():
         "redis+sentinel://user:s3cret@one/table/x",
         "redis+sentinel://user:s3cret@one:port/table",
         "redis+sentinel://user:s3cret@one,/table",
+        "redis+sentinel://user:s3cret@:26379/table",
+        "redis+sentinel://user:1/s3cret?s3cret=b@one/table",
         "redis+sentinel://user:s3cret@one/table?password=s3cret",
         "redis+sentinel://user:s3cret@one/table#s3cret",
     ],

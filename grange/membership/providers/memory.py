@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from grange.databases.urls import shown_url
 from grange.errors import ConfigurationError
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
@@ -43,7 +44,7 @@ class MemoryMembershipTable:
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[MemoryMembershipTable, None]:
         """A fresh table of its own. Raises ConfigurationError when the URL is anything but `memory://`."""
         if url != "memory://":
-            raise ConfigurationError(f"a membership table in memory takes no path or options: {url!r}; use 'memory://'")
+            raise ConfigurationError(f"a membership table in memory takes no path or options: {shown_url(url)}")
         yield cls(cluster)
 
     async def read(self) -> Table:

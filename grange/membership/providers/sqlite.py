@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
 import aiosqlite
 
-from grange.aio.awake import AwakeTimeout
-from grange.databases.errors import AnswerLost
-from grange.databases.sqlite import migrate, name_of, open_sqlite, path_of, sqlite_errors
+from grange.databases.sqlite import bounded, migrate, name_of, open_sqlite, path_of
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
 from grange.membership.providers.rows import (
@@ -68,7 +66,8 @@ class SqliteMembershipTable:
         path = path_of(url)
         async with AsyncExitStack() as stack:
             with table_errors():
-                connection = await stack.enter_async_context(open_sqlite(path, LOCK_TIMEOUT, synchronous="NORMAL"))
+                opened = open_sqlite(path, OPERATION_TIMEOUT, LOCK_TIMEOUT, synchronous="NORMAL")
+                connection = await stack.enter_async_context(opened)
                 table = cls(connection, path, cluster)
                 async with table._bounded():
                     await migrate(connection, "membership")
@@ -174,17 +173,8 @@ class SqliteMembershipTable:
                     await self._connection.rollback()
                     raise
 
-    @asynccontextmanager
-    async def _bounded(self) -> AsyncGenerator[None, None]:
-        with sqlite_errors(self._name):
-            try:
-                async with AwakeTimeout(OPERATION_TIMEOUT):
-                    yield
-            except TimeoutError as error:
-                raise AnswerLost(
-                    f"{self._name} did not answer within {OPERATION_TIMEOUT} s: "
-                    f"another process holds its lock, or the disk is stuck"
-                ) from error
+    def _bounded(self) -> AbstractAsyncContextManager[None]:
+        return bounded(self._name, OPERATION_TIMEOUT)
 
 
 def _row(member: str, etag: int, alive: str) -> Row:

@@ -96,13 +96,13 @@ class SqliteStorage(DatabaseStorage):
         """Open `sqlite:///relative/file` or `sqlite:////absolute/file`; the folder is created."""
         path = path_of(url)
         # SQLite's wait ends before the operation's time-out does, so that its thread is free again.
-        lock_timeout = options.operation_timeout / 2
+        timeouts = options.operation_timeout, options.operation_timeout / 2
         async with AsyncExitStack() as stack:
             with storage_errors(), sqlite_errors(name_of(path)):
-                writer = await stack.enter_async_context(open_sqlite(path, lock_timeout, synchronous="FULL"))
+                writer = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
                 await migrate(writer, "storage")
                 await writer.execute("PRAGMA busy_timeout = 0")  # `_change` waits for other processes itself
-                reader = await stack.enter_async_context(open_sqlite(path, lock_timeout, synchronous="FULL"))
+                reader = await stack.enter_async_context(open_sqlite(path, *timeouts, synchronous="FULL"))
             storage = cls(writer, service, options, reader)
             stack.push_async_callback(storage.flush)
             yield storage
