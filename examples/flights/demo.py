@@ -31,6 +31,10 @@ LIMIT, LIMIT_PER_FLIGHT = 240.0, 0.005
 """Default time limit in seconds: a fixed part, and a part for each flight."""
 
 
+IN_FLIGHT_AGAIN = 0.02
+"""Seconds between the first calls after the pause and the kill, so that calls are in flight when the silo dies."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Options of a run: the file, URLs of membership and state (empty: SQLite in a temporary folder), number of silos,
@@ -146,7 +150,7 @@ class Run:
         async with self._client(*self._silos.running) as client, asyncio.TaskGroup() as group:
             await self._until_all_known(client)
             self._pace = Pace(self._loop.time())
-            feeder = Feeder(client, self._options.in_flight, self._random, self._recorded)
+            self._feeder = feeder = Feeder(client, self._options.in_flight, self._random, self._recorded)
             self._half_of = flights // 2
             killing = group.create_task(self._kill_one(client))
             await feeder.feed(read_flights(self._options.file))
@@ -158,8 +162,9 @@ class Run:
         pace, now = self._pace, self._loop.time()
         pace.acknowledged.append(now)
         recorded = len(pace.acknowledged)
-        if recorded >= self._half_of:
+        if recorded >= self._half_of and not self._half.is_set():
             self._half.set()
+            self._feeder.pause()  # else, on a busy machine, no flight may be left when the silo is killed
         if recorded % 20 == 0:
             self._display.count(recorded)
         if (
@@ -179,6 +184,8 @@ class Run:
         answer = await client.ask(address, GRAINS, encode(ListGrains("flights.aircraft")))
         living = msgspec.msgpack.decode(answer, type=GrainList).activations
         self._watched = frozenset(each.grain_id.key for each in living)
+        self._feeder.resume()
+        await asyncio.sleep(IN_FLIGHT_AGAIN)
         self._pace.killed = self._loop.time()
         await self._silos.kill(victim)
         recorded = len(self._pace.acknowledged)

@@ -49,6 +49,8 @@ class Feeder:
         self._in_flight = in_flight
         self._random = rng
         self._on_recorded = on_recorded
+        self._feeding = asyncio.Event()
+        self._feeding.set()
         self.recorded = 0
         self.repeats: Counter[str] = Counter()
 
@@ -59,8 +61,20 @@ class Feeder:
             for _ in range(self._in_flight):
                 group.create_task(self._work(waiting))
 
+    def pause(self) -> None:
+        """Begin no further flight until `resume`; calls in flight go on."""
+        self._feeding.clear()
+
+    def resume(self) -> None:
+        """Begin flights again."""
+        self._feeding.set()
+
     async def _work(self, waiting: Iterator[Flight]) -> None:
-        for flight in waiting:
+        while True:
+            await self._feeding.wait()
+            flight = next(waiting, None)
+            if flight is None:
+                return
             await self._record(flight)
 
     async def _record(self, flight: Flight) -> None:
