@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grange.testing.checks.history import Event, Violation
-from grange.testing.checks.linearizable import LIMIT, linearizable
+from grange.testing.checks.linearizable import MAX_CALLS_PER_KEY, linearizable
 from grange.testing.checks.models import counter, register
 
 Call = tuple[str, Any, float, float | None, Any]
@@ -175,6 +175,6 @@ def test_two_thousand_calls_with_many_unknown_outcomes_can_be_searched() -> None
 
 
 def test_a_history_that_is_too_long_is_refused() -> None:
-    events = run_of_a_real_register(7, LIMIT + 1, 2, 0.0)
+    events = run_of_a_real_register(7, MAX_CALLS_PER_KEY + 1, 2, 0.0)
     with pytest.raises(ValueError, match="5001 calls of k: at most 5000"):
         linearizable(events, register, None, ["read", "write", "cas"])
