@@ -62,7 +62,11 @@ async def open_several(url: str) -> None:
     """Several silos start at once on an empty database, and all of them work."""
     async with AsyncExitStack() as stack:
         contexts = [open_storage(url, f"service{number}") for number in range(4)]
-        storages = await asyncio.gather(*(stack.enter_async_context(context) for context in contexts))
+        # All of them end before an error is raised: an opening that goes on would be cut off with the loop.
+        storages = await asyncio.gather(*map(stack.enter_async_context, contexts), return_exceptions=True)
+        for failed in storages:
+            if isinstance(failed, BaseException):
+                raise failed
         await asyncio.gather(*(storage.write(ANN, "state", b"1", None) for storage in storages))
 
 
