@@ -11,7 +11,7 @@ import pytest
 
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.model.member import Member, SiloStatus, make_view
-from grange.storage.guards.death_recorder import deaths
+from grange.storage.guards.deaths import deaths
 from grange.storage.provider import Stamp
 from grange.testing.contracts.storage_samples import ANN, fenced
 from tests.storage.guard_bench import ME, NOW, TIMEOUT, Bench, a_bench, silo, view

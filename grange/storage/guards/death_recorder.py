@@ -12,8 +12,9 @@ import logging
 import random
 
 from grange.aio.throttled_log import ThrottledLog
-from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.member import View
 from grange.proto.ids import SiloAddress
+from grange.storage.guards.deaths import deaths
 from grange.storage.provider import GrainStorage
 
 log = logging.getLogger("grange.storage")
@@ -100,22 +101,3 @@ class DeathRecorder:
         shown = ", ".join(map(str, silos[:MAX_LOGGED])) + (", …" if len(silos) > MAX_LOGGED else "")
         text = f"storage {self._name!r} could not record that silos are dead ({shown}); reads of state wait for it"
         self._warnings.warning(text, error, "deaths_not_recorded")
-
-
-def deaths(view: View, me: SiloAddress) -> tuple[SiloAddress, ...]:
-    """The latest generation of each endpoint that is dead or superseded, ordered by address; never `me`.
-
-    One generation for each endpoint is enough: its death is also that of all earlier ones. No silo records its own
-    death: a silo that reads of its death ends, and the other silos record it.
-    """
-    newest: dict[str, int] = {}
-    for member in view.members:
-        silo = member.address
-        newest[silo.endpoint] = max(silo.generation, newest.get(silo.endpoint, silo.generation))
-    latest: dict[str, SiloAddress] = {}
-    for member in view.members:  # ordered by address, so later generations come later
-        silo = member.address
-        gone = member.status is SiloStatus.DEAD or silo.generation < newest[silo.endpoint]
-        if gone and silo != me:
-            latest[silo.endpoint] = silo
-    return tuple(sorted(latest.values()))
