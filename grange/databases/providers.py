@@ -1,6 +1,6 @@
 """Loads the provider that a URL's scheme names. Providers register by entry points, also those of other packages.
 
-Called by `storage/urls.py` (group `grange.storage`), `membership/providers/urls.py` (group `grange.membership`) and
+Called by `storage/urls.py` (group `grange.storage`), `membership/urls.py` (group `grange.membership`) and
 `checks.py` (group `grange.check`). The name of an entry point is the scheme.
 """
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from grange import clock
 from grange.membership.model.provider import MembershipTable
-from grange.membership.providers.urls import open_table
+from grange.membership.urls import open_table
 from grange.silo.config import SiloConfig
 from grange.silo.store_checks import check_at_start
 from grange.storage.provider import GrainStorage

@@ -15,9 +15,9 @@ import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
+from grange.storage.memory import MemoryStorage
 from grange.storage.operations import Kind, OperationQueue
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
-from grange.storage.providers.memory import MemoryStorage
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -26,8 +26,8 @@ from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.silo import Silo
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
-from grange.storage.providers.memory import MemoryStorage
 from grange.testing.loop import VirtualTime
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork

@@ -1,16 +1,13 @@
-"""The fixtures of grange's pytest plugin, all prefixed `grange_`. `pytest_plugin.py` registers them."""
+"""The fixture `grange_cluster` of the pytest plugin of grange. Servers are in `servers.py`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import pytest
 import pytest_asyncio
 
-from grange.servers.postgres import postgres_server
-from grange.servers.redis import redis_server
 from grange.testing.cluster import TestCluster
 
 ClusterFactory = Callable[..., Awaitable[TestCluster]]
@@ -26,17 +23,3 @@ async def grange_cluster() -> AsyncGenerator[ClusterFactory]:
             return await clusters.enter_async_context(TestCluster(*args, **options))
 
         yield start
-
-
-@pytest.fixture(scope="session")
-def grange_redis() -> Generator[str]:
-    """URL of a real Redis or Valkey: started for the session, or the one in `TEST_REDIS_URL`."""
-    with redis_server() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def grange_postgres() -> Generator[str]:
-    """DSN of a real Postgres: started for the session, or the one in `TEST_POSTGRES_DSN`."""
-    with postgres_server() as dsn:
-        yield dsn

@@ -1,4 +1,4 @@
-"""The pytest plugin of grange; its fixtures are in `fixtures.py`.
+"""The pytest plugin of grange; its fixtures are in `fixtures.py` and `servers.py`.
 
 pytest loads it wherever grange is installed, also in projects that test no grains. So it requires only pytest. Without
 pytest-asyncio, only tests that request a fixture fail; the error names the extra to install.
@@ -18,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the fixtures. pytest calls this once, before collection."""
     if find_spec("pytest_asyncio") is not None:
         config.pluginmanager.import_plugin("grange.testing.fixtures")
+        config.pluginmanager.import_plugin("grange.testing.servers")
     else:
         config.pluginmanager.register(_NotInstalled(), "grange-fixtures-not-installed")
 

@@ -85,10 +85,10 @@ def test_the_layer_contracts_fail_when_broken(tmp_path: Path) -> None:
     _append(tmp_path, "runtime/gate.py", "import grange.runtime.calls.caller")
     _append(tmp_path, "directory/options.py", "import grange.directory.cluster")
     _append(tmp_path, "storage/options.py", "import grange.storage.facet")
-    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.providers.memory")
+    _append(tmp_path, "membership/model/hash_ring.py", "import grange.storage.memory")
     _append(
         tmp_path,
-        "storage/providers/memory.py",
+        "storage/memory.py",
         "import grange.membership.model.hash_ring\nimport pickle\nimport grange.proto._generated",
     )
     result = subprocess.run(

@@ -19,8 +19,8 @@ from grange import (
     Stored,
     WriteOutcomeUnknown,
 )
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import Stamp, StateRecord
-from grange.storage.providers.memory import MemoryStorage
 from grange.testing.cluster import TestCluster
 
 

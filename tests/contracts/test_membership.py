@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
-from grange.membership.providers.urls import open_table as open_url
+from grange.membership.urls import open_table as open_url
 from grange.testing.contracts.membership import MembershipTableContract
 from grange.testing.contracts.membership_samples import OpenTable
 

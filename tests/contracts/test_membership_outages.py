@@ -17,7 +17,7 @@ import redis
 from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.membership.model.provider import MembershipTable
-from grange.membership.providers.urls import open_table
+from grange.membership.urls import open_table
 from grange.servers.postgres import PostgresServer
 from grange.servers.redis import RedisServer
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert

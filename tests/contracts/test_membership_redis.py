@@ -11,7 +11,7 @@ import pytest
 from grange.errors import MembershipUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.membership.model.provider import MembershipTable
-from grange.membership.providers.urls import open_table
+from grange.membership.urls import open_table
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 from tests.contracts.redis_replicas import PASSWORD, Sentinel, Server, replicated, stopped, until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grange.storage.providers.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.storage.urls import open_storage as open_url
 from grange.testing.contracts.storage import OpenStorage, StorageContract
 

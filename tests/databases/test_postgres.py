@@ -19,10 +19,10 @@ from grange.databases.errors import AnswerLost
 from grange.databases.postgres import Pool, PostgresLink
 from grange.errors import ConfigurationError, GrangeError, MembershipUnavailable, StorageUnavailable
 from grange.membership.providers.postgres import PostgresMembershipTable
-from grange.membership.providers.urls import open_table
+from grange.membership.urls import open_table
 from grange.servers.postgres import PostgresServer
 from grange.storage.options import StorageOptions
-from grange.storage.providers.postgres import PostgresStorage
+from grange.storage.postgres import PostgresStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.membership_samples import a_silo, insert
 from grange.testing.contracts.storage_samples import ANN

@@ -13,7 +13,7 @@ from grange.databases.providers import load_provider
 from grange.databases.redis_address import sentinel_address
 from grange.databases.urls import parse_url, scheme_of, shown_url
 from grange.errors import ConfigurationError
-from grange.membership.providers.urls import open_table
+from grange.membership.urls import open_table
 
 FORM = "db://user:password@host[:port]/name"
 

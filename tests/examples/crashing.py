@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection
 
 from grange import StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.memory import MemoryStorage
 from grange.storage.provider import Stamp, StateRecord
-from grange.storage.providers.memory import MemoryStorage
 
 Hook = Callable[[GrainId], Awaitable[None]]
 

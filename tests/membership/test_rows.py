@@ -13,7 +13,7 @@ import redis
 from grange.errors import MembershipError
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.rows import time_from_text, time_to_text
-from grange.membership.providers.urls import open_table
+from grange.membership.urls import open_table
 from grange.testing.contracts.membership_samples import a_silo, insert
 
 UNREADABLE = ["", "yesterday", "2026-01-01T12:00:00.000000"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from grange.errors import StorageError
 from grange.proto.ids import GrainId
-from grange.storage.providers.record import (
+from grange.storage.record import (
     NAME_LIMIT,
     check_name,
     check_payload,

@@ -15,11 +15,11 @@ import redis.asyncio
 
 from grange.databases.sqlite import migrate
 from grange.errors import ConfigurationError, StorageError
+from grange.storage.memory import MemoryStorage
 from grange.storage.options import StorageOptions
-from grange.storage.providers.memory import MemoryStorage
-from grange.storage.providers.postgres import PostgresStorage
-from grange.storage.providers.redis import RedisStorage
-from grange.storage.providers.sqlite import SqliteStorage
+from grange.storage.postgres import PostgresStorage
+from grange.storage.redis import RedisStorage
+from grange.storage.sqlite import SqliteStorage
 from grange.storage.urls import open_storage, storage_factory
 from grange.testing.contracts.storage_samples import ANN
 
@@ -104,7 +104,7 @@ def test_a_missing_driver_names_the_extra(
     for module in [name for name in sys.modules if name == driver or name.startswith(f"{driver}.")]:
         monkeypatch.delitem(sys.modules, module)
     database = "postgres" if driver == "asyncpg" else driver
-    for module in (f"grange.storage.providers.{database}", f"grange.databases.{database}"):
+    for module in (f"grange.storage.{database}", f"grange.databases.{database}"):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, "meta_path", [_Absent(driver), *sys.meta_path])
     with pytest.raises(ConfigurationError, match=remedy):

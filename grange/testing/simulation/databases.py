@@ -19,7 +19,7 @@ from grange.membership.model.provider import Table
 from grange.membership.providers.memory import MemoryMembershipTable, MemoryStore
 from grange.membership.table.transitions import view_of
 from grange.proto.ids import GrainId
-from grange.storage.providers.memory import MemoryStorage
+from grange.storage.memory import MemoryStorage
 from grange.testing.checks.writers import Write
 from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process, SimulatedLoop

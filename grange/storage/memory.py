@@ -9,7 +9,7 @@ from grange.errors import ConfigurationError
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import Stamp, StateRecord
-from grange.storage.providers.record import (
+from grange.storage.record import (
     check_name,
     check_payload,
     check_service,

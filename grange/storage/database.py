@@ -14,10 +14,10 @@ from grange.aio.awake import AwakeTimeout
 from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable
 from grange.errors import StorageError, StorageUnavailable
 from grange.proto.ids import GrainId, SiloAddress
+from grange.storage.changes import Change, ChangeQueue, Name, Sending
 from grange.storage.options import StorageOptions
 from grange.storage.provider import Stamp, StateRecord
-from grange.storage.providers.changes import Change, ChangeQueue, Name, Sending
-from grange.storage.providers.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
+from grange.storage.record import check_name, check_payload, check_service, etag_number, fenced, inconsistent
 
 DEATHS_KEPT = 7 * 86_400
 """Seconds that a store keeps a recorded death: a week, because a machine may sleep over a weekend and then write.

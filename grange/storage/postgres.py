@@ -15,11 +15,11 @@ import asyncpg
 from grange.databases.postgres import Connection, Pool, PostgresLink
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
+from grange.storage.changes import Change, Name, Sending
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_errors
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.providers.changes import Change, Name, Sending
-from grange.storage.providers.database import DEATHS_KEPT, DatabaseStorage, storage_errors
-from grange.storage.providers.record import stamp_of
+from grange.storage.record import stamp_of
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 

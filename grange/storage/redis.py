@@ -25,11 +25,11 @@ from redis.exceptions import NoScriptError, ReadOnlyError
 from grange.databases.redis import RedisLink, RedisOptions
 from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
+from grange.storage.changes import Change, Name, Sending
+from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_error, storage_errors
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
-from grange.storage.providers.changes import Change, Name, Sending
-from grange.storage.providers.database import DEATHS_KEPT, DatabaseStorage, storage_error, storage_errors
-from grange.storage.providers.record import stamp_of
+from grange.storage.record import stamp_of
 
 # KEYS: the record, and the recorded death of its writer's endpoint. ARGV: the etag that must be stored (empty: none),
 # the schema (empty: unchanged), the writer's endpoint and generation and the number of the change (empty: no writer),
