@@ -49,7 +49,7 @@ class GrainStorage(Protocol):
     Each outcome has its own error. `StorageUnavailable`: the database cannot be reached or did not answer a read; a
     change was certainly not applied. `WriteOutcomeUnknown`: the change was sent and its answer was lost; it may have
     been applied, or may still be applied later. `StorageError`: any other refusal, for example of a payload over the
-    limit or a name with NUL characters (see `providers/record.py`). Driver exceptions never escape.
+    limit or a name with NUL characters (see `record.py`). Driver exceptions never escape.
     """
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
