@@ -20,8 +20,6 @@ A room imports only rooms on lines below its own; rooms on one line do not impor
 follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
 """
 
-import logging
-
 from grange.errors import (
     ActivationFailed,
     CallCancelled,
@@ -92,6 +90,3 @@ __all__ = [
     "request_context",
     "response_timeout",
 ]
-
-# A library logs nothing until its application configures logging.
-logging.getLogger("grange").addHandler(logging.NullHandler())

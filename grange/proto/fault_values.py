@@ -12,7 +12,7 @@ import decimal
 import uuid
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -50,7 +50,7 @@ class FaultValues:
         return self._decode(data)
 
     def _packed(self, value: Any) -> Any:
-        kind = cast("type[Any]", type(value))
+        kind = _class_of(value)
         if value is None or kind in (bool, float, bytes):
             return value
         if kind is str:
@@ -96,6 +96,10 @@ class FaultValues:
         if read is None:
             raise ValueError(f"unknown kind {code} of a value in an error")
         return read(content.decode("utf-8", "surrogatepass"))
+
+
+def _class_of(value: Any) -> Any:
+    return type(value)
 
 
 def _extension(code: int, content: bytes) -> msgspec.msgpack.Ext:

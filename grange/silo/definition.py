@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-import svcs
 
 from grange.errors import ConfigurationError
 from grange.grains.definition import interfaces_of, spec_of
@@ -14,6 +13,7 @@ from grange.grains.grain import Grain
 from grange.membership.model.member import Implementations
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
+from grange.silo.services import Services
 
 
 def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
@@ -28,7 +28,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
 
     grains: tuple[type[Grain[Any]], ...]
     config: SiloConfig
-    services: svcs.Registry
+    services: Services
     errors: tuple[type[Exception], ...]
     strategies: Mapping[str, PlacementStrategy]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import svcs
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
@@ -48,10 +49,11 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 2: the membership table, and the storages behind their guards."""
+    """Stage 2: the membership table, the storages behind their guards, and the services of the grains."""
 
     table: MembershipTable
     guards: StorageGuards
+    services: svcs.Registry
 
 
 class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):

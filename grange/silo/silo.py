@@ -25,6 +25,7 @@ from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
 from grange.silo.running import RunningSilo
+from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
 
 G = TypeVar("G", bound=Addressable)
@@ -33,7 +34,8 @@ G = TypeVar("G", bound=Addressable)
 class Silo:
     """A silo: the constructor takes its definition, `async with` runs it. One object runs once.
 
-    `grains`: the classes that it hosts. `services`: the svcs registry for the arguments of their constructors.
+    `grains`: the classes that it hosts. `services`: the arguments of their constructors, as a function that
+    fills the silo's svcs registry and frees what it made, or as a registry that stays yours.
     `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
@@ -45,14 +47,14 @@ class Silo:
         self,
         grains: Sequence[type[Grain[Any]]],
         *,
-        services: svcs.Registry | None = None,
+        services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
         config: SiloConfig | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
-        self._services = services or svcs.Registry()
+        self._services: Services = svcs.Registry() if services is None else services
         self._errors = tuple(errors)
         self._placement = tuple(placement)
         self._config = config

@@ -48,6 +48,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
 from grange.silo.running import Calls, Cluster, Hosting, Links, Ports, RunningSilo, Stores
+from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
@@ -66,7 +67,7 @@ async def assemble(
     """
     definition.check()
     ports = await open_ports(parts, definition.config, environment)
-    stores = await open_stores(parts, definition.config, environment, ports)
+    stores = await open_stores(parts, definition, environment, ports)
     links = prepare_links(parts, definition, environment, ports)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
@@ -191,13 +192,19 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     )
 
 
-async def open_stores(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment, ports: Ports) -> Stores:
-    """Stage 2: the databases."""
+async def open_stores(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
+) -> Stores:
+    """Stage 2: the databases, and the services of the grains, which may need time to connect."""
     table = await parts.enter_async_context(environment.table())
     storages = await parts.enter_async_context(environment.storages())
-    timeout = config.storage_settings().operation_timeout
+    timeout = definition.config.storage_settings().operation_timeout
     guards = StorageGuards(storages, ports.address, environment.random, timeout)
-    return Stores(table=table, guards=await parts.enter_async_context(guards))
+    return Stores(
+        table=table,
+        guards=await parts.enter_async_context(guards),
+        services=await parts.enter_async_context(open_services(definition.services)),
+    )
 
 
 def prepare_links(
@@ -305,7 +312,7 @@ def prepare_hosting(
         ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, cluster.gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    hosted = [HostedType(cls, calls.plans, facets, definition.services, options) for cls in definition.grains]
+    hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)

@@ -11,7 +11,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import svcs
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from grange import clock
@@ -25,6 +24,7 @@ from grange.proto.ids import GrainId
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
+from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
@@ -63,7 +63,8 @@ class TestCluster:
     restarted. Inside the block, `silos` are the running silos, `client` is a connected client, `network` the network.
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
-    are those of `SiloConfig`. `virtual_time=False` keeps the loop's real clock, as real databases need.
+    are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
+    `virtual_time=False` keeps the loop's real clock, as real databases need.
     """
 
     __test__ = False  # pytest must not collect this class, although its name starts with Test
@@ -74,7 +75,7 @@ class TestCluster:
         *,
         silos: int = 2,
         seed: int = 0,
-        services: svcs.Registry | None = None,
+        services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
         storage: GrainStorage | None = None,
