@@ -12,7 +12,7 @@ import decimal
 import uuid
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -50,7 +50,7 @@ class FaultValues:
         return self._decode(data)
 
     def _packed(self, value: Any) -> Any:
-        kind = _class_of(value)
+        kind = cast("Any", type(value))
         if value is None or kind in (bool, float, bytes):
             return value
         if kind is str:
@@ -96,10 +96,6 @@ class FaultValues:
         if read is None:
             raise ValueError(f"unknown kind {code} of a value in an error")
         return read(content.decode("utf-8", "surrogatepass"))
-
-
-def _class_of(value: Any) -> Any:
-    return type(value)
 
 
 def _extension(code: int, content: bytes) -> msgspec.msgpack.Ext:
