@@ -250,6 +250,9 @@ class _TestEnvironment:
     def utc_now(self) -> datetime:
         return self.now()
 
+    def uptime(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def generation(self) -> int:
         return self.number
 

@@ -216,6 +216,9 @@ class _MachineEnvironment:
     def utc_now(self) -> datetime:
         return EPOCH + timedelta(seconds=self._deps.loop.time())
 
+    def uptime(self) -> float:
+        return self._deps.loop.time()
+
     def generation(self) -> int:
         return 1 + int(self._deps.loop.time() * 1000)
 
