@@ -94,7 +94,7 @@ class Join:
             self._logged |= silent
             log.warning(
                 "silo %s waits for %s: active in the membership table, but no answer; a silo that was killed counts as "
-                "dead when this silo has seen no sign of life in its row for %g s",
+                "dead when its row has shown no sign of life for %g s",
                 self._me.address,
                 ", ".join(sorted(map(str, silent))),
                 self._options.stale_after,

@@ -178,7 +178,7 @@ async def test_a_cold_start_votes_out_killed_silos(caplog):
         said = [each.getMessage() for each in caplog.records if "waits for" in each.getMessage()]
         assert len(said) == 1
         assert all(str(silo.address) in said[0] for silo in gone)
-        assert "has not written for 8 s that it lives" in said[0]
+        assert "has shown no sign of life for 8 s" in said[0]
 
 
 async def test_silos_that_join_at_once_all_become_active():

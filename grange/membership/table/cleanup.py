@@ -43,24 +43,25 @@ def cutoff(table: Table, ages: Ages, options: MembershipOptions) -> datetime | N
     next silo chooses its own. Such a row keeps all younger rows.
     """
     dead = sum(row.member.status is SiloStatus.DEAD for row in table.rows)
-    newest = max((row.member.address.generation for row in table.rows), default=0)
+    newest = max(table.rows, key=_rank, default=None)
     before: datetime | None = None
     for row in sorted((row for row in table.rows if row.member.status is not SiloStatus.ACTIVE), key=_age):
         last = _last_seen(row.member)
         too_old = ages.of_status(row.member.address) > options.dead_kept_for
-        if _must_stay(row.member, newest, ages, options) or not (too_old or dead > options.dead_kept):
+        if row is newest or _must_stay(row.member, ages, options) or not (too_old or dead > options.dead_kept):
             return None if before is None else min(last, before)
         dead -= 1
         before = last + RESOLUTION
     return before
 
 
-def _must_stay(member: Member, newest: int, ages: Ages, options: MembershipOptions) -> bool:
-    return (
-        member.status is not SiloStatus.DEAD
-        or member.address.generation == newest
-        or bool(fresh_votes(member, ages, options.vote_expiry))
-    )
+def _must_stay(member: Member, ages: Ages, options: MembershipOptions) -> bool:
+    return member.status is not SiloStatus.DEAD or bool(fresh_votes(member, ages, options.vote_expiry))
+
+
+def _rank(row: Row) -> tuple[int, bool, tuple[datetime, SiloAddress]]:
+    """The order of generations; of equal ones a living silo's is the highest, so that no dead row has to stay."""
+    return row.member.address.generation, row.member.status is not SiloStatus.DEAD, _age(row)
 
 
 def _last_seen(member: Member) -> datetime:
