@@ -119,7 +119,7 @@ async def test_a_storage_that_does_not_answer_stops_no_start(caplog: pytest.LogC
     storage.down = True
     asked = await new_address("127.0.0.1", 1, 5, MemoryMembershipTable(), [storage])
     assert asked.generation == 5
-    assert "does not answer which silos at 127.0.0.1:1 are dead: no server listens" in caplog.text
+    assert "does not answer which silos at 127.0.0.1:1 are dead: fenced_generation: no server listens" in caplog.text
     with pytest.raises(InconsistentStateError, match="declared dead"):
         await storage.inner.write(GrainId("a", "b"), "s", b"1", None, stamp=Stamp(asked, 1))
     storage.down = False
