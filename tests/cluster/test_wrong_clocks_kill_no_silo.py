@@ -71,7 +71,7 @@ async def test_a_silo_with_a_wrong_clock_is_as_safe_as_any(error: float) -> None
 
 
 @pytest.mark.parametrize("error", ERRORS)
-async def test_two_votes_count_whatever_the_clocks_of_the_voters_say(error: float) -> None:
+async def test_two_votes_count_although_the_clocks_of_the_voters_differ(error: float) -> None:
     """The vote of a slow clock has not expired when it is written, and that of a fast one expires no other vote."""
     async with TestCluster([Counter], silos=4) as cluster:
         wrong, right, suspect, _ = cluster.silos

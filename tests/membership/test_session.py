@@ -115,7 +115,7 @@ async def test_a_table_that_comes_back_is_judged_by_the_remembered_version():
 
 
 async def test_how_long_an_alive_time_has_not_changed():
-    """By the reader's own clock, whatever the row says; a change starts the count again, and so does an outage."""
+    """By the reader's own clock, not by the time in the row; a change starts the count again, and so does an outage."""
     with VirtualTime(asyncio.get_running_loop()).installed():
         desk = Desk(MemoryMembershipTable())
         await desk.session.settle(partial(enter, me=msgspec.structs.replace(ONE, alive=START - timedelta(hours=2))))

@@ -119,7 +119,7 @@ def test_a_row_with_enough_votes_that_is_not_dead_is_overdue():
 
 @pytest.mark.parametrize("error", [-7200, -300, 300, 7200])
 def test_the_voters_clock_neither_adds_nor_takes_a_vote(error):
-    """A vote counts for the time for which the reader has seen it, whatever time is written in it."""
+    """A vote counts for the time for which the reader has seen it; the time written in it does not matter."""
     wrong, right = Vote(address(1), after(error)), Vote(address(2), START)
     row = victim(wrong, right)
     assert fresh_votes(row, Ages(votes={(VICTIM, wrong): 59.0, (VICTIM, right): 59.0}), WINDOW) == row.votes

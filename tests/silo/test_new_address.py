@@ -1,4 +1,4 @@
-"""A silo that starts again on its endpoint joins, whatever its clock says, and its writes are accepted."""
+"""A silo that starts again on its endpoint joins with any clock, and its writes are accepted."""
 
 from __future__ import annotations
 
