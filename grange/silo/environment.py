@@ -31,11 +31,15 @@ class SiloEnvironment(Protocol):
         ...
 
     def utc_now(self) -> datetime:
-        """The date and time, for stored records. Durations use the loop's time."""
+        """The date and time, for people who read stored records. It may be set; durations use the loop's time."""
+        ...
+
+    def uptime(self) -> float:
+        """Seconds on a clock that is never set; it counts while the machine sleeps, if the system can tell."""
         ...
 
     def generation(self) -> int:
-        """A number that is higher at each start of the same silo."""
+        """The lowest generation for a silo that starts now. The silo takes a higher one if the table requires it."""
         ...
 
     def transport(self) -> AbstractAsyncContextManager[Transport]:
@@ -62,6 +66,10 @@ class ConfiguredEnvironment:
     def utc_now(self) -> datetime:
         """The machine's clock."""
         return clock.utc_now()
+
+    def uptime(self) -> float:
+        """The machine's clock since its start."""
+        return clock.uptime()
 
     def generation(self) -> int:
         """Milliseconds since 1970."""

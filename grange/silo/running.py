@@ -35,8 +35,20 @@ from grange.transport.peers import Peers
 from grange.transport.provider import Transport
 
 
+class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 1: the open ports, which admit no connection yet. `host` and `port` are the silo's endpoint."""
+
+    transport: Transport
+    probe_port: ProbePort
+    silo_listener: GatedListener
+    client_listener: GatedListener
+    gateway_port: int
+    host: str
+    port: int
+
+
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 1: the open ports, which admit no connection yet, and the names of this silo: address, name, cluster."""
+    """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
 
     transport: Transport
     probe_port: ProbePort

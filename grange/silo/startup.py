@@ -46,8 +46,9 @@ from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
+from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
-from grange.silo.running import Calls, Cluster, Hosting, Links, Ports, RunningSilo, Stores
+from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
@@ -66,8 +67,8 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    ports = await open_ports(parts, definition.config, environment)
-    stores = await open_stores(parts, definition, environment, ports)
+    opened = await open_ports(parts, definition.config, environment)
+    ports, stores = await open_stores(parts, definition, environment, opened)
     links = prepare_links(parts, definition, environment, ports)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
@@ -170,7 +171,7 @@ class Ring:
         return max(self._links.peers.last_received(silo), self.hosting.silo_inbound.last_received(silo))
 
 
-async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> Ports:
+async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
@@ -179,28 +180,41 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     client_listener = GatedListener(Role.CLIENT, config.cluster)
     port = await silo_listener.listen(transport, config.host, config.port)
     gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
-    address = SiloAddress(config.public_host, port, environment.generation())
-    return Ports(
+    return OpenPorts(
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
         client_listener=client_listener,
         gateway_port=gateway_port,
-        address=address,
-        name=config.name or address.endpoint,
-        cluster=config.cluster,
+        host=config.public_host,
+        port=port,
     )
 
 
 async def open_stores(
-    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
-) -> Stores:
-    """Stage 2: the databases, and the services of the grains, which may need time to connect."""
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts
+) -> tuple[Ports, Stores]:
+    """Stage 2: the databases, and the services of the grains, which may need time to connect.
+
+    The databases know earlier silos at this endpoint, so they complete this silo's address.
+    """
+    config = definition.config
     table = await parts.enter_async_context(environment.table())
     storages = await parts.enter_async_context(environment.storages())
-    timeout = definition.config.storage_settings().operation_timeout
-    guards = StorageGuards(storages, ports.address, environment.random, timeout)
-    return Stores(
+    address = await new_address(opened.host, opened.port, environment.generation(), table, storages.values())
+    timeout = config.storage_settings().operation_timeout
+    guards = StorageGuards(storages, address, environment.random, timeout)
+    ports = Ports(
+        transport=opened.transport,
+        probe_port=opened.probe_port,
+        silo_listener=opened.silo_listener,
+        client_listener=opened.client_listener,
+        gateway_port=opened.gateway_port,
+        address=address,
+        name=config.name or address.endpoint,
+        cluster=config.cluster,
+    )
+    return ports, Stores(
         table=table,
         guards=await parts.enter_async_context(guards),
         services=await parts.enter_async_context(open_services(definition.services)),
@@ -246,6 +260,7 @@ def prepare_cluster(
         probe_line=ports.probe_port.ask,
         rng=environment.random,
         now=environment.utc_now,
+        uptime=environment.uptime,
         heard_from=ring.heard_from,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
@@ -278,6 +293,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         name=ports.name,
         gateway=ports.gateway_port,
         probe=ports.probe_port.port,
+        run=f"{environment.random.getrandbits(64):016x}",
         labels=definition.config.labels,
         grains=definition.placements(),
         interfaces=definition.interfaces(),

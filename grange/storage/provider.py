@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -90,6 +90,18 @@ class GrainStorage(Protocol):
         silo is applied, not even one that was sent before: the check of the writer and the change are one atomic step.
         Recorded deaths are kept for at least a week, also across restarts if the storage is durable. Raises
         StorageUnavailable; some of the silos may then be fenced, and the caller repeats the call.
+        """
+        ...
+
+
+@runtime_checkable
+class FenceRecords(Protocol):
+    """A storage that tells which deaths it has recorded. Those of grange do; a silo asks at its start if it can."""
+
+    async def fenced_generation(self, endpoint: str) -> int:
+        """The latest generation of this endpoint that `fence` was called with; 0: none. Changes nothing.
+
+        Raises `StorageUnavailable` when the database does not answer.
         """
         ...
 

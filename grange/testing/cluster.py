@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -100,6 +100,7 @@ class TestCluster:
         self.silos: list[Silo] = []
         self.time: VirtualTime | None = None
         self._client: Client | None = None
+        self._clocks: dict[Silo, _WallClock] = {}
 
     @property
     def client(self) -> Client:
@@ -147,6 +148,10 @@ class TestCluster:
         await self.kill(silo)
         gateway = int(silo.gateway.rpartition(":")[2])
         return await self.add_silo(port=silo.address.port, gateway_port=gateway)
+
+    def shift_clock(self, silo: Silo, seconds: float) -> None:
+        """Set the wall clock of one silo forwards, or back (below 0), as an operator does. Timers go on unchanged."""
+        self._clocks[silo].error += timedelta(seconds=seconds)
 
     def partition(self, one: Silo, other: Silo, *, one_way: bool = False) -> None:
         """Cut the line between two silos, or only from the first to the second."""
@@ -220,8 +225,10 @@ class TestCluster:
             placement=self._placement,
             config=config,
         )
-        now = clock.utc_now if self.time is None else self.time.utc_now
-        environment = _TestEnvironment(name, self._names, self.network, self.table, self.storages, self._rng(), now)
+        wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
+        environment = _TestEnvironment(
+            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now
+        )
         await silo.start(environment)
         self.silos.append(silo)
         return silo
@@ -233,6 +240,17 @@ class TestCluster:
 
     def _rng(self) -> random.Random:
         return random.Random(self.random.getrandbits(64))
+
+
+class _WallClock:
+    """The wall clock of one silo, with its error."""
+
+    def __init__(self, right: Callable[[], datetime]) -> None:
+        self._right = right
+        self.error = timedelta()
+
+    def now(self) -> datetime:
+        return self._right() + self.error
 
 
 @dataclass(frozen=True)
@@ -249,6 +267,9 @@ class _TestEnvironment:
 
     def utc_now(self) -> datetime:
         return self.now()
+
+    def uptime(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def generation(self) -> int:
         return self.number
