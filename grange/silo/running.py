@@ -129,4 +129,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     async def stop_or_kill(self) -> None:
         """Kill if `Lifecycle.kill` was called, else stop. Called once, before the resources of the stages close."""
-        await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
+        try:
+            await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
+        finally:
+            self.calls.caller.end()

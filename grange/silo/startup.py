@@ -14,6 +14,7 @@ from functools import partial
 
 import msgspec
 
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
@@ -72,7 +73,7 @@ async def assemble(
     links = prepare_links(parts, definition, environment, ports)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster)
+    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     silo = RunningSilo(
@@ -301,13 +302,18 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
 
 
 def prepare_calls(
-    config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
+    config: SiloConfig,
+    environment: SiloEnvironment,
+    ports: Ports,
+    links: Links,
+    cluster: Cluster,
+    binding: LoopBinding,
 ) -> Calls:
     """Stage 5: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
     plans = Plans(codec)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface))
     return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
@@ -324,8 +330,9 @@ def prepare_hosting(
     """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
+    binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, cluster.gate
+        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, binding, gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from grange.aio.loop_binding import LoopBinding
 from grange.proto.message import Reason
 from grange.runtime.activations.timers import MAX_SECONDS, GrainTimer
 from grange.runtime.requests.invocation import Invocation
@@ -28,7 +29,7 @@ class Box:
     def timer(self, **options: bool) -> GrainTimer:
         return GrainTimer(
             grain_id("clock"), self.tick, self.deliver,
-            options.get("interleave", False), options.get("keep_alive", False),
+            options.get("interleave", False), options.get("keep_alive", False), LoopBinding("this silo"),
         )  # fmt: skip
 
     def deliver(self, tick: Invocation) -> None:

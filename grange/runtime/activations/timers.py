@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from grange.aio.loop_binding import LoopBinding
 from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 
@@ -23,6 +24,7 @@ class GrainTimer:
     """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation."""
 
     __slots__ = (
+        "_binding",
         "_callback",
         "_changes",
         "_deliver",
@@ -41,8 +43,10 @@ class GrainTimer:
         deliver: Callable[[Invocation], None],
         interleave: bool,
         keep_alive: bool,
+        binding: LoopBinding,
     ) -> None:
         self._grain_id = grain_id
+        self._binding = binding
         self._callback = callback
         self._deliver = deliver
         self._interleave = interleave
@@ -62,8 +66,9 @@ class GrainTimer:
 
         Restarts a stopped timer.
 
-        Raises ValueError for a negative time or one over ten years.
+        Raises ValueError for a negative time or one over ten years, and WrongLoop in another event loop or thread.
         """
+        self._binding.check(f"change of a timer of {self._grain_id}")
         for name, seconds in (("due", due), ("period", period)):
             if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
                 raise ValueError(f"timer {name}={seconds!r} must be between 0 and {MAX_SECONDS:.0f} seconds")
