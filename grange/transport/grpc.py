@@ -19,6 +19,7 @@ from grange.proto.handshake import Hello, Welcome
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_listener import METHOD, GrpcListener
 from grange.transport.grpc_options import channel_options, endpoint
+from grange.transport.grpc_process import GRPC_PROCESS
 from grange.transport.grpc_probe import GrpcProbeLine
 from grange.transport.grpc_streams import Call, ClientStream
 from grange.transport.handshake import Handshake, conclude, with_limits
@@ -27,9 +28,13 @@ from grange.transport.provider import Accept, Admit, Connection, Listener, Probe
 
 
 class GrpcTransport:
-    """See `provider.Transport`. It owns the tasks of the connections that it opens, and awaits them in `close`."""
+    """See `provider.Transport`. It owns the tasks of the connections that it opens, and awaits them in `close`.
+
+    Raises WrongLoop in a fork of a process that had a transport: see `grpc_process.py`.
+    """
 
     def __init__(self, options: TransportOptions | None = None) -> None:
+        GRPC_PROCESS.enter()
         self._options = options if options is not None else TransportOptions()
         self._listeners: list[GrpcListener] = []
         self._running: dict[asyncio.Task[None], FramedConnection] = {}
