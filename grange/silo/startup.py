@@ -46,6 +46,7 @@ from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_watch import LoopWatch, end_dead_process, report_dead_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
@@ -85,6 +86,7 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        loop_watch=prepare_loop_watch(definition.config, ports, cluster),
     )
     serve_system_targets(silo)
     return silo
@@ -108,7 +110,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
-    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
+    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
@@ -354,6 +356,12 @@ def prepare_hosting(
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def prepare_loop_watch(config: SiloConfig, ports: Ports, cluster: Cluster) -> LoopWatch:
+    """The thread that watches this event loop. `ProbePort.serve` starts it."""
+    on_dead = end_dead_process if config.exit_on_dead_loop else report_dead_loop
+    return LoopWatch(ports.address, cluster.liveness, config.membership_settings().dead_loop_after, on_dead)
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:

@@ -19,8 +19,8 @@ from grange.proto.handshake import Hello, Welcome
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_listener import METHOD, GrpcListener
 from grange.transport.grpc_options import channel_options, endpoint
-from grange.transport.grpc_process import GRPC_PROCESS
 from grange.transport.grpc_probe import GrpcProbeLine
+from grange.transport.grpc_process import GRPC_PROCESS
 from grange.transport.grpc_streams import Call, ClientStream
 from grange.transport.handshake import Handshake, conclude, with_limits
 from grange.transport.options import TransportOptions
