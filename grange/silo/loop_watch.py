@@ -1,4 +1,4 @@
-"""A thread that watches the event loop: it logs the stack of a turn that blocks it, and ends a process with a dead loop.
+"""A thread that watches the event loop: it logs the stack of a blocking turn, and ends a process whose loop is dead.
 
 Time in which this thread did not run either (a stopped process, a paused machine) does not count: no turn caused it.
 Nor does time in a debugger.

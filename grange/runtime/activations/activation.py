@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from grange.aio.interrupts import is_ctrl_c
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.errors import InvalidCall
@@ -170,7 +171,7 @@ class Activation:
         except BaseException as error:  # this runs in the task that delivers requests, which must not end
             text = f"may_interleave raised {type(error).__qualname__}"
             call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
-            if isinstance(error, KeyboardInterrupt):
+            if is_ctrl_c(error):
                 raise
             return False
         return True
