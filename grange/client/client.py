@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
+from grange.aio.uninterrupted import uninterrupted
 from grange.client.events import Listeners, OnConnectFailure, OnConnectionChange
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
@@ -141,13 +142,14 @@ class Client:
         if self._entered:
             raise RuntimeError("this client is or was connected; make a new Client for another `async with`")
         self._entered = True
+        parts = AsyncExitStack()
         try:
-            async with AsyncExitStack() as parts:
-                await self._connect(parts)
-                self._parts = parts.pop_all()
+            await self._connect(parts)
         except BaseException:
             self._entered = False
+            await uninterrupted(parts.aclose())  # a second cancellation must not leave parts behind
             raise
+        self._parts = parts
         return self
 
     async def __aexit__(

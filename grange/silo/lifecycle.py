@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from grange.aio.loop_binding import LoopBinding
+from grange.aio.uninterrupted import uninterrupted
 from grange.errors import SiloUnavailable
 from grange.proto.ids import SiloAddress
 
@@ -41,7 +42,7 @@ class Lifecycle:
             yield self._parts
         except BaseException:
             try:
-                await self._parts.aclose()
+                await uninterrupted(self._parts.aclose())  # a second cancellation must not leave parts behind
             finally:
                 self.binding.end()
             raise
