@@ -15,6 +15,10 @@ from grange.silo import Silo
 from grange.testing.cluster import TestCluster
 
 
+PATIENCE = 5.0
+"""Real seconds after which code of another loop waits for ever."""
+
+
 class Cart(Grain):
     def __init__(self, state: PersistentState[int]) -> None:
         self.state = state
@@ -53,8 +57,9 @@ def _in_a_loop_of_its_own(action: Callable[[], Any]) -> str:
         try:
             result = action()
             if isinstance(result, Awaitable):
-                await result
-        except RuntimeError as error:
+                async with asyncio.timeout(PATIENCE):
+                    await result
+        except (RuntimeError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
         return "no error"
 
@@ -70,7 +75,7 @@ async def elsewhere(action: Callable[[], Any]) -> str:
         said.append(_in_a_loop_of_its_own(action))
         loop.call_soon_threadsafe(ended.set)
 
-    threading.Thread(target=run).start()
+    threading.Thread(target=run, daemon=True).start()
     await ended.wait()
     return said[0]
 
