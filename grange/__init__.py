@@ -23,6 +23,7 @@ follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
 from grange.errors import (
     ActivationFailed,
     CallCancelled,
+    CallerClosed,
     CallError,
     CallNotExecuted,
     CallOutcomeUnknown,
@@ -43,6 +44,7 @@ from grange.errors import (
     StorageError,
     StorageUnavailable,
     WriteOutcomeUnknown,
+    WrongLoop,
 )
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
@@ -59,6 +61,7 @@ __all__ = [
     "CallNotExecuted",
     "CallOutcomeUnknown",
     "CallTimeout",
+    "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
     "Grain",
@@ -84,6 +87,7 @@ __all__ = [
     "Stored",
     "Timer",
     "WriteOutcomeUnknown",
+    "WrongLoop",
     "always_interleave",
     "one_way",
     "read_only",

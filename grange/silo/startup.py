@@ -14,6 +14,7 @@ from functools import partial
 
 import msgspec
 
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
@@ -45,6 +46,7 @@ from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_watch import LoopWatch, end_dead_process, report_dead_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
@@ -72,7 +74,7 @@ async def assemble(
     links = prepare_links(parts, definition, environment, ports)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster)
+    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     silo = RunningSilo(
@@ -84,6 +86,7 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        loop_watch=prepare_loop_watch(definition.config, ports, cluster),
     )
     serve_system_targets(silo)
     return silo
@@ -107,7 +110,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
-    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
+    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
@@ -301,13 +304,18 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
 
 
 def prepare_calls(
-    config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
+    config: SiloConfig,
+    environment: SiloEnvironment,
+    ports: Ports,
+    links: Links,
+    cluster: Cluster,
+    binding: LoopBinding,
 ) -> Calls:
     """Stage 5: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
     plans = Plans(codec)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
     grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)
@@ -325,8 +333,9 @@ def prepare_hosting(
     """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
+    binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, cluster.gate
+        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, binding, gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]
@@ -348,6 +357,12 @@ def prepare_hosting(
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def prepare_loop_watch(config: SiloConfig, ports: Ports, cluster: Cluster) -> LoopWatch:
+    """The thread that watches this event loop. `ProbePort.serve` starts it."""
+    on_dead = end_dead_process if config.exit_on_dead_loop else report_dead_loop
+    return LoopWatch(ports.address, cluster.liveness, config.membership_settings().dead_loop_after, on_dead)
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from grange import clock
+from grange.aio.uninterrupted import uninterrupted
 from grange.client.client import Client
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
@@ -28,7 +29,7 @@ from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
-from grange.testing.loop import VirtualTime
+from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Transport
@@ -65,6 +66,9 @@ class TestCluster:
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
+
+    Several clusters in one event loop share a virtual clock, nested or one after another. Entering
+    raises ConfigurationError for virtual time in a loop where silos or clients run in real time, and the reverse.
     """
 
     __test__ = False  # pytest must not collect this class, although its name starts with Test
@@ -192,19 +196,13 @@ class TestCluster:
         return sum(grain is None or activation.hosted.cls is grain for activation in activations)
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as parts:
-            if self._virtual:
-                self.time = parts.enter_context(VirtualTime(asyncio.get_running_loop()).installed())
-            parts.push_async_callback(self._kill_all)
-            for _ in range(self._count):
-                await self._start_silo({})
-            transport = MemoryTransport(self.network, "client")
-            parts.push_async_callback(transport.close)
-            gateways = [silo.gateway for silo in self.silos]
-            client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng())
-            self._client = await parts.enter_async_context(client)
-            await self.stable()
-            self._parts = parts.pop_all()
+        parts = AsyncExitStack()
+        try:
+            await self._start(parts)
+        except BaseException:
+            await uninterrupted(parts.aclose())  # a second cancellation must not leave parts behind
+            raise
+        self._parts = parts
         return self
 
     async def __aexit__(
@@ -212,6 +210,18 @@ class TestCluster:
     ) -> None:
         await self._parts.aclose()
         self._client = None
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        self.time = parts.enter_context(clock_of_loop(self._virtual))
+        parts.push_async_callback(self._kill_all)
+        for _ in range(self._count):
+            await self._start_silo({})
+        transport = MemoryTransport(self.network, "client")
+        parts.push_async_callback(transport.close)
+        gateways = [silo.gateway for silo in self.silos]
+        client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng())
+        self._client = await parts.enter_async_context(client)
+        await self.stable()
 
     async def _start_silo(self, options: dict[str, Any]) -> Silo:
         self._names += 1

@@ -13,6 +13,7 @@ from grange import Grain
 from grange.grains.definition import spec_of
 from grange.grains.options import MAX_SECONDS
 from grange.grains.ref import reference_class
+from grange.aio.loop_binding import LoopBinding
 from grange.proto.message import Reason
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation
@@ -39,7 +40,7 @@ class Box:
     def timer(self, **options: bool) -> GrainTimer:
         return GrainTimer(
             grain_id("clock"), self.tick, self.deliver,
-            options.get("interleave", False), options.get("keep_alive", False),
+            options.get("interleave", False), options.get("keep_alive", False), LoopBinding("this silo"),
         )  # fmt: skip
 
     def deliver(self, tick: Invocation) -> None:

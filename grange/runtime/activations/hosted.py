@@ -128,11 +128,11 @@ class Built:
         closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
         if self.services is not None:
             closers.append(self.services.aclose)
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for close in closers:
             try:
                 await close()
-            except Exception as error:
+            except BaseException as error:  # also of a service that calls `sys.exit`
                 errors.append(error)
         if errors:
             raise errors[0]

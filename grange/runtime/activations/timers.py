@@ -13,6 +13,7 @@ from typing import Any
 
 from grange.grains.options import MAX_SECONDS, is_number
 from grange.grains.ref import Reference
+from grange.aio.loop_binding import LoopBinding
 from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 
@@ -30,6 +31,7 @@ class GrainTimer:
     """
 
     __slots__ = (
+        "_binding",
         "_callback",
         "_changes",
         "_deliver",
@@ -48,9 +50,11 @@ class GrainTimer:
         deliver: Callable[[Invocation], None],
         interleave: bool,
         keep_alive: bool,
+        binding: LoopBinding,
     ) -> None:
-        _check_callback(callback)
+        check_callback(callback)
         self._grain_id = grain_id
+        self._binding = binding
         self._callback = callback
         self._deliver = deliver
         self._interleave = interleave
@@ -70,11 +74,11 @@ class GrainTimer:
 
         Restarts a stopped timer.
 
-        Raises TypeError for a time that is no number, and ValueError for a negative time, one over ten years, and a
-        period below MIN_PERIOD.
+        Raises TypeError for a time that is no number, ValueError for a negative time, one over ten years, and a period
+        below MIN_PERIOD, and WrongLoop in another event loop or thread.
         """
-        _check_seconds("due", due, 0)
-        _check_seconds("period", period, MIN_PERIOD)
+        self._binding.check(f"change of a timer of {self._grain_id}")
+        check_times(due, period)
         self.stopped = False
         self._period = period
         self._cancel()
@@ -110,6 +114,12 @@ class GrainTimer:
             self._schedule(self._period)
 
 
+def check_times(due: float | None, period: float | None) -> None:
+    """Raise TypeError or ValueError for times that a timer does not take (`GrainTimer.change`)."""
+    _check_seconds("due", due, 0)
+    _check_seconds("period", period, MIN_PERIOD)
+
+
 def _check_seconds(name: str, seconds: float | None, least: float) -> None:
     if seconds is None:
         return
@@ -119,7 +129,7 @@ def _check_seconds(name: str, seconds: float | None, least: float) -> None:
         raise ValueError(f"timer {name}={seconds!r} must be between {least:g} and {MAX_SECONDS:.0f} seconds")
 
 
-def _check_callback(callback: Any) -> None:
+def check_callback(callback: Any) -> None:
     """Raise TypeError unless the callback is an async function that needs no arguments."""
     if inspect.iscoroutine(callback):
         callback.close()  # it will never run; without this, Python would warn that it was never awaited
