@@ -18,6 +18,7 @@ from grange.proto.ids import GrainId
 from grange.storage.memory import MemoryStorage
 from grange.storage.operations import Kind, OperationQueue
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
+from grange.storage.sameness import Difference, difference, is_equal
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -250,14 +251,16 @@ class PersistentState(Generic[T]):
         self._doubts = ()
 
     def _encoded(self) -> bytes:
+        """The value as JSON that reads back as the same value. Raises StorageError and stores nothing otherwise."""
         try:
-            payload = self._codec.encode(self.value)
-            self._codec.decode(payload)  # a value that is acknowledged must be readable again
-            return payload
+            payload, found = encoded(self._codec, self.value)
         except (TypeError, ValueError, RecursionError) as error:
             raise StorageError(
                 f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}"
             ) from error
+        if found is not None:
+            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {changed(found)}")
+        return payload
 
     def _decoded(self, payload: bytes) -> T:
         try:
@@ -267,6 +270,28 @@ class PersistentState(Generic[T]):
                 f"state {self._name!r} of {self._grain_id} does not fit its type: {error}; "
                 f"was the type changed, or the row edited?"
             ) from error
+
+
+def encoded(codec: StateCodec[T], value: T) -> tuple[bytes, Difference | None]:
+    """The value as JSON, and the first difference to what that reads back as. Raises the errors of the codec.
+
+    `==` and the same JSON again are the fast way: both run in C. `==` does not see the sign of zero, an order or a
+    zone, and JSON keeps these. JSON has no NaN and no tuples, and `==` sees these.
+    """
+    payload = codec.encode(value)
+    decoded = codec.decode(payload)
+    if is_equal(decoded, value) and codec.encode(decoded) == payload:
+        return payload, None
+    return payload, difference(value, decoded)
+
+
+def changed(found: Difference) -> str:
+    """The text of an error about a value that does not read back as it was, with the remedy."""
+    place = f"value{found.path}" if found.path else "the value"
+    return (
+        f"{place} would read back as {found.after}, not {found.before}; give it a value that its type and JSON can "
+        f"hold, or another type"
+    )
 
 
 class _Copies(Generic[T]):

@@ -150,7 +150,6 @@ async def test_postgres_names_what_stands_in_the_way_of_the_new_type(
     await connection.execute(f"DROP {dropped}")
     await open_several(postgres_url)
     await connection.execute(f"CREATE INDEX ours ON grange_state USING {again}")
-    await open_several(postgres_url)
     await connection.close()
 
 
