@@ -255,8 +255,9 @@ class PersistentState(Generic[T]):
         try:
             payload, found = encoded(self._codec, self.value)
         except (TypeError, ValueError, RecursionError) as error:
+            nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
             raise StorageError(
-                f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}"
+                f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}"
             ) from error
         if found is not None:
             raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {changed(found)}")
