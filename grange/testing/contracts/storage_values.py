@@ -133,7 +133,7 @@ class ValueCases:
             await state.write()
             for change, place in (
                 (Everything(amount=math.nan), ".amount"),
-                (Everything(amount=2**70), "value.amount"),
+                (Everything(large=2**60 + 1), "value.large"),
                 (Everything(parts=([(1, 2)],)), r"value.parts[0][0]"),
                 (Everything(parts=([{1: 2}],)), r"value.parts[0][0]"),
             ):
