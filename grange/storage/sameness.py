@@ -91,7 +91,9 @@ def _is_plain(before: Any, after: Any) -> bool:
         return isinstance(before, float) and _is_same_float(before, after)
     if not isinstance(before, type(after)):
         return False
-    return _is_same_time(before, after) if isinstance(before, _TIMES) else bool(before == after)
+    if isinstance(before, _TIMES) and isinstance(after, _TIMES):
+        return _is_same_time(before, after)
+    return bool(before == after)
 
 
 def _is_same_float(before: float, after: float) -> bool:
