@@ -8,28 +8,12 @@ from typing import Any, get_args
 from grange.errors import ConfigurationError, StorageError
 from grange.grains.facets import Parameter
 from grange.proto.ids import GrainId
-from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
+from grange.storage.codec import JsonState, encode_and_compare, text_of
 from grange.storage.defaults import default_factory
 from grange.storage.provider import GrainStorage, Stamp
 from grange.storage.record import check_name
-from grange.storage.state import PersistentState, Stored, changed, encoded
-
-
-class _JsonState:
-    """The state of one type, as JSON by the silo's codec, so that it may hold grain references."""
-
-    def __init__(self, codec: ValueCodec, kind: Any) -> None:
-        self._codec = codec
-        self._decode = codec.decoder(kind, Encoding.JSON)
-
-    def encode(self, value: Any) -> bytes:
-        """JSON text in UTF-8."""
-        return self._codec.encode(value, Encoding.JSON)
-
-    def decode(self, payload: bytes) -> Any:
-        """The inverse."""
-        return self._decode(payload)
+from grange.storage.state import PersistentState, Stored
 
 
 class PersistentStates:
@@ -41,7 +25,7 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stamps = stamps
-        self._kinds: dict[Any, tuple[_JsonState, Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[JsonState[Any], Callable[[], Any]]] = {}
 
     def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
         """Raise ConfigurationError for states of a grain class that cannot be kept, and for a `Stored` without effect.
@@ -102,19 +86,19 @@ class PersistentStates:
         self._codec.check(kind, place)
         default = default_factory(kind, place)()
         try:
-            _, found = encoded(_JsonState(self._codec, kind), default)
+            _, found = encode_and_compare(JsonState(self._codec, kind), default)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"{place}: the default {default!r:.80} cannot be stored ({error}), so a write before the first change "
                 f"would fail; give it a default that fits its type"
             ) from error
         if found is not None:
-            raise ConfigurationError(f"{place}: the default cannot be stored: {changed(found)}")
+            raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
 
-    def _of_kind(self, kind: Any) -> tuple[_JsonState, Callable[[], Any]]:
+    def _of_kind(self, kind: Any) -> tuple[JsonState[Any], Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (_JsonState(self._codec, kind), default_factory(kind, str(kind)))
+            made = self._kinds[kind] = (JsonState(self._codec, kind), default_factory(kind, str(kind)))
         return made
 
 

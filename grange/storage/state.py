@@ -7,18 +7,17 @@ Authors declare it as a constructor parameter. The runtime builds it, loads it b
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Protocol, Self, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
 import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
+from grange.storage.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
 from grange.storage.memory import MemoryStorage
 from grange.storage.operations import Kind, OperationQueue
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
-from grange.storage.sameness import Difference, difference, is_equal
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -26,18 +25,6 @@ E = TypeVar("E", bound="str | None")
 
 MAX_DOUBTS = 8
 """Most changes with lost answers that one state remembers. If an older one was stored, the next write fails."""
-
-
-class StateCodec(Protocol[T]):
-    """Turns a state's value into JSON and back. The runtime provides one per state of a grain class."""
-
-    def encode(self, value: T) -> bytes:
-        """JSON text in UTF-8. Raises TypeError or ValueError for a value that cannot be written as JSON."""
-        ...
-
-    def decode(self, payload: bytes) -> T:
-        """The inverse. Raises TypeError or ValueError for text that does not fit the type."""
-        ...
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -130,10 +117,12 @@ class PersistentState(Generic[T]):
         """A state in memory only, holding `value`, to construct a grain in a unit test.
 
         With `exists`, the value counts as stored. `default` makes the value after `clear`; without it, the value's type
-        is called without arguments. Reads and writes work on copies, so that a test notices a forgotten `write()`.
+        is called without arguments. Reads and writes work on copies, so that a test notices a forgotten `write()`. A
+        write refuses what a silo would refuse, if the class of the value tells all types: a dataclass does, a list does
+        not tell its items'.
         """
         fresh = default if default is not None else cast("Callable[[], S]", type(value))
-        storage, codec = MemoryStorage(), _Copies[S]()
+        storage, codec = MemoryStorage(), codec_without_silo(value)
         state = PersistentState(storage, _DETACHED, "state", codec, fresh)
         state._value = value
         if exists:
@@ -253,14 +242,14 @@ class PersistentState(Generic[T]):
     def _encoded(self) -> bytes:
         """The value as JSON that reads back as the same value. Raises StorageError and stores nothing otherwise."""
         try:
-            payload, found = encoded(self._codec, self.value)
+            payload, found = encode_and_compare(self._codec, self.value)
         except (TypeError, ValueError, RecursionError) as error:
             nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
             raise StorageError(
                 f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}"
             ) from error
         if found is not None:
-            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {changed(found)}")
+            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {text_of(found)}")
         return payload
 
     def _decoded(self, payload: bytes) -> T:
@@ -271,39 +260,3 @@ class PersistentState(Generic[T]):
                 f"state {self._name!r} of {self._grain_id} does not fit its type: {error}; "
                 f"was the type changed, or the row edited?"
             ) from error
-
-
-def encoded(codec: StateCodec[T], value: T) -> tuple[bytes, Difference | None]:
-    """The value as JSON, and the first difference to what that reads back as. Raises the errors of the codec.
-
-    `==` and the same JSON again are the fast way: both run in C. `==` does not see the sign of zero, an order or a
-    zone, and JSON keeps these. JSON has no NaN and no tuples, and `==` sees these.
-    """
-    payload = codec.encode(value)
-    decoded = codec.decode(payload)
-    if is_equal(decoded, value) and codec.encode(decoded) == payload:
-        return payload, None
-    return payload, difference(value, decoded)
-
-
-def changed(found: Difference) -> str:
-    """The text of an error about a value that does not read back as it was, with the remedy."""
-    place = f"value{found.path}" if found.path else "the value"
-    return (
-        f"{place} would read back as {found.after}, not {found.before}; give it a value that its type and JSON can "
-        f"hold, or another type"
-    )
-
-
-class _Copies(Generic[T]):
-    """The codec of a detached state: keeps a deep copy of the value that was written last, of any type."""
-
-    def __init__(self) -> None:
-        self._written: Any = None
-
-    def encode(self, value: T) -> bytes:
-        self._written = copy.deepcopy(value)
-        return b"null"
-
-    def decode(self, payload: bytes) -> T:
-        return cast("T", copy.deepcopy(self._written))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, StorageUnavailable
+from grange.storage.sameness import difference
 from grange.storage.state import PersistentState, Stored
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.faults import FaultyStorage
@@ -261,3 +262,25 @@ async def test_nan_where_a_number_is_needed_is_explained(storage: FaultyStorage)
     with pytest.raises(StorageError, match=r"`null` - at `\$\[1\]` \(JSON has no NaN and no infinity"):
         await state.write()
     assert storage.calls == ["read"]
+
+
+async def test_a_detached_state_refuses_what_a_silo_refuses() -> None:
+    """If the class of the value tells all types. The stored value stays."""
+    state = PersistentState.detached(Reading(1.0), exists=True)
+    state.value = Reading(math.nan)
+    with pytest.raises(StorageError, match="celsius"):
+        await state.write()
+    await state.read()
+    assert state.value == Reading(1.0)
+
+
+@pytest.mark.parametrize(
+    "value", [[(1, 2)], {"a": math.nan}, Identity(-0.0), (1, object), None, "text", Reading(1.5, ["a", {"b": 1}])]
+)
+async def test_a_detached_state_holds_values_of_any_class(value: Any) -> None:
+    """Items of containers have no types in a unit test; values of other classes are copied."""
+    state = PersistentState.detached(value)
+    await state.write()
+    await state.read()
+    assert difference(value, state.value) is None
+    assert state.value is not value or isinstance(value, str | tuple | None)
