@@ -7,7 +7,7 @@ parameter is a service, found by its type in the silo's `svcs` registry.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol, get_args, get_origin
 
 import msgspec
@@ -46,8 +46,11 @@ class Parameter(msgspec.Struct, frozen=True):
 class FacetFactory(Protocol):
     """Makes facets of one type. The silo's start-up has one factory per facet type."""
 
-    def check(self, owner: str, parameter: Parameter) -> None:
-        """Raise ConfigurationError for a parameter that cannot be made. Called when the silo starts."""
+    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+        """Raise ConfigurationError for parameters that cannot be made. Called once for each class at the silo's start.
+
+        `owner` is the name of the class. `parameters` are all those of its constructor, also of other types.
+        """
         ...
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Facet:

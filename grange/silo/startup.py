@@ -204,9 +204,13 @@ async def open_stores(
     config = definition.config
     table = await parts.enter_async_context(environment.table())
     storages = await parts.enter_async_context(environment.storages())
-    address = await new_address(opened.host, opened.port, environment.generation(), table, storages.values())
+    address = await new_address(
+        opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
+    )
     timeout = config.storage_settings().operation_timeout
-    guards = StorageGuards(storages, address, environment.random, timeout)
+    guards = StorageGuards(
+        storages, address, environment.random, timeout, environment.writer, environment.first_change()
+    )
     ports = Ports(
         transport=opened.transport,
         probe_port=opened.probe_port,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from grange.grains.grain import Grain
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.placement.provider import PlacementStrategy
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
@@ -62,6 +63,7 @@ class TestCluster:
     Time is virtual: when no work is left, the clock jumps to the next timer, so minutes of cluster time take
     milliseconds. All randomness comes from `seed`. State is in memory and shared by all silos, including those added or
     restarted. Inside the block, `silos` are the running silos, `client` is a connected client, `network` the network.
+    Addresses repeat from run to run; in a store that several clusters use, `writer` tells their silos apart.
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
@@ -96,6 +98,7 @@ class TestCluster:
         self._virtual = virtual_time
         self._parts = AsyncExitStack()
         self._names = 0
+        self._identity = f"test-{uuid.uuid4().hex}"
         self.random = random.Random(seed)
         self.storage: GrainStorage = storage or MemoryStorage()
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
@@ -190,6 +193,13 @@ class TestCluster:
                     return activation
         return None
 
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        """The identity of a silo of this cluster in its stores: stamps name it, and `GrainStorage.fence` takes it.
+
+        The host names this cluster: no silo of another `TestCluster` has this identity, in this process or another.
+        """
+        return SiloAddress(f"{self._identity}.{silo.host}", silo.port, silo.generation)
+
     def count(self, grain: type[Grain[Any]] | None = None) -> int:
         """The number of live activations in the cluster, of one class or of all."""
         activations = [activation for silo in self.silos for activation in silo.catalog.activations()]
@@ -237,7 +247,7 @@ class TestCluster:
         )
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
-            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now
+            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer
         )
         await silo.start(environment)
         self.silos.append(silo)
@@ -274,6 +284,7 @@ class _TestEnvironment:
     databases: Mapping[str, GrainStorage]
     random: random.Random
     now: Callable[[], datetime]
+    writer: Callable[[SiloAddress], SiloAddress]
 
     def utc_now(self) -> datetime:
         return self.now()
@@ -283,6 +294,9 @@ class _TestEnvironment:
 
     def generation(self) -> int:
         return self.number
+
+    def first_change(self) -> int:
+        return 1
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from grange import Grain
+from grange.aio.loop_binding import LoopBinding
 from grange.grains.definition import spec_of
 from grange.grains.options import MAX_SECONDS
 from grange.grains.ref import reference_class
-from grange.aio.loop_binding import LoopBinding
 from grange.proto.message import Reason
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation

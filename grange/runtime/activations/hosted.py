@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import svcs
@@ -53,7 +53,7 @@ class HostedType:
         self._parameters = tuple(
             parameter for parameter in parameters if parameter.required or self._is_provided(parameter)
         )
-        self._check()
+        self._check(parameters)
 
     @property
     def name(self) -> str:
@@ -92,12 +92,11 @@ class HostedType:
             built.services = svcs.Container(self._registry)
         return await built.services.aget(parameter.kind)
 
-    def _check(self) -> None:
+    def _check(self, parameters: Sequence[Parameter]) -> None:
+        for factory in self._facets.values():
+            factory.check(self.cls.__name__, self.name, parameters)
         for parameter in self._parameters:
-            factory = self._facets.get(parameter.origin)
-            if factory is not None:
-                factory.check(self.cls.__name__, parameter)
-            elif not self._is_provided(parameter):
+            if not self._is_provided(parameter):
                 raise ConfigurationError(
                     f"{self.cls.__name__}.__init__: nothing is registered for {parameter.name!r} ({parameter.kind!r}); "
                     "register it in the svcs.Registry given to the silo as services="

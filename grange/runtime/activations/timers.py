@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from grange.aio.loop_binding import LoopBinding
 from grange.grains.options import MAX_SECONDS, is_number
 from grange.grains.ref import Reference
-from grange.aio.loop_binding import LoopBinding
 from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 
