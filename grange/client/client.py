@@ -86,7 +86,7 @@ class Client:
         """A reference to a grain, typed as its class. Does no I/O; see `GrainFactory.get_grain`."""
         if self._grains is None:
             raise RuntimeError("this client is not connected; use it inside `async with client:`")
-        self._faults.register(spec_of(grain).options.errors)
+        self._faults.register(spec_of(grain).options.errors, replace=True)
         return self._grains.get_grain(grain, key, implementation=implementation)
 
     def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, get_args, get_origin
 
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.grains.generics import Unresolved, check_bound, constructor_hints
 from grange.proto.ids import GrainId
 
 
@@ -55,16 +56,40 @@ class FacetFactory(Protocol):
 
 
 def constructor_parameters(cls: type) -> tuple[Parameter, ...]:
-    """The parameters of `__init__`. Raises ConfigurationError for a parameter without a type."""
+    """The parameters of `__init__`, with type variables bound. Raises ConfigurationError for one without a type."""
     init = inspect.getattr_static(cls, "__init__")
     if init is object.__init__:
         return ()
     try:
-        hints = get_type_hints(init, include_extras=True)
-    except NameError as error:
+        hints = constructor_hints(cls, init)
+    except Unresolved as error:
         raise ConfigurationError(f"{cls.__name__}.__init__: an annotation cannot be resolved: {error}") from error
     parameters = list(inspect.signature(init).parameters.values())[1:]
     return tuple(_parameter(cls, parameter, hints) for parameter in parameters)
+
+
+def check_buildable(cls: type) -> None:
+    """Raise ConfigurationError for a class that a silo cannot build: abstract, or `__new__` needs arguments."""
+    abstract = sorted(name for name in dir(cls) if _is_abstract(inspect.getattr_static(cls, name, None)))
+    if abstract:
+        raise ConfigurationError(
+            f"grain class {cls.__name__} is abstract: it does not implement {', '.join(abstract)}; give the silo a "
+            "class that does"
+        )
+    new = inspect.getattr_static(cls, "__new__")
+    if new is object.__new__:
+        return
+    try:
+        inspect.signature(getattr(cls, "__new__")).bind(cls)  # noqa: B009
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{cls.__name__}.__new__ must be callable without arguments, because a silo calls __new__(cls) and then "
+            f"__init__ with the arguments: {error}"
+        ) from None
+
+
+def _is_abstract(member: object) -> bool:
+    return getattr(member, "__isabstractmethod__", False) is True
 
 
 def _parameter(cls: type, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
@@ -74,6 +99,7 @@ def _parameter(cls: type, parameter: inspect.Parameter, hints: Mapping[str, Any]
         raise ConfigurationError(
             f"{cls.__name__}.__init__: {parameter.name!r} needs a type: PersistentState[...] or a service's class"
         )
+    check_bound(hints[parameter.name], f"{cls.__name__}.__init__, {parameter.name!r}")
     kind, marks = hints[parameter.name], ()
     if get_origin(kind) is Annotated:
         kind, *metadata = get_args(kind)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, Protocol, TypeVar, cast, get_origin
+from typing import Any, NoReturn, Protocol, Self, TypeVar, cast, get_origin
 
 from grange.errors import ConfigurationError, NoSuchGrain
 from grange.grains.definition import Addressable, is_interface, spec_of
-from grange.grains.interface import HOOKS, InterfaceSpec, MethodSpec
+from grange.grains.hooks import HOOKS
+from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key, encode_key
 
@@ -73,7 +74,22 @@ class Reference:
         return hash(self._grange_id)
 
     def __repr__(self) -> str:
-        return f"<reference to {self._grange_id}>"
+        return f"<reference to {self._grange_spec.cls.__name__} {str(self._grange_id)!r}>"
+
+    def __copy__(self) -> Self:
+        """Itself: references are immutable."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: references are immutable."""
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """References call through the silo or client that made them: raises TypeError. `pickle` calls it."""
+        raise TypeError(
+            f"{self!r} cannot be pickled, because it belongs to this process; send its key ({self.key!r}) and call "
+            "get_grain there"
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(_missing_attribute(self._grange_spec, name), name=name, obj=self)
@@ -82,7 +98,7 @@ class Reference:
 def reference_class(spec: InterfaceSpec) -> type[Reference]:
     """The reference class of a grain class or interface, made at first use and kept on that class."""
     made = spec.cls.__dict__.get(_REFERENCE_CLASS)
-    if made is None:
+    if made is None or made._grange_spec is not spec:  # a class that was made anew has a copy of the attributes
         members: dict[str, Any] = {name: _forward(method) for name, method in spec.methods.items()}
         members |= {"__slots__": (), "_grange_spec": spec, "__doc__": spec.cls.__doc__}
         made = type(f"{spec.cls.__name__}Reference", (Reference,), members)

@@ -64,18 +64,24 @@ class Faults:
             self._classes[type_name(cls)] = cls
         self.register(registered)
 
-    def register(self, classes: Iterable[type[Exception]]) -> None:
+    def register(self, classes: Iterable[type[Exception]], *, replace: bool = False) -> None:
         """Let errors of these classes arrive as themselves.
 
-        Raises ConfigurationError for a second class of the same name, and for a CallError: the caller's retry loop
-        would take an error that a method raised for the outcome of the call, and repeat the call.
+        A class may be defined again, as by a notebook cell: with `replace` the new class takes the place of the old
+        one. Raises ConfigurationError for two classes of one name otherwise, and for a CallError: the caller's retry
+        loop would take an error that a method raised for the outcome of the call, and repeat the call.
         """
         for cls in classes:
             if issubclass(cls, CallError):
                 raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError is a call's outcome")
             known = self._classes.setdefault(type_name(cls), cls)
-            if known is not cls:
-                raise ConfigurationError(f"two exception classes are named {type_name(cls)}")
+            if replace:
+                self._classes[type_name(cls)] = cls
+            elif known is not cls:
+                raise ConfigurationError(
+                    f"two exception classes are named {type_name(cls)}, and a caller could not tell them apart; rename "
+                    "one, or define all grain classes that name it again"
+                )
 
     def local(self, error: BaseException) -> BaseException:
         """The error that a local caller gets: a copy, made as for a remote caller. It keeps its traceback and cause."""

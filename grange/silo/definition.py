@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from grange.errors import ConfigurationError
-from grange.grains.definition import interfaces_of, spec_of
+from grange.grains.definition import interfaces_of, is_interface, spec_of
+from grange.grains.facets import check_buildable
 from grange.grains.grain import Grain
 from grange.membership.model.member import Implementations
 from grange.placement.provider import PlacementStrategy
@@ -17,10 +18,10 @@ from grange.silo.services import Services
 
 
 def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
-    """Normalise the argument `grains=` of `Silo`. Raises ConfigurationError for one class in place of a list."""
+    """The argument `grains=` of `Silo`, each class once. Raises ConfigurationError for one class in place of a list."""
     if isinstance(grains, type):
         raise ConfigurationError(f"grains= is a list of classes, not one class: Silo(grains=[{grains.__name__}])")
-    return tuple(grains)
+    return tuple(dict.fromkeys(grains))
 
 
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
@@ -33,12 +34,20 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     strategies: Mapping[str, PlacementStrategy]
 
     def check(self) -> None:
-        """Raise ConfigurationError for two classes with one name, an unknown placement, and a silo without classes."""
+        """Raise ConfigurationError for classes that a silo cannot host.
+
+        Two with one name, an interface, an abstract class, an unknown placement; and for a silo without classes.
+        """
         if not self.grains:
             raise ConfigurationError("a silo needs at least one grain class: Silo(grains=[...])")
         names: dict[str, type] = {}
         for cls in self.grains:
             options = spec_of(cls).options
+            if is_interface(cls):
+                raise ConfigurationError(
+                    f"{cls.__name__} is an interface; give the silo a grain class that implements it"
+                )
+            check_buildable(cls)
             other = names.setdefault(options.name, cls)
             if other is not cls:
                 raise ConfigurationError(

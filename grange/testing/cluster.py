@@ -117,7 +117,7 @@ class TestCluster:
         """Let this many virtual seconds pass; run all timers and tasks that are due in them."""
         if self.time is None:
             raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
-        await asyncio.sleep(seconds)
+        await self.time.advance(seconds)
 
     def new_transport(self, name: str) -> Transport:
         """A transport for another client, as a separate process on the network; closed with the cluster."""

@@ -23,6 +23,10 @@ START = 1000.0
 the start of the machine, and a larger float has a coarser resolution."""
 
 
+MAX_BUSY_STEPS = 10_000
+"""Iterations of a busy loop at one virtual instant, after which the time passes that `advance` waits for."""
+
+
 class VirtualTime:
     """The virtual clock of one event loop. `loop.time()` returns `time()`; `utc_now` advances with it."""
 
@@ -41,6 +45,8 @@ class VirtualTime:
         self._in_threads = 0
         self._real_resolution: float = self._loop._clock_resolution
         self._now = START
+        self._advances = 0  # tasks that wait for time to pass
+        self._busy_steps = 0  # iterations since the time passed last
 
     def time(self) -> float:
         """The virtual time in seconds, as `loop.time()` returns it."""
@@ -49,6 +55,14 @@ class VirtualTime:
     def utc_now(self) -> datetime:
         """The wall-clock time at this virtual time."""
         return EPOCH + timedelta(seconds=self._now - START)
+
+    async def advance(self, seconds: float) -> None:
+        """Wait until this much time has passed, also beside a task that keeps the loop busy until then."""
+        self._advances += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._advances -= 1
 
     @contextmanager
     def installed(self) -> Generator[VirtualTime]:
@@ -88,8 +102,11 @@ class VirtualTime:
 
     def _jump(self, timeout: float) -> None:
         """Advance to the exact time of the next timer: `now + timeout` would have rounding errors that add up."""
-        if timeout > 0 and self._loop._scheduled:
-            self._now = self._loop._scheduled[0].when()
+        self._busy_steps = 0 if timeout > 0 else self._busy_steps + 1
+        passes = timeout > 0 or (self._advances > 0 and self._busy_steps > MAX_BUSY_STEPS)
+        if passes and self._loop._scheduled:
+            self._busy_steps = 0
+            self._now = max(self._now, self._loop._scheduled[0].when())
         self._set_resolution()
 
     def _set_resolution(self) -> None:

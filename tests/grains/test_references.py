@@ -92,7 +92,7 @@ def test_a_reference_looks_like_its_grain() -> None:
     assert type(cart).__doc__ == "A cart."
     assert cart.add.__doc__ == "Put something in."
     assert list(inspect.signature(type(cart).add).parameters) == ["self", "sku", "quantity"]
-    assert repr(cart) == "<reference to cart/ann>"
+    assert repr(cart) == "<reference to Cart 'cart/ann'>"
     assert cart.reference is cart
     assert (cart.key, cart.id) == ("ann", GrainId("cart", "ann"))
     assert grain_id_of(cart) == cart.id
@@ -130,7 +130,7 @@ def test_what_cannot_be_called_says_why(name: str, hint: str) -> None:
         (Cart, "", ValueError, "grain 'cart': a string key must not be empty"),
         (Cart, "\ud800", ValueError, "grain 'cart': the key is not valid Unicode"),
         (Seat, ("A", "1"), TypeError, r"grain 'seat': the key must be tuple\[str, int\]"),
-        (Cart, UUID(int=1), TypeError, "must be str, not UUID"),
+        (Cart, UUID(int=1), TypeError, "must be str, not uuid.UUID"),
     ],
 )
 def test_wrong_keys_are_refused_without_a_call(

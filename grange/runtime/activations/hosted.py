@@ -43,7 +43,7 @@ class HostedType:
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
-        self.interleaves = _predicate(cls, self.options)
+        self.interleaves = _predicate(self.options)
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
@@ -71,7 +71,7 @@ class HostedType:
         Raises any error of a service factory or of the constructor.
         """
         built = Built(self.cls.__new__(self.cls))
-        built.grain._grange = context  # pyright: ignore[reportPrivateUsage]
+        object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
         arguments: dict[str, Any] = {}
         try:
             for parameter in self._parameters:
@@ -138,15 +138,11 @@ class Built:
             raise errors[0]
 
 
-def _predicate(cls: type[Grain[Any]], options: GrainOptions) -> Predicate | None:
+def _predicate(options: GrainOptions) -> Predicate | None:
     """The class's interleave predicate as a function; `may_interleave=` is a function or the name of a method."""
     given = options.may_interleave
     if given is None:
         return None
     if isinstance(given, str):
-        if not callable(getattr(cls, given, None)):
-            raise ConfigurationError(
-                f"grain class {cls.__name__}: may_interleave={given!r} names no method of the class"
-            )
         return lambda grain, method, args: bool(getattr(grain, given)(method, args))
     return lambda _grain, method, args: bool(given(method, args))
