@@ -57,6 +57,10 @@ def define(cls: type[Addressable], given: Mapping[str, Any], base_names: frozens
     check_predicate(cls, options)
     definition = Definition(cls.__name__, keywords, options, key, open_key, outline(cls, base_names), is_interface)
     _check_name(cls, keywords, bases)
+    if options.default and not any(each.is_interface for each in bases.values()):
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: default=True has no effect without an interface; remove it"
+        )
     overridden = _overridden(bases)
     check_shapes(cls, definition.methods, overridden, is_interface)
     with suppress(Unresolved):  # perhaps an annotation names a class that is defined later: `spec_of` checks again

@@ -57,11 +57,14 @@ class FacetFactory(Protocol):
 
 def constructor_parameters(cls: type) -> tuple[Parameter, ...]:
     """The parameters of `__init__`, with type variables bound. Raises ConfigurationError for one without a type."""
-    init = inspect.getattr_static(cls, "__init__")
+    # A Protocol has an `__init__` that only calls the next one.
+    owners = (base for base in cls.__mro__ if "__init__" in vars(base) and not vars(base).get("_is_protocol"))
+    owner = next(owners)
+    init = vars(owner)["__init__"]
     if init is object.__init__:
         return ()
     try:
-        hints = constructor_hints(cls, init)
+        hints = constructor_hints(cls, owner, init)
     except Unresolved as error:
         raise ConfigurationError(f"{cls.__name__}.__init__: an annotation cannot be resolved: {error}") from error
     parameters = list(inspect.signature(init).parameters.values())[1:]
@@ -76,6 +79,8 @@ def check_buildable(cls: type) -> None:
             f"grain class {cls.__name__} is abstract: it does not implement {', '.join(abstract)}; give the silo a "
             "class that does"
         )
+    if hasattr(cls, "__struct_fields__"):
+        raise ConfigurationError(f"grain class {cls.__name__} must not be a msgspec Struct; use a dataclass")
     new = inspect.getattr_static(cls, "__new__")
     if new is object.__new__:
         return

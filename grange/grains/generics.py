@@ -77,13 +77,12 @@ def method_hints(function: Callable[..., Any], owner: type, seen_from: Mapping[t
     return {name: substitute(hint, bound) for name, hint in _evaluated(function).items()}
 
 
-def constructor_hints(cls: type, init: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of `__init__` with the type variables bound, also those of fields that a base declares.
+def constructor_hints(cls: type, owner: type, init: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of the `__init__` of `owner` with type variables bound, also those of fields of its bases.
 
     Raises Unresolved.
     """
     seen_from = bindings(cls)
-    owner = next(base for base in cls.__mro__ if "__init__" in base.__dict__)
     hints = _evaluated(init)
     return {name: substitute(hint, seen_from.get(_declares(owner, name), _UNBOUND)) for name, hint in hints.items()}
 

@@ -85,8 +85,11 @@ class GrainInterface(Addressable):
     __slots__ = ()
 
     def __init_subclass__(cls, **keywords: Unpack[InterfaceKeywords]) -> None:
+        if issubclass(cls, Grain):  # it implements the interface: Grain defines it
+            super().__init_subclass__(**cast("Any", keywords))
+            return
         super().__init_subclass__()
-        define(cls, keywords, _BASE_NAMES, is_interface=not issubclass(cls, Grain))
+        define(cls, keywords, _BASE_NAMES, is_interface=True)
 
 
 class Grain(Addressable, Generic[K]):

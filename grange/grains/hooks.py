@@ -37,8 +37,9 @@ def check_members(cls: type, roots: frozenset[type], base_names: frozenset[str],
             _check_names(cls, base, base_names)
             for name in HOOKS.keys() & vars(base).keys():
                 _check_hook(cls, base, name, name in hidden, is_interface)
-    if inspect.iscoroutinefunction(inspect.getattr_static(cls, "__init__")):
-        raise ConfigurationError(f"{cls.__name__}.__init__ must not be async; await in on_activate instead")
+    init = inspect.getattr_static(cls, "__init__")
+    if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
+        raise ConfigurationError(f"{cls.__name__}.__init__ must be a plain def; await in on_activate instead")
 
 
 def _check_names(cls: type, base: type, base_names: frozenset[str]) -> None:

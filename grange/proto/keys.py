@@ -53,14 +53,18 @@ def encode_key(kind: KeyKind, key: object) -> str:
     Raises TypeError for a wrong kind, ValueError for a blank key or part, one that is too long, or one that the stores
     cannot write.
     """
-    if isinstance(kind, tuple):
+    text: str
+    if kind is str and type(key) is str:
+        text = key
+        _check_part(kind, text, "a string key")
+    elif isinstance(kind, tuple):
         text = _encode_compound(kind, key)
-    elif not _is_of_kind(kind, key):
-        raise TypeError(f"the key must be {_class_name(kind)}, not {_class_name(type(key))}: {_shown(key)}")
-    else:
+    elif _is_of_kind(kind, key):
         text = _plain_text(kind, key)
+        _check_part(kind, text, "a string key")
+    else:
+        raise TypeError(f"the key must be {_class_name(kind)}, not {_class_name(type(key))}: {_shown(key)}")
     _check(text)
-    _check_part(kind, text, "a string key")
     return text
 
 
@@ -91,20 +95,21 @@ def _check(text: str) -> None:
         raise ValueError(f"the key has {len(text)} characters, the limit is {MAX_KEY_LENGTH}")
     if "\0" in text:
         raise ValueError(f"the key contains the character NUL, which Postgres cannot write: {text!r:.80}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the key is not valid Unicode at character {error.start}: {text!r:.80}") from None
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the key is not valid Unicode at character {error.start}: {text!r:.80}") from None
 
 
 def _check_part(kind: KeyKind, text: str, name: str) -> None:
-    if kind is str and not text.strip():
+    if kind is str and (not text or text.isspace()):
         raise ValueError(f"{name} must not be empty or blank")
 
 
 def _is_of_kind(kind: type, value: object) -> bool:
     """Whether a value is of the kind or a subclass; a bool in place of a number is a mistake."""
-    return isinstance(value, kind) and not isinstance(value, bool)
+    return type(value) is kind or (isinstance(value, kind) and not isinstance(value, bool))
 
 
 def _plain_text(kind: type, value: Any) -> str:
@@ -112,7 +117,7 @@ def _plain_text(kind: type, value: Any) -> str:
     if kind is str:
         return str.__str__(value)
     if kind is UUID:
-        return str(UUID(int=value.int))
+        return str(value if type(value) is UUID else UUID(int=value.int))
     if value.bit_length() > _MOST_BITS:
         raise ValueError(f"the key is a number of {value.bit_length()} bits, the limit is {MAX_KEY_LENGTH} characters")
     return int.__repr__(value)
@@ -146,10 +151,11 @@ def _encode_compound(kind: tuple[type, ...], key: object) -> str:
     if len(parts) != len(kind) or not all(map(_is_of_kind, kind, parts)):
         given = f"({', '.join(_class_name(type(part)) for part in parts)})" if parts else _class_name(type(key))
         raise TypeError(f"the key must be {kind_name(kind)}, not {given}: {_shown(key)}")
-    texts = [_plain_text(*pair) for pair in zip(kind, parts, strict=True)]
-    for position, (part_kind, text) in enumerate(zip(kind, texts, strict=True)):
-        _check_part(part_kind, text, _part_name(position))
-    return "/".join(text.replace("\\", "\\\\").replace("/", "\\/") for text in texts)
+    texts = list(map(_plain_text, kind, parts))
+    for position, text in enumerate(texts):
+        if not text or text.isspace():
+            raise ValueError(f"{_part_name(position)} must not be empty or blank")
+    return "/".join([text.replace("\\", "\\\\").replace("/", "\\/") for text in texts])
 
 
 def _part_name(position: int) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from grange import ConfigurationError, Grain, GrainInterface
-from grange.grains.facets import check_buildable
+from grange.grains.facets import check_buildable, constructor_parameters
 
 
 def define(name: str, member: object, bases: tuple[type, ...] = (Grain,)) -> type:
@@ -102,8 +103,9 @@ def test_names_of_grain_are_taken_by_fields_and_mixins_too(name: str) -> None:
 
 
 def test_a_constructor_is_not_async() -> None:
-    with pytest.raises(ConfigurationError, match=r"Cart\.__init__ must not be async; await in on_activate"):
-        define("__init__", nothing)
+    for init in (nothing, generator):
+        with pytest.raises(ConfigurationError, match=r"Cart\.__init__ must be a plain def; await in on_activate"):
+            define("__init__", init)
 
 
 # --- classes that cannot be built ----------------------------------------------------------------------------------
@@ -141,3 +143,23 @@ def test_new_needs_no_arguments() -> None:
         check_buildable(Needy)
     check_buildable(Fine)
     check_buildable(dataclasses.dataclass(slots=True)(Whole))
+
+
+def test_a_struct_is_no_grain() -> None:
+    """Its fields are set by `__new__`, before the runtime could inject them."""
+
+    class Both(Grain, msgspec.Struct): ...
+
+    with pytest.raises(ConfigurationError, match="Both must not be a msgspec Struct; use a dataclass"):
+        check_buildable(Both)
+
+
+def test_a_protocol_needs_no_constructor() -> None:
+    class Named(Protocol):
+        async def name(self) -> str: ...
+
+    class Cart(Grain, Named):
+        async def name(self) -> str:
+            return "cart"
+
+    assert constructor_parameters(Cart) == ()

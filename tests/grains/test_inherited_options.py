@@ -36,8 +36,13 @@ def options(cls: Any) -> Any:
 # --- derived classes -----------------------------------------------------------------------------------------------
 
 
+class Get(GrainInterface, key=int):
+    async def get(self) -> int: ...  # type: ignore[empty-body]
+
+
 class Base(
     Grain[int],
+    Get,
     name="base",
     idle_timeout=5,
     placement="random",

@@ -436,6 +436,16 @@ def test_two_classes_of_one_name_are_refused() -> None:
     Faults([OutOfStock, OutOfStock])
 
 
+def test_a_class_that_is_defined_again_takes_the_place_of_the_old_one() -> None:
+    """As in a notebook: only where `replace` asks for it."""
+    old, new = (type("OutOfStock", (Exception,), {"__module__": "cell"}) for _ in range(2))
+    faults = Faults([old])
+    faults.register([new], replace=True)
+    assert type(faults.load(faults.dump(old("none")))) is new
+    with pytest.raises(ConfigurationError, match=r"two exception classes are named cell\.OutOfStock, .*; rename one"):
+        faults.register([old])
+
+
 def test_a_subclass_is_not_taken_for_its_registered_base() -> None:
     special = type("Special", (OutOfStock,), {})
     assert type(sent(special("a", 1), OutOfStock)) is RemoteError

@@ -131,7 +131,7 @@ def _check_callback(callback: Any) -> None:
         )
     try:
         inspect.signature(callback).bind()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"a timer calls {callback!r} without arguments ({error}); use functools.partial") from None
 
 
