@@ -25,7 +25,10 @@ class Timer(Protocol):
         ...
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Tick in `due` seconds (None: never), then `period` seconds after each tick ends (None: once)."""
+        """Tick in `due` seconds (None: never), then `period` seconds after each tick ends (None: once).
+
+        Raises ValueError for a negative time, one over ten years, and a period below 0.001.
+        """
         ...
 
 

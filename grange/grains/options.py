@@ -122,10 +122,9 @@ def combine(owner: str, keywords: Mapping[str, Any], bases: Sequence[Inherited],
         for name in () if base.is_interface else base.keywords.keys() - _NOT_INHERITED - {"errors"}:
             values[name], origins[name] = base.keywords[name], base.owner
     values |= {"name": snake_case(owner), **keywords, "key": key}
-    values["errors"] = dict.fromkeys(
-        error for each in (keywords, *(base.keywords for base in bases)) for error in _errors(owner, each)
-    )
-    options = GrainOptions(**{**values, "errors": tuple(values["errors"])})
+    errors = (error for each in (keywords, *(base.keywords for base in bases)) for error in _errors(owner, each))
+    values["errors"] = tuple(dict.fromkeys(errors))
+    options = GrainOptions(**values)
     inherited = {name: base for name, base in origins.items() if name not in keywords}
     for wrong, text in chain(_bad_values(options), _contradictions(options)):
         if wrong:

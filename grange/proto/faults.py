@@ -68,10 +68,13 @@ class Faults:
         """Let errors of these classes arrive as themselves.
 
         A class may be defined again, as by a notebook cell: with `replace` the new class takes the place of the old
-        one. Raises ConfigurationError for two classes of one name otherwise, and for a CallError: the caller's retry
-        loop would take an error that a method raised for the outcome of the call, and repeat the call.
+        one. Raises ConfigurationError for two classes of one name otherwise, for anything but an exception class, and
+        for a CallError: the caller's retry loop would take an error that a method raised for the outcome of the call,
+        and repeat the call.
         """
         for cls in classes:
+            if not _is_error_class(cls):
+                raise ConfigurationError(f"errors= must name exception classes, not {cls!r}")
             if issubclass(cls, CallError):
                 raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError is a call's outcome")
             known = self._classes.setdefault(type_name(cls), cls)
@@ -211,6 +214,10 @@ class Faults:
 
     def _read_inner(self, data: bytes) -> Exception:
         return self.load(_DECODER.decode(data))
+
+
+def _is_error_class(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, Exception)
 
 
 def type_name(cls: type) -> str:

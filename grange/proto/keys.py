@@ -147,7 +147,7 @@ def _decode_simple(kind: type, text: str, name: str) -> str | int | UUID:
 
 
 def _encode_compound(kind: tuple[type, ...], key: object) -> str:
-    parts: tuple[Any, ...] = key if isinstance(key, tuple) else ()
+    parts = _parts_of(key)
     if len(parts) != len(kind) or not all(map(_is_of_kind, kind, parts)):
         given = f"({', '.join(_class_name(type(part)) for part in parts)})" if parts else _class_name(type(key))
         raise TypeError(f"the key must be {kind_name(kind)}, not {given}: {_shown(key)}")
@@ -156,6 +156,10 @@ def _encode_compound(kind: tuple[type, ...], key: object) -> str:
         if not text or text.isspace():
             raise ValueError(f"{_part_name(position)} must not be empty or blank")
     return "/".join([text.replace("\\", "\\\\").replace("/", "\\/") for text in texts])
+
+
+def _parts_of(key: object) -> tuple[object, ...]:
+    return cast("tuple[object, ...]", key) if isinstance(key, tuple) else ()
 
 
 def _part_name(position: int) -> str:

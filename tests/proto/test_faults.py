@@ -436,6 +436,12 @@ def test_two_classes_of_one_name_are_refused() -> None:
     Faults([OutOfStock, OutOfStock])
 
 
+@pytest.mark.parametrize("wrong", [KeyboardInterrupt, OutOfStock("apple", 1), "OutOfStock", int])
+def test_only_exception_classes_are_registered(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="errors= must name exception classes, not"):
+        Faults([wrong])
+
+
 def test_a_class_that_is_defined_again_takes_the_place_of_the_old_one() -> None:
     """As in a notebook: only where `replace` asks for it."""
     old, new = (type("OutOfStock", (Exception,), {"__module__": "cell"}) for _ in range(2))
