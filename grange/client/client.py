@@ -16,10 +16,10 @@ from grange.client.events import Listeners, OnConnectFailure, OnConnectionChange
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
 from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
-from grange.grains.definition import Addressable, spec_of
+from grange.grains.definition import Addressable
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.model.member import View
-from grange.proto.faults import Faults
+from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -86,7 +86,6 @@ class Client:
         """A reference to a grain, typed as its class. Does no I/O; see `GrainFactory.get_grain`."""
         if self._grains is None:
             raise RuntimeError("this client is not connected; use it inside `async with client:`")
-        self._faults.register(spec_of(grain).options.errors, replace=True)
         return self._grains.get_grain(grain, key, implementation=implementation)
 
     def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:
@@ -158,7 +157,8 @@ class Client:
         deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime)
         self._caller = Caller(deps, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
-        grains = GrainFactory(self._caller.call, self._gateways.implementations)
+        learn = partial(self._faults.register, clash=Clash.REPLACE)
+        grains = GrainFactory(self._caller.call, self._gateways.implementations, learn)
         references.bind(grains)
         await self._find_cluster()
         parts.push_async_callback(tasks.close)

@@ -55,7 +55,9 @@ def define(cls: type[Addressable], given: Mapping[str, Any], base_names: frozens
     inherited = [Inherited(base.__name__, each.keywords, each.is_interface) for base, each in bases.items()]
     options = combine(cls.__name__, keywords, inherited, key or str)
     check_predicate(cls, options)
-    definition = Definition(cls.__name__, keywords, options, key, open_key, outline(cls, base_names), is_interface)
+    definition = Definition(
+        cls.__name__, keywords, options, key, open_key, outline(cls, base_names, is_interface), is_interface
+    )
     _check_name(cls, keywords, bases)
     if options.default and not any(each.is_interface for each in bases.values()):
         raise ConfigurationError(
@@ -92,9 +94,9 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     return cast("InterfaceSpec", spec)
 
 
-def interfaces_of(cls: type[Addressable]) -> tuple[str, ...]:
-    """The names of the interfaces that a grain class implements."""
-    return tuple(base.options.name for base in _definitions(cls.__mro__).values() if base.is_interface)
+def interfaces_of(cls: type[Addressable]) -> dict[type, str]:
+    """The interfaces that a grain class implements, with their names."""
+    return {base: each.options.name for base, each in _definitions(cls.__mro__).items() if each.is_interface}
 
 
 def is_interface(cls: type[Addressable]) -> bool:

@@ -159,7 +159,7 @@ def _declares(owner: type, name: str) -> type:
     """The class that declares the field of a generated `__init__`; `owner` for a parameter that is written out."""
     if "__dataclass_fields__" not in owner.__dict__ and "__attrs_attrs__" not in owner.__dict__:
         return owner
-    return next((base for base in owner.__mro__ if name in own_annotations(base)), owner)
+    return next((base for base in owner.__mro__ if {name, f"_{name}"} & own_annotations(base).keys()), owner)
 
 
 def _resolved(cls: type, argument: Any, strict: bool) -> Any:

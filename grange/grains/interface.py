@@ -101,7 +101,7 @@ class InterfaceSpec(msgspec.Struct, frozen=True, eq=False):
         return self.options.name
 
 
-def outline(cls: type, base_names: frozenset[str]) -> dict[str, Declared]:
+def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[str, Declared]:
     """The public async methods of a class by name, checked without resolving annotations.
 
     Raises ConfigurationError for methods that could not be called: missing annotations, `*args`, async generators; and
@@ -130,6 +130,8 @@ def outline(cls: type, base_names: frozenset[str]) -> dict[str, Declared]:
                 f"{place} has method options but is not an async def, so {hidden} has no effect; make it a plain "
                 "async def method, and decorators around it async too"
             )
+        elif is_interface and inspect.isfunction(function):
+            raise ConfigurationError(f"{place}: an interface holds methods that callers await; make it an async def")
     return methods
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn, Protocol, Self, TypeVar, cast, get_origin
 
 from grange.errors import ConfigurationError, NoSuchGrain
@@ -130,9 +130,16 @@ class Candidates(Protocol):
 class GrainFactory:
     """Makes references. Each silo and client has one; grains reach theirs through `self.get_grain`."""
 
-    def __init__(self, call: CallsGrains, implementations: Callable[[str], Candidates]) -> None:
+    def __init__(
+        self,
+        call: CallsGrains,
+        implementations: Callable[[str], Candidates],
+        learn: Callable[[Sequence[type[Exception]]], None] = lambda errors: None,
+    ) -> None:
         self._call = call
         self._implementations = implementations
+        self._learn = learn  # called with the `errors=` of the classes in use, which callers are to receive
+        self._used: dict[str, InterfaceSpec] = {}  # by name, the class that was used last: it may be defined again
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to the grain with this key, typed as the class. Does no I/O and activates no grain.
@@ -144,11 +151,17 @@ class GrainFactory:
         spec = spec_of(grain)
         text = _key_text(spec, key)
         name = self._resolve(spec, implementation) if is_interface(grain) else spec.name
-        return cast("G", reference_class(spec)(GrainId(name, text), self._call))
+        return cast("G", self._reference(spec, GrainId(name, text)))
 
     def from_id(self, grain: type[G], grain_id: GrainId) -> G:
         """A reference to the grain with this id, for ids that were received or stored."""
-        return cast("G", reference_class(spec_of(grain))(grain_id, self._call))
+        return cast("G", self._reference(spec_of(grain), grain_id))
+
+    def _reference(self, spec: InterfaceSpec, grain_id: GrainId) -> Reference:
+        if self._used.get(spec.name) is not spec:
+            self._learn(spec.options.errors)
+            self._used[spec.name] = spec
+        return reference_class(spec)(grain_id, self._call)
 
     def _resolve(self, spec: InterfaceSpec, wanted: str | None) -> str:
         candidates = self._implementations(spec.name)

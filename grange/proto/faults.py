@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import enum
 import itertools
 import traceback
 import types
@@ -54,6 +55,14 @@ _DECODER = msgspec.msgpack.Decoder(Fault)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
+class Clash(enum.Enum):
+    """What happens to a second exception class of one name."""
+
+    REFUSE = "refuse"  # two classes are given to one silo, and callers could not tell them apart
+    REPLACE = "replace"  # a client takes the class that was defined last, as by a notebook cell
+    KEEP = "keep"  # a running silo keeps the class that it was started with
+
+
 class Faults:
     """The exception classes that one silo or client can rebuild, by name."""
 
@@ -64,13 +73,12 @@ class Faults:
             self._classes[type_name(cls)] = cls
         self.register(registered)
 
-    def register(self, classes: Iterable[type[Exception]], *, replace: bool = False) -> None:
+    def register(self, classes: Iterable[type[Exception]], clash: Clash = Clash.REFUSE) -> None:
         """Let errors of these classes arrive as themselves.
 
-        A class may be defined again, as by a notebook cell: with `replace` the new class takes the place of the old
-        one. Raises ConfigurationError for two classes of one name otherwise, for anything but an exception class, and
-        for a CallError: the caller's retry loop would take an error that a method raised for the outcome of the call,
-        and repeat the call.
+        `clash` decides about a second class of one name. Raises ConfigurationError for it if it is to be refused, for
+        anything but an exception class, and for a CallError: the caller's retry loop would take an error that a method
+        raised for the outcome of the call, and repeat the call.
         """
         for cls in classes:
             if not _is_error_class(cls):
@@ -78,9 +86,9 @@ class Faults:
             if issubclass(cls, CallError):
                 raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError is a call's outcome")
             known = self._classes.setdefault(type_name(cls), cls)
-            if replace:
+            if clash is Clash.REPLACE:
                 self._classes[type_name(cls)] = cls
-            elif known is not cls:
+            elif known is not cls and clash is Clash.REFUSE:
                 raise ConfigurationError(
                     f"two exception classes are named {type_name(cls)}, and a caller could not tell them apart; rename "
                     "one, or define all grain classes that name it again"

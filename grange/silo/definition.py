@@ -36,11 +36,13 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     def check(self) -> None:
         """Raise ConfigurationError for classes that a silo cannot host.
 
-        Two with one name, an interface, an abstract class, an unknown placement; and for a silo without classes.
+        Two classes or interfaces with one name, an interface, an abstract class, an unknown placement; and for a silo
+        without classes.
         """
         if not self.grains:
             raise ConfigurationError("a silo needs at least one grain class: Silo(grains=[...])")
         names: dict[str, type] = {}
+        interfaces: dict[str, type] = {}
         for cls in self.grains:
             options = spec_of(cls).options
             if is_interface(cls):
@@ -48,12 +50,9 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
                     f"{cls.__name__} is an interface; give the silo a grain class that implements it"
                 )
             check_buildable(cls)
-            other = names.setdefault(options.name, cls)
-            if other is not cls:
-                raise ConfigurationError(
-                    f"{other.__module__}.{other.__qualname__} and {cls.__module__}.{cls.__qualname__} are both named "
-                    f"{options.name!r}; give one another name=, which is its identity in storage"
-                )
+            _check_name(names, options.name, cls, "its identity in storage")
+            for interface, name in interfaces_of(cls).items():
+                _check_name(interfaces, name, interface, "by which callers find its grains")
             if options.placement not in self.strategies:
                 known = ", ".join(sorted(self.strategies))
                 raise ConfigurationError(
@@ -73,7 +72,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
         declared: dict[str, Implementations] = {}
         for cls in self.grains:
             options = spec_of(cls).options
-            for interface in interfaces_of(cls):
+            for interface in interfaces_of(cls).values():
                 known = declared.get(interface, Implementations(()))
                 if options.default and known.default is not None:
                     raise ConfigurationError(
@@ -82,3 +81,13 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
                 default = options.name if options.default else known.default
                 declared[interface] = Implementations((*known.types, options.name), default)
         return declared
+
+
+def _check_name(names: dict[str, type], name: str, cls: type, meaning: str) -> None:
+    """Add a name. Raises ConfigurationError if another class has it."""
+    other = names.setdefault(name, cls)
+    if other is not cls:
+        raise ConfigurationError(
+            f"{other.__module__}.{other.__qualname__} and {cls.__module__}.{cls.__qualname__} are both named "
+            f"{name!r}; give one another name=, which is {meaning}"
+        )

@@ -22,7 +22,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus, View
-from grange.proto.faults import Faults
+from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.proto.values import ValueCodec
@@ -309,7 +309,8 @@ def prepare_calls(
     plans = Plans(codec)
     deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
-    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface))
+    learn = partial(links.faults.register, clash=Clash.KEEP)
+    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)
     return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
 
 

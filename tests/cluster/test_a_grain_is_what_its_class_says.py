@@ -146,3 +146,38 @@ async def test_a_class_that_is_defined_again_replaces_the_old_one_for_clients() 
     with pytest.raises(ConfigurationError, match="are both named 'cell_shop'"):
         async with TestCluster(grains=both):
             pass
+
+
+class Sold(Exception): ...
+
+
+class Seller(Grain, errors=[Sold]):
+    async def buy(self) -> None:
+        raise Sold
+
+
+class Buyer(Grain):
+    async def buy(self) -> str:
+        try:
+            await self.get_grain(Seller, "a").buy()
+        except Sold:
+            return "sold"
+        return "bought"
+
+    async def buy_from(self, seller: Seller) -> str:
+        try:
+            await seller.buy()
+        except Sold:
+            return "sold"
+        return "bought"
+
+
+@pytest.mark.parametrize("given", [False, True])
+async def test_a_silo_knows_the_errors_of_classes_that_only_another_hosts(given: bool) -> None:
+    """The grain gets the error as itself, as if both grains were in one silo: by `get_grain` and by an argument."""
+    cluster = TestCluster(grains=[Seller], silos=1)
+    async with cluster:
+        cluster._grains = (Buyer,)
+        await cluster.add_silo()
+        buyer = cluster.get_grain(Buyer, "a")
+        assert await (buyer.buy_from(cluster.get_grain(Seller, "a")) if given else buyer.buy()) == "sold"

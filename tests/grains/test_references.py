@@ -172,6 +172,24 @@ def test_a_grain_outside_a_silo_says_what_it_lacks() -> None:
             use()
 
 
+# --- errors of the classes in use ---
+
+
+def test_the_errors_of_a_class_are_learned_when_it_is_used() -> None:
+    """Once as long as the class stays the same; a class that is defined again counts anew."""
+
+    class Sold(Exception): ...
+
+    first, again = (type("Shop", (Grain,), {}, errors=[Sold]) for _ in range(2))
+    learned: list[Any] = []
+    grains = GrainFactory(Calls(), lambda _: Found(), learned.append)
+    for cls in (first, first, again, first):
+        grains.get_grain(cls, "a")
+    assert learned == [(Sold,)] * 3
+    grains.from_id(Cart, GrainId("cart", "ann"))
+    assert learned[3:] == [()]
+
+
 # --- identity ------------------------------------------------------------------------------------------------------
 
 

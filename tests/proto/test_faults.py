@@ -27,7 +27,7 @@ from grange import (
     SiloUnavailable,
     StorageUnavailable,
 )
-from grange.proto.faults import Fault, Faults, type_name
+from grange.proto.faults import Clash, Fault, Faults, type_name
 
 BIGGEST = 256 * 1024
 """Largest bytes of any fault: far below the payload limit, so an answer never fails because of its error."""
@@ -443,10 +443,12 @@ def test_only_exception_classes_are_registered(wrong: Any) -> None:
 
 
 def test_a_class_that_is_defined_again_takes_the_place_of_the_old_one() -> None:
-    """As in a notebook: only where `replace` asks for it."""
+    """As in a notebook: for a client. A running silo keeps its own."""
     old, new = (type("OutOfStock", (Exception,), {"__module__": "cell"}) for _ in range(2))
     faults = Faults([old])
-    faults.register([new], replace=True)
+    faults.register([new], Clash.KEEP)
+    assert type(faults.load(faults.dump(old("none")))) is old
+    faults.register([new], Clash.REPLACE)
     assert type(faults.load(faults.dump(old("none")))) is new
     with pytest.raises(ConfigurationError, match=r"two exception classes are named cell\.OutOfStock, .*; rename one"):
         faults.register([old])

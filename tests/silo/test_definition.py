@@ -83,6 +83,14 @@ def test_classes_that_no_silo_can_host_stop_the_start() -> None:
             definition(One, cls).check()  # type: ignore[arg-type]
 
 
+def test_two_interfaces_of_one_name_stop_the_start() -> None:
+    """A call by the one would reach a grain that implements the other."""
+    twin: Any = type("Api", (GrainInterface,), {}, name="api")
+    other: Any = type("Other", (Grain, twin), {})
+    with pytest.raises(ConfigurationError, match=r"Api and .*Api are both named 'api'; .* callers find its grains"):
+        definition(One, other).check()
+
+
 def test_one_class_in_place_of_a_list_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"list of classes, not one class: Silo\(grains=\[One\]\)"):
         as_classes(One)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
