@@ -89,7 +89,12 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
                 f"it, such as class Numbered({cls.__name__}[int])"
             )
         spec = read_interface(cls, definition.options, definition.methods)
-        check_types(cls, definition.methods, _overridden(_definitions(cls.__mro__[1:])))
+        try:
+            check_types(cls, definition.methods, _overridden(_definitions(cls.__mro__[1:])))
+        except Unresolved as error:
+            raise ConfigurationError(
+                f"{cls.__name__}: an annotation of its base classes or interfaces cannot be resolved: {error}"
+            ) from error
         setattr(cls, _SPEC, spec)
     return cast("InterfaceSpec", spec)
 

@@ -59,7 +59,7 @@ def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bo
     if hidden:
         raise ConfigurationError(
             f"{place} would never run, because Grain comes before {base.__name__} in the bases of {cls.__name__}; "
-            f"write class {cls.__name__}({base.__name__}, Grain)"
+            f"list {base.__name__} first: class {cls.__name__}({base.__name__}, ...)"
         )
     hook: Any = vars(base)[name]
     arguments = HOOKS[name]

@@ -145,8 +145,8 @@ class GrainFactory:
         """A reference to the grain with this key, typed as the class. Does no I/O and activates no grain.
 
         For an interface that several grains implement, `implementation` names the grain type (or a unique prefix).
-        Raises TypeError for a wrong kind of key, ValueError for an empty key, NoSuchGrain for an interface that no
-        silo implements, and ConfigurationError for an ambiguous interface.
+        Raises TypeError for a wrong kind of key, ValueError for a blank or too long one, NoSuchGrain for an interface
+        that no silo implements, and ConfigurationError for an ambiguous interface.
         """
         spec = spec_of(grain)
         text = _key_text(spec, key)
@@ -158,9 +158,10 @@ class GrainFactory:
         return cast("G", self._reference(spec_of(grain), grain_id))
 
     def _reference(self, spec: InterfaceSpec, grain_id: GrainId) -> Reference:
-        if self._used.get(spec.name) is not spec:
+        name = spec.options.name
+        if self._used.get(name) is not spec:
             self._learn(spec.options.errors)
-            self._used[spec.name] = spec
+            self._used[name] = spec
         return reference_class(spec)(grain_id, self._call)
 
     def _resolve(self, spec: InterfaceSpec, wanted: str | None) -> str:

@@ -130,6 +130,20 @@ class Later: ...
         spec_of(module.Cart)
 
 
+def test_an_annotation_of_an_interface_that_cannot_be_resolved_is_told_at_first_use() -> None:
+    source = """
+from grange import Grain, GrainInterface
+class Api(GrainInterface):
+    async def f(self, a: "Missing") -> int: ...
+class Cart(Grain, Api):
+    async def f(self, a: int) -> int: ...
+"""
+    module = types.ModuleType("unresolved")
+    exec(compile(source, "<test>", "exec", dont_inherit=True), vars(module))
+    with pytest.raises(ConfigurationError, match=r"Cart: an annotation of its base .* cannot be resolved: .*'Missing'"):
+        spec_of(module.Cart)
+
+
 def test_two_classes_of_one_name_are_told_apart() -> None:
     """A notebook cell that defines a class again, but not the interface that uses it."""
     first, second = (type("User", (), {"__module__": "cell"}) for _ in range(2))
