@@ -14,7 +14,6 @@ from grange.client import Client
 from grange.silo import Silo
 from grange.testing.cluster import TestCluster
 
-
 PATIENCE = 5.0
 """Real seconds after which code of another loop waits for ever."""
 
