@@ -16,6 +16,7 @@ from collections.abc import Callable
 from grange.aio.stacks import blocked_stack, in_debugger
 from grange.membership.detection.liveness import Liveness
 from grange.proto.ids import SiloAddress
+from grange.silo.config import SiloConfig
 
 log = logging.getLogger("grange.silo")
 
@@ -106,6 +107,12 @@ class LoopWatch:
             f"the event loop of silo {self._me} has been dead for {seconds:.0f} s, so the other silos take it for dead"
             f":\n{blocked_stack(self._loop_thread)}"
         )
+
+
+def watch_of_loop(config: SiloConfig, me: SiloAddress, liveness: Liveness) -> LoopWatch:
+    """The watch over the running loop, as this silo is configured. `ProbePort.serve` starts it."""
+    on_dead = end_dead_process if config.exit_on_dead_loop else report_dead_loop
+    return LoopWatch(me, liveness, config.membership_settings().dead_loop_after, on_dead)
 
 
 def report_dead_loop(alarm: str) -> None:

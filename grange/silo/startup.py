@@ -46,7 +46,7 @@ from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
-from grange.silo.loop_watch import LoopWatch, end_dead_process, report_dead_loop
+from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
@@ -86,7 +86,7 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
-        loop_watch=prepare_loop_watch(definition.config, ports, cluster),
+        loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
     return silo
@@ -361,12 +361,6 @@ def prepare_hosting(
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
-
-
-def prepare_loop_watch(config: SiloConfig, ports: Ports, cluster: Cluster) -> LoopWatch:
-    """The thread that watches this event loop. `ProbePort.serve` starts it."""
-    on_dead = end_dead_process if config.exit_on_dead_loop else report_dead_loop
-    return LoopWatch(ports.address, cluster.liveness, config.membership_settings().dead_loop_after, on_dead)
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
