@@ -180,7 +180,7 @@ class Grain(Addressable, Generic[K]):
         except AttributeError:
             raise RuntimeError(
                 f"this {type(self).__name__} was built outside a silo and has no identity; "
-                "use grange.testing.TestCluster for tests that need one"
+                "grange.testing.TestContext gives it one in a unit test"
             ) from None
 
 

@@ -284,7 +284,7 @@ class _TestEnvironment:
     databases: Mapping[str, GrainStorage]
     random: random.Random
     now: Callable[[], datetime]
-    writer: Callable[[SiloAddress], SiloAddress]
+    identity: Callable[[SiloAddress], SiloAddress]
 
     def utc_now(self) -> datetime:
         return self.now()
@@ -294,6 +294,9 @@ class _TestEnvironment:
 
     def generation(self) -> int:
         return self.number
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        return self.identity(silo)
 
     def first_change(self) -> int:
         return 1
