@@ -220,7 +220,7 @@ class Ticks:
 
 
 def start_with(callback: Any) -> GrainTimer:
-    return GrainTimer(grain_id("clock"), callback, lambda tick: None, False, False)
+    return GrainTimer(grain_id("clock"), callback, lambda tick: None, False, False, LoopBinding("this silo"))
 
 
 async def test_a_callback_is_an_async_function_without_arguments() -> None:
