@@ -153,7 +153,7 @@ class Client:
         self._gateways = Gateways(
             self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners
         )
-        plans = Plans(ValueCodec([references]))
+        plans = Plans(ValueCodec([references]), self._runtime.payload_limit)
         deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime)
         self._caller = Caller(deps, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)

@@ -9,26 +9,10 @@ from grange.errors import ConfigurationError
 from grange.grains.facets import Parameter
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
-from grange.proto.values import ValueCodec
+from grange.proto.values import TypedCodec, ValueCodec
 from grange.storage.defaults import default_factory
 from grange.storage.provider import GrainStorage, Stamp
 from grange.storage.state import PersistentState, Stored
-
-
-class _JsonState:
-    """The state of one type, as JSON by the silo's codec, so that it may hold grain references."""
-
-    def __init__(self, codec: ValueCodec, kind: Any) -> None:
-        self._codec = codec
-        self._decode = codec.decoder(kind, Encoding.JSON)
-
-    def encode(self, value: Any) -> bytes:
-        """JSON text in UTF-8."""
-        return self._codec.encode(value, Encoding.JSON)
-
-    def decode(self, payload: bytes) -> Any:
-        """The inverse."""
-        return self._decode(payload)
 
 
 class PersistentStates:
@@ -40,14 +24,14 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stamps = stamps
-        self._kinds: dict[Any, tuple[_JsonState, Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[TypedCodec, Callable[[], Any]]] = {}
 
     def check(self, owner: str, parameter: Parameter) -> None:
         """Raise ConfigurationError for a state without a type, or of a type that cannot be stored."""
         place = f"{owner}.__init__, state {parameter.name!r}"
         if not get_args(parameter.kind):
             raise ConfigurationError(f"{place}: it has no type; write PersistentState[YourState]")
-        self._codec.check(get_args(parameter.kind)[0], place)
+        self._codec.check(get_args(parameter.kind)[0], place, Encoding.JSON)
         default_factory(get_args(parameter.kind)[0], place)
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> PersistentState[Any]:
@@ -65,8 +49,8 @@ class PersistentStates:
         state = PersistentState(storage, grain_id, stored.name or parameter.name, codec, default, guard)
         return state.stamped_by(self._stamps)
 
-    def _of_kind(self, kind: Any) -> tuple[_JsonState, Callable[[], Any]]:
+    def _of_kind(self, kind: Any) -> tuple[TypedCodec, Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (_JsonState(self._codec, kind), default_factory(kind, str(kind)))
+            made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
         return made

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange import ConfigurationError, Grain, Immutable, InvalidCall, InvalidResult, response_timeout
+from grange import ConfigurationError, Grain, InvalidCall, InvalidResult, response_timeout
 from grange.grains.definition import spec_of
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
@@ -36,7 +36,6 @@ class Cart(Grain):
     async def add(self, line: Line, note: str = "", *, urgent: bool = False, tags: list[str] | None = None) -> Line: ...
     async def nothing(self) -> None: ...
     async def number(self, n: float) -> float: ...
-    async def marked(self, items: Annotated[list[int], Immutable], others: list[int]) -> None: ...
     async def frozen(self, one: Frozen, other: list[Frozen]) -> Frozen: ...
     @response_timeout(5)
     async def slow(self) -> None: ...
@@ -156,7 +155,7 @@ def test_what_cannot_be_written_is_refused(value: object) -> None:
     with pytest.raises(InvalidCall, match=r"cart\.add: "):
         plan("add").encode((value,))
     with pytest.raises(InvalidResult, match=r"cart\.add was executed, its result cannot be sent"):
-        plan("add").encode_result(value, Encoding.MSGPACK)
+        plan("add").encode_result(value, Encoding.MSGPACK, 100)
     with pytest.raises(InvalidResult, match="was executed"):
         plan("add").isolate_result(value)
 
@@ -170,33 +169,17 @@ def test_a_result_that_does_not_fit_was_executed() -> None:
 # --- isolation -----------------------------------------------------------------------------------------------------
 
 
-def test_mutable_arguments_are_copied_and_others_are_not() -> None:
-    line, note, tags = Line("a"), "".join(["n", "ote"]), ["x"]
+def test_mutable_arguments_are_copied() -> None:
+    line, note, tags = Line("a"), "note", ["x"]
     isolated = plan("add").isolate((line, note, True, tags))
     assert isolated == (line, note, True, tags)
     assert isolated[0] is not line
-    assert isolated[1] is note
     assert isolated[3] is not tags
 
 
 def test_what_cannot_change_costs_nothing() -> None:
     args = (1.5,)
     assert plan("number").isolate(args) is args
-
-
-def test_a_mark_keeps_one_argument_and_not_its_neighbour() -> None:
-    items, others = [1], [2]
-    isolated = plan("marked").isolate((items, others))
-    assert isolated[0] is items
-    assert isolated[1] is not others
-
-
-def test_frozen_values_are_shared_beside_copied_ones() -> None:
-    one, other = Frozen(1), [Frozen(2)]
-    isolated = plan("frozen").isolate((one, other))
-    assert isolated[0] is one
-    assert isolated[1] is not other
-    assert plan("frozen").isolate_result(one) is one
 
 
 def test_a_value_of_another_class_than_annotated_is_converted_or_refused_as_in_a_remote_call() -> None:
