@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
+import operator
 import types
 import uuid
 from collections.abc import Callable, Collection, Iterable
@@ -52,7 +53,7 @@ class Found:
     def __init__(self) -> None:
         self.zones = False
         self.trying = False
-        self.encoded: dict[int, Any] = {}
+        self.encoded: dict[int, Any] | None = None
 
 
 Check = Callable[[Any, Found], None]
@@ -289,21 +290,29 @@ def typed_dict(shape: Shape, fields: dict[str, Shape]) -> Check:
 
 def structured(shape: Shape, cls: type, fields: list[tuple[str, Shape, bool]]) -> Check:
     """The check of a class with fields: name, shape, and whether the field may be UNSET."""
+    read = _reader([name for name, _, _ in fields])
 
     def check(value: Any, found: Found) -> None:
         if type(value) is not cls:
             if isinstance(value, cls):
                 raise subclass_error(value, cls)
             shape.refuse(value, found)
-        for name, field, may_be_unset in fields:
-            part = getattr(value, name, msgspec.NODEFAULT)
-            if type(part) in field.exact or (may_be_unset and part is msgspec.UNSET):
-                continue
-            if part is msgspec.NODEFAULT:
-                raise Unfit(f"`{shape.name}` has lost its attribute {name!r}")
-            _inside(f".{name}", field.check, part, found)
+        try:
+            parts = read(value)
+        except AttributeError as error:
+            raise Unfit(f"`{shape.name}` has lost an attribute: {error}") from None
+        for part, (name, field, may_be_unset) in zip(parts, fields, strict=True):
+            if type(part) not in field.exact and not (may_be_unset and part is msgspec.UNSET):
+                _inside(f".{name}", field.check, part, found)
 
     return check
+
+
+def _reader(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that reads all these attributes; `attrgetter` returns no tuple for a single one."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def subclass_error(value: object, cls: type) -> Cut:

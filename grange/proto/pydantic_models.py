@@ -7,6 +7,7 @@ first is taken whose result is validated to an equal model. pydantic itself is n
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -46,6 +47,8 @@ class PydanticModels:
                     raise subclass_error(value, kind)
                 raise Unfit(f"Expected `{class_name(kind)}`, got `{class_name(type(value))}`")
             found.zones = True  # msgspec must not write the moments inside
+            if found.encoded is None:
+                found.encoded = {}
             found.encoded[id(value)] = _carried(value, encoding)
 
         return check
@@ -60,6 +63,9 @@ class PydanticModels:
             return _read(kind, data)
         except ValueError as error:
             raise _without_input(error) from None
+
+
+_REMEDY = "give the field a type that pydantic reads back, or mend its serialiser or validator"
 
 
 def _carried(model: Any, encoding: Encoding) -> Any:
@@ -77,7 +83,7 @@ def _carried(model: Any, encoding: Encoding) -> Any:
         path = difference(model, read)
         if path is None and (way is not _set_fields or model.model_fields_set == read.model_fields_set):
             return data
-        reason = f"`{class_name(type(model))}` does not come out of its validation equal: give the field another type"
+        reason = f"`{class_name(type(model))}` does not come out of its validation equal to what it was: {_REMEDY}"
         failed = failed or Unfit(reason).within(path or "")
     assert failed is not None
     raise failed
@@ -117,6 +123,8 @@ def _plain(value: Any) -> Any:
         return value.get_secret_value()
     if hasattr(cls, "model_fields"):
         return _attributes(value)
+    if isinstance(value, re.Pattern):
+        return value.pattern
     if isinstance(value, os.PathLike):
         return os.fspath(cast("os.PathLike[str]", value))
     if isinstance(value, str | int | float):

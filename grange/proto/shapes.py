@@ -311,19 +311,19 @@ def may_change(cls: Any) -> bool:
     """Whether a value of a class may be changed when it is built again from its fields."""
     if hasattr(cls, "__post_init__") or hasattr(cls, "__pydantic_validator__"):
         return True
-    if hasattr(cls, "__attrs_attrs__") and (hasattr(cls, "__attrs_post_init__") or hasattr(cls, "__attrs_pre_init__")):
-        return True
+    if hasattr(cls, "__attrs_attrs__"):
+        hooks = hasattr(cls, "__attrs_post_init__") or hasattr(cls, "__attrs_pre_init__")
+        return hooks or any(is_left_out(cls, field.name) for field in cls.__attrs_attrs__)
     if issubclass(cls, msgspec.Struct):
         return False
     if issubclass(cls, tuple):
         return cls.__bases__ != (tuple,) and NamedTuple not in getattr(cls, "__orig_bases__", ())
-    return not all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__) or any(hidden_fields(cls))
+    return not all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__)
 
 
-def hidden_fields(cls: Any) -> Iterator[str]:
-    """Yield the fields of a dataclass or attrs class that msgspec leaves out: those with an underscore in front."""
-    fields = getattr(cls, "__dataclass_fields__", None) or [field.name for field in cls.__attrs_attrs__]
-    yield from (name for name in fields if name.startswith("_"))
+def is_left_out(cls: type, field: str) -> bool:
+    """Whether msgspec leaves a field out: those of attrs classes with an underscore in front."""
+    return field.startswith("_") and hasattr(cls, "__attrs_attrs__")
 
 
 def _may_be_unset(field: ms.Field) -> bool:

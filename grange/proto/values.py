@@ -22,7 +22,7 @@ from grange.proto.equality import difference, parts_of
 from grange.proto.lifting import lift_for
 from grange.proto.message import Encoding
 from grange.proto.pydantic_models import PydanticModels
-from grange.proto.shapes import Custom, Shapes, is_json_key, nodes_of, type_name
+from grange.proto.shapes import Custom, Shapes, is_json_key, is_left_out, nodes_of, type_name
 from grange.proto.sharing import Look, shared_classes
 from grange.proto.zones import BUILTIN_TYPES, lower, may_hold_zones
 
@@ -67,17 +67,21 @@ class TypedCodec:
 
     def encode(self, value: Any) -> bytes:
         """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be carried."""
+        shape = self._shape or self.shape
+        if type(value) in shape.exact:
+            return self._codec.write(value, self.encoding, None)
         found = Found()
         self.check(value, found)
         return self.write(value, found)
 
     def check(self, value: Any, found: Found) -> None:
         """Raise TypeError or ValueError for a value that would not come out equal."""
-        if type(value) not in self.shape.exact:
-            try:
-                self.shape.check(value, found)
-            except RecursionError:
-                raise ValueError(_TOO_DEEP) from None
+        shape = self._shape or self.shape
+        try:
+            if type(value) not in shape.exact:
+                shape.check(value, found)
+        except RecursionError:
+            raise ValueError(TOO_DEEP) from None
 
     def write(self, value: Any, found: Found) -> bytes:
         """The bytes of a value that `check` has passed."""
@@ -103,7 +107,8 @@ _MOMENTS = (ms.DateTimeType, ms.TimeType)
 _OBJECTS = (bytes, dt.datetime, dt.time)
 """What is an object already when the data of a payload with zones are converted."""
 
-_TOO_DEEP = "the value is nested too deeply, or contains itself"
+TOO_DEEP = "the value is nested too deeply, or contains itself"
+"""The message for a value whose check or encoding recurses too deeply."""
 
 
 class ValueCodec:
@@ -113,8 +118,10 @@ class ValueCodec:
         self._extensions = (*extensions, PydanticModels())
         self.shapes = {one: Shapes(one, self._extensions, partial(self._tried, one), difference) for one in Encoding}
         self._hooks = {one: partial(self._encode_other, one) for one in Encoding}
-        self._msgpack = msgspec.msgpack.Encoder(enc_hook=self._hooks[Encoding.MSGPACK])
-        self._json = msgspec.json.Encoder(enc_hook=self._hooks[Encoding.JSON])
+        self.native: dict[Encoding, Callable[[Any], bytes]] = {
+            Encoding.MSGPACK: msgspec.msgpack.Encoder(enc_hook=self._hooks[Encoding.MSGPACK]).encode,
+            Encoding.JSON: msgspec.json.Encoder(enc_hook=self._hooks[Encoding.JSON]).encode,
+        }
         self._made: dict[tuple[Any, Encoding], TypedCodec] = {}
 
     def of(self, kind: Any, encoding: Encoding = Encoding.MSGPACK) -> TypedCodec:
@@ -158,17 +165,17 @@ class ValueCodec:
 
     def write(self, value: Any, encoding: Encoding, found: Found | None) -> bytes:
         """The bytes of a value that was checked. Raises TypeError or ValueError naming the part that has no bytes."""
-        native = (self._msgpack if encoding is Encoding.MSGPACK else self._json).encode
+        native = self.native[encoding]
         try:
             if found is None or not found.zones:
                 return native(value)
-            known, hook = found.encoded, self._hooks[encoding]
+            known, hook = found.encoded or {}, self._hooks[encoding]
             plain = msgspec.to_builtins(
                 value, builtin_types=BUILTIN_TYPES, enc_hook=lambda one: known.get(id(one)) or hook(one)
             )
             return native(lower(plain))
         except RecursionError:
-            raise ValueError(_TOO_DEEP) from None
+            raise ValueError(TOO_DEEP) from None
         except Exception as error:
             raise self._located(value, native, error) from error
 
@@ -212,8 +219,8 @@ class ValueCodec:
 
 def _check_fields(node: ms.DataclassType, place: str) -> None:
     for field in node.fields:
-        if field.required and field.name.startswith("_"):
+        if field.required and is_left_out(get_origin(node.cls) or node.cls, field.name):
             raise ConfigurationError(
-                f"{place}: {type_name(node)}.{field.name} cannot be sent, because its name starts with an underscore; "
-                "rename it, or give it a default"
+                f"{place}: {type_name(node)}.{field.name} cannot be sent, because msgspec leaves out attributes "
+                "of attrs classes with an underscore in front; rename it, or make the class a dataclass"
             )

@@ -15,7 +15,7 @@ from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
 from grange.proto.sharing import LEAF_BYTES
-from grange.proto.values import ValueCodec
+from grange.proto.values import TOO_DEEP, ValueCodec
 from grange.runtime.options import RuntimeOptions
 
 MAX_SHARED_TEXT = 1024
@@ -29,8 +29,8 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_arguments", "_codec", "_decode_full", "_exact", "_full_prefix", "_payload_limit", "_result",
-        "_shared", "_shared_result", "_struct", "_struct_by_name", "method", "timeout",
+        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_payload_limit", "_result",
+        "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "method", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -42,8 +42,9 @@ class MethodPlan:
         self.timeout = method.options.timeout
         self._codec = codec
         self._payload_limit = payload_limit
-        self._arguments = tuple(codec.of(kind) for kind in method.types)
-        self._exact = tuple(argument.shape.exact for argument in self._arguments)
+        self._native = codec.native[Encoding.MSGPACK]
+        self._shapes = tuple(codec.of(kind).shape for kind in method.types)
+        self._exact = tuple(shape.exact for shape in self._shapes)
         self._result = codec.of(method.result)
         # Texts so short that arguments which are shared can never be over the limit together.
         short = min(MAX_SHARED_TEXT, (payload_limit - 5) // max(method.arity, 1) - LEAF_BYTES)
@@ -71,10 +72,15 @@ class MethodPlan:
 
         Raises InvalidCall naming the argument that cannot be carried, and PayloadTooLarge.
         """
-        try:
-            payload = self._codec.write(args, Encoding.MSGPACK, self._checked(args))
-        except Exception as error:  # includes errors of the author's classes: no method ran
-            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error
+        for exact, value in zip(self._exact, args, strict=False):
+            if type(value) not in exact:
+                payload = self._encode_checked(args)
+                break
+        else:
+            try:
+                payload = self._native(args)
+            except Exception:
+                payload = self._encode_checked(args)  # raises again, and names the argument
         if len(payload) > self._payload_limit:
             raise PayloadTooLarge(
                 f"the arguments of {self.method!r} have {len(payload)} bytes; the limit is {self._payload_limit}: "
@@ -126,20 +132,22 @@ class MethodPlan:
         except Exception as error:  # includes errors of the author's __post_init__ or validators
             raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from error
 
-    def _checked(self, args: tuple[Any, ...]) -> Found | None:
-        """What the checks of the arguments found; None if their classes alone show that they fit."""
-        for exact, value in zip(self._exact, args, strict=False):
-            if type(value) not in exact:
-                break
-        else:
-            return None
-        found = Found()
-        for position, (argument, value) in enumerate(zip(self._arguments, args, strict=False)):
-            try:
-                argument.check(value, found)
-            except Unfit as error:
-                raise error.within(f"[{position}]") from None
-        return found
+    def _encode_checked(self, args: tuple[Any, ...]) -> bytes:
+        found, position = Found(), 0
+        try:
+            for shape, value in zip(self._shapes, args, strict=False):
+                if type(value) not in shape.exact:
+                    shape.check(value, found)
+                position += 1
+            return self._codec.write(args, Encoding.MSGPACK, found)
+        except Unfit as error:
+            if position < len(args):
+                error.within(f"[{position}]")
+            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error.__cause__
+        except RecursionError:
+            raise InvalidCall(f"{self.method!r}: {TOO_DEEP}") from None
+        except Exception as error:  # includes errors of the author's classes: no method ran
+            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error
 
     def _without_gaps(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Drop missing trailing arguments, so that the method's defaults apply; fill gaps between named arguments."""
