@@ -198,9 +198,9 @@ class Shapes:
         by_class = functools.cache(lambda: {cls: part for part in parts for cls in part.classes or ()})
 
         def check(value: Any, found: Found) -> None:
-            part = by_class().get(type(value))
+            part = by_class().get(type(value)) or next((other for other in parts if not other.classes), None)
             if part is not None:
-                part.check(value, found)
+                part.check(value, found)  # a part without classes is an extension's, beside None
             elif not any(_passes(other, value, found) for other in parts):
                 shape.refuse(value, found)
 

@@ -349,9 +349,7 @@ def test_keys_that_are_texts_or_numbers_are_allowed(kind: Any, encoding: Encodin
 
 
 def test_a_field_that_is_never_sent_is_refused() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"NeedsHidden\._hidden cannot be sent.*underscore.*make the class a dataclass"
-    ):
+    with pytest.raises(ConfigurationError, match=r"NeedsHidden\._hidden .*underscore.*make the class a dataclass"):
         CODEC.check(list[NeedsHidden], "here")
 
 
