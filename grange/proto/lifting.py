@@ -21,34 +21,62 @@ Lift = Callable[[Any], Any]
 _SEQUENCES = (ms.ListType, ms.VarTupleType, ms.SetType, ms.FrozenSetType)
 
 
-def lift_for(node: Any, made: dict[int, Lift] | None = None) -> Lift:
-    """The function for a type that msgspec has described."""
-    made = {} if made is None else made
-    lift = made.get(id(node))
-    if lift is None:
-        # A recursive type finds this entry while its own function is made.
-        made[id(node)] = lambda data: made[id(node)](data)
-        lift = made[id(node)] = _make(node, made)
-    return lift
+class Lifts:
+    """Makes the functions. `decode_other` is msgspec's `dec_hook`: `msgspec.convert` leaves it out for keys."""
 
+    def __init__(self, decode_other: Callable[[Any, Any], Any]) -> None:
+        self._decode_other = decode_other
+        self._made: dict[int, Lift] = {}
 
-def _make(node: Any, made: dict[int, Lift]) -> Lift:
-    if isinstance(node, ms.Metadata):
-        return lift_for(node.type, made)
-    if isinstance(node, ms.DateTimeType | ms.TimeType):
-        return _moment(dt.datetime if isinstance(node, ms.DateTimeType) else dt.time)
-    if isinstance(node, _SEQUENCES):
-        return _items(lift_for(node.item_type, made))
-    if isinstance(node, ms.TupleType):
-        return _positions([lift_for(part, made) for part in node.item_types])
-    if isinstance(node, ms.DictType):
-        return _mapping(lift_for(node.key_type, made), lift_for(node.value_type, made))
-    if isinstance(node, ms.NamedTupleType) or getattr(node, "array_like", False):
-        tag = [_unchanged] if getattr(node, "tag", None) is not None else []
-        return _positions(tag + [lift_for(field.type, made) for field in node.fields])
-    if hasattr(node, "fields"):
-        return _fields({field.encode_name: lift_for(field.type, made) for field in node.fields})
-    return _union(node, made) if isinstance(node, ms.UnionType) else _unchanged
+    def of(self, node: Any) -> Lift:
+        """The function for a type that msgspec has described."""
+        lift = self._made.get(id(node))
+        if lift is None:
+            # A recursive type finds this entry while its own function is made.
+            self._made[id(node)] = lambda data: self._made[id(node)](data)
+            lift = self._made[id(node)] = self._make(node)
+        return lift
+
+    def _make(self, node: Any) -> Lift:
+        if isinstance(node, ms.Metadata):
+            return self.of(node.type)
+        if isinstance(node, ms.DateTimeType | ms.TimeType):
+            return _moment(dt.datetime if isinstance(node, ms.DateTimeType) else dt.time)
+        if isinstance(node, _SEQUENCES):
+            return _items(self.of(node.item_type))
+        if isinstance(node, ms.TupleType):
+            return _positions([self.of(part) for part in node.item_types])
+        if isinstance(node, ms.DictType):
+            return _mapping(self._key(node.key_type), self.of(node.value_type))
+        if isinstance(node, ms.NamedTupleType) or getattr(node, "array_like", False):
+            tag = [_unchanged] if getattr(node, "tag", None) is not None else []
+            return _positions(tag + [self.of(field.type) for field in node.fields])
+        if hasattr(node, "fields"):
+            return _fields({field.encode_name: self.of(field.type) for field in node.fields})
+        return self._union(node) if isinstance(node, ms.UnionType) else _unchanged
+
+    def _key(self, node: Any) -> Lift:
+        if not isinstance(node, ms.CustomType):
+            return self.of(node)
+        return lambda data: self._decode_other(node.cls, data)
+
+    def _union(self, node: ms.UnionType) -> Lift:
+        """msgspec permits one part per form of data, or several Structs that a tag distinguishes."""
+        tagged = {part.tag: self.of(part) for part in node.types if isinstance(part, ms.StructType)}
+        tag_field = next((part.tag_field for part in node.types if isinstance(part, ms.StructType)), None)
+        by_form: dict[type, Lift] = {}
+        for part in node.types:
+            by_form.setdefault(_form(part), self.of(part))
+
+        def lift(data: Any) -> Any:
+            chosen = by_form.get(list if isinstance(data, tuple) else type(data), _unchanged)
+            if len(tagged) > 1 and isinstance(data, dict):
+                chosen = tagged.get(data.get(tag_field), chosen)
+            elif len(tagged) > 1 and isinstance(data, list | tuple) and data and isinstance(data[0], str | int):
+                chosen = tagged.get(data[0], chosen)
+            return chosen(data)
+
+        return lift
 
 
 def _unchanged(data: Any) -> Any:
@@ -96,25 +124,6 @@ def _fields(parts: dict[str, Lift]) -> Lift:
         if not isinstance(data, dict):
             return data
         return {name: parts.get(name, _unchanged)(value) for name, value in data.items()}
-
-    return lift
-
-
-def _union(node: ms.UnionType, made: dict[int, Lift]) -> Lift:
-    """msgspec permits one part per form of data, or several Structs that a tag distinguishes."""
-    tagged = {part.tag: lift_for(part, made) for part in node.types if isinstance(part, ms.StructType)}
-    tag_field = next((part.tag_field for part in node.types if isinstance(part, ms.StructType)), None)
-    by_form: dict[type, Lift] = {}
-    for part in node.types:
-        by_form.setdefault(_form(part), lift_for(part, made))
-
-    def lift(data: Any) -> Any:
-        chosen = by_form.get(list if isinstance(data, tuple) else type(data), _unchanged)
-        if len(tagged) > 1 and isinstance(data, dict):
-            chosen = tagged.get(data.get(tag_field), chosen)
-        elif len(tagged) > 1 and isinstance(data, list | tuple) and data and isinstance(data[0], str | int):
-            chosen = tagged.get(data[0], chosen)
-        return chosen(data)
 
     return lift
 

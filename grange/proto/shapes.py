@@ -14,7 +14,7 @@ import operator
 import types
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, get_origin
+from typing import Any, Generic, Literal, NamedTuple, Protocol, get_origin
 
 import msgspec
 from msgspec import inspect as ms
@@ -224,6 +224,7 @@ class Shapes:
         kind = annotation(node)
 
         def check(key: Any, found: Found) -> None:
+            shape.check(key, found)
             try:
                 read = next(iter(self._trial(types.GenericAlias(dict, (kind, None)), {key: None}, found)))
             except (TypeError, ValueError) as error:
@@ -318,7 +319,13 @@ def may_change(cls: Any) -> bool:
         return False
     if issubclass(cls, tuple):
         return cls.__bases__ != (tuple,) and NamedTuple not in getattr(cls, "__orig_bases__", ())
-    return not all(base is object or base.__flags__ & _HEAP_TYPE for base in cls.__mro__)
+    return any(issubclass(base, BaseException) for base in cls.__mro__)
+
+
+def is_container(base: type) -> bool:
+    """Whether a base class, such as dict or str, holds content that is in no field. msgspec crashes on some of them."""
+    is_builtin = base is not object and not base.__flags__ & _HEAP_TYPE
+    return is_builtin and not issubclass(base, BaseException) and base is not Generic
 
 
 def is_left_out(cls: type, field: str) -> bool:

@@ -19,10 +19,10 @@ from msgspec import inspect as ms
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found, Shape, Unfit
 from grange.proto.equality import difference, parts_of
-from grange.proto.lifting import lift_for
+from grange.proto.lifting import Lifts
 from grange.proto.message import Encoding
 from grange.proto.pydantic_models import PydanticModels
-from grange.proto.shapes import Custom, Shapes, is_json_key, is_left_out, nodes_of, type_name
+from grange.proto.shapes import Custom, Shapes, is_container, is_json_key, is_left_out, nodes_of, type_name
 from grange.proto.sharing import Look, shared_classes
 from grange.proto.zones import BUILTIN_TYPES, lower, may_hold_zones
 
@@ -98,9 +98,16 @@ class TypedCodec:
 
     def _decode_zones(self, payload: bytes) -> Any:
         json = self.encoding is Encoding.JSON
-        data = lift_for(self._info)((msgspec.json if json else msgspec.msgpack).decode(payload))
         hook = self._codec.decode_other
-        return msgspec.convert(data, self.kind, builtin_types=_OBJECTS, str_keys=json, dec_hook=hook)
+        data = Lifts(hook).of(self._info)((msgspec.json if json else msgspec.msgpack).decode(payload))
+        return msgspec.convert(
+            data,
+            self.kind,
+            builtin_types=_OBJECTS,
+            str_keys=json,
+            # Keys of mappings are decoded already.
+            dec_hook=lambda kind, part: part if isinstance(part, kind) else hook(kind, part),
+        )
 
 
 _MOMENTS = (ms.DateTimeType, ms.TimeType)
@@ -146,7 +153,7 @@ class ValueCodec:
                         "class, TypedDict, NamedTuple, enum or pydantic model"
                     )
             elif isinstance(node, ms.DataclassType):
-                _check_fields(node, place)
+                _check_class(node, place)
             elif encoding is Encoding.JSON:
                 self._check_json(node, place)
 
@@ -217,9 +224,16 @@ class ValueCodec:
         raise TypeError(f"no value of type {kind.__qualname__} can be sent")
 
 
-def _check_fields(node: ms.DataclassType, place: str) -> None:
+def _check_class(node: ms.DataclassType, place: str) -> None:
+    cls: Any = get_origin(node.cls) or node.cls
+    builtin = next((base for base in cls.__mro__ if is_container(base)), None)
+    if builtin is not None:
+        raise ConfigurationError(
+            f"{place}: {type_name(node)} cannot be sent, because it derives from {builtin.__name__}, whose content "
+            "is in no field; give it a field that holds the content"
+        )
     for field in node.fields:
-        if field.required and is_left_out(get_origin(node.cls) or node.cls, field.name):
+        if field.required and is_left_out(cls, field.name):
             raise ConfigurationError(
                 f"{place}: {type_name(node)}.{field.name} cannot be sent, because msgspec leaves out attributes "
                 "of attrs classes with an underscore in front; rename it, or make the class a dataclass"

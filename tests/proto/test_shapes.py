@@ -353,6 +353,29 @@ def test_a_field_that_is_never_sent_is_refused() -> None:
         CODEC.check(list[NeedsHidden], "here")
 
 
+@dataclasses.dataclass
+class Labels(dict[str, str]):
+    owner: str = ""
+
+
+def test_a_class_with_content_outside_its_fields_is_refused() -> None:
+    """msgspec would crash on it."""
+    with pytest.raises(ConfigurationError, match="Labels cannot be sent, because it derives from dict"):
+        CODEC.check(list[Labels], "here")
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    number: int = 0
+
+
+def test_a_value_without_one_of_its_attributes_is_refused() -> None:
+    value = Slotted()
+    del value.number
+    with pytest.raises(ValueError, match="`Slotted` has lost an attribute"):
+        CODEC.of(Slotted).encode(value)
+
+
 # --- datetimes -----------------------------------------------------------------------------------------------------
 
 
@@ -395,6 +418,8 @@ def test_a_datetime_keeps_instant_offset_zone_and_fold(moment: dt.datetime, enco
         (Renamed, Renamed(note, moment, -0.0)),
         (list[Row | None], [Row(1, moment), None]),
         (dict[int, dt.datetime | int], {1: moment, 2: 3}),
+        (dict[dt.datetime | int, int], {moment: 1}),
+        (Annotated[list[dt.datetime], msgspec.Meta(min_length=1, description="when")], [moment]),
     ]:
         assert same(carried(kind, value, encoding), value), kind
         assert difference(carried(kind, value, encoding), value) is None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -438,3 +439,12 @@ def test_a_field_that_a_newer_sender_added_is_ignored_and_one_it_left_out_is_fil
     """Rolling upgrades: silos of two releases share a cluster."""
     assert CODEC.of(Defaults).decode(raw({"items": {"a": 1}, "new": 2})) == Defaults({"a": 1})
     assert CODEC.of(Defaults).decode(raw({})) == Defaults()
+
+
+@BOTH
+def test_references_are_keys_beside_moments_in_zones(encoding: Encoding) -> None:
+    kind: Any = dict[Cart, dt.datetime]
+    value = {FACTORY.get_grain(Cart, "ann"): dt.datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))}
+    decoded = CODEC.of(kind, encoding).decode(CODEC.of(kind, encoding).encode(value))
+    assert decoded == value
+    assert isinstance(next(iter(decoded)), Cart)
