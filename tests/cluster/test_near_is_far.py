@@ -254,6 +254,31 @@ async def test_the_largest_context_and_key_travel_near_and_far() -> None:
             assert await grain.context() == dict(request_context)
 
 
+class Names(GrainInterface):
+    async def kind(self, value: Cart) -> str: ...
+
+    async def made(self, key: str) -> Counts: ...
+
+
+class Namer(Grain, Names):
+    async def kind(self, value: Counts) -> str:
+        return type(value).__name__
+
+    async def made(self, key: str) -> Cart:
+        return self.get_grain(Cart, key)
+
+
+async def test_a_reference_has_the_type_of_the_side_that_reads_it() -> None:
+    """Callers know the interface, the grain its own method; near and far a reference has the methods that they know."""
+    async with TestCluster([Namer, Cart]) as cluster:
+        cart = cluster.get_grain(Cart, "ann")
+        for grain in (cluster.get_grain(Names, "a"), *(silo.get_grain(Names, "a") for silo in cluster.silos)):
+            assert await grain.kind(cart) == "CountsReference"
+            made = await grain.made("bob")
+            assert type(made).__name__ == "CountsReference"
+            assert made.id == cluster.get_grain(Cart, "bob").id
+
+
 # --- state ---------------------------------------------------------------------------------------------------------
 
 

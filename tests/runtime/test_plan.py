@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from grange import CallError, ConfigurationError, Grain, InvalidCall, InvalidResult, PayloadTooLarge, response_timeout
 from grange.grains.definition import spec_of
-from grange.grains.interface import MethodSpec
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 from grange.runtime.requests.plan import MethodPlan, Plans
@@ -210,7 +209,9 @@ def plan_of(kind: Any, result: Any = None, payload_limit: int = 1_000_000) -> Me
 
     async def take(self: Any, value: Any) -> Any: ...
 
-    return MethodPlan(MethodSpec("near", "take", take, {"value": kind, "return": result}), PLANS.codec, payload_limit)
+    take.__annotations__.update({"value": kind, "return": result})
+    cls: Any = types.new_class("Near", (Grain,), exec_body=lambda body: body.update(take=take))
+    return MethodPlan(spec_of(cls).methods["take"], PLANS.codec, payload_limit)
 
 
 def outcome(act: Callable[[], Any]) -> Any:

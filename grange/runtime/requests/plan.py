@@ -29,8 +29,8 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_payload_limit", "_result",
-        "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "method", "timeout",
+        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result",
+        "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "method", "payload_limit", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -41,7 +41,7 @@ class MethodPlan:
         self.method = method
         self.timeout = method.options.timeout
         self._codec = codec
-        self._payload_limit = payload_limit
+        self.payload_limit = payload_limit
         self._native = codec.native[Encoding.MSGPACK]
         self._shapes = tuple(codec.of(kind).shape for kind in method.types)
         self._exact = tuple(shape.exact for shape in self._shapes)
@@ -81,12 +81,12 @@ class MethodPlan:
                 payload = self._native(args)
             except Exception:
                 payload = self._encode_checked(args)  # raises again, and names the argument
-        if len(payload) > self._payload_limit:
+        if len(payload) > self.payload_limit:
             raise PayloadTooLarge(
-                f"the arguments of {self.method!r} have {len(payload)} bytes; the limit is {self._payload_limit}: "
+                f"the arguments of {self.method!r} have {len(payload)} bytes; the limit is {self.payload_limit}: "
                 "send a reference to the data, or raise payload_limit",
                 len(payload),
-                self._payload_limit,
+                self.payload_limit,
             )
         return payload
 
@@ -110,7 +110,7 @@ class MethodPlan:
         look = self._shared_result.get(type(value), _never)
         if look is None or look(value):
             return value
-        return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self._payload_limit))
+        return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
 
     def encode_result(self, value: Any, encoding: Encoding, limit: int) -> bytes:
         """Encode a result for the wire. Raises InvalidResult, also for more than `limit` bytes."""
