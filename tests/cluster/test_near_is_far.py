@@ -14,7 +14,16 @@ import msgspec
 import pydantic
 import pytest
 
-from grange import CallError, ConfigurationError, Grain, GrainInterface, InvalidCall, PersistentState, request_context
+from grange import (
+    CallError,
+    CallNotExecuted,
+    ConfigurationError,
+    Grain,
+    GrainInterface,
+    InvalidCall,
+    PersistentState,
+    request_context,
+)
 from grange.errors import StorageError
 from grange.grains.context import CONTEXT_LIMIT
 from grange.runtime.options import RuntimeOptions
@@ -206,6 +215,29 @@ async def test_what_is_taken_arrives_equal(method: str, value: Any) -> None:
     async with TestCluster([Echo]) as cluster:
         for result in await (await sides_of(cluster)).outcomes(method, value):
             assert same(result, value) or result is InvalidCall
+
+
+class Counter(Grain):
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def add(self, value: Annotated[int, msgspec.Meta(gt=0)], data: bytes = b"") -> int:
+        self.runs += 1
+        return self.runs
+
+
+async def test_a_refused_call_certainly_does_not_run() -> None:
+    """Near, it reaches the activation, as a refused remote call does, and no turn starts."""
+    async with TestCluster([Counter]) as cluster:
+        for index in range(8):
+            for caller in (cluster, *cluster.silos):
+                counter = caller.get_grain(Counter, str(index))
+                for args in ((0,), (1, b"x" * LIMIT), (2**64,)):
+                    with pytest.raises(CallNotExecuted):
+                        await counter.add(*args)
+        for index in range(8):
+            assert cluster.where(cluster.get_grain(Counter, str(index))) is not None
+            assert await cluster.get_grain(Counter, str(index)).add(1) == 1
 
 
 async def test_the_hour_of_a_datetime_is_the_callers() -> None:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from grange.errors import CallOutcomeUnknown, CallTimeout
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
@@ -104,12 +104,17 @@ class LocalCall(Invocation):
     ) -> None:
         super().__init__(grain_id, plan.method.name, deadline, context)
         self._plan = plan
-        self._args = plan.isolate(args)
         self._faults = faults
         self._done = False
         self._value: Any = None
         self._error: BaseException | None = None
         self._signal: asyncio.Future[None] | None = None
+        try:
+            self._args = plan.isolate(args)
+        except CallNotExecuted as error:
+            # The request goes to its grain, like one that a remote silo refuses. No turn starts: its caller is gone.
+            self.caller_gone = True
+            self._end(error)
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """The arguments, isolated when the call was made, with the types of the method that runs."""
