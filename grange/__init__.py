@@ -51,7 +51,6 @@ from grange.grains.decorators import always_interleave, one_way, read_only, resp
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.proto.values import Immutable
 from grange.storage.state import PersistentState, Stored
 
 __all__ = [
@@ -68,7 +67,6 @@ __all__ = [
     "GrainId",
     "GrainInterface",
     "GrangeError",
-    "Immutable",
     "InconsistentStateError",
     "InvalidCall",
     "InvalidResult",
