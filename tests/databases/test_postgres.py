@@ -265,7 +265,7 @@ async def test_a_defect_after_the_expiry_is_not_a_time_out(
     """Only the RuntimeError with which uvloop reports a closed connection is one."""
     monkeypatch.setattr(ManualTimer, "made", [], raising=False)
     monkeypatch.setattr(postgres, "AwakeTimer", ManualTimer)
-    async with PostgresLink.open(postgres_url, 1, PATIENCE) as link:
+    async with PostgresLink.open(postgres_url, 1, PATIENCE, PATIENCE) as link:
 
         async def fail() -> None:
             async with link.connection(PATIENCE):
