@@ -109,6 +109,7 @@ class PostgresLink:
             timeout=connect_timeout,
             server_settings=dict(_NAME if pooled else settings),
             statement_cache_size=0 if pooled else STATEMENT_CACHE,
+            init=_learn_array_types if pooled else None,
             reset=_no_reset,
         )
         try:
@@ -343,6 +344,17 @@ def _break(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None
     """End every wait on a connection. The pool replaces it."""
     with suppress(asyncpg.InterfaceError):  # the pool has detached a connection that was lost or broken before
         connection.terminate()
+
+
+async def _learn_array_types(connection: Connection) -> None:
+    """Let the driver ask for the array types that grange uses, in one transaction.
+
+    Around its question the driver switches JIT compilation off and on, by settings of the session. Outside of a
+    transaction a pooler spreads these steps over several sessions: the question takes more than a second, and JIT
+    stays off in a session of other clients.
+    """
+    async with connection.transaction():
+        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[]", [], [], [])
 
 
 async def _no_reset(connection: Connection) -> None:

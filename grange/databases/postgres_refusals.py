@@ -43,6 +43,8 @@ def refusal(state: str, message: str, login: Login) -> str | None:
     """The refusal in words, with its remedy. None for an error that a setting does not cause."""
     if is_startup_refusal(message):
         return f"a connection pooler refuses a start-up parameter: {message}; {POOLER_REMEDY}"
+    if "statement pooling" in message:
+        return f"the connection pooler allows no transactions: {message}; {POOL_MODES}"
     if state == _POOLER_STATE:
         return _pooler_refusal(message)
     words = _WORDS.get(state)
@@ -56,8 +58,6 @@ def is_startup_refusal(message: str) -> bool:
 
 def _pooler_refusal(message: str) -> str | None:
     text = message.lower()
-    if "statement pooling" in text:
-        return f"the connection pooler allows no transactions: {message}; {POOL_MODES}"
     if "no such database" in text:
         return f"the connection pooler does not know the database: {message}; add it to the pooler, or correct the URL"
     if "no such user" in text or "auth" in text:

@@ -41,7 +41,8 @@ from grange.databases.redis_facts import (
     replicas,
     waits_for_disk,
 )
-from grange.databases.redis_refusals import IS_SENTINEL, refusal, refusals
+from grange.databases.redis_refusals import IS_SENTINEL, NO_TLS, ONLY_TLS, refusal, refusals
+from grange.databases.tls_probe import speaks_plain, speaks_tls
 from grange.databases.urls import malformed, parse_url
 
 FORM = "redis://[[user]:password@]host[:port][/database]"
@@ -120,10 +121,28 @@ class RedisLink:
         DatabaseError.
         """
         with at_start():
-            async with self.operation(seconds), self.connection() as connection:
-                await ask(connection, "PING")
-                if in_cluster_mode(await permitted_info(connection)):
-                    raise DatabaseMisconfigured(f"{self._name} is a node of a Redis Cluster; {NO_CLUSTER}")
+            try:
+                await self._first_commands(seconds)
+            except AnswerLost as error:
+                if words := await self._wrong_scheme():
+                    raise DatabaseMisconfigured(f"{self._name} is not available: {words}") from error
+                raise
+
+    async def _first_commands(self, seconds: float) -> None:
+        async with self.operation(seconds), self.connection() as connection:
+            await ask(connection, "PING")
+            if in_cluster_mode(await permitted_info(connection)):
+                raise DatabaseMisconfigured(f"{self._name} is a node of a Redis Cluster; {NO_CLUSTER}")
+
+    async def _wrong_scheme(self) -> str:
+        """The remedy, if the URL demands TLS of a port without it, or the other way round; else nothing."""
+        pool = self.client.connection_pool
+        if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+            return ""
+        host, port = pool.connection_kwargs.get("host", "localhost"), pool.connection_kwargs.get("port", 6379)
+        if issubclass(pool.connection_class, redis.asyncio.SSLConnection):
+            return NO_TLS if await speaks_plain(host, port) else ""
+        return ONLY_TLS if not await speaks_plain(host, port) and await speaks_tls(host, port) else ""
 
     async def require(self, commands: Sequence[Sequence[str | int]]) -> None:
         """Send commands that change nothing of value, and raise DatabaseMisconfigured with all that are not permitted.

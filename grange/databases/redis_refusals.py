@@ -13,6 +13,10 @@ from grange.databases.urls import ESCAPES
 
 IS_SENTINEL = "it is a Sentinel"
 
+NO_TLS = "its port does not speak TLS; write redis:// in place of rediss://, or name its TLS port"
+
+ONLY_TLS = "its port speaks TLS only; write rediss:// in place of redis://, or name its plain port"
+
 RIGHTS = "docs/operations.md, Rights in Redis, has the whole list"
 
 _COMMAND = re.compile(r"(?i:(?:user (\S+)|this user) has no permissions to run the '([\w|-]+)' command)")
@@ -40,16 +44,6 @@ _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "set a password (requirepass, ACL SETUSER) and name it in the URL",
     ),
     ((IS_SENTINEL.lower(),), "it takes no data", "write redis+sentinel://host:port/service-name"),
-    (
-        ("wrong version number", "wrong_version_number", "record layer failure", "record_layer_failure"),
-        "its port does not speak TLS",
-        "write redis:// in place of rediss://, or name its TLS port",
-    ),
-    (
-        ("protocol error: b'\\x15", "invalid response: b'\\x15", "\\x15\\x03"),
-        "its port speaks TLS only",
-        "write rediss:// in place of redis://, or name its plain port",
-    ),
     (
         (
             "no permissions to access",

@@ -148,7 +148,7 @@ class PostgresStorage(DatabaseStorage):
 
 @asynccontextmanager
 async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGenerator[PostgresLink]:
-    """A link. Its sessions are "read committed": `grange_store` sees what was committed while it waited for its lock."""
+    """A link. Its sessions are "read committed": `grange_store` sees what was committed while it waited for a lock."""
     async with AsyncExitStack() as stack:
         with storage_errors("connection at start: "):
             opened = PostgresLink.open(url, connections, options.connect_timeout, options.operation_timeout)
