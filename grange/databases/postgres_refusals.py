@@ -98,7 +98,10 @@ def _right_remedy(message: str, login: Login) -> str:
     if kind in ("table", "view", "relation"):
         return f"GRANT {privileges_of(name)} ON {name} TO {login.user}"
     if kind == "schema":
-        return f"GRANT USAGE ON SCHEMA {name} TO {login.user}; if its tables are missing, {MIGRATE}"
+        return (
+            f"if the tables are in another schema, ALTER ROLE {login.user} SET search_path to it; if they are in {name}, "
+            f"GRANT USAGE ON SCHEMA {name} TO {login.user}; if they are missing, {MIGRATE}"
+        )
     if kind == "function":
         return f"GRANT EXECUTE ON FUNCTION {name} TO {login.user}"
     if "CONNECT" in message or kind == "database":

@@ -179,6 +179,7 @@ async def test_a_refused_session_is_a_mistake_with_its_remedy(state: str, text: 
 @asynccontextmanager
 async def a_refusing_server(state: str, text: str) -> AsyncIterator[str]:
     """Refuses every session with one error."""
+
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await Streams(reader, writer).startup()
         writer.write(refusal(state, text))
