@@ -99,7 +99,7 @@ def _right_remedy(message: str, login: Login) -> str:
         return f"GRANT {privileges_of(name)} ON {name} TO {login.user}"
     if kind == "schema":
         return (
-            f"if the tables are in another schema, ALTER ROLE {login.user} SET search_path to it; if they are in {name}, "
+            f"if its tables are in another schema, ALTER ROLE {login.user} SET search_path to it; if in {name}, "
             f"GRANT USAGE ON SCHEMA {name} TO {login.user}; if they are missing, {MIGRATE}"
         )
     if kind == "function":

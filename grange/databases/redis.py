@@ -154,9 +154,9 @@ class RedisLink:
             for command in commands:
                 cast(Any, pipeline).execute_command(*command)
             answers = await pipeline.execute(raise_on_error=False)
-        refused = [each for each in answers if isinstance(each, redis.exceptions.NoPermissionError)]
-        if refused:
-            raise DatabaseMisconfigured(f"{self._name}: {refusals([str(each) for each in refused])}")
+        errors = [str(each) for each in answers if isinstance(each, redis.exceptions.RedisError)]
+        if words := refusals(errors):
+            raise DatabaseMisconfigured(f"{self._name}: {words}")
 
     @asynccontextmanager
     async def operation(self, seconds: float = OPERATION_TIMEOUT) -> AsyncGenerator[None]:

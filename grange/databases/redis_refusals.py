@@ -53,7 +53,11 @@ _REFUSALS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "a right is missing",
         f"ACL SETUSER USER ~grange:*; {RIGHTS}",
     ),
-    (("no permissions", "the user executing the script"), "a right is missing", f"ACL SETUSER USER +COMMAND; {RIGHTS}"),
+    (
+        ("no permissions", "the user executing the script", "exec without multi"),
+        "a right is missing",
+        f"ACL SETUSER USER +COMMAND; {RIGHTS}",
+    ),
 )
 """Marks in lower case, what is wrong, and the remedy. The first that fits wins."""
 
@@ -70,8 +74,11 @@ def refusal(reason: str) -> str | None:
     return None
 
 
-def refusals(reasons: Sequence[str]) -> str:
-    """Several missing rights in words, with one remedy for all of them."""
+def refusals(answers: Sequence[str]) -> str:
+    """The missing rights among several errors in words, with one remedy for all of them. Empty: none is missing."""
+    reasons = [each for each in answers if "no permissions" in each.lower()]
+    if not reasons:
+        return ""
     found = [match for reason in reasons if (match := _COMMAND.search(reason))]
     if len(found) < len(reasons):  # a key is not permitted: then each of its commands is refused
         return next(words for reason in reasons if not _COMMAND.search(reason) and (words := refusal(reason)))

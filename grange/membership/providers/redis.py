@@ -72,10 +72,15 @@ class RedisMembershipTable:
     @classmethod
     async def try_out(cls, url: str, cluster: str) -> list[StoreFinding]:
         """See TriedTableFactory."""
-        async with cls.open(url, cluster) as table:
-            table._keys = [f"{key}:trial-{secrets.token_hex(8)}" for key in table._keys]
+        async with RedisLink.open(url) as link:
+            table = cls(link, cluster)
+            keys = [f"{key}:trial-{secrets.token_hex(8)}" for key in table._keys]
             with table_errors(), at_start():
-                await table._link.require(_commands(*table._keys))
+                await link.connect(OPERATION_TIMEOUT)
+                await link.require(_commands(*keys))
+            with settings_at_start():
+                await table.read()
+            table._keys = keys
             try:
                 return await try_table(table)
             finally:
