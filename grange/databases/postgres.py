@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from types import MappingProxyType
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 import asyncpg
 
-from grange.aio.awake import AwakeTimeout, AwakeTimer
+from grange.aio.awake import AwakeTimer
 from grange.databases.errors import (
-    AnswerLost,
-    DatabaseError,
     DatabaseMisconfigured,
     DatabaseUnavailable,
     at_start,
@@ -21,16 +18,24 @@ from grange.databases.errors import (
 )
 from grange.databases.findings import StoreFinding, judge_postgres, judge_upgrade
 from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.databases.postgres_refusals import UNKNOWN, Login, is_startup_refusal, refusal
-from grange.databases.urls import malformed, parse_url
+from grange.databases.postgres_refusals import UNKNOWN, Login
+from grange.databases.postgres_session import (
+    FORM,
+    ISOLATION,
+    NAME,
+    READ_COMMITTED,
+    TIMEOUT,
+    Connection,
+    FirstSession,
+    learn_array_types,
+    typed_errors,
+)
+from grange.databases.urls import parse_url
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 Trial: TypeAlias = "Callable[[PostgresLink], Awaitable[list[StoreFinding]]]"
 """Does what a silo does with its tables. Returns findings about what does not work and is not always needed."""
-
-FORM = "postgresql://user:password@host[:port]/database"
 
 MIGRATION_TIMEOUT = 60.0
 """Seconds to bring the tables up to date; another silo may be doing it and hold the lock."""
@@ -40,38 +45,6 @@ CHECK_TIMEOUT = 5.0
 
 STATEMENT_CACHE = 100
 """Prepared statements that one connection keeps. 0 behind a pooler, which gives each transaction another session."""
-
-_NAME: Mapping[str, str] = MappingProxyType({"application_name": "grange"})
-
-_READ_COMMITTED = "read committed"
-_ISOLATION = "default_transaction_isolation"
-_TIMEOUT = "statement_timeout"
-
-# The raw values: `current_setting` would show 1800 milliseconds as "1800ms", and 2000 as "2s".
-_SESSION = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
-
-# The server answered that it undid the statement. The cause may pass: the server is full, or the statement timed out.
-_NOT_APPLIED = (
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.DiskFullError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-
-# The connection ended: the server starts, stops or fails over. The outcome of a change that was under way is unknown.
-_LOST = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleSessionTimeoutError,
-    asyncpg.InternalClientError,  # the server ended the connection just as a statement began
-)
 
 
 class PostgresLink:
@@ -97,8 +70,8 @@ class PostgresLink:
         """
         parsed = parse_url(url, FORM)
         login = Login(parsed.username or "the user", parsed.path[1:] or "the database")
-        first = _FirstSession(url, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
-        settings = {**_NAME, _TIMEOUT: f"{statement_timeout * 1000:.0f}", _ISOLATION: _READ_COMMITTED}
+        first = FirstSession(url, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
+        settings = {**NAME, TIMEOUT: f"{statement_timeout * 1000:.0f}", ISOLATION: READ_COMMITTED}
         with at_start():
             pooled = await first.is_pooled(settings)
         pool = await asyncpg.create_pool(
@@ -107,9 +80,9 @@ class PostgresLink:
             min_size=0,
             max_size=connections,
             timeout=connect_timeout,
-            server_settings=dict(_NAME if pooled else settings),
+            server_settings=dict(NAME if pooled else settings),
             statement_cache_size=0 if pooled else STATEMENT_CACHE,
-            init=_learn_array_types if pooled else None,
+            init=learn_array_types if pooled else None,
             reset=_no_reset,
         )
         try:
@@ -169,7 +142,7 @@ class PostgresLink:
             else:
                 _break(connection)
 
-        with _typed_errors(self._name, self._login):
+        with typed_errors(self._name, self._login):
             limit = AwakeTimer(seconds, expire)
             try:
                 async with acquiring:
@@ -213,148 +186,15 @@ class _TrialLink(PostgresLink):
     @asynccontextmanager
     async def connection(self, seconds: float) -> AsyncGenerator[Connection]:
         """See `PostgresLink`. A savepoint surrounds each operation: a refused one does not spoil the next."""
-        with _typed_errors(self._name, self._login):
+        with typed_errors(self._name, self._login):
             async with self._connection.transaction():
                 yield self._connection
-
-
-class _FirstSession:
-    """Opens one session as the pool will, and finds out whether a connection pooler is between."""
-
-    def __init__(self, url: str, name: str, login: Login, seconds: float) -> None:
-        self._url = url
-        self._login = login
-        self._seconds = seconds
-        self.name = name
-
-    async def is_pooled(self, settings: Mapping[str, str]) -> bool:
-        """Whether a pooler refuses these settings of a session, or ignores them.
-
-        Raises DatabaseError, and ConfigurationError for an option in the URL that the driver refuses.
-        """
-        try:
-            found = await self._settings_of_session(settings)
-        except DatabaseMisconfigured as error:
-            if not is_startup_refusal(str(error)):
-                raise
-            found = await self._without_settings(error)
-        if found[_TIMEOUT] == settings[_TIMEOUT]:
-            return False
-        if found[_ISOLATION] != _READ_COMMITTED:
-            raise DatabaseMisconfigured(
-                f"{self.name}, a connection pooler, opens sessions with the isolation {found[_ISOLATION]}; "
-                f"ALTER ROLE {self._login.user} SET {_ISOLATION} = '{_READ_COMMITTED}'"
-            )
-        return True
-
-    async def _without_settings(self, refusal: DatabaseMisconfigured) -> dict[str, str]:
-        try:
-            return await self._settings_of_session(_NAME)
-        except AnswerLost as error:
-            if isinstance(error.__cause__, OSError | asyncpg.ConnectionDoesNotExistError):
-                text = f"{refusal}. Without the parameter the connection failed, too: {error.__cause__}"
-                raise DatabaseMisconfigured(text) from error
-            raise
-
-    async def _settings_of_session(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """The isolation and the time-out of a session, read in a transaction, as every change is made in one.
-
-        Statements have no names: behind a pooler another client may have used the same name in this session.
-        """
-        with _typed_errors(self.name, self._login):
-            limit = AwakeTimeout(self._seconds)
-            async with limit, self._session(settings) as connection, connection.transaction():
-                rows = await connection.fetch(_SESSION, [_TIMEOUT, _ISOLATION])
-        return {row["name"]: row["setting"] for row in rows}
-
-    @asynccontextmanager
-    async def _session(self, settings: Mapping[str, str]) -> AsyncGenerator[Connection]:
-        connection = await self._connect(settings)
-        try:
-            yield connection
-            await connection.close()
-        finally:
-            connection.terminate()
-
-    async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[asyncpg.Record]:
-        try:
-            return await asyncpg.connection.connect(
-                self._url, timeout=self._seconds, server_settings=dict(settings), statement_cache_size=0
-            )
-        except OSError:
-            raise
-        except ValueError:
-            raise malformed(FORM, "the Postgres driver refuses one of its options") from None
-        except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
-            text = f"{self.name} refuses an option of its URL: {error}; correct or remove the option"
-            raise DatabaseMisconfigured(text) from error
-
-
-@contextmanager
-def _typed_errors(name: str, login: Login) -> Generator[None]:
-    """Turn the driver's errors into DatabaseError. A cancellation that such an error has replaced is restored."""
-    task = asyncio.current_task()
-    assert task is not None
-    cancellations = task.cancelling()
-    try:
-        with _database_errors(name, login):
-            yield
-    except DatabaseError as error:
-        # The roll-back of a transaction fails on a broken connection. Its error replaces the CancelledError.
-        if task.cancelling() > cancellations:
-            raise asyncio.CancelledError from error
-        raise
-
-
-@contextmanager
-def _database_errors(name: str, login: Login) -> Generator[None]:
-    try:
-        yield
-    except TimeoutError as error:
-        raise AnswerLost(f"{name} did not answer in time") from error
-    except asyncpg.PostgresError as error:
-        raise _database_error(error, name, login) from error
-    except _LOST as error:
-        if "rejected SSL upgrade" in str(error):
-            text = f"{name} has no TLS, and its URL demands it; remove sslmode from the URL, or set ssl = on"
-            raise DatabaseMisconfigured(text) from error
-        raise AnswerLost(f"{name} is not available: {error}") from error
-    except RuntimeError as error:
-        if not is_reset(error):
-            raise
-        raise AnswerLost(f"{name} is not available: the connection was reset ({error})") from error
-    except asyncpg.InterfaceError as error:
-        # A value that the protocol cannot carry, or a connection or pool that was closed during the operation.
-        kind = DatabaseError if isinstance(error, ValueError) else AnswerLost
-        raise kind(f"the driver of {name} refused: {error}") from error
-
-
-def _database_error(error: asyncpg.PostgresError, name: str, login: Login) -> DatabaseError:
-    words = refusal(error.sqlstate or "", str(error), login)
-    if words is not None:
-        return DatabaseMisconfigured(f"{name}: {words}")
-    if isinstance(error, _NOT_APPLIED):
-        return DatabaseUnavailable(f"{name} is not available: {error}")
-    if isinstance(error, _LOST):
-        return AnswerLost(f"{name} is not available: {error}")
-    return DatabaseError(f"{name} refused: {error}")
 
 
 def _break(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
     """End every wait on a connection. The pool replaces it."""
     with suppress(asyncpg.InterfaceError):  # the pool has detached a connection that was lost or broken before
         connection.terminate()
-
-
-async def _learn_array_types(connection: Connection) -> None:
-    """Let the driver ask for the array types that grange uses, in one transaction.
-
-    Around its question the driver switches JIT compilation off and on, by settings of the session. Outside of a
-    transaction a pooler spreads these steps over several sessions: the question takes more than a second, and JIT
-    stays off in a session of other clients.
-    """
-    async with connection.transaction():
-        await connection.fetch("SELECT $1::text[], $2::bigint[], $3::integer[]", [], [], [])
 
 
 async def _no_reset(connection: Connection) -> None:
@@ -399,7 +239,7 @@ SELECT has_schema_privilege(current_schema(), 'CREATE')
 FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'grange\\_%'
 """
 
-_SETTING_NAMES = ("in_recovery", "synchronous_commit", "fsync", "read_only", "statement_timeout", "version")
+_SETTINGNAMES = ("in_recovery", "synchronous_commit", "fsync", "read_only", "statement_timeout", "version")
 _SETTINGS = """
 SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END AS in_recovery,
     current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
@@ -415,7 +255,7 @@ async def check_postgres(url: str) -> list[StoreFinding]:
     async with link_context as link, link.connection(CHECK_TIMEOUT) as connection:
         row = await connection.fetchrow(_SETTINGS, SCHEMA_TABLE)
         assert row is not None  # a SELECT without FROM has one row
-        settings = {name: str(row[name]) for name in _SETTING_NAMES}
+        settings = {name: str(row[name]) for name in _SETTINGNAMES}
         query = f"SELECT component, version FROM {SCHEMA_TABLE}"
         applied = await connection.fetch(query) if row["has_schema"] else []
     pooler = {"pooler": "on" if link.pooled else "off"}

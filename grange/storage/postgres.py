@@ -14,7 +14,8 @@ import asyncpg
 
 from grange.databases.errors import DatabaseMisconfigured
 from grange.databases.findings import StoreFinding
-from grange.databases.postgres import Connection, Pool, PostgresLink
+from grange.databases.postgres import Pool, PostgresLink
+from grange.databases.postgres_session import Connection
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, Name, Sending

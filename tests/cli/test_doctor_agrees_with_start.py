@@ -62,7 +62,7 @@ def client(server: RedisServer) -> Iterator[redis.Redis]:
 REDIS = {
     "as it is": ([], "redis://", WORKS),
     "a wrong password": ([], "redis://:wrong@", WORKS),  # a user without a password takes any
-    "a user that is unknown": ([], "redis://nobody:x@", WRONG),
+    "a user that is unknown": ([], "redis://stranger:x@", WRONG),
     "the documented rights": (documented_rights(), "redis://app:password@", WORKS),
     "no right to write": ([*documented_rights(), "-hset"], "redis://app:password@", WRONG),
     "no right to scripts": ([*documented_rights(), "-evalsha"], "redis://app:password@", WRONG),

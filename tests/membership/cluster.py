@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from grange.errors import CallTimeout, MembershipUnavailable, SiloUnavailable
+from grange.errors import CallTimeout, MembershipError, MembershipUnavailable, SiloUnavailable
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Silence, Suspicion

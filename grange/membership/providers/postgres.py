@@ -10,7 +10,8 @@ from datetime import datetime
 import asyncpg
 
 from grange.databases.findings import StoreFinding
-from grange.databases.postgres import FORM, Connection, PostgresLink
+from grange.databases.postgres import PostgresLink
+from grange.databases.postgres_session import FORM, Connection
 from grange.databases.urls import malformed, parse_url
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
