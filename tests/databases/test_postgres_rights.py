@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from grange.membership.urls import open_table, try_table
 from grange.proto.ids import GrainId, SiloAddress
 from grange.silo import Silo
 from grange.silo.config import SiloConfig
+from grange.silo.environment import ConfiguredEnvironment
 from grange.silo.store_checks import reports
 from grange.storage.provider import Stamp
 from grange.storage.urls import open_storage, try_storage
@@ -143,6 +145,18 @@ async def test_a_trial_of_an_empty_database_makes_no_table(postgres_url: str) ->
     owner = await asyncpg.connect(postgres_url)
     assert await owner.fetchval("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'grange%'") == 0
     await owner.close()
+
+
+async def test_many_silos_try_one_empty_database_at_once(postgres_url: str) -> None:
+    """Trials make the tables too, and roll them back, while other silos make them to stay."""
+    config = SiloConfig(membership=postgres_url, storage=postgres_url)
+
+    async def start() -> None:
+        environment = ConfiguredEnvironment(config)
+        async with environment.table() as table, environment.storages():
+            assert (await table.read()).version.number == 0
+
+    await asyncio.gather(*(start() for _ in range(5)))
 
 
 FAULTS = {
