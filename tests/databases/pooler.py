@@ -131,6 +131,10 @@ class Pooler:
             session = await self._idle.get()
             try:
                 await self._transaction(client, session, first)
+            except (asyncio.IncompleteReadError, ConnectionError):  # the client is gone: its session is not used again
+                session.writer.transport.abort()
+                self._idle.put_nowait(await self._session())
+                raise
             except BaseException:
                 session.writer.transport.abort()
                 raise
