@@ -13,6 +13,7 @@ import redis
 
 from grange.cli.process import ExitCode, exit_code
 from grange.databases.findings import Level
+from grange.databases.migrations import shipped_migrations
 from grange.errors import GrangeError
 from grange.servers.process import free_port
 from grange.servers.redis import RedisServer
@@ -125,7 +126,11 @@ POSTGRES = {
     ),
     "a table that is gone": (
         "CREATE TABLE grange_schema (component text, version integer, name text); "
-        "INSERT INTO grange_schema VALUES ('membership', 1, 'x'), ('storage', 1, 'x'), ('storage', 2, 'x')",
+        + "; ".join(
+            f"INSERT INTO grange_schema VALUES ('{component}', {each.version}, 'x')"
+            for component in ("membership", "storage")
+            for each in shipped_migrations(f"grange.{component}", "postgres")
+        ),
         WRONG,
     ),
 }
