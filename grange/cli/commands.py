@@ -26,6 +26,7 @@ from grange.cli.drain import DrainCommand
 from grange.cli.inspect import activations_by_type, grain_lists, silo_states
 from grange.cli.json_call import arguments_from, error_facts, grain_id_from
 from grange.cli.logs import LEVELS, write_logs
+from grange.cli.migrate import migrate
 from grange.cli.output import Output
 from grange.cli.process import ExitCode, StopSignals, exit_code, run
 from grange.cli.remote import RemoteCluster, asks_a_cluster
@@ -305,3 +306,4 @@ def _report_failed_call(error: Exception, as_json: bool) -> None:
 
 
 main.add_command(doctor)
+main.add_command(migrate)

@@ -16,7 +16,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
-from grange.silo.store_checks import check_at_start
+from grange.silo.store_checks import check_at_start, naming
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
@@ -107,8 +107,11 @@ class ConfiguredEnvironment:
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
         """The table at `membership_url`, checked first."""
-        await self._check(self._config.membership_url)
-        async with open_table(self._config.membership_url, self._config.cluster) as table:
+        url = self._config.membership_url
+        async with AsyncExitStack() as stack:
+            with naming(self._config, url):
+                await self._check(url)
+                table = await stack.enter_async_context(open_table(url, self._config.cluster))
             yield table
 
     @asynccontextmanager
@@ -117,13 +120,14 @@ class ConfiguredEnvironment:
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:
             for url in dict.fromkeys(self._config.storage_urls.values()):
-                await self._check(url)
-                storage = open_storage(url, self._config.service, self._config.storage_settings())
-                opened[url] = await stack.enter_async_context(storage)
+                with naming(self._config, url):
+                    await self._check(url)
+                    storage = open_storage(url, self._config.service, self._config.storage_settings())
+                    opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
 
     async def _check(self, url: str) -> None:
         """Check each URL once. SQLite files are left to `grange doctor`, because that check reads the whole file."""
         if url not in self._checked and not url.startswith("sqlite:"):
             self._checked.add(url)
-            await check_at_start(url)
+            await check_at_start(self._config, url)
