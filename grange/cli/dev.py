@@ -20,7 +20,9 @@ from typing import Any
 
 import msgspec
 
-from grange.cli.process import ExitCode, StopSignals
+from grange.cli.exit_codes import ExitCode
+from grange.cli.process import StopSignals
+from grange.databases.urls import sqlite_url
 from grange.errors import ConfigurationError
 
 Write = Callable[[str, str], None]
@@ -53,7 +55,7 @@ class LocalSilo:
     def __init__(self, name: str, port: int, gateway: int, write: Write) -> None:
         self.name = name
         self.gateway = f"{_HOST}:{gateway}"
-        self._ports = ("--port", str(port), "--gateway-port", str(gateway))
+        self._ports = ("--port", str(port), "--gateway-port", str(gateway), "--probe-port", "0")
         self._write = write
         self._process: asyncio.subprocess.Process | None = None
         self.active = asyncio.Event()
@@ -110,7 +112,7 @@ class LocalCluster:
         """Run all silos until a signal asks for a stop; returns the exit code of the first silo that failed."""
         stop = asyncio.create_task(signals.attach().wait())
         with tempfile.TemporaryDirectory(prefix="grange-dev-") as folder:
-            table = f"sqlite:///{Path(folder).as_posix()}/cluster.db"
+            table = sqlite_url(Path(folder) / "cluster.db")
             for silo in self._silos:
                 task = asyncio.create_task(silo.run(self._arguments(table)))
                 self._running[task] = silo

@@ -1,7 +1,14 @@
-"""The output of a command: JSON for programs, or texts and tables for people, fitted to the width of the terminal."""
+"""The output of a command: JSON for programs, or texts and tables for people, fitted to the width of the terminal.
+
+All that a command writes to standard output passes `write`, and all that came from elsewhere passes `printable`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import os
 import re
 import sys
 from typing import Any
@@ -12,8 +19,14 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from grange.cli.exit_codes import OutputLost
+from grange.printable import printable, printable_json
+
 PIPE_WIDTH = 200
 """Columns for output into a pipe or a file."""
+
+LEAST_WIDTH = 20
+"""Columns that a table gets at least, on a terminal that claims to be narrower."""
 
 BREAKS = re.compile(r"(?<=\d)(?=[@T])")
 """Where a cell may break: before the generation of a silo's address, and before the hour of a time."""
@@ -23,23 +36,80 @@ AMPLE_WIDTH = 10_000
 
 
 class Output(msgspec.Struct, frozen=True):
-    """How a command shows its answer: `as_json` for programs."""
+    """How a command shows its answer: `as_json` for programs. `fits`: a table is fitted without cutting a cell."""
 
     as_json: bool
+    fits: bool = True
 
     def show(self, facts: Any, *parts: Table | str) -> None:
-        """Print `facts` as JSON, or else `parts`."""
+        """Print `facts` as JSON, or else `parts`. Raises OutputLost."""
         if self.as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(facts)))
+            write(json_text(msgspec.json.format(msgspec.json.encode(facts))))
             return
         console = terminal()
-        for part in parts:
-            console.print(fitted(part, console) if isinstance(part, Table) else part)
+        with console.capture() as captured:
+            for part in parts:
+                shown = printable(part) if isinstance(part, str) else part
+                console.print(fitted(shown, console) if isinstance(shown, Table) and self.fits else shown)
+        write(captured.get().rstrip("\n"))
+
+
+class Rows(Table):
+    """A table of texts from elsewhere: each cell is made printable."""
+
+    def __init__(self, *columns: str) -> None:
+        super().__init__(*columns, box=None, pad_edge=False, header_style="bold")
+
+    def add_texts(self, *cells: str, style: str | None = None) -> None:
+        """Add one row."""
+        self.add_row(*(printable(cell) for cell in cells), style=style)
+
+
+def json_text(data: bytes) -> str:
+    """JSON from elsewhere as text that a terminal shows and does not obey."""
+    return printable_json(data.decode("utf-8", "replace"))
+
+
+def write(text: str) -> None:
+    """Write a text and a line break to standard output. Raises OutputLost if that is impossible.
+
+    A character that the terminal's encoding lacks is written as its escape.
+    """
+    stream = sys.stdout
+    if stream is None:  # closed by the shell
+        raise OutputLost("standard output is closed")
+    encoding = stream.encoding or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except OSError as error:
+        _discard(stream.fileno())
+        raise OutputLost(error.strerror or str(error), error.errno == errno.EPIPE) from error
+    except ValueError as error:  # closed by Python
+        raise OutputLost("standard output is closed") from error
+
+
+def _discard(descriptor: int) -> None:
+    """Send what is still in the buffer nowhere: Python's own attempt at exit would fail again, with a traceback."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+def complain(text: str) -> None:
+    """Write one line to standard error, if there is one. `text` must be printable."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text, err=True)
 
 
 def terminal() -> Console:
     """Standard output for people. Not kept in the module: a test replaces `sys.stdout`."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    stream = sys.stdout if sys.stdout is not None else io.StringIO()
+    console = Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    if console.width < LEAST_WIDTH:
+        console.width = LEAST_WIDTH
+    return console
 
 
 def fitted(table: Table, console: Console) -> Table:

@@ -207,6 +207,11 @@ class Faults:
         return self.load(_DECODER.decode(data))
 
 
+def is_remote(error: BaseException) -> bool:
+    """Whether `Faults.load` made this error: another process raised it."""
+    return any(note.startswith(_TRACE) for note in getattr(error, "__notes__", ()))
+
+
 def type_name(cls: type) -> str:
     """The name of an exception class on the wire: `ValueError`, `shop.errors.OutOfStock`."""
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

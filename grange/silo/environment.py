@@ -87,19 +87,25 @@ class ConfiguredEnvironment:
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
         """The table at `membership_url`, checked first."""
-        await self._check(self._config.membership_url)
-        async with open_table(self._config.membership_url, self._config.cluster) as table:
-            yield table
+        async with AsyncExitStack() as stack:
+            with self._config.naming("membership"):
+                await self._check(self._config.membership_url)
+                table = open_table(self._config.membership_url, self._config.cluster)
+                opened = await stack.enter_async_context(table)
+            yield opened
 
     @asynccontextmanager
     async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
         """The storages at `storage_urls`, each checked first. Two names with one URL share one storage."""
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:
-            for url in dict.fromkeys(self._config.storage_urls.values()):
-                await self._check(url)
-                storage = open_storage(url, self._config.service, self._config.storage_settings())
-                opened[url] = await stack.enter_async_context(storage)
+            for name, url in self._config.storage_urls.items():
+                if url in opened:
+                    continue
+                with self._config.naming(*self._config.storage_option(name)):
+                    await self._check(url)
+                    storage = open_storage(url, self._config.service, self._config.storage_settings())
+                    opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
 
     async def _check(self, url: str) -> None:

@@ -9,6 +9,7 @@ import time
 import traceback
 
 from grange.membership.detection.liveness import Liveness
+from grange.printable import TextBlock
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.silo")
@@ -59,5 +60,5 @@ class LoopWatch:
         )
         log.warning(
             "the event loop of silo %s has been blocked for %.1f s by code that does not yield to it:\n%s",
-            self._me, lag, stack.rstrip(), extra={"event": "loop_blocked"},
+            self._me, lag, TextBlock(stack), extra={"event": "loop_blocked"},
         )  # fmt: skip

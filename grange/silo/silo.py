@@ -16,7 +16,7 @@ from grange.grains.grain import Grain
 from grange.membership.model.member import View
 from grange.placement.provider import PlacementStrategy
 from grange.placement.strategies import builtin_strategies
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
@@ -114,9 +114,14 @@ class Silo:
         return self._running.ports.address
 
     @property
+    def name(self) -> str:
+        """The name of this silo for people: the option `name`, or host and port."""
+        return self._running.ports.name
+
+    @property
     def gateway(self) -> str:
-        """The gateway for clients: host:port."""
-        return f"{self._running.ports.address.host}:{self._running.ports.gateway_port}"
+        """The gateway for clients: host:port, or [host]:port for an IPv6 address."""
+        return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
     def view(self) -> View:

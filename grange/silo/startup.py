@@ -8,8 +8,8 @@ and then the silo joins, so it answers before any other silo knows it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Generator, Iterable
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 
 import msgspec
@@ -54,6 +54,7 @@ from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
+from grange.transport.listening import CannotListen
 from grange.transport.peers import Peers
 
 log = logging.getLogger("grange.silo")
@@ -175,11 +176,14 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
-    await probe_port.open(transport, config.host, config.probe_port, config.cluster)
     silo_listener = GatedListener(Role.SILO, config.cluster)
     client_listener = GatedListener(Role.CLIENT, config.cluster)
-    port = await silo_listener.listen(transport, config.host, config.port)
-    gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
+    with naming_port(config, "probe_port"):
+        await probe_port.open(transport, config.host, config.probe_port, config.cluster)
+    with naming_port(config, "port"):
+        port = await silo_listener.listen(transport, config.host, config.port)
+    with naming_port(config, "gateway_port"):
+        gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
     return OpenPorts(
         transport=transport,
         probe_port=probe_port,
@@ -189,6 +193,15 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
         host=config.public_host,
         port=port,
     )
+
+
+@contextmanager
+def naming_port(config: SiloConfig, option: str) -> Generator[None]:
+    """Let the error of a port that cannot be opened name its option, or the option `host` if the host is at fault."""
+    try:
+        yield
+    except CannotListen as error:
+        raise config.wrong(("host" if error.is_host_wrong else option,), str(error)) from error
 
 
 async def open_stores(

@@ -102,10 +102,10 @@ def test_the_place_in_a_broken_module_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--port", "70000"], "option 'port': "),
-        (["--host", "0.0.0.0"], "host='0.0.0.0' is a wildcard"),
-        (["--host", "192.0.2.1"], "set --insecure"),
-        (["--cluster", " ", "--port", "0", "--gateway-port", "0"], "a cluster needs a name"),
+        (["--port", "70000"], "option 'port' (--port): must be a whole number from 0 to 65535, not 70000"),
+        (["--host", "0.0.0.0"], "option 'host' (--host): '0.0.0.0' is a wildcard"),
+        (["--host", "192.0.2.1"], "set the option insecure (--insecure)"),
+        (["--cluster", " "], "option 'cluster' (--cluster): needs a name"),
     ],
 )
 def test_a_bad_option_is_named(options: list[str], words: str) -> None:
@@ -115,11 +115,15 @@ def test_a_bad_option_is_named(options: list[str], words: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("GRANGE_PORT", "many", "option 'port': "),
+        ("GRANGE_PORT", "many", "option 'port' (GRANGE_PORT): "),
         ("GRANGE_LABELS", "not json", "the environment variable GRANGE_LABELS must be JSON"),
-        ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", "unknown option runtime.idle_timout; known are "),
-        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime: "),
-        ("GRANGE_MEMBERSHIP_OPTIONS__VOTES", "0", "membership option votes must be above 0"),
+        (
+            "GRANGE_RUNTIME__IDLE_TIMOUT",
+            "5",
+            "unknown option 'runtime.idle_timout' (GRANGE_RUNTIME__IDLE_TIMOUT): did you mean 'idle_timeout'?",
+        ),
+        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option 'runtime.idle_timeout' (GRANGE_RUNTIME__IDLE_TIMEOUT): "),
+        ("GRANGE_MEMBERSHIP_OPTIONS__VOTES", "0", "membership option votes must be a whole number above 0"),
         ("GRANGE_MEMBRESHIP", "redis://cache", "GRANGE_MEMBRESHIP is no option; did you mean GRANGE_MEMBERSHIP?"),
         ("GRANGE_STORAGE_FILE", "/nowhere/secret", "GRANGE_STORAGE_FILE names '/nowhere/secret'"),
     ],
@@ -132,8 +136,8 @@ def test_a_bad_variable_is_named(variable: str, value: str, words: str, monkeypa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("prot = 5\n", "unknown option 'prot'; known are "),
-        ("port = 'many'\n", "option 'port': "),
+        ("prot = 5\n", "unknown option 'prot' (grange.toml): did you mean 'port'?"),
+        ("port = 'many'\n", "option 'port' (grange.toml): "),
         ("[directory]\nask_timeout = -1\n", "directory option ask_timeout"),
         ("port = \n", "grange.toml"),
     ],
