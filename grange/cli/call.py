@@ -11,8 +11,9 @@ import msgspec
 from grange.cli.completion import complete_grain, complete_method
 from grange.cli.exit_codes import ExitCode, OutputLost
 from grange.cli.json_call import NOT_EXECUTED, UNKNOWN, arguments_from, error_facts, grain_id_from, method_from
-from grange.cli.output import Output, complain, json_text, write
+from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
+from grange.cli.streams import complain, json_text, write
 from grange.client.client import Client
 from grange.errors import CallError, ConfigurationError, HandshakeRefused
 from grange.printable import printable

@@ -18,7 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from grange.cli.exit_codes import ExitCode, OutputLost, exit_code
-from grange.cli.output import complain
+from grange.cli.streams import complain
 from grange.printable import printable, printable_lines
 
 SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from grange.cli.output import write
 from grange.cli.remote import remote_cluster
+from grange.cli.streams import write
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.printable import printable

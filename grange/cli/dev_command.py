@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -10,9 +11,9 @@ import click
 from grange.cli.completion import complete_silo_variable
 from grange.cli.dev import DevOptions, LocalCluster
 from grange.cli.logs import LEVELS
-from grange.cli.output import write
 from grange.cli.process import StopSignals
 from grange.cli.silo_import import named_silo
+from grange.cli.streams import write
 from grange.printable import printable
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
@@ -34,10 +35,13 @@ def dev_command(app: str, silos: int, data: Path, log_level: str) -> None:
     """
     named_silo(app)  # report an error of the module once, here, and not from every process
     names = [f"silo-{number}" for number in range(1, silos + 1)]
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
     colours = dict(zip(names, _COLOURS * 6, strict=False))
 
     def show(name: str, line: str) -> None:
-        prefix = click.style(f"{name} | ", fg=colours[name]) if name else ""
+        prefix = f"{name} | " if name else ""
+        if name and is_terminal:
+            prefix = click.style(prefix, fg=colours[name])
         write(prefix + printable(line))
 
     with StopSignals() as signals:

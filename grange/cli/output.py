@@ -1,26 +1,19 @@
-"""The output of a command: JSON for programs, or texts and tables for people, fitted to the width of the terminal.
-
-All that a command writes to standard output passes `write`, and all that came from elsewhere passes `printable`.
-"""
+"""The output of a command: JSON for programs, or texts and tables for people, fitted to the width of the terminal."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
-import os
 import re
 import sys
 from typing import Any
 
-import click
 import msgspec
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from grange.cli.exit_codes import OutputLost
-from grange.printable import printable, printable_json
+from grange.cli.streams import json_text, write
+from grange.printable import printable
 
 PIPE_WIDTH = 200
 """Columns for output into a pipe or a file."""
@@ -63,44 +56,6 @@ class Rows(Table):
     def add_texts(self, *cells: str, style: str | None = None) -> None:
         """Add one row."""
         self.add_row(*(printable(cell) for cell in cells), style=style)
-
-
-def json_text(data: bytes) -> str:
-    """JSON from elsewhere as text that a terminal shows and does not obey."""
-    return printable_json(data.decode("utf-8", "replace"))
-
-
-def write(text: str) -> None:
-    """Write a text and a line break to standard output. Raises OutputLost if that is impossible.
-
-    A character that the terminal's encoding lacks is written as its escape.
-    """
-    stream = sys.stdout
-    if stream is None:  # closed by the shell
-        raise OutputLost("standard output is closed")
-    encoding = stream.encoding or "utf-8"
-    try:
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        stream.flush()
-    except OSError as error:
-        _discard(stream.fileno())
-        raise OutputLost(error.strerror or str(error), error.errno == errno.EPIPE) from error
-    except ValueError as error:  # closed by Python
-        raise OutputLost("standard output is closed") from error
-
-
-def _discard(descriptor: int) -> None:
-    """Send what is still in the buffer nowhere: Python's own attempt at exit would fail again, with a traceback."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
-
-
-def complain(text: str) -> None:
-    """Write one line to standard error, if there is one. `text` must be printable."""
-    with contextlib.suppress(OSError, ValueError):
-        click.echo(text, err=True)
 
 
 def terminal() -> Console:

@@ -12,7 +12,8 @@ import click
 import msgspec
 
 from grange.cli.naming import naming_options
-from grange.cli.output import Output, complain
+from grange.cli.output import Output
+from grange.cli.streams import complain
 from grange.client.client import Client
 from grange.client.options import ClientOptions
 from grange.databases.sqlite import path_of

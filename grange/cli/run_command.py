@@ -15,9 +15,9 @@ from grange.cli.completion import complete_silo_variable
 from grange.cli.exit_codes import OutputLost
 from grange.cli.logs import LEVELS, write_logs
 from grange.cli.naming import naming_options
-from grange.cli.output import json_text, write
 from grange.cli.process import StopSignals, run
 from grange.cli.silo_import import named_silo
+from grange.cli.streams import json_text, write
 from grange.printable import printable
 from grange.silo.config import SiloConfig
 from grange.silo.silo import Silo

@@ -7,12 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import svcs
-
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
+from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.placement.provider import PlacementStrategy
 from grange.placement.strategies import builtin_strategies
@@ -54,7 +53,7 @@ class Silo:
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
-        self._services: Services = svcs.Registry() if services is None else services
+        self._services: Services = Registry() if services is None else services
         self._errors = tuple(errors)
         self._placement = tuple(placement)
         self._config = config
