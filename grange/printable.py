@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -42,12 +43,15 @@ def printable_json(text: str) -> str:
 
 
 class PrintableArguments(logging.Filter):
-    """Makes the arguments of log messages printable, with any formatter of the application."""
+    """Makes the arguments of log messages and their tracebacks printable, with any formatter of the application."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """logging.Filter: change the record; let it pass."""
         if isinstance(record.args, tuple):
             record.args = tuple(_safe(argument) for argument in record.args)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and not record.exc_text:  # formatters take this text in place of their own
+            record.exc_text = indented("".join(traceback.format_exception(error)))
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from collections.abc import AsyncGenerator, Generator, Iterator
@@ -84,10 +85,18 @@ async def open_sqlite(
 def _prepare(path: Path) -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old, grange needs 3.37; use a newer Python")
+    folder = path.absolute().parent
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made: {error}") from error
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made or used: {reason}") from error
+    if path.is_dir():
+        raise ConfigurationError(f"{name_of(path)} is a folder; name another file, or another data folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DatabaseUnavailable(
+            f"this user may not write into the folder of {name_of(path)}; permit it, or use another"
+        )
 
 
 def name_of(path: Path) -> str:

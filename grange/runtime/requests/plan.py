@@ -14,6 +14,7 @@ from grange.errors import InvalidCall, InvalidResult
 from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
+from grange.runtime.requests.argument_errors import in_words
 
 _MISSING = object()
 _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is this plus n
@@ -65,7 +66,7 @@ class MethodPlan:
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
             struct = self._codec.decoder(self._named_type if named else self._args_type, encoding)(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
-            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error
+            raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
         values = msgspec.structs.astuple(struct)
         return values if _MISSING not in values else self._without_gaps(values)
 
@@ -103,12 +104,6 @@ class MethodPlan:
         end = max((i + 1 for i, value in enumerate(values) if value is not _MISSING), default=0)
         parameters = self.method.parameters
         return tuple(parameters[i].default if v is _MISSING else v for i, v in enumerate(values[:end]))
-
-    def _name_arguments(self, text: str) -> str:
-        """Replace the positions in a decoding error by the names of the arguments."""
-        for position, parameter in enumerate(self.method.parameters):
-            text = text.replace(f"$[{position}]", f"argument {parameter.name!r}")
-        return text
 
 
 class Plans:
