@@ -60,7 +60,7 @@ def call_command(
     except (CallError, HandshakeRefused) as error:  # no gateway answered, so the call was not sent
         outcome = error
     except KeyboardInterrupt:
-        facts = {"type": "KeyboardInterrupt", "message": "interrupted", "outcome": UNKNOWN if begun else NOT_EXECUTED}
+        facts = {"type": "Interrupted", "message": "by Ctrl-C", "outcome": UNKNOWN if begun else NOT_EXECUTED}
         _report(facts, output.as_json)
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     if isinstance(outcome, Exception):
@@ -69,7 +69,7 @@ def call_command(
     try:
         write(json_text(outcome))
     except OutputLost as error:
-        raise OutputLost(f"{error.__cause__ or error}; the call was executed", error.is_quiet) from error
+        raise OutputLost(f"{error.reason}; the call was executed", error.is_quiet) from error
 
 
 def _report(facts: dict[str, str], as_json: bool) -> None:

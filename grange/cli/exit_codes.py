@@ -34,6 +34,7 @@ class OutputLost(Exception):
 
     def __init__(self, reason: str, is_quiet: bool = False) -> None:
         super().__init__(f"the output cannot be written: {reason}")
+        self.reason = reason
         self.is_quiet = is_quiet
 
 

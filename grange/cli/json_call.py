@@ -58,6 +58,8 @@ def arguments_from(text: str | None) -> bytes:
 def _remedy(text: str, problem: str) -> str:
     if "'" in text and text[0] in "[{":
         return 'JSON has double quotes, so the shell needs single ones around it: \'{"sku": "apple"}\''
+    if "out of range" in problem:
+        return "a number has at most the range of a 64-bit float; give a larger one as a text"
     if "truncated" in problem or text[0] in '[{"':
         return "close each bracket and quote, and put single quotes around all of it for the shell: '[\"apple\", 2]'"
     return f"a text needs quotes of its own: '{msgspec.json.encode(text).decode()}'"

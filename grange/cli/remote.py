@@ -110,7 +110,7 @@ async def gateways_of(config: SiloConfig, seconds: float) -> tuple[str, ...]:
 
     Raises MembershipError for a table that cannot be read within `seconds`.
     """
-    with config.naming("membership"):
+    with config.naming(config.membership_option):
         if scheme_of(config.membership_url) == "memory":
             return ()
         if scheme_of(config.membership_url) == "sqlite" and not path_of(config.membership_url).exists():
@@ -156,7 +156,8 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         if named > 1:
             raise click.UsageError("--gateway, --membership and --here exclude one another")
         remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
-        command(remote, Output(as_json), **own_options)
+        with naming_options({"membership"} if membership is not None else ()):
+            command(remote, Output(as_json), **own_options)
 
     return wrapped
 

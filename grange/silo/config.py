@@ -141,7 +141,14 @@ class SiloConfig(BaseSettings):
 
     def storage_option(self, name: str) -> tuple[str, ...]:
         """The option, as a path of names, that gives the URL of the storage `name`."""
-        return ("storages", name) if name in self.storages else ("storage",)
+        if name in self.storages:
+            return "storages", name
+        return ("storage",) if self.storage else ("data",)
+
+    @property
+    def membership_option(self) -> str:
+        """The option that gives the place of the membership table."""
+        return "membership" if self.membership else "data"
 
     @property
     def public_host(self) -> str:

@@ -88,7 +88,7 @@ class ConfiguredEnvironment:
     async def table(self) -> AsyncGenerator[MembershipTable]:
         """The table at `membership_url`, checked first."""
         async with AsyncExitStack() as stack:
-            with self._config.naming("membership"):
+            with self._config.naming(self._config.membership_option):
                 await self._check(self._config.membership_url)
                 table = open_table(self._config.membership_url, self._config.cluster)
                 opened = await stack.enter_async_context(table)

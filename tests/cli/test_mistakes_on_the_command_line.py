@@ -48,6 +48,9 @@ def _folder_of_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "unclosed.py").write_text("x = (")
     (tmp_path / "twins.py").write_text(TWINS)
     (tmp_path / "broken.py").write_text("import json\n\nprice = 1 / 0\n")
+    (tmp_path / "leaver.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "latin.py").write_bytes(b"name = '\xff'\n")
+    (tmp_path / "a_folder_as_file.py").mkdir()
     (tmp_path / "needy.py").write_text("import a_package_that_is_missing\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -86,6 +89,12 @@ def complaint(*words: str) -> str:
         ("shop:number", "the module has a int there, not a grange.silo.Silo"),
         ("needy:silo", "the module 'needy' needs 'a_package_that_is_missing', which is not installed"),
         ("broken:silo", "the module 'broken' cannot be imported: ZeroDivisionError: division by zero ("),
+        ("..shop:silo", "'..shop:silo' does not name a silo"),
+        ("shop/carts:silo", "'shop/carts:silo' does not name a silo"),
+        ("shop:a b", "'shop:a b' does not name a silo"),
+        ("leaver:silo", "the module 'leaver' cannot be imported: SystemExit: 3 ("),
+        ("latin:silo", "the module 'latin' cannot be imported: SyntaxError"),
+        ("a_folder_as_file:silo", "there is no module 'a_folder_as_file'"),
         ("shop:empty", "a silo needs at least one grain class"),
         ("twins:silo", "twins.Cart and twins.Basket are both named 'cart'; give one another name="),
     ],
@@ -152,7 +161,20 @@ def test_a_bad_file_is_named(text: str, words: str) -> None:
     [
         (("call", "cart", "add"), "'cart' does not name a grain; write TYPE/KEY"),
         (("call", "cart/", "add"), "'cart/' does not name a grain"),
-        (("call", "cart/ann", "add", "apple"), "the arguments are not JSON"),
+        (("call", "cart/ann", "add", "apple"), "a text needs quotes of its own: '\"apple\"'"),
+        (("call", "cart/ann", "add", '["apple"'), "close each bracket and quote"),
+        (("call", "cart/ann", "add", '{"sku": "ap'), "close each bracket and quote"),
+        (("call", "cart/ann", "add", '"apple'), "close each bracket and quote"),
+        (("call", "cart/ann", "add", "{'sku': 1}"), "JSON has double quotes"),
+        (("call", "cart/ann", "add", "[" * 5000 + "]" * 5000), "nested too deeply"),
+        (("call", "cart/ann", "add", "NaN"), "the arguments are not JSON"),
+        (("call", "cart/ann", "add", "1e400"), "a number has at most the range of a 64-bit float"),
+        (("call", "cart/\udcff", "add"), r"the grain 'cart/\udcff' is not UTF-8, so it cannot be sent"),
+        (("call", "cart/ann", "add", '"\udcff"'), "is not UTF-8, so it cannot be sent"),
+        (("call", "cart/ann", "add()"), "'add()' does not name a method"),
+        (("call", "cart/ann", "\udcff"), "does not name a method"),
+        (("call", "cart/ann", "add", "5", "--gateway", "http://127.0.0.1:1"), "a gateway has no scheme and no path"),
+        (("call", "cart/ann", "add", "-5", "--gateway", "::1:30000"), "not a gateway: '::1:30000'; write host:port"),
         (("status", "--gateway", "localhost"), "not a gateway: 'localhost'; write host:port"),
     ],
 )

@@ -112,6 +112,13 @@ def test_a_text_without_quotes_is_shown_with_them() -> None:
         arguments_from("apple")
 
 
+def test_arguments_are_sent_as_they_are() -> None:
+    """No number is rounded on its way through this process, and no text changed."""
+    for text in ("12345678901234567890123", "0.1000000000000000055", "-0.0", '{"a": 1, "a": 2}'):
+        sent = arguments_from(f" {text}\n")
+        assert sent == (text.encode() if text[0] == "{" else b"[" + text.encode() + b"]")
+
+
 @given(st.from_regex(r"[a-z][a-z0-9_.]{0,20}", fullmatch=True), st.text(min_size=1).filter(str.strip))
 def test_a_grain_goes_by_its_type_and_key(grain_type: str, key: str) -> None:
     assert grain_id_from(f"{grain_type}/{key}") == GrainId(grain_type, key)

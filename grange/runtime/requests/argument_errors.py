@@ -8,8 +8,8 @@ from grange.grains.interface import MethodSpec
 
 _TOO_FEW = re.compile(r"Expected `array` of at least length (\d+), got (\d+)")
 _TOO_MANY = re.compile(r"Expected `array` of at most length (\d+)(, got \d+)?")
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([^`]*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
 
 
 def in_words(method: MethodSpec, text: str) -> str:
