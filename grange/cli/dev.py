@@ -69,7 +69,7 @@ class LocalSilo:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={"GRANGE_DRAIN_TIMEOUT": _DRAIN_TIMEOUT, **os.environ},
+            env=_environment(),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._show(self._process.stdout))
@@ -183,6 +183,13 @@ def _free_from(first: int) -> Iterator[int]:
             except OSError:
                 continue
         yield port
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the silos: this one, with a short drain time-out unless it sets one, by any variable."""
+    name = "GRANGE_DRAIN_TIMEOUT"
+    is_set = any(each.upper() in (name, f"{name}_FILE") for each in os.environ)
+    return dict(os.environ) if is_set else {**os.environ, name: _DRAIN_TIMEOUT}
 
 
 def _is_active_line(line: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import pydantic
@@ -28,7 +28,7 @@ from grange.silo.option_values import Folder, Host, Names, Port, Seconds, Text, 
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
 
-OptionsType = TypeVar("OptionsType")
+OptionsType = TypeVar("OptionsType", bound=msgspec.Struct)
 
 
 class SiloConfig(BaseSettings):
@@ -176,7 +176,7 @@ class SiloConfig(BaseSettings):
         return self._options("storage_options", self.storage_options, StorageOptions)
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
-        known = {field.encode_name for field in msgspec.structs.fields(cast("Any", kind))}
+        known = set(kind.__struct_fields__)
         for name in sorted(set(values) - known):
             raise unknown_option((table, name), known, _origin((table, name), self._keywords))
         for name, value in values.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import pydantic
 
@@ -89,10 +88,10 @@ def explained(error: pydantic.ValidationError, known: Collection[str], origin_of
     return OptionError(".".join(path), f"must be {allowed}{_found(option, value)}", origin_of(path))
 
 
-def _found(option: str, value: Any) -> str:
-    if isinstance(value, Mapping) and option in _HEADINGS:
+def _found(option: str, value: object) -> str:
+    kind, text = type(value).__name__, f"{value!r}"
+    if option in _HEADINGS and kind == "dict":
         return f", not a table; {_HEADINGS[option]}"
     if option in URLS:
-        return f", not {HIDDEN} of the type {type(value).__name__}"
-    text = repr(value)
+        return f", not {HIDDEN} of the type {kind}"
     return f", not {text if len(text) <= 100 else text[:99] + HIDDEN}"

@@ -207,13 +207,23 @@ def _value(variable: Variable, text: str, settings: type[BaseSettings]) -> Any:
         return text
     example = "'[\"ssd\"]'" if _is_list(field) else '\'{"name": "value"}\''
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise ConfigurationError(
             f"the environment variable {variable.name} must be JSON, such as {PREFIX}{option.upper()}={example}: "
             f"{reason}"
         ) from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"a name is given twice: {twice[0]!r:.100}" if "://" not in twice[0] else "a name is given twice"
+        )
+    return dict(pairs)
 
 
 def _is_table(field: FieldInfo) -> bool:

@@ -30,6 +30,8 @@ async def open_services(services: Services) -> AsyncGenerator[Registry]:
     if isinstance(services, Registry):
         yield services
         return
+    if not callable(cast("object", services)):
+        raise ConfigurationError(f"services= is a svcs.Registry or a function that fills one, not {services!r:.100}")
     async with Registry() as registry:
         opening = cast("object", services(registry))
         if not isinstance(opening, AbstractAsyncContextManager):

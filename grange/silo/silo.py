@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from grange.directory.cluster import ClusterDirectory
-from grange.errors import DeclaredDead, SelfFenced
+from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
@@ -19,7 +19,7 @@ from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
-from grange.silo.definition import SiloDefinition, as_classes
+from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
@@ -54,8 +54,10 @@ class Silo:
     ) -> None:
         self._grains = as_classes(grains)
         self._services: Services = Registry() if services is None else services
-        self._errors = tuple(errors)
-        self._placement = tuple(placement)
+        self._errors = as_errors(errors)
+        self._placement = as_strategies(placement)
+        if config is not None and not isinstance(config, SiloConfig):
+            raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
         self._options = options
         self._lifecycle: Lifecycle | None = None
