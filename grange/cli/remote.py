@@ -16,10 +16,11 @@ from grange.cli.output import Output
 from grange.cli.streams import complain
 from grange.client.client import Client
 from grange.client.options import ClientOptions
-from grange.databases.sqlite import path_of
+from grange.databases.sqlite import is_there, path_of
 from grange.databases.urls import scheme_of, shown_url
 from grange.errors import MembershipError, MembershipUnavailable
 from grange.membership.model.member import Member, SiloStatus
+from grange.membership.providers.rows import table_errors
 from grange.membership.urls import open_table
 from grange.option_ranges import LONGEST
 from grange.printable import printable
@@ -113,8 +114,9 @@ async def gateways_of(config: SiloConfig, seconds: float) -> tuple[str, ...]:
     with config.naming(config.membership_option):
         if scheme_of(config.membership_url) == "memory":
             return ()
-        if scheme_of(config.membership_url) == "sqlite" and not path_of(config.membership_url).exists():
-            return ()  # a question must not create a table
+        with table_errors():
+            if scheme_of(config.membership_url) == "sqlite" and not is_there(path_of(config.membership_url)):
+                return ()  # a question must not create a table
         try:
             async with asyncio.timeout(seconds), open_table(config.membership_url, config.cluster) as table:
                 rows = (await table.read()).rows

@@ -53,7 +53,7 @@ def path_of(url: str) -> Path:
             FORM, "SQLite takes three slashes before a relative file, four before an absolute one, no query"
         )
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir`, no error for a folder that this user may not look into
         raise ConfigurationError(f"the SQLite URL names the folder {name!r}; name a file in it")
     return path
 
@@ -89,14 +89,25 @@ def _prepare(path: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror
+        reason = "it is a file" if os.path.isfile(folder) else error.strerror
         raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made or used: {reason}") from error
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigurationError(f"{name_of(path)} is a folder; name another file, or another data folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DatabaseUnavailable(
             f"this user may not write into the folder of {name_of(path)}; permit it, or use another"
         )
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file. Raises DatabaseUnavailable if that cannot be known."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DatabaseUnavailable(f"{name_of(path)} cannot be read: {error.strerror}") from error
+    return True
 
 
 def name_of(path: Path) -> str:
@@ -213,7 +224,7 @@ async def check_sqlite(url: str) -> list[StoreFinding]:
 
 
 def _check(path: Path) -> list[StoreFinding]:
-    if not path.exists():
+    if not is_there(path):
         return [ok("file", "not there yet: the first silo makes it")]
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:

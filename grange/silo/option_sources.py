@@ -120,8 +120,12 @@ class TomlSource(PydanticBaseSettingsSource):
 
 def read_toml() -> dict[str, Any]:
     """The content of `grange.toml`; empty without such a file. Raises ConfigurationError if it cannot be read."""
-    if not os.path.lexists(TOML):
+    try:
+        TOML.lstat()
+    except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise ConfigurationError(f"the configuration file {TOML} cannot be looked for: {error.strerror}") from None
     try:
         return tomllib.loads(_text_of(TOML))
     except (OSError, ValueError, RecursionError) as error:
