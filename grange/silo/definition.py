@@ -46,7 +46,7 @@ def as_strategies(placement: Iterable[PlacementStrategy]) -> tuple[PlacementStra
 
 def _items(argument: str, given: Any, kind: Any, meant: str) -> tuple[Any, ...]:
     """The items of a list that Silo takes. Raises ConfigurationError for no list, or an item of another kind."""
-    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+    if not hasattr(given, "__iter__") or isinstance(given, str | bytes):
         raise ConfigurationError(f"{argument}= is a list of {meant}, not {given!r:.100}")
     items: tuple[Any, ...] = tuple(given)
     for item in items:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
@@ -56,7 +56,7 @@ class Silo:
         self._services: Services = Registry() if services is None else services
         self._errors = as_errors(errors)
         self._placement = as_strategies(placement)
-        if config is not None and not isinstance(config, SiloConfig):
+        if config is not None and not isinstance(cast("object", config), SiloConfig):
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
         self._options = options
