@@ -10,6 +10,7 @@ import os
 import sys
 from types import ModuleType
 
+from grange.databases.urls import scheme_of, shown_url
 from grange.errors import ConfigurationError
 from grange.silo.silo import Silo
 
@@ -19,6 +20,10 @@ def named_silo(name: str) -> Silo:
 
     Raises ConfigurationError if there is no such module or silo, or if the import of the module fails.
     """
+    if scheme_of(name) is not None:
+        raise ConfigurationError(
+            f"{shown_url(name)!r} is a URL, not a silo; write module:variable, and give a URL by --membership or --storage"
+        )
     module_name, colon, variable = name.partition(":")
     if module_name.endswith(".py"):
         raise ConfigurationError(

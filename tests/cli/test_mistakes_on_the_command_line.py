@@ -103,6 +103,12 @@ def test_a_mistake_in_the_silo_is_named(name: str, words: str) -> None:
     assert words in complaint("run", name)
 
 
+def test_a_url_in_place_of_a_silo_shows_no_password() -> None:
+    for command in ("doctor", "run", "dev"):
+        said = complaint(command, "postgresql://ann:t0psecret@db/shop")
+        assert said.startswith("'postgresql://db/shop' is a URL, not a silo; write module:variable")
+
+
 def test_the_place_in_a_broken_module_is_named() -> None:
     assert "broken.py:3)" in complaint("run", "broken:silo")
     assert complaint("run", "unclosed:silo").endswith("SyntaxError: '(' was never closed (unclosed.py, line 1)")
