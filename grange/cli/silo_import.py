@@ -22,7 +22,7 @@ def named_silo(name: str) -> Silo:
     """
     if scheme_of(name) is not None:
         raise ConfigurationError(
-            f"{shown_url(name)!r} is a URL, not a silo; write module:variable, and give a URL by --membership or --storage"
+            f"{shown_url(name)!r} is a URL, not a silo; write module:variable, and URLs by --membership or --storage"
         )
     module_name, colon, variable = name.partition(":")
     if module_name.endswith(".py"):
