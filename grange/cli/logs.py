@@ -32,7 +32,7 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """logging.Formatter: the lines."""
         first, *rest = printable_lines(super().format(record))
-        return "\n".join((first, *(f"  {line}" for line in rest)))
+        return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in rest)))
 
 
 class JsonLines(logging.Formatter):
