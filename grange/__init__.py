@@ -24,6 +24,7 @@ follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
 from grange.errors import (
     ActivationFailed,
     CallCancelled,
+    CallerClosed,
     CallError,
     CallNotExecuted,
     CallOutcomeUnknown,
@@ -44,6 +45,7 @@ from grange.errors import (
     StorageError,
     StorageUnavailable,
     WriteOutcomeUnknown,
+    WrongLoop,
 )
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
@@ -61,6 +63,7 @@ __all__ = [
     "CallNotExecuted",
     "CallOutcomeUnknown",
     "CallTimeout",
+    "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
     "Grain",
@@ -86,6 +89,7 @@ __all__ = [
     "Stored",
     "Timer",
     "WriteOutcomeUnknown",
+    "WrongLoop",
     "always_interleave",
     "one_way",
     "read_only",

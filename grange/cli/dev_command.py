@@ -44,7 +44,8 @@ def dev_command(app: str, silos: int, data: Path, log_level: str) -> None:
             prefix = click.style(prefix, fg=colours[name])
         write(prefix + printable(line))
 
-    with StopSignals() as signals:
-        code = asyncio.run(LocalCluster(DevOptions(app, names, data, log_level), show).run(signals))
+    cluster = LocalCluster(DevOptions(app, names, data, log_level), show)
+    with StopSignals(cluster.kill) as signals:
+        code = asyncio.run(cluster.run(signals))
     if code:
         raise click.exceptions.Exit(code)

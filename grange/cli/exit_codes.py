@@ -25,6 +25,7 @@ class ExitCode(enum.IntEnum):
     DECLARED_DEAD = 4
     FENCED = 5
     STORE_UNUSABLE = 6
+    LOOP_DEAD = 7
     BUG = 70
     INTERRUPTED = 130
 

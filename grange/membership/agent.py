@@ -207,7 +207,7 @@ class MembershipAgent:
         """
         self._stopping = True
         self._prober.watch(())
-        if self._joining:
+        if self._joining and self.view.get(self.me) is not None:  # else its start was cancelled before its first write
             await self._persist_in_time(partial(leave, me=self.me), "leave")
 
     async def stop(self) -> None:

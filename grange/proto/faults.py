@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import enum
 import itertools
 import traceback
 import types
@@ -54,6 +55,14 @@ _DECODER = msgspec.msgpack.Decoder(Fault)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
+class Clash(enum.Enum):
+    """What happens to a second exception class of one name."""
+
+    REFUSE = "refuse"  # two classes are given to one silo, and callers could not tell them apart
+    REPLACE = "replace"  # a client takes the class that was defined last, as by a notebook cell
+    KEEP = "keep"  # a running silo keeps the class that it was started with
+
+
 class Faults:
     """The exception classes that one silo or client can rebuild, by name."""
 
@@ -64,18 +73,26 @@ class Faults:
             self._classes[type_name(cls)] = cls
         self.register(registered)
 
-    def register(self, classes: Iterable[type[Exception]]) -> None:
+    def register(self, classes: Iterable[type[Exception]], clash: Clash = Clash.REFUSE) -> None:
         """Let errors of these classes arrive as themselves.
 
-        Raises ConfigurationError for a second class of the same name, and for a CallError: the caller's retry loop
-        would take an error that a method raised for the outcome of the call, and repeat the call.
+        `clash` decides about a second class of one name. Raises ConfigurationError for it if it is to be refused, for
+        anything but an exception class, and for a CallError: the caller's retry loop would take an error that a method
+        raised for the outcome of the call, and repeat the call.
         """
         for cls in classes:
+            if not _is_error_class(cls):
+                raise ConfigurationError(f"errors= must name exception classes, not {cls!r}")
             if issubclass(cls, CallError):
                 raise ConfigurationError(f"{type_name(cls)} cannot be registered: a CallError is a call's outcome")
             known = self._classes.setdefault(type_name(cls), cls)
-            if known is not cls:
-                raise ConfigurationError(f"two exception classes are named {type_name(cls)}")
+            if clash is Clash.REPLACE:
+                self._classes[type_name(cls)] = cls
+            elif known is not cls and clash is Clash.REFUSE:
+                raise ConfigurationError(
+                    f"two exception classes are named {type_name(cls)}, and a caller could not tell them apart; rename "
+                    "one, or define all grain classes that name it again"
+                )
 
     def local(self, error: BaseException) -> BaseException:
         """The error that a local caller gets: a copy, made as for a remote caller. It keeps its traceback and cause."""
@@ -210,6 +227,10 @@ class Faults:
 def is_remote(error: BaseException) -> bool:
     """Whether `Faults.load` made this error: another process raised it."""
     return any(note.startswith(_TRACE) for note in getattr(error, "__notes__", ()))
+
+
+def _is_error_class(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, Exception)
 
 
 def type_name(cls: type) -> str:

@@ -26,6 +26,7 @@ from grange.silo.option_errors import OptionError, explained, unknown_option
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import Folder, Host, Names, Port, Seconds, Text, Urls, Word, is_loopback, is_wildcard
 from grange.storage.options import StorageOptions
+from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
 
 OptionsType = TypeVar("OptionsType", bound=msgspec.Struct)
@@ -69,6 +70,10 @@ class SiloConfig(BaseSettings):
     """Allow a public address without TLS and authentication."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
+    exit_on_dead_loop: bool = False
+    """Whether the process ends by itself, with exit code 7, when its event loop has been dead for `dead_loop_after`.
+    The default of `grange run` is true; a silo inside a program of yours only logs the alarm `loop_dead`.
+    """
     runtime: dict[str, Any] = {}
     """Options of calls and activations: `RuntimeOptions`."""
     membership_options: dict[str, Any] = {}
@@ -116,13 +121,17 @@ class SiloConfig(BaseSettings):
 
     @contextmanager
     def naming(self, *path: str) -> Generator[None]:
-        """Let a ConfigurationError inside the `with` name this option, and its variable or file."""
+        """Let a ConfigurationError inside the `with` name this option, and its variable or file.
+
+        For a port that cannot be opened, that is the option `host` if the host is at fault.
+        """
         try:
             yield
         except OptionError:
             raise
         except ConfigurationError as error:
-            raise self.wrong(path, str(error)) from error
+            is_host_wrong = isinstance(error, CannotListen) and error.is_host_wrong
+            raise self.wrong(("host",) if is_host_wrong else path, str(error)) from error
 
     def wrong(self, path: tuple[str, ...], problem: str) -> OptionError:
         """The error for an option of this configuration, given as its path of names."""

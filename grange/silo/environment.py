@@ -14,6 +14,7 @@ from typing import Protocol
 from grange import clock
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
+from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
 from grange.silo.store_checks import check_at_start
 from grange.storage.provider import GrainStorage
@@ -40,6 +41,17 @@ class SiloEnvironment(Protocol):
 
     def generation(self) -> int:
         """The lowest generation for a silo that starts now. The silo takes a higher one if the table requires it."""
+        ...
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        """The identity of a silo of this cluster in the stores: its stamps and its recorded death carry it.
+
+        Two clusters of one process have equal addresses. If they may share a store, their identities must differ.
+        """
+        ...
+
+    def first_change(self) -> int:
+        """The number of this silo's first change, below 2**62: see `Stamps`."""
         ...
 
     def transport(self) -> AbstractAsyncContextManager[Transport]:
@@ -74,6 +86,14 @@ class ConfiguredEnvironment:
     def generation(self) -> int:
         """Milliseconds since 1970."""
         return clock.start_generation()
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        """The address: real silos with one endpoint follow each other in time."""
+        return silo
+
+    def first_change(self) -> int:
+        """At random."""
+        return self.random.getrandbits(62)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

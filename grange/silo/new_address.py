@@ -9,6 +9,7 @@ from grange.errors import StorageError
 from grange.membership.model.provider import MembershipTable
 from grange.membership.table.generations import next_generation
 from grange.proto.ids import SiloAddress
+from grange.storage.guards.stores import Writers, same_writer
 from grange.storage.provider import FenceRecords, GrainStorage
 
 log = logging.getLogger("grange.silo")
@@ -18,15 +19,22 @@ CLOCK_DIFFERENCE = 60_000
 
 
 async def new_address(
-    host: str, port: int, clock: int, table: MembershipTable, storages: Iterable[GrainStorage]
+    host: str,
+    port: int,
+    clock: int,
+    table: MembershipTable,
+    storages: Iterable[GrainStorage],
+    writer: Writers = same_writer,
 ) -> SiloAddress:
     """Read the table and the recorded deaths, and choose the generation; `clock` is the least one.
+
+    `writer` gives the identity under which the storages know a silo of this cluster.
 
     Another process may start at the same endpoint meanwhile; the join then fails for one of them. Raises
     MembershipUnavailable when the table cannot be reached.
     """
     silo = SiloAddress(host, port, 0)
-    recorded = [await _fenced_generation(storage, silo.endpoint) for storage in storages]
+    recorded = [await _fenced_generation(storage, writer(silo).endpoint) for storage in storages]
     found = await table.read()
     generation = next_generation(found, clock, max(recorded, default=0))
     if generation > clock + CLOCK_DIFFERENCE:

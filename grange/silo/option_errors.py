@@ -23,11 +23,13 @@ OriginOf = Callable[[tuple[str, ...]], str]
 _SECONDS = "a number of seconds above 0, at most 1000000000"
 _PORT = "a whole number from 0 to 65535"
 _TABLE = "a table of options"
+_FLAG = "true or false"
 
 _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "data": "the path of a folder", "membership": "a URL",
     "storage": "a URL", "storages": "a table of names and URLs", "labels": "a list of texts",
-    "insecure": "true or false", "drain_timeout": _SECONDS, "runtime": _TABLE, "membership_options": _TABLE,
+    "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
+    "membership_options": _TABLE,
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE,
 })  # fmt: skip
 

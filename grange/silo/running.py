@@ -27,6 +27,7 @@ from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
 from grange.silo.shutdown import Shutdown
@@ -122,6 +123,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     hosting: Hosting
     shutdown: Shutdown
     lifecycle: Lifecycle
+    loop_watch: LoopWatch
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""
@@ -129,4 +131,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     async def stop_or_kill(self) -> None:
         """Kill if `Lifecycle.kill` was called, else stop. Called once, before the resources of the stages close."""
-        await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
+        try:
+            await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
+        finally:
+            self.calls.caller.end()

@@ -39,7 +39,8 @@ class Silo:
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
-    MembershipUnavailable or JoinFailed.
+    MembershipUnavailable or JoinFailed. A silo belongs to the event loop and the process that started it: used in
+    another, it and its references raise WrongLoop. After the stop its references raise CallerClosed.
     """
 
     def __init__(
@@ -99,11 +100,11 @@ class Silo:
 
         Returns the error with which the process should end.
         """
-        return await self._running.cluster.agent.declared_dead()
+        return await self._here("Silo.declared_dead").cluster.agent.declared_dead()
 
     async def asked_to_stop(self) -> None:
         """Wait for an operator to drain this silo (`grange drain`). The silo then stops without a call of `stop`."""
-        await self._running.lifecycle.asked_to_stop.wait()
+        await self._here("Silo.asked_to_stop").lifecycle.asked_to_stop.wait()
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """Make a reference to a grain, for code in this process that is not a grain."""
@@ -150,7 +151,7 @@ class Silo:
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
         """Wait until exactly these silos are active in the newest view of this silo."""
-        await self._running.cluster.agent.wait_for(
+        await self._here("Silo.wait_for").cluster.agent.wait_for(
             lambda view: {member.address for member in view.active} == set(active)
         )
 
@@ -162,6 +163,11 @@ class Silo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _here(self, action: str) -> RunningSilo:
+        """The parts of this silo, for code that awaits them. Raises WrongLoop in another event loop or process."""
+        self._begun.binding.check(action)
+        return self._running
 
     @property
     def _running(self) -> RunningSilo:

@@ -8,12 +8,13 @@ and then the silo joins, so it answers before any other silo knows it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from functools import partial
 
 import msgspec
 
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
@@ -22,7 +23,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus, View
-from grange.proto.faults import Faults
+from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.proto.values import ValueCodec
@@ -45,6 +46,7 @@ from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
@@ -54,7 +56,6 @@ from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
-from grange.transport.listening import CannotListen
 from grange.transport.peers import Peers
 
 log = logging.getLogger("grange.silo")
@@ -73,7 +74,7 @@ async def assemble(
     links = prepare_links(parts, definition, environment, ports)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster)
+    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     silo = RunningSilo(
@@ -85,6 +86,7 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
     return silo
@@ -108,7 +110,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
-    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
+    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
@@ -178,11 +180,11 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     probe_port = await parts.enter_async_context(ProbePort())
     silo_listener = GatedListener(Role.SILO, config.cluster)
     client_listener = GatedListener(Role.CLIENT, config.cluster)
-    with naming_port(config, "probe_port"):
+    with config.naming("probe_port"):
         await probe_port.open(transport, config.host, config.probe_port, config.cluster)
-    with naming_port(config, "port"):
+    with config.naming("port"):
         port = await silo_listener.listen(transport, config.host, config.port)
-    with naming_port(config, "gateway_port"):
+    with config.naming("gateway_port"):
         gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
     return OpenPorts(
         transport=transport,
@@ -195,15 +197,6 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     )
 
 
-@contextmanager
-def naming_port(config: SiloConfig, option: str) -> Generator[None]:
-    """Let the error of a port that cannot be opened name its option, or the option `host` if the host is at fault."""
-    try:
-        yield
-    except CannotListen as error:
-        raise config.wrong(("host" if error.is_host_wrong else option,), str(error)) from error
-
-
 async def open_stores(
     parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts
 ) -> tuple[Ports, Stores]:
@@ -214,9 +207,13 @@ async def open_stores(
     config = definition.config
     table = await parts.enter_async_context(environment.table())
     storages = await parts.enter_async_context(environment.storages())
-    address = await new_address(opened.host, opened.port, environment.generation(), table, storages.values())
+    address = await new_address(
+        opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
+    )
     timeout = config.storage_settings().operation_timeout
-    guards = StorageGuards(storages, address, environment.random, timeout)
+    guards = StorageGuards(
+        storages, address, environment.random, timeout, environment.writer, environment.first_change()
+    )
     ports = Ports(
         transport=opened.transport,
         probe_port=opened.probe_port,
@@ -314,15 +311,21 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
 
 
 def prepare_calls(
-    config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
+    config: SiloConfig,
+    environment: SiloEnvironment,
+    ports: Ports,
+    links: Links,
+    cluster: Cluster,
+    binding: LoopBinding,
 ) -> Calls:
     """Stage 5: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
     plans = Plans(codec)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
-    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface))
+    learn = partial(links.faults.register, clash=Clash.KEEP)
+    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)
     return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
 
 
@@ -337,8 +340,9 @@ def prepare_hosting(
     """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
+    binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, cluster.gate
+        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, binding, gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]

@@ -42,9 +42,8 @@ class StateRecord(msgspec.Struct, frozen=True):
 class GrainStorage(Protocol):
     """A database of grain state. Called by `GuardedStorage`; each operation is for one record, and atomic.
 
-    Etags are opaque to callers; each successful write or clear yields one that this record never had
-    before. Payloads come back equal as JSON values, not as bytes: Postgres' jsonb sorts the members of
-    objects, drops white space and writes 1e2 as 100.
+    Etags are opaque to callers; each successful write or clear yields one that this record never had before. A payload
+    comes back byte for byte: the order of members and the text of numbers are part of the value.
 
     Each outcome has its own error. `StorageUnavailable`: the database cannot be reached or did not answer a read; a
     change was certainly not applied. `WriteOutcomeUnknown`: the change was sent and its answer was lost; it may have

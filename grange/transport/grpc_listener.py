@@ -7,6 +7,7 @@ import asyncio
 import grpc
 import grpc.aio
 
+from grange.aio.uninterrupted import uninterrupted
 from grange.errors import HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
@@ -47,7 +48,7 @@ class GrpcListener:
             self._port = self._server.add_insecure_port(endpoint_of(*self._place))
         except RuntimeError:
             raise cannot_listen(*self._place) from None
-        await self._server.start()
+        await uninterrupted(self._server.start())  # gRPC logs errors when its start is cancelled
 
     async def close(self) -> None:
         """Close the port and every connection accepted on it, after these have written their queues."""

@@ -27,7 +27,7 @@ from grange import (
     SiloUnavailable,
     StorageUnavailable,
 )
-from grange.proto.faults import Fault, Faults, type_name
+from grange.proto.faults import Clash, Fault, Faults, type_name
 
 BIGGEST = 256 * 1024
 """Largest bytes of any fault: far below the payload limit, so an answer never fails because of its error."""
@@ -434,6 +434,24 @@ def test_two_classes_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="OutOfStock"):
         Faults([OutOfStock, twin])
     Faults([OutOfStock, OutOfStock])
+
+
+@pytest.mark.parametrize("wrong", [KeyboardInterrupt, OutOfStock("apple", 1), "OutOfStock", int])
+def test_only_exception_classes_are_registered(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="errors= must name exception classes, not"):
+        Faults([wrong])
+
+
+def test_a_class_that_is_defined_again_takes_the_place_of_the_old_one() -> None:
+    """As in a notebook: for a client. A running silo keeps its own."""
+    old, new = (type("OutOfStock", (Exception,), {"__module__": "cell"}) for _ in range(2))
+    faults = Faults([old])
+    faults.register([new], Clash.KEEP)
+    assert type(faults.load(faults.dump(old("none")))) is old
+    faults.register([new], Clash.REPLACE)
+    assert type(faults.load(faults.dump(old("none")))) is new
+    with pytest.raises(ConfigurationError, match=r"two exception classes are named cell\.OutOfStock, .*; rename one"):
+        faults.register([old])
 
 
 def test_a_subclass_is_not_taken_for_its_registered_base() -> None:

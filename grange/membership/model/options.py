@@ -53,7 +53,9 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dead_loop_after: float = 60.0
-    """Seconds of lag of its event loop at which a silo counts as silent, although its probe thread answers."""
+    """Seconds of lag of its event loop at which a silo counts as silent, although its probe thread answers. Its process
+    then ends by itself (`exit_on_dead_loop`). At least twice `pause_gap`.
+    """
 
     connection_veto: bool = True
     """Whether bytes that still arrive from a suspect withhold the vote against it: they prove that it lives."""
@@ -129,6 +131,11 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(
                 f"membership option fence_after ({self.fence_after} s) must be at least {FENCE_MARGIN} s below "
                 f"vote_after ({self.vote_after} s), or a silo could be declared dead before it has fenced itself"
+            )
+        if self.dead_loop_after < 2 * self.pause_gap:
+            raise ConfigurationError(
+                f"membership option dead_loop_after ({self.dead_loop_after} s) must be at least twice pause_gap "
+                f"({self.pause_gap} s), or a short pause would end a healthy process"
             )
         if self.probe_timeout_min > self.probe_timeout_max:
             raise ConfigurationError(

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from grange.aio.interrupts import is_ctrl_c
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.errors import InvalidCall
 from grange.grains.context import current_activation
@@ -56,6 +58,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     invoker: Invoker
     tasks: Tasks
     random: random.Random
+    binding: LoopBinding
     gate: Gate = msgspec.field(default_factory=Gate)
 
 
@@ -126,9 +129,8 @@ class Activation:
 
     def receive(self, call: Invocation) -> None:
         """Take one request for this grain: run it now, queue it, or refuse it."""
-        loop = asyncio.get_running_loop()
         if call.keeps_alive:
-            self.last_used = loop.time()
+            self.last_used = self.owner.deps.gate.clock()
         call.status = self.status
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             if not self._apply_options(call):
@@ -169,7 +171,7 @@ class Activation:
         except BaseException as error:  # this runs in the task that delivers requests, which must not end
             text = f"may_interleave raised {type(error).__qualname__}"
             call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
-            if isinstance(error, KeyboardInterrupt):
+            if is_ctrl_c(error):
                 raise
             return False
         return True
@@ -189,7 +191,7 @@ class Activation:
     def _ended(self, call: Invocation, conflict: bool) -> None:
         self.mailbox.end(call)
         if call.keeps_alive:
-            self.last_used = asyncio.get_running_loop().time()
+            self.last_used = self.owner.deps.gate.clock()
         if conflict:
             self.deactivate("another writer changed its state")
         self.pump()
@@ -271,11 +273,16 @@ class Activation:
             cast("Invocation", call).refuse(refused)
 
     def check_turn(self) -> None:
-        """Raise RuntimeError unless the running code is a turn of this activation."""
+        """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
+        self._check_loop(f"use of the state of {self.grain_id}")
         if current_activation.get() is not self:
             raise RuntimeError(
                 f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
             )
+
+    def _check_loop(self, action: str) -> None:
+        """Raise WrongLoop in a thread or another loop: `asyncio.to_thread` takes the context of the turn along."""
+        self.owner.deps.binding.check(action)
 
     @property
     def _grain(self) -> Any:
@@ -306,17 +313,19 @@ class Activation:
         keep_alive: bool,
     ) -> Timer:
         """Start a timer that ends with this activation."""
-        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive)
+        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.owner.deps.binding)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer
 
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""
+        self._check_loop(f"deactivate_when_idle of {self.grain_id}")
         self.deactivate(SELF_DEACTIVATED)
 
     def delay_deactivation(self, seconds: float) -> None:
         """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""
         if math.isnan(seconds) or seconds < 0:
             raise ValueError(f"delay_deactivation takes 0 or more seconds, not {seconds!r}")
+        self._check_loop(f"delay_deactivation of {self.grain_id}")
         self.keep_until = asyncio.get_running_loop().time() + seconds if seconds else -math.inf

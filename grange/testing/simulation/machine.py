@@ -14,6 +14,7 @@ from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
+from grange.proto.ids import SiloAddress
 from grange.silo.silo import Silo, run_until
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
@@ -222,6 +223,12 @@ class _MachineEnvironment:
 
     def generation(self) -> int:
         return int((self.utc_now() - _UNIX_EPOCH).total_seconds() * 1000)
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        return silo
+
+    def first_change(self) -> int:
+        return random.Random(self._process.name).getrandbits(62)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:
