@@ -28,8 +28,10 @@ COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER 10001:10001
-EXPOSE 11111 30000 8080
+# Silos, their probes, clients.
+ENV GRANGE_PROBE_PORT=11112
+EXPOSE 11111 11112 30000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["grange", "status"]
+HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["grange", "status", "--here"]
 ENTRYPOINT ["grange"]
 CMD ["--help"]

@@ -13,7 +13,8 @@
       placement/                           chooses a silo for a new activation (pure)
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
-      errors.py    clock.py                the error tree | wall-clock time
+      option_ranges.py                     values that numeric options may have
+      errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
       __init__.py                          re-exports what authors use
 
 A room imports only rooms on lines below its own; rooms on one line do not import each other (`.importlinter`). To
@@ -49,6 +50,7 @@ from grange.errors import (
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.storage.state import PersistentState, Stored
@@ -92,3 +94,6 @@ __all__ = [
     "request_context",
     "response_timeout",
 ]
+
+# Keys, names and errors from elsewhere must not bring control characters into a log.
+filter_loggers()

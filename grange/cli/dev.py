@@ -20,7 +20,9 @@ from typing import Any
 
 import msgspec
 
-from grange.cli.process import ExitCode, StopSignals
+from grange.cli.exit_codes import ExitCode
+from grange.cli.process import StopSignals
+from grange.databases.urls import sqlite_url
 from grange.errors import ConfigurationError
 
 Write = Callable[[str, str], None]
@@ -59,7 +61,7 @@ class LocalSilo:
     def __init__(self, name: str, port: int, gateway: int, write: Write) -> None:
         self.name = name
         self.gateway = f"{_HOST}:{gateway}"
-        self._ports = ("--port", str(port), "--gateway-port", str(gateway))
+        self._ports = ("--port", str(port), "--gateway-port", str(gateway), "--probe-port", "0")
         self._write = write
         self._process: asyncio.subprocess.Process | None = None
         self.active = asyncio.Event()
@@ -73,7 +75,7 @@ class LocalSilo:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={"GRANGE_DRAIN_TIMEOUT": _DRAIN_TIMEOUT, **os.environ},
+            env=_environment(),
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._show(self._process.stdout))
@@ -121,7 +123,7 @@ class LocalCluster:
         """Run all silos until a signal asks for a stop; returns the exit code of the first silo that failed."""
         stop = asyncio.create_task(signals.attach().wait())
         with tempfile.TemporaryDirectory(prefix="grange-dev-") as folder:
-            table = f"sqlite:///{Path(folder).as_posix()}/cluster.db"
+            table = sqlite_url(Path(folder) / "cluster.db")
             for silo in self._silos:
                 task = asyncio.create_task(silo.run(self._arguments(table)))
                 self._running[task] = silo
@@ -206,6 +208,13 @@ def _free_from(first: int) -> Iterator[int]:
             except OSError:
                 continue
         yield port
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the silos: this one, with a short drain time-out unless it sets one, by any variable."""
+    name = "GRANGE_DRAIN_TIMEOUT"
+    is_set = any(each.upper() in (name, f"{name}_FILE") for each in os.environ)
+    return dict(os.environ) if is_set else {**os.environ, name: _DRAIN_TIMEOUT}
 
 
 def _is_active_line(line: str) -> bool:

@@ -11,10 +11,10 @@ import asyncio
 from typing import Any
 
 import click
-import msgspec
-from rich.table import Table
 
-from grange.cli.output import terminal
+from grange.cli.completion import complete_silo_variable
+from grange.cli.naming import naming_options
+from grange.cli.output import Output, Rows
 from grange.cli.silo_import import named_silo
 from grange.databases.findings import Level
 from grange.silo.config import SiloConfig
@@ -23,22 +23,22 @@ from grange.silo.store_checks import StoreReport, reports
 COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
 
 
-@click.command()
-@click.argument("app", metavar="[MODULE:SILO]", required=False)
+@click.command("doctor")
+@click.argument("app", metavar="[MODULE:SILO]", required=False, shell_complete=complete_silo_variable)
 @click.option("--membership", metavar="URL", help="Membership table (default: as a silo here would use).")
 @click.option("--storage", metavar="URL", help="Default storage (default: as a silo here would use).")
 @click.option("--strict", is_flag=True, help="Fail for warnings, too.")
 @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
-def doctor(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> None:
-    """Check the stores of a silo (roles, versions, persistence, eviction) and try what a silo does; nothing stays.
+def doctor_command(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> None:
+    """Check the stores of a silo, and try what a silo does with them; nothing stays.
 
-    Exit code 1 when something cannot work or cannot be reached.
+    It checks roles, versions, rights, persistence and eviction. Exit code 1 when something cannot work or cannot be
+    reached.
     """
-    store_reports = asyncio.run(reports(config_of(app, {name: url for name, url in urls.items() if url})))
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(facts(store_reports))))
-    else:
-        terminal().print(_table(store_reports))
+    given = {name: url for name, url in urls.items() if url is not None}
+    with naming_options(given):
+        store_reports = asyncio.run(reports(config_of(app, given)))
+    Output(as_json, fits=False).show(facts(store_reports), _table(store_reports))
     levels = {finding.level for report in store_reports for finding in report.findings}
     if Level.BAD in levels or (strict and Level.WARN in levels):
         raise click.exceptions.Exit(1)
@@ -60,13 +60,13 @@ def facts(store_reports: list[StoreReport]) -> list[dict[str, Any]]:
     ]
 
 
-def _table(store_reports: list[StoreReport]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _table(store_reports: list[StoreReport]) -> Rows:
+    table = Rows()
     for column in ("store", "place", "check", "", "found", "what to do"):
         table.add_column(column, no_wrap=column == "check", overflow="fold")
     colours = dict(COLOURS)
     for each in facts(store_reports):
-        table.add_row(
+        table.add_texts(
             ", ".join(each["stores"]),
             each["place"],
             each["check"],

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from grange.cli.inspect import Ask, gateway_address
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
+from grange.printable import printable
 from grange.silo.management import VIEW
 from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState, Phase
 
@@ -181,8 +182,9 @@ class DrainCommand:
         if self._outcome is Outcome.DEAD_BEFORE:
             return f"{silo} is dead already; there is nothing to drain"
         if self._outcome is Outcome.DRAINED:
-            return f"{silo}{already} is gone after {self._seconds:.1f} s; {self._activations} activations left it"
-        left = "" if state is None else f": {state.phase}, {state.activations} activations, {state.requests} requests"
+            moved = counted(self._activations, "activation")
+            return f"{silo}{already} is gone after {self._seconds:.1f} s; {moved} left it"
+        left = "" if state is None else f": {state.phase}, {_rest(state)}"
         if self._outcome is Outcome.STARTED:
             return f"{silo}{already} drains{left}"
         return f"{silo}{already} still drains after {self._seconds:.1f} s{left}; the drain continues"
@@ -200,7 +202,7 @@ class _ProgressBar:
         )
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._progress = Progress(*columns, console=self._console, transient=True)
-        self._name = name
+        self._name = printable(name)
         self._task: TaskID | None = None
 
     def show(self, state: DrainState, activations: int) -> None:
@@ -210,7 +212,7 @@ class _ProgressBar:
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task(self._name, total=None, left="")
-        left = f"{state.activations} activations, {state.requests} requests left"
+        left = f"{_rest(state)} left"
         text, total = f"{self._name}: {state.phase}", max(1, activations)
         self._progress.update(self._task, description=text, total=total, completed=total - state.activations, left=left)
 
@@ -220,9 +222,18 @@ class _ProgressBar:
             self._progress.stop()
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 activation`, `2 activations`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _rest(state: DrainState) -> str:
+    return f"{counted(state.activations, 'activation')}, {counted(state.requests, 'request')}"
+
+
 def _names(member: Member) -> tuple[str, ...]:
     address = member.address
-    return member.name, address.endpoint, str(address), f"{address.host}:{member.gateway}", str(gateway_address(member))
+    return member.name, address.endpoint, str(address), gateway_address(member).endpoint, str(gateway_address(member))
 
 
 def _is_leaving(error: SiloUnavailable) -> bool:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, ConfigurationError, HandshakeRefused, RemoteError
+from grange.errors import (
+    CallCancelled,
+    CallNotExecuted,
+    CallOutcomeUnknown,
+    ConfigurationError,
+    HandshakeRefused,
+    InvalidResult,
+    RemoteError,
+)
+from grange.proto.faults import is_remote
 from grange.proto.ids import GrainId
 
 NOT_EXECUTED = "not executed"
@@ -19,29 +26,61 @@ def grain_id_from(text: str) -> GrainId:
     grain_type, slash, key = text.partition("/")
     if not (slash and grain_type.strip() and key.strip()):
         raise ConfigurationError(f"{text!r} does not name a grain; write TYPE/KEY, such as cart/ann")
+    _check_encodable("grain", text)
     return GrainId(grain_type, key)
+
+
+def method_from(text: str) -> str:
+    """The name of a method. Raises ConfigurationError for a text that cannot be one."""
+    if not text.isidentifier():
+        raise ConfigurationError(f"{text!r} does not name a method; write the name alone, such as add")
+    return text
 
 
 def arguments_from(text: str | None) -> bytes:
     """Arguments for `Client.call_json`: an array is positional, an object is by name, other JSON is one argument.
 
-    Raises ConfigurationError for text that is not JSON.
+    Raises ConfigurationError for text that is not JSON. The text is sent as it is: no number is changed by a decoding.
     """
     if text is None or not text.strip():
         return b"[]"
+    _check_encodable("JSON", text)
+    data = text.strip().encode()
     try:
-        value: Any = msgspec.json.decode(text)
+        msgspec.json.decode(data)
     except msgspec.DecodeError as error:
-        remedy = f"a text needs quotes of its own: '{msgspec.json.encode(text).decode()}'"
-        raise ConfigurationError(f"the arguments are not JSON ({error}); {remedy}") from None
-    return msgspec.json.encode(value if isinstance(value, list | dict) else [value])
+        raise ConfigurationError(f"the arguments are not JSON ({error}); {_remedy(text.strip(), str(error))}") from None
+    except RecursionError:
+        raise ConfigurationError("the arguments are nested too deeply; a grain takes flatter values") from None
+    return data if data[:1] in (b"[", b"{") else b"[" + data + b"]"
+
+
+def _remedy(text: str, problem: str) -> str:
+    if "'" in text and text[0] in "[{":
+        return 'JSON has double quotes, so the shell needs single ones around it: \'{"sku": "apple"}\''
+    if "out of range" in problem:
+        return "a number has at most the range of a 64-bit float; give a larger one as a text"
+    if "truncated" in problem or text[0] in '[{"':
+        return "close each bracket and quote, and put single quotes around all of it for the shell: '[\"apple\", 2]'"
+    return f"a text needs quotes of its own: '{msgspec.json.encode(text).decode()}'"
+
+
+def _check_encodable(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"the {what} {text!a} is not UTF-8, so it cannot be sent") from None
 
 
 def outcome_of(error: Exception) -> str:
-    """Whether the call that raised this error was executed: `NOT_EXECUTED`, `UNKNOWN` or `EXECUTED`."""
+    """Whether the call that raised this error was executed: `NOT_EXECUTED`, `UNKNOWN` or `EXECUTED`.
+
+    Only an error that came back from a silo proves that the call was executed.
+    """
     if isinstance(error, CallNotExecuted | HandshakeRefused):
         return NOT_EXECUTED
-    return UNKNOWN if isinstance(error, CallOutcomeUnknown) else EXECUTED
+    came_back = isinstance(error, RemoteError | InvalidResult | CallCancelled) or is_remote(error)
+    return EXECUTED if came_back and not isinstance(error, CallOutcomeUnknown) else UNKNOWN
 
 
 def error_facts(error: Exception) -> dict[str, str]:

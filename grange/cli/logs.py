@@ -15,10 +15,24 @@ from typing import Any
 
 import msgspec
 
+from grange.printable import printable_json, printable_lines
+
 LEVELS = ("debug", "info", "warning", "error")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class TextLines(logging.Formatter):
+    """Formats a record as one line of text, and a traceback below it.
+
+    Only the first line of a record begins at the left: text from elsewhere cannot forge a line, nor steer a terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """logging.Formatter: the lines."""
+        first, *rest = printable_lines(super().format(record))
+        return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in rest)))
 
 
 class JsonLines(logging.Formatter):
@@ -50,14 +64,23 @@ class JsonLines(logging.Formatter):
 
     def _encode(self, line: dict[str, Any]) -> str:
         try:
-            return self._encoder.encode(line).decode()
+            return printable_json(self._encoder.encode(line).decode())
         except (TypeError, ValueError, RecursionError):  # a value in `extra=` that JSON cannot represent
-            return self._encoder.encode({name: str(value) for name, value in line.items()}).decode()
+            texts = {name: _encodable(value) for name, value in line.items()}
+            return printable_json(self._encoder.encode(texts).decode())
+
+
+def _encodable(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception as error:  # the application's `__str__` may raise anything
+        text = f"<no text: {type(error).__name__} in __str__>"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_logs(level: str, as_json: bool, fields: Mapping[str, str]) -> None:
     """Send the logs of the whole process, including the application's, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(fields) if as_json else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonLines(fields) if as_json else TextLines(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from typing import Any
 
-import click
 import msgspec
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from grange.cli.streams import json_text, write
+from grange.printable import printable
+
 PIPE_WIDTH = 200
 """Columns for output into a pipe or a file."""
+
+LEAST_WIDTH = 20
+"""Columns that a table gets at least, on a terminal that claims to be narrower."""
 
 BREAKS = re.compile(r"(?<=\d)(?=[@T])")
 """Where a cell may break: before the generation of a silo's address, and before the hour of a time."""
@@ -23,23 +29,42 @@ AMPLE_WIDTH = 10_000
 
 
 class Output(msgspec.Struct, frozen=True):
-    """How a command shows its answer: `as_json` for programs."""
+    """How a command shows its answer: `as_json` for programs. `fits`: a table is fitted without cutting a cell."""
 
     as_json: bool
+    fits: bool = True
 
     def show(self, facts: Any, *parts: Table | str) -> None:
-        """Print `facts` as JSON, or else `parts`."""
+        """Print `facts` as JSON, or else `parts`. Raises OutputLost."""
         if self.as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(facts)))
+            write(json_text(msgspec.json.format(msgspec.json.encode(facts))))
             return
         console = terminal()
-        for part in parts:
-            console.print(fitted(part, console) if isinstance(part, Table) else part)
+        with console.capture() as captured:
+            for part in parts:
+                shown = printable(part) if isinstance(part, str) else part
+                console.print(fitted(shown, console) if isinstance(shown, Table) and self.fits else shown)
+        write(captured.get().rstrip("\n"))
+
+
+class Rows(Table):
+    """A table of texts from elsewhere: each cell is made printable."""
+
+    def __init__(self, *columns: str) -> None:
+        super().__init__(*columns, box=None, pad_edge=False, header_style="bold")
+
+    def add_texts(self, *cells: str, style: str | None = None) -> None:
+        """Add one row."""
+        self.add_row(*(printable(cell) for cell in cells), style=style)
 
 
 def terminal() -> Console:
     """Standard output for people. Not kept in the module: a test replaces `sys.stdout`."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    stream = sys.stdout if sys.stdout is not None else io.StringIO()
+    console = Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    if console.width < LEAST_WIDTH:
+        console.width = LEAST_WIDTH
+    return console
 
 
 def fitted(table: Table, console: Console) -> Table:

@@ -8,7 +8,6 @@ a person sends, a process whose event loop does not react is ended within second
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import os
 import signal
@@ -20,16 +19,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from grange.aio.stacks import blocked_stack
-from grange.errors import (
-    ConfigurationError,
-    DeclaredDead,
-    GrangeError,
-    JoinFailed,
-    MembershipError,
-    SelfFenced,
-    StorageError,
-)
-from grange.silo.loop_watch import DEAD_LOOP_EXIT, end_dead_process
+from grange.cli.exit_codes import ExitCode, exit_code
+from grange.silo.loop_watch import end_dead_process
 from grange.silo.silo import Silo, run_until
 
 try:
@@ -59,34 +50,6 @@ EXIT_GRACE = 10.0
 
 TASKS_GRACE = 3.0
 """`EXIT_GRACE` in seconds if cancelled tasks have not ended: a longer wait would not help."""
-
-
-class ExitCode(enum.IntEnum):
-    """The exit codes of `grange`, for supervisors and scripts; docs/operations.md lists them."""
-
-    CLEAN = 0
-    FAILED = 1
-    USAGE = 2
-    NOT_JOINED = 3
-    DECLARED_DEAD = 4
-    FENCED = 5
-    STORE_UNUSABLE = 6
-    LOOP_DEAD = DEAD_LOOP_EXIT
-    BUG = 70
-
-
-def exit_code(error: Exception) -> ExitCode:
-    """The exit code for an error that ends the process."""
-    causes: tuple[tuple[type[Exception], ExitCode], ...] = (
-        (ConfigurationError, ExitCode.USAGE),
-        (JoinFailed, ExitCode.NOT_JOINED),
-        (DeclaredDead, ExitCode.DECLARED_DEAD),
-        (SelfFenced, ExitCode.FENCED),
-        (MembershipError, ExitCode.STORE_UNUSABLE),
-        (StorageError, ExitCode.STORE_UNUSABLE),
-        (GrangeError, ExitCode.FAILED),
-    )
-    return next((code for kind, code in causes if isinstance(error, kind)), ExitCode.BUG)
 
 
 def _nothing() -> None:

@@ -1,71 +1,181 @@
-"""The cluster that a command asks as a client: the options that name it, and the connection."""
+"""The cluster that a command asks as a client: the options that name it, its gateways, and the connection."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from grange.cli.naming import naming_options
 from grange.cli.output import Output
+from grange.cli.streams import complain
 from grange.client.client import Client
 from grange.client.options import ClientOptions
+from grange.databases.sqlite import is_there, path_of
+from grange.databases.urls import scheme_of, shown_url
+from grange.errors import MembershipError, MembershipUnavailable
+from grange.membership.model.member import Member, SiloStatus
+from grange.membership.providers.rows import table_errors
+from grange.membership.urls import open_table
+from grange.option_ranges import LONGEST
+from grange.printable import printable
+from grange.proto.ids import endpoint_of
 from grange.silo.config import SiloConfig
 
 T = TypeVar("T")
 
+MOST_GATEWAYS = 5
+"""Gateways of the membership table that are tried at most, those of the silos that wrote last."""
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds, at least `least`."""
+
+    def __init__(self, least: float) -> None:
+        super().__init__(least, LONGEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """click.ParamType: the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return number
+
+
+class Gateways(msgspec.Struct, frozen=True):
+    """The gateways of a cluster, and in words where they were found; empty if the user named them."""
+
+    places: tuple[str, ...]
+    origin: str = ""
+
 
 class RemoteCluster(msgspec.Struct, frozen=True):
-    """A cluster named `name`, reached at `gateways` within `connect_timeout` seconds."""
+    """A cluster named `name`, to be reached within `connect_timeout` seconds.
 
-    gateways: tuple[str, ...]
+    `gateways` are those that the user named. Without any they come from the membership table, or `here_only` from the
+    configuration of this machine's own silo.
+    """
+
     name: str
-    connect_timeout: float
+    config: SiloConfig
+    gateways: tuple[str, ...] = ()
+    here_only: bool = False
+    connect_timeout: float = 3.0
+    is_quiet: bool = False
 
     def ask(self, question: Callable[[Client], Awaitable[T]], response_timeout: float = 30.0) -> T:
         """Connect, run `question` with the client, disconnect. Returns its result or raises its error."""
-        options = ClientOptions(connect_timeout=self.connect_timeout)
 
         async def connected() -> T:
+            found = await self.find()
+            if found.origin and not self.is_quiet:
+                complain(printable(f"asking {', '.join(found.places)}, {found.origin}"))
             async with Client(
-                self.gateways,
+                found.places,
                 cluster=self.name,
                 name="grange-cli",
                 response_timeout=response_timeout,
-                options=options,
+                options=ClientOptions(connect_timeout=self.connect_timeout),
             ) as client:
                 return await question(client)
 
         return asyncio.run(connected())
 
+    async def find(self) -> Gateways:
+        """The gateways to ask. Raises MembershipUnavailable for a table that was named and cannot be reached."""
+        if self.gateways:
+            return Gateways(self.gateways)
+        host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
+        here = endpoint_of(host, self.config.gateway_port)
+        if self.here_only:
+            return Gateways((here,))
+        place = f"the membership table {shown_url(self.config.membership_url)}"
+        try:
+            found = await gateways_of(self.config, self.connect_timeout)
+        except MembershipError as error:
+            if self.config.membership:
+                raise MembershipUnavailable(f"{error}; name a gateway by --gateway to do without the table") from error
+            return Gateways((here,), f"because {place} cannot be read: {error}")
+        if found:
+            return Gateways(found, f"found in {place}")
+        return Gateways((here,), f"because {place} lists no active silo")
+
+
+async def gateways_of(config: SiloConfig, seconds: float) -> tuple[str, ...]:
+    """The gateways of the active silos in the membership table; none if there is no table yet.
+
+    Raises MembershipError for a table that cannot be read within `seconds`.
+    """
+    with config.naming(config.membership_option):
+        if scheme_of(config.membership_url) == "memory":
+            return ()
+        with table_errors():
+            if scheme_of(config.membership_url) == "sqlite" and not is_there(path_of(config.membership_url)):
+                return ()  # a question must not create a table
+        try:
+            async with asyncio.timeout(seconds), open_table(config.membership_url, config.cluster) as table:
+                rows = (await table.read()).rows
+        except TimeoutError:
+            raise MembershipUnavailable(f"it did not answer within {seconds:g} s") from None
+    open_ones = [row.member for row in rows if row.member.status is SiloStatus.ACTIVE and row.member.gateway]
+    newest = sorted(open_ones, key=_alive, reverse=True)[:MOST_GATEWAYS]
+    return tuple(endpoint_of(member.address.host, member.gateway) for member in newest)
+
+
+def _alive(member: Member) -> float:
+    return member.alive.timestamp()
+
 
 def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator of a command that is a client: adds its options, which become its arguments `cluster` and `output`.
+    """Decorator of a command that is a client: adds its options, which become its arguments `cluster` and `output`."""
 
-    The defaults name the cluster of a silo that is configured here.
-    """
-
-    @click.option("--gateway", multiple=True, metavar="HOST:PORT", help="Gateway of a silo (default: of the one here).")
+    @click.option(
+        "--gateway", multiple=True, metavar="HOST:PORT", help="Gateway of a silo (default: see --membership)."
+    )
+    @click.option("--membership", metavar="URL", help="Table with the gateways (default: as a silo here would use).")
+    @click.option("--here", is_flag=True, help="Ask the silo that is configured here, by its own gateway.")
     @click.option("--cluster", help="Name of the cluster.")
     @click.option(
-        "--connect-timeout",
-        type=click.FloatRange(0.1),
-        default=3.0,
-        show_default=True,
-        help="Seconds to find a gateway.",
+        "--connect-timeout", type=Seconds(0.1), default=3.0, show_default=True, help="Seconds to find a gateway."
     )
     @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
     @functools.wraps(command)
     def wrapped(
-        gateway: tuple[str, ...], cluster: str | None, connect_timeout: float, as_json: bool, **own_options: Any
+        gateway: tuple[str, ...],
+        membership: str | None,
+        here: bool,
+        cluster: str | None,
+        connect_timeout: float,
+        as_json: bool,
+        **own_options: Any,
     ) -> None:
-        # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
-        here = SiloConfig(insecure=True, advertise="localhost")
-        host = "127.0.0.1" if here.host in ("0.0.0.0", "::") else here.host
-        gateways = gateway or (f"{host}:{here.gateway_port}",)
-        command(RemoteCluster(gateways, cluster or here.cluster, connect_timeout), Output(as_json), **own_options)
+        named = sum((bool(gateway), membership is not None, here))
+        if named > 1:
+            raise click.UsageError("--gateway, --membership and --here exclude one another")
+        remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
+        with naming_options({"membership"} if membership is not None else ()):
+            command(remote, Output(as_json), **own_options)
 
     return wrapped
+
+
+def remote_cluster(
+    gateways: tuple[str, ...],
+    membership: str | None,
+    here: bool,
+    cluster: str | None,
+    connect_timeout: float,
+    is_quiet: bool,
+) -> RemoteCluster:
+    """The cluster that these options name; the rest as a silo here would be configured."""
+    given = {"membership": membership, "cluster": cluster}
+    given = {name: value for name, value in given.items() if value is not None}
+    with naming_options(given):
+        # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
+        config = SiloConfig(**given, insecure=True, advertise="localhost")
+    return RemoteCluster(config.cluster, config, gateways, here, connect_timeout, is_quiet)

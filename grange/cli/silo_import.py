@@ -10,6 +10,7 @@ import os
 import sys
 from types import ModuleType
 
+from grange.databases.urls import scheme_of, shown_url
 from grange.errors import ConfigurationError
 from grange.silo.silo import Silo
 
@@ -19,12 +20,16 @@ def named_silo(name: str) -> Silo:
 
     Raises ConfigurationError if there is no such module or silo, or if the import of the module fails.
     """
+    if scheme_of(name) is not None:
+        raise ConfigurationError(
+            f"{shown_url(name)!r} is a URL, not a silo; write module:variable, and URLs by --membership or --storage"
+        )
     module_name, colon, variable = name.partition(":")
     if module_name.endswith(".py"):
         raise ConfigurationError(
             f"a module is named without .py: {module_name[:-3].replace('/', '.')}:{variable or 'silo'}"
         )
-    if not (colon and module_name and variable):
+    if not (colon and variable.isidentifier() and all(part.isidentifier() for part in module_name.split("."))):
         raise ConfigurationError(f"{name!r} does not name a silo; write module:variable, such as shop:silo")
     module = _module(module_name)
     silo = getattr(module, variable, None)
@@ -38,7 +43,7 @@ def named_silo(name: str) -> Silo:
 
 
 def _module(name: str) -> ModuleType:
-    folder = os.getcwd()
+    folder = _current_folder()
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
@@ -50,11 +55,18 @@ def _module(name: str) -> ModuleType:
         raise ConfigurationError(f"the module {name!r} needs {error.name!r}, which is not installed") from error
     except ConfigurationError:
         raise
-    except Exception as error:  # the module's own code may raise anything
+    except (Exception, SystemExit) as error:  # the module's own code may raise anything, and call sys.exit
         where = "" if isinstance(error, SyntaxError) else _place(error)  # a SyntaxError names its place itself
         raise ConfigurationError(
             f"the module {name!r} cannot be imported: {type(error).__name__}: {error}{where}"
         ) from error
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigurationError(f"the current folder cannot be used: {error.strerror}; change to another") from None
 
 
 def _place(error: BaseException) -> str:

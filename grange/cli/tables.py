@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.table import Table
-
 from grange.cli.inspect import Answer
+from grange.cli.output import Rows
 from grange.membership.model.member import Member, View
+from grange.proto.ids import endpoint_of
 from grange.silo.management import GrainList, SiloState
 
 Facts = dict[str, Any]
@@ -70,17 +70,17 @@ def activation_facts(answers: Iterable[Answer[GrainList]]) -> list[Facts]:
     return sorted(rows, key=lambda row: str(row["grain"]))
 
 
-def silos_table(members: Iterable[Member]) -> Table:
+def silos_table(members: Iterable[Member]) -> Rows:
     """The table of `grange silos`."""
     table = _table("silo", "name", "status", "gateway", "started", "labels", "grain types")
     for member in members:
         facts = member_facts(member)
         labels, grains = ", ".join(facts["labels"]), ", ".join(facts["grains"])
-        table.add_row(*(facts[key] for key in ("address", "name", "status", "gateway", "started")), labels, grains)
+        table.add_texts(*(facts[key] for key in ("address", "name", "status", "gateway", "started")), labels, grains)
     return table
 
 
-def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
+def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
     """The table of `grange status`."""
     rows = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
@@ -90,26 +90,26 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Table:
             active = str(sum(state.activations.values()))
             table = f"{state.table}, fenced" if state.fenced else state.table
             cells = (duration(state.uptime), active, str(state.requests), str(state.duplicates), table)
-        rows.add_row(str(member.address), member.name, str(member.status), *cells)
+        rows.add_texts(str(member.address), member.name, str(member.status), *cells)
     return rows
 
 
-def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Table:
+def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Rows:
     """The table of `grange grains`: all types."""
     table = _table("grain type", "placement", "activations", "on silos")
     placements = {name: placement for member in view.active for name, placement in member.grains.items()}
     for name, silos in counts.items():
         spread = ", ".join(f"{silo}: {count}" for silo, count in sorted(silos.items()))
-        table.add_row(name, placements.get(name, ""), str(sum(silos.values())), spread)
+        table.add_texts(name, placements.get(name, ""), str(sum(silos.values())), spread)
     return table
 
 
-def activations_table(rows: Iterable[Facts]) -> Table:
+def activations_table(rows: Iterable[Facts]) -> Rows:
     """The table of `grange grains TYPE`."""
     table = _table("grain", "silo", "phase", "idle", "waiting", "running")
     for row in rows:
         idle = duration(float(row["idle"]))
-        table.add_row(row["grain"], row["silo"], row["phase"], idle, str(row["waiting"]), str(row["running"]))
+        table.add_texts(row["grain"], row["silo"], row["phase"], idle, str(row["waiting"]), str(row["running"]))
     return table
 
 
@@ -120,7 +120,7 @@ def problems(answers: Iterable[Answer[Any]]) -> list[str]:
 
 def gateway_of(member: Member) -> str:
     """The host:port for clients; empty for a silo without a gateway."""
-    return f"{member.address.host}:{member.gateway}" if member.gateway else ""
+    return endpoint_of(member.address.host, member.gateway) if member.gateway else ""
 
 
 def duration(seconds: float) -> str:
@@ -132,8 +132,8 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _table(*columns: str) -> Rows:
+    table = Rows()
     for column in columns:
         table.add_column(column, no_wrap=column not in {"grain types", "table"})
     return table

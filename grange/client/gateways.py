@@ -7,8 +7,10 @@ gateway forwards calls to grains that its silo does not host, so any one gateway
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import random
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -18,10 +20,11 @@ from grange.aio.backoff import Backoff
 from grange.client.contacts import Contacts
 from grange.client.events import ConnectionEvent, Listeners
 from grange.client.options import ClientOptions
+from grange.databases.urls import scheme_of, shown_url
 from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Implementations, Member, SiloStatus, View
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import GrainId, SiloAddress, split_endpoint
 from grange.runtime.system_target import Ask
 
 log = logging.getLogger("grange.client")
@@ -47,12 +50,29 @@ SEARCH_RETRY_FIRST, SEARCH_RETRY_LIMIT = 0.1, 0.25
 """Seconds between two searches while no gateway answers. Calls wait for the first answer, so the pauses are short."""
 
 
+_HOST_NAME = re.compile(r"[\w.-]+")
+"""What a host consists of, unless it is an IPv6 address. Letters include those of internationalised names."""
+
+
 def parse_gateway(text: str) -> SiloAddress:
-    """Parse `host:port` of a gateway. Raises ConfigurationError for any other text."""
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise ConfigurationError(f"not a gateway: {text!r}; write host:port, such as 127.0.0.1:30000")
-    return SiloAddress(host.strip("[]"), int(port), 0)
+    """Parse `host:port` of a gateway; an IPv6 address has brackets. Raises ConfigurationError for any other text."""
+    host, port = split_endpoint(text) or ("", 0)
+    if 0 < port < 65536 and (_HOST_NAME.fullmatch(host) or _is_ipv6(host)):
+        return SiloAddress(host, port, 0)
+    form = "host:port, such as 127.0.0.1:30000 or [::1]:30000"
+    if scheme_of(text) is not None:
+        raise ConfigurationError(
+            f"not a gateway: {shown_url(text)!r}; a gateway has no scheme and no path: write {form}"
+        )
+    raise ConfigurationError(f"not a gateway: {text!r}; write {form}")
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Gateways:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from grange.option_ranges import check_ranges, values_and_defaults
+
 
 class ClientOptions(msgspec.Struct, frozen=True):
-    """How a client finds and keeps its gateways. Times are in seconds."""
+    """How a client finds and keeps its gateways. Times are in seconds.
+
+    Raises ConfigurationError for an option out of its range.
+    """
 
     connect_timeout: float = 10.0
     """Seconds that entering a `Client` searches for a gateway before it raises. Covers a silo that is still starting.
@@ -15,3 +20,6 @@ class ClientOptions(msgspec.Struct, frozen=True):
     """Seconds between two reads of the list of gateways. It is also read at once when a gateway fails."""
     avoid_for: float = 2.0
     """Seconds during which a gateway that failed gets no calls, if there is another."""
+
+    def __post_init__(self) -> None:
+        check_ranges("client", *values_and_defaults(self))

@@ -7,7 +7,7 @@ Called by `storage/urls.py` (group `grange.storage`), `membership/urls.py` (grou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from types import MappingProxyType
 from typing import Any
 
@@ -64,7 +64,23 @@ def _loaded(point: EntryPoint) -> Any:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extra = _EXTRAS.get(package)
-        remedy = f'pip install "grange[{extra}]"' if extra else f"pip install {package}"
+        # The package by itself, not "grange[extra]": that would be looked for in the index also from a checkout.
+        remedy = f'pip install "{_requirement(extra, package)}"' if extra else f"pip install {package}"
+        note = f" (it is the extra {extra!r} of grange)" if extra else ""
         raise ConfigurationError(
-            f"{point.name}:// needs the package {package}, which is not installed: {remedy}"
+            f"{point.name}:// needs the package {package}, which is not installed: {remedy}{note}"
         ) from error
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"the provider of {point.name}://, {_package_of(point)}, cannot be imported: {error}; install it again"
+        ) from error
+
+
+def _requirement(extra: str, package: str) -> str:
+    """The package with its versions, as grange's own metadata has it: `redis>=6`."""
+    try:
+        listed = requires("grange") or []
+    except PackageNotFoundError:  # the sources are used without an installation
+        listed = []
+    found = (line.partition(";")[0].strip() for line in listed if f"extra == '{extra}'" in line.replace('"', "'"))
+    return next((line for line in found if line.startswith(package)), package)

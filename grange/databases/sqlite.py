@@ -53,7 +53,7 @@ def path_of(url: str) -> Path:
             FORM, "SQLite takes three slashes before a relative file, four before an absolute one, no query"
         )
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir`, no error for a folder that this user may not look into
         raise ConfigurationError(f"the SQLite URL names the folder {name!r}; name a file in it")
     return path
 
@@ -85,10 +85,29 @@ async def open_sqlite(
 def _prepare(path: Path) -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise ConfigurationError(f"SQLite {sqlite3.sqlite_version} is too old, grange needs 3.37; use a newer Python")
+    folder = path.absolute().parent
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made: {error}") from error
+        reason = "it is a file" if os.path.isfile(folder) else error.strerror
+        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made or used: {reason}") from error
+    if os.path.isdir(path):
+        raise ConfigurationError(f"{name_of(path)} is a folder; name another file, or another data folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DatabaseUnavailable(
+            f"this user may not write into the folder of {name_of(path)}; permit it, or use another"
+        )
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file. Raises DatabaseUnavailable if that cannot be known."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DatabaseUnavailable(f"{name_of(path)} cannot be read: {error.strerror}") from error
+    return True
 
 
 def name_of(path: Path) -> str:
@@ -208,7 +227,7 @@ def _check(path: Path) -> list[StoreFinding]:
     folder = next(each for each in path.absolute().parents if each.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return [bad("file", f"it cannot be made in {str(folder)!r}", "name a file in a folder that the silo may write")]
-    if not path.exists():
+    if not is_there(path):
         return [ok("file", "not there yet: the first silo makes it")]
     if not os.access(path, os.R_OK | os.W_OK):
         return [bad("file", "this user may not read and write it", "give the file to the silo's user")]

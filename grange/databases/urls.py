@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
@@ -99,6 +100,11 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
 def malformed(form: str, reason: str) -> ConfigurationError:
     """The error for a URL that cannot be used. `form` shows how to write it."""
     return ConfigurationError(f"the URL is malformed: {reason}; write '{form}'")
+
+
+def sqlite_url(path: PurePath) -> str:
+    """The URL of a SQLite file. Each character of the path means itself, also `%`, `#` and `?`."""
+    return f"sqlite:///{quote(path.as_posix())}"
 
 
 def shown_url(url: str) -> str:

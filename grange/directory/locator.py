@@ -19,7 +19,7 @@ from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 
 class ClusterLocator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.option_ranges import check_ranges, values_and_defaults
 
 
 class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +67,7 @@ class DirectoryOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if getattr(self, name) < 0 or (getattr(self, name) == 0 and name != "death_hold"):
-                raise ConfigurationError(f"directory option {name} must be above 0, not {getattr(self, name)}")
+        check_ranges("directory", *values_and_defaults(self), zero={"death_hold"})
         if self.ready_wait >= self.ask_timeout:
             raise ConfigurationError(
                 f"directory option ready_wait ({self.ready_wait} s) must be shorter than "

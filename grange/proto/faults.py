@@ -224,6 +224,11 @@ class Faults:
         return self.load(_DECODER.decode(data))
 
 
+def is_remote(error: BaseException) -> bool:
+    """Whether `Faults.load` made this error: another process raised it."""
+    return any(note.startswith(_TRACE) for note in getattr(error, "__notes__", ()))
+
+
 def _is_error_class(candidate: object) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, Exception)
 

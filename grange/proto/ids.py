@@ -26,6 +26,21 @@ class GrainId(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False
         return xxhash.xxh3_64_intdigest(f"{self.type}\0{self.key}".encode())
 
 
+def endpoint_of(host: str, port: int) -> str:
+    """`host:port`. An IPv6 address gets brackets, `[::1]:11111`, because its own colons would hide where it ends."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_endpoint(text: str) -> tuple[str, int] | None:
+    """The inverse of `endpoint_of`: host and port. None for any other text, also an IPv6 address without brackets."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdecimal()):
+        return None
+    if ":" not in host:
+        return host, int(port)
+    return (host[1:-1], int(port)) if host[0] == "[" and host[-1] == "]" else None
+
+
 class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False):
     """One run of a silo process: host and port for silo traffic, and a generation that rises with each start.
 
@@ -37,21 +52,21 @@ class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=F
     generation: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}@{self.generation}"
+        return f"{self.endpoint}@{self.generation}"
 
     @property
     def endpoint(self) -> str:
-        """`host:port`, shared by all generations."""
-        return f"{self.host}:{self.port}"
+        """`host:port`, shared by all generations; `[::1]:11111` for an IPv6 address."""
+        return endpoint_of(self.host, self.port)
 
     @classmethod
     def parse(cls, text: str) -> SiloAddress:
         """The inverse of `str()`. Raises ConfigurationError for any other text."""
         endpoint, at, generation = text.rpartition("@")
-        host, colon, port = endpoint.rpartition(":")
-        if not (at and colon and host and port.isdecimal() and generation.isdecimal()):
+        parts = split_endpoint(endpoint)
+        if not (at and parts is not None and generation.isdecimal()):
             raise ConfigurationError(f"not a silo address: {text!r}; expected host:port@generation")
-        return cls(host, int(port), int(generation))
+        return cls(*parts, int(generation))
 
 
 class GrainAddress(msgspec.Struct, frozen=True, gc=False):

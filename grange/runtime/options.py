@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.errors import ConfigurationError
+from grange.option_ranges import check_ranges, values_and_defaults
 
 
 class RuntimeOptions(msgspec.Struct, frozen=True):
-    """Times are in seconds, sizes in bytes. Raises ConfigurationError for an option that is not positive."""
+    """Times are in seconds, sizes in bytes. Raises ConfigurationError for an option out of its range."""
 
     response_timeout: float = 30.0
     """Longest wait of a call without `@response_timeout`. The default is that of Orleans, ample for one turn."""
@@ -28,6 +28,4 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"runtime option {name} must be positive, not {getattr(self, name)!r}")
+        check_ranges("runtime", *values_and_defaults(self))

@@ -2,43 +2,34 @@
 
 The options of other rooms are nested tables: `runtime`, `membership_options`, `directory`, `transport`,
 `storage_options`; in the environment `GRANGE_RUNTIME__IDLE_TIMEOUT=60`. A secret may come from a file:
-`GRANGE_STORAGE_FILE=/run/secrets/storage-url`.
+`GRANGE_STORAGE_FILE=/run/secrets/storage-url`. `option_sources.py` reads them, `option_values.py` says what is allowed.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import os
-import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 import pydantic
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from grange.databases.urls import shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError
 from grange.membership.model.options import MembershipOptions
+from grange.option_ranges import OutOfRange
 from grange.runtime.options import RuntimeOptions
+from grange.silo.option_errors import OptionError, explained, unknown_option
+from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
+from grange.silo.option_values import Folder, Host, Names, Port, Seconds, Text, Urls, Word, is_loopback, is_wildcard
 from grange.storage.options import StorageOptions
+from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
 
-OptionsType = TypeVar("OptionsType")
-
-PREFIX = "GRANGE_"
-"""Prefix of every environment variable that sets an option."""
-
-_TOML = Path("grange.toml")
+OptionsType = TypeVar("OptionsType", bound=msgspec.Struct)
 
 
 class SiloConfig(BaseSettings):
@@ -47,42 +38,37 @@ class SiloConfig(BaseSettings):
     The defaults make an embedded silo: loopback only, membership and state in SQLite files in the folder `.grange`.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-    )
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
-    cluster: str = "default"
+    cluster: Word = "default"
     """Name of the cluster; silos and clients of another name are refused."""
-    service: str = "default"
+    service: Word = "default"
     """Name of the application in storage; it outlives clusters (blue and green share one service)."""
-    name: str = ""
+    name: Text = ""
     """Name of this silo for people; default: host and port."""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on. An address other than loopback needs `insecure`, because there is no TLS yet."""
-    advertise: str = ""
+    advertise: Host = ""
     """Host by which others reach this silo, if not `host` (containers). It must not be a wildcard."""
-    port: int = pydantic.Field(default=11111, ge=0, le=65535)
+    port: Port = 11111
     """Port for other silos; 0 picks a free one."""
-    gateway_port: int = pydantic.Field(default=30000, ge=0, le=65535)
+    gateway_port: Port = 30000
     """Port for clients; 0 picks a free one."""
-    probe_port: int = pydantic.Field(default=0, ge=0, le=65535)
+    probe_port: Port = 0
     """Port that answers other silos' probes, also while a turn blocks the event loop; 0 picks a free one."""
-    data: Path = Path(".grange")
+    data: Folder = Path(".grange")
     """Folder of the embedded databases."""
     membership: str = ""
     """URL of the membership table; default: SQLite in the data folder."""
     storage: str = ""
     """URL of the default storage; default: SQLite in the data folder."""
-    storages: dict[str, str] = {}
-    """Further storages by name, for `Stored(provider=...)`."""
-    labels: tuple[str, ...] = ()
+    storages: Urls = {}
+    """Further storages by name, for `Stored(provider=...)`. The name `default` means the same as `storage`."""
+    labels: Names = ()
     """Words of your choice about this silo, for placement."""
     insecure: bool = False
     """Allow a public address without TLS and authentication."""
-    drain_timeout: float = pydantic.Field(default=60.0, gt=0)
+    drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     exit_on_dead_loop: bool = False
     """Whether the process ends by itself, with exit code 7, when its event loop has been dead for `dead_loop_after`.
@@ -99,24 +85,17 @@ class SiloConfig(BaseSettings):
     storage_options: dict[str, Any] = {}
     """Options of storage providers: `StorageOptions`."""
 
+    _keywords: frozenset[str] = pydantic.PrivateAttr(default_factory=frozenset)
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            raise ConfigurationError(_explain(error)) from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"the configuration cannot be read: {_TOML} is not TOML: {error}") from None
-        except SettingsError as error:  # a variable that is not JSON; only the text of the error names the field
-            field = re.search(r'field "(\w+)"', str(error))
-            name = f"{PREFIX}{field[1].upper()}" if field else str(error)
-            raise ConfigurationError(
-                f"the environment variable {name} must be JSON, such as {PREFIX}LABELS='[\"ssd\"]': {error.__cause__}"
-            ) from None
-        except ValueError as error:
-            raise ConfigurationError(f"the configuration cannot be read: {error}") from None
+            raise explained(error, type(self).model_fields, lambda path: _origin(path, values)) from None
+        self._keywords = frozenset(values)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self._check_address,
+            self.storage_settings, self._check_address, self._check_storages,
         ):  # fmt: skip
             check()
 
@@ -130,19 +109,55 @@ class SiloConfig(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """pydantic-settings: the order of the sources; the first that has a value wins."""
-        files = _FilesSource(settings_cls)
-        return init_settings, env_settings, files, TomlConfigSettingsSource(settings_cls, _TOML)
+        return init_settings, EnvironmentSource(settings_cls), TomlSource(settings_cls)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """pydantic: the options for `repr`, without the passwords in URLs."""
+        for name, value in super().__repr_args__():
+            if name == "storages":
+                yield name, {storage: shown_url(url) for storage, url in self.storages.items()}
+            else:
+                yield name, shown_url(value) if value and name in ("membership", "storage") else value
+
+    @contextmanager
+    def naming(self, *path: str) -> Generator[None]:
+        """Let a ConfigurationError inside the `with` name this option, and its variable or file.
+
+        For a port that cannot be opened, that is the option `host` if the host is at fault.
+        """
+        try:
+            yield
+        except OptionError:
+            raise
+        except ConfigurationError as error:
+            is_host_wrong = isinstance(error, CannotListen) and error.is_host_wrong
+            raise self.wrong(("host",) if is_host_wrong else path, str(error)) from error
+
+    def wrong(self, path: tuple[str, ...], problem: str) -> OptionError:
+        """The error for an option of this configuration, given as its path of names."""
+        return OptionError(".".join(path), problem, _origin(path, self._keywords))
 
     @property
     def membership_url(self) -> str:
         """URL of the membership table; the embedded default is filled in."""
-        return self.membership or f"sqlite:///{(self.data / 'cluster.db').as_posix()}"
+        return self.membership or sqlite_url(self.data / "cluster.db")
 
     @property
     def storage_urls(self) -> dict[str, str]:
         """URLs of all storages by name; the default storage is named "default"."""
-        default = self.storage or f"sqlite:///{(self.data / 'state.db').as_posix()}"
-        return {**self.storages, "default": default}
+        default = self.storage or sqlite_url(self.data / "state.db")
+        return {"default": default, **self.storages}
+
+    def storage_option(self, name: str) -> tuple[str, ...]:
+        """The option, as a path of names, that gives the URL of the storage `name`."""
+        if name in self.storages:
+            return "storages", name
+        return ("storage",) if self.storage else ("data",)
+
+    @property
+    def membership_option(self) -> str:
+        """The option that gives the place of the membership table."""
+        return "membership" if self.membership else "data"
 
     @property
     def public_host(self) -> str:
@@ -151,83 +166,76 @@ class SiloConfig(BaseSettings):
 
     def runtime_options(self) -> RuntimeOptions:
         """The options of the runtime. Raises ConfigurationError naming a wrong key."""
-        return _options("runtime", self.runtime, RuntimeOptions)
+        return self._options("runtime", self.runtime, RuntimeOptions)
 
     def membership_settings(self) -> MembershipOptions:
         """The options of membership. Raises ConfigurationError naming a wrong key."""
-        return _options("membership_options", self.membership_options, MembershipOptions)
+        return self._options("membership_options", self.membership_options, MembershipOptions)
 
     def directory_options(self) -> DirectoryOptions:
         """The options of the directory. Raises ConfigurationError naming a wrong key."""
-        return _options("directory", self.directory, DirectoryOptions)
+        return self._options("directory", self.directory, DirectoryOptions)
 
     def transport_options(self) -> TransportOptions:
         """The options of the transport. Raises ConfigurationError naming a wrong key."""
-        return _options("transport", self.transport, TransportOptions)
+        return self._options("transport", self.transport, TransportOptions)
 
     def storage_settings(self) -> StorageOptions:
         """The options of storage. Raises ConfigurationError naming a wrong key."""
-        return _options("storage_options", self.storage_options, StorageOptions)
+        return self._options("storage_options", self.storage_options, StorageOptions)
+
+    def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
+        known = set(kind.__struct_fields__)
+        for name in sorted(set(values) - known):
+            raise unknown_option((table, name), known, _origin((table, name), self._keywords))
+        for name, value in values.items():
+            try:  # each by itself, so that the error names it
+                msgspec.convert({name: value}, kind, strict=False)
+            except msgspec.ValidationError as error:
+                if isinstance(error.__cause__, OutOfRange) or error.__cause__ is None:
+                    raise self.wrong((table, name), _reason(error, name, value)) from None
+        try:
+            return msgspec.convert(dict(values), kind, strict=False)
+        except msgspec.ValidationError as error:  # two options that do not fit together
+            raise self.wrong((table,), str(error.__cause__ or error)) from None
 
     def _check_address(self) -> None:
-        if self.public_host in ("0.0.0.0", "::", ""):
-            raise ConfigurationError(
-                f"host={self.host!r} is a wildcard, which nothing can connect to; set advertise= to this silo's host"
+        option = "advertise" if self.advertise else "host"
+        if is_wildcard(self.public_host):
+            raise self.wrong(
+                (option,),
+                f"{self.public_host!r} is a wildcard, which nothing can connect to; "
+                "give the option advertise the host by which others reach this silo",
             )
-        if not self.insecure and not (_is_loopback(self.host) and _is_loopback(self.public_host)):
-            raise ConfigurationError(
-                f"host={self.host!r} is not loopback and traffic is not encrypted or authenticated; "
-                "use a network that only the cluster reaches and set --insecure (insecure=True), or stay on 127.0.0.1"
+        public = [
+            (name, host) for name, host in (("host", self.host), (option, self.public_host)) if not is_loopback(host)
+        ]
+        if public and not self.insecure:
+            name, host = public[0]
+            raise self.wrong(
+                (name,),
+                f"{host!r} is not loopback, and traffic is neither encrypted nor authenticated; use a network that "
+                "only the cluster reaches and set the option insecure (--insecure), or stay on 127.0.0.1",
+            )
+
+    def _check_storages(self) -> None:
+        if self.storage and "default" in self.storages:
+            raise self.wrong(
+                ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
 
 
-class _FilesSource(PydanticBaseSettingsSource):
-    """Values from files: `GRANGE_<OPTION>_FILE` names a file with the value, to keep secrets out of the environment."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        if path is None:
-            return None, field_name, False
-        try:
-            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except OSError as error:
-            raise ConfigurationError(f"{PREFIX}{field_name.upper()}_FILE names {path!r}: {error.strerror}") from None
-
-    def __call__(self) -> dict[str, Any]:
-        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in values.items() if value is not None}
+def _origin(path: tuple[str, ...], keywords: Iterable[str]) -> str:
+    """The variable or file that an option comes from; empty for a keyword."""
+    if path[0] in keywords:
+        return ""
+    fits = [each.name for each in variables(SiloConfig.model_fields) if each.path == path or each.path == path[:1]]
+    if len(path) == 1:
+        fits = fits or [each.name for each in variables(SiloConfig.model_fields) if each.path[0] == path[0]]
+    return ", ".join(fits) or (str(TOML) if path[0] in read_toml() else "")
 
 
-def _options(table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
-    description = cast("Any", msgspec.inspect.type_info(kind))
-    known = {field.name for field in description.fields}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigurationError(f"unknown option {table}.{unknown[0]}; known are {', '.join(sorted(known))}")
-    try:
-        return msgspec.convert(dict(values), kind, strict=False)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, ConfigurationError):
-            raise error.__cause__ from None
-        raise ConfigurationError(f"option {table}: {error}") from None
-
-
-def _explain(error: pydantic.ValidationError) -> str:
-    lines: list[str] = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = ", ".join(sorted(SiloConfig.model_fields))
-            lines.append(f"unknown option {key!r}; known are {known}")
-        else:
-            lines.append(f"option {key!r}: {problem['msg']}, not {problem['input']!r}")
-    return "; ".join(lines)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _reason(error: msgspec.ValidationError, name: str, value: object) -> str:
+    if error.__cause__ is not None:
+        return str(error.__cause__)
+    return f"{str(error).partition(' - at')[0]}, not {value!r:.100}"

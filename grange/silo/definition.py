@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -18,10 +18,43 @@ from grange.silo.services import Services
 
 
 def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
-    """The argument `grains=` of `Silo`, each class once. Raises ConfigurationError for one class in place of a list."""
+    """The argument `grains=` of `Silo`, each class once. Raises ConfigurationError for all but a list of classes."""
     if isinstance(grains, type):
         raise ConfigurationError(f"grains= is a list of classes, not one class: Silo(grains=[{grains.__name__}])")
-    return tuple(dict.fromkeys(grains))
+    given = _items("grains", grains, (type, Grain), "classes")
+    return cast("tuple[type[Grain[Any]], ...]", tuple(dict.fromkeys(given)))
+
+
+def as_errors(errors: Iterable[type[Exception]]) -> tuple[type[Exception], ...]:
+    """Normalise the argument `errors=` of `Silo`. Raises ConfigurationError for anything but exception classes."""
+    given = _items("errors", errors, type, "exception classes")
+    for each in given:
+        if not issubclass(each, Exception):
+            raise ConfigurationError(f"errors= is a list of exception classes; {each.__name__} is none")
+    return given
+
+
+def as_strategies(placement: Iterable[PlacementStrategy]) -> tuple[PlacementStrategy, ...]:
+    """Normalise the argument `placement=` of `Silo`. Raises ConfigurationError for an item that has no name."""
+    given = _items("placement", placement, object, "placement strategies")
+    names = [getattr(each, "name", None) for each in given]
+    for each, name in zip(given, names, strict=True):
+        if isinstance(each, type) or not isinstance(name, str):
+            raise ConfigurationError(f"placement= is a list of placement strategies with a name; {each!r:.100} is none")
+        if names.count(name) > 1:
+            raise ConfigurationError(f"two placement strategies are named {name!r}; give one another name")
+    return given
+
+
+def _items(argument: str, given: Any, kind: Any, meant: str) -> tuple[Any, ...]:
+    """The items of a list that Silo takes. Raises ConfigurationError for no list, or an item of another kind."""
+    if not hasattr(given, "__iter__") or isinstance(given, str | bytes):
+        raise ConfigurationError(f"{argument}= is a list of {meant}, not {given!r:.100}")
+    items: tuple[Any, ...] = tuple(given)
+    for item in items:
+        if not isinstance(item, kind):
+            raise ConfigurationError(f"{argument}= is a list of {meant}; {item!r:.100} is none")
+    return items
 
 
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):

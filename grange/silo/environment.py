@@ -109,7 +109,7 @@ class ConfiguredEnvironment:
         """The table at `membership_url`, checked first."""
         url = self._config.membership_url
         async with AsyncExitStack() as stack:
-            with naming(self._config, url):
+            with self._config.naming(self._config.membership_option), naming(self._config, url):
                 await self._check(url)
                 table = await stack.enter_async_context(open_table(url, self._config.cluster))
             yield table
@@ -119,8 +119,10 @@ class ConfiguredEnvironment:
         """The storages at `storage_urls`, each checked first. Two names with one URL share one storage."""
         opened: dict[str, GrainStorage] = {}
         async with AsyncExitStack() as stack:
-            for url in dict.fromkeys(self._config.storage_urls.values()):
-                with naming(self._config, url):
+            for name, url in self._config.storage_urls.items():
+                if url in opened:
+                    continue
+                with self._config.naming(*self._config.storage_option(name)), naming(self._config, url):
                     await self._check(url)
                     storage = open_storage(url, self._config.service, self._config.storage_settings())
                     opened[url] = await stack.enter_async_context(storage)

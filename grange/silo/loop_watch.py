@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from grange.aio.stacks import blocked_stack, in_debugger
 from grange.membership.detection.liveness import Liveness
+from grange.printable import TextBlock
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
 
@@ -99,7 +100,7 @@ class LoopWatch:
     def _log_blocked(self, lag: float) -> None:
         log.warning(
             "the event loop of silo %s has been blocked for %.1f s by code that does not yield to it:\n%s",
-            self._me, lag, blocked_stack(self._loop_thread), extra={"event": "loop_blocked"},
+            self._me, lag, TextBlock(blocked_stack(self._loop_thread)), extra={"event": "loop_blocked"},
         )  # fmt: skip
 
     def _alarm(self, seconds: float) -> str:
@@ -117,7 +118,8 @@ def watch_of_loop(config: SiloConfig, me: SiloAddress, liveness: Liveness) -> Lo
 
 def report_dead_loop(alarm: str) -> None:
     """Log the alarm and go on: the process belongs to the user's program."""
-    log.error("%s", alarm, extra={"event": "loop_dead"})
+    reason, _, stack = alarm.partition("\n")
+    log.error("%s\n%s", reason, TextBlock(stack), extra={"event": "loop_dead"})
 
 
 def end_dead_process(alarm: str) -> None:

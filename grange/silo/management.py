@@ -20,6 +20,7 @@ VIEW = "management.view"
 STATUS = "management.status"
 GRAINS = "management.grains"
 COLLECT = "management.collect"
+METHODS = "management.methods"
 
 MAX_LISTED = 1000
 """Most activations in one answer; `GrainList.total` shows when a list was cut."""
@@ -86,6 +87,11 @@ def encode(message: msgspec.Struct | int) -> bytes:
     return msgspec.msgpack.encode(message)
 
 
+def decode_methods(answer: bytes) -> list[str]:
+    """The names of methods in an answer to `METHODS`."""
+    return msgspec.msgpack.decode(answer, type=list[str])
+
+
 class Management:
     """The answers of one silo, on its silo port and on its gateway."""
 
@@ -113,6 +119,7 @@ class Management:
         targets.serve(STATUS, self._answer_status)
         targets.serve(GRAINS, self._answer_grains)
         targets.serve(COLLECT, self._answer_collect)
+        targets.serve(METHODS, self._answer_methods)
 
     def state(self) -> SiloState:
         """The state of this silo now."""
@@ -160,6 +167,11 @@ class Management:
 
     async def _answer_grains(self, question: bytes) -> bytes:
         return encode(self.grains(msgspec.msgpack.decode(question, type=ListGrains)))
+
+    async def _answer_methods(self, question: bytes) -> bytes:
+        """The names of the methods of the grain type in the question; none if this silo does not host it."""
+        hosted = self._catalog.hosted.get(question.decode())
+        return msgspec.msgpack.encode([] if hosted is None else sorted(hosted.plans))
 
     async def _answer_collect(self, question: bytes) -> bytes:
         age = msgspec.msgpack.decode(question, type=Collect).age

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-import svcs
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.grains.ref import GrainFactory, ReferenceExtension
+from grange.grains.registry import Registry
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.provider import MembershipTable
@@ -66,7 +66,7 @@ class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     table: MembershipTable
     guards: StorageGuards
-    services: svcs.Registry
+    services: Registry
 
 
 class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -11,27 +11,28 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import cast
 
-import svcs
-
 from grange.errors import ConfigurationError
+from grange.grains.registry import Registry
 
-ServiceSetup = Callable[[svcs.Registry], AbstractAsyncContextManager[None]]
+ServiceSetup = Callable[[Registry], AbstractAsyncContextManager[None]]
 """Fills a registry before the `yield` and frees resources after it: a function with `@asynccontextmanager`."""
 
-Services = svcs.Registry | ServiceSetup
+Services = Registry | ServiceSetup
 
 
 @asynccontextmanager
-async def open_services(services: Services) -> AsyncGenerator[svcs.Registry]:
+async def open_services(services: Services) -> AsyncGenerator[Registry]:
     """The registry of one silo. A registry that was given is used as it is and left open: its owner closes it.
 
     A set-up function runs once for each silo, with a new registry, which is closed at the end. Raises its errors, and
     ConfigurationError if it does not return an async context manager.
     """
-    if isinstance(services, svcs.Registry):
+    if isinstance(services, Registry):
         yield services
         return
-    async with svcs.Registry() as registry:
+    if not callable(cast("object", services)):
+        raise ConfigurationError(f"services= is a svcs.Registry or a function that fills one, not {services!r:.100}")
+    async with Registry() as registry:
         opening = cast("object", services(registry))
         if not isinstance(opening, AbstractAsyncContextManager):
             if inspect.iscoroutine(opening):

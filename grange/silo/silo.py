@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import svcs
+from typing import Any, Self, TypeVar, cast
 
 from grange.directory.cluster import ClusterDirectory
-from grange.errors import DeclaredDead, SelfFenced
+from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
+from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.placement.provider import PlacementStrategy
 from grange.placement.strategies import builtin_strategies
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
-from grange.silo.definition import SiloDefinition, as_classes
+from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
@@ -55,9 +54,11 @@ class Silo:
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
-        self._services: Services = svcs.Registry() if services is None else services
-        self._errors = tuple(errors)
-        self._placement = tuple(placement)
+        self._services: Services = Registry() if services is None else services
+        self._errors = as_errors(errors)
+        self._placement = as_strategies(placement)
+        if config is not None and not isinstance(cast("object", config), SiloConfig):
+            raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
         self._options = options
         self._lifecycle: Lifecycle | None = None
@@ -115,9 +116,14 @@ class Silo:
         return self._running.ports.address
 
     @property
+    def name(self) -> str:
+        """The name of this silo for people: the option `name`, or host and port."""
+        return self._running.ports.name
+
+    @property
     def gateway(self) -> str:
-        """The gateway for clients: host:port."""
-        return f"{self._running.ports.address.host}:{self._running.ports.gateway_port}"
+        """The gateway for clients: host:port, or [host]:port for an IPv6 address."""
+        return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
     def view(self) -> View:

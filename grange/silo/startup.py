@@ -178,11 +178,14 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
-    await probe_port.open(transport, config.host, config.probe_port, config.cluster)
     silo_listener = GatedListener(Role.SILO, config.cluster)
     client_listener = GatedListener(Role.CLIENT, config.cluster)
-    port = await silo_listener.listen(transport, config.host, config.port)
-    gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
+    with config.naming("probe_port"):
+        await probe_port.open(transport, config.host, config.probe_port, config.cluster)
+    with config.naming("port"):
+        port = await silo_listener.listen(transport, config.host, config.port)
+    with config.naming("gateway_port"):
+        gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
     return OpenPorts(
         transport=transport,
         probe_port=probe_port,

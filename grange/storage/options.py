@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
-from grange.errors import ConfigurationError
+from grange.option_ranges import check_ranges, values_and_defaults
 
 
-@dataclass(frozen=True, kw_only=True)
-class StorageOptions:
+class StorageOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one storage provider. Read by the provider when it opens."""
 
     operation_timeout: float = 1.8
@@ -27,9 +26,7 @@ class StorageOptions:
     on few cores gets slower, not faster, beyond this. SQLite always has one writer and one reader."""
 
     def __post_init__(self) -> None:
-        for name in ("operation_timeout", "connect_timeout", "payload_limit", "connections"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"storage option {name} must be positive, not {getattr(self, name)}")
+        check_ranges("storage", *values_and_defaults(self))
 
 
 DEFAULT_OPTIONS = StorageOptions()

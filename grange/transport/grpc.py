@@ -17,9 +17,10 @@ from grange.aio.loop_binding import running_loop
 from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello, Welcome
+from grange.proto.ids import endpoint_of
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_listener import METHOD, GrpcListener
-from grange.transport.grpc_options import channel_options, endpoint
+from grange.transport.grpc_options import channel_options
 from grange.transport.grpc_probe import GrpcProbeLine
 from grange.transport.grpc_process import GRPC_PROCESS
 from grange.transport.grpc_streams import Call, ClientStream
@@ -46,15 +47,15 @@ class GrpcTransport:
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         if self._closed:
-            raise ConfigurationError(f"cannot listen on {endpoint(host, port)}: this transport is closed")
-        listener = GrpcListener(endpoint(host, port), self._options, admit, accept)
+            raise ConfigurationError(f"cannot listen on {endpoint_of(host, port)}: this transport is closed")
+        listener = GrpcListener((host, port), self._options, admit, accept)
         self._listeners.append(listener)
         await listener.start()
         return listener
 
     async def connect(self, host: str, port: int, hello: Hello, receiver: Receiver) -> Connection:
         """See `provider.Transport`."""
-        target = endpoint(host, port)
+        target = endpoint_of(host, port)
         if self._closed:
             raise SiloUnavailable(f"cannot connect to {target}: this transport is closed")
         hello = with_limits(hello, self._options)
@@ -78,7 +79,7 @@ class GrpcTransport:
 
     async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:
         """See `provider.Transport`."""
-        line = GrpcProbeLine(endpoint(host, port), cluster, self._options)
+        line = GrpcProbeLine((host, port), cluster, self._options)
         line.start()
         return line
 

@@ -8,13 +8,15 @@ import grpc
 import grpc.aio
 
 from grange.aio.uninterrupted import uninterrupted
-from grange.errors import ConfigurationError, HandshakeRefused
+from grange.errors import HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
+from grange.proto.ids import endpoint_of
 from grange.transport.framed import FramedConnection
 from grange.transport.grpc_options import server_options
 from grange.transport.grpc_streams import Context, ServerStream, frame_or_end
 from grange.transport.handshake import answer, refusal
+from grange.transport.listening import cannot_listen
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Receiver
 
@@ -25,8 +27,8 @@ METHOD = f"/{SERVICE}/Connect"
 class GrpcListener:
     """See `provider.Listener`."""
 
-    def __init__(self, endpoint: str, options: TransportOptions, admit: Admit, accept: Accept) -> None:
-        self._endpoint = endpoint
+    def __init__(self, place: tuple[str, int], options: TransportOptions, admit: Admit, accept: Accept) -> None:
+        self._place = place
         self._options = options
         self._admit = admit
         self._accept = accept
@@ -41,14 +43,11 @@ class GrpcListener:
         return self._port
 
     async def start(self) -> None:
-        """Open the port. Raises ConfigurationError when the address is in use, or is not an address of this machine."""
+        """Open the port. Raises CannotListen."""
         try:
-            self._port = self._server.add_insecure_port(self._endpoint)
+            self._port = self._server.add_insecure_port(endpoint_of(*self._place))
         except RuntimeError:
-            raise ConfigurationError(
-                f"cannot listen on {self._endpoint}: the address is in use or not of this machine; "
-                "choose another port or host"
-            ) from None
+            raise cannot_listen(*self._place) from None
         await uninterrupted(self._server.start())  # gRPC logs errors when its start is cancelled
 
     async def close(self) -> None:

@@ -46,11 +46,6 @@ def probe_server_options(options: TransportOptions) -> list[Setting]:
     return _with_probe_limit(server_options(options))
 
 
-def endpoint(host: str, port: int) -> str:
-    """`host:port` as gRPC takes it, with the brackets that an IPv6 address needs."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _with_probe_limit(settings: list[Setting]) -> list[Setting]:
     """These settings, with messages no larger than a probe."""
     limits = [(name, PROBE_LIMIT) for name in ("grpc.max_receive_message_length", "grpc.max_send_message_length")]

@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import grpc.aio
 
-from grange.errors import ConfigurationError, SiloUnavailable
+from grange.errors import SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_answer, decode_question, encode_answer, encode_question
-from grange.proto.ids import SiloAddress
-from grange.transport.grpc_options import endpoint, probe_options, probe_server_options
+from grange.proto.ids import SiloAddress, endpoint_of
+from grange.transport.grpc_options import probe_options, probe_server_options
+from grange.transport.listening import cannot_listen
 from grange.transport.options import TransportOptions
 
 SERVICE = "grange.v1.Probe"
@@ -35,8 +36,8 @@ NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 class GrpcProbeLine:
     """See `provider.ProbeLine`."""
 
-    def __init__(self, endpoint: str, cluster: str, options: TransportOptions) -> None:
-        self._endpoint = endpoint
+    def __init__(self, place: tuple[str, int], cluster: str, options: TransportOptions) -> None:
+        self._place = place
         self._cluster = cluster
         self._options = options
         self._me: SiloAddress | None = None
@@ -58,15 +59,12 @@ class GrpcProbeLine:
         return self._port
 
     def start(self) -> None:
-        """Open the port. Raises ConfigurationError when the address is in use, or is not an address of this machine."""
+        """Open the port. Raises CannotListen."""
         try:
-            self._port = self._server.add_insecure_port(self._endpoint)
+            self._port = self._server.add_insecure_port(endpoint_of(*self._place))
         except RuntimeError:
             self._threads.shutdown(wait=False)
-            raise ConfigurationError(
-                f"cannot answer probes on {self._endpoint}: the address is in use or not of this machine; "
-                "choose another probe_port or host"
-            ) from None
+            raise cannot_listen(*self._place) from None
         self._server.start()
 
     def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes]) -> None:
@@ -77,7 +75,7 @@ class GrpcProbeLine:
         """See `provider.ProbeLine`."""
         channel = self._channels.get(silo)
         if channel is None:
-            channel = grpc.aio.insecure_channel(endpoint(silo.host, port), options=probe_options(self._options))
+            channel = grpc.aio.insecure_channel(endpoint_of(silo.host, port), options=probe_options(self._options))
             self._channels[silo] = channel
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:

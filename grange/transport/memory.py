@@ -9,6 +9,7 @@ import asyncio
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello
+from grange.proto.ids import endpoint_of
 from grange.transport.handshake import answer, conclude, refusal, with_limits
 from grange.transport.memory_connection import MemoryConnection
 from grange.transport.memory_network import MemoryListener, MemoryNetwork
@@ -46,9 +47,9 @@ class MemoryTransport:
         self._check_alive()
         if listener is not None and self._is_cut(listener.node.name):
             await asyncio.sleep(self._options.connect_timeout)
-            raise SiloUnavailable(f"no answer from {host}:{port} within {self._options.connect_timeout} s")
+            raise SiloUnavailable(f"no answer from {endpoint_of(host, port)} within {self._options.connect_timeout} s")
         if listener is None:
-            raise SiloUnavailable(f"cannot connect to {host}:{port}: no process listens there")
+            raise SiloUnavailable(f"cannot connect to {endpoint_of(host, port)}: no process listens there")
         return self._shake_hands(listener, hello, receiver)
 
     async def probes(self, host: str, port: int, cluster: str) -> ProbeLine | None:

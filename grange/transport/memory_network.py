@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from grange.errors import ConfigurationError, ConnectionLost
+from grange.proto.ids import endpoint_of
 from grange.proto.message import Message
+from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Accept, Admit, Connection
 
@@ -151,13 +153,14 @@ class MemoryNetwork:
             del self._listeners[address]
 
     def bind(self, listener: MemoryListener) -> None:
-        """Open the listener's port; 0 picks a free one. Raises ConfigurationError when the port is in use."""
+        """Open the listener's port; 0 picks a free one. Raises CannotListen when the port is in use."""
         if listener.port == 0:
             listener.port = next(port for port in self._ports if (listener.host, port) not in self._listeners)
         address = (listener.host, listener.port)
         if address in self._listeners:
-            raise ConfigurationError(
-                f"cannot listen on {listener.host}:{listener.port}: the address is in use; choose another port"
+            place = endpoint_of(listener.host, listener.port)
+            raise CannotListen(
+                f"cannot listen on {place}: the port is in use; choose another port, or 0 for a free one"
             )
         self._listeners[address] = listener
 
@@ -177,9 +180,9 @@ class MemoryNetwork:
         if node is not None:
             return node
         for (host, port), listener in self._listeners.items():
-            if place == f"{host}:{port}":
+            if place == endpoint_of(host, port):
                 return listener.node
-        known = sorted([*self._nodes, *(f"{host}:{port}" for host, port in self._listeners)])
+        known = sorted([*self._nodes, *(endpoint_of(host, port) for host, port in self._listeners)])
         raise ConfigurationError(f"the memory network has no node or endpoint {place!r}; known: {', '.join(known)}")
 
     def _name(self, place: str) -> str:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.option_ranges import check_ranges, values_and_defaults
 from grange.proto.codec import MAX_MESSAGES
+
+LONGEST = 1e6
+"""Seconds; the largest value of a duration here: gRPC takes milliseconds of 32 bits, which are 24 days."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -70,9 +74,7 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """HTTP/2 streams that one peer may open. grange needs one; the limit stops a hostile peer (rapid reset attack)."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"transport option {name} must be positive, not {getattr(self, name)!r}")
+        check_ranges("transport", *values_and_defaults(self), longest=LONGEST)
         if self.backoff_max < self.backoff_first:
             raise ConfigurationError("transport option backoff_max must not be smaller than backoff_first")
         if self.frame_messages > MAX_MESSAGES:

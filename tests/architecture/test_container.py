@@ -56,7 +56,19 @@ def test_every_package_in_the_image_is_pinned_to_its_hash() -> None:
 
 def test_the_health_check_of_the_image_asks_its_own_silo() -> None:
     (check,) = of_kind("HEALTHCHECK")
-    assert json.loads(check[check.index("[") :])[:2] == ["grange", "status"]
+    assert json.loads(check[check.index("[") :]) == ["grange", "status", "--here"]
+    assert compose()["x-silo"]["healthcheck"]["test"] == ["CMD", "grange", "status", "--here"]
+
+
+def test_the_image_exposes_the_ports_that_its_silos_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe port is fixed in the image, because a free one could not be exposed."""
+    for setting in of_kind("ENV"):
+        for name, _, value in (pair.partition("=") for pair in setting.split()):
+            if name.startswith("GRANGE_"):
+                monkeypatch.setenv(name, value)
+    config = SiloConfig()
+    (ports,) = of_kind("EXPOSE")
+    assert list(map(int, ports.split())) == [config.port, config.probe_port, config.gateway_port]
 
 
 def test_the_files_that_the_image_copies_exist_and_reach_the_builder() -> None:

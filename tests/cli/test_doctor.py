@@ -14,7 +14,7 @@ import redis
 from click.testing import CliRunner, Result
 
 from grange.cli.commands import main
-from grange.cli.process import ExitCode, exit_code
+from grange.cli.exit_codes import ExitCode, exit_code
 from grange.errors import MembershipUnavailable
 from grange.silo.config import SiloConfig
 from grange.silo.environment import ConfiguredEnvironment

@@ -48,6 +48,9 @@ def _folder_of_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "unclosed.py").write_text("x = (")
     (tmp_path / "twins.py").write_text(TWINS)
     (tmp_path / "broken.py").write_text("import json\n\nprice = 1 / 0\n")
+    (tmp_path / "leaver.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "latin.py").write_bytes(b"name = '\xff'\n")
+    (tmp_path / "a_folder_as_file.py").mkdir()
     (tmp_path / "needy.py").write_text("import a_package_that_is_missing\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -86,12 +89,24 @@ def complaint(*words: str) -> str:
         ("shop:number", "the module has a int there, not a grange.silo.Silo"),
         ("needy:silo", "the module 'needy' needs 'a_package_that_is_missing', which is not installed"),
         ("broken:silo", "the module 'broken' cannot be imported: ZeroDivisionError: division by zero ("),
+        ("..shop:silo", "'..shop:silo' does not name a silo"),
+        ("shop/carts:silo", "'shop/carts:silo' does not name a silo"),
+        ("shop:a b", "'shop:a b' does not name a silo"),
+        ("leaver:silo", "the module 'leaver' cannot be imported: SystemExit: 3 ("),
+        ("latin:silo", "the module 'latin' cannot be imported: SyntaxError"),
+        ("a_folder_as_file:silo", "there is no module 'a_folder_as_file'"),
         ("shop:empty", "a silo needs at least one grain class"),
         ("twins:silo", "twins.Cart and twins.Basket are both named 'cart'; give one another name="),
     ],
 )
 def test_a_mistake_in_the_silo_is_named(name: str, words: str) -> None:
     assert words in complaint("run", name)
+
+
+def test_a_url_in_place_of_a_silo_shows_no_password() -> None:
+    for command in ("doctor", "run", "dev"):
+        said = complaint(command, "postgresql://ann:t0psecret@db/shop")
+        assert said.startswith("'postgresql://db/shop' is a URL, not a silo; write module:variable")
 
 
 def test_the_place_in_a_broken_module_is_named() -> None:
@@ -102,10 +117,10 @@ def test_the_place_in_a_broken_module_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--port", "70000"], "option 'port': "),
-        (["--host", "0.0.0.0"], "host='0.0.0.0' is a wildcard"),
-        (["--host", "192.0.2.1"], "set --insecure"),
-        (["--cluster", " ", "--port", "0", "--gateway-port", "0"], "a cluster needs a name"),
+        (["--port", "70000"], "option 'port' (--port): must be a whole number from 0 to 65535, not 70000"),
+        (["--host", "0.0.0.0"], "option 'host' (--host): '0.0.0.0' is a wildcard"),
+        (["--host", "192.0.2.1"], "set the option insecure (--insecure)"),
+        (["--cluster", " "], "option 'cluster' (--cluster): needs a name"),
     ],
 )
 def test_a_bad_option_is_named(options: list[str], words: str) -> None:
@@ -115,11 +130,15 @@ def test_a_bad_option_is_named(options: list[str], words: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("GRANGE_PORT", "many", "option 'port': "),
+        ("GRANGE_PORT", "many", "option 'port' (GRANGE_PORT): "),
         ("GRANGE_LABELS", "not json", "the environment variable GRANGE_LABELS must be JSON"),
-        ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", "unknown option runtime.idle_timout; known are "),
-        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime: "),
-        ("GRANGE_MEMBERSHIP_OPTIONS__VOTES", "0", "membership option votes must be above 0"),
+        (
+            "GRANGE_RUNTIME__IDLE_TIMOUT",
+            "5",
+            "unknown option 'runtime.idle_timout' (GRANGE_RUNTIME__IDLE_TIMOUT): did you mean 'idle_timeout'?",
+        ),
+        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option 'runtime.idle_timeout' (GRANGE_RUNTIME__IDLE_TIMEOUT): "),
+        ("GRANGE_MEMBERSHIP_OPTIONS__VOTES", "0", "membership option votes must be a whole number above 0"),
         ("GRANGE_MEMBRESHIP", "redis://cache", "GRANGE_MEMBRESHIP is no option; did you mean GRANGE_MEMBERSHIP?"),
         ("GRANGE_STORAGE_FILE", "/nowhere/secret", "GRANGE_STORAGE_FILE names '/nowhere/secret'"),
     ],
@@ -132,8 +151,8 @@ def test_a_bad_variable_is_named(variable: str, value: str, words: str, monkeypa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("prot = 5\n", "unknown option 'prot'; known are "),
-        ("port = 'many'\n", "option 'port': "),
+        ("prot = 5\n", "unknown option 'prot' (grange.toml): did you mean 'port'?"),
+        ("port = 'many'\n", "option 'port' (grange.toml): "),
         ("[directory]\nask_timeout = -1\n", "directory option ask_timeout"),
         ("port = \n", "grange.toml"),
     ],
@@ -148,7 +167,20 @@ def test_a_bad_file_is_named(text: str, words: str) -> None:
     [
         (("call", "cart", "add"), "'cart' does not name a grain; write TYPE/KEY"),
         (("call", "cart/", "add"), "'cart/' does not name a grain"),
-        (("call", "cart/ann", "add", "apple"), "the arguments are not JSON"),
+        (("call", "cart/ann", "add", "apple"), "a text needs quotes of its own: '\"apple\"'"),
+        (("call", "cart/ann", "add", '["apple"'), "close each bracket and quote"),
+        (("call", "cart/ann", "add", '{"sku": "ap'), "close each bracket and quote"),
+        (("call", "cart/ann", "add", '"apple'), "close each bracket and quote"),
+        (("call", "cart/ann", "add", "{'sku': 1}"), "JSON has double quotes"),
+        (("call", "cart/ann", "add", "[" * 5000 + "]" * 5000), "nested too deeply"),
+        (("call", "cart/ann", "add", "NaN"), "the arguments are not JSON"),
+        (("call", "cart/ann", "add", "1e400"), "a number has at most the range of a 64-bit float"),
+        (("call", "cart/\udcff", "add"), r"the grain 'cart/\udcff' is not UTF-8, so it cannot be sent"),
+        (("call", "cart/ann", "add", '"\udcff"'), "is not UTF-8, so it cannot be sent"),
+        (("call", "cart/ann", "add()"), "'add()' does not name a method"),
+        (("call", "cart/ann", "\udcff"), "does not name a method"),
+        (("call", "cart/ann", "add", "5", "--gateway", "http://127.0.0.1:1"), "a gateway has no scheme and no path"),
+        (("call", "cart/ann", "add", "-5", "--gateway", "::1:30000"), "not a gateway: '::1:30000'; write host:port"),
         (("status", "--gateway", "localhost"), "not a gateway: 'localhost'; write host:port"),
     ],
 )

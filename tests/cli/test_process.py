@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from grange.cli import process
+from grange.cli.exit_codes import ExitCode
 from grange.cli.process import DRAIN_MARGIN, StopSignals
 from grange.errors import DeclaredDead
+from grange.silo.loop_watch import DEAD_LOOP_EXIT
 from grange.testing.cluster import KeywordConfig
 
 
@@ -52,3 +54,7 @@ async def test_a_stop_without_a_signal_has_a_time_limit_too(dead: bool, monkeypa
     assert forced == [30.0 + DRAIN_MARGIN]
     serving.cancel()
     await asyncio.wait([serving])
+
+
+def test_the_exit_code_of_a_dead_loop_is_that_of_the_watch() -> None:
+    assert ExitCode.LOOP_DEAD == DEAD_LOOP_EXIT

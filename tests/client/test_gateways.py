@@ -82,6 +82,9 @@ async def keeping_fresh(client: Gateways, ask: Ask) -> AsyncIterator[None]:
     [
         ("a:1", SiloAddress("a", 1, 0)),
         ("[::1]:30000", SiloAddress("::1", 30000, 0)),
+        ("[fe80::1%eth0]:30000", SiloAddress("fe80::1%eth0", 30000, 0)),
+        ("silo_1.shop.example.:30000", SiloAddress("silo_1.shop.example.", 30000, 0)),
+        ("bücher.example:1", SiloAddress("bücher.example", 1, 0)),
         ("h:65535", SiloAddress("h", 65535, 0)),
     ],
 )
@@ -95,6 +98,35 @@ def test_no_text_breaks_the_parser(text: str) -> None:
         assert 0 < parse_gateway(text).port < 65536
     except ConfigurationError:
         return
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://127.0.0.1:1",
+        "::1:30000",
+        "[h]:1",
+        "a b:1",
+        "u@h:1",
+        "h/x:1",
+        "h?:1",
+        "a,b:1",
+        "\x1b[2J:1",
+        "[::1%]:1",
+        "tcp:h:1",
+    ],
+)
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"not a gateway.*write host:port, such as 127\.0\.0\.1:30000 or \[::1\]"
+    ):
+        parse_gateway(text)
+
+
+def test_a_url_in_place_of_a_gateway_shows_no_password() -> None:
+    with pytest.raises(ConfigurationError, match="a gateway has no scheme") as caught:
+        parse_gateway("https://ann:t0psecret@shop.example:443")
+    assert "t0psecret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["h:²", "h:-1", "h:0", "h:65536", "h: 1"])

@@ -123,8 +123,8 @@ async def replace(cluster: TestCluster, silo: Silo, how: str) -> None:
     await cluster.add_silo(port=silo.address.port, gateway_port=gateway)
 
 
-SEEDS = range(int(os.environ.get("GRANGE_ROLLING_SEEDS", "8")))
-"""The seeds of the test. For more of them set GRANGE_ROLLING_SEEDS=200."""
+SEEDS = range(int(os.environ.get("ROLLING_SEEDS", "8")))
+"""The seeds of the test. For more of them set ROLLING_SEEDS=200."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

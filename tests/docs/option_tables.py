@@ -39,7 +39,7 @@ def meanings(options: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
     for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_":
             documented = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
             assert documented, f"{options.__name__}.{field.target.id} has no docstring"
             found[field.target.id] = " ".join(str(text.value.value).split())

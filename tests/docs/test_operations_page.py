@@ -7,8 +7,8 @@ import re
 import click
 import pytest
 
-from grange.cli.commands import main
-from grange.cli.process import ExitCode
+from grange.cli.commands import SUBCOMMANDS, main
+from grange.cli.exit_codes import ExitCode
 from tests.docs.option_tables import CLASSES, PAGE, TABLE, renewed
 
 
@@ -18,12 +18,18 @@ def test_every_option_is_on_the_page_as_its_class_has_it() -> None:
     assert renewed(text) == text, "an option class changed: run python -m tests.docs.option_tables"
 
 
-@pytest.mark.parametrize("name", sorted(main.commands))
+def command_named(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
 def test_every_command_is_on_the_page_with_its_options(name: str) -> None:
     section = re.search(rf"^### `grange {name}\b.*?(?=^##)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert section, f"docs/operations.md has no section about grange {name}"
     shared = PAGE.read_text().partition("### Options of every command that asks")[2].partition("### ")[0]
-    for parameter in main.commands[name].params:
+    for parameter in command_named(name).params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             for option in (*parameter.opts, *parameter.secondary_opts):
                 assert f"`{option}" in section[0] + shared, f"grange {name} {option}"

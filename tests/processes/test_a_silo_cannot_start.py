@@ -19,15 +19,43 @@ def complaint(silo: SiloProcess) -> str:
     return line
 
 
-@pytest.mark.parametrize("option", ["--port", "--gateway-port"])
-async def test_a_port_in_use_is_named(silos: Silos, option: str) -> None:
+@pytest.mark.parametrize("option", ["--port", "--gateway-port", "--probe-port"])
+async def test_a_port_in_use_is_named_with_its_option(silos: Silos, option: str) -> None:
     first = await silos.run()
-    taken = str(first.address.port) if option == "--port" else first.gateway.rpartition(":")[2]
+    taken = first.gateway.rpartition(":")[2]
     second = await silos.start(option, taken)
     assert await second.ended() == USAGE
-    assert f"cannot listen on 127.0.0.1:{taken}" in complaint(second)
+    assert f"({option}): cannot listen on 127.0.0.1:{taken}: the port is in use" in complaint(second)
     assert "choose another port" in complaint(second)
     assert await first.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("a-host-that-is.invalid", "the host cannot be resolved"),
+        ("192.0.2.1", "the host is not an address of this machine"),
+    ],
+)
+async def test_a_host_that_is_not_here_is_named_with_its_option(silos: Silos, host: str, words: str) -> None:
+    silo = await silos.start("--host", host, "--insecure")
+    assert await silo.ended() == USAGE
+    assert "option 'host' (--host): cannot listen on" in complaint(silo)
+    assert words in complaint(silo)
+
+
+@pytest.mark.parametrize("folder", ["feature%2Fx", "a#b?c", "a b", "ümlaut", "../outside"])
+async def test_the_name_of_the_data_folder_is_taken_as_it_is(silos: Silos, folder: str) -> None:
+    silo = await silos.run("--data", folder)
+    assert await silo.stop() == 0
+    assert {path.name for path in (silos.folder / folder).glob("*.db")} == {"cluster.db", "state.db"}
+
+
+async def test_a_file_in_place_of_the_data_folder_is_named(silos: Silos) -> None:
+    (silos.folder / "notes").write_text("")
+    silo = await silos.start("--data", "notes")
+    assert await silo.ended() == STORE_UNUSABLE
+    assert "'notes/cluster.db' cannot be made or used: it is a file" in complaint(silo)
 
 
 @pytest.mark.parametrize(("option", "scheme"), [("--membership", "redis"), ("--storage", "postgresql")])
@@ -61,6 +89,8 @@ async def test_a_store_with_a_wrong_setting_is_a_mistake_in_the_configuration(
     ("option", "url", "words"),
     [
         ("--membership", "redis//localhost", "not a membership URL"),
+        ("--membership", "postgresql://u:se/cret@h/x", "option 'membership' (--membership): the URL is malformed"),
+        ("--storage", "postgresql://u:se/cret@h/x", "option 'storage' (--storage): the URL is malformed"),
         ("--storage", "mysql://localhost/shop", "the storage URL has the scheme 'mysql'; known are"),
     ],
 )
@@ -68,6 +98,14 @@ async def test_a_malformed_url_is_a_configuration_error(silos: Silos, option: st
     silo = await silos.start(option, url)
     assert await silo.ended() == USAGE
     assert words in complaint(silo)
+    assert "cret" not in silo.errors
+
+
+async def test_a_malformed_url_of_a_further_storage_names_it(silos: Silos) -> None:
+    silo = await silos.start(GRANGE_STORAGES__ORDERS="postgresql://u:se/cret@h/x")
+    assert await silo.ended() == USAGE
+    assert "option 'storages.orders' (GRANGE_STORAGES__ORDERS): the URL is malformed" in complaint(silo)
+    assert "cret" not in silo.errors
 
 
 async def test_a_silo_that_gets_no_answers_gives_up_joining(silos: Silos) -> None:

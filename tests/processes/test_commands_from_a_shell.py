@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 from grange.client import Client
 from grange.servers.process import free_port
 from tests.processes.counters import Counter
-from tests.processes.silo_process import Process, SiloProcess, Silos
+from tests.processes.silo_process import ROOT, Process, SiloProcess, Silos
 
 
 class Shell:
@@ -112,6 +114,130 @@ async def test_status_is_a_health_check(silos: Silos) -> None:
     await silo.active()
     during = await silos.command(*healthy, GRANGE_HOST="0.0.0.0")
     assert await during.ended() == 0, during.errors
+    assert await silo.stop() == 0
+
+
+async def test_a_command_finds_the_gateways_in_the_membership_table(silos: Silos) -> None:
+    """It says so, unless it answers a program. Each silo of the cluster would do, also one of another machine."""
+    silo = await silos.run()
+    found, quiet = await silos.command("silos"), await silos.command("silos", "--json")
+    assert await found.ended() == await quiet.ended() == 0
+    assert found.logged == [f"asking {silo.gateway}, found in the membership table sqlite:///.grange/cluster.db"]
+    assert quiet.logged == []
+    assert str(silo.address) in found.printed[1]
+    elsewhere = await silos.command("silos", "--membership", f"sqlite:///{silos.folder}/.grange/cluster.db")
+    assert await elsewhere.ended() == 0
+
+
+async def test_a_key_cannot_steer_the_terminal(silos: Silos) -> None:
+    """Any client chooses keys; the error of a grain may quote them."""
+    shell = Shell(silos, await silos.run())
+    key = "\x1b]0;owned\x07\x1b[2J\u202egpj"
+    await shell.run("call", f"counter/{key}", "add")
+    listed = await shell.run("grains", "counter")
+    as_json = await shell.run("grains", "counter", "--json")
+    for output in ("\n".join(listed.printed), "\n".join(as_json.printed)):
+        assert not {"\x1b", "\x07", "\u202e"} & set(output)
+    assert r"counter/\x1b]0;owned\x07\x1b[2J\u202egpj" in listed.printed[1]
+    assert json.loads("\n".join(as_json.printed))["activations"][0]["grain"] == f"counter/{key}"
+
+
+async def test_output_that_cannot_be_written_is_no_defect(silos: Silos) -> None:
+    """A full disk, a closed output, a reader that has gone, and a terminal without the letters of a key."""
+    silo = await silos.run()
+    gateway = ("--gateway", silo.gateway)
+    call = await silos.command("call", "counter/é", "add", *gateway)
+    assert await call.ended() == 0
+    python = f"PYTHONPATH={ROOT} {sys.executable} -m grange"
+    words = {
+        f"{python} silos {' '.join(gateway)} > /dev/full": (1, "error: the output cannot be written: No space left"),
+        f"{python} silos {' '.join(gateway)} >&-": (
+            1,
+            "error: the output cannot be written: standard output is closed",
+        ),
+        f"{python} call counter/a add {' '.join(gateway)} > /dev/full": (
+            1,
+            "No space left on device; the call was executed",
+        ),
+        f"{python} silos {' '.join(gateway)} | head -c 0": (0, ""),
+        f"{python} --help > /dev/full": (1, "error: the output cannot be written: No space left"),
+        f"PYTHONIOENCODING=ascii {python} grains counter {' '.join(gateway)}": (0, ""),
+        f"COLUMNS=1 {python} silos {' '.join(gateway)} 2>&-": (0, ""),
+    }
+    for command, (code, says) in words.items():
+        shell = await asyncio.create_subprocess_shell(
+            command, cwd=silos.folder, stdin=asyncio.subprocess.DEVNULL, stdout=-1, stderr=-1
+        )
+        out, err = await shell.communicate()
+        assert shell.returncode == code, (command, err)
+        assert says in err.decode(), command
+        assert "Traceback" not in err.decode()
+        assert "Exception" not in err.decode()
+        if "ascii" in command:
+            assert rb"counter/\xe9" in out
+
+
+async def test_a_silo_whose_announcement_is_lost_serves(silos: Silos) -> None:
+    port = str(free_port())
+    command = (
+        f"exec {sys.executable} -m grange run tests.processes.counters:silo --port 0 --gateway-port {port} >/dev/full"
+    )
+    silo = await asyncio.create_subprocess_shell(
+        command, cwd=silos.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        call = await silos.command(
+            "call", "counter/ann", "add", "--gateway", f"127.0.0.1:{port}", "--connect-timeout", "40"
+        )
+        assert await call.ended() == 0, call.errors
+    finally:
+        silo.terminate()
+        _, err = await silo.communicate()
+    assert silo.returncode == 0
+    assert b"is active, but this cannot be told: the output cannot be written: No space left on device" in err
+
+
+async def test_a_silo_on_ipv6_is_reached_named_and_drained_with_brackets(silos: Silos) -> None:
+    silo = await silos.run("--host", "[::1]")
+    assert silo.gateway.startswith("[::1]:")
+    assert silo.address.endpoint.startswith("[::1]:")
+    shell = Shell(silos, silo)
+    (row,) = await shell.facts("silos")
+    assert (row["address"], row["name"], row["gateway"]) == (str(silo.address), silo.address.endpoint, silo.gateway)
+    called = await silos.command("call", "counter/ann", "add")
+    assert await called.ended() == 0, called.errors
+    assert called.logged == [f"asking {silo.gateway}, found in the membership table sqlite:///.grange/cluster.db"]
+    drained = await silos.command("drain", silo.address.endpoint, "--gateway", silo.gateway)
+    assert await drained.ended() == 0, drained.errors
+    assert "1 activation left it" in drained.printed[0]
+    assert await silo.ended() == 0
+    assert all("::1:" not in line.replace("[::1]:", "") for line in silo.logged)
+
+
+async def test_words_are_completed_from_a_running_cluster(silos: Silos) -> None:
+    silo = await silos.run("--name", "orders-1")
+
+    async def completed(*words: str) -> list[str]:
+        line = " ".join(("grange", *words))
+        asked = await silos.command(_GRANGE_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words)))
+        await asked.ended()
+        assert asked.logged == []
+        return [each.removeprefix("plain,") for each in asked.printed]
+
+    assert await completed("drain", "o") == ["orders-1"]
+    assert await completed("grains", "co") == ["counter"]
+    assert await completed("call", "co") == ["counter/"]
+    assert await completed("call", "counter/ann", "a") == ["add"]
+    assert await completed("call", "--gateway", silo.gateway, "counter/ann", "to") == ["total"]
+
+
+async def test_an_interrupted_call_says_what_became_of_it(silos: Silos) -> None:
+    silo = await silos.run(GRANGE_DRAIN_TIMEOUT="0.5")
+    call = await silos.command("call", "probe/ann", "hold", "--gateway", silo.gateway)
+    await silo.output_line("holding ann")
+    call.signal(signal.SIGINT)
+    assert await call.ended() == 130
+    assert call.logged == ["error: Interrupted (outcome unknown): by Ctrl-C"]
     assert await silo.stop() == 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange import ConfigurationError, GrainId, SiloAddress
-from grange.proto.ids import GrainAddress
+from grange.proto.ids import GrainAddress, endpoint_of, split_endpoint
 
 HOSTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 NUMBERS = st.integers(0, 2**63)
@@ -39,6 +39,36 @@ def test_no_text_breaks_the_parser(text: str) -> None:
     """The result is an address or a ConfigurationError."""
     with contextlib.suppress(ConfigurationError):
         SiloAddress.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "endpoint"),
+    [
+        ("::1", "[::1]:11111"),
+        ("fe80::1%eth0", "[fe80::1%eth0]:11111"),
+        ("10.0.0.5", "10.0.0.5:11111"),
+        ("s-1", "s-1:11111"),
+    ],
+)
+def test_an_ipv6_address_is_written_and_read_with_brackets(host: str, endpoint: str) -> None:
+    """With its scope id, if it has one."""
+    address = SiloAddress(host, 11111, 7)
+    assert (address.endpoint, str(address)) == (endpoint, f"{endpoint}@7")
+    assert SiloAddress.parse(f"{endpoint}@7") == address
+    assert split_endpoint(endpoint) == (host, 11111)
+
+
+@pytest.mark.parametrize("text", ["::1:11111", "::1", "[::1]", "[::1", "::1]:5", "[::1:5", ":5", "h", "h:", "[]:5x"])
+def test_an_endpoint_that_could_be_read_in_two_ways_is_none(text: str) -> None:
+    """The last colon of an IPv6 address without brackets may belong to the address."""
+    assert split_endpoint(text) is None
+    with pytest.raises(ConfigurationError):
+        SiloAddress.parse(f"{text}@7")
+
+
+@given(HOSTS, st.integers(0, 65535))
+def test_every_endpoint_is_read_back(host: str, port: int) -> None:
+    assert split_endpoint(endpoint_of(host, port)) == (host, port)
 
 
 def test_generations_share_an_endpoint_and_are_ordered() -> None:

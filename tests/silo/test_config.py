@@ -53,25 +53,31 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"prot": 1}, "unknown option 'prot'; known are"),
+        ({"prot": 1}, "unknown option 'prot': did you mean 'port'"),
         ({"port": "x"}, "option 'port'"),
         ({"port": 70_000}, "option 'port'"),
         ({"drain_timeout": 0}, "option 'drain_timeout'"),
-        ({"runtime": {"idle": 1}}, r"unknown option runtime\.idle; known are"),
-        ({"runtime": {"idle_timeout": "soon"}}, "option runtime"),
-        ({"runtime": {"collect_period": 0}}, "runtime option collect_period must be positive, not 0"),
-        ({"runtime": {"idle_timeout": float("nan")}}, "runtime option idle_timeout must be positive, not nan"),
+        ({"runtime": {"idle": 1}}, r"unknown option 'runtime\.idle': known are"),
+        ({"runtime": {"idle_timeout": "soon"}}, r"option 'runtime\.idle_timeout': .*not 'soon'"),
+        (
+            {"runtime": {"collect_period": 0}},
+            r"option 'runtime\.collect_period': .* must be a number of seconds above 0.*, not 0",
+        ),
+        (
+            {"runtime": {"idle_timeout": float("nan")}},
+            "runtime option idle_timeout must be a number of seconds above 0.*, not nan",
+        ),
         ({"runtime": {"mailbox_limit": -1}}, "runtime option mailbox_limit"),
-        ({"runtime": {"mailbox_limit": 1.5}}, "option runtime: .*mailbox_limit"),
+        ({"runtime": {"mailbox_limit": 1.5}}, r"option 'runtime\.mailbox_limit'"),
         ({"runtime": 5}, "option 'runtime'"),
         ({"drain_timeout": "soon"}, "option 'drain_timeout'"),
         ({"gateway_port": -1}, "option 'gateway_port'"),
         ({"storages": {"orders": 5}}, r"option 'storages\.orders'"),
         ({"labels": 5}, "option 'labels'"),
-        ({"directory": {"nothing": 1}}, r"unknown option directory\.nothing"),
-        ({"storage_options": {"nothing": 1}}, r"unknown option storage_options\.nothing"),
-        ({"membership_options": {"nothing": 1}}, r"unknown option membership_options\.nothing"),
-        ({"transport": {"nothing": 1}}, r"unknown option transport\.nothing"),
+        ({"directory": {"nothing": 1}}, r"unknown option 'directory\.nothing'"),
+        ({"storage_options": {"nothing": 1}}, r"unknown option 'storage_options\.nothing'"),
+        ({"membership_options": {"nothing": 1}}, r"unknown option 'membership_options\.nothing'"),
+        ({"transport": {"nothing": 1}}, r"unknown option 'transport\.nothing'"),
         ({"transport": {"connect_timeout": -1}}, "connect_timeout"),
         ({"membership_options": {"votes": 0}}, "votes"),
         ({"storage_options": {"connections": 0}}, "connections"),
@@ -88,9 +94,9 @@ def test_a_wrong_value_is_named(values: dict[str, object], text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("GRANGE_PORT", "high", "option 'port'.*not 'high'"),
-        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", "option runtime"),
-        ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", r"unknown option runtime\.idle_timout"),
+        ("GRANGE_PORT", "high", r"option 'port' \(GRANGE_PORT\): must be a whole number.*not 'high'"),
+        ("GRANGE_RUNTIME__IDLE_TIMEOUT", "soon", r"\(GRANGE_RUNTIME__IDLE_TIMEOUT\): .*not 'soon'"),
+        ("GRANGE_RUNTIME__IDLE_TIMOUT", "5", r"unknown option 'runtime\.idle_timout' \(GRANGE_RUNTIME__IDLE_TIMOUT\)"),
         ("GRANGE_STORAGES", "not json", "GRANGE_STORAGES must be JSON"),
         ("GRANGE_INSECURE", "perhaps", "option 'insecure'"),
     ],
@@ -108,7 +114,10 @@ def test_the_file_has_tables_and_its_mistakes_are_named(tmp_path: Path) -> None:
     file.write_text('[storages]\norders = "memory://"\n[transport]\nconnect_timeout = 7\n')
     assert SiloConfig().storage_urls["orders"] == "memory://"
     assert SiloConfig().transport_options().connect_timeout == 7
-    for text, says in (("prot = 1\n", "unknown option 'prot'"), ("[runtime]\nidle = 1\n", r"runtime\.idle")):
+    for text, says in (
+        ("prot = 1\n", "unknown option 'prot'"),
+        ("[runtime]\nidle = 1\n", r"runtime\.idle' \(grange.toml\)"),
+    ):
         file.write_text(text)
         with pytest.raises(ConfigurationError, match=says):
             SiloConfig()
@@ -122,7 +131,10 @@ def test_a_keyword_beats_a_secret_file_and_that_beats_the_toml(tmp_path: Path, m
     assert SiloConfig().membership == "memory://from-toml"
     assert SiloConfig(storage="memory://keyword").storage == "memory://keyword"
     monkeypatch.setenv("GRANGE_STORAGE", "memory://environment")
-    assert SiloConfig().storage == "memory://environment"
+    with pytest.raises(
+        ConfigurationError, match="GRANGE_STORAGE and GRANGE_STORAGE_FILE both set the option 'storage'"
+    ):
+        SiloConfig()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

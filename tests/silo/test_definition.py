@@ -10,8 +10,9 @@ import svcs
 
 from grange import ConfigurationError, Grain, GrainInterface
 from grange.membership.model.member import Implementations
-from grange.placement.strategies import builtin_strategies
+from grange.placement.strategies import RandomChoice, builtin_strategies
 from grange.silo.definition import SiloDefinition, as_classes
+from grange.silo.silo import Silo
 from grange.testing.cluster import KeywordConfig
 
 T = TypeVar("T")
@@ -132,3 +133,28 @@ def test_the_interfaces_for_the_membership_table() -> None:
 def test_an_interface_has_one_default() -> None:
     with pytest.raises(ConfigurationError, match=r"'preferred' and 'also_preferred' are both default=True .* 'api'"):
         definition(Preferred, AlsoPreferred).interfaces()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"grains": 5}, "grains= is a list of classes, not 5"),
+        ({"grains": None}, "grains= is a list of classes, not None"),
+        ({"grains": "shop.Cart"}, "grains= is a list of classes, not 'shop.Cart'"),
+        ({"grains": ["Cart"]}, "grains= is a list of classes; 'Cart' is none"),
+        ({"grains": [], "errors": 5}, "errors= is a list of exception classes, not 5"),
+        ({"grains": [], "errors": [5]}, "errors= is a list of exception classes; 5 is none"),
+        ({"grains": [], "errors": [int]}, "errors= is a list of exception classes; int is none"),
+        ({"grains": [], "placement": [5]}, "placement= is a list of placement strategies with a name; 5 is none"),
+        ({"grains": [], "placement": [RandomChoice]}, "placement= is a list of placement strategies with a name"),
+        (
+            {"grains": [], "config": {"port": 0}},
+            "config= is a SiloConfig, not {'port': 0}; give options by their names",
+        ),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named(arguments: dict[str, Any], says: str) -> None:
+    """It must not end as an unexpected error of the process, which would be a defect of grange."""
+    with pytest.raises(ConfigurationError) as caught:
+        Silo(**arguments)
+    assert says in str(caught.value)

@@ -140,7 +140,7 @@ async def test_a_silo_can_be_probed_again_after_its_channel_was_closed(pair: Pai
 
 
 async def test_a_port_in_use_is_named(pair: Pair) -> None:
-    with pytest.raises(ConfigurationError, match="probe_port"):
+    with pytest.raises(ConfigurationError, match="the port is in use; choose another port"):
         await line(port=pair.there.port)
 
 

@@ -27,7 +27,7 @@ from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 CONFIRM_AFTER = 0.5
 """Seconds between the two comparisons of a mismatch: longer than a claim or a release is in flight."""

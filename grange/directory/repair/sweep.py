@@ -18,7 +18,7 @@ from grange.errors import GrangeError
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 
 class Sweep:

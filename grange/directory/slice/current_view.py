@@ -11,7 +11,7 @@ from grange.directory.slice.topology import Topology
 from grange.errors import GrangeError
 from grange.membership.model.member import View
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 Refresh = Callable[[int], Awaitable[object]]
 """Read the membership table until a view of at least this version was delivered. Membership's agent implements it."""

@@ -32,7 +32,7 @@ from grange.directory.transfer.recovery import Recovery
 from grange.errors import GrangeError, SiloUnavailable
 from grange.proto.ids import GrainAddress, SiloAddress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 
 class RangeAcquisition:

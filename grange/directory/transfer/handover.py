@@ -28,7 +28,7 @@ from grange.directory.slice.topology import Topology
 from grange.directory.transfer.snapshots import Snapshot, Snapshots
 from grange.proto.ids import SiloAddress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 
 class Handover:

@@ -32,7 +32,7 @@ from grange.directory.slice.ranges import RangeSet
 from grange.errors import SiloUnavailable
 from grange.proto.ids import GrainAddress, SiloAddress
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("grange.directory")
 
 WARN_AFTER = 8.0
 """Seconds without a silo's answer before a warning: by then a dead silo should have been declared dead."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.option_ranges import check_ranges, values_and_defaults
 
 FENCE_MARGIN = 0.25
 """Seconds by which a fence must precede a vote: the travel time of a probe, and the lateness of timers."""
@@ -125,10 +126,7 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of the longest such pause: a silo notices within this time that the table is back."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if value <= 0 and not isinstance(value, bool):
-                raise ConfigurationError(f"membership option {name} must be above 0, not {value}")
+        check_ranges("membership", *values_and_defaults(self))
         if self.fence_after + FENCE_MARGIN > self.vote_after:
             raise ConfigurationError(
                 f"membership option fence_after ({self.fence_after} s) must be at least {FENCE_MARGIN} s below "

@@ -6,13 +6,12 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import svcs
-
 from grange.errors import ConfigurationError
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, constructor_parameters
 from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
+from grange.grains.registry import Container, Registry
 from grange.proto.ids import GrainId
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.plan import MethodPlan, Plans
@@ -34,7 +33,7 @@ class HostedType:
         cls: type[Grain[Any]],
         plans: Plans,
         facets: Mapping[Any, FacetFactory],
-        registry: svcs.Registry,
+        registry: Registry,
         defaults: RuntimeOptions,
     ) -> None:
         spec = spec_of(cls)
@@ -89,7 +88,7 @@ class HostedType:
             built.facets = (*built.facets, facet)
             return facet
         if built.services is None:
-            built.services = svcs.Container(self._registry)
+            built.services = Container(self._registry)
         return await built.services.aget(parameter.kind)
 
     def _check(self, parameters: Sequence[Parameter]) -> None:
@@ -115,7 +114,7 @@ class Built:
     def __init__(self, grain: Grain[Any]) -> None:
         self.grain = grain
         self.facets: tuple[Facet, ...] = ()
-        self.services: svcs.Container | None = None
+        self.services: Container | None = None
 
     async def load(self) -> None:
         """Load all facets, one after another."""

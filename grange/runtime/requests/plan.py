@@ -17,6 +17,7 @@ from grange.proto.message import Encoding
 from grange.proto.sharing import LEAF_BYTES
 from grange.proto.values import TOO_DEEP, ValueCodec
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.argument_errors import in_words
 
 MAX_SHARED_TEXT = 1024
 """Characters; longer texts are encoded in local calls too, so that sizes are refused as in remote calls."""
@@ -98,7 +99,7 @@ class MethodPlan:
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
             struct = self._codec.of(self._struct_by_name if named else self._struct, encoding).decode(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
-            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error
+            raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
         values = msgspec.structs.astuple(struct)
         return values if _MISSING not in values else self._without_gaps(values)
 
@@ -143,23 +144,17 @@ class MethodPlan:
         except Unfit as error:
             if position < len(args):
                 error.within(f"[{position}]")
-            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error.__cause__
+            raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error.__cause__
         except RecursionError:
             raise InvalidCall(f"{self.method!r}: {TOO_DEEP}") from None
         except Exception as error:  # includes errors of the author's classes: no method ran
-            raise InvalidCall(f"{self.method!r}: {self._name_arguments(str(error))}") from error
+            raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
 
     def _without_gaps(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Drop missing trailing arguments, so that the method's defaults apply; fill gaps between named arguments."""
         end = max((i + 1 for i, value in enumerate(values) if value is not _MISSING), default=0)
         parameters = self.method.parameters
         return tuple(parameters[i].default if v is _MISSING else v for i, v in enumerate(values[:end]))
-
-    def _name_arguments(self, text: str) -> str:
-        """Replace the positions in a decoding error by the names of the arguments."""
-        for position, parameter in enumerate(self.method.parameters):
-            text = text.replace(f"$[{position}]", f"argument {parameter.name!r}")
-        return text
 
 
 def _never(value: object) -> bool:

@@ -107,7 +107,7 @@ class MembershipTableContract(RebuildContract):
         """MBT-08: the row keeps votes and their times; a failed update changes neither row etag nor version."""
         votes = (
             Vote(SiloAddress("10.0.0.2", 11111, 7), NOON),
-            Vote(SiloAddress("10.0.0.3", 11111, 8), NOON + timedelta(seconds=1, microseconds=5)),
+            Vote(SiloAddress("fd00::3", 11111, 8), NOON + timedelta(seconds=1, microseconds=5)),
         )
         async with open_table("one") as table:
             before = await insert(table, a_silo(1))

@@ -10,7 +10,7 @@ from grange.storage.provider import FenceRecords, GrainStorage, Stamp, StateReco
 from grange.testing.contracts.storage_samples import ANN, OpenStorage, fenced, json_of, refused
 
 EARLIER, DEAD, LATER = (SiloAddress("10.0.0.1", 11111, 1_700_000_000_000 + number) for number in range(3))
-NEIGHBOUR = SiloAddress("10.0.0.1", 11112, 1_700_000_000_001)
+NEIGHBOUR = SiloAddress("fd00::1", 11112, 1_700_000_000_001)
 
 
 class FencingCases:

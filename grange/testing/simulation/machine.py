@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import svcs
-
 from grange.errors import GrangeError
 from grange.grains.grain import Grain
+from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
@@ -47,7 +46,7 @@ class MachineDeps(Protocol):
     event_log: EventLog
     rng: random.Random
 
-    def services(self, process: Process) -> svcs.Registry:
+    def services(self, process: Process) -> Registry:
         """The registry of the services of one silo's grains."""
         ...
 

@@ -11,11 +11,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
-import svcs
 
 from grange.client.client import Client
 from grange.errors import GrangeError
 from grange.grains.grain import Grain
+from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.proto.message import Message, Request
 from grange.runtime.system_target import SYSTEM_TYPE
@@ -156,9 +156,9 @@ class Simulation:
 
     # -- machine.MachineDeps --
 
-    def services(self, process: Process) -> svcs.Registry:
+    def services(self, process: Process) -> Registry:
         """See `machine.MachineDeps`: the turn log of one silo."""
-        registry = svcs.Registry()
+        registry = Registry()
         registry.register_value(SiloTurnLog, SiloTurnLog(self._turn_log, process))  # pyright: ignore[reportUnknownMemberType]
         return registry
 

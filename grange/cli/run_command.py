@@ -1,0 +1,77 @@
+"""`grange run`: one silo in this process, with options of the command line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from grange.cli.completion import complete_silo_variable
+from grange.cli.exit_codes import OutputLost
+from grange.cli.logs import LEVELS, write_logs
+from grange.cli.naming import naming_options
+from grange.cli.process import StopSignals, run
+from grange.cli.silo_import import named_silo
+from grange.cli.streams import json_text, write
+from grange.printable import printable
+from grange.silo.config import SiloConfig
+from grange.silo.silo import Silo
+
+log = logging.getLogger("grange.silo")
+
+
+@click.command("run")
+@click.argument("app", metavar="MODULE:SILO", shell_complete=complete_silo_variable)
+@click.option("--host", help="Address to listen on (default: 127.0.0.1).")
+@click.option("--advertise", help="Host by which others reach this silo, if not --host.")
+@click.option("--port", type=int, help="Port for other silos (default: 11111; 0: a free one).")
+@click.option("--gateway-port", type=int, help="Port for clients (default: 30000; 0: a free one).")
+@click.option("--probe-port", type=int, help="Port that answers probes of other silos (default: a free one).")
+@click.option("--cluster", help="Name of the cluster.")
+@click.option("--service", help="Name of the application in storage.")
+@click.option("--membership", metavar="URL", help="Membership table (default: SQLite in the data folder).")
+@click.option("--storage", metavar="URL", help="Default storage (default: SQLite in the data folder).")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the embedded databases (default: .grange).")
+@click.option("--name", help="Name of this silo for people (default: host and port).")
+@click.option("--insecure", is_flag=True, default=None, help="Allow a public address without TLS and authentication.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@click.option("--log-json/--log-text", help="Format of the log on standard error.", default=False)
+@click.option("--json", "as_json", is_flag=True, help="Show as JSON where the silo listens.")
+@click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Also stop when standard input ends.")
+def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_with_stdin: bool, **options: Any) -> None:
+    """Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once.
+
+    Options win over the environment (GRANGE_...), which wins over grange.toml.
+    """
+    overrides = {name: value for name, value in options.items() if value is not None}
+    with StopSignals() as signals, naming_options(overrides):
+        if stop_with_stdin:
+            signals.stop_with_stdin()
+        silo = named_silo(app)
+        config = silo.definition(**overrides).config
+        write_logs(log_level, log_json, {"cluster": config.cluster, "silo": config.name})
+        run(silo, overrides, signals, functools.partial(_announce, config, as_json))
+
+
+def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
+    facts = {
+        "event": "active",
+        "address": str(silo.address),
+        "gateway": silo.gateway,
+        "cluster": config.cluster,
+        "name": silo.name,
+        "pid": os.getpid(),
+    }
+    text = (
+        f"silo {silo.address} of cluster {config.cluster!r} is active: "
+        f"silos reach it at {silo.address.endpoint}, clients at {silo.gateway}"
+    )
+    try:
+        write(json_text(msgspec.json.encode(facts)) if as_json else printable(text))
+    except OutputLost as error:  # the silo serves; only the announcement is lost
+        log.warning("silo %s is active, but this cannot be told: %s", silo.address, error)

@@ -1,0 +1,99 @@
+"""The errors of a silo's options: each names the option, its origin, what is allowed and the remedy.
+
+No message shows a value that may hold a password. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+
+import pydantic
+
+from grange.databases.urls import HIDDEN
+from grange.errors import ConfigurationError
+
+URLS = frozenset({"membership", "storage", "storages"})
+"""The options whose values may hold passwords; no message shows them."""
+
+OriginOf = Callable[[tuple[str, ...]], str]
+"""Names the origin of an option, given as a path of keys: a variable or a file. Empty for a keyword."""
+
+_SECONDS = "a number of seconds above 0, at most 1000000000"
+_PORT = "a whole number from 0 to 65535"
+_TABLE = "a table of options"
+_FLAG = "true or false"
+
+_ALLOWED: Mapping[str, str] = MappingProxyType({
+    "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "data": "the path of a folder", "membership": "a URL",
+    "storage": "a URL", "storages": "a table of names and URLs", "labels": "a list of texts",
+    "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
+    "membership_options": _TABLE,
+    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE,
+})  # fmt: skip
+
+_HEADINGS: Mapping[str, str] = MappingProxyType({
+    "membership": "the options of the membership protocol stand in [membership_options]",
+    "storage": "the options of storage stand in [storage_options], further storages in [storages]",
+})  # fmt: skip
+
+SIMILAR = 0.75
+"""Least similarity of two names (0 to 1, by `difflib`) at which one is suggested for the other."""
+
+
+class OptionError(ConfigurationError):
+    """A wrong option of a silo. `option` is its name, `origin` its variable or file (empty: a keyword)."""
+
+    subject = "option"
+
+    def __init__(self, option: str, problem: str, origin: str = "") -> None:
+        super().__init__(f"{self.subject} {option!r}{f' ({origin})' if origin else ''}: {problem}")
+        self.option = option
+        self.origin = origin
+        self.problem = problem
+
+    def given_by(self, origin: str) -> OptionError:
+        """The same error for an option that came as a keyword, which the caller took from `origin`."""
+        return self if self.origin else type(self)(self.option, self.problem, origin)
+
+
+class UnknownOption(OptionError):
+    """A name that no option has."""
+
+    subject = "unknown option"
+
+
+def unknown_option(path: tuple[str, ...], known: Collection[str], origin: str, value: object = None) -> OptionError:
+    """The error for a name that is no option. `known` are the names at this place."""
+    name = path[-1]
+    if len(path) == 1 and isinstance(value, Mapping):
+        remedy = "there is no such table; the options of a silo stand at the top of the file, before any table"
+    else:
+        close = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1, cutoff=SIMILAR)
+        remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+    return UnknownOption(".".join(path), remedy, origin)
+
+
+def explained(error: pydantic.ValidationError, known: Collection[str], origin_of: OriginOf) -> OptionError:
+    """The plain error for the first problem that pydantic found."""
+    problem = error.errors()[0]
+    path = tuple(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return unknown_option(path, known, origin_of(path), problem["input"])
+    option, value = path[0], problem["input"]
+    path = path if option == "storages" else path[:1]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, ValueError) and str(cause):
+        return OptionError(".".join(path), str(cause), origin_of(path))
+    allowed = _ALLOWED.get(option, "a text") if len(path) == 1 else "a URL"
+    return OptionError(".".join(path), f"must be {allowed}{_found(option, value)}", origin_of(path))
+
+
+def _found(option: str, value: object) -> str:
+    kind, text = type(value).__name__, f"{value!r}"
+    if option in _HEADINGS and kind == "dict":
+        return f", not a table; {_HEADINGS[option]}"
+    if option in URLS:
+        return f", not {HIDDEN} of the type {kind}"
+    return f", not {text if len(text) <= 100 else text[:99] + HIDDEN}"

@@ -1,0 +1,238 @@
+"""Where a silo's options come from besides keywords: the environment, files that it names, and `grange.toml`.
+
+A name that no option has, a value given twice and a file that cannot be read are errors: an option that is lost in
+silence would start a silo with other stores than intended.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from grange.databases.urls import scheme_of, shown_url
+from grange.errors import ConfigurationError
+
+PREFIX = "GRANGE_"
+"""Prefix of every environment variable that sets an option."""
+
+TOML = Path("grange.toml")
+
+LARGEST_FILE = 1024 * 1024
+"""Bytes of `grange.toml`, or of a secret, that are read at most: a larger file is another file."""
+
+SIMILAR = 0.75
+"""Least similarity to an option's variable (0 to 1, by `difflib`) at which it is suggested."""
+
+_FILE = "_FILE"
+
+_OF_KUBERNETES = re.compile(
+    r"GRANGE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""The variables that Kubernetes sets in every container for a service whose name begins with `grange`."""
+
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """One variable of the environment: its name there, the option that it sets, and its value."""
+
+    name: str
+    path: tuple[str, ...]
+    value: str
+    is_file: bool
+
+    def text(self) -> str:
+        """The value, read from the file if the variable names one. Raises ConfigurationError."""
+        return _secret(self.name, self.value) if self.is_file else self.value
+
+
+def variables(options: Mapping[str, FieldInfo]) -> list[Variable]:
+    """The variables of the environment that set options, in the order of their names.
+
+    Raises ConfigurationError for a variable that names no option, and for two that set the same one.
+    """
+    found: dict[tuple[str, ...], Variable] = {}
+    for name, value in sorted(os.environ.items()):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or _OF_KUBERNETES.fullmatch(upper):
+            continue
+        if upper.endswith("_PORT") and _SERVICE_LINK.match(value):
+            _refuse_service_link(name, upper, options)
+            continue
+        stem = upper.removeprefix(PREFIX).removesuffix(_FILE)
+        path = tuple(part.lower() for part in stem.split("__"))
+        _check_name(name, path, options)
+        variable = Variable(name, path, value, upper.endswith(_FILE))
+        other = found.setdefault(path, variable)
+        if other is not variable:
+            raise ConfigurationError(
+                f"{other.name} and {name} both set the option {'.'.join(path)!r}; unset one of them"
+            )
+    return list(found.values())
+
+
+class EnvironmentSource(PydanticBaseSettingsSource):
+    """`GRANGE_PORT=0`, `GRANGE_RUNTIME__IDLE_TIMEOUT=60`, `GRANGE_STORAGE_FILE=/run/secrets/storage`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """pydantic-settings: not used, because `__call__` reads all variables at once."""
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for variable in variables(self.settings_cls.model_fields):
+            option, *rest = variable.path
+            text = variable.text()
+            if rest:
+                table = values.setdefault(option, {})
+                if rest[0] in table:
+                    raise ConfigurationError(
+                        f"{PREFIX}{option.upper()} and {variable.name} both set the option "
+                        f"{'.'.join(variable.path)!r}; unset one of them"
+                    )
+                table[rest[0]] = text
+            else:
+                values[option] = _value(variable, text, self.settings_cls)
+        return values
+
+
+class TomlSource(PydanticBaseSettingsSource):
+    """`grange.toml` in the current folder."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """pydantic-settings: not used, because `__call__` reads the whole file."""
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        return read_toml()
+
+
+def read_toml() -> dict[str, Any]:
+    """The content of `grange.toml`; empty without such a file. Raises ConfigurationError if it cannot be read."""
+    try:
+        TOML.lstat()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"the configuration file {TOML} cannot be looked for: {error.strerror}") from None
+    try:
+        return tomllib.loads(_text_of(TOML))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "its values are nested too deeply" if isinstance(error, RecursionError) else _reason(error)
+        remedy = "correct it, or remove it to run without it"
+        raise ConfigurationError(f"the configuration file {TOML} cannot be read: {reason}; {remedy}") from None
+
+
+def _text_of(path: Path) -> str:
+    if not stat.S_ISREG(path.stat().st_mode):
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise ValueError(f"it is {kind}")
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE} bytes")
+    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
+    return data.decode()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {error.start}"
+    if isinstance(error, FileNotFoundError):
+        return "it is a link to a file that is not there"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return f"it is not TOML: {error}"
+    return str(error)
+
+
+def _secret(variable: str, path: str) -> str:
+    if scheme_of(path) is not None:
+        raise ConfigurationError(
+            f"{variable} must name a file, not a URL such as {shown_url(path)!r}; give the URL by "
+            f"{variable[: -len(_FILE)]}, or write it into a file"
+        )
+    try:
+        text = _text_of(Path(path)).strip()
+    except (OSError, ValueError) as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else _reason(error)
+        raise ConfigurationError(f"{variable} names {path!r}, which cannot be read: {reason}") from None
+    if not text:
+        raise ConfigurationError(f"{variable} names {path!r}, which is empty; write the value into it")
+    return text
+
+
+def _check_name(name: str, path: tuple[str, ...], options: Mapping[str, FieldInfo]) -> None:
+    """Raise ConfigurationError for a variable that sets no option. A table checks the names of its own options."""
+    if path[0] not in options:
+        known = [PREFIX + option.upper() for option in options]
+        close = difflib.get_close_matches(PREFIX + path[0].upper(), known, n=1, cutoff=SIMILAR)
+        remedy = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+        raise ConfigurationError(f"the environment variable {name} is no option; {remedy}")
+    if len(path) > 1 and not (_is_table(options[path[0]]) and len(path) == 2 and path[1]):
+        parent = PREFIX + path[0].upper()
+        form = f"{parent}__NAME" if _is_table(options[path[0]]) else parent
+        raise ConfigurationError(f"the environment variable {name} is no option; write {form}")
+
+
+def _refuse_service_link(name: str, upper: str, options: Mapping[str, FieldInfo]) -> None:
+    """Kubernetes' own variable is ignored, unless it has the name of an option, which it would then replace."""
+    if upper.removeprefix(PREFIX).lower() in options:
+        raise ConfigurationError(
+            f"the environment variable {name} comes from Kubernetes, for a service whose name begins with grange; "
+            "give that service another name, or set enableServiceLinks: false"
+        )
+
+
+def _value(variable: Variable, text: str, settings: type[BaseSettings]) -> Any:
+    """The value of a whole option: JSON for a table or a list, else the text itself."""
+    option = variable.path[0]
+    field = settings.model_fields[option]
+    if option in ("membership", "storage") and not text.strip():
+        raise ConfigurationError(f"the environment variable {variable.name} is empty; unset it, or give a URL")
+    if not _is_table(field) and not _is_list(field):
+        if variable.is_file and "\n" in text:
+            raise ConfigurationError(
+                f"{variable.name} names a file with several lines; the value must be its only line"
+            )
+        return text
+    example = "'[\"ssd\"]'" if _is_list(field) else '\'{"name": "value"}\''
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigurationError(
+            f"the environment variable {variable.name} must be JSON, such as {PREFIX}{option.upper()}={example}: "
+            f"{reason}"
+        ) from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"a name is given twice: {twice[0]!r:.100}" if "://" not in twice[0] else "a name is given twice"
+        )
+    return dict(pairs)
+
+
+def _is_table(field: FieldInfo) -> bool:
+    return isinstance(field.get_default(call_default_factory=True, validated_data={}), dict)
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return isinstance(field.get_default(call_default_factory=True, validated_data={}), tuple)
