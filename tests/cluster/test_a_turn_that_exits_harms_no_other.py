@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
-import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -217,7 +215,4 @@ async def test_raised_by_the_end_of_a_service(
         await cluster.advance(1)
         assert cluster.count(Uses) == 0
     assert caplog.text.count("closing the state failed") == 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # svcs has not closed the services behind the one that exits
-        gc.collect()
     await unharmed(cluster, waiting)

@@ -125,7 +125,8 @@ class Built:
         """Close the facets, then the services. Closes all of them even if one fails, then raises the first error."""
         closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
         if self.services is not None:
-            closers.append(self.services.aclose)
+            # svcs stops at an error that is no Exception, such as SystemExit; the second call closes the rest.
+            closers += [self.services.aclose, self.services.aclose]
         errors: list[BaseException] = []
         for close in closers:
             try:
