@@ -52,7 +52,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 def difference(before: Any, after: Any, depth: int = MAX_DEPTH) -> Difference | None:
     """The first difference between a value and its decoded copy; None when they are the same."""
-    kind = type(before)
+    kind = cast("Any", type(before))
     if before is after:
         return None
     if isinstance(before, enum.Enum):
@@ -87,7 +87,7 @@ def _is_plain(before: Any, after: Any) -> bool:
         return before is after
     if isinstance(after, float):
         if isinstance(before, int):
-            return abs(before) <= _EXACT_FLOAT and before == after and (before != 0 or math.copysign(1, after) == 1)
+            return abs(before) <= _EXACT_FLOAT and _is_same_float(float(before), after)
         return isinstance(before, float) and _is_same_float(before, after)
     if not isinstance(before, type(after)):
         return False
@@ -164,7 +164,7 @@ def _field_difference(before: Any, after: Any, names: Iterable[str], depth: int)
 
 def _part_difference(before: Any, after: Any, depth: int) -> Difference | None:
     """`difference`, with a short way for the common classes."""
-    kind = type(before)
+    kind = cast("Any", type(before))
     if kind is type(after) and kind in _COMPARED_BY_EQ and before == after:
         return None
     return difference(before, after, depth)
@@ -181,7 +181,7 @@ _DECLARED_FIELDS: tuple[tuple[str, Callable[[Any], str]], ...] = (
 
 def _field_names(value: Any) -> Iterable[str] | None:
     """The names of a structured object's fields; None for an object that only its own `==` can compare."""
-    kind = type(value)
+    kind = cast("Any", type(value))
     for declared, name_of in _DECLARED_FIELDS:
         fields = getattr(kind, declared, None)
         if fields is not None:
@@ -189,8 +189,8 @@ def _field_names(value: Any) -> Iterable[str] | None:
     models = getattr(kind, "__pydantic_fields__", None)
     if models is not None:
         return [*models, "__pydantic_extra__", "__pydantic_private__"]
-    has_own_eq = getattr(kind, "__eq__", None) is not object.__eq__
-    return list(vars(value)) if hasattr(value, "__dict__") and not has_own_eq else None
+    attributes = cast("dict[str, Any] | None", getattr(value, "__dict__", None))
+    return list(attributes) if attributes is not None and kind.__eq__ is object.__eq__ else None
 
 
 def is_equal(before: Any, after: Any) -> bool:
@@ -219,8 +219,9 @@ def _shown(value: Any) -> str:
     """A short text of a value. The `repr` of an author's class may fail."""
     if value is _NOTHING:
         return "nothing"
+    kind = cast("Any", type(value))
     try:
-        text = reprlib.repr(value) if isinstance(value, _LONG) else repr(value)
+        text = reprlib.repr(value) if issubclass(kind, _LONG) else repr(value)
     except Exception:
-        return f"a {type(value).__qualname__}"
+        return f"a {kind.__qualname__}"
     return text if len(text) <= 80 else f"{text[:79]}…"

@@ -82,12 +82,13 @@ async def test_the_same_on_a_database_that_each_cluster_opens(tmp_path: Path) ->
             assert await counter.add() == 2 * run + 2
 
 
-async def test_a_death_in_one_of_two_clusters_leaves_the_other_alive() -> None:
+@pytest.mark.parametrize("virtual", [True, False])
+async def test_a_death_in_one_of_two_clusters_leaves_the_other_alive(virtual: bool) -> None:
     """Blue and green at once: green's silo has blue's endpoint and a later generation, and dies."""
     store = MemoryStorage()
     async with (
-        TestCluster([Counter], silos=1, storage=store, virtual_time=False) as blue,
-        TestCluster([Counter], silos=2, storage=store, virtual_time=False) as green,
+        TestCluster([Counter], silos=1, storage=store, virtual_time=virtual) as blue,
+        TestCluster([Counter], silos=2, storage=store, virtual_time=virtual) as green,
     ):
         counter = blue.get_grain(Counter, "x")
         assert await counter.add() == 1
