@@ -226,17 +226,27 @@ def raw_message(shape: Shape, encoding: Encoding) -> Check:
 def _each(values: Iterable[Any], check: Check, exact: frozenset[type], found: Found) -> None:
     if exact and exact.issuperset(map(type, values)):
         return
-    for position, item in enumerate(values):
-        if type(item) not in exact:
-            _inside(f"[{position}]", check, item, found)
+    position = 0
+    try:
+        for item in values:
+            if type(item) not in exact:
+                check(item, found)
+            position += 1
+    except Unfit as error:
+        raise error.within(f"[{position}]") from None
 
 
 def _each_of_mapping(values: dict[Any, Any], check: Check, exact: frozenset[type], found: Found) -> None:
     if exact and exact.issuperset(map(type, values.values())):
         return
-    for key, item in values.items():
-        if type(item) not in exact:
-            _inside(f"[{key!r:.40}]", check, item, found)
+    current = None
+    try:
+        for key, item in values.items():
+            if type(item) not in exact:
+                current = key
+                check(item, found)
+    except Unfit as error:
+        raise error.within(f"[{current!r:.40}]") from None
 
 
 def collection(shape: Shape, cls: type[Collection[Any]], item: Shape) -> Check:
@@ -312,9 +322,14 @@ def structured(shape: Shape, cls: type, fields: list[tuple[str, Shape, bool]]) -
             parts = read(value)
         except AttributeError as error:
             raise Unfit(f"`{shape.name}` has lost an attribute: {error}") from None
-        for part, (name, field, may_be_unset) in zip(parts, fields, strict=True):
-            if type(part) not in field.exact and not (may_be_unset and part is msgspec.UNSET):
-                _inside(f".{name}", field.check, part, found)
+        current = ""
+        try:
+            for part, (name, field, may_be_unset) in zip(parts, fields, strict=True):
+                if type(part) not in field.exact and not (may_be_unset and part is msgspec.UNSET):
+                    current = name
+                    field.check(part, found)
+        except Unfit as error:
+            raise error.within(f".{current}") from None
 
     return check
 
