@@ -15,7 +15,7 @@ from grange.errors import ConfigurationError, NoSuchGrain
 from grange.grains.definition import Addressable, is_interface, spec_of
 from grange.grains.hooks import HOOKS
 from grange.grains.interface import InterfaceSpec, MethodSpec
-from grange.proto.checks import Check, Found, Unfit, class_name
+from grange.proto.checks import Check, Found, Unfit, class_of
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key, encode_key
 from grange.proto.message import Encoding
@@ -225,8 +225,8 @@ class ReferenceExtension:
             if not isinstance(value, Reference):
                 if isinstance(value, Addressable):
                     raise Unfit(f"a grain cannot be sent; pass self.reference instead of {type(value).__name__}")
-                raise Unfit(f"Expected a reference to `{spec.cls.__name__}`, got `{class_name(type(value))}`")
-            given = value._grange_spec
+                raise Unfit(f"Expected a reference to `{spec.cls.__name__}`, got `{class_of(value)}`")
+            given = value._grange_spec  # pyright: ignore[reportPrivateUsage]
             if not (issubclass(given.cls, spec.cls) or (not is_interface(spec.cls) and value.id.type == spec.name)):
                 raise Unfit(
                     f"Expected a reference to `{spec.cls.__name__}`, got one to `{given.cls.__name__}` ({value.id})"
@@ -251,7 +251,7 @@ class ReferenceExtension:
 
 
 def _is_short(reference: Reference) -> bool:
-    grain_id = reference._grange_id
+    grain_id = reference.id
     return (
         len(grain_id.type) + len(grain_id.key) < LEAF_BYTES - 8 and grain_id.key.isascii() and grain_id.type.isascii()
     )

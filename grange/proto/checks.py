@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 import msgspec
 
 from grange.proto.message import Encoding
-from grange.proto.zones import is_plain
+from grange.proto.zones import class_as_any, is_plain
 
 
 class Unfit(ValueError):
@@ -80,7 +80,12 @@ class Shape:
 
     def refuse(self, value: Any, found: Found) -> NoReturn:
         """Raise Unfit: the value has another type."""
-        raise Unfit(f"Expected `{self.name}`, got `{class_name(type(value))}`")
+        raise Unfit(f"Expected `{self.name}`, got `{class_of(value)}`")
+
+
+def class_of(value: object) -> str:
+    """The name of a value's class in messages."""
+    return class_name(type(value))
 
 
 def class_name(cls: type) -> str:
@@ -144,7 +149,7 @@ def moment(shape: Shape, cls: type[dt.datetime | dt.time]) -> Check:
         if is_plain(value):
             return
         if cls is dt.datetime and value.tzinfo is not None and value.utcoffset() is None:
-            raise Unfit(f"a datetime whose time zone ({class_name(type(value.tzinfo))}) gives no offset cannot be sent")
+            raise Unfit(f"a datetime whose time zone ({class_of(value.tzinfo)}) gives no offset cannot be sent")
         found.zones = True
 
     return check
@@ -192,7 +197,7 @@ def any_in_json(value: Any, found: Found) -> None:
 
 
 def _plain_parts(value: Any, found: Found, check: Check, exact: frozenset[type], keys: frozenset[type]) -> None:
-    cls = type(value)
+    cls = class_as_any(value)
     if cls in exact:
         return
     if cls is list:
@@ -200,7 +205,7 @@ def _plain_parts(value: Any, found: Found, check: Check, exact: frozenset[type],
     elif cls is dict:
         wrong = next((key for key in value if type(key) not in keys), None)
         if wrong is not None or (None in value and types.NoneType not in keys):
-            raise Unfit(f"a key of type `{class_name(type(wrong))}` in a value without a type: annotate the mapping")
+            raise Unfit(f"a key of type `{class_of(wrong)}` in a value without a type: annotate the mapping")
         _each_of_mapping(value, check, exact, found)
     else:
         raise Unfit(f"a `{class_name(cls)}` does not come back equal where any type is allowed: annotate its type")
@@ -221,17 +226,27 @@ def raw_message(shape: Shape, encoding: Encoding) -> Check:
 def _each(values: Iterable[Any], check: Check, exact: frozenset[type], found: Found) -> None:
     if exact and exact.issuperset(map(type, values)):
         return
-    for position, item in enumerate(values):
-        if type(item) not in exact:
-            _inside(f"[{position}]", check, item, found)
+    position = 0
+    try:
+        for item in values:
+            if type(item) not in exact:
+                check(item, found)
+            position += 1
+    except Unfit as error:
+        raise error.within(f"[{position}]") from None
 
 
 def _each_of_mapping(values: dict[Any, Any], check: Check, exact: frozenset[type], found: Found) -> None:
     if exact and exact.issuperset(map(type, values.values())):
         return
-    for key, item in values.items():
-        if type(item) not in exact:
-            _inside(f"[{key!r:.40}]", check, item, found)
+    current = None
+    try:
+        for key, item in values.items():
+            if type(item) not in exact:
+                current = key
+                check(item, found)
+    except Unfit as error:
+        raise error.within(f"[{current!r:.40}]") from None
 
 
 def collection(shape: Shape, cls: type[Collection[Any]], item: Shape) -> Check:
@@ -248,8 +263,10 @@ def collection(shape: Shape, cls: type[Collection[Any]], item: Shape) -> Check:
 def fixed_tuple(shape: Shape, parts: list[Shape]) -> Check:
     """The check of a tuple with a type for each item."""
 
+    cls: Any = tuple
+
     def check(value: Any, found: Found) -> None:
-        if type(value) is not tuple:
+        if type(value) is not cls:
             shape.refuse(value, found)
         for position, (part, item) in enumerate(zip(parts, value, strict=False)):
             if type(item) not in part.exact:
@@ -261,8 +278,10 @@ def fixed_tuple(shape: Shape, parts: list[Shape]) -> Check:
 def mapping(shape: Shape, key: Shape, item: Shape) -> Check:
     """The check of a dict."""
 
+    cls: Any = dict
+
     def check(value: Any, found: Found) -> None:
-        if type(value) is not dict:
+        if type(value) is not cls:
             shape.refuse(value, found)
         if not (key.exact and key.exact.issuperset(map(type, value))):
             for each in value:
@@ -275,8 +294,10 @@ def mapping(shape: Shape, key: Shape, item: Shape) -> Check:
 def typed_dict(shape: Shape, fields: dict[str, Shape]) -> Check:
     """The check of a TypedDict. The decoder finds missing keys."""
 
+    cls: Any = dict
+
     def check(value: Any, found: Found) -> None:
-        if type(value) is not dict:
+        if type(value) is not cls:
             shape.refuse(value, found)
         for name, part in value.items():
             field = fields.get(name)
@@ -301,9 +322,14 @@ def structured(shape: Shape, cls: type, fields: list[tuple[str, Shape, bool]]) -
             parts = read(value)
         except AttributeError as error:
             raise Unfit(f"`{shape.name}` has lost an attribute: {error}") from None
-        for part, (name, field, may_be_unset) in zip(parts, fields, strict=True):
-            if type(part) not in field.exact and not (may_be_unset and part is msgspec.UNSET):
-                _inside(f".{name}", field.check, part, found)
+        current = ""
+        try:
+            for part, (name, field, may_be_unset) in zip(parts, fields, strict=True):
+                if type(part) not in field.exact and not (may_be_unset and part is msgspec.UNSET):
+                    current = name
+                    field.check(part, found)
+        except Unfit as error:
+            raise error.within(f".{current}") from None
 
     return check
 
@@ -317,7 +343,7 @@ def _reader(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 def subclass_error(value: object, cls: type) -> Cut:
     """The refusal of a subclass where its base class is annotated."""
-    own = class_name(type(value))
+    own = class_of(value)
     return Cut(
         f"Expected `{class_name(cls)}`, got its subclass `{own}`, whose own fields would be lost: "
         f"annotate `{own}`, or a union of tagged msgspec Structs"

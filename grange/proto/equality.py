@@ -11,11 +11,12 @@ import datetime as dt
 import decimal
 import math
 from collections.abc import Iterable
-from typing import Any
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeGuard
 
 import msgspec
 
-from grange.proto.zones import zone_key
+from grange.proto.zones import class_as_any, is_dict, is_sequence, zone_key
 
 
 def difference(left: Any, right: Any) -> str | None:
@@ -24,9 +25,9 @@ def difference(left: Any, right: Any) -> str | None:
         return None
     if type(left) is not type(right):
         return ""
-    if isinstance(left, dict):
+    if is_dict(left):
         return _of_dicts(left, right)
-    if isinstance(left, list | tuple):
+    if is_sequence(left):
         if len(left) != len(right):
             return ""
         return _first((f"[{i}]", a, b) for i, (a, b) in enumerate(zip(left, right, strict=True)))
@@ -38,7 +39,7 @@ def difference(left: Any, right: Any) -> str | None:
 
 def field_names(value: Any) -> Iterable[str] | None:
     """The names of the fields of a structured value; None for any other value."""
-    cls: Any = type(value)
+    cls = class_as_any(value)
     if isinstance(value, msgspec.Struct):
         return value.__struct_fields__
     if dataclasses.is_dataclass(cls):
@@ -52,10 +53,10 @@ def field_names(value: Any) -> Iterable[str] | None:
 
 def parts_of(value: Any) -> Iterable[tuple[str, Any]]:
     """The values inside a value, each with its step in a path; the keys of a mapping come first."""
-    if isinstance(value, dict):
+    if is_dict(value):
         keys = [(f"[{key!r:.40}]", key) for key in value]
         return [*keys, *((f"[{key!r:.40}]", item) for key, item in value.items())]
-    if isinstance(value, list | tuple | set | frozenset):
+    if is_sequence(value) or _is_set(value):
         return [(f"[{position}]", item) for position, item in enumerate(value)]
     names = field_names(value)
     return [] if names is None else [(f".{name}", getattr(value, name, None)) for name in names]
@@ -87,9 +88,13 @@ def _equal(left: Any, right: Any) -> bool:
         return str(left) == str(right)  # == raises for a signalling NaN
     if isinstance(left, dt.datetime | dt.time):
         return _moment(left) == _moment(right)
-    if isinstance(left, set | frozenset):
+    if _is_set(left):
         return bool(left == right) and sorted(map(_class_name, left)) == sorted(map(_class_name, right))
     return bool(left == right)
+
+
+def _is_set(value: object) -> TypeGuard[AbstractSet[Any]]:
+    return isinstance(value, set | frozenset)
 
 
 def _class_name(item: object) -> str:

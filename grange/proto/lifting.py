@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as ms
 
-from grange.proto.zones import moment_of
+from grange.proto.zones import class_as_any, is_dict, is_sequence, moment_of
 
 Lift = Callable[[Any], Any]
 """Replaces texts of moments in decoded builtins. Leaves data that do not fit; msgspec refuses them afterwards."""
@@ -69,10 +69,10 @@ class Lifts:
             by_form.setdefault(_form(part), self.of(part))
 
         def lift(data: Any) -> Any:
-            chosen = by_form.get(list if isinstance(data, tuple) else type(data), _unchanged)
-            if len(tagged) > 1 and isinstance(data, dict):
+            chosen = by_form.get(list if is_sequence(data) else class_as_any(data), _unchanged)
+            if len(tagged) > 1 and is_dict(data):
                 chosen = tagged.get(data.get(tag_field), chosen)
-            elif len(tagged) > 1 and isinstance(data, list | tuple) and data and isinstance(data[0], str | int):
+            elif len(tagged) > 1 and is_sequence(data) and data and isinstance(data[0], str | int):
                 chosen = tagged.get(data[0], chosen)
             return chosen(data)
 
@@ -99,12 +99,12 @@ def _moment(cls: type[dt.datetime | dt.time]) -> Lift:
 
 
 def _items(item: Lift) -> Lift:
-    return lambda data: [item(part) for part in data] if isinstance(data, list | tuple) else data
+    return lambda data: [item(part) for part in data] if is_sequence(data) else data
 
 
 def _positions(parts: list[Lift]) -> Lift:
     def lift(data: Any) -> Any:
-        if not isinstance(data, list | tuple):
+        if not is_sequence(data):
             return data
         lifted = [part(item) for part, item in zip(parts, data, strict=False)]
         return type(data)([*lifted, *data[len(lifted) :]])  # a tuple stays one: it may be the key of a mapping
@@ -114,14 +114,14 @@ def _positions(parts: list[Lift]) -> Lift:
 
 def _mapping(key: Lift, item: Lift) -> Lift:
     def lift(data: Any) -> Any:
-        return {key(k): item(value) for k, value in data.items()} if isinstance(data, dict) else data
+        return {key(k): item(value) for k, value in data.items()} if is_dict(data) else data
 
     return lift
 
 
 def _fields(parts: dict[str, Lift]) -> Lift:
     def lift(data: Any) -> Any:
-        if not isinstance(data, dict):
+        if not is_dict(data):
             return data
         return {name: parts.get(name, _unchanged)(value) for name, value in data.items()}
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import msgspec
 
-from grange.proto.checks import Check, Found, Unfit, class_name, subclass_error
+from grange.proto.checks import Check, Found, Unfit, class_name, class_of, subclass_error
 from grange.proto.equality import difference
 from grange.proto.message import Encoding
-from grange.proto.zones import BUILTIN_TYPES, UnknownZone, lower, mapped, moment_of
+from grange.proto.zones import BUILTIN_TYPES, UnknownZone, class_as_any, lower, mapped, moment_of
 
 
 class PydanticModels:
@@ -45,7 +45,7 @@ class PydanticModels:
             if type(value) is not kind:
                 if isinstance(value, kind):
                     raise subclass_error(value, kind)
-                raise Unfit(f"Expected `{class_name(kind)}`, got `{class_name(type(value))}`")
+                raise Unfit(f"Expected `{class_name(kind)}`, got `{class_of(value)}`")
             found.zones = True  # msgspec must not write the moments inside
             if found.encoded is None:
                 found.encoded = {}
@@ -70,20 +70,21 @@ _REMEDY = "give the field a type that pydantic reads back, or mend its serialise
 
 def _carried(model: Any, encoding: Encoding) -> Any:
     """What is sent for a model. Raises Unfit naming the first field that no way carries."""
+    cls = class_as_any(model)
     failed: Unfit | None = None
     # In storage all fields are written, so that a changed default does not change what is stored.
     ways = [_set_fields, _dumped, _attributes] if encoding is Encoding.MSGPACK else [_dumped, _attributes]
     for way in ways:
         try:
             data = _builtins(way(model), encoding)
-            read = _read(type(model), _sent(data, encoding))
+            read = _read(cls, _sent(data, encoding))
         except Exception as error:  # includes errors of the author's serialisers and validators
-            failed = failed or Unfit(f"`{class_name(type(model))}` cannot be sent: {_without_input(error)}")
+            failed = failed or Unfit(f"`{class_of(model)}` cannot be sent: {_without_input(error)}")
             continue
         path = difference(model, read)
         if path is None and (way is not _set_fields or model.model_fields_set == read.model_fields_set):
             return data
-        reason = f"`{class_name(type(model))}` does not come out of its validation equal to what it was: {_REMEDY}"
+        reason = f"`{class_of(model)}` does not come out of its validation equal to what it was: {_REMEDY}"
         failed = failed or Unfit(reason).within(path or "")
     assert failed is not None
     raise failed
@@ -108,7 +109,10 @@ def _dump(model: Any, exclude_unset: bool) -> Any:
 
 def _attributes(model: Any) -> Any:
     """The fields as they are, without serialisers, also those that are excluded from dumps."""
-    return {name: getattr(model, name) for name in type(model).model_fields} | (model.__pydantic_extra__ or {})
+    cls = class_as_any(model)
+    extra: dict[str, Any] = model.__pydantic_extra__ or {}
+    fields: dict[str, Any] = {name: getattr(model, name) for name in cls.model_fields}
+    return {**fields, **extra}
 
 
 def _builtins(dumped: Any, encoding: Encoding) -> Any:
@@ -118,17 +122,18 @@ def _builtins(dumped: Any, encoding: Encoding) -> Any:
 
 def _plain(value: Any) -> Any:
     """The form that pydantic reads back, for values that msgspec does not know."""
-    cls = type(value)
+    cls = class_as_any(value)
     if hasattr(value, "get_secret_value"):
         return value.get_secret_value()
     if hasattr(cls, "model_fields"):
         return _attributes(value)
-    if isinstance(value, re.Pattern):
+    if cls is re.Pattern:
         return value.pattern
     if isinstance(value, os.PathLike):
         return os.fspath(cast("os.PathLike[str]", value))
-    if isinstance(value, str | int | float):
-        return next(base(value) for base in (str, int, float) if isinstance(value, base))
+    for base in (str, int, float):
+        if isinstance(value, base):
+            return base(value)
     return list(value) if hasattr(cls, "__iter__") else str(value)
 
 

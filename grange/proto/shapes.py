@@ -10,11 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import functools
-import operator
 import types
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, Literal, NamedTuple, Protocol, get_origin
+from typing import Any, Generic, Literal, NamedTuple, Protocol, Union, get_origin
 
 import msgspec
 from msgspec import inspect as ms
@@ -30,6 +29,7 @@ from grange.proto.checks import (
     any_in_json,
     any_value,
     class_name,
+    class_of,
     collection,
     finite,
     fixed_tuple,
@@ -43,6 +43,7 @@ from grange.proto.checks import (
     typed_dict,
 )  # fmt: skip
 from grange.proto.message import Encoding
+from grange.proto.zones import class_as_any, is_sequence
 
 
 class Custom(Protocol):
@@ -198,7 +199,7 @@ class Shapes:
         by_class = functools.cache(lambda: {cls: part for part in parts for cls in part.classes or ()})
 
         def check(value: Any, found: Found) -> None:
-            part = by_class().get(type(value)) or next((other for other in parts if not other.classes), None)
+            part = by_class().get(class_as_any(value)) or next((other for other in parts if not other.classes), None)
             if part is not None:
                 part.check(value, found)  # a part without classes is an extension's, beside None
             elif not any(_passes(other, value, found) for other in parts):
@@ -249,7 +250,7 @@ class Shapes:
                 found.trying = False
             path = self._difference(value, read)
             if path is not None:
-                reason = f"`{class_name(type(value))}` is changed when it is built again from its fields"
+                reason = f"`{class_of(value)}` is changed when it is built again from its fields"
                 raise Unfit(reason).within(path)
 
         return check
@@ -272,7 +273,7 @@ def type_name(node: Any) -> str:
 def annotation(node: Any) -> Any:
     """The annotation of a type that can be the key of a mapping in JSON."""
     if isinstance(node, ms.UnionType):
-        return functools.reduce(operator.or_, map(annotation, node.types))
+        return Union[tuple(map(annotation, node.types))]  # noqa: UP007
     if isinstance(node, ms.LiteralType):
         return Literal[node.values]
     if isinstance(node, ms.Metadata):
@@ -294,7 +295,7 @@ def nodes_of(info: Any) -> Iterator[Any]:
         yield node
         for name in node.__struct_fields__:
             child: Any = getattr(node, name)
-            waiting.extend(child if isinstance(child, tuple) else (child,))
+            waiting.extend(child if is_sequence(child) else (child,))
 
 
 def is_json_key(node: Any, custom: Sequence[Custom]) -> bool:
@@ -317,7 +318,7 @@ def may_change(cls: Any) -> bool:
         return hooks or any(is_left_out(cls, field.name) for field in cls.__attrs_attrs__)
     if issubclass(cls, msgspec.Struct):
         return False
-    if issubclass(cls, tuple):
+    if tuple in cls.__mro__:
         return cls.__bases__ != (tuple,) and NamedTuple not in getattr(cls, "__orig_bases__", ())
     return any(issubclass(base, BaseException) for base in cls.__mro__)
 

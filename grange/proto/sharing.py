@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import inspect as ms
 
-from grange.proto.zones import zone_key
+from grange.proto.zones import class_as_any, zone_key
 
 LEAF_BYTES = 96
 """More bytes than any shared value is encoded in, apart from the characters of a text."""
@@ -59,7 +59,7 @@ def shared_classes(node: Any, short: int, extensions: Sequence[Shares]) -> dict[
         return _literals(node.values)
     if any(getattr(node, name) is not None for name in node.__struct_fields__):
         return {}  # a constraint, or a container
-    return _leaf(type(node), short)
+    return _leaf(class_as_any(node), short)
 
 
 def _leaf(node: type, short: int) -> dict[type, Look | None]:
@@ -106,5 +106,5 @@ def _are_small(values: Iterable[Any]) -> bool:
 def _literals(values: tuple[Any, ...]) -> dict[type, Look | None]:
     allowed: dict[type, set[Any]] = {}
     for value in values:
-        allowed.setdefault(type(value), set()).add(value)
+        allowed.setdefault(class_as_any(value), set()).add(value)
     return {cls: some.__contains__ for cls, some in allowed.items() if _are_small(some)}

@@ -56,7 +56,7 @@ class TypedCodec:
         self._shape: Shape | None = None
         self._has_moments = any(isinstance(node, _MOMENTS) for node in nodes_of(info))
         maker = msgspec.msgpack.Decoder if encoding is Encoding.MSGPACK else msgspec.json.Decoder
-        self._native = maker(kind, dec_hook=codec.decode_other).decode
+        self._native: Callable[[bytes], Any] = maker(kind, dec_hook=codec.decode_other).decode
 
     @property
     def shape(self) -> Shape:

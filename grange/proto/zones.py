@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 BUILTIN_TYPES = (bytes, bytearray, memoryview, dt.datetime, dt.date, dt.time, dt.timedelta)
@@ -82,10 +82,23 @@ def lower(value: Any) -> Any:
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
     """A copy of a builtin container with each part changed; any other value as it is."""
-    if isinstance(value, dict):
+    if is_dict(value):
         return {change(key): change(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [change(item) for item in value]
-    if isinstance(value, tuple):
-        return tuple(change(item) for item in value)
+    if is_sequence(value):
+        return type(value)(change(item) for item in value)
     return value
+
+
+def class_as_any(value: object) -> Any:
+    """The class of a value whose type is not known."""
+    return type(value)
+
+
+def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
+    """Whether a value is a dict, of parts that are not known."""
+    return isinstance(value, dict)
+
+
+def is_sequence(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Whether a value is a list or tuple, of parts that are not known."""
+    return isinstance(value, list | tuple)

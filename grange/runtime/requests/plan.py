@@ -63,7 +63,7 @@ class MethodPlan:
         Raises InvalidCall and PayloadTooLarge as a call to another process does.
         """
         for classes, value in zip(self._shared, args, strict=False):
-            look = classes.get(type(value), _never)
+            look = classes.get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
             if look is not None and not look(value):
                 return self.decode(self.encode(args))
         return args
@@ -108,7 +108,7 @@ class MethodPlan:
 
         Raises InvalidResult.
         """
-        look = self._shared_result.get(type(value), _never)
+        look = self._shared_result.get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
         if look is None or look(value):
             return value
         return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
