@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, cast
 import msgspec
 
 from grange.aio.tasks import Tasks
-from grange.errors import InvalidCall
+from grange.errors import InvalidCall, StorageError
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
@@ -40,6 +40,10 @@ G = TypeVar("G", bound=Addressable)
 
 SELF_DEACTIVATED = "the grain asked for it"
 """The deactivation reason of an activation whose grain called `deactivate_when_idle`."""
+
+UNSAVED = "a change to its state was not stored"
+"""The deactivation reason after an error of the activation's own state left a turn. No turn starts in it any more, and
+nothing is answered from its memory or stored."""
 
 CLOSING_ADMIT_INTERVAL = 0.2
 """Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
@@ -186,13 +190,24 @@ class Activation:
         plan = self.hosted.plans.get(call.method)
         call.task = self.owner.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
 
-    def _ended(self, call: Invocation, conflict: bool) -> None:
+    def _ended(self, call: Invocation, error: BaseException | None) -> None:
         self.mailbox.end(call)
         if call.keeps_alive:
             self.last_used = asyncio.get_running_loop().time()
-        if conflict:
-            self.deactivate("another writer changed its state")
+        if error is not None and self.built is not None and self.built.lost_changes(error):
+            self._give_up(self.built)
         self.pump()
+
+    def _give_up(self, built: Built) -> None:
+        """End without another turn: memory holds changes that are not stored, and no caller may see them."""
+        built.give_up()
+        self.deactivate(UNSAVED)
+        self.reason = UNSAVED  # also if it was about to end for another reason
+
+    def check_saved(self) -> None:
+        """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
+        if self.reason == UNSAVED and self.built is not None and self.built.unsaved:
+            raise StorageError(f"{self.grain_id} ran on a state that could not be stored; repeat the call")
 
     def pump(self) -> None:
         """Start the requests that may run now; start the deactivation when a closing activation has no turn left."""
@@ -246,7 +261,7 @@ class Activation:
 
         One of the last turns may depend, even through other grains, on a request that waits here.
         """
-        while self.phase is Phase.CLOSING and (call := self.mailbox.next()) is not None:
+        while self.phase is Phase.CLOSING and self.reason != UNSAVED and (call := self.mailbox.next()) is not None:
             self._start(cast("Invocation", call))
         self._schedule_admission()
 
