@@ -31,6 +31,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
@@ -310,8 +311,9 @@ def prepare_hosting(
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
-    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options)
-    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options)
+    admission = Admission(options)
+    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options, admission)
+    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options, admission)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,

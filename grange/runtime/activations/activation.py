@@ -27,12 +27,12 @@ from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import Invoker, run_turn
-from grange.runtime.activations.mailbox import Mailbox
+from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.gate import Gate
 from grange.runtime.locator import Claims
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.invocation import Invocation, cancelled, expired
 from grange.runtime.requests.refusal import Refused
 
 G = TypeVar("G", bound=Addressable)
@@ -133,7 +133,7 @@ class Activation:
         loop = asyncio.get_running_loop()
         if call.keeps_alive:
             self.last_used = loop.time()
-        call.status = self.status
+        call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             if not self._apply_options(call):
                 return
@@ -148,11 +148,17 @@ class Activation:
         else:
             self.mailbox.wait(call)
 
+    def withdraw(self, call: Invocation) -> None:
+        """Refuse a waiting request whose caller has gone, and free its place."""
+        if self.mailbox.drop(call):
+            call.refuse(cancelled())
+
     def status(self, call: Invocation) -> str:
         """The progress of a request, for the caller's time-out message."""
         position = self.mailbox.position(call)
         if position is not None:
-            return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
+            place = f"{position + 1}" if position < MAX_COUNTED else f"{MAX_COUNTED + 1} or later"
+            return f"queued at {place} of {self.mailbox.depth} ({self.phase.name.lower()})"
         return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
 
     def _apply_options(self, call: Invocation) -> bool:

@@ -79,7 +79,7 @@ class Catalog:
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
         if hosted.options.stateless_workers:
-            pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty)
+            pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
             self._targets[call.grain_id] = pool
             pool.receive(call)
             return

@@ -66,7 +66,7 @@ async def run_turn(
     raised: BaseException | None = None
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
-        if gate.clock() <= gate.until or await _pass_gate(call, gate):
+        if (gate.clock() <= gate.until or await _pass_gate(call, gate)) and not call.held_back():
             running = _begin(call, grain, plan)
             if running is not None:
                 value = await running

@@ -1,6 +1,7 @@
 """Takes messages of accepted connections: requests for grains, questions for system targets, cancellations.
 
-There is one `Incoming` per accepted connection. An answer is sent on the connection of its request.
+There is one `Incoming` per accepted connection. An answer is sent on the connection of its request. `admission.py`
+decides which requests are refused, and which wait until the peer has read answers.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -21,8 +23,9 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.runtime.calls.admission import Admission, Share, decoded_size, size_of
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.requests.invocation import Invocation, log_one_way_failure
+from grange.runtime.requests.invocation import Invocation, cancelled, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
@@ -32,6 +35,15 @@ log = logging.getLogger("grange.runtime")
 
 _CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
+
+HELD_REQUESTS = 1000
+"""Most requests that wait undelivered at one connection before it is not read any more."""
+
+HELD_BYTES = 16 * 1024 * 1024
+"""Most bytes of these requests."""
+
+LOOK_PERIOD = 0.1
+"""Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
 
 STATUS_PERIOD = 1.0
 """Seconds between two rounds of status messages to the callers of slow requests."""
@@ -46,22 +58,34 @@ STATUS_SHARE_LEFT = 0.75
 class WireCall(Invocation):
     """A request from another process. `carrier` is the gateway's task that forwards it to another silo, if any."""
 
-    __slots__ = ("_decoded", "_incoming", "_unknown", "carrier", "request", "status_sent")
+    __slots__ = (
+        "_counted", "_decoded", "_incoming", "_unknown", "arguments_size", "carrier", "expected", "request",
+        "status_sent",
+    )  # fmt: skip
 
     def __init__(
-        self, incoming: Incoming, request: Request, deadline: float, context: Mapping[str, Scalar] | None
+        self,
+        incoming: Incoming,
+        request: Request,
+        deadline: float,
+        context: Mapping[str, Scalar] | None,
+        arguments_size: int,
+        expected: int,
     ) -> None:
         super().__init__(request.grain_id, request.method, deadline, context)
         self.request = request
+        self.arguments_size = arguments_size
+        self.expected = expected
+        self._counted = True
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
         self._unknown = False
         self.status_sent = False
         self.carrier: asyncio.Task[Any] | None = None
 
-    def on_caller_gone(self) -> None:
+    def abandon(self) -> None:
         """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
-        self.caller_gone = True
+        super().abandon()
         if self.carrier is not None:
             self.carrier.cancel()
 
@@ -75,6 +99,10 @@ class WireCall(Invocation):
             self._decoded = plan.decode(self.request.args, self.request.encoding)
         return self._decoded
 
+    def held_back(self) -> bool:
+        """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
+        return not self.request.one_way and self._incoming.hold_back(self)
+
     def started(self) -> None:
         """Answer a one-way request: it is accepted when its turn starts."""
         if self.request.one_way:
@@ -83,6 +111,7 @@ class WireCall(Invocation):
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Send the result."""
         if self.request.one_way or self._unknown:
+            self.end()
             return
         assert plan is not None
         payload = plan.encode_result(value, self.request.encoding)
@@ -91,7 +120,9 @@ class WireCall(Invocation):
             raise InvalidResult(
                 f"{plan.method!r} was executed, its result has {len(payload)} bytes; the limit is {limit}"
             )
+        self._incoming.sizes.saw(self.request, len(payload))
         self._incoming.answer(Response(self.request.id, payload))
+        self.end()
 
     def fail(self, error: BaseException) -> None:
         """Send the error."""
@@ -99,16 +130,20 @@ class WireCall(Invocation):
             log_one_way_failure(self.grain_id, self.method, error)
         elif not self._unknown:
             self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
+        self.end()
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
         fault = b"" if refused.cause is None else self._incoming.fault(refused.cause)
         after = int(refused.retry_after * 1000)
         self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
+        self.end()
 
     def forward(self, response: Response) -> None:
         """Send the response of the silo that executed the forwarded request."""
+        self._incoming.sizes.saw(self.request, len(response.payload))
         self._incoming.answer(Response(self.request.id, response.payload, response.failed))
+        self.end()
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
         """Tell the caller that the outcome stays unknown. A one-way request that started was answered already."""
@@ -116,6 +151,13 @@ class WireCall(Invocation):
             self._unknown = True
             fault = self._incoming.fault(error)
             self._incoming.answer(Rejection(self.request.id, Reason.LOST, str(error), fault=fault))
+        self.end()
+
+    def end(self) -> None:
+        """The request is no longer in progress. Only the first call has an effect."""
+        if self._counted:
+            self._counted = False
+            self._incoming.ended(self.request, self.arguments_size, self.expected)
 
 
 class Inbound:
@@ -128,14 +170,15 @@ class Inbound:
         faults: Faults,
         tasks: Tasks,
         options: RuntimeOptions,
+        admission: Admission | None = None,
     ) -> None:
+        self.admission = admission or Admission(options)
         self.deliver = deliver
         self.targets = targets
         self.faults = faults
         self.tasks = tasks
         self.payload_limit = options.payload_limit
-        self.admission_limit = options.admission_limit
-        self.in_progress = 0
+        self.argument_limit = options.admission_bytes
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
@@ -160,6 +203,11 @@ class Inbound:
             self._disconnected.set()
 
     @property
+    def in_progress(self) -> int:
+        """Requests for grains that have no answer yet."""
+        return sum(incoming.in_progress for incoming in self._connected)
+
+    @property
     def connected(self) -> list[Incoming]:
         """The open connections, in the order in which they were accepted."""
         return list(self._connected)
@@ -171,19 +219,44 @@ class Inbound:
         await self._disconnected.wait()
 
 
+class _Held(msgspec.Struct):
+    """A request that waits at its connection, with its deadline in loop time and the size of its decoded arguments."""
+
+    request: Request
+    deadline: float
+    arguments_size: int
+
+
 class Incoming:
-    """One accepted connection and the requests that arrived on it."""
+    """One accepted connection and the requests that arrived on it.
+
+    A request is in `_held` while it waits undelivered, in `_calls` until it is answered, and counts in `_share` until
+    its turn has ended, also if the connection has ended before.
+    """
 
     def __init__(self, inbound: Inbound, connection: Connection) -> None:
         self._inbound = inbound
         self._connection = connection
+        self._share = Share(inbound.admission)
         self._calls: dict[int, WireCall] = {}
+        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._held_bytes = 0
+        self._look: asyncio.TimerHandle | None = None
+        self._releasing = False
+        self._lost = False
+        self.sizes = inbound.admission.sizes
         self.payload_limit = min(inbound.payload_limit, connection.payload_limit)
+        connection.watch(self._on_written)
 
     @property
     def last_received(self) -> float:
         """Loop time of its last frame."""
         return self._connection.last_received
+
+    @property
+    def in_progress(self) -> int:
+        """Its requests for grains that have no answer yet."""
+        return len(self._calls) + len(self._held)
 
     def opened_by(self, silo: SiloAddress) -> bool:
         """Whether this silo opened the connection."""
@@ -192,34 +265,48 @@ class Incoming:
     def receive(self, message: Message) -> None:
         """transport.Receiver: take one message."""
         if isinstance(message, Request):
-            if message.grain_id.type == SYSTEM_TYPE:
-                self._inbound.tasks.start(self._answer_question(message))
-            else:
-                self._request(message)
+            self._request(message)
         elif isinstance(message, Cancel):
-            call = self._calls.get(message.id)
-            if call is not None:
-                call.on_caller_gone()
+            if (call := self._calls.get(message.id)) is not None:
+                call.abandon()
+            elif message.id in self._held:
+                self._refuse_held(message.id, cancelled())
+                self._update_reading()
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """transport.Receiver: drop the requests of this connection that have not started."""
+        """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
+        self._lost = True
         self._inbound.remove(self)
-        for call in self._calls.values():
-            call.on_caller_gone()
-        self._inbound.in_progress -= len(self._calls)
-        self._calls.clear()
+        self._share.set_answers(0, full=False)
+        for held in self._held.values():
+            self._share.give_back(size_of(held.request))
+        self._held.clear()
+        self._held_bytes = 0
+        self._update_reading()
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.abandon()
+
+    # -- answers --
 
     def answer(self, message: Response | Rejection) -> None:
         """Send an outcome, if the connection is open."""
-        call = self._calls.pop(message.id, None)
-        if call is not None:
-            self._inbound.in_progress -= 1
-        if self._connection.closed:
+        self._calls.pop(message.id, None)
+        connection = self._connection
+        if connection.closed:
             return
         try:
-            self._connection.post(message)
+            connection.post(message)
         except PayloadTooLarge as error:
             self._answer_without_payload(message, error)
+        self._share.set_answers(connection.unwritten, connection.full)
+
+    def ended(self, request: Request, arguments_size: int, expected: int) -> None:
+        """A request that had started has its outcome."""
+        self._share.end(arguments_size, expected)
+        self._share.give_back(size_of(request))
+        if self._held:
+            self._release()
 
     def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
         """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
@@ -241,13 +328,17 @@ class Incoming:
         due = list(itertools.islice((call for call in self._calls.values() if call.needs_status(now)), max(0, limit)))
         for call in due:
             call.status_sent = True
-            if call.status:
-                self._post(Status(call.request.id, call.status(call)))
+            if call.holder is not None:
+                self._post(Status(call.request.id, call.holder.status(call)))
         return len(due)
 
     def send_goodbye(self) -> None:
-        """Send the goodbye: this silo takes no more requests."""
+        """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
         self._post(GOODBYE)
+        for number in list(self._held):
+            held = self._pop_held(number)
+            self._begin(held.request, held.deadline, held.arguments_size, 0)
+        self._update_reading()
 
     def _post(self, message: Status | Rejection) -> None:
         """Post an optional message; drop it if it is too large for the peer."""
@@ -259,35 +350,126 @@ class Incoming:
         """The bytes of an error for the wire."""
         return _FAULT.encode(self._inbound.faults.dump(error))
 
+    # -- requests --
+
     def _request(self, request: Request) -> None:
-        if request.id in self._calls:
+        if request.id in self._calls or request.id in self._held:
             # The peer could not tell which answer belongs to which request, so end the connection.
             self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
         if self._connection.closed:
             return  # a later message of the same frame; its answer could not be sent
+        full = self._share.take(size_of(request))
+        if full is not None:
+            self.answer(Rejection(request.id, Reason.OVERLOADED, full, retry_after_ms=500))
+            return
         now = asyncio.get_running_loop().time()
-        deadline = now + request.timeout_ms / 1000 if request.timeout_ms else float("inf")
+        deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
+        size = decoded_size(request, self._inbound.argument_limit)
+        expected = self.sizes.expected(request)
+        if self._connection.full or not self._share.may_start(size, expected):
+            self._hold(_Held(request, deadline, size))
+        else:
+            self._begin(request, deadline, size, expected)
+
+    def _begin(self, request: Request, deadline: float, size: int, expected: int) -> None:
+        self._share.start(size, expected)
+        if request.grain_id.type == SYSTEM_TYPE:
+            self._inbound.tasks.start(self._answer_question(request, size, expected))
+            return
         try:
             context = _read_context(request.context)
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
             self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
+            self.ended(request, size, expected)
             return
-        call = WireCall(self, request, deadline, context)
-        if self._inbound.in_progress >= self._inbound.admission_limit:
-            call.refuse(Refused(Reason.OVERLOADED, "the silo has too many requests in progress", retry_after=0.5))
-            return
+        call = WireCall(self, request, deadline, context, size, expected)
         self._calls[request.id] = call
-        self._inbound.in_progress += 1
         self._inbound.deliver(call)
 
-    async def _answer_question(self, request: Request) -> None:
-        answer = self._inbound.targets.find(request.grain_id.key)
-        if answer is None:
-            text = f"there is no system target {request.grain_id.key!r} here"
-            self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
-            return
-        self.answer(await _call_target(answer, request, self))
+    async def _answer_question(self, request: Request, size: int, expected: int) -> None:
+        try:
+            answer = self._inbound.targets.find(request.grain_id.key)
+            if answer is None:
+                text = f"there is no system target {request.grain_id.key!r} here"
+                self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
+                return
+            response = await _call_target(answer, request, self)
+            self.sizes.saw(request, len(response.payload))
+            self.answer(response)
+        finally:
+            self.ended(request, size, expected)
+
+    # -- requests that wait until answers are read --
+
+    def hold_back(self, call: WireCall) -> bool:
+        """Take back a request whose turn is about to start, if its connection must first read answers."""
+        if self._lost or not (self._connection.full or self._share.answers_wait):
+            return False
+        self._calls.pop(call.request.id, None)
+        self._share.end(call.arguments_size, call.expected)
+        self._hold(_Held(call.request, call.deadline, call.arguments_size))
+        return True
+
+    def _hold(self, held: _Held) -> None:
+        self._held[held.request.id] = held
+        self._held_bytes += size_of(held.request)
+        self._update_reading()
+
+    def _on_written(self) -> None:
+        """A frame of answers left this process."""
+        connection = self._connection
+        self._share.set_answers(connection.unwritten, connection.full)
+        if self._held:
+            self._release()
+
+    def _release(self) -> None:
+        """Deliver held requests, in order, while they may start."""
+        if self._releasing:
+            return  # a request that was delivered has ended at once
+        self._releasing = True
+        try:
+            while self._held:
+                number, held = next(iter(self._held.items()))
+                expected = self.sizes.expected(held.request)
+                if self._connection.full or not self._share.may_start(held.arguments_size, expected):
+                    break
+                self._pop_held(number)
+                self._begin(held.request, held.deadline, held.arguments_size, expected)
+        finally:
+            self._releasing = False
+        self._update_reading()
+
+    def _look_at_held(self) -> None:
+        """Refuse the held requests whose time is over, and start those that may. Called periodically while there are any."""
+        self._look = None
+        now = asyncio.get_running_loop().time()
+        for number in [number for number, held in self._held.items() if now >= held.deadline]:
+            self._refuse_held(number, Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread"))
+        self._share.widen()
+        self._release()
+
+    def _refuse_held(self, number: int, refused: Refused) -> None:
+        held = self._pop_held(number)
+        self._share.give_back(size_of(held.request))
+        self.answer(Rejection(number, refused.reason, refused.message))
+
+    def _pop_held(self, number: int) -> _Held:
+        held = self._held.pop(number)
+        self._held_bytes -= size_of(held.request)
+        return held
+
+    def _update_reading(self) -> None:
+        """Read on from the peer unless too much is held, and look again soon while anything is held."""
+        if self._held and self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_PERIOD, self._look_at_held)
+        elif not self._held and self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if len(self._held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self._held and self._connection.full):
+            self._connection.pause()
+        else:
+            self._connection.resume()
 
 
 async def report_statuses(connections: Callable[[], Iterable[Incoming]]) -> None:
