@@ -98,7 +98,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
-    hosting.tasks.start(report_statuses(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
+    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     # The guards subscribe first: a grain that moves here in this view must wait until the deaths are recorded.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
@@ -312,8 +312,8 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options)
-    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options, admission)
-    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options, admission)
+    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options, admission, catalog.has_small_answer)
+    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options, admission, catalog.has_small_answer)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
-from grange.proto.message import Reason
+from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation, ActivationDeps
 from grange.runtime.activations.draining import (
     STOPPING,
@@ -164,6 +164,12 @@ class Catalog:
         target = self._targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
             target.deactivate("another activation of this grain may have changed its state")
+
+    def has_small_answer(self, request: Request) -> bool:
+        """Whether the type of the method's result, such as int or None, says that its answer is small."""
+        hosted = self.hosted.get(request.grain_id.type)
+        plan = None if hosted is None else hosted.plans.get(request.method)
+        return plan is not None and plan.has_small_result
 
     def counts(self) -> dict[str, int]:
         """The number of activations by grain type."""

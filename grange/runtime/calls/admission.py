@@ -15,6 +15,9 @@ from grange.proto.message import Encoding, Request
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SYSTEM_TYPE
 
+Method = tuple[str, str]
+"""Grain type and method, or "grange.system" and service."""
+
 MIB = 1024 * 1024
 
 LARGE = 64 * 1024
@@ -48,49 +51,69 @@ _OPAQUE = frozenset(bytes([first]) for first in (0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0
 
 
 class AnswerSizes:
-    """The answer sizes of a silo's methods, in bytes. It holds methods that have answered, so peers cannot fill it."""
+    """The answer sizes of a silo's methods, in bytes. It holds methods that have answered, so peers cannot fill it.
+
+    `small` are the methods whose recent answers were all smaller than `LARGE`.
+    """
 
     def __init__(self) -> None:
-        self._largest: dict[tuple[str, str], int] = {}
+        self.small: set[Method] = set()
+        self._large: dict[Method, int] = {}
 
     def expected(self, request: Request) -> int:
         """The bytes to expect of an answer that may be large; 0 for a small one."""
-        largest = self._largest.get(_method(request), UNKNOWN)
-        return largest if largest >= LARGE and not request.one_way else 0
+        method = method_of(request)
+        return 0 if method in self.small or request.one_way else self._large.get(method, UNKNOWN)
 
     def saw(self, request: Request, size: int) -> None:
         """An answer of this size was made. Large sizes are forgotten slowly."""
-        method = _method(request)
-        largest = self._largest.get(method, 0)
-        if size > largest or method not in self._largest:
-            self._largest[method] = size
-        elif largest >= LARGE:
-            self._largest[method] = largest - (largest - size) // 16
+        method = method_of(request)
+        largest = self._large.get(method, 0)
+        largest = size if size > largest else largest - (largest - size) // 16
+        if largest >= LARGE:
+            self._large[method] = largest
+            self.small.discard(method)
+        else:
+            self._large.pop(method, None)
+            self.small.add(method)
 
 
 class Admission:
-    """The memory that peers control in one silo. `requests` and `arguments` (bytes) are in progress; `answers` wait."""
+    """The memory that peers control in one silo, in bytes apart from `requests`, the number in progress.
+
+    `arguments` are those of turns, decoded; `expected` are answers to come; `answers` wait to be read. `crowded`: peers
+    that leave answers unread must read, and lose their connections if they read nothing.
+    """
 
     def __init__(self, options: RuntimeOptions) -> None:
         self.options = options
         self.sizes = AnswerSizes()
+        self.most_requests = options.admission_limit
+        self.most_bytes = options.admission_bytes
         self.requests = 0
         self.request_bytes = 0
         self.arguments = 0
+        self.expected = 0
         self.answers = 0
+        self.crowded = False
 
 
 class Share:
-    """The part of one connection. The counts are those of `Admission`; `expected` are bytes of answers to come.
+    """The part of one connection, counted as in `Admission`.
 
     `window` is the most that may be expected at once. It doubles each time all answers have been read, and starts again
-    when answers wait too long.
+    when too many wait. A peer whose window has not grown also shares the window of the whole silo.
     """
 
-    __slots__ = ("_silo", "answers", "arguments", "expected", "request_bytes", "requests", "window")
+    __slots__ = (
+        "_most_bytes", "_most_requests", "_silo", "answers", "arguments", "expected", "request_bytes", "requests",
+        "window",
+    )  # fmt: skip
 
     def __init__(self, silo: Admission) -> None:
         self._silo = silo
+        self._most_requests = silo.options.connection_requests
+        self._most_bytes = silo.options.connection_bytes
         self.requests = 0
         self.request_bytes = 0
         self.arguments = 0
@@ -100,10 +123,10 @@ class Share:
 
     def take(self, size: int) -> str | None:
         """Count a request of `size` bytes as in progress, or return the reason why it must be refused."""
-        silo, options = self._silo, self._silo.options
-        if silo.requests >= options.admission_limit or silo.request_bytes >= options.admission_bytes:
+        silo = self._silo
+        if silo.requests >= silo.most_requests or silo.request_bytes >= silo.most_bytes:
             return "the silo has too many requests in progress"
-        if self.requests >= options.connection_requests or self.request_bytes >= options.connection_bytes:
+        if self.requests >= self._most_requests or self.request_bytes >= self._most_bytes:
             return "this connection has too many requests in progress"
         silo.requests += 1
         self.requests += 1
@@ -113,21 +136,20 @@ class Share:
 
     def give_back(self, size: int) -> None:
         """The request is no longer in progress."""
-        self._silo.requests -= 1
+        silo = self._silo
+        silo.requests -= 1
         self.requests -= 1
-        self._silo.request_bytes -= size
+        silo.request_bytes -= size
         self.request_bytes -= size
 
-    @property
-    def answers_wait(self) -> bool:
-        """Whether this connection must read before more of its requests start, because the silo holds many answers."""
-        return self.answers > 0 and self._silo.answers >= self._silo.options.answer_bytes
+    def must_read(self, expected: int) -> bool:
+        """Whether answers must be read before a request of this connection may start, because the silo holds many."""
+        silo = self._silo
+        return silo.crowded and (self.answers > 0 or (expected > 0 and silo.answers >= 2 * silo.options.answer_bytes))
 
     def may_start(self, arguments: int, expected: int) -> bool:
         """Whether a request may start whose arguments and answer take this many bytes."""
-        if self.answers_wait:
-            return False
-        if expected and self.expected and self.answers + self.expected + expected > self.window:
+        if self.must_read(expected) or (expected and not self._may_expect(expected)):
             return False
         if arguments < LARGE:
             return True
@@ -135,12 +157,21 @@ class Share:
             return False
         return not self._silo.arguments or self._silo.arguments + arguments <= self._silo.options.admission_bytes
 
+    def _may_expect(self, expected: int) -> bool:
+        if not self.expected:
+            return True
+        if self.answers + self.expected + expected > self.window:
+            return False
+        silo = self._silo
+        return self.window > FIRST_WINDOW or silo.answers + silo.expected + expected <= silo.options.answer_bytes
+
     def start(self, arguments: int, expected: int) -> None:
         """Count a request as started."""
         if arguments >= LARGE:
             self.arguments += arguments
             self._silo.arguments += arguments
         self.expected += expected
+        self._silo.expected += expected
 
     def end(self, arguments: int, expected: int) -> None:
         """The request that started has its outcome, or waits again."""
@@ -148,14 +179,17 @@ class Share:
             self.arguments -= arguments
             self._silo.arguments -= arguments
         self.expected -= expected
+        self._silo.expected -= expected
 
     def set_answers(self, size: int, full: bool) -> None:
         """Answers of `size` bytes wait for the connection; `full`: that is the most it may hold."""
+        silo = self._silo
         if full:
             self.window = FIRST_WINDOW
         elif size == 0 and self.answers >= LARGE:
-            self.window = max(self.window, min(2 * self.window, self._silo.options.answer_bytes))
-        self._silo.answers += size - self.answers
+            self.window = max(self.window, min(2 * self.window, silo.options.answer_bytes))
+        silo.answers += size - self.answers
+        silo.crowded = silo.answers >= silo.options.answer_bytes
         self.answers = size
 
     def widen(self) -> None:
@@ -164,19 +198,14 @@ class Share:
             self.window = min(2 * self.window, 1024 * self._silo.options.answer_bytes)
 
 
-def _method(request: Request) -> tuple[str, str]:
+def method_of(request: Request) -> Method:
     """The grain type and method; for a question to a system target, its service."""
     grain_id = request.grain_id
     return grain_id.type, request.method if grain_id.type != SYSTEM_TYPE else grain_id.key
 
 
-def size_of(request: Request) -> int:
-    """The bytes that a request in progress takes."""
-    return len(request.args) + len(request.context) + REQUEST_OVERHEAD
-
-
-def decoded_size(request: Request, limit: int) -> int:
-    """An estimate of the bytes that the arguments take when they are decoded; at most half of `limit`.
+def decoded_size(request: Request) -> int:
+    """An estimate of the bytes that the arguments take when they are decoded.
 
     One byte may become an empty list of 64 bytes, and any other byte an item of 8 bytes in a list. Texts and bytes that
     are arguments themselves stay as long as they are.
@@ -186,14 +215,14 @@ def decoded_size(request: Request, limit: int) -> int:
         return len(args)
     if request.encoding is Encoding.JSON:
         items, containers = args.count(b","), args.count(b"[") + args.count(b"{")
-        return min(len(args) + ITEM * items + CONTAINER * containers, limit // 2)
+        return len(args) + ITEM * items + CONTAINER * containers
     size = 0
     for part in _parts(args):
         size += len(part)
         if part[:1] not in _OPAQUE:
             containers = len(part) - len(part.translate(None, _SMALL_CONTAINERS))
             size += ITEM * (len(part) - containers) + CONTAINER * containers
-    return min(size, limit // 2)
+    return size
 
 
 def _parts(args: bytes) -> list[bytes]:

@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
-from grange.runtime.calls.admission import Admission, Share, decoded_size, size_of
+from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, decoded_size
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.invocation import Invocation, cancelled, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
@@ -45,6 +45,12 @@ HELD_BYTES = 16 * 1024 * 1024
 LOOK_PERIOD = 0.1
 """Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
 
+LOOKS_BEFORE_WIDER = 10
+"""Looks after which more requests may run whose answers may be large, although those that run have not ended."""
+
+STALL_LIMIT = 10.0
+"""Seconds without reading after which a peer's connection ends, if too many answers wait in the silo."""
+
 STATUS_PERIOD = 1.0
 """Seconds between two rounds of status messages to the callers of slow requests."""
 
@@ -59,7 +65,7 @@ class WireCall(Invocation):
     """A request from another process. `carrier` is the gateway's task that forwards it to another silo, if any."""
 
     __slots__ = (
-        "_counted", "_decoded", "_incoming", "_unknown", "arguments_size", "carrier", "expected", "request",
+        "_decoded", "_incoming", "_unknown", "arguments_size", "carrier", "expected", "request", "size",
         "status_sent",
     )  # fmt: skip
 
@@ -69,6 +75,7 @@ class WireCall(Invocation):
         request: Request,
         deadline: float,
         context: Mapping[str, Scalar] | None,
+        size: int,
         arguments_size: int,
         expected: int,
     ) -> None:
@@ -76,7 +83,7 @@ class WireCall(Invocation):
         self.request = request
         self.arguments_size = arguments_size
         self.expected = expected
-        self._counted = True
+        self.size = size  # 0 when it is no longer in progress
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
         self._unknown = False
@@ -101,7 +108,8 @@ class WireCall(Invocation):
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
-        return not self.request.one_way and self._incoming.hold_back(self)
+        incoming = self._incoming
+        return (incoming.full or incoming.admission.crowded) and incoming.hold_back(self)
 
     def started(self) -> None:
         """Answer a one-way request: it is accepted when its turn starts."""
@@ -120,7 +128,8 @@ class WireCall(Invocation):
             raise InvalidResult(
                 f"{plan.method!r} was executed, its result has {len(payload)} bytes; the limit is {limit}"
             )
-        self._incoming.sizes.saw(self.request, len(payload))
+        if self.expected or len(payload) >= LARGE:
+            self._incoming.sizes.saw(self.request, len(payload))
         self._incoming.answer(Response(self.request.id, payload))
         self.end()
 
@@ -155,9 +164,9 @@ class WireCall(Invocation):
 
     def end(self) -> None:
         """The request is no longer in progress. Only the first call has an effect."""
-        if self._counted:
-            self._counted = False
-            self._incoming.ended(self.request, self.arguments_size, self.expected)
+        if self.size:
+            self._incoming.ended(self.size, self.arguments_size, self.expected)
+            self.size = 0
 
 
 class Inbound:
@@ -171,6 +180,7 @@ class Inbound:
         tasks: Tasks,
         options: RuntimeOptions,
         admission: Admission | None = None,
+        has_small_answer: Callable[[Request], bool] = lambda _: False,
     ) -> None:
         self.admission = admission or Admission(options)
         self.deliver = deliver
@@ -178,7 +188,8 @@ class Inbound:
         self.faults = faults
         self.tasks = tasks
         self.payload_limit = options.payload_limit
-        self.argument_limit = options.admission_bytes
+        self.argument_limit = options.admission_bytes // 2
+        self.has_small_answer = has_small_answer
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
@@ -212,6 +223,12 @@ class Inbound:
         """The open connections, in the order in which they were accepted."""
         return list(self._connected)
 
+    def end_stalled(self, now: float) -> None:
+        """End the connections of peers that have read nothing for `STALL_LIMIT`, if too many answers wait in the silo."""
+        for incoming in self.connected:
+            if self.admission.crowded and now - incoming.read_at >= STALL_LIMIT:
+                incoming.kill(ConnectionLost(f"the peer has not read its answers for {STALL_LIMIT:g} s"))
+
     async def drain(self) -> None:
         """Send a goodbye on all connections and wait until the peers close them. Requests must be refused already."""
         for incoming in self.connected:
@@ -219,12 +236,14 @@ class Inbound:
         await self._disconnected.wait()
 
 
-class _Held(msgspec.Struct):
-    """A request that waits at its connection, with its deadline in loop time and the size of its decoded arguments."""
+class Waiting(msgspec.Struct, gc=False):
+    """A request before it is delivered, with its deadline in loop time and its sizes: see `Share`."""
 
     request: Request
     deadline: float
+    size: int
     arguments_size: int
+    expected: int
 
 
 class Incoming:
@@ -239,12 +258,16 @@ class Incoming:
         self._connection = connection
         self._share = Share(inbound.admission)
         self._calls: dict[int, WireCall] = {}
-        self._held: OrderedDict[int, _Held] = OrderedDict()
+        self._held: OrderedDict[int, Waiting] = OrderedDict()
         self._held_bytes = 0
         self._look: asyncio.TimerHandle | None = None
         self._releasing = False
+        self._looks = 0
         self._lost = False
-        self.sizes = inbound.admission.sizes
+        self.full = False
+        self._read_at = math.inf
+        self.admission = inbound.admission
+        self.sizes = self.admission.sizes
         self.payload_limit = min(inbound.payload_limit, connection.payload_limit)
         connection.watch(self._on_written)
 
@@ -257,6 +280,15 @@ class Incoming:
     def in_progress(self) -> int:
         """Its requests for grains that have no answer yet."""
         return len(self._calls) + len(self._held)
+
+    @property
+    def read_at(self) -> float:
+        """Loop time at which the peer last took answers, or the first of those that wait was made; infinite: none waits."""
+        return self._read_at
+
+    def kill(self, error: ConnectionLost) -> None:
+        """End the connection."""
+        self._connection.kill(error)
 
     def opened_by(self, silo: SiloAddress) -> bool:
         """Whether this silo opened the connection."""
@@ -279,7 +311,7 @@ class Incoming:
         self._inbound.remove(self)
         self._share.set_answers(0, full=False)
         for held in self._held.values():
-            self._share.give_back(size_of(held.request))
+            self._share.give_back(held.size)
         self._held.clear()
         self._held_bytes = 0
         self._update_reading()
@@ -299,12 +331,25 @@ class Incoming:
             connection.post(message)
         except PayloadTooLarge as error:
             self._answer_without_payload(message, error)
-        self._share.set_answers(connection.unwritten, connection.full)
+        if connection.full or not isinstance(message, Response) or len(message.payload) >= LARGE:
+            self._count_answers()
 
-    def ended(self, request: Request, arguments_size: int, expected: int) -> None:
+    def _count_answers(self) -> None:
+        """Count the answers that wait; small ones are counted when the next frame is written."""
+        connection = self._connection
+        unwritten, self.full = connection.unwritten, connection.full
+        if not unwritten:
+            self._read_at = math.inf
+        elif self._read_at == math.inf:
+            self._read_at = asyncio.get_running_loop().time()
+        self._share.set_answers(unwritten, self.full)
+
+
+    def ended(self, size: int, arguments_size: int, expected: int) -> None:
         """A request that had started has its outcome."""
-        self._share.end(arguments_size, expected)
-        self._share.give_back(size_of(request))
+        if expected or arguments_size >= LARGE:
+            self._share.end(arguments_size, expected)
+        self._share.give_back(size)
         if self._held:
             self._release()
 
@@ -336,8 +381,7 @@ class Incoming:
         """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
         self._post(GOODBYE)
         for number in list(self._held):
-            held = self._pop_held(number)
-            self._begin(held.request, held.deadline, held.arguments_size, 0)
+            self._begin_held(number)
         self._update_reading()
 
     def _post(self, message: Status | Rejection) -> None:
@@ -358,36 +402,49 @@ class Incoming:
             self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
         if self._connection.closed:
             return  # a later message of the same frame; its answer could not be sent
-        full = self._share.take(size_of(request))
-        if full is not None:
-            self.answer(Rejection(request.id, Reason.OVERLOADED, full, retry_after_ms=500))
+        arguments_size = len(request.args)
+        size = arguments_size + len(request.context) + REQUEST_OVERHEAD
+        if (refusal := self._share.take(size)) is not None:
+            self.answer(Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
+            return
+        if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self._inbound.argument_limit:
+            self._share.give_back(size)
+            text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
+            self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
         now = asyncio.get_running_loop().time()
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
-        size = decoded_size(request, self._inbound.argument_limit)
-        expected = self.sizes.expected(request)
-        if self._connection.full or not self._share.may_start(size, expected):
-            self._hold(_Held(request, deadline, size))
+        small = (request.grain_id.type, request.method) in self.sizes.small
+        expected = 0 if small else self._expected(request)
+        if not (self.full or self.admission.crowded or expected or arguments_size >= LARGE):
+            self._begin(request, deadline, size, arguments_size, 0)  # the usual case, without further calls
+        elif self.full or not self._share.may_start(arguments_size, expected):
+            self._hold(Waiting(request, deadline, size, arguments_size, expected))
         else:
-            self._begin(request, deadline, size, expected)
+            self._begin(request, deadline, size, arguments_size, expected)
 
-    def _begin(self, request: Request, deadline: float, size: int, expected: int) -> None:
-        self._share.start(size, expected)
+    def _expected(self, request: Request) -> int:
+        """The bytes of its answer, if that may be large."""
+        return 0 if self._inbound.has_small_answer(request) else self.sizes.expected(request)
+
+    def _begin(self, request: Request, deadline: float, size: int, arguments_size: int, expected: int) -> None:
+        if expected or arguments_size >= LARGE:
+            self._share.start(arguments_size, expected)
         if request.grain_id.type == SYSTEM_TYPE:
-            self._inbound.tasks.start(self._answer_question(request, size, expected))
+            self._inbound.tasks.start(self._answer_question(request, size, arguments_size, expected))
             return
         try:
             context = _read_context(request.context)
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
             self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
-            self.ended(request, size, expected)
+            self.ended(size, arguments_size, expected)
             return
-        call = WireCall(self, request, deadline, context, size, expected)
+        call = WireCall(self, request, deadline, context, size, arguments_size, expected)
         self._calls[request.id] = call
         self._inbound.deliver(call)
 
-    async def _answer_question(self, request: Request, size: int, expected: int) -> None:
+    async def _answer_question(self, request: Request, size: int, arguments_size: int, expected: int) -> None:
         try:
             answer = self._inbound.targets.find(request.grain_id.key)
             if answer is None:
@@ -398,28 +455,28 @@ class Incoming:
             self.sizes.saw(request, len(response.payload))
             self.answer(response)
         finally:
-            self.ended(request, size, expected)
+            self.ended(size, arguments_size, expected)
 
     # -- requests that wait until answers are read --
 
     def hold_back(self, call: WireCall) -> bool:
         """Take back a request whose turn is about to start, if its connection must first read answers."""
-        if self._lost or not (self._connection.full or self._share.answers_wait):
+        if self._lost or call.request.one_way or not (self.full or self._share.must_read(call.expected)):
             return False
         self._calls.pop(call.request.id, None)
         self._share.end(call.arguments_size, call.expected)
-        self._hold(_Held(call.request, call.deadline, call.arguments_size))
+        self._hold(Waiting(call.request, call.deadline, call.size, call.arguments_size, call.expected))
         return True
 
-    def _hold(self, held: _Held) -> None:
+    def _hold(self, held: Waiting) -> None:
         self._held[held.request.id] = held
-        self._held_bytes += size_of(held.request)
+        self._held_bytes += held.size
         self._update_reading()
 
     def _on_written(self) -> None:
         """A frame of answers left this process."""
-        connection = self._connection
-        self._share.set_answers(connection.unwritten, connection.full)
+        self._read_at = math.inf
+        self._count_answers()
         if self._held:
             self._release()
 
@@ -431,11 +488,10 @@ class Incoming:
         try:
             while self._held:
                 number, held = next(iter(self._held.items()))
-                expected = self.sizes.expected(held.request)
-                if self._connection.full or not self._share.may_start(held.arguments_size, expected):
+                held.expected = self._expected(held.request)
+                if self.full or not self._share.may_start(held.arguments_size, held.expected):
                     break
-                self._pop_held(number)
-                self._begin(held.request, held.deadline, held.arguments_size, expected)
+                self._begin_held(number)
         finally:
             self._releasing = False
         self._update_reading()
@@ -446,17 +502,23 @@ class Incoming:
         now = asyncio.get_running_loop().time()
         for number in [number for number, held in self._held.items() if now >= held.deadline]:
             self._refuse_held(number, Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread"))
-        self._share.widen()
+        self._looks += 1
+        if self._looks % LOOKS_BEFORE_WIDER == 0:
+            self._share.widen()
         self._release()
 
     def _refuse_held(self, number: int, refused: Refused) -> None:
         held = self._pop_held(number)
-        self._share.give_back(size_of(held.request))
+        self._share.give_back(held.size)
         self.answer(Rejection(number, refused.reason, refused.message))
 
-    def _pop_held(self, number: int) -> _Held:
+    def _begin_held(self, number: int) -> None:
+        held = self._pop_held(number)
+        self._begin(held.request, held.deadline, held.size, held.arguments_size, held.expected)
+
+    def _pop_held(self, number: int) -> Waiting:
         held = self._held.pop(number)
-        self._held_bytes -= size_of(held.request)
+        self._held_bytes -= held.size
         return held
 
     def _update_reading(self) -> None:
@@ -466,14 +528,16 @@ class Incoming:
         elif not self._held and self._look is not None:
             self._look.cancel()
             self._look = None
-        if len(self._held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self._held and self._connection.full):
+        if len(self._held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self._held and self.full):
             self._connection.pause()
         else:
             self._connection.resume()
 
 
-async def report_statuses(connections: Callable[[], Iterable[Incoming]]) -> None:
+async def report_statuses(sides: Sequence[Inbound]) -> None:
     """Send callers the status of requests that take long, for their time-out messages. Runs for the life of the silo.
+
+    It also ends connections whose peers read nothing.
 
     It visits all connections once per `STATUS_PERIOD`, so that no request needs a timer for it.
     """
@@ -481,8 +545,10 @@ async def report_statuses(connections: Callable[[], Iterable[Incoming]]) -> None
     while True:
         await asyncio.sleep(STATUS_PERIOD)
         left = STATUS_LIMIT
-        for connection in connections():
-            left -= connection.report_statuses(loop.time(), left)
+        for side in sides:
+            side.end_stalled(loop.time())
+            for connection in side.connected:
+                left -= connection.report_statuses(loop.time(), left)
 
 
 def _read_context(data: bytes) -> Mapping[str, Scalar] | None:

@@ -6,7 +6,11 @@ It is made once per method and silo (or client), from the facts that hold for ev
 from __future__ import annotations
 
 import types
-from typing import Any
+from collections.abc import Hashable
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from typing import Any, Union, get_args, get_origin
+from uuid import UUID
 
 import msgspec
 
@@ -16,6 +20,9 @@ from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
 
 _MISSING = object()
+_SMALL = frozenset({None, type(None), bool, int, float, datetime, date, time, timedelta, UUID})
+"""Types whose values have a few bytes each."""
+
 _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is this plus n
 
 
@@ -24,7 +31,7 @@ class MethodPlan:
 
     __slots__ = (
         "_args_type", "_codec", "_decode_full", "_full_prefix", "_named_type", "_result_classes", "_shareable",
-        "method", "timeout",
+        "has_small_result", "method", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec) -> None:
@@ -34,6 +41,7 @@ class MethodPlan:
         codec.check(method.result, f"{place}, result")
         self.method = method
         self.timeout = method.options.timeout
+        self.has_small_result = _is_small(method.result)
         self._codec = codec
         self._shareable = tuple(codec.shareable(kind) for kind in method.types)
         self._result_classes = codec.shareable(method.result)
@@ -128,6 +136,13 @@ class Plans:
     def of_interface(self, spec: InterfaceSpec) -> dict[str, MethodPlan]:
         """The plans of all methods of a class, by name."""
         return {name: self.of(method) for name, method in spec.methods.items()}
+
+
+def _is_small(kind: Any) -> bool:
+    """Whether each value of this type has a few bytes."""
+    if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
+        return all(map(_is_small, get_args(kind)))
+    return isinstance(kind, Hashable) and (kind in _SMALL or (isinstance(kind, type) and issubclass(kind, Enum)))
 
 
 def _struct(method: MethodSpec, array_like: bool) -> type[msgspec.Struct]:
