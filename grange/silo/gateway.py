@@ -24,8 +24,8 @@ from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.calls.caller import Caller
-from grange.runtime.calls.inbound import WireCall
 from grange.runtime.calls.sender import Sender
+from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.deadlines import milliseconds_until
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.refusal import REPEATED, Refused

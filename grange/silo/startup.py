@@ -311,9 +311,9 @@ def prepare_hosting(
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
-    admission = Admission(options)
-    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options, admission, catalog.has_small_answer)
-    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options, admission, catalog.has_small_answer)
+    admission = Admission(options, catalog.has_small_answer)
+    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, admission)
+    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, admission)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,

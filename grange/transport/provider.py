@@ -2,8 +2,8 @@
 
 A connection is one bidirectional, ordered stream after a handshake. Requests travel on the connection that their sender
 opened; answers travel back on the stream of their request. The accepting side stops reading while its queue of answers
-is full, or while its receiver has paused it; the opening side always reads. So only requests ever wait for answers to be
-read, and no answer waits for anything: this bounds both queues and cannot deadlock.
+is full, or while its receiver has paused it; the opening side always reads. So only requests ever wait for answers to
+be read, and no answer waits for anything: this bounds both queues and cannot deadlock.
 """
 
 from __future__ import annotations

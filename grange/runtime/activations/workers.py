@@ -76,7 +76,9 @@ class WorkerPool:
         """Start to deactivate it. It runs no turn any more, so a new worker may take its place for what waits."""
         self.deps.tasks.start(deactivate(activation))
         if self._is_open():
-            waiting = [call for worker in self.workers if worker.phase > Phase.ACTIVE for call in worker.mailbox.take_all()]
+            waiting = [
+                call for worker in self.workers if worker.phase > Phase.ACTIVE for call in worker.mailbox.take_all()
+            ]
             for call in waiting:
                 self.receive(cast("Invocation", call))
 

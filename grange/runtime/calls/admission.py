@@ -9,6 +9,8 @@ The size of an answer is known only when it exists, so `AnswerSizes` remembers t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from grange.proto.message import Encoding, Request
@@ -53,17 +55,24 @@ _OPAQUE = frozenset(bytes([first]) for first in (0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0
 class AnswerSizes:
     """The answer sizes of a silo's methods, in bytes. It holds methods that have answered, so peers cannot fill it.
 
-    `small` are the methods whose recent answers were all smaller than `LARGE`.
+    `small` are the methods whose recent answers were all smaller than `LARGE`. `has_small_answer` says that the type of
+    the result excludes others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_small_answer: Callable[[Request], bool]) -> None:
+        self._has_small_answer = has_small_answer
         self.small: set[Method] = set()
         self._large: dict[Method, int] = {}
 
     def expected(self, request: Request) -> int:
         """The bytes to expect of an answer that may be large; 0 for a small one."""
         method = method_of(request)
-        return 0 if method in self.small or request.one_way else self._large.get(method, UNKNOWN)
+        if method in self.small or request.one_way:
+            return 0
+        if method not in self._large and self._has_small_answer(request):
+            self.small.add(method)
+            return 0
+        return self._large.get(method, UNKNOWN)
 
     def saw(self, request: Request, size: int) -> None:
         """An answer of this size was made. Large sizes are forgotten slowly."""
@@ -85,11 +94,12 @@ class Admission:
     that leave answers unread must read, and lose their connections if they read nothing.
     """
 
-    def __init__(self, options: RuntimeOptions) -> None:
+    def __init__(self, options: RuntimeOptions, has_small_answer: Callable[[Request], bool] = lambda _: False) -> None:
         self.options = options
-        self.sizes = AnswerSizes()
+        self.sizes = AnswerSizes(has_small_answer)
         self.most_requests = options.admission_limit
         self.most_bytes = options.admission_bytes
+        self.most_decoded = options.admission_bytes // 2  # of the arguments of one request
         self.requests = 0
         self.request_bytes = 0
         self.arguments = 0

@@ -1,7 +1,7 @@
 """One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
 
 An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
-`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are `calls/inbound.py`'s `WireCall`.
+`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are in `calls/wire_call.py`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Invocation(ABC):
             self.holder.withdraw(self)
 
     def held_back(self) -> bool:
-        """Whether the request must wait again, outside the mailbox. Asked when its turn is about to enter grain code."""
+        """Whether the request must wait again, outside the mailbox. Asked when its turn is about to run grain code."""
         return False
 
     @abstractmethod
