@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import InvalidCall, StorageError
 from grange.grains.context import current_activation
@@ -61,6 +62,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     tasks: Tasks
     random: random.Random
     gate: Gate = msgspec.field(default_factory=Gate)
+    pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
 
 
 class Phase(enum.IntEnum):
@@ -225,8 +227,7 @@ class Activation:
 
     def refuse_waiting(self) -> None:
         """Refuse all waiting requests, because the silo is fenced; their callers try other silos."""
-        for call in self.mailbox.take_all():
-            cast("Invocation", call).refuse(self.owner.deps.gate.refusal())
+        self._refuse_all(self.owner.deps.gate.refusal())
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -288,8 +289,11 @@ class Activation:
         self.phase = Phase.GONE
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
-        for call in self.mailbox.take_all():
-            cast("Invocation", call).refuse(refused)
+        self._refuse_all(refused)
+
+    def _refuse_all(self, refused: Refused) -> None:
+        """Refuse all waiting requests, many of them in portions."""
+        in_portions(self.mailbox.take_all(), lambda call: cast("Invocation", call).refuse(refused))
 
     def check_turn(self) -> None:
         """Raise RuntimeError unless the running code is a turn of this activation."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from grange.aio.portions import in_portions
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation, ActivationDeps
@@ -224,8 +225,7 @@ class Catalog:
             activation.kill(f"silo {self.deps.address} has ended")
 
     def _refuse_waiting(self) -> None:
-        for activation in self.activations():
-            activation.refuse_waiting()
+        in_portions(self.activations(), Activation.refuse_waiting)
 
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self._targets.get(pool.grain_id) is pool:

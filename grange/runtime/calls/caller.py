@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.errors import SiloUnavailable
 from grange.grains.context import context_values
@@ -46,6 +47,7 @@ class Caller:
         self._plans = plans
         self._random = rng
         self._tasks = Tasks()
+        self._pace = Pace()
         self._loop = asyncio.get_running_loop()
 
     async def drain(self) -> None:
@@ -94,6 +96,8 @@ class Caller:
         Raises SiloUnavailable when the time is over and the call was not executed.
         """
         refusals = 0
+        if self._pace.spent():
+            await self._pace.turn()
         while True:
             target = self._target(grain_id) or await self._locate(grain_id, deadline)
             hint, absent = None, True

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
@@ -135,8 +136,7 @@ class Incoming:
         self._held_bytes = 0
         self._update_reading()
         calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.abandon()
+        in_portions(calls.values(), WireCall.abandon)
 
     # -- answers --
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from grange.aio.portions import in_portions
 from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
 from grange.proto.faults import Faults, type_name
 from grange.proto.ids import SiloAddress
@@ -131,7 +132,7 @@ class Link:
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
 
-        The outcome of the others is unknown. Calls `on_end` first, so that a call that is repeated at once avoids this
+        The outcome of the others is unknown. Many fail in portions, so that the loop stays responsive. Calls `on_end` first, so that a call that is repeated at once avoids this
         silo.
         """
         self.on_end(self.silo, error)
@@ -139,11 +140,14 @@ class Link:
             self._answered.set()
         unsent_ids = {message.id for message in unsent if isinstance(message, Request)}
         pending, self._pending = self._pending, {}
-        for request_id, entry in pending.items():
-            if request_id in unsent_ids:
+
+        def fail(entry: Pending) -> None:
+            if entry.request.id in unsent_ids:
                 entry.fail(SiloUnavailable(f"the connection to {self.silo} broke before the request left"))
             else:
                 entry.fail(ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}"))
+
+        in_portions(pending.values(), fail)
 
     def _on_goodbye(self) -> None:
         if self._answered is None:
