@@ -198,7 +198,7 @@ async def test_waiting_requests_keep_their_deadlines_and_cancels(lab: Open) -> N
 
 
 async def test_turns_that_take_long_are_limited_by_the_answers_to_expect(lab: Open) -> None:
-    """All 60 would end in one moment. The size of the first answer is unknown; later ones are expected to be as large."""
+    """All 60 would end in one moment. The size of the first answer is unknown; others are expected to be as large."""
     here = lab()
     peer = await here.peer()
     peer.stop_reading()
@@ -285,7 +285,7 @@ async def test_turns_of_a_lost_connection_still_count(lab: Open) -> None:
 
 
 async def test_arguments_that_grow_when_they_are_decoded_are_refused(lab: Open) -> None:
-    """Four million empty lists take four bytes less on the wire than four million bytes, and 64 times as much memory."""
+    """Four million empty lists are as long on the wire as four million bytes, and take 64 times as much memory."""
     here = lab()
     peer = await here.peer()
     count = 4_000_000

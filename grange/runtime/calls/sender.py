@@ -132,7 +132,7 @@ class Link:
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
 
-        The outcome of the others is unknown. Many fail in portions, so that the loop stays responsive. Calls `on_end` first, so that a call that is repeated at once avoids this
+        The outcome of the others is unknown. Calls `on_end` first, so that a call that is repeated at once avoids this
         silo.
         """
         self.on_end(self.silo, error)
