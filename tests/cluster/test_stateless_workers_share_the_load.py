@@ -136,7 +136,11 @@ async def test_workers_that_close_count_until_their_last_turn_has_ended() -> Non
     async with TestCluster([Ending], silos=1) as cluster:
         grain, loop = cluster.get_grain(Ending, "w"), asyncio.get_running_loop()
         began = loop.time()
-        workers = await asyncio.gather(*(grain.work(number % 2 == 0) for number in range(40)))
+        calls = []
+        for number in range(40):
+            calls.append(asyncio.ensure_future(grain.work(number % 3 != 2)))
+            await asyncio.sleep(0.1)
+        workers = await asyncio.gather(*calls)
         assert Ending.most == 2
         assert len(set(workers)) >= 4
         assert loop.time() - began < 30

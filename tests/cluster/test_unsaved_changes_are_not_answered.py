@@ -16,7 +16,6 @@ from grange import (
     StorageUnavailable,
     WriteOutcomeUnknown,
     always_interleave,
-    read_only,
 )
 from grange.storage.memory import MemoryStorage
 from grange.testing import TestCluster
@@ -104,8 +103,8 @@ class Device(Grain):
     async def all(self) -> list[int]:
         return self.seen.value
 
-    @read_only
-    async def read_all(self) -> list[int]:
+    @always_interleave
+    async def read_beside(self) -> list[int]:
         return self.seen.value
 
     @always_interleave
@@ -260,6 +259,30 @@ async def test_a_turn_that_ran_meanwhile_is_not_answered_from_the_lost_changes()
         with pytest.raises(StorageError, match="given up"):
             await writing
         assert await device.all() == []
+
+
+async def test_no_turn_starts_in_an_activation_that_was_given_up() -> None:
+    """Not even one that could run beside its last turn. It waits for the next activation."""
+    store = Flaky()
+    async with cluster_of(store) as cluster:
+        device = cluster.get_grain(Device, "d")
+        await device.born()
+        reading = asyncio.ensure_future(device.all_after_gate())
+        await cluster.advance(0.1)
+        activation = cluster.activation(device)
+        assert activation is not None
+        assert activation.built is not None
+        store.broken = StorageUnavailable
+        with pytest.raises(StorageUnavailable):
+            await device.report(2)
+        late = asyncio.ensure_future(device.read_beside())
+        await cluster.advance(2)
+        assert not late.done()
+        store.broken = None
+        activation.built.grain.gate.set()  # type: ignore[attr-defined]
+        with pytest.raises(StorageError, match="could not be stored"):
+            await reading
+        assert await late == []
 
 
 @pytest.mark.parametrize("silos", [1, 2])
