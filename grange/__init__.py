@@ -20,11 +20,10 @@ A room imports only rooms on lines below its own; rooms on one line do not impor
 follow one call, open `grains/ref.py`, then `runtime/calls/caller.py`.
 """
 
-import logging
-
 from grange.errors import (
     ActivationFailed,
     CallCancelled,
+    CallerClosed,
     CallError,
     CallNotExecuted,
     CallOutcomeUnknown,
@@ -45,6 +44,7 @@ from grange.errors import (
     StorageError,
     StorageUnavailable,
     WriteOutcomeUnknown,
+    WrongLoop,
 )
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
@@ -61,6 +61,7 @@ __all__ = [
     "CallNotExecuted",
     "CallOutcomeUnknown",
     "CallTimeout",
+    "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
     "Grain",
@@ -86,12 +87,10 @@ __all__ = [
     "Stored",
     "Timer",
     "WriteOutcomeUnknown",
+    "WrongLoop",
     "always_interleave",
     "one_way",
     "read_only",
     "request_context",
     "response_timeout",
 ]
-
-# A library logs nothing until its application configures logging.
-logging.getLogger("grange").addHandler(logging.NullHandler())

@@ -12,5 +12,13 @@ def utc_now() -> datetime:
 
 
 def start_generation() -> int:
-    """The generation of a silo that starts now: milliseconds since 1970, so a later start has a higher number."""
+    """The least generation of a silo that starts now: milliseconds since 1970.
+
+    A clock may be set back; a silo takes a higher one if an earlier start had it (`membership/table/generations.py`).
+    """
     return time.time_ns() // 1_000_000
+
+
+def uptime() -> float:
+    """Seconds on a clock that is never set. Where the system has one, it also counts while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -11,6 +11,8 @@
     │   │   ├── NoSuchMethod          the grain has no such method
     │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
+    │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
+    │   │   ├── WrongLoop             used outside of its event loop or process (also a RuntimeError)
     │   │   └── PayloadTooLarge       the encoded arguments exceed the limit
     │   ├── CallOutcomeUnknown        perhaps executed, perhaps still running: check before you repeat it
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
@@ -92,6 +94,21 @@ class InvalidCall(CallNotExecuted, TypeError):
     """An argument or the key does not fit its annotation.
 
     The call was certainly not executed. Correct the call; to repeat it unchanged fails again.
+    """
+
+
+class CallerClosed(CallNotExecuted, RuntimeError):
+    """The client or silo through which the call was made is closed.
+
+    The call was certainly not executed. Make it through a client or silo that runs; to repeat it unchanged fails again.
+    """
+
+
+class WrongLoop(CallNotExecuted, RuntimeError):
+    """A client, silo, reference, state or timer was used in another event loop, in a thread, or in a forked process.
+
+    Certainly nothing was executed. Hand the coroutine over with `asyncio.run_coroutine_threadsafe`, or enter a client
+    in each loop and each process.
     """
 
 

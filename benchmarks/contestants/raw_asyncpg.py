@@ -19,11 +19,11 @@ _SERVICE = "benchmarks"
 
 _INSERT = """
 INSERT INTO grange_state (service, grain_type, grain_key, state, payload, etag, schema)
-VALUES ($1, $2, $3, $4, $5::text::jsonb, 1, $6) ON CONFLICT DO NOTHING RETURNING etag
+VALUES ($1, $2, $3, $4, $5::text::json, 1, $6) ON CONFLICT DO NOTHING RETURNING etag
 """
 
 _UPDATE = """
-UPDATE grange_state SET payload = $5::text::jsonb, etag = etag + 1, schema = $6
+UPDATE grange_state SET payload = $5::text::json, etag = etag + 1, schema = $6
 WHERE service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4 AND etag = $7 RETURNING etag
 """
 

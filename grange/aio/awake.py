@@ -78,7 +78,7 @@ class AwakeTimeout:
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
-        self._timer = AwakeTimer(self._seconds, self._expire)
+        self._timer = AwakeTimer(self._seconds, self.expire)
         return self
 
     async def __aexit__(
@@ -91,5 +91,7 @@ class AwakeTimeout:
         """Whether the time ran out."""
         return self._timeout.expired()
 
-    def _expire(self) -> None:
-        self._timeout.reschedule(asyncio.get_running_loop().time())
+    def expire(self) -> None:
+        """Expire now. Call it only inside the `async with`."""
+        if not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time())

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
+from grange.aio.stacks import waiting_stack
+
 log = logging.getLogger("grange.runtime")
 
 
@@ -57,7 +59,8 @@ class Tasks:
     def _log_left_running(self) -> None:
         for task in self._running:
             log.error(
-                "%s does not end although it was cancelled; it is left running", task.get_coro(),
+                "%s does not end although it was cancelled; it is left running, and waits here:\n%s",
+                task.get_coro(), waiting_stack(task),
                 extra={"event": "turn_would_not_end"},
             )  # fmt: skip
 

@@ -164,8 +164,9 @@ def dev(app: str, silos: int, data: Path, log_level: str) -> None:
         prefix = click.style(f"{name} | ", fg=colours[name]) if name else ""
         click.echo(prefix + line)
 
-    with StopSignals() as signals:
-        code = asyncio.run(LocalCluster(DevOptions(app, names, data, log_level), write).run(signals))
+    cluster = LocalCluster(DevOptions(app, names, data, log_level), write)
+    with StopSignals(cluster.kill) as signals:
+        code = asyncio.run(cluster.run(signals))
     if code:
         raise click.exceptions.Exit(code)
 

@@ -29,6 +29,12 @@ Write = Callable[[str, str], None]
 FIRST_PORT = 11111
 FIRST_GATEWAY = 30000
 
+STOP_SPREAD = 1.5
+"""Seconds within which all silos are asked to stop; with `REACTION_TIMEOUT` below the 5 s that Ctrl-C may take."""
+
+STOP_SIGNAL = signal.SIGINT if os.name == "posix" else signal.SIGTERM
+"""As Ctrl-C would: a silo whose event loop does not react ends within `REACTION_TIMEOUT`."""
+
 _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 
@@ -78,6 +84,11 @@ class LocalSilo:
         """Send a signal to the process, if it runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill the process, if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
 
     async def _show(self, stream: asyncio.StreamReader | None) -> None:
         assert stream is not None, "both streams are pipes"
@@ -134,11 +145,25 @@ class LocalCluster:
         return 0 if stop.done() else failed
 
     async def _stop(self) -> None:
-        """Stop the silos one after another, so that each hands its grains over to the rest."""
+        """Stop the silos one after another, so that each hands its grains over to the rest.
+
+        The next one is asked to stop after `STOP_SPREAD` in all at the latest: one whose event loop is dead must not
+        hold up the others. When such a silo was ended by force, there is no cluster to hand over to: kill the rest.
+        """
         for task, silo in reversed(self._running.items()):
-            silo.send_signal(signal.SIGTERM)
-            await asyncio.wait((task,))
-            self._write(silo.name, "stopped")
+            silo.send_signal(STOP_SIGNAL)
+            await asyncio.wait((task,), timeout=STOP_SPREAD / len(self._running))
+        while left := [task for task in self._running if not task.done()]:
+            await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.done() and task.result() == ExitCode.LOOP_DEAD for task in self._running):
+                self.kill()
+        for task, silo in reversed(self._running.items()):
+            self._write(silo.name, "stopped" if task.result() == 0 else f"ended with code {task.result()}")
+
+    def kill(self) -> None:
+        """End all silos at once."""
+        for silo in self._silos:
+            silo.kill()
 
     async def _show_instructions(self) -> None:
         for silo in self._silos:

@@ -44,7 +44,7 @@ def member_named(view: View, text: str) -> Member:
     """
     fitting = [member for member in view.members if text in _names(member)]
     living = [member for member in fitting if member.status is not SiloStatus.DEAD]
-    chosen = living or sorted(fitting, key=lambda member: member.started)[-1:]
+    chosen = living or sorted(fitting, key=lambda member: member.address.generation)[-1:]
     if len(chosen) == 1:
         return chosen[0]
     known = [member for member in view.members if member.status is not SiloStatus.DEAD]

@@ -1,7 +1,8 @@
 """A silo as an operating-system process: event loop, signals, exit codes, forced end. `grange run` calls `run`.
 
 SIGTERM and SIGINT drain the silo. Another signal, half a second later or more, ends the process at once. A process that
-does not end within its time is ended by force, because code of grains may ignore its cancellation.
+does not end within its time is ended by force, because code of grains may ignore its cancellation. After SIGINT, which
+a person sends, a process whose event loop does not react is ended within seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from grange.aio.stacks import blocked_stack
 from grange.errors import (
     ConfigurationError,
     DeclaredDead,
@@ -27,6 +29,7 @@ from grange.errors import (
     SelfFenced,
     StorageError,
 )
+from grange.silo.loop_watch import DEAD_LOOP_EXIT, end_dead_process
 from grange.silo.silo import Silo, run_until
 
 try:
@@ -43,6 +46,12 @@ DRAIN_MARGIN = 60.0
 """Seconds beyond the drain time-out that a stop takes in the worst case: leaving 10, cancelled turns and the
 deactivations after them 15, handing over 5, goodbyes 2, writing its own death 5, tasks 5, and a margin for a busy
 machine."""
+
+REACTION_TIMEOUT = 2.5
+"""Seconds within which the event loop must react to SIGINT (Ctrl-C) or to the end of standard input."""
+
+REACTION_STEP = 0.25
+"""Seconds of one step of that wait."""
 
 EXIT_GRACE = 10.0
 """Seconds from the stop of the silo to the forced end of the process. Threads that still run then are code of grains.
@@ -62,6 +71,7 @@ class ExitCode(enum.IntEnum):
     DECLARED_DEAD = 4
     FENCED = 5
     STORE_UNUSABLE = 6
+    LOOP_DEAD = DEAD_LOOP_EXIT
     BUG = 70
 
 
@@ -79,15 +89,24 @@ def exit_code(error: Exception) -> ExitCode:
     return next((code for kind, code in causes if isinstance(error, kind)), ExitCode.BUG)
 
 
+def _nothing() -> None:
+    """Do nothing: the default of `StopSignals.at_once`."""
+
+
 class StopSignals:
     """SIGTERM and SIGINT inside a `with`: the first asks for a stop, the second ends the process at once.
 
     Enter it before anything slow: a process that is PID 1 of a container ignores SIGTERM until it has a handler.
-    Before `attach` there is nothing to drain, so the first signal ends the process with code 0.
+    Before `attach` there is nothing to drain, so the first signal ends the process with code 0. `at_once` is called
+    before the second signal ends the process. A forked child does not inherit the handlers' effect: a signal ends it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: Callable[[], None] = _nothing) -> None:
+        self._at_once = at_once
+        self._process = os.getpid()
+        self._reacted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
         self._asked = asyncio.Event()
         self._first: float | None = None
         self._stop_limit: float | None = None
@@ -100,18 +119,39 @@ class StopSignals:
         event loop would prevent every orderly stop. None: no limit.
         """
         self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
         self._stop_limit = stop_limit
         if self._first is not None:
             self._asked.set()
         return self._asked
 
-    def stop(self) -> None:
-        """Ask for the stop from another thread, as a signal does. Asking again changes nothing."""
+    def stop(self, by_person: bool = True) -> None:
+        """Ask for the stop from another thread, as a signal does. Asking again changes nothing.
+
+        `by_person`: end the process with `LOOP_DEAD` if its event loop does not react within `REACTION_TIMEOUT`. A
+        supervisor gives more time: to it, a long turn that blocks the loop is a planned stop that must fail no call.
+        """
         if self._first is None:
             self._first = time.monotonic()  # not the loop's time, which stands still while a turn blocks the loop
             self.limit_stop()
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._asked.set)
+                self._loop.call_soon_threadsafe(self._react)
+                if by_person:
+                    threading.Thread(target=self._end_unless_reacted, name="grange-reaction", daemon=True).start()
+
+    def _react(self) -> None:
+        self._reacted.set()
+        self._asked.set()
+
+    def _end_unless_reacted(self) -> None:
+        """Runs in a thread. It waits in short steps, so that a stop of the whole process hardly counts."""
+        for _ in range(round(REACTION_TIMEOUT / REACTION_STEP)):
+            if self._reacted.wait(REACTION_STEP):
+                return
+        end_dead_process(
+            f"the event loop did not react to the request to stop within {REACTION_TIMEOUT:g} s; it runs this:\n"
+            + blocked_stack(self._loop_thread)
+        )
 
     def limit_stop(self) -> None:
         """The stop begins: apply its time limit, also when no signal asked for the stop."""
@@ -142,12 +182,17 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a child that application code forked: it must end as if it had no handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         if self._loop is None:
             raise SystemExit(ExitCode.CLEAN)
         if self._first is not None and time.monotonic() - self._first >= SAME_SIGNAL:
+            self._at_once()
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"asked twice to stop: ending at once\n")
             os._exit(128 + number)
-        self.stop()
+        self.stop(by_person=number == signal.SIGINT)
 
 
 def run(silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]) -> None:
@@ -163,7 +208,10 @@ def run(silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce
 async def _serve(
     silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]
 ) -> None:
-    stop = signals.attach(silo.definition(**overrides).config.drain_timeout + DRAIN_MARGIN)
+    config = silo.definition(**overrides).config
+    if "exit_on_dead_loop" not in config.model_fields_set:
+        overrides = {**overrides, "exit_on_dead_loop": True}  # this process has no other work than the silo
+    stop = signals.attach(config.drain_timeout + DRAIN_MARGIN)
     if not await _start(silo, overrides, stop):
         return
     announce(silo)

@@ -11,15 +11,17 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
+from grange.aio.uninterrupted import uninterrupted
 from grange.client.events import Listeners, OnConnectFailure, OnConnectionChange
 from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
-from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
-from grange.grains.definition import Addressable, spec_of
+from grange.errors import CallerClosed, ConfigurationError, HandshakeRefused, SiloUnavailable
+from grange.grains.definition import Addressable
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.model.member import View
-from grange.proto.faults import Faults
+from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -42,13 +44,16 @@ RETRY_PAUSE = 0.2
 
 
 class Client:
-    """A client of one cluster, connected inside its `async with`.
+    """A client of one cluster, connected inside its `async with`. One object connects once.
 
     `gateways` are the `host:port` of some silos. The client learns the others from them, and calls fail over between
     all of them. `errors` are your exception classes that calls may raise as themselves; those in `errors=` of a grain
     class are known already. `response_timeout` is in seconds. `transport` replaces the network in tests.
 
-    Entering raises SiloUnavailable if no gateway answers, and HandshakeRefused for a wrong cluster or version.
+    Entering raises SiloUnavailable if no gateway answers, HandshakeRefused for a wrong cluster or version, and
+    RuntimeError if it is or was connected. A client belongs to the event loop and the process that entered it: used in
+    another, it and its references raise WrongLoop. After its `async with` they raise CallerClosed.
+
     `on_connect_failure` is awaited first and may ask for another attempt. A connected client searches for gateways as
     long as none answers. `on_connection_change` registers a listener for gateways lost and found.
     """
@@ -80,14 +85,12 @@ class Client:
         self._transport = transport
         self._random = rng or random.Random()
         self._parts = AsyncExitStack()
+        self._entered = False
         self._grains: GrainFactory | None = None
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to a grain, typed as its class. Does no I/O; see `GrainFactory.get_grain`."""
-        if self._grains is None:
-            raise RuntimeError("this client is not connected; use it inside `async with client:`")
-        self._faults.register(spec_of(grain).options.errors)
-        return self._grains.get_grain(grain, key, implementation=implementation)
+        return self._connected.get_grain(grain, key, implementation=implementation)
 
     def on_connection_change(self, listener: OnConnectionChange) -> Callable[[], None]:
         """Call `listener` with each GatewayFound, GatewayLost, ClusterLost and ClusterFound from now on.
@@ -109,35 +112,53 @@ class Client:
     @property
     def view(self) -> View:
         """The last view of the cluster that a gateway sent."""
+        _ = self._connected
         return self._gateways.view
 
     @property
     def gateways(self) -> tuple[SiloAddress, ...]:
         """The gateways of all active silos, as addresses for `ask`."""
+        _ = self._connected
         return self._gateways.all()
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
         """Wait until the gateways show exactly these silos as active."""
+        self._check("Client.wait_for")
         await self._gateways.wait_for(set(active))
 
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
         """Send a request to a management service of one silo. The command line and tools use it."""
+        self._check("Client.ask")
         return await self._sender.ask(gateway, service, question, seconds)
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None = None) -> bytes:
         """Call a grain without its class, with arguments and result in JSON. Raises the errors of a typed call."""
+        self._check("Client.call_json")
         return await self._caller.call_json(grain_id, method, args, seconds)
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as parts:
+        if self._entered:
+            raise RuntimeError("this client is or was connected; make a new Client for another `async with`")
+        self._entered = True
+        parts = AsyncExitStack()
+        try:
             await self._connect(parts)
-            self._parts = parts.pop_all()
+        except BaseException:
+            self._entered = False
+            await uninterrupted(parts.aclose())  # a second cancellation must not leave parts behind
+            raise
+        self._parts = parts
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._grains is None:
+            return
+        self._check("the end of the client's `async with`")
         self._grains = None
+        self._caller.end()
+        self._sender.abandon("this client was closed before the answer came")
         await self._parts.aclose()
 
     async def _connect(self, parts: AsyncExitStack) -> None:
@@ -155,10 +176,12 @@ class Client:
             self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners
         )
         plans = Plans(ValueCodec([references]))
-        deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime)
+        self._binding = LoopBinding("this client")
+        deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime, self._binding)
         self._caller = Caller(deps, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
-        grains = GrainFactory(self._caller.call, self._gateways.implementations)
+        learn = partial(self._faults.register, clash=Clash.REPLACE)
+        grains = GrainFactory(self._caller.call, self._gateways.implementations, learn)
         references.bind(grains)
         await self._find_cluster()
         parts.push_async_callback(tasks.close)
@@ -177,6 +200,18 @@ class Client:
                 if self._on_connect_failure is None or not await self._on_connect_failure(error, attempts):
                     raise
             await asyncio.sleep(RETRY_PAUSE)
+
+    @property
+    def _connected(self) -> GrainFactory:
+        if self._grains is None and self._entered:
+            raise CallerClosed("this client is closed, or still connecting; use it inside its `async with`")
+        if self._grains is None:
+            raise RuntimeError("this client is not connected; use it inside `async with client:`")
+        return self._grains
+
+    def _check(self, action: str) -> None:
+        _ = self._connected
+        self._binding.check(action)
 
     def _receiver_for(self, gateway: SiloAddress) -> Link:
         link = self._sender.receiver_for(gateway)

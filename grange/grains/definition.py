@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from grange.errors import ConfigurationError
-from grange.grains.interface import HOOKS, InterfaceSpec, outline, read_interface
-from grange.grains.options import GrainKeywords, GrainOptions, check, snake_case
-from grange.proto.keys import KeyKind, key_kind
+from grange.grains.contract import Overridden, check_shapes, check_types
+from grange.grains.generics import Unresolved, bindings
+from grange.grains.hooks import check_members
+from grange.grains.interface import DEFINITION, Declared, InterfaceSpec, outline, read_interface
+from grange.grains.options import GrainOptions, Inherited, check_keywords, check_predicate, combine
+from grange.proto.keys import KeyKind, key_kind, kind_name
 
-_DEFINITION = "__grange_definition__"
 _SPEC = "__grange_spec__"
 
 
@@ -26,34 +29,45 @@ class Addressable:
 
 
 class Definition(msgspec.Struct, frozen=True, eq=False):
-    """A class as defined: its options and its public async methods. Annotations are not resolved yet."""
+    """A class as defined: its keywords, its options and its public async methods. Annotations are not resolved yet.
 
+    `key` is the kind of key that the class or a base of it names, None if none does; `open_key` is the type variable in
+    `Grain[...]` that no derived class has bound yet.
+    """
+
+    class_name: str
+    keywords: Mapping[str, Any]
     options: GrainOptions
-    functions: dict[str, Callable[..., Any]]
+    key: KeyKind | None
+    open_key: TypeVar | None
+    methods: dict[str, Declared]
     is_interface: bool
 
 
-def define(cls: type[Addressable], keywords: GrainKeywords, base_names: frozenset[str], is_interface: bool) -> None:
+def define(cls: type[Addressable], given: Mapping[str, Any], base_names: frozenset[str], is_interface: bool) -> None:
     """Check a new class and keep its definition on it. Raises ConfigurationError with the class and the remedy."""
-    unknown = set(keywords) - GrainKeywords.__annotations__.keys()
-    if unknown:
+    keywords: dict[str, Any] = {**_before_remaking(cls), **given}
+    check_keywords(cls.__name__, keywords, is_interface)
+    bases = _definitions(cls.__mro__[1:])
+    roots = frozenset(base for base in cls.__mro__ if issubclass(base, Addressable) and base is not cls) - bases.keys()
+    check_members(cls, roots, base_names, is_interface)
+    key, open_key = _key_of(cls, keywords, bases)
+    inherited = [Inherited(base.__name__, each.keywords, each.is_interface) for base, each in bases.items()]
+    options = combine(cls.__name__, keywords, inherited, key or str)
+    check_predicate(cls, options)
+    definition = Definition(
+        cls.__name__, keywords, options, key, open_key, outline(cls, base_names, is_interface), is_interface
+    )
+    _check_name(cls, keywords, bases)
+    if options.default and not any(each.is_interface for each in bases.values()):
         raise ConfigurationError(
-            f"grain class {cls.__name__}: unknown option {', '.join(sorted(unknown))}; "
-            f"known are {', '.join(sorted(GrainKeywords.__annotations__))}"
+            f"grain class {cls.__name__}: default=True has no effect without an interface; remove it"
         )
-    taken = sorted(name for name in vars(cls).keys() & base_names if not name.startswith("_") and name not in HOOKS)
-    if taken:
-        raise ConfigurationError(f"grain class {cls.__name__}: {', '.join(taken)} is a name of Grain; choose another")
-    values: dict[str, Any] = dict(keywords)
-    values.setdefault("name", snake_case(cls.__name__))
-    values["key"] = _key_kind(cls, values.get("key"))
-    errors = values.get("errors", ())
-    values["errors"] = (errors,) if isinstance(errors, type) else tuple(errors)
-    options = check(cls.__name__, GrainOptions(**values))
-    definition = Definition(options, outline(cls, base_names), is_interface)
-    setattr(cls, _DEFINITION, definition)
-    if not is_interface:
-        _check_implemented(cls, definition)
+    overridden = _overridden(bases)
+    check_shapes(cls, definition.methods, overridden, is_interface)
+    with suppress(Unresolved):  # perhaps an annotation names a class that is defined later: `spec_of` checks again
+        check_types(cls, definition.methods, overridden)
+    setattr(cls, DEFINITION, definition)
 
 
 def spec_of(cls: type[Addressable]) -> InterfaceSpec:
@@ -61,58 +75,91 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     if isinstance(cls, Addressable):
         raise ConfigurationError(f"{type(cls).__name__}() is an object; give the class itself: {type(cls).__name__}")
     spec = cls.__dict__.get(_SPEC)
-    if spec is None:
-        definition = cls.__dict__.get(_DEFINITION)
+    if spec is None or spec.cls is not cls:  # a class that was made anew has a copy of the attributes
+        definition: Definition | None = cls.__dict__.get(DEFINITION)
         if not isinstance(cast("object", cls), type):
             raise ConfigurationError(f"{cls!r} is not a class; derive a class from it: class Closed({cls!r})")
         if definition is None:
             raise ConfigurationError(
                 f"{cls.__name__} is not a grain class or interface that you defined; derive from Grain"
             )
-        spec = read_interface(cls, definition.options, definition.functions)
+        if definition.open_key is not None:
+            raise ConfigurationError(
+                f"{cls.__name__}: nothing binds {definition.open_key}, the kind of its key; derive a class that binds "
+                f"it, such as class Numbered({cls.__name__}[int])"
+            )
+        spec = read_interface(cls, definition.options, definition.methods)
+        try:
+            check_types(cls, definition.methods, _overridden(_definitions(cls.__mro__[1:])))
+        except Unresolved as error:
+            raise ConfigurationError(
+                f"{cls.__name__}: an annotation of its base classes or interfaces cannot be resolved: {error}"
+            ) from error
         setattr(cls, _SPEC, spec)
     return cast("InterfaceSpec", spec)
 
 
-def interfaces_of(cls: type[Addressable]) -> tuple[str, ...]:
-    """The names of the interfaces that a grain class implements."""
-    return tuple(base.options.name for base in _definitions(cls) if base.is_interface)
+def interfaces_of(cls: type[Addressable]) -> dict[type, str]:
+    """The interfaces that a grain class implements, with their names."""
+    return {base: each.options.name for base, each in _definitions(cls.__mro__).items() if each.is_interface}
 
 
 def is_interface(cls: type[Addressable]) -> bool:
     """Whether a class is an interface. A reference to it needs a grain type that implements it."""
-    definition = cls.__dict__.get(_DEFINITION)
+    definition = cls.__dict__.get(DEFINITION)
     return definition is not None and definition.is_interface
 
 
-def _definitions(cls: type) -> list[Definition]:
-    return [base.__dict__[_DEFINITION] for base in cls.__mro__ if _DEFINITION in base.__dict__]
+def _before_remaking(cls: type) -> Mapping[str, Any]:
+    """The keywords of a class that a decorator makes anew, such as `dataclass(slots=True)`: without its keywords.
+
+    The new class has a copy of the attributes of the old one, and so of its definition.
+    """
+    before: Definition | None = cls.__dict__.get(DEFINITION)
+    return before.keywords if before is not None and before.class_name == cls.__name__ else {}
 
 
-def _key_kind(cls: type, given: object) -> KeyKind:
-    """The kind of key: from `key=` or `Grain[...]`, else from the bases, else str."""
-    declared = [
-        args[0]
-        for base in cls.__dict__.get("__orig_bases__", ())
-        if (args := get_args(base)) and _is_keyed_base(get_origin(base)) and not hasattr(args[0], "__bound__")
+def _definitions(classes: Sequence[type]) -> dict[type, Definition]:
+    return {base: base.__dict__[DEFINITION] for base in classes if DEFINITION in base.__dict__}
+
+
+def _overridden(bases: Mapping[type, Definition]) -> list[Overridden]:
+    return [Overridden(base, definition.methods, definition.is_interface) for base, definition in bases.items()]
+
+
+def _key_of(
+    cls: type, keywords: Mapping[str, Any], bases: Mapping[type, Definition]
+) -> tuple[KeyKind | None, TypeVar | None]:
+    """The kind of key that `key=`, `Grain[...]` or a base names, and the type variable in `Grain[...]` if open."""
+    place = f"grain class {cls.__name__}"
+    bound = [
+        kind
+        for base, variables in bindings(cls, strict=False).items()
+        if issubclass(base, Addressable) and base not in bases
+        for kind in variables.values()
     ]
-    kinds = {key_kind(kind) for kind in ([] if given is None else [given]) + declared}
-    kinds = kinds or {base.options.key for base in _definitions(cls) if base.options.key is not str}
+    named = [kind for kind in bound if not isinstance(kind, TypeVar)]
+    kinds = {key_kind(kind, place) for kind in ([keywords["key"]] if "key" in keywords else []) + named}
+    kinds |= {base.key for base in bases.values() if base.key is not None}
     if len(kinds) > 1:
-        raise ConfigurationError(f"grain class {cls.__name__}: key=, Grain[...] and its bases name different keys")
-    return kinds.pop() if kinds else str
-
-
-def _is_keyed_base(origin: Any) -> bool:
-    """Whether `origin` is Grain itself, whose parameter is the key: the only addressable base without a definition."""
-    return isinstance(origin, type) and issubclass(origin, Addressable) and _DEFINITION not in origin.__dict__
-
-
-def _check_implemented(cls: type, definition: Definition) -> None:
-    """Check that the grain class overrides each method of its interfaces; calls would return None otherwise."""
-    for base in _definitions(cls)[1:]:
-        missing = [name for name, function in base.functions.items() if definition.functions.get(name) is function]
-        if base.is_interface and missing:
+        names = ", ".join(sorted(map(kind_name, kinds)))
+        raise ConfigurationError(f"{place}: key=, Grain[...] and its bases name different keys: {names}")
+    key = kinds.pop() if kinds else None
+    for base, definition in bases.items():
+        if definition.is_interface and definition.options.key != (key or str):
+            theirs, ours = kind_name(definition.options.key), kind_name(key or str)
             raise ConfigurationError(
-                f"grain class {cls.__name__} does not implement {', '.join(missing)} of {base.options.name!r}"
+                f"{place} has keys of kind {ours}, and its interface {base.__name__} of kind {theirs}; write "
+                f"class {base.__name__}(GrainInterface, key=...) with the kind of the grain"
+            )
+    return key, next((kind for kind in bound if isinstance(kind, TypeVar) and key is None), None)
+
+
+def _check_name(cls: type, keywords: Mapping[str, Any], bases: Mapping[type, Definition]) -> None:
+    """Refuse a class that has the class name of a base, whose `name=` it would lose."""
+    for base, definition in bases.items():
+        if "name" in definition.keywords and "name" not in keywords and base.__name__ == cls.__name__:
+            raise ConfigurationError(
+                f"grain class {cls.__name__} derives from a class of the same name, and would not inherit its "
+                f"name={definition.options.name!r}; give it a name= of its own"
             )

@@ -7,12 +7,13 @@ parameter is a service, found by its type in the silo's `svcs` registry.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Protocol, get_args, get_origin
 
 import msgspec
 
 from grange.errors import ConfigurationError
+from grange.grains.generics import Unresolved, check_bound, constructor_hints
 from grange.proto.ids import GrainId
 
 
@@ -58,8 +59,11 @@ class Parameter(msgspec.Struct, frozen=True):
 class FacetFactory(Protocol):
     """Makes facets of one type. The silo's start-up has one factory per facet type."""
 
-    def check(self, owner: str, parameter: Parameter) -> None:
-        """Raise ConfigurationError for a parameter that cannot be made. Called when the silo starts."""
+    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+        """Raise ConfigurationError for parameters that cannot be made. Called once for each class at the silo's start.
+
+        `owner` is the name of the class. `parameters` are all those of its constructor, also of other types.
+        """
         ...
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Facet:
@@ -68,16 +72,45 @@ class FacetFactory(Protocol):
 
 
 def constructor_parameters(cls: type) -> tuple[Parameter, ...]:
-    """The parameters of `__init__`. Raises ConfigurationError for a parameter without a type."""
-    init = inspect.getattr_static(cls, "__init__")
+    """The parameters of `__init__`, with type variables bound. Raises ConfigurationError for one without a type."""
+    # A Protocol has an `__init__` that only calls the next one.
+    owners = (base for base in cls.__mro__ if "__init__" in vars(base) and not vars(base).get("_is_protocol"))
+    owner = next(owners)
+    init = vars(owner)["__init__"]
     if init is object.__init__:
         return ()
     try:
-        hints = get_type_hints(init, include_extras=True)
-    except NameError as error:
+        hints = constructor_hints(cls, owner, init)
+    except Unresolved as error:
         raise ConfigurationError(f"{cls.__name__}.__init__: an annotation cannot be resolved: {error}") from error
     parameters = list(inspect.signature(init).parameters.values())[1:]
     return tuple(_parameter(cls, parameter, hints) for parameter in parameters)
+
+
+def check_buildable(cls: type) -> None:
+    """Raise ConfigurationError for a class that a silo cannot build: abstract, or `__new__` needs arguments."""
+    abstract = sorted(name for name in dir(cls) if _is_abstract(inspect.getattr_static(cls, name, None)))
+    if abstract:
+        raise ConfigurationError(
+            f"grain class {cls.__name__} is abstract: it does not implement {', '.join(abstract)}; give the silo a "
+            "class that does"
+        )
+    if hasattr(cls, "__struct_fields__"):
+        raise ConfigurationError(f"grain class {cls.__name__} must not be a msgspec Struct; use a dataclass")
+    new = inspect.getattr_static(cls, "__new__")
+    if new is object.__new__:
+        return
+    try:
+        inspect.signature(getattr(cls, "__new__")).bind(cls)  # noqa: B009
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{cls.__name__}.__new__ must be callable without arguments, because a silo calls __new__(cls) and then "
+            f"__init__ with the arguments: {error}"
+        ) from None
+
+
+def _is_abstract(member: object) -> bool:
+    return getattr(member, "__isabstractmethod__", False) is True
 
 
 def _parameter(cls: type, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
@@ -87,6 +120,7 @@ def _parameter(cls: type, parameter: inspect.Parameter, hints: Mapping[str, Any]
         raise ConfigurationError(
             f"{cls.__name__}.__init__: {parameter.name!r} needs a type: PersistentState[...] or a service's class"
         )
+    check_bound(hints[parameter.name], f"{cls.__name__}.__init__, {parameter.name!r}")
     kind, marks = hints[parameter.name], ()
     if get_origin(kind) is Annotated:
         kind, *metadata = get_args(kind)

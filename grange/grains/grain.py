@@ -9,7 +9,7 @@ from uuid import UUID
 from typing_extensions import TypeVar
 
 from grange.grains.definition import Addressable, define
-from grange.grains.options import GrainKeywords
+from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key
 
@@ -25,7 +25,10 @@ class Timer(Protocol):
         ...
 
     def change(self, due: float | None, period: float | None = None) -> None:
-        """Tick in `due` seconds (None: never), then `period` seconds after each tick ends (None: once)."""
+        """Tick in `due` seconds (None: never), then `period` seconds after each tick ends (None: once).
+
+        Raises ValueError for a negative time, one over ten years, and a period below 0.001.
+        """
         ...
 
 
@@ -84,7 +87,11 @@ class GrainInterface(Addressable):
 
     __slots__ = ()
 
-    def __init_subclass__(cls, **keywords: Unpack[GrainKeywords]) -> None:
+    def __init_subclass__(cls, **keywords: Unpack[InterfaceKeywords]) -> None:
+        if issubclass(cls, Grain):  # it implements the interface: Grain defines it
+            super().__init_subclass__(**cast("Any", keywords))
+            return
+        super().__init_subclass__()
         define(cls, keywords, _BASE_NAMES, is_interface=True)
 
 
@@ -100,6 +107,7 @@ class Grain(Addressable, Generic[K]):
     _grange: GrainContext
 
     def __init_subclass__(cls, **keywords: Unpack[GrainKeywords]) -> None:
+        super().__init_subclass__()  # Generic collects the type variables of the class
         define(cls, keywords, _BASE_NAMES, is_interface=False)
 
     @property
@@ -138,8 +146,9 @@ class Grain(Addressable, Generic[K]):
         """Call `callback` in `due` seconds, then `period` seconds after each tick ends (None: once).
 
         A tick is a queued request of this activation and waits for its turn; with `interleave` it does not wait. Ticks
-        delay the idle collector only with `keep_alive`. Timers end with the activation. Raises ValueError for a
-        negative time or one over ten years.
+        delay the idle collector only with `keep_alive`. Timers end with the activation. Raises TypeError for a
+        callback that is not an async function without arguments, and ValueError for a negative time, one over ten
+        years, and a period below 0.001.
         """
         return self._context.start_timer(callback, due, period, interleave, keep_alive)
 
@@ -150,6 +159,13 @@ class Grain(Addressable, Generic[K]):
     def delay_deactivation(self, seconds: float) -> None:
         """Do not collect this activation for `seconds` from now (0: cancel the delay; `math.inf`: never collect it)."""
         self._context.delay_deactivation(seconds)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A grain is one activation, not a value: raises TypeError. `copy`, `deepcopy` and `pickle` call it."""
+        raise TypeError(
+            f"a grain cannot be copied or pickled; pass self.reference, or the values in it, instead of this "
+            f"{type(self).__name__}"
+        )
 
     async def on_activate(self) -> None:
         """Called once before the first request, with the state loaded. Waiting callers get the error that it raises."""

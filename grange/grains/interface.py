@@ -1,23 +1,34 @@
 """Reads the methods of a class that can be called through a reference, with their parameters and types. Pure.
 
 `outline` runs when a class is defined and does not resolve annotations. `read_interface` runs at the first use and
-resolves all of them.
+resolves all of them. A method that overrides one of a base class or interface has the options of both.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
 from grange.errors import ConfigurationError, InvalidCall
-from grange.grains.decorators import MethodOptions, method_options
+from grange.grains.decorators import NO_OPTIONS, MethodOptions, hidden_options, method_options
+from grange.grains.generics import Unresolved, bindings, check_bound, check_complete, method_hints
+from grange.grains.hooks import HOOKS
 from grange.grains.options import GrainOptions
 
-HOOKS = frozenset({"on_activate", "on_deactivate", "on_reminder", "on_call"})
-"""Public methods that only the runtime calls; a reference does not have them."""
+DEFINITION = "__grange_definition__"
+"""The attribute of grain classes and interfaces that holds their definition (`definition.py`)."""
+
+
+class Declared(msgspec.Struct, frozen=True, eq=False):
+    """One method of a class as written: the class that defines it, and its options with the inherited ones."""
+
+    name: str
+    function: Callable[..., Any]
+    owner: type
+    options: MethodOptions
 
 
 class MethodSpec:
@@ -36,11 +47,11 @@ class MethodSpec:
         "types",
     )
 
-    def __init__(self, owner: str, name: str, function: Callable[..., Any], hints: Mapping[str, Any]) -> None:
+    def __init__(self, owner: str, declared: Declared, hints: Mapping[str, Any]) -> None:
         self.owner = owner
-        self.name = name
-        self.function = function
-        self.options: MethodOptions = method_options(function)
+        self.name = declared.name
+        self.function = function = declared.function
+        self.options = declared.options
         without_self = list(inspect.signature(function).parameters.values())[1:]
         self.signature = inspect.Signature(without_self)
         self.parameters = tuple(without_self)
@@ -90,49 +101,85 @@ class InterfaceSpec(msgspec.Struct, frozen=True, eq=False):
         return self.options.name
 
 
-def outline(cls: type, base_names: frozenset[str]) -> dict[str, Callable[..., Any]]:
+def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[str, Declared]:
     """The public async methods of a class by name, checked without resolving annotations.
 
-    Raises ConfigurationError for methods that could not be called: missing annotations, `*args`, async generators.
+    Raises ConfigurationError for methods that could not be called: missing annotations, `*args`, async generators; and
+    for method options where they have no effect.
     """
-    methods: dict[str, Callable[..., Any]] = {}
+    methods: dict[str, Declared] = {}
     for name in dir(cls):
+        if name in base_names and name not in HOOKS:
+            continue
         function = inspect.getattr_static(cls, name)
-        if name.startswith("_") or name in HOOKS or name in base_names:
+        place = f"{cls.__name__}.{name}"
+        if name.startswith("_") or name in HOOKS:
+            _check_no_options(place, function)
             continue
         if inspect.isasyncgenfunction(function):
             raise ConfigurationError(
-                f"{cls.__name__}.{name} is an async generator; return a list, or make its name start with an underscore"
+                f"{place} is an async generator; return a list, or make its name start with an underscore"
             )
         if inspect.iscoroutinefunction(function):
-            _check_signature(cls, name, function)
-            methods[name] = function
-        elif method_options(function) != MethodOptions():
-            raise ConfigurationError(f"{cls.__name__}.{name} has method options but is not an async def")
+            owner = next(base for base in cls.__mro__ if name in base.__dict__)
+            declared = Declared(name, function, owner, inherited_options(name, cls.__mro__))
+            _check_signature(place, declared)
+            methods[name] = declared
+        elif (hidden := hidden_options(function)) != NO_OPTIONS:
+            raise ConfigurationError(
+                f"{place} has method options but is not an async def, so {hidden} has no effect; make it a plain "
+                "async def method, and decorators around it async too"
+            )
+        elif is_interface and inspect.isfunction(function):
+            raise ConfigurationError(f"{place}: an interface holds methods that callers await; make it an async def")
     return methods
 
 
-def read_interface(cls: type, options: GrainOptions, functions: Mapping[str, Callable[..., Any]]) -> InterfaceSpec:
+def inherited_options(name: str, classes: Iterable[type]) -> MethodOptions:
+    """The options of a method and of the methods that it overrides, as `classes` define them, the nearest first."""
+    options = NO_OPTIONS
+    for cls in classes:
+        options = options.over(method_options(cls.__dict__.get(name)))
+    return options
+
+
+def read_interface(cls: type, options: GrainOptions, methods: Mapping[str, Declared]) -> InterfaceSpec:
     """Resolve all annotations. Raises ConfigurationError with the method whose annotation cannot be resolved."""
-    methods: dict[str, MethodSpec] = {}
-    for name, function in functions.items():
+    specs: dict[str, MethodSpec] = {}
+    for name, declared in methods.items():
+        place = f"{cls.__name__}.{name}"
         try:
-            hints = get_type_hints(function, include_extras=True)
-        except NameError as error:
-            raise ConfigurationError(f"{cls.__name__}.{name}: an annotation cannot be resolved: {error}") from error
-        methods[name] = MethodSpec(options.name, name, function, hints)
-    return InterfaceSpec(cls, options, methods)
+            hints = method_hints(declared.function, declared.owner, bindings(cls))
+        except Unresolved as error:
+            raise ConfigurationError(f"{place}: an annotation cannot be resolved: {error}") from error
+        for part, hint in hints.items():
+            where = f"{place}, {'result' if part == 'return' else f'argument {part!r}'}"
+            check_bound(hint, where)
+            check_complete(hint, where)
+        specs[name] = MethodSpec(options.name, declared, hints)
+    return InterfaceSpec(cls, options, specs)
 
 
-def _check_signature(cls: type, name: str, function: Callable[..., Any]) -> None:
-    signature = inspect.signature(function)
-    place = f"{cls.__name__}.{name}"
-    for parameter in list(signature.parameters.values())[1:]:
+def _check_no_options(place: str, member: object) -> None:
+    hidden = hidden_options(member)
+    if hidden != NO_OPTIONS:
+        raise ConfigurationError(
+            f"{place}: {hidden} has no effect on a hook or a private method, because no reference calls it; remove it "
+            "(a timer's callback interleaves with start_timer(..., interleave=True))"
+        )
+
+
+def _check_signature(place: str, declared: Declared) -> None:
+    signature = inspect.signature(declared.function)
+    first, *others = signature.parameters.values() or (None,)
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        raise ConfigurationError(f"{place}: the first parameter must be self")
+    for parameter in others:
         if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
             raise ConfigurationError(f"{place}: *{parameter.name} cannot be sent; name each argument")
         if parameter.annotation is inspect.Parameter.empty:
             raise ConfigurationError(f"{place}: the argument {parameter.name!r} needs a type annotation")
     if signature.return_annotation is inspect.Signature.empty:
         raise ConfigurationError(f"{place}: the result needs a type annotation (-> None if there is none)")
-    if method_options(function).one_way and signature.return_annotation not in (None, "None", type(None)):
+    if declared.options.one_way and signature.return_annotation not in (None, "None", type(None)):
         raise ConfigurationError(f"{place}: a one-way method has no answer, so it must return None")

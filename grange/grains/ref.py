@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, Protocol, TypeVar, cast, get_origin
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NoReturn, Protocol, Self, TypeVar, cast, get_origin
 
 from grange.errors import ConfigurationError, NoSuchGrain
 from grange.grains.definition import Addressable, is_interface, spec_of
-from grange.grains.interface import HOOKS, InterfaceSpec, MethodSpec
+from grange.grains.hooks import HOOKS
+from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key, encode_key
 
@@ -73,7 +74,22 @@ class Reference:
         return hash(self._grange_id)
 
     def __repr__(self) -> str:
-        return f"<reference to {self._grange_id}>"
+        return f"<reference to {self._grange_spec.cls.__name__} {str(self._grange_id)!r}>"
+
+    def __copy__(self) -> Self:
+        """Itself: references are immutable."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Itself: references are immutable."""
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """References call through the silo or client that made them: raises TypeError. `pickle` calls it."""
+        raise TypeError(
+            f"{self!r} cannot be pickled, because it belongs to this process; send its key ({self.key!r}) and call "
+            "get_grain there"
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(_missing_attribute(self._grange_spec, name), name=name, obj=self)
@@ -82,7 +98,7 @@ class Reference:
 def reference_class(spec: InterfaceSpec) -> type[Reference]:
     """The reference class of a grain class or interface, made at first use and kept on that class."""
     made = spec.cls.__dict__.get(_REFERENCE_CLASS)
-    if made is None:
+    if made is None or made._grange_spec is not spec:  # a class that was made anew has a copy of the attributes
         members: dict[str, Any] = {name: _forward(method) for name, method in spec.methods.items()}
         members |= {"__slots__": (), "_grange_spec": spec, "__doc__": spec.cls.__doc__}
         made = type(f"{spec.cls.__name__}Reference", (Reference,), members)
@@ -114,25 +130,39 @@ class Candidates(Protocol):
 class GrainFactory:
     """Makes references. Each silo and client has one; grains reach theirs through `self.get_grain`."""
 
-    def __init__(self, call: CallsGrains, implementations: Callable[[str], Candidates]) -> None:
+    def __init__(
+        self,
+        call: CallsGrains,
+        implementations: Callable[[str], Candidates],
+        learn: Callable[[Sequence[type[Exception]]], None] = lambda errors: None,
+    ) -> None:
         self._call = call
         self._implementations = implementations
+        self._learn = learn  # called with the `errors=` of the classes in use, which callers are to receive
+        self._used: dict[str, InterfaceSpec] = {}  # by name, the class that was used last: it may be defined again
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to the grain with this key, typed as the class. Does no I/O and activates no grain.
 
         For an interface that several grains implement, `implementation` names the grain type (or a unique prefix).
-        Raises TypeError for a wrong kind of key, ValueError for an empty key, NoSuchGrain for an interface that no
-        silo implements, and ConfigurationError for an ambiguous interface.
+        Raises TypeError for a wrong kind of key, ValueError for a blank or too long one, NoSuchGrain for an interface
+        that no silo implements, and ConfigurationError for an ambiguous interface.
         """
         spec = spec_of(grain)
         text = _key_text(spec, key)
         name = self._resolve(spec, implementation) if is_interface(grain) else spec.name
-        return cast("G", reference_class(spec)(GrainId(name, text), self._call))
+        return cast("G", self._reference(spec, GrainId(name, text)))
 
     def from_id(self, grain: type[G], grain_id: GrainId) -> G:
         """A reference to the grain with this id, for ids that were received or stored."""
-        return cast("G", reference_class(spec_of(grain))(grain_id, self._call))
+        return cast("G", self._reference(spec_of(grain), grain_id))
+
+    def _reference(self, spec: InterfaceSpec, grain_id: GrainId) -> Reference:
+        name = spec.options.name
+        if self._used.get(name) is not spec:
+            self._learn(spec.options.errors)
+            self._used[name] = spec
+        return reference_class(spec)(grain_id, self._call)
 
     def _resolve(self, spec: InterfaceSpec, wanted: str | None) -> str:
         candidates = self._implementations(spec.name)

@@ -67,18 +67,18 @@ class MembershipAgent:
         # The table: each successful read calls `_on_table_read`, and each accepted view `_on_view`.
         warnings = ThrottledLog(log)
         self._views = Views()
-        self._session = Session(table, self._on_view, deps.rng, silo, deps.now, self._on_table_read)
+        self._session = Session(table, self._on_view, deps.rng, silo, deps.uptime, self._on_table_read)
         self._refresher = Refresher(self._session, self._views, options, deps.rng, warnings)
         self._peers = Peers(silo, deps, self._refresher, options)
         self._writer = TableWriter(self._session, self._views, self._peers.announce, options, deps.rng, warnings)
-        self._janitor = Janitor(silo, deps.now, self._session, self._writer, options)
-        self._rebuild = Rebuild(self._session, self._writer, self._refresher, self._peers, options, deps.now)
+        self._janitor = Janitor(silo, self._session, self._writer, options)
+        self._rebuild = Rebuild(self._session, self._writer, self._refresher, self._peers, options)
         self._shared_read = SharedRead(self._session.read, self._tasks)
 
         # Failure detection.
         self._voter = Voter(silo, deps, self._views, self._session, self._writer, options)
         self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness)
-        self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, options)
+        self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, self._session.ages, options)
 
         # The self-fence; it ends this silo through `_end_process` when it stays fenced for too long.
         fence_deps = FenceDeps(
@@ -194,9 +194,9 @@ class MembershipAgent:
         declared this silo dead meanwhile. Call `stop` after either.
         """
         self._joining = True
-        self._tasks.start(self._refresher.write_alive(self.me, self._now))
         now = self._now()
         me = msgspec.structs.replace(self._me, status=SiloStatus.JOINING, started=now, alive=now, votes=())
+        self._tasks.start(self._refresher.write_alive(me, self._now))
         await Join(me, self._writer, self._peers, self._voter.suspect, self._options).run()
         log.info("silo %s is active in version %d", self.me, self.view.version)
 
@@ -207,7 +207,7 @@ class MembershipAgent:
         """
         self._stopping = True
         self._prober.watch(())
-        if self._joining:
+        if self._joining and self.view.get(self.me) is not None:  # else its start was cancelled before its first write
             await self._persist_in_time(partial(leave, me=self.me), "leave")
 
     async def stop(self) -> None:
@@ -216,7 +216,7 @@ class MembershipAgent:
         try:
             self._prober.watch(())
             if self._joining:
-                await self._persist_in_time(partial(mark_dead, me=self.me), "write its own death")
+                await self._persist_in_time(partial(mark_dead, me=self.me, run=self._me.run), "write its own death")
         finally:
             await self.kill()
 
@@ -277,7 +277,7 @@ class MembershipAgent:
     def _watch(self) -> None:
         """Probe the silos that the view assigns to this one."""
         stale = self._janitor.stale
-        watched = probed_by(self.me, self.view, self._now(), self._options, stale)
+        watched = probed_by(self.me, self.view, self._session.ages(), self._options, stale)
         self._prober.watch(watched, relays(self.me, self.view, stale))
         self._health_monitor.measure()
 

@@ -94,8 +94,8 @@ class Join:
             self._logged |= silent
             log.warning(
                 "silo %s waits for %s: active in the membership table, but no answer; a silo that was killed counts as "
-                "dead when it has not written for %g s that it lives",
+                "dead when its row has shown no sign of life for %g s",
                 self._me.address,
                 ", ".join(sorted(map(str, silent))),
-                self._options.stale_after.total_seconds(),
+                self._options.stale_after,
             )

@@ -2,7 +2,7 @@
 
 Authors use `Silo` (`silo.py`). Open `startup.py` first: it makes the parts of a silo in order.
 
-- input: `definition.py`, `config.py`, `environment.py`, `store_checks.py`;
+- input: `definition.py`, `config.py`, `environment.py`, `store_checks.py`, `new_address.py` (its generation);
 - the running silo: `running.py` (its parts), `lifecycle.py` (rules of start and stop), `shutdown.py` (steps of a stop);
 - the ports: `gated_listener.py`, `gateway.py` (requests of clients), `management.py` (questions of
   operators), `probe_port.py` with `loop_watch.py`.

@@ -84,6 +84,10 @@ class SiloConfig(BaseSettings):
     """Allow a public address without TLS and authentication."""
     drain_timeout: float = pydantic.Field(default=60.0, gt=0)
     """Seconds for running calls to complete when the silo stops."""
+    exit_on_dead_loop: bool = False
+    """Whether the process ends by itself, with exit code 7, when its event loop has been dead for `dead_loop_after`.
+    The default of `grange run` is true; a silo inside a program of yours only logs the alarm `loop_dead`.
+    """
     runtime: dict[str, Any] = {}
     """Options of calls and activations: `RuntimeOptions`."""
     membership_options: dict[str, Any] = {}

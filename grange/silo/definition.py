@@ -6,21 +6,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-import svcs
 
 from grange.errors import ConfigurationError
-from grange.grains.definition import interfaces_of, spec_of
+from grange.grains.definition import interfaces_of, is_interface, spec_of
+from grange.grains.facets import check_buildable
 from grange.grains.grain import Grain
 from grange.membership.model.member import Implementations
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
+from grange.silo.services import Services
 
 
 def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
-    """Normalise the argument `grains=` of `Silo`. Raises ConfigurationError for one class in place of a list."""
+    """The argument `grains=` of `Silo`, each class once. Raises ConfigurationError for one class in place of a list."""
     if isinstance(grains, type):
         raise ConfigurationError(f"grains= is a list of classes, not one class: Silo(grains=[{grains.__name__}])")
-    return tuple(grains)
+    return tuple(dict.fromkeys(grains))
 
 
 class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
@@ -28,23 +29,30 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
 
     grains: tuple[type[Grain[Any]], ...]
     config: SiloConfig
-    services: svcs.Registry
+    services: Services
     errors: tuple[type[Exception], ...]
     strategies: Mapping[str, PlacementStrategy]
 
     def check(self) -> None:
-        """Raise ConfigurationError for two classes with one name, an unknown placement, and a silo without classes."""
+        """Raise ConfigurationError for classes that a silo cannot host.
+
+        Two classes or interfaces with one name, an interface, an abstract class, an unknown placement; and for a silo
+        without classes.
+        """
         if not self.grains:
             raise ConfigurationError("a silo needs at least one grain class: Silo(grains=[...])")
         names: dict[str, type] = {}
+        interfaces: dict[str, type] = {}
         for cls in self.grains:
             options = spec_of(cls).options
-            other = names.setdefault(options.name, cls)
-            if other is not cls:
+            if is_interface(cls):
                 raise ConfigurationError(
-                    f"{other.__module__}.{other.__qualname__} and {cls.__module__}.{cls.__qualname__} are both named "
-                    f"{options.name!r}; give one another name=, which is its identity in storage"
+                    f"{cls.__name__} is an interface; give the silo a grain class that implements it"
                 )
+            check_buildable(cls)
+            _check_name(names, options.name, cls, "its identity in storage")
+            for interface, name in interfaces_of(cls).items():
+                _check_name(interfaces, name, interface, "by which callers find its grains")
             if options.placement not in self.strategies:
                 known = ", ".join(sorted(self.strategies))
                 raise ConfigurationError(
@@ -64,7 +72,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
         declared: dict[str, Implementations] = {}
         for cls in self.grains:
             options = spec_of(cls).options
-            for interface in interfaces_of(cls):
+            for interface in interfaces_of(cls).values():
                 known = declared.get(interface, Implementations(()))
                 if options.default and known.default is not None:
                     raise ConfigurationError(
@@ -73,3 +81,13 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
                 default = options.name if options.default else known.default
                 declared[interface] = Implementations((*known.types, options.name), default)
         return declared
+
+
+def _check_name(names: dict[str, type], name: str, cls: type, meaning: str) -> None:
+    """Add a name. Raises ConfigurationError if another class has it."""
+    other = names.setdefault(name, cls)
+    if other is not cls:
+        raise ConfigurationError(
+            f"{other.__module__}.{other.__qualname__} and {cls.__module__}.{cls.__qualname__} are both named "
+            f"{name!r}; give one another name=, which is {meaning}"
+        )

@@ -14,6 +14,7 @@ from typing import Protocol
 from grange import clock
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
+from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
 from grange.silo.store_checks import check_at_start
 from grange.storage.provider import GrainStorage
@@ -31,11 +32,26 @@ class SiloEnvironment(Protocol):
         ...
 
     def utc_now(self) -> datetime:
-        """The date and time, for stored records. Durations use the loop's time."""
+        """The date and time, for people who read stored records. It may be set; durations use the loop's time."""
+        ...
+
+    def uptime(self) -> float:
+        """Seconds on a clock that is never set; it counts while the machine sleeps, if the system can tell."""
         ...
 
     def generation(self) -> int:
-        """A number that is higher at each start of the same silo."""
+        """The lowest generation for a silo that starts now. The silo takes a higher one if the table requires it."""
+        ...
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        """The identity of a silo of this cluster in the stores: its stamps and its recorded death carry it.
+
+        Two clusters of one process have equal addresses. If they may share a store, their identities must differ.
+        """
+        ...
+
+    def first_change(self) -> int:
+        """The number of this silo's first change, below 2**62: see `Stamps`."""
         ...
 
     def transport(self) -> AbstractAsyncContextManager[Transport]:
@@ -63,9 +79,21 @@ class ConfiguredEnvironment:
         """The machine's clock."""
         return clock.utc_now()
 
+    def uptime(self) -> float:
+        """The machine's clock since its start."""
+        return clock.uptime()
+
     def generation(self) -> int:
         """Milliseconds since 1970."""
         return clock.start_generation()
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        """The address: real silos with one endpoint follow each other in time."""
+        return silo
+
+    def first_change(self) -> int:
+        """At random."""
+        return self.random.getrandbits(62)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from grange.aio.loop_binding import LoopBinding
+from grange.aio.uninterrupted import uninterrupted
 from grange.errors import SiloUnavailable
 from grange.proto.ids import SiloAddress
 
@@ -18,9 +20,11 @@ class Lifecycle:
     - Nothing stops while the silo starts: parts that start meanwhile would be left running. Cancel the start instead.
     - Stops run one at a time. A second caller must not close parts that the first still needs, nor return before it.
     - A start that fails stops what it started, in reverse. A stop after it does nothing.
+    - Another event loop or process must not stop the silo: it raises WrongLoop.
     """
 
     def __init__(self) -> None:
+        self.binding = LoopBinding("this silo")
         self._parts = AsyncExitStack()
         self._starting = False
         self._closing = asyncio.Lock()
@@ -37,7 +41,10 @@ class Lifecycle:
         try:
             yield self._parts
         except BaseException:
-            await self._parts.aclose()
+            try:
+                await uninterrupted(self._parts.aclose())  # a second cancellation must not leave parts behind
+            finally:
+                self.binding.end()
             raise
         finally:
             self._starting = False
@@ -47,6 +54,7 @@ class Lifecycle:
 
         Raises RuntimeError during the start.
         """
+        self.binding.check("Silo.stop")
         await self._close()
         if self._asked is not None:
             await self._asked
@@ -56,6 +64,7 @@ class Lifecycle:
 
         Raises RuntimeError during the start.
         """
+        self.binding.check("Silo.kill")
         self.killed = True
         await self._close()
 

@@ -1,15 +1,22 @@
-"""A thread that logs the stack of the event loop while a turn blocks it."""
+"""A thread that watches the event loop: it logs the stack of a blocking turn, and ends a process whose loop is dead.
+
+Time in which this thread did not run either (a stopped process, a paused machine) does not count: no turn caused it.
+Nor does time in a debugger.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
-import traceback
+from collections.abc import Callable
 
+from grange.aio.stacks import blocked_stack, in_debugger
 from grange.membership.detection.liveness import Liveness
 from grange.proto.ids import SiloAddress
+from grange.silo.config import SiloConfig
 
 log = logging.getLogger("grange.silo")
 
@@ -22,13 +29,43 @@ BLOCKED = 1.0
 WARN_INTERVAL = 10.0
 """Least seconds between two warnings."""
 
+DEAD_LOOP_EXIT = 7
+"""Exit code of a process that ended because its event loop was dead."""
+
+LOG_TIMEOUT = 2.0
+"""Seconds for writing the last lines of the log. The dead loop may hold the lock of a log handler for ever."""
+
+
+class DeadTime:
+    """The seconds for which the loop has not run, counted in steps in which the watching thread was awake."""
+
+    def __init__(self) -> None:
+        self._tick: float | None = None
+        self.seconds = 0.0
+
+    def add(self, tick: float | None, elapsed: float) -> None:
+        """One check, `elapsed` seconds after the one before. `tick`: the last tick of the loop; None: not measured.
+
+        A step counts at most two poll intervals, so that a stopped process does not count its stop.
+        """
+        if tick is None or tick != self._tick:
+            self._tick, self.seconds = tick, 0.0
+        else:
+            self.seconds += min(elapsed, 2 * POLL_INTERVAL)
+
 
 class LoopWatch:
-    """The watching thread. Make it in the event loop's thread. It uses real time, so tests in virtual time omit it."""
+    """The watching thread. Make it in the event loop's thread. It uses real time, so tests in virtual time omit it.
 
-    def __init__(self, me: SiloAddress, liveness: Liveness) -> None:
+    After `dead_after` seconds with a dead loop it calls `on_dead`, once and in its own thread, with the text of the
+    alarm.
+    """
+
+    def __init__(self, me: SiloAddress, liveness: Liveness, dead_after: float, on_dead: Callable[[str], None]) -> None:
         self._me = me
         self._liveness = liveness
+        self._dead_after = dead_after
+        self._on_dead = on_dead
         self._loop_thread = threading.get_ident()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grange-loop-watch", daemon=True)
@@ -44,20 +81,58 @@ class LoopWatch:
 
     def _run(self) -> None:
         warned = now = time.monotonic() - WARN_INTERVAL
+        dead, reported = DeadTime(), False
         while not self._ended.wait(POLL_INTERVAL):
             before, now = now, time.monotonic()
+            dead.add(self._liveness.ticked, now - before)
             # If this thread was late itself, the whole process was stopped, and no turn caused the lag.
             on_time = now - before < 2 * POLL_INTERVAL
             if self._liveness.lag() >= BLOCKED and on_time and now - warned >= WARN_INTERVAL:
                 warned = now
                 self._log_blocked(self._liveness.lag())
+            if dead.seconds == 0:
+                reported = False
+            elif dead.seconds >= self._dead_after and not reported and not in_debugger(self._loop_thread):
+                reported = True
+                self._on_dead(self._alarm(dead.seconds))
 
     def _log_blocked(self, lag: float) -> None:
-        frame = sys._current_frames().get(self._loop_thread)  # pyright: ignore[reportPrivateUsage]
-        stack = (
-            "".join(traceback.format_stack(frame)) if frame is not None else "the stack of the loop is not available\n"
-        )
         log.warning(
             "the event loop of silo %s has been blocked for %.1f s by code that does not yield to it:\n%s",
-            self._me, lag, stack.rstrip(), extra={"event": "loop_blocked"},
+            self._me, lag, blocked_stack(self._loop_thread), extra={"event": "loop_blocked"},
         )  # fmt: skip
+
+    def _alarm(self, seconds: float) -> str:
+        return (
+            f"the event loop of silo {self._me} has been dead for {seconds:.0f} s, so the other silos take it for dead"
+            f":\n{blocked_stack(self._loop_thread)}"
+        )
+
+
+def watch_of_loop(config: SiloConfig, me: SiloAddress, liveness: Liveness) -> LoopWatch:
+    """The watch over the running loop, as this silo is configured. `ProbePort.serve` starts it."""
+    on_dead = end_dead_process if config.exit_on_dead_loop else report_dead_loop
+    return LoopWatch(me, liveness, config.membership_settings().dead_loop_after, on_dead)
+
+
+def report_dead_loop(alarm: str) -> None:
+    """Log the alarm and go on: the process belongs to the user's program."""
+    log.error("%s", alarm, extra={"event": "loop_dead"})
+
+
+def end_dead_process(alarm: str) -> None:
+    """Log the alarm and end the process with `DEAD_LOOP_EXIT`, so that a supervisor starts it again."""
+    text = f"{alarm}\nthe process ends with code {DEAD_LOOP_EXIT}"
+    writer = threading.Thread(target=_log_and_flush, args=(text,), name="grange-last-log", daemon=True)
+    try:
+        writer.start()
+        writer.join(LOG_TIMEOUT)
+    finally:
+        os._exit(DEAD_LOOP_EXIT)
+
+
+def _log_and_flush(alarm: str) -> None:
+    report_dead_loop(alarm)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

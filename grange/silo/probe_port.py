@@ -8,7 +8,6 @@ from typing import Self
 
 from grange.aio.tasks import Tasks
 from grange.membership.detection.deps import AskProbe
-from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member
 from grange.proto.ids import SiloAddress
 from grange.silo.loop_watch import LoopWatch
@@ -48,11 +47,11 @@ class ProbePort:
 
         return ask
 
-    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], liveness: Liveness) -> None:
-        """Answer probes from now on, and watch the event loop."""
+    def serve(self, me: SiloAddress, answer: Callable[[bytes], bytes], watch: LoopWatch) -> None:
+        """Answer probes from now on, and watch the event loop by `watch`."""
         if self._line is not None:
             self._line.serve(me, answer)
-            self._watch = LoopWatch(me, liveness)
+            self._watch = watch
             self._watch.start()
 
     def drop(self, dead: Iterable[SiloAddress]) -> None:

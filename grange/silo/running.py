@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import svcs
 
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
@@ -26,6 +27,7 @@ from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
 from grange.silo.shutdown import Shutdown
@@ -34,8 +36,20 @@ from grange.transport.peers import Peers
 from grange.transport.provider import Transport
 
 
+class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 1: the open ports, which admit no connection yet. `host` and `port` are the silo's endpoint."""
+
+    transport: Transport
+    probe_port: ProbePort
+    silo_listener: GatedListener
+    client_listener: GatedListener
+    gateway_port: int
+    host: str
+    port: int
+
+
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 1: the open ports, which admit no connection yet, and the names of this silo: address, name, cluster."""
+    """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
 
     transport: Transport
     probe_port: ProbePort
@@ -48,10 +62,11 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 2: the membership table, and the storages behind their guards."""
+    """Stage 2: the membership table, the storages behind their guards, and the services of the grains."""
 
     table: MembershipTable
     guards: StorageGuards
+    services: svcs.Registry
 
 
 class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -108,6 +123,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     hosting: Hosting
     shutdown: Shutdown
     lifecycle: Lifecycle
+    loop_watch: LoopWatch
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""
@@ -115,4 +131,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     async def stop_or_kill(self) -> None:
         """Kill if `Lifecycle.kill` was called, else stop. Called once, before the resources of the stages close."""
-        await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
+        try:
+            await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
+        finally:
+            self.calls.caller.end()

@@ -25,6 +25,7 @@ from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
 from grange.silo.running import RunningSilo
+from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
 
 G = TypeVar("G", bound=Addressable)
@@ -33,26 +34,28 @@ G = TypeVar("G", bound=Addressable)
 class Silo:
     """A silo: the constructor takes its definition, `async with` runs it. One object runs once.
 
-    `grains`: the classes that it hosts. `services`: the svcs registry for the arguments of their constructors.
+    `grains`: the classes that it hosts. `services`: the arguments of their constructors, as a function that
+    fills the silo's svcs registry and frees what it made, or as a registry that stays yours.
     `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
-    MembershipUnavailable or JoinFailed.
+    MembershipUnavailable or JoinFailed. A silo belongs to the event loop and the process that started it: used in
+    another, it and its references raise WrongLoop. After the stop its references raise CallerClosed.
     """
 
     def __init__(
         self,
         grains: Sequence[type[Grain[Any]]],
         *,
-        services: svcs.Registry | None = None,
+        services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
         config: SiloConfig | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
-        self._services = services or svcs.Registry()
+        self._services: Services = svcs.Registry() if services is None else services
         self._errors = tuple(errors)
         self._placement = tuple(placement)
         self._config = config
@@ -96,11 +99,11 @@ class Silo:
 
         Returns the error with which the process should end.
         """
-        return await self._running.cluster.agent.declared_dead()
+        return await self._here("Silo.declared_dead").cluster.agent.declared_dead()
 
     async def asked_to_stop(self) -> None:
         """Wait for an operator to drain this silo (`grange drain`). The silo then stops without a call of `stop`."""
-        await self._running.lifecycle.asked_to_stop.wait()
+        await self._here("Silo.asked_to_stop").lifecycle.asked_to_stop.wait()
 
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """Make a reference to a grain, for code in this process that is not a grain."""
@@ -142,7 +145,7 @@ class Silo:
 
     async def wait_for(self, active: Collection[SiloAddress]) -> None:
         """Wait until exactly these silos are active in the newest view of this silo."""
-        await self._running.cluster.agent.wait_for(
+        await self._here("Silo.wait_for").cluster.agent.wait_for(
             lambda view: {member.address for member in view.active} == set(active)
         )
 
@@ -154,6 +157,11 @@ class Silo:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _here(self, action: str) -> RunningSilo:
+        """The parts of this silo, for code that awaits them. Raises WrongLoop in another event loop or process."""
+        self._begun.binding.check(action)
+        return self._running
 
     @property
     def _running(self) -> RunningSilo:

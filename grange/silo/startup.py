@@ -14,6 +14,7 @@ from functools import partial
 
 import msgspec
 
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
@@ -22,7 +23,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus, View
-from grange.proto.faults import Faults
+from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.proto.values import ValueCodec
@@ -46,9 +47,12 @@ from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
-from grange.silo.running import Calls, Cluster, Hosting, Links, Ports, RunningSilo, Stores
+from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
+from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
@@ -66,12 +70,12 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    ports = await open_ports(parts, definition.config, environment)
-    stores = await open_stores(parts, definition.config, environment, ports)
+    opened = await open_ports(parts, definition.config, environment)
+    ports, stores = await open_stores(parts, definition, environment, opened)
     links = prepare_links(parts, definition, environment, ports)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster)
+    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     silo = RunningSilo(
@@ -83,6 +87,7 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
     return silo
@@ -106,7 +111,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
-    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, cluster.liveness)
+    ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
@@ -170,7 +175,7 @@ class Ring:
         return max(self._links.peers.last_received(silo), self.hosting.silo_inbound.last_received(silo))
 
 
-async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> Ports:
+async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
@@ -179,26 +184,49 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     client_listener = GatedListener(Role.CLIENT, config.cluster)
     port = await silo_listener.listen(transport, config.host, config.port)
     gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
-    address = SiloAddress(config.public_host, port, environment.generation())
-    return Ports(
+    return OpenPorts(
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
         client_listener=client_listener,
         gateway_port=gateway_port,
+        host=config.public_host,
+        port=port,
+    )
+
+
+async def open_stores(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts
+) -> tuple[Ports, Stores]:
+    """Stage 2: the databases, and the services of the grains, which may need time to connect.
+
+    The databases know earlier silos at this endpoint, so they complete this silo's address.
+    """
+    config = definition.config
+    table = await parts.enter_async_context(environment.table())
+    storages = await parts.enter_async_context(environment.storages())
+    address = await new_address(
+        opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
+    )
+    timeout = config.storage_settings().operation_timeout
+    guards = StorageGuards(
+        storages, address, environment.random, timeout, environment.writer, environment.first_change()
+    )
+    ports = Ports(
+        transport=opened.transport,
+        probe_port=opened.probe_port,
+        silo_listener=opened.silo_listener,
+        client_listener=opened.client_listener,
+        gateway_port=opened.gateway_port,
         address=address,
         name=config.name or address.endpoint,
         cluster=config.cluster,
     )
-
-
-async def open_stores(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment, ports: Ports) -> Stores:
-    """Stage 2: the databases."""
-    table = await parts.enter_async_context(environment.table())
-    storages = await parts.enter_async_context(environment.storages())
-    timeout = config.storage_settings().operation_timeout
-    guards = StorageGuards(storages, ports.address, environment.random, timeout)
-    return Stores(table=table, guards=await parts.enter_async_context(guards))
+    return ports, Stores(
+        table=table,
+        guards=await parts.enter_async_context(guards),
+        services=await parts.enter_async_context(open_services(definition.services)),
+    )
 
 
 def prepare_links(
@@ -240,6 +268,7 @@ def prepare_cluster(
         probe_line=ports.probe_port.ask,
         rng=environment.random,
         now=environment.utc_now,
+        uptime=environment.uptime,
         heard_from=ring.heard_from,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
@@ -272,6 +301,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         name=ports.name,
         gateway=ports.gateway_port,
         probe=ports.probe_port.port,
+        run=f"{environment.random.getrandbits(64):016x}",
         labels=definition.config.labels,
         grains=definition.placements(),
         interfaces=definition.interfaces(),
@@ -279,15 +309,21 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
 
 
 def prepare_calls(
-    config: SiloConfig, environment: SiloEnvironment, ports: Ports, links: Links, cluster: Cluster
+    config: SiloConfig,
+    environment: SiloEnvironment,
+    ports: Ports,
+    links: Links,
+    cluster: Cluster,
+    binding: LoopBinding,
 ) -> Calls:
     """Stage 5: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
     plans = Plans(codec)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), ports.address)
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
-    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface))
+    learn = partial(links.faults.register, clash=Clash.KEEP)
+    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)
     return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
 
 
@@ -302,11 +338,12 @@ def prepare_hosting(
     """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
+    binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, cluster.gate
+        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, binding, gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    hosted = [HostedType(cls, calls.plans, facets, definition.services, options) for cls in definition.grains]
+    hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)

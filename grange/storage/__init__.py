@@ -2,8 +2,9 @@
 
 Open `provider.py` first: the contract that every store fulfils. The others:
 
-- `state.py` (the facet), `operations.py` (its queue), `defaults.py` (values before the first write) and `facet.py`
-  (makes facets for a silo): the path from a grain to its state.
+- `state.py` (the facet), `operations.py` (its queue), `codec.py` and `sameness.py` (its value as JSON that reads back
+  the same), `defaults.py` (values before the first write) and `facet.py` (makes facets for a silo): the path from a
+  grain to its state.
 - `urls.py` and `options.py`: the silo opens a store by its URL.
 - `guards/`: the guard between the grains of one silo and a store. Open `guards/stores.py` first.
 - `memory.py` (the shortest complete store), `sqlite.py`, `redis.py`, `postgres.py`: the stores, opened by `urls.py`

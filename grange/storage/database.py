@@ -48,8 +48,8 @@ class DatabaseStorage(ABC):
         """
 
     @abstractmethod
-    async def _is_dead(self, writer: SiloAddress) -> bool:
-        """Whether this generation, or a later one of its endpoint, is recorded as dead."""
+    async def _dead_generation(self, endpoint: str) -> int:
+        """The latest generation of this endpoint that is recorded as dead; 0: none. Time is bounded by the caller."""
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         """See `GrainStorage.read`."""
@@ -104,6 +104,14 @@ class DatabaseStorage(ABC):
                 f"{self._options.operation_timeout} s"
             ) from None
 
+    async def fenced_generation(self, endpoint: str) -> int:
+        """See `FenceRecords`."""
+        try:
+            async with AwakeTimeout(self._options.operation_timeout):
+                return await self._dead_generation(endpoint)
+        except TimeoutError:
+            raise StorageUnavailable(f"the database did not answer which silo of {endpoint} is dead") from None
+
     async def flush(self) -> None:
         """Wait until every submitted change has ended. `open` does it before it closes."""
         await self._changes.flush()
@@ -113,16 +121,9 @@ class DatabaseStorage(ABC):
         held = await self.read(grain_id, state)
         if stamp is not None and held.stamp == stamp and held.etag is not None:
             return held.etag
-        if stamp is not None and await self._is_recorded_dead(stamp.writer):
+        if stamp is not None and await self.fenced_generation(stamp.writer.endpoint) >= stamp.writer.generation:
             raise fenced(grain_id, state, stamp.writer, held, given)
         raise inconsistent(grain_id, state, stored=held.etag, given=given)
-
-    async def _is_recorded_dead(self, writer: SiloAddress) -> bool:
-        try:
-            async with AwakeTimeout(self._options.operation_timeout):
-                return await self._is_dead(writer)
-        except TimeoutError:
-            raise StorageUnavailable("the database did not answer whether this silo was declared dead") from None
 
 
 @contextmanager

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from grange.errors import ConfigurationError
+from grange.errors import ConfigurationError, StorageError
 from grange.grains.facets import Parameter
 from grange.proto.ids import GrainId
-from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
+from grange.storage.codec import JsonState, encode_and_compare, text_of
 from grange.storage.defaults import default_factory
 from grange.storage.provider import GrainStorage, Stamp
+from grange.storage.record import check_name
 from grange.storage.state import PersistentState, Stored
-
-
-class _JsonState:
-    """The state of one type, as JSON by the silo's codec, so that it may hold grain references."""
-
-    def __init__(self, codec: ValueCodec, kind: Any) -> None:
-        self._codec = codec
-        self._decode = codec.decoder(kind, Encoding.JSON)
-
-    def encode(self, value: Any) -> bytes:
-        """JSON text in UTF-8."""
-        return self._codec.encode(value, Encoding.JSON)
-
-    def decode(self, payload: bytes) -> Any:
-        """The inverse."""
-        return self._decode(payload)
 
 
 class PersistentStates:
@@ -40,33 +25,88 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stamps = stamps
-        self._kinds: dict[Any, tuple[_JsonState, Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[JsonState[Any], Callable[[], Any]]] = {}
 
-    def check(self, owner: str, parameter: Parameter) -> None:
-        """Raise ConfigurationError for a state without a type, or of a type that cannot be stored."""
-        place = f"{owner}.__init__, state {parameter.name!r}"
-        if not get_args(parameter.kind):
-            raise ConfigurationError(f"{place}: it has no type; write PersistentState[YourState]")
-        self._codec.check(get_args(parameter.kind)[0], place)
-        default_factory(get_args(parameter.kind)[0], place)
+    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
+        """Raise ConfigurationError for states of a grain class that cannot be kept, and for a `Stored` without effect.
+
+        That is a state without a type, of a type that cannot be stored, with a default that cannot be stored, in a
+        storage that this silo does not have, or under the name of another state.
+        """
+        places: dict[tuple[int, str], str] = {}
+        for parameter in parameters:
+            place = f"{owner}.__init__, state {parameter.name!r}"
+            stored = _stored(place, parameter)
+            if parameter.origin is not PersistentState:
+                if stored is not None:
+                    raise ConfigurationError(
+                        f"{owner}.__init__: Stored(...) has no effect on {parameter.name!r}: it is no PersistentState"
+                    )
+                continue
+            name = (stored and stored.name) or parameter.name
+            storage = self._storage(place, stored)
+            other = places.setdefault((id(storage), name), parameter.name)
+            if other != parameter.name:
+                raise ConfigurationError(
+                    f"{place}: state {other!r} has the same name {name!r} in the same storage, so each would overwrite "
+                    f"the other; give one another name: Annotated[PersistentState[...], Stored({name + '-2'!r})]"
+                )
+            self._check_name(place, grain_type, name)
+            self._check_type(place, parameter)
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> PersistentState[Any]:
-        """A facet for one activation. Raises ConfigurationError for a storage that this silo does not have."""
-        stored = next((mark for mark in parameter.marks if isinstance(mark, Stored)), Stored())
-        provider = stored.provider or "default"
+        """A facet for one activation, checked before."""
+        stored = _stored(parameter.name, parameter)
+        storage = self._storage(parameter.name, stored)
+        codec, default = self._of_kind(get_args(parameter.kind)[0])
+        name = (stored and stored.name) or parameter.name
+        return PersistentState(storage, grain_id, name, codec, default, guard).stamped_by(self._stamps)
+
+    def _storage(self, place: str, stored: Stored | None) -> GrainStorage:
+        provider = (stored and stored.provider) or "default"
         storage = self._storages.get(provider)
         if storage is None:
             known = ", ".join(sorted(self._storages))
             raise ConfigurationError(
-                f"{grain_id.type!r} keeps its state {parameter.name!r} in the storage {provider!r}, "
-                f"which this silo does not have; it has: {known}. Add it to storages="
+                f"{place}: it is kept in the storage {provider!r}, which this silo does not have; it has: {known}. "
+                f"Add it to storages, with its URL"
             )
-        codec, default = self._of_kind(get_args(parameter.kind)[0])
-        state = PersistentState(storage, grain_id, stored.name or parameter.name, codec, default, guard)
-        return state.stamped_by(self._stamps)
+        return storage
 
-    def _of_kind(self, kind: Any) -> tuple[_JsonState, Callable[[], Any]]:
+    def _check_name(self, place: str, grain_type: str, name: str) -> None:
+        try:
+            check_name("", GrainId(grain_type, ""), name)
+        except StorageError as error:
+            raise ConfigurationError(f"{place}: {error}") from None
+
+    def _check_type(self, place: str, parameter: Parameter) -> None:
+        if not get_args(parameter.kind):
+            raise ConfigurationError(f"{place}: it has no type; write PersistentState[YourState]")
+        kind = get_args(parameter.kind)[0]
+        self._codec.check(kind, place)
+        default = default_factory(kind, place)()
+        try:
+            _, found = encode_and_compare(JsonState(self._codec, kind), default)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigurationError(
+                f"{place}: the default {default!r:.80} cannot be stored ({error}), so a write before the first change "
+                f"would fail; give it a default that fits its type"
+            ) from error
+        if found is not None:
+            raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
+
+    def _of_kind(self, kind: Any) -> tuple[JsonState[Any], Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (_JsonState(self._codec, kind), default_factory(kind, str(kind)))
+            made = self._kinds[kind] = (JsonState(self._codec, kind), default_factory(kind, str(kind)))
         return made
+
+
+def _stored(place: str, parameter: Parameter) -> Stored | None:
+    """The place that the author named, or None. Raises ConfigurationError for two of them, or for the bare class."""
+    if Stored in parameter.marks:
+        raise ConfigurationError(f"{place}: write Stored(...) with the name or the provider, not the class")
+    marks = [mark for mark in parameter.marks if isinstance(mark, Stored)]
+    if len(marks) > 1:
+        raise ConfigurationError(f"{place}: it has {len(marks)} Stored(...); name and provider belong into one")
+    return marks[0] if marks else None

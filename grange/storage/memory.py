@@ -84,6 +84,10 @@ class MemoryStorage:
         for silo in silos:
             self._dead[silo.endpoint] = max(silo.generation, self._dead.get(silo.endpoint, silo.generation))
 
+    async def fenced_generation(self, endpoint: str) -> int:
+        """See `FenceRecords`."""
+        return self._dead.get(endpoint, 0)
+
     def seed(self, grain_id: GrainId, state: str, payload: bytes, schema: int = 1) -> str:
         """Store a record without an etag check, as a test does before its grains start. Returns the new etag."""
         return self._store(grain_id, state, StateRecord(bytes(payload), self._held(grain_id, state).etag, schema))

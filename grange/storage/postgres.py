@@ -36,6 +36,7 @@ JOIN grange_dead_silos AS dead
   ON dead.service = $1 AND dead.endpoint = silo.endpoint AND dead.generation >= silo.generation
 """
 _RECORD_DEATH = "SELECT grange_fence($1, $2, $3)"
+_DEAD_GENERATION = "SELECT generation FROM grange_dead_silos WHERE service = $1 AND endpoint = $2"
 _DELETE_OLD_DEATHS = (
     f"DELETE FROM grange_dead_silos WHERE service = $1 AND recorded < now() - interval '{DEATHS_KEPT} seconds'"
 )
@@ -120,9 +121,10 @@ class PostgresStorage(DatabaseStorage):
                 with suppress(asyncpg.InsufficientPrivilegeError):  # another silo's user may have the right to delete
                     await connection.fetch(_DELETE_OLD_DEATHS, self._service)
 
-    async def _is_dead(self, writer: SiloAddress) -> bool:
+    async def _dead_generation(self, endpoint: str) -> int:
         with storage_errors():
-            return bool(await self._fetch(_RECORDED, self._service, [writer.endpoint], [writer.generation]))
+            rows = await self._fetch(_DEAD_GENERATION, self._service, endpoint)
+        return rows[0]["generation"] if rows else 0
 
     async def _send(self, batch: Sequence[Change], sending: Sending) -> list[asyncpg.Record]:
         async with self._connection() as connection:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -42,9 +42,8 @@ class StateRecord(msgspec.Struct, frozen=True):
 class GrainStorage(Protocol):
     """A database of grain state. Called by `GuardedStorage`; each operation is for one record, and atomic.
 
-    Etags are opaque to callers; each successful write or clear yields one that this record never had
-    before. Payloads come back equal as JSON values, not as bytes: Postgres' jsonb sorts the members of
-    objects, drops white space and writes 1e2 as 100.
+    Etags are opaque to callers; each successful write or clear yields one that this record never had before. A payload
+    comes back byte for byte: the order of members and the text of numbers are part of the value.
 
     Each outcome has its own error. `StorageUnavailable`: the database cannot be reached or did not answer a read; a
     change was certainly not applied. `WriteOutcomeUnknown`: the change was sent and its answer was lost; it may have
@@ -90,6 +89,18 @@ class GrainStorage(Protocol):
         silo is applied, not even one that was sent before: the check of the writer and the change are one atomic step.
         Recorded deaths are kept for at least a week, also across restarts if the storage is durable. Raises
         StorageUnavailable; some of the silos may then be fenced, and the caller repeats the call.
+        """
+        ...
+
+
+@runtime_checkable
+class FenceRecords(Protocol):
+    """A storage that tells which deaths it has recorded. Those of grange do; a silo asks at its start if it can."""
+
+    async def fenced_generation(self, endpoint: str) -> int:
+        """The latest generation of this endpoint that `fence` was called with; 0: none. Changes nothing.
+
+        Raises `StorageUnavailable` when the database does not answer.
         """
         ...
 

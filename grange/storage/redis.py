@@ -155,10 +155,10 @@ class RedisStorage(DatabaseStorage):
                 key = self._death_key(silo.endpoint)
                 await cast("Any", self._client).eval(_RECORD_DEATH, 1, key, silo.generation, DEATHS_KEPT)
 
-    async def _is_dead(self, writer: SiloAddress) -> bool:
+    async def _dead_generation(self, endpoint: str) -> int:
         with storage_errors(), self._link.errors():
-            dead = await self._client.get(self._death_key(writer.endpoint))
-        return dead is not None and int(dead) >= writer.generation
+            dead = await self._client.get(self._death_key(endpoint))
+        return 0 if dead is None else int(dead)
 
     def _death_key(self, endpoint: str) -> str:
         return "grange:dead:" + ":".join(_escaped(part) for part in (self._service, endpoint))

@@ -61,7 +61,7 @@ ON CONFLICT (service, endpoint) DO UPDATE
 _DELETE_OLD_DEATHS = (
     f"DELETE FROM grange_dead_silos WHERE service = ? AND recorded < julianday('now') - {DEATHS_KEPT / 86_400}"
 )
-_IS_DEAD = "SELECT 1 FROM grange_dead_silos WHERE service = ? AND endpoint = ? AND generation >= ?"
+_DEAD_GENERATION = "SELECT generation FROM grange_dead_silos WHERE service = ? AND endpoint = ?"
 
 _BUSY_PAUSE = 0.001
 """Seconds between two tries while another process writes; a commit takes a few milliseconds."""
@@ -133,10 +133,10 @@ class SqliteStorage(DatabaseStorage):
             await self._change(_RECORD_DEATHS, (self._service, msgspec.json.encode(rows).decode()))
             await self._change(_DELETE_OLD_DEATHS, (self._service,))
 
-    async def _is_dead(self, writer: SiloAddress) -> bool:
+    async def _dead_generation(self, endpoint: str) -> int:
         with storage_errors(), sqlite_errors():
-            parameters = (self._service, writer.endpoint, writer.generation)
-            return bool(list(await self._reader.execute_fetchall(_IS_DEAD, parameters)))
+            rows = list(await self._reader.execute_fetchall(_DEAD_GENERATION, (self._service, endpoint)))
+        return rows[0][0] if rows else 0
 
     async def _change(self, sql: str, parameters: Sequence[Any]) -> Iterable[sqlite3.Row]:
         """Run the statement as soon as no other process is writing.

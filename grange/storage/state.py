@@ -8,14 +8,14 @@ Authors declare it as a constructor parameter. The runtime builds it, loads it b
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Protocol, Self, TypeVar, cast
+from typing import Generic, Self, TypeVar, cast
 
 import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
 from grange.proto.ids import GrainId
+from grange.storage.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
 from grange.storage.memory import MemoryStorage
 from grange.storage.operations import Kind, OperationQueue
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
@@ -26,18 +26,6 @@ E = TypeVar("E", bound="str | None")
 
 MAX_DOUBTS = 8
 """Most changes with lost answers that one state remembers. If an older one was stored, the next write fails."""
-
-
-class StateCodec(Protocol[T]):
-    """Turns a state's value into JSON and back. The runtime provides one per state of a grain class."""
-
-    def encode(self, value: T) -> bytes:
-        """JSON text in UTF-8. Raises TypeError or ValueError for a value that cannot be written as JSON."""
-        ...
-
-    def decode(self, payload: bytes) -> T:
-        """The inverse. Raises TypeError or ValueError for text that does not fit the type."""
-        ...
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -65,7 +53,7 @@ class _NotLoaded:
 
 
 _NOT_LOADED = _NotLoaded()
-_RAISED_BY = "_grange_raised_by"
+_RAISED_BY = "__grange_raised_by__"
 """The attribute of an error that names the state whose operation raised it. It does not travel to other processes."""
 _DETACHED = GrainId("detached", "state")
 
@@ -137,10 +125,12 @@ class PersistentState(Generic[T]):
         """A state in memory only, holding `value`, to construct a grain in a unit test.
 
         With `exists`, the value counts as stored. `default` makes the value after `clear`; without it, the value's type
-        is called without arguments. Reads and writes work on copies, so that a test notices a forgotten `write()`.
+        is called without arguments. Reads and writes work on copies, so that a test notices a forgotten `write()`. A
+        write refuses what a silo would refuse, if the class of the value tells all types: a dataclass does, a list does
+        not tell its items'.
         """
         fresh = default if default is not None else cast("Callable[[], S]", type(value))
-        storage, codec = MemoryStorage(), _Copies[S]()
+        storage, codec = MemoryStorage(), codec_without_silo(value)
         state = PersistentState(storage, _DETACHED, "state", codec, fresh)
         state._value = value
         if exists:
@@ -290,14 +280,17 @@ class PersistentState(Generic[T]):
         self._doubts = ()
 
     def _encoded(self) -> bytes:
+        """The value as JSON that reads back as the same value. Raises StorageError and stores nothing otherwise."""
         try:
-            payload = self._codec.encode(self.value)
-            self._codec.decode(payload)  # a value that is acknowledged must be readable again
-            return payload
+            payload, found = encode_and_compare(self._codec, self.value)
         except (TypeError, ValueError, RecursionError) as error:
+            nan = " (JSON has no NaN and no infinity: they become null)" if "got `null`" in str(error) else ""
             raise StorageError(
-                f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}"
+                f"state {self._name!r} of {self._grain_id} cannot be written as JSON: {error}{nan}"
             ) from error
+        if found is not None:
+            raise StorageError(f"state {self._name!r} of {self._grain_id} was not written: {text_of(found)}")
+        return payload
 
     def _decoded(self, payload: bytes) -> T:
         try:
@@ -307,17 +300,3 @@ class PersistentState(Generic[T]):
                 f"state {self._name!r} of {self._grain_id} does not fit its type: {error}; "
                 f"was the type changed, or the row edited?"
             ) from error
-
-
-class _Copies(Generic[T]):
-    """The codec of a detached state: keeps a deep copy of the value that was written last, of any type."""
-
-    def __init__(self) -> None:
-        self._written: Any = None
-
-    def encode(self, value: T) -> bytes:
-        self._written = copy.deepcopy(value)
-        return b"null"
-
-    def decode(self, payload: bytes) -> T:
-        return cast("T", copy.deepcopy(self._written))

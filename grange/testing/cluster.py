@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import random
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import svcs
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from grange import clock
+from grange.aio.uninterrupted import uninterrupted
 from grange.client.client import Client
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.placement.provider import PlacementStrategy
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
+from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
-from grange.testing.loop import VirtualTime
+from grange.testing.loop import VirtualTime, clock_of_loop
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.provider import Transport
@@ -61,9 +63,14 @@ class TestCluster:
     Time is virtual: when no work is left, the clock jumps to the next timer, so minutes of cluster time take
     milliseconds. All randomness comes from `seed`. State is in memory and shared by all silos, including those added or
     restarted. Inside the block, `silos` are the running silos, `client` is a connected client, `network` the network.
+    Addresses repeat from run to run; in a store that several clusters use, `writer` tells their silos apart.
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
-    are those of `SiloConfig`. `virtual_time=False` keeps the loop's real clock, as real databases need.
+    are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
+    `virtual_time=False` keeps the loop's real clock, as real databases need.
+
+    Several clusters in one event loop share a virtual clock, nested or one after another. Entering
+    raises ConfigurationError for virtual time in a loop where silos or clients run in real time, and the reverse.
     """
 
     __test__ = False  # pytest must not collect this class, although its name starts with Test
@@ -74,7 +81,7 @@ class TestCluster:
         *,
         silos: int = 2,
         seed: int = 0,
-        services: svcs.Registry | None = None,
+        services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
         storage: GrainStorage | None = None,
@@ -91,6 +98,7 @@ class TestCluster:
         self._virtual = virtual_time
         self._parts = AsyncExitStack()
         self._names = 0
+        self._identity = f"test-{uuid.uuid4().hex}"
         self.random = random.Random(seed)
         self.storage: GrainStorage = storage or MemoryStorage()
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
@@ -99,6 +107,7 @@ class TestCluster:
         self.silos: list[Silo] = []
         self.time: VirtualTime | None = None
         self._client: Client | None = None
+        self._clocks: dict[Silo, _WallClock] = {}
 
     @property
     def client(self) -> Client:
@@ -115,7 +124,7 @@ class TestCluster:
         """Let this many virtual seconds pass; run all timers and tasks that are due in them."""
         if self.time is None:
             raise RuntimeError("advance() needs virtual time; this cluster runs on the real clock")
-        await asyncio.sleep(seconds)
+        await self.time.advance(seconds)
 
     def new_transport(self, name: str) -> Transport:
         """A transport for another client, as a separate process on the network; closed with the cluster."""
@@ -146,6 +155,10 @@ class TestCluster:
         await self.kill(silo)
         gateway = int(silo.gateway.rpartition(":")[2])
         return await self.add_silo(port=silo.address.port, gateway_port=gateway)
+
+    def shift_clock(self, silo: Silo, seconds: float) -> None:
+        """Set the wall clock of one silo forwards, or back (below 0), as an operator does. Timers go on unchanged."""
+        self._clocks[silo].error += timedelta(seconds=seconds)
 
     def partition(self, one: Silo, other: Silo, *, one_way: bool = False) -> None:
         """Cut the line between two silos, or only from the first to the second."""
@@ -180,25 +193,26 @@ class TestCluster:
                     return activation
         return None
 
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        """The identity of a silo of this cluster in its stores: stamps name it, and `GrainStorage.fence` takes it.
+
+        The host names this cluster: no silo of another `TestCluster` has this identity, in this process or another.
+        """
+        return SiloAddress(f"{self._identity}.{silo.host}", silo.port, silo.generation)
+
     def count(self, grain: type[Grain[Any]] | None = None) -> int:
         """The number of live activations in the cluster, of one class or of all."""
         activations = [activation for silo in self.silos for activation in silo.catalog.activations()]
         return sum(grain is None or activation.hosted.cls is grain for activation in activations)
 
     async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as parts:
-            if self._virtual:
-                self.time = parts.enter_context(VirtualTime(asyncio.get_running_loop()).installed())
-            parts.push_async_callback(self._kill_all)
-            for _ in range(self._count):
-                await self._start_silo({})
-            transport = MemoryTransport(self.network, "client")
-            parts.push_async_callback(transport.close)
-            gateways = [silo.gateway for silo in self.silos]
-            client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng())
-            self._client = await parts.enter_async_context(client)
-            await self.stable()
-            self._parts = parts.pop_all()
+        parts = AsyncExitStack()
+        try:
+            await self._start(parts)
+        except BaseException:
+            await uninterrupted(parts.aclose())  # a second cancellation must not leave parts behind
+            raise
+        self._parts = parts
         return self
 
     async def __aexit__(
@@ -206,6 +220,18 @@ class TestCluster:
     ) -> None:
         await self._parts.aclose()
         self._client = None
+
+    async def _start(self, parts: AsyncExitStack) -> None:
+        self.time = parts.enter_context(clock_of_loop(self._virtual))
+        parts.push_async_callback(self._kill_all)
+        for _ in range(self._count):
+            await self._start_silo({})
+        transport = MemoryTransport(self.network, "client")
+        parts.push_async_callback(transport.close)
+        gateways = [silo.gateway for silo in self.silos]
+        client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng())
+        self._client = await parts.enter_async_context(client)
+        await self.stable()
 
     async def _start_silo(self, options: dict[str, Any]) -> Silo:
         self._names += 1
@@ -219,8 +245,10 @@ class TestCluster:
             placement=self._placement,
             config=config,
         )
-        now = clock.utc_now if self.time is None else self.time.utc_now
-        environment = _TestEnvironment(name, self._names, self.network, self.table, self.storages, self._rng(), now)
+        wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
+        environment = _TestEnvironment(
+            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer
+        )
         await silo.start(environment)
         self.silos.append(silo)
         return silo
@@ -234,6 +262,17 @@ class TestCluster:
         return random.Random(self.random.getrandbits(64))
 
 
+class _WallClock:
+    """The wall clock of one silo, with its error."""
+
+    def __init__(self, right: Callable[[], datetime]) -> None:
+        self._right = right
+        self.error = timedelta()
+
+    def now(self) -> datetime:
+        return self._right() + self.error
+
+
 @dataclass(frozen=True)
 class _TestEnvironment:
     """The environment of one silo of a test cluster (`SiloEnvironment`)."""
@@ -245,12 +284,19 @@ class _TestEnvironment:
     databases: Mapping[str, GrainStorage]
     random: random.Random
     now: Callable[[], datetime]
+    writer: Callable[[SiloAddress], SiloAddress]
 
     def utc_now(self) -> datetime:
         return self.now()
 
+    def uptime(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def generation(self) -> int:
         return self.number
+
+    def first_change(self) -> int:
+        return 1
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

@@ -13,6 +13,7 @@ import contextvars
 import grpc
 import grpc.aio
 
+from grange.aio.loop_binding import running_loop
 from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello, Welcome
@@ -20,6 +21,7 @@ from grange.transport.framed import FramedConnection
 from grange.transport.grpc_listener import METHOD, GrpcListener
 from grange.transport.grpc_options import channel_options, endpoint
 from grange.transport.grpc_probe import GrpcProbeLine
+from grange.transport.grpc_process import GRPC_PROCESS
 from grange.transport.grpc_streams import Call, ClientStream
 from grange.transport.handshake import Handshake, conclude, with_limits
 from grange.transport.options import TransportOptions
@@ -27,9 +29,15 @@ from grange.transport.provider import Accept, Admit, Connection, Listener, Probe
 
 
 class GrpcTransport:
-    """See `provider.Transport`. It owns the tasks of the connections that it opens, and awaits them in `close`."""
+    """See `provider.Transport`. It owns the tasks of the connections that it opens, and awaits them in `close`.
+
+    Raises WrongLoop in a fork of a process that had a transport: see `grpc_process.py`; and ConfigurationError in an
+    event loop with a virtual clock.
+    """
 
     def __init__(self, options: TransportOptions | None = None) -> None:
+        _check_clock(running_loop())
+        GRPC_PROCESS.enter()
         self._options = options if options is not None else TransportOptions()
         self._listeners: list[GrpcListener] = []
         self._running: dict[asyncio.Task[None], FramedConnection] = {}
@@ -108,6 +116,15 @@ class GrpcTransport:
                 f"{target} does not use the protocol of grange: it answered Hello with Hello", code="malformed"
             )
         return conclude(hello, greeting)
+
+
+def _check_clock(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Raise ConfigurationError if another object provides the loop's time: each wait for the network would time out."""
+    if loop is not None and getattr(loop.time, "__self__", loop) is not loop:
+        raise ConfigurationError(
+            "this event loop has the virtual clock of a test cluster, and a real network needs real time; use the "
+            "cluster's own client and silos, or TestCluster(virtual_time=False)"
+        )
 
 
 def _cannot_connect(target: str, error: grpc.aio.AioRpcError) -> Exception:

@@ -7,6 +7,7 @@ import asyncio
 import grpc
 import grpc.aio
 
+from grange.aio.uninterrupted import uninterrupted
 from grange.errors import ConfigurationError, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
@@ -48,7 +49,7 @@ class GrpcListener:
                 f"cannot listen on {self._endpoint}: the address is in use or not of this machine; "
                 "choose another port or host"
             ) from None
-        await self._server.start()
+        await uninterrupted(self._server.start())  # gRPC logs errors when its start is cancelled
 
     async def close(self) -> None:
         """Close the port and every connection accepted on it, after these have written their queues."""

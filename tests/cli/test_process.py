@@ -11,6 +11,7 @@ import pytest
 from grange.cli import process
 from grange.cli.process import DRAIN_MARGIN, StopSignals
 from grange.errors import DeclaredDead
+from grange.testing.cluster import KeywordConfig
 
 
 class Reluctant:
@@ -21,7 +22,7 @@ class Reluctant:
         self.stops = asyncio.Event()
 
     def definition(self, **_: Any) -> Any:
-        return SimpleNamespace(config=SimpleNamespace(drain_timeout=30.0))
+        return SimpleNamespace(config=KeywordConfig(drain_timeout=30.0))
 
     async def start(self, **_: Any) -> None:
         """Nothing to start."""

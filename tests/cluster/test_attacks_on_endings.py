@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from grange import ActivationFailed, CallOutcomeUnknown, Grain, SiloUnavailable
+from grange import ActivationFailed, CallerClosed, CallOutcomeUnknown, Grain
 from grange.silo import Silo
 from grange.testing import TestCluster
 
@@ -116,7 +116,7 @@ async def test_on_a_killed_silo_no_turn_and_no_timer_runs_on() -> None:
         assert journal == before
         assert journal.count("begun") == 1
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert [isinstance(each, SiloUnavailable) for each in outcomes] == [False, True, True]
+        assert [isinstance(each, CallerClosed) for each in outcomes] == [False, True, True]
 
 
 class Cancelled(Grain):

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from grange import ConfigurationError, Grain, InvalidCall, PersistentState, SiloUnavailable, StorageError, one_way
+from grange import (
+    CallerClosed,
+    ConfigurationError,
+    Grain,
+    InvalidCall,
+    PersistentState,
+    SiloUnavailable,
+    StorageError,
+    one_way,
+)
 from grange.client import Client
 from grange.proto.codec import decode_frame, encode_frame
 from grange.proto.ids import GrainId
@@ -106,7 +115,7 @@ async def test_a_pending_one_way_call_fails_when_its_client_closes() -> None:
             call = asyncio.create_task(client.get_grain(Fires, "a").fire())
             await cluster.advance(1)
             assert not call.done()
-        with pytest.raises(SiloUnavailable):
+        with pytest.raises(CallerClosed):
             await asyncio.wait_for(call, 60)
         await transport.close()
 

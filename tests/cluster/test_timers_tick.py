@@ -111,7 +111,7 @@ async def test_a_tick_may_call_grains_and_a_single_shot_ticks_once() -> None:
 
 
 async def test_due_times_are_checked_and_changed() -> None:
-    """TMR-06: zero, tiny and None are valid. Negative or absurd times raise, for due and for period."""
+    """TMR-06: a due time of zero, tiny or None is valid. Negative or absurd times raise, for due and for period."""
     async with TestCluster([Clock]) as cluster:
         clock = cluster.get_grain(Clock, "a")
         await clock.start(0)
@@ -124,7 +124,7 @@ async def test_due_times_are_checked_and_changed() -> None:
         await cluster.advance(100)
         assert await clock.count() == 2
         for due, period in ((-5, None), (1, -5), (1e12, None), (1, 1e12)):
-            with pytest.raises(ValueError, match="must be between 0 and"):
+            with pytest.raises(ValueError, match=r"must be between 0(.001)? and"):
                 await clock.change(due, period)
 
 

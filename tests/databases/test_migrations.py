@@ -10,10 +10,18 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from grange.databases.migrations import Migration, parse_migrations, plan, shipped_migrations
+from grange.databases.migrations import (
+    CREATE_SCHEMA_TABLE,
+    SCHEMA_TABLE,
+    Migration,
+    parse_migrations,
+    plan,
+    shipped_migrations,
+)
 from grange.databases.sqlite import statements_of
-from grange.errors import ConfigurationError
+from grange.errors import ConfigurationError, StorageError
 from grange.proto.ids import SiloAddress
+from grange.storage.postgres import PostgresStorage
 from grange.storage.urls import open_storage
 from grange.testing.contracts.storage_samples import ANN
 
@@ -84,7 +92,65 @@ async def test_postgres_migrates_once_for_silos_that_start_together(postgres_url
     connection = await asyncpg.connect(postgres_url)
     applied = await connection.fetch("SELECT component, version FROM grange_schema")
     await connection.close()
-    assert [tuple(row) for row in applied] == [("storage", 1), ("storage", 2)]
+    assert [tuple(row) for row in applied] == [("storage", 1), ("storage", 2), ("storage", 3)]
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["by the silo", "by hand"])
+async def test_postgres_payloads_become_exact_while_an_earlier_silo_runs(postgres_url: str, prepared: bool) -> None:
+    """A rolling upgrade: the silo of version 2 reads and writes on, by connections that prepared its statements."""
+    exact = b'{"z": 1, "a": 1e16, "m": -0.0}'
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(CREATE_SCHEMA_TABLE)
+    for migration in shipped_migrations("grange.storage", "postgres")[:2]:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            f"INSERT INTO {SCHEMA_TABLE} VALUES ('storage', $1, $2)", migration.version, migration.name
+        )
+    async with asyncpg.create_pool(postgres_url, min_size=1, max_size=1) as pool:
+        earlier = PostgresStorage(pool, "svc")  # its statements have not changed since
+        etag = await earlier.write(ANN, "state", exact, None)
+        assert (await earlier.read(ANN, "state")).payload == b'{"a": 10000000000000000, "m": 0.0, "z": 1}'
+        if prepared:
+            await connection.execute(
+                "ALTER TABLE grange_state ALTER COLUMN payload TYPE json USING payload::text::json"
+            )
+            assert (await earlier.read(ANN, "state")).payload == b'{"a": 10000000000000000, "m": 0.0, "z": 1}'
+            etag = await earlier.write(ANN, "state", b'{"a": 2}', etag)
+        async with open_storage(postgres_url, "svc") as later:
+            etag = await later.write(ANN, "state", exact, etag)
+            assert (await earlier.read(ANN, "state")).payload == exact
+            etag = await earlier.write(ANN, "state", exact, etag)
+            assert (await later.read(ANN, "state")).payload == exact
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("made", "dropped", "again"),
+    [
+        ("INDEX ours ON grange_state USING gin (payload)", "INDEX ours", "gin ((payload::jsonb))"),
+        ("VIEW ours AS SELECT payload FROM grange_state", "VIEW ours", "btree ((payload ->> 'a'))"),
+    ],
+)
+async def test_postgres_names_what_stands_in_the_way_of_the_new_type(
+    postgres_url: str, made: str, dropped: str, again: str
+) -> None:
+    """An operator's own index or view: the silo does not start, and the tables stay as they were."""
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(CREATE_SCHEMA_TABLE)
+    for migration in shipped_migrations("grange.storage", "postgres")[:2]:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            f"INSERT INTO {SCHEMA_TABLE} VALUES ('storage', $1, $2)", migration.version, migration.name
+        )
+    await connection.execute(f"CREATE {made}")
+    with pytest.raises(
+        StorageError, match=r"cannot become json: [\s\S]*HINT: .* make them again on \(payload::jsonb\)"
+    ):
+        await open_several(postgres_url)
+    await connection.execute(f"DROP {dropped}")
+    await open_several(postgres_url)
+    await connection.execute(f"CREATE INDEX ours ON grange_state USING {again}")
+    await connection.close()
 
 
 async def test_sqlite_refuses_a_newer_schema(tmp_path: Path) -> None:
@@ -100,9 +166,9 @@ async def test_sqlite_refuses_a_newer_schema(tmp_path: Path) -> None:
 async def test_postgres_refuses_a_newer_schema(postgres_url: str) -> None:
     await open_several(postgres_url)
     connection = await asyncpg.connect(postgres_url)
-    await connection.execute("INSERT INTO grange_schema VALUES ('storage', 3, 'later')")
+    await connection.execute("INSERT INTO grange_schema VALUES ('storage', 4, 'later')")
     await connection.close()
-    with pytest.raises(ConfigurationError, match="schema version 3"):
+    with pytest.raises(ConfigurationError, match="schema version 4"):
         await open_several(postgres_url)
 
 

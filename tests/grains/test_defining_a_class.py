@@ -24,6 +24,10 @@ from grange.grains.definition import interfaces_of, is_interface, spec_of
 from grange.grains.options import snake_case
 
 
+async def async_predicate(method: str, args: tuple[Any, ...]) -> bool:
+    return True
+
+
 def define(members: dict[str, Any] | None = None, bases: tuple[type, ...] = (Grain,), **keywords: Any) -> type[Grain]:
     """A grain class named Cart with these members and class keywords."""
     return type("Cart", bases, dict(members or {}), **keywords)
@@ -59,12 +63,45 @@ def define(members: dict[str, Any] | None = None, bases: tuple[type, ...] = (Gra
         ({"errors": [KeyboardInterrupt]}, "errors= must name exception classes"),
         ({"errors": [CallTimeout]}, "errors= must not name a CallError"),
         ({"key": float}, "a grain key is str, int, UUID or a tuple"),
+        ({"key": bool}, "grain class Cart: a grain key is str, int, UUID or a tuple"),
+        ({"idle_timeout": True}, "idle_timeout=True must be a positive number"),
+        ({"idle_timeout": float("inf")}, "idle_timeout=inf must be .*; .*say keep_alive=True"),
+        ({"idle_timeout": 1e12}, "idle_timeout=1000000000000.0 must be .*, at most 315360000"),
+        ({"keep_alive": "yes"}, "keep_alive='yes' must be True or False"),
+        ({"reentrant": 1}, "reentrant=1 must be True or False"),
+        ({"default": None}, "default=None must be True or False"),
+        ({"placement": ""}, "placement='' must name a strategy"),
+        ({"placement": None}, "placement=None must name a strategy"),
+        ({"stateless_workers": True}, "stateless_workers= must be a whole number"),
+        ({"mailbox_limit": -1}, "mailbox_limit= must be a whole number"),
+        ({"mailbox_limit": True}, "mailbox_limit= must be a whole number"),
+        ({"version": -1}, "version=-1 must be a whole number"),
+        ({"version": "1"}, "version='1' must be a whole number"),
+        ({"errors": 5}, "errors= must name exception classes, not 5"),
+        ({"errors": [ValueError("x")]}, "errors= must name exception classes"),
+        ({"errors": "ValueError"}, "errors= must name exception classes"),
+        ({"may_interleave": "nothing"}, "may_interleave='nothing' names no method of the class"),
+        ({"may_interleave": 5}, "may_interleave=5 must be a plain def"),
+        ({"may_interleave": lambda method: True}, "must take .method, args.: too many positional arguments"),
+        ({"may_interleave": async_predicate}, "must be a plain def, not async"),
     ],
 )
 def test_wrong_options_stop_the_definition(keywords: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says) as caught:
         define(**keywords)
-    assert "Cart" in str(caught.value) or "key" in keywords
+    assert "grain class Cart: " in str(caught.value)
+
+
+def test_the_method_that_may_interleave_names_has_the_right_shape() -> None:
+    for wrong in (async_predicate, lambda self, method: True, 5, staticmethod(lambda self, method, args: True)):
+        with pytest.raises(ConfigurationError, match="grain class Cart: may_interleave='may'"):
+            define({"may": wrong}, may_interleave="may")
+    for fine in (
+        lambda self, method, args: True,
+        staticmethod(lambda method, args: True),
+        classmethod(lambda cls, method, args: True),
+    ):
+        assert spec_of(define({"may": fine}, may_interleave="may")).options.may_interleave == "may"
 
 
 @pytest.mark.parametrize("name", ["a", "cart", "shop.cart_2", "x" * 64])
@@ -102,6 +139,9 @@ async def with_rest(self: Any, *skus: str) -> None: ...
 async def with_names(self: Any, **skus: str) -> None: ...
 
 
+async def without_self() -> None: ...
+
+
 async def generator(self: Any) -> AsyncIterator[int]:
     yield 1
 
@@ -117,14 +157,20 @@ def not_async(self: Any) -> None: ...
         (with_rest, r"Cart\.add: \*skus cannot be sent; name each argument"),
         (with_names, r"Cart\.add: \*skus cannot be sent"),
         (generator, r"Cart\.add is an async generator; return a list"),
-        (read_only(functools.partial(not_async)), r"Cart\.add has method options but is not an async def"),
+        (property(read_only(without_self)), r"Cart\.add has method options but .*@read_only has no effect"),
+        (classmethod(read_only(without_self)), r"Cart\.add has method options but is not an async def"),
+        (staticmethod(read_only(without_self)), r"Cart\.add has method options but is not an async def"),
+        (functools.partialmethod(read_only(without_self)), r"Cart\.add has method options but is not an async def"),
+        (
+            functools.wraps(read_only(without_self))(lambda self: None),
+            r"Cart\.add has method options but is not an async def",
+        ),
     ],
 )
 def test_methods_that_could_never_be_called_stop_the_definition(method: Any, says: str) -> None:
     for base in (Grain, GrainInterface):
         with pytest.raises(ConfigurationError, match=says):
             define({"add": method}, bases=(base,))
-    define({"_add": method})
 
 
 def test_a_one_way_method_has_no_result() -> None:
@@ -150,6 +196,13 @@ def test_names_of_grain_cannot_be_taken(name: str) -> None:
     for base in (Grain, GrainInterface):
         with pytest.raises(ConfigurationError, match=f"Cart: {name} is a name of Grain; choose another"):
             define({name: method}, bases=(base,))
+
+
+def test_an_interface_holds_async_methods() -> None:
+    """A forgotten `async` would leave the method out of the contract."""
+    with pytest.raises(ConfigurationError, match=r"Cart\.add: an interface holds methods .*; make it an async def"):
+        define({"add": not_async}, bases=(GrainInterface,))
+    define({"_add": not_async, "limit": 3}, bases=(GrainInterface,))
 
 
 def test_only_public_coroutines_are_methods() -> None:
@@ -197,18 +250,63 @@ def test_method_options_add_up() -> None:
 
     assert method_options(method) == MethodOptions(read_only=True, always_interleave=True, timeout=5.0)
     assert method_options(one_way(generator)).one_way
+    assert str(method_options(method)) == "@read_only, @always_interleave, @response_timeout(5)"
     assert method_options(not_async) == MethodOptions()
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 1e12, "5", True, None])
 def test_a_response_timeout_is_positive(seconds: float) -> None:
     with pytest.raises(ConfigurationError, match="must be a positive number of seconds"):
         response_timeout(seconds)
 
 
-def test_options_decorate_functions_only() -> None:
-    with pytest.raises(ConfigurationError, match="decorate an async def"):
-        read_only(5)  # type: ignore[type-var]
+def test_a_response_timeout_needs_its_seconds() -> None:
+    with pytest.raises(ConfigurationError, match=r"write @response_timeout\(5\)"):
+        response_timeout(without_type)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [5, not_async, functools.partial(not_async), property(without_type), classmethod(without_type), Grain]
+)
+def test_options_decorate_async_functions_only(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"decorate an async def, not .*; put them on the async def itself"):
+        read_only(wrong)
+
+
+@pytest.mark.parametrize("name", ["_private", "on_activate", "__aenter__"])
+def test_options_of_methods_that_no_reference_calls_are_refused(name: str) -> None:
+    @always_interleave
+    async def method(self: Any) -> None: ...
+
+    says = rf"Cart\.{name}: @always_interleave has no effect on a hook or a private method"
+    with pytest.raises(ConfigurationError, match=says):
+        define({name: method})
+    if name == "_private":
+        for hidden in (property(method), functools.cached_property(method)):
+            with pytest.raises(ConfigurationError, match=says):
+                define({name: hidden})
+
+
+def test_a_decorator_that_keeps_the_signature_keeps_the_options() -> None:
+    def traced(function: Any) -> Any:
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs)
+
+        return wrapper
+
+    class Cart(Grain):
+        @traced
+        @read_only
+        async def inside(self, sku: str) -> None: ...
+
+        @read_only
+        @traced
+        async def outside(self, sku: str) -> None: ...
+
+    methods = spec_of(Cart).methods
+    assert (methods["inside"].options.read_only, methods["outside"].options.read_only) == (True, True)
+    assert methods["inside"].types == (str,)
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------
@@ -264,19 +362,22 @@ class Derived(Mixin, Base):
 
 
 def test_methods_of_base_classes_are_callable() -> None:
-    """Including plain mixins. An overridden method has the signature and options of the overriding class."""
+    """Including plain mixins. An overridden method has the signature of the overriding class, and the options of both.
+
+    Callers may hold a reference to the base class, and rely on its options.
+    """
     methods = spec_of(Derived).methods
     assert sorted(methods) == ["mixed_in", "overridden", "own", "shared"]
     assert methods["overridden"].arity == 2
-    assert not methods["overridden"].options.read_only
+    assert methods["overridden"].options.read_only
     assert spec_of(Base).methods["overridden"].options.read_only
     assert methods["shared"].owner == "derived"
 
 
-def test_a_derived_class_has_a_name_and_options_of_its_own() -> None:
+def test_a_derived_class_has_a_name_of_its_own_and_inherits_the_options() -> None:
     """Its instances are other grains than those of its base, and their states must stay apart."""
     assert spec_of(Derived).name == "derived"
-    assert spec_of(Derived).options.idle_timeout is None
+    assert spec_of(Derived).options.idle_timeout == 5
     assert spec_of(Base) is not spec_of(Derived)
 
 
@@ -296,7 +397,7 @@ def test_an_interface_must_be_implemented_whole() -> None:
     async def add(self: Any, sku: str) -> int:
         return 1
 
-    with pytest.raises(ConfigurationError, match="Cart does not implement remove of 'api'"):
+    with pytest.raises(ConfigurationError, match="Cart does not implement remove of the interface Api"):
         define({"add": add}, bases=(Grain, Api))
     with pytest.raises(ConfigurationError, match="does not implement"):
         define({"add": add, "remove": add}, bases=(Grain, WiderApi))
@@ -316,8 +417,8 @@ def test_a_grain_implements_the_interfaces_of_its_interfaces() -> None:
     class Special(Cart):
         pass
 
-    assert set(interfaces_of(Cart)) == {"api", "wider_api"}
-    assert set(interfaces_of(Special)) == {"api", "wider_api"}
+    assert interfaces_of(Cart) == {WiderApi: "wider_api", Api: "api"}
+    assert interfaces_of(Special) == {WiderApi: "wider_api", Api: "api"}
     assert (is_interface(Api), is_interface(Cart), is_interface(Special)) == (True, False, False)
 
 

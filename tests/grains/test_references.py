@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import inspect
+import pickle
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +95,7 @@ def test_a_reference_looks_like_its_grain() -> None:
     assert type(cart).__doc__ == "A cart."
     assert cart.add.__doc__ == "Put something in."
     assert list(inspect.signature(type(cart).add).parameters) == ["self", "sku", "quantity"]
-    assert repr(cart) == "<reference to cart/ann>"
+    assert repr(cart) == "<reference to Cart 'cart/ann'>"
     assert cart.reference is cart
     assert (cart.key, cart.id) == ("ann", GrainId("cart", "ann"))
     assert grain_id_of(cart) == cart.id
@@ -130,7 +133,7 @@ def test_what_cannot_be_called_says_why(name: str, hint: str) -> None:
         (Cart, "", ValueError, "grain 'cart': a string key must not be empty"),
         (Cart, "\ud800", ValueError, "grain 'cart': the key is not valid Unicode"),
         (Seat, ("A", "1"), TypeError, r"grain 'seat': the key must be tuple\[str, int\]"),
-        (Cart, UUID(int=1), TypeError, "must be str, not UUID"),
+        (Cart, UUID(int=1), TypeError, "must be str, not uuid.UUID"),
     ],
 )
 def test_wrong_keys_are_refused_without_a_call(
@@ -167,3 +170,77 @@ def test_a_grain_outside_a_silo_says_what_it_lacks() -> None:
     for use in (lambda: cart.key, lambda: cart.id, lambda: cart.reference, cart.deactivate_when_idle):
         with pytest.raises(RuntimeError, match=r"built outside a silo .*TestCluster"):
             use()
+
+
+# --- errors of the classes in use ---
+
+
+def test_the_errors_of_a_class_are_learned_when_it_is_used() -> None:
+    """Once as long as the class stays the same; a class that is defined again counts anew."""
+
+    class Sold(Exception): ...
+
+    first, again = (type("Shop", (Grain,), {}, errors=[Sold]) for _ in range(2))
+    learned: list[Any] = []
+    grains = GrainFactory(Calls(), lambda _: Found(), learned.append)
+    for cls in (first, first, again, first):
+        grains.get_grain(cls, "a")
+    assert learned == [(Sold,)] * 3
+    grains.from_id(Cart, GrainId("cart", "ann"))
+    assert learned[3:] == [()]
+
+
+# --- identity ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Order:
+    cart: Cart
+    others: list[Cart]
+
+
+def test_a_copy_of_a_reference_is_the_reference() -> None:
+    """References are immutable, so copies of what holds them keep them."""
+    grains, _ = factory()
+    cart, other = grains.get_grain(Cart, "ann"), grains.get_grain(Cart, "bob")
+    order = Order(cart, [other])
+    assert copy.copy(cart) is cart
+    copied = copy.deepcopy(order)
+    assert copied == order
+    assert copied.cart is cart
+    assert copied.others is not order.others
+    assert dataclasses.asdict(order) == {"cart": cart, "others": [other]}
+    assert dataclasses.replace(order, others=[]).cart is cart
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_reference_is_not_pickled(protocol: int) -> None:
+    cart = factory()[0].get_grain(Cart, "ann")
+    for value in (cart, Order(cart, [])):
+        with pytest.raises(TypeError, match=r"<reference to Cart 'cart/ann'> cannot be pickled, .* its key .'ann'."):
+            pickle.dumps(value, protocol)
+
+
+def test_references_compare_with_each_other_only() -> None:
+    one, same = (factory()[0].get_grain(Cart, "ann") for _ in range(2))
+    other = factory()[0].get_grain(Seat, ("ann", 1))
+    assert one == same
+    assert len({one, same, other}) == 2
+    assert one != other
+    assert one not in ("ann", "cart/ann", None, 5, one.id, Cart)
+    assert {one: 1}[same] == 1
+
+
+def test_a_reference_prints_what_it_refers_to() -> None:
+    """Also by an interface, and without control characters, which a key from elsewhere may contain."""
+    grains, _ = factory("cart")
+    assert str(grains.get_grain(Api, "ann")) == f"{grains.get_grain(Api, 'ann')!r}" == "<reference to Api 'cart/ann'>"
+    assert repr(grains.get_grain(Seat, ("a/b", 1))) == "<reference to Seat 'seat/a\\\\/b/1'>"
+    assert repr(grains.get_grain(Cart, "a\x1b[2J\n")) == r"<reference to Cart 'cart/a\x1b[2J\n'>"
+
+
+def test_a_grain_itself_is_neither_copied_nor_pickled() -> None:
+    """A copy would share the activation of the original."""
+    for spread in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"a grain cannot be copied or pickled; pass self\.reference"):
+            spread(Cart())

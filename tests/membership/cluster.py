@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from grange.errors import CallTimeout, MembershipUnavailable, SiloUnavailable
 from grange.membership.agent import MembershipAgent
@@ -195,6 +195,7 @@ class Silo:
         self.table = FaultyTable(cluster.table)
         self.liveness = Liveness(cluster.time.time, cluster.options.probe_interval)
         self.gate = Gate(cluster.time.time)
+        self.clock_error = timedelta()
         self.agent = MembershipAgent(
             self.table,
             member(silo),
@@ -203,7 +204,8 @@ class Silo:
                 liveness=self.liveness,
                 gate=self.gate,
                 rng=random.Random(silo.port),
-                now=cluster.time.utc_now,
+                now=lambda: cluster.time.utc_now() + self.clock_error,
+                uptime=cluster.time.time,
                 heard_from=cluster.network.heard_by(silo),
             ),
             cluster.options,

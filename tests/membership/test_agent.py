@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 
 import pytest
 
@@ -178,7 +179,7 @@ async def test_a_cold_start_votes_out_killed_silos(caplog):
         said = [each.getMessage() for each in caplog.records if "waits for" in each.getMessage()]
         assert len(said) == 1
         assert all(str(silo.address) in said[0] for silo in gone)
-        assert "has not written for 8 s that it lives" in said[0]
+        assert "has shown no sign of life for 8 s" in said[0]
 
 
 async def test_silos_that_join_at_once_all_become_active():
@@ -231,6 +232,21 @@ async def test_alive_times_rise_while_the_silo_lives():
         failed = c.time.utc_now()
         await asyncio.sleep(3)
         assert (await c.table.read()).get(silo.address).member.alive > failed
+
+
+@pytest.mark.parametrize("error", [-3600, 3600])
+async def test_alive_times_rise_while_the_clock_is_set(error):
+    """MEM-08: forwards, then right again: the other silos see a change in each period, so the silo is never stale."""
+    async with cluster() as c:
+        first, second = await c.joined(2)
+        for seconds in (error, 0):
+            second.clock_error = timedelta(seconds=seconds)
+            for _ in range(5):
+                before = (await c.table.read()).get(second.address).member.alive
+                await asyncio.sleep(2.5)
+                assert (await c.table.read()).get(second.address).member.alive > before
+        await first.agent.refresh()
+        assert first.agent._janitor.stale == frozenset()
 
 
 async def test_the_table_is_read_when_a_probe_reports_a_newer_version():

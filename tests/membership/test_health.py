@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from grange.membership.detection.health import MAX_SCORE, Signs, expects_probes, score_of, suspicions_of
 from grange.membership.detection.monitoring_rings import probed_by
 from grange.membership.model.member import SiloStatus, Vote, make_view
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import START, address, member
 
@@ -68,12 +67,13 @@ def test_worse_signs_are_never_a_better_score(one, other):
 
 
 def test_only_fresh_votes_of_active_silos_are_suspicions():
-    votes = (Vote(address(2), START), Vote(address(3), START), Vote(address(4), START - timedelta(seconds=61)))
+    votes = (Vote(address(2), START), Vote(address(3), START), Vote(address(4), START))
     me = msgspec.structs.replace(member(ME), votes=votes)
     view = make_view(1, [me, member(address(2)), member(address(3), DEAD), member(address(4))])
-    assert suspicions_of(ME, view, START, OPTIONS.vote_window) == 1
-    assert suspicions_of(ME, view, START + timedelta(seconds=60), OPTIONS.vote_window) == 0
-    assert suspicions_of(address(9), view, START, OPTIONS.vote_window) == 0
+    ages = Ages(votes={(ME, vote): age for vote, age in zip(votes, (59.0, 59.0, 60.0), strict=True)})
+    assert suspicions_of(ME, view, ages, OPTIONS.vote_expiry) == 1
+    assert suspicions_of(ME, view, Ages(votes={(ME, vote): 60.0 for vote in votes}), OPTIONS.vote_expiry) == 0
+    assert suspicions_of(address(9), view, ages, OPTIONS.vote_expiry) == 0
 
 
 @given(st.lists(st.sampled_from(list(SiloStatus)), max_size=12))
@@ -81,7 +81,7 @@ def test_a_silo_that_expects_probes_is_probed(statuses):
     """Probes are never expected in vain, and always expected where all silos are active and not alone."""
     me = address(50)
     view = make_view(1, [member(me), *(member(address(number), each) for number, each in enumerate(statuses))])
-    probers = [each for each in view.members if me in probed_by(each.address, view, START, OPTIONS)]
+    probers = [each for each in view.members if me in probed_by(each.address, view, Ages(), OPTIONS)]
     if expects_probes(me, view):
         assert probers
     if statuses and set(statuses) == {ACTIVE}:

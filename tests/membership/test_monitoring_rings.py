@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.membership.detection.monitoring_rings import first_ring, probed_by, relays, successors
 from grange.membership.model.member import SiloStatus, Vote, make_view
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.proto.ids import SiloAddress
 from tests.membership.cluster import START, address, member
@@ -50,14 +49,14 @@ def test_only_an_active_silo_probes():
     members = [member(address(number), status) for number, status in enumerate(SiloStatus)]
     view = make_view(1, members)
     for number, status in enumerate(SiloStatus):
-        assert bool(probed_by(address(number), view, START, OPTIONS)) == (status is ACTIVE)
-    assert probed_by(address(9), view, START, OPTIONS) == ()
+        assert bool(probed_by(address(number), view, Ages(), OPTIONS)) == (status is ACTIVE)
+    assert probed_by(address(9), view, Ages(), OPTIONS) == ()
 
 
 def test_all_silos_but_the_dead_are_probed():
     """A silo that crashes while it joins or leaves must be found, too."""
     members = [member(address(number), status) for number, status in enumerate(SiloStatus)]
-    assert set(probed_by(address(1), make_view(1, members), START, OPTIONS)) == {address(0), address(2)}
+    assert set(probed_by(address(1), make_view(1, members), Ages(), OPTIONS)) == {address(0), address(2)}
 
 
 def test_every_suspect_is_probed_by_all_while_the_suspicion_lasts():
@@ -67,10 +66,10 @@ def test_every_suspect_is_probed_by_all_while_the_suspicion_lasts():
     suspect = msgspec.structs.replace(member(address(50)), votes=(vote,))
     view = make_view(1, [*others, suspect])
     for other in others:
-        assert suspect.address in probed_by(other.address, view, START, OPTIONS)
-    later = START + timedelta(seconds=OPTIONS.vote_expiry)
+        assert suspect.address in probed_by(other.address, view, Ages(), OPTIONS)
+    later = Ages(votes={(suspect.address, vote): OPTIONS.vote_expiry})
     assert any(suspect.address not in probed_by(other.address, view, later, OPTIONS) for other in others)
-    assert suspect.address not in probed_by(suspect.address, view, START, OPTIONS)
+    assert suspect.address not in probed_by(suspect.address, view, Ages(), OPTIONS)
 
 
 def test_stale_silos_are_probed_by_all():
@@ -79,7 +78,7 @@ def test_stale_silos_are_probed_by_all():
     view = make_view(1, [*others, member(address(50), LEAVING), member(address(51), DEAD)])
     stale = {address(5), address(50), address(51)}
     for other in others:
-        found = probed_by(other.address, view, START, OPTIONS, stale)
+        found = probed_by(other.address, view, Ages(), OPTIONS, stale)
         assert {address(5), address(50)} - {other.address} <= set(found)
         assert address(51) not in found
         assert other.address not in found

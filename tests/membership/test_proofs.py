@@ -19,6 +19,7 @@ from grange.membership.fencing.proofs import (
     watchers_of,
 )
 from grange.membership.model.member import Member, SiloStatus, View, make_view
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.proto.ids import SiloAddress
 
@@ -53,7 +54,7 @@ def test_watching_is_the_same_from_both_sides(count: int) -> None:
 
 def test_the_watchers_are_exactly_the_active_silos_that_probe() -> None:
     seen = view(ACTIVE, ACTIVE, ACTIVE, LEAVING, JOINING, DEAD, ACTIVE, ACTIVE, ACTIVE)
-    probing = {m.address for m in seen.active if ME in probed_by(m.address, seen, NOW, OPTIONS)}
+    probing = {m.address for m in seen.active if ME in probed_by(m.address, seen, Ages(), OPTIONS)}
     assert watchers_of(ME, seen, OPTIONS) == probing
 
 

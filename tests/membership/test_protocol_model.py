@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from grange.errors import MembershipError
 from grange.membership.model.member import Member, SiloStatus
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import FRESH, Row, Table, table_version
 from grange.membership.table.transitions import activate, enter, leave, mark_dead, suspect, unreached
@@ -68,10 +69,12 @@ class Protocol(RuleBasedStateMachine):
         me = address(number, generation)
         self.decide(me, lambda table: mark_dead(table, me))
 
-    @rule(number=numbers, generation=generations, other=numbers, other_generation=generations, trusted=st.booleans())
-    def suspect(self, number: int, generation: int, other: int, other_generation: int, trusted: bool) -> None:
+    @rule(number=numbers, generation=generations, other=numbers, other_generation=generations, stale=st.booleans())
+    def suspect(self, number: int, generation: int, other: int, other_generation: int, stale: bool) -> None:
         me, target = address(number, generation), address(other, other_generation)
-        self.decide(me, lambda table: suspect(table, target, (me,), self.now, OPTIONS, trusted))
+        every = [row.member.address for row in self.table.rows]
+        ages = Ages(alive=dict.fromkeys(every, 2 * OPTIONS.stale_after if stale else 0.0))
+        self.decide(me, lambda table: suspect(table, target, (me,), self.now, ages, OPTIONS))
 
     def decide(self, me, step) -> None:
         """Decide on the last read, which may be out of date."""

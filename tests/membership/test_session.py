@@ -7,16 +7,17 @@ import random
 from datetime import timedelta
 from functools import partial
 
+import msgspec
 import pytest
 
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.member import SiloStatus, View, Vote
 from grange.membership.model.messages import Announcement
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.membership.table.session import Session
 from grange.membership.table.transitions import enter, leave, mark_dead
 from grange.testing.loop import VirtualTime
-from tests.membership.cluster import FaultyTable, address, member
+from tests.membership.cluster import START, FaultyTable, address, member
 
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 ONE, TWO = member(address(1)), member(address(2))
@@ -113,20 +114,45 @@ async def test_a_table_that_comes_back_is_judged_by_the_remembered_version():
     assert (await desk.session.settle(partial(mark_dead, me=ONE.address))).version.number == 2
 
 
-async def test_how_long_the_table_has_answered():
-    """`alive` times count only if the silos could write them."""
-    span = timedelta(seconds=20)
+async def test_how_long_an_alive_time_has_not_changed():
+    """By the reader's own clock, not by the time in the row; a change starts the count again, and so does an outage."""
     with VirtualTime(asyncio.get_running_loop()).installed():
         desk = Desk(MemoryMembershipTable())
-        await desk.session.read()
-        assert desk.session.reachable_for(span)
+        await desk.session.settle(partial(enter, me=msgspec.structs.replace(ONE, alive=START - timedelta(hours=2))))
+        age = await alive_age(desk)
+        assert age == 0
+        await asyncio.sleep(20)
+        assert await alive_age(desk) == pytest.approx(20)
+        await desk.table.alive(ONE.address, START - timedelta(hours=1))
+        assert await alive_age(desk) == 0
+        await asyncio.sleep(20)
         desk.table.down = True
         with pytest.raises(MembershipUnavailable):
             await desk.session.read()
         await asyncio.sleep(100)
-        assert not desk.session.reachable_for(span)
         desk.table.down = False
-        await desk.session.read()
-        assert not desk.session.reachable_for(span)
+        assert await alive_age(desk) == 0
         await asyncio.sleep(20)
-        assert desk.session.reachable_for(span)
+        assert await alive_age(desk) == pytest.approx(20)
+
+
+async def test_how_long_a_vote_was_seen():
+    """From its first sight, also in a view that another silo has read; a view alone says nothing about alive times."""
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        desk = Desk(MemoryMembershipTable())
+        await desk.session.settle(partial(enter, me=ONE))
+        vote = Vote(TWO.address, START - timedelta(hours=2))
+        suspected = msgspec.structs.replace(ONE, votes=(vote,), alive=START + timedelta(hours=2))
+        known = desk.session.memory.known
+        await asyncio.sleep(5)
+        assert desk.session.apply(Announcement(known.incarnation, View(2, (suspected,))))
+        await asyncio.sleep(7)
+        ages = desk.session.ages()
+        assert ages.of_vote(ONE.address, vote) == pytest.approx(7)
+        assert ages.alive[ONE.address] == pytest.approx(12)
+
+
+async def alive_age(desk: Desk) -> float:
+    """The age of silo 1's alive time at a read of the table now."""
+    await desk.session.read()
+    return desk.session.ages().alive[ONE.address]

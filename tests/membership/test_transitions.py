@@ -9,6 +9,7 @@ import pytest
 
 from grange.errors import DeclaredDead, JoinFailed
 from grange.membership.model.member import SiloStatus, Vote
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import FRESH, Row, Table, table_version
 from grange.membership.table.transitions import (
@@ -16,6 +17,7 @@ from grange.membership.table.transitions import (
     activate,
     compare_versions,
     death_error,
+    drop_votes,
     enter,
     finish_death,
     leave,
@@ -30,7 +32,8 @@ from tests.membership.cluster import START, address, member
 JOINING, ACTIVE, LEAVING, DEAD = SiloStatus
 ME = address(1)
 OPTIONS = MembershipOptions()
-STALE = START + OPTIONS.stale_after + timedelta(seconds=1)
+SEEN_NOW = Ages()
+STALE = Ages(alive={address(number): OPTIONS.stale_after + 1 for number in range(9)})
 
 
 def table(*members, number: int = 5) -> Table:
@@ -87,6 +90,29 @@ def test_a_silo_that_was_declared_dead_changes_nothing(step, rows):
         step(table(*rows))
 
 
+def test_of_two_processes_that_chose_one_address_one_joins():
+    """Both read the table before either wrote; the loser neither takes over the row nor writes its death."""
+    first, second = (msgspec.structs.replace(member(ME, JOINING), run=run) for run in ("a", "b"))
+    found = table(first)
+    assert enter(found, first) is None
+    with pytest.raises(JoinFailed, match="another process started at the same time"):
+        enter(found, second)
+    assert mark_dead(found, ME, "b") is None
+    assert mark_dead(found, ME, "a").member.status is DEAD
+
+
+def test_expired_votes_leave_the_rows_of_living_silos():
+    """One row at a time; the dead keep theirs, and a dead silo changes nothing."""
+    votes = (Vote(address(3), START), Vote(address(4), START))
+    suspected = msgspec.structs.replace(member(address(2)), votes=votes)
+    expired = Ages(votes={(address(2), votes[0]): OPTIONS.vote_expiry})
+    change = drop_votes(table(member(ME), suspected), ME, expired, OPTIONS)
+    assert (change.member.votes, change.member.status, change.row_etag) == (votes[1:], ACTIVE, "etag-1")
+    assert drop_votes(table(member(ME), suspected), ME, SEEN_NOW, OPTIONS) is None
+    with pytest.raises(DeclaredDead):
+        drop_votes(table(member(ME, DEAD), suspected), ME, expired, OPTIONS)
+
+
 def test_leave_and_bury_are_done_once():
     assert leave(table(member(ME, ACTIVE)), ME).member.status is LEAVING
     assert leave(table(member(ME, LEAVING)), ME) is None
@@ -95,10 +121,10 @@ def test_leave_and_bury_are_done_once():
     assert mark_dead(table(), ME) is None
 
 
-def vote(number: int = 1, live: int = 3, now=START, trusted: bool = True, **changed):
+def vote(number: int = 1, live: int = 3, ages: Ages = SEEN_NOW, alive=START):
     """A vote of `number` on silo 2 in a cluster of `live` active silos."""
-    rows = [member(address(each), alive=changed.get("alive", now)) for each in range(1, live + 1)]
-    return suspect(table(*rows), address(2), (address(number),), now, OPTIONS, trusted)
+    rows = [member(address(each), alive=alive) for each in range(1, live + 1)]
+    return suspect(table(*rows), address(2), (address(number),), START, ages, OPTIONS)
 
 
 def test_two_votes_kill_and_one_where_two_live():
@@ -109,23 +135,25 @@ def test_two_votes_kill_and_one_where_two_live():
 
 
 def test_stale_silos_do_not_count_as_live():
-    """Their `alive` times stopped; but after the table itself was away, that proves nothing."""
-    assert vote(now=STALE, alive=START).member.status is DEAD
-    assert vote(now=STALE, alive=START, trusted=False).member.status is ACTIVE
+    """The voter has seen their `alive` times unchanged for too long; their own times do not matter."""
+    assert vote(ages=STALE).member.status is DEAD
+    for hours in (-2, 2):
+        assert vote(alive=START + timedelta(hours=hours)).member.status is ACTIVE
+        assert vote(ages=STALE, alive=START + timedelta(hours=hours)).member.status is DEAD
 
 
 def test_the_dead_do_not_vote():
     """F10: the loser of the race finds its own row dead."""
     rows = (member(ME, DEAD), member(address(2)))
     with pytest.raises(DeclaredDead):
-        suspect(table(*rows), address(2), (ME,), START, OPTIONS, trusted=True)
+        suspect(table(*rows), address(2), (ME,), START, SEEN_NOW, OPTIONS)
 
 
 @pytest.mark.parametrize(("status", "dies"), [(ACTIVE, True), (JOINING, False), (LEAVING, False), (DEAD, False)])
 def test_a_witness_counts_while_it_is_active(status, dies):
     """MEM-11: three silos need two votes; the witness' row is read with the suspect's."""
     rows = (member(ME), member(address(2)), member(address(4)), member(address(3), status))
-    change = suspect(table(*rows), address(2), (ME, address(3)), START, OPTIONS, trusted=True)
+    change = suspect(table(*rows), address(2), (ME, address(3)), START, SEEN_NOW, OPTIONS)
     assert (change.member.status is DEAD) == dies
     assert change.row_etag == "etag-1"
 
@@ -135,31 +163,28 @@ def test_a_death_that_was_voted_but_not_written_is_finished():
     votes = (Vote(address(3), START), Vote(address(4), START))
     overdue = msgspec.structs.replace(member(address(2)), votes=votes)
     found = table(member(ME), overdue)
-    change = finish_death(found, ME, START, OPTIONS)
+    change = finish_death(found, ME, SEEN_NOW, OPTIONS)
     assert (change.member.address, change.member.status, change.row_etag) == (address(2), DEAD, "etag-1")
-    assert finish_death(found, address(2), START, OPTIONS) is None
-    assert (
-        finish_death(table(member(ME), msgspec.structs.replace(overdue, votes=votes[:1])), ME, START, OPTIONS) is None
-    )
+    assert finish_death(found, address(2), SEEN_NOW, OPTIONS) is None
+    suspected = msgspec.structs.replace(overdue, votes=votes[:1])
+    assert finish_death(table(member(ME), suspected), ME, SEEN_NOW, OPTIONS) is None
     with pytest.raises(DeclaredDead):
-        finish_death(table(member(ME, DEAD), overdue), ME, START, OPTIONS)
+        finish_death(table(member(ME, DEAD), overdue), ME, SEEN_NOW, OPTIONS)
 
 
 def test_no_silo_votes_on_a_row_that_is_gone():
-    assert suspect(table(member(ME)), address(2), (ME,), START, OPTIONS, trusted=True) is None
+    assert suspect(table(member(ME)), address(2), (ME,), START, SEEN_NOW, OPTIONS) is None
 
 
 def test_a_joining_silo_votes_only_on_the_stale_and_the_suspected():
     """The joining silo is more likely to be cut off itself."""
     joining, other = member(ME, JOINING), member(address(2))
-    assert suspect(table(joining, other), address(2), (ME,), START, OPTIONS, trusted=True) is None
-    assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=True).member.status is DEAD
-    assert suspect(table(joining, other), address(2), (ME,), STALE, OPTIONS, trusted=False) is None
+    assert suspect(table(joining, other), address(2), (ME,), START, SEEN_NOW, OPTIONS) is None
+    assert suspect(table(joining, other), address(2), (ME,), START, STALE, OPTIONS).member.status is DEAD
     suspected = msgspec.structs.replace(other, votes=(Vote(address(3), START),))
-    assert suspect(table(joining, suspected), address(2), (ME,), START, OPTIONS, trusted=True).member.status is DEAD
-    expired = START + OPTIONS.vote_window
-    lively = msgspec.structs.replace(suspected, alive=expired)
-    assert suspect(table(joining, lively), address(2), (ME,), expired, OPTIONS, trusted=True) is None
+    assert suspect(table(joining, suspected), address(2), (ME,), START, SEEN_NOW, OPTIONS).member.status is DEAD
+    expired = Ages(votes={(address(2), suspected.votes[0]): OPTIONS.vote_expiry})
+    assert suspect(table(joining, suspected), address(2), (ME,), START, expired, OPTIONS) is None
 
 
 @pytest.mark.parametrize(

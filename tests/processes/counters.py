@@ -53,6 +53,15 @@ class Probe(Grain[str], name="probe"):
             except asyncio.CancelledError:
                 continue
 
+    async def spin(self) -> None:
+        """Never yield to the event loop; print a line at the start."""
+        print(f"spinning {self.key}", flush=True)
+        self._compute()
+
+    def _compute(self) -> None:
+        while True:
+            pass
+
     async def block(self) -> None:
         """Start a thread that never ends."""
         print(f"blocking {self.key}", flush=True)

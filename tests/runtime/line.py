@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from grange.aio.loop_binding import LoopBinding
 from grange.grains.interface import MethodSpec
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role, Welcome, answer
@@ -85,7 +86,7 @@ class Line:
             self.transport, lambda _: self.hello, self.sender.receiver_for, self._options, random.Random(0)
         )
         self.sender.connect_through(self.peers)
-        deps = CallerDeps(self.sender, faults, self.deadlines, RuntimeOptions())
+        deps = CallerDeps(self.sender, faults, self.deadlines, RuntimeOptions(), LoopBinding("this client"))
         self.caller = Caller(deps, locator or Nowhere(), Plans(ValueCodec()), random.Random(0))
         self.silos: list[Silo] = []
 

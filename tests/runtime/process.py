@@ -9,6 +9,7 @@ from typing import Any
 
 import svcs
 
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
@@ -51,16 +52,17 @@ class Process:
     ) -> None:
         self.options = options or RuntimeOptions()
         self.deadlines, self.faults, self.tasks = Deadlines(), Faults(), Tasks()
+        self.binding = LoopBinding("this silo")
         references = ReferenceExtension()
         plans = Plans(ValueCodec([references]))
         self.sender = Sender(self.deadlines, self.faults)
         self.locator = locator or LocalOnly(HERE)
-        deps = CallerDeps(self.sender, self.faults, self.deadlines, self.options, HERE)
+        deps = CallerDeps(self.sender, self.faults, self.deadlines, self.options, self.binding, HERE)
         self.caller = Caller(deps, self.locator, plans, random.Random(0))
         self.grains = GrainFactory(self.caller.call, lambda _: NO_CANDIDATES)
         references.bind(self.grains)
         self.deps = ActivationDeps(
-            HERE, self.options, self.grains, self.faults, Invoker(), self.tasks, random.Random(0)
+            HERE, self.options, self.grains, self.faults, Invoker(), self.tasks, random.Random(0), self.binding
         )  # fmt: skip
         registry = services or svcs.Registry()
         hosted = [HostedType(cls, plans, facets or {}, registry, self.options) for cls in grains]

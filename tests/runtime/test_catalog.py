@@ -346,9 +346,6 @@ def test_constructors_that_cannot_be_served_stop_the_start() -> None:
     class Union(Grain):
         def __init__(self, clock: Clock | None) -> None: ...
 
-    class Named(Grain, may_interleave="nothing"):
-        pass
-
     async def check() -> None:
         for cls, says in {
             Rest: r"Rest\.__init__: \*clocks cannot be injected",
@@ -356,7 +353,6 @@ def test_constructors_that_cannot_be_served_stop_the_start() -> None:
             Positional: r"Positional\.__init__: \*clock cannot be injected",
             Unregistered: r"Unregistered\.__init__: nothing is registered for 'clock'",
             Union: r"Union\.__init__: nothing is registered for 'clock'",
-            Named: r"Named: may_interleave='nothing' names no method",
         }.items():
             with pytest.raises(ConfigurationError, match=says):
                 Process(cls)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -108,13 +110,20 @@ async def test_a_result_from_memory_that_was_not_stored_is_not_sent() -> None:
     assert await take_turn(Noted(look), Owner(lost)) == (["started", lost], [lost])
 
 
-async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it() -> None:
+@pytest.mark.parametrize("ctrl_c", [True, False])
+async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it_if_it_may_be_ctrl_c(ctrl_c: bool) -> None:
+    """With Python's own handler Ctrl-C must end the program; with a handler for it, the error is the grain's."""
+
     async def interrupt() -> None:
         raise KeyboardInterrupt
 
     call, ended = Noted(interrupt), []
-    with pytest.raises(KeyboardInterrupt):
-        await run_turn(call, Owner(), None, None, lambda *_: ended.append(True), Gate())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler if ctrl_c else lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt) if ctrl_c else nullcontext():
+            await run_turn(call, Owner(), None, None, lambda *_: ended.append(True), Gate())
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [type(outcome) for outcome in call.outcomes] == [str, KeyboardInterrupt]
     assert ended == [True]
 

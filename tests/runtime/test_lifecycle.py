@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -66,7 +66,7 @@ class Parts:
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
 
-    def check(self, owner: str, parameter: Parameter) -> None:
+    def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
         """Accept every parameter."""
 
     def make(self, grain_id: GrainId, parameter: Parameter, guard: Callable[[], None]) -> Part:

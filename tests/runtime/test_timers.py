@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from grange import Grain
+from grange.aio.loop_binding import LoopBinding
+from grange.grains.definition import spec_of
+from grange.grains.options import MAX_SECONDS
+from grange.grains.ref import reference_class
 from grange.proto.message import Reason
-from grange.runtime.activations.timers import MAX_SECONDS, GrainTimer
+from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.refusal import Refused
 from grange.testing.loop import VirtualTime
 from tests.runtime.process import grain_id
+
+
+class Pinged(Grain):
+    async def ping(self) -> None: ...
 
 
 class Box:
@@ -28,7 +40,7 @@ class Box:
     def timer(self, **options: bool) -> GrainTimer:
         return GrainTimer(
             grain_id("clock"), self.tick, self.deliver,
-            options.get("interleave", False), options.get("keep_alive", False),
+            options.get("interleave", False), options.get("keep_alive", False), LoopBinding("this silo"),
         )  # fmt: skip
 
     def deliver(self, tick: Invocation) -> None:
@@ -157,7 +169,7 @@ async def test_a_timer_can_be_changed_inside_its_tick(start: float) -> None:
 async def test_times_are_checked(start: float, seconds: float) -> None:
     timer = Box().timer()
     for due, period in ((seconds, None), (1, seconds)):
-        with pytest.raises(ValueError, match="must be between 0 and"):
+        with pytest.raises(ValueError, match=r"must be between 0(.001)? and"):
             timer.change(due, period)
 
 
@@ -170,3 +182,78 @@ async def test_ticks_carry_their_options(start: float, interleave: bool, keep_al
     await asyncio.sleep(1)
     (tick,) = box.ticks
     assert (tick.always_interleave, tick.keeps_alive) == (interleave, keep_alive)
+
+
+@pytest.mark.parametrize("period", [0, 0.0009, -0.0, 1e-300])
+async def test_a_period_that_would_never_let_go_is_refused(start: float, period: float) -> None:
+    """Also in `change`, which leaves the timer as it was. A due time of 0 is one tick, and so is allowed."""
+    box = Box()
+    timer = box.timer()
+    timer.change(1, 1)
+    with pytest.raises(ValueError, match=r"timer period=.* must be between 0\.001 and"):
+        timer.change(0, period)
+    await asyncio.sleep(2.5)
+    timer.change(0, 0.001)
+    timer.stop()
+    assert [when - start for when in box.times] == [1, 2]
+
+
+@pytest.mark.parametrize("seconds", ["5", True, timedelta(seconds=5), 1j])
+async def test_times_are_numbers(start: float, seconds: Any) -> None:
+    timer = Box().timer()
+    for due, period in ((seconds, None), (1, seconds)):
+        with pytest.raises(TypeError, match="must be a number of seconds"):
+            timer.change(due, period)
+
+
+class Ticks:
+    """Callbacks of all shapes."""
+
+    async def method(self) -> None: ...
+    async def needs(self, number: int) -> None: ...
+    async def optional(self, number: int = 1) -> None: ...
+    def plain(self) -> None: ...
+    async def generator(self) -> Any:
+        yield 1
+
+    async def __call__(self) -> None: ...
+
+
+def start_with(callback: Any) -> GrainTimer:
+    return GrainTimer(grain_id("clock"), callback, lambda tick: None, False, False)
+
+
+async def test_a_callback_is_an_async_function_without_arguments() -> None:
+    ticks = Ticks()
+    reference = reference_class(spec_of(Pinged))(grain_id("pinged"), None)  # type: ignore[arg-type]
+    for fine in (
+        ticks.method,
+        ticks.optional,
+        ticks,
+        functools.partial(ticks.needs, 1),
+        functools.partial(functools.partial(Ticks.needs, ticks), number=1),
+        reference.ping,  # type: ignore[attr-defined]
+    ):
+        start_with(fine)
+    for wrong, says in {
+        ticks.plain: "must be an async def, a method or functools.partial of one, not <bound method Ticks.plain",
+        ticks.generator: "must be an async def",
+        functools.partial(ticks.plain): "must be an async def",
+        (lambda: ticks.method()): "must be an async def",
+        ticks.needs: r"without arguments \(missing a required argument: 'number'\); use functools.partial",
+        functools.partial(ticks.method, 1): "without arguments .* use functools.partial",
+        Ticks.method: "without arguments",
+        None: "must be an async def",
+        5: "must be an async def",
+        Ticks: "must be an async def",
+    }.items():
+        with pytest.raises(TypeError, match=says):
+            start_with(wrong)
+
+
+async def test_a_coroutine_in_place_of_its_function_is_named() -> None:
+    """It is closed, so Python does not warn that it was never awaited."""
+    coroutine = Ticks().method()
+    with pytest.raises(TypeError, match=r"write self\.method, not self\.method\(\)"):
+        start_with(coroutine)
+    assert coroutine.cr_frame is None  # type: ignore[attr-defined]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import abc
+from typing import Any, Generic, TypeVar
 
 import pytest
 import svcs
@@ -12,6 +13,8 @@ from grange.membership.model.member import Implementations
 from grange.placement.strategies import builtin_strategies
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.testing.cluster import KeywordConfig
+
+T = TypeVar("T")
 
 
 class Api(GrainInterface, name="api"):
@@ -52,8 +55,40 @@ class Elsewhere(Grain, placement="on_the_moon"):
     pass
 
 
+class Unfinished(Grain):
+    @abc.abstractmethod
+    async def get(self) -> int: ...
+
+
+class Generic_(Grain, Generic[T]):
+    async def get(self, value: T) -> None: ...
+
+
 def definition(*grains: type[Grain[Any]]) -> SiloDefinition:
     return SiloDefinition(grains, KeywordConfig(), svcs.Registry(), (), builtin_strategies())
+
+
+def test_a_class_that_is_given_twice_counts_once() -> None:
+    """Otherwise it would be two implementations of its interface, and a call by the interface ambiguous."""
+    assert as_classes([One, Two, One]) == (One, Two)
+
+
+def test_classes_that_no_silo_can_host_stop_the_start() -> None:
+    for cls, says in {
+        Api: "Api is an interface; give the silo a grain class that implements it",
+        Unfinished: "grain class Unfinished is abstract: it does not implement get",
+        Generic_: r"Generic_\.get, argument 'value': nothing binds the type variable ~T",
+    }.items():
+        with pytest.raises(ConfigurationError, match=says):
+            definition(One, cls).check()  # type: ignore[arg-type]
+
+
+def test_two_interfaces_of_one_name_stop_the_start() -> None:
+    """A call by the one would reach a grain that implements the other."""
+    twin: Any = type("Api", (GrainInterface,), {}, name="api")
+    other: Any = type("Other", (Grain, twin), {})
+    with pytest.raises(ConfigurationError, match=r"Api and .*Api are both named 'api'; .* callers find its grains"):
+        definition(One, other).check()
 
 
 def test_one_class_in_place_of_a_list_is_named() -> None:

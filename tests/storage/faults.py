@@ -50,6 +50,9 @@ class FaultyStorage:
     async def fence(self, silos: Collection[SiloAddress]) -> None:
         await self._run("fence", lambda: self.inner.fence(silos))
 
+    async def fenced_generation(self, endpoint: str) -> int:
+        return await self._run("fenced_generation", lambda: self.inner.fenced_generation(endpoint))
+
     def hold(self) -> asyncio.Event:
         """Make operations wait until the returned event is set."""
         self.gate = asyncio.Event()

@@ -25,10 +25,26 @@ async def test_sql_can_query_the_state_in_postgres(postgres_url: str) -> None:
     connection = await asyncpg.connect(postgres_url)
     row = await connection.fetchrow(
         "SELECT service, grain_type, grain_key, state, payload->>'from', etag, schema FROM grange_state "
-        "WHERE payload @> '{\"delays\": [2]}'"
+        "WHERE payload::jsonb @> '{\"delays\": [2]}'"
     )
     await connection.close()
     assert tuple(row) == ("svc", "cart", "ann", "flight", "JFK", 1, 4)
+
+
+async def test_sql_can_index_the_state_in_postgres(postgres_url: str) -> None:
+    """The payload is `json`, which has no index of its own; the index is on the cast."""
+    connection = await asyncpg.connect(postgres_url)
+    async with open_storage(postgres_url, "svc") as storage:
+        await storage.write(ANN, "flight", FLIGHT, None)
+        await connection.execute("CREATE INDEX delays ON grange_state USING gin ((payload::jsonb))")
+        await storage.write(ANN, "flight", FLIGHT, "1")
+        assert (await storage.read(ANN, "flight")).payload == FLIGHT
+    await connection.execute("SET enable_seqscan = off")
+    plan = await connection.fetch(
+        "EXPLAIN SELECT grain_key FROM grange_state WHERE payload::jsonb @> '{\"delays\": [2]}'"
+    )
+    await connection.close()
+    assert any("delays" in row[0] for row in plan)
 
 
 async def test_sql_can_query_the_state_in_sqlite(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import math
+from typing import Any
 
 import pytest
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, StorageUnavailable
+from grange.storage.sameness import difference
 from grange.storage.state import PersistentState, Stored
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.faults import FaultyStorage
@@ -201,3 +205,82 @@ def test_a_stored_annotation_checks_its_names(name: str) -> None:
         Stored(name)
     with pytest.raises(ConfigurationError, match="provider"):
         Stored("state", provider=name)
+
+
+@dataclasses.dataclass
+class Reading:
+    celsius: float | None = 0.0
+    notes: list[Any] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(eq=False)
+class Identity:
+    zero: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Reading(math.nan), r"was not written: value.celsius would read back as None \(NoneType\), not nan \(float\)"),
+        (
+            Reading(1.0, [("a",)]),
+            r"was not written: value.notes\[0\] would read back as \['a'\] \(list\), not \('a',\)",
+        ),
+    ],
+)
+async def test_a_value_that_would_read_back_otherwise_is_not_written(
+    storage: FaultyStorage, wrong: Reading, message: str
+) -> None:
+    """The store keeps what it had, memory keeps the refused value, and the next write of a good value succeeds."""
+    state = PersistentState(storage, ANN, "state", JsonCodec[Reading](Reading), Reading)
+    await state.load()
+    await state.write()
+    etag, state.value = state.etag, wrong
+    for _ in range(2):
+        with pytest.raises(StorageError, match=message):
+            await state.write()
+    assert storage.calls == ["read", "write"]
+    assert (state.value, state.etag, state.exists) == (wrong, etag, True)
+    state.value.celsius, state.value.notes = 20.5, []
+    await state.write()
+    assert storage.calls == ["read", "write", "write"]
+
+
+async def test_a_class_without_eq_is_compared_by_its_fields(storage: FaultyStorage) -> None:
+    state = PersistentState(storage, ANN, "state", JsonCodec[Identity](Identity), Identity)
+    await state.load()
+    state.value = Identity(-0.0)
+    await state.write()
+    await state.read()
+    assert math.copysign(1, state.value.zero) == -1
+
+
+async def test_nan_where_a_number_is_needed_is_explained(storage: FaultyStorage) -> None:
+    state = PersistentState(storage, ANN, "state", JsonCodec[list[float]](list[float]), list)
+    await state.load()
+    state.value = [1.0, math.inf]
+    with pytest.raises(StorageError, match=r"`null` - at `\$\[1\]` \(JSON has no NaN and no infinity"):
+        await state.write()
+    assert storage.calls == ["read"]
+
+
+async def test_a_detached_state_refuses_what_a_silo_refuses() -> None:
+    """If the class of the value tells all types. The stored value stays."""
+    state = PersistentState.detached(Reading(1.0), exists=True)
+    state.value = Reading(math.nan)
+    with pytest.raises(StorageError, match="celsius"):
+        await state.write()
+    await state.read()
+    assert state.value == Reading(1.0)
+
+
+@pytest.mark.parametrize(
+    "value", [[(1, 2)], {"a": math.nan}, Identity(-0.0), (1, object), None, "text", Reading(1.5, ["a", {"b": 1}])]
+)
+async def test_a_detached_state_holds_values_of_any_class(value: Any) -> None:
+    """Items of containers have no types in a unit test; values of other classes are copied."""
+    state = PersistentState.detached(value)
+    await state.write()
+    await state.read()
+    assert difference(value, state.value) is None
+    assert state.value is not value or isinstance(value, str | tuple | None)

@@ -9,7 +9,7 @@ import time as real
 import pytest
 
 from grange import ConfigurationError
-from grange.testing.loop import EPOCH, START, VirtualTime
+from grange.testing.loop import EPOCH, MAX_BUSY_STEPS, START, VirtualTime
 
 
 async def test_a_day_passes_at_once() -> None:
@@ -34,6 +34,23 @@ async def test_timers_fire_in_their_order_at_their_times() -> None:
 
         await asyncio.gather(*(note(seconds) for seconds in (30, 1, 20, 0, 3600)))
     assert seen == [(seconds, pytest.approx(seconds)) for seconds in (0, 1, 20, 30, 3600)]
+
+
+async def test_the_time_passes_that_advance_waits_for_beside_a_busy_task() -> None:
+    """A task that polls keeps the loop busy; only `advance` makes the time pass beside it."""
+    loop = asyncio.get_running_loop()
+    with VirtualTime(loop).installed() as time:
+        start = loop.time()
+        passes = asyncio.create_task(time.advance(2))
+        steps = 0
+        while not passes.done():
+            await asyncio.sleep(0)
+            steps += 1
+            assert steps < 3 * MAX_BUSY_STEPS, "time does not advance"
+        assert loop.time() - start == 2
+        for _ in range(2 * MAX_BUSY_STEPS):
+            await asyncio.sleep(0)
+        assert loop.time() - start == 2
 
 
 async def test_a_deadline_is_reached_while_other_tasks_always_have_work() -> None:

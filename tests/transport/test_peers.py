@@ -121,9 +121,13 @@ async def test_a_success_ends_the_back_off(net: Net, here: Counting, peers: Peer
     connection = await peers.get(again.address)
     await connection.close()
     assert peers.current(again.address) is None
-    assert not (await peers.get(again.address)).closed
+    connection = await peers.get(again.address)
+    assert not connection.closed
     assert again.listener is not None
     await again.listener.close()
+    async with asyncio.timeout(10):
+        while not connection.closed:  # its end arrives from the network
+            await asyncio.sleep(0.001)
     with pytest.raises(SiloUnavailable):
         await peers.get(silo.address)
     assert peers._peers[silo.address].retry_at - loop.time() <= TransportOptions().backoff_first

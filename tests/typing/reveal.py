@@ -6,14 +6,26 @@ A line that must be an error has an ignore for exactly that error; both checkers
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import assert_type
+from typing import Generic, TypeVar, assert_type
 from uuid import UUID
 
-from grange import Grain, PersistentState, Timer, always_interleave, one_way, read_only, response_timeout
+from grange import (
+    Grain,
+    GrainInterface,
+    PersistentState,
+    Timer,
+    always_interleave,
+    one_way,
+    read_only,
+    response_timeout,
+)
 from grange.client import Client
 from grange.silo import Silo
 from grange.testing.cluster import TestCluster
 from tests.typing.cart_contract import CartApi
+
+T = TypeVar("T")
+K = TypeVar("K", bound="str | int | UUID | tuple[str | int | UUID, ...]")
 
 
 @dataclass
@@ -48,11 +60,27 @@ class Cart(Grain, CartApi, name="cart", idle_timeout=600):
         return b""
 
 
+class Undone(Cart, idle_timeout=None, mailbox_limit=None, may_interleave=None):
+    pass
+
+
 class Aircraft(Grain):
     async def fly(self) -> None:
         assert_type(self.start_timer(self._tick, 1.0, 2.0), Timer)
 
+        self.start_timer(self._plain, 1.0)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
     async def _tick(self) -> None: ...
+    def _plain(self) -> None: ...
+
+
+class Repo(Grain[K], Generic[K, T]):
+    async def swap(self, value: T) -> tuple[K, T]:
+        return self.key, value
+
+
+class CartRepo(Repo[int, CartState]):
+    pass
 
 
 class Order(Grain[int]):
@@ -82,6 +110,7 @@ async def through_a_client(client: Client) -> None:
     assert_type(await cart.slow(hard=True), bytes)
     assert_type(await client.get_grain(CartApi, "ann").add("apple"), int)
     assert_type(await client.get_grain(Person, UUID(int=1)).friends(), list[Person])
+    assert_type(await client.get_grain(CartRepo, 1).swap(CartState()), tuple[int, CartState])
     assert_type(await client.get_grain(Seat, ("a", 1)).row(), int)
 
     await cart.add(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -105,6 +134,9 @@ async def through_a_silo_and_a_cluster() -> None:
 
 def options_are_checked() -> None:
     class Wrong(Grain, idle_timeout="soon"):  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportGeneralTypeIssues]
+        pass
+
+    class OfSilo(GrainInterface, idle_timeout=1):  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportGeneralTypeIssues]
         pass
 
     class Unknown(Grain, idle=1):  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportGeneralTypeIssues]

@@ -29,7 +29,9 @@ def heard_nothing(silo: SiloAddress) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MembershipDeps:
-    """Built by `silo/startup.py`. `now` is the wall clock, for times in the table; durations use the loop's clock.
+    """Built by `silo/startup.py`. `now` is the wall clock, for times in the table that people read; it may be set.
+
+    Durations use the loop's clock, and `uptime` where the machine's sleep counts (`grange/clock.py`).
 
     Every turn of this silo passes `gate`; `gate` and `liveness` share one clock. `probe_line` asks the probe ports of
     other silos, which answer even while their event loops are blocked; None: probes use the ordinary connection.
@@ -39,6 +41,7 @@ class MembershipDeps:
     liveness: Liveness
     rng: random.Random
     now: Callable[[], datetime] = clock.utc_now
+    uptime: Callable[[], float] = clock.uptime
     heard_from: HeardFrom = heard_nothing
     probe_line: AskProbe | None = None
     gate: Gate = field(default_factory=Gate)

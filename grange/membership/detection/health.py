@@ -7,12 +7,11 @@ SWIM-ing with situational awareness, 2017).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 import msgspec
 
 from grange.membership.detection.monitoring_rings import PROBED, first_ring
 from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.observations import Ages
 from grange.membership.model.votes import fresh_votes
 from grange.proto.ids import SiloAddress
 
@@ -46,13 +45,13 @@ def score_of(signs: Signs) -> int:
     return min(MAX_SCORE, int(signs.lag) + int(cut_off) + int(signs.unheard) + signs.suspicions)
 
 
-def suspicions_of(me: SiloAddress, view: View, now: datetime, window: timedelta) -> int:
+def suspicions_of(me: SiloAddress, view: View, ages: Ages, expiry: float) -> int:
     """How many active silos have a fresh vote against `me`."""
     own = view.get(me)
     if own is None:
         return 0
     active = {member.address for member in view.active}
-    return sum(vote.voter in active for vote in fresh_votes(own, now, window))
+    return sum(vote.voter in active for vote in fresh_votes(own, ages, expiry))
 
 
 def expects_probes(me: SiloAddress, view: View) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from grange.aio.throttled_log import ThrottledLog
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.health import Signs, expects_probes, score_of, suspicions_of
 from grange.membership.detection.prober import Prober
 from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.table.views import Views
 from grange.proto.ids import SiloAddress
@@ -39,12 +41,14 @@ class HealthMonitor:
         deps: MembershipDeps,
         views: Views,
         prober: Prober,
+        ages: Callable[[], Ages],
         options: MembershipOptions,
     ) -> None:
         self._me = me
         self._deps = deps
         self._views = views
         self._prober = prober
+        self._ages = ages
         self._options = options
         self._lateness: deque[float] = deque(maxlen=LATENESS_SAMPLES)
         self._expected_since: float | None = None
@@ -69,7 +73,7 @@ class HealthMonitor:
             probed=len(self._prober.watched),
             silent=self._prober.silent,
             unheard=self._is_unheard(view),
-            suspicions=suspicions_of(self._me, view, self._deps.now(), self._options.vote_window),
+            suspicions=suspicions_of(self._me, view, self._ages(), self._options.vote_expiry),
         )
         before, liveness.score = liveness.score, score_of(signs)
         if signs.active and liveness.score > before and liveness.score >= MIN_LOGGED_SCORE:

@@ -42,6 +42,11 @@ class Liveness:
         """Note that the event loop runs. Called by its watchdog every `TICK` seconds."""
         self._ticked = self._clock()
 
+    @property
+    def ticked(self) -> float | None:
+        """Clock time of the last tick; None before the first one and after `stop`."""
+        return self._ticked
+
     def stop(self) -> None:
         """Stop measuring the lag of the event loop; `lag` answers 0 from now on."""
         self._ticked = None

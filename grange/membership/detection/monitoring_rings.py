@@ -7,11 +7,11 @@ the cluster crosses many of its edges. The idea is from Rapid (Suresh et al. 201
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from datetime import datetime
 
 import xxhash
 
 from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.votes import fresh_votes
 from grange.proto.ids import SiloAddress
@@ -57,7 +57,7 @@ def first_ring(me: SiloAddress, silos: Iterable[SiloAddress]) -> list[SiloAddres
 
 
 def probed_by(
-    me: SiloAddress, view: View, now: datetime, options: MembershipOptions, stale: Container[SiloAddress] = ()
+    me: SiloAddress, view: View, ages: Ages, options: MembershipOptions, stale: Container[SiloAddress] = ()
 ) -> tuple[SiloAddress, ...]:
     """The silos that `me` probes in this view: its successors, and all that are suspected or `stale`.
 
@@ -69,7 +69,9 @@ def probed_by(
     members = view.with_status(*PROBED)
     chosen = successors(me, (member.address for member in members), options.probed_silos)
     doubtful = (
-        member.address for member in members if member.address in stale or fresh_votes(member, now, options.vote_window)
+        member.address
+        for member in members
+        if member.address in stale or fresh_votes(member, ages, options.vote_expiry)
     )
     return tuple(dict.fromkeys((*chosen, *(silo for silo in doubtful if silo != me))))
 

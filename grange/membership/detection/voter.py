@@ -50,11 +50,10 @@ class Voter:
             return
         self._logged_vetoes.pop(silo, None)
         voters = (self._me,) if suspicion.witness is None else (self._me, suspicion.witness)
-        trusted = self._session.reachable_for(self._options.stale_after)
         written: list[Member] = []
 
         def decide(table: Table) -> Change | None:
-            change = suspect(table, silo, voters, self._deps.now(), self._options, trusted)
+            change = suspect(table, silo, voters, self._deps.now(), self._session.ages(), self._options)
             if change is not None:
                 written.append(change.member)
             return change

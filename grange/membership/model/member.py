@@ -26,7 +26,7 @@ class SiloStatus(enum.StrEnum):
 
 
 class Vote(msgspec.Struct, frozen=True):
-    """One silo's suspicion of another, with the wall-clock time of the vote."""
+    """One silo's suspicion of another. `time`, by the voter's clock, is for people, and differs when it is renewed."""
 
     voter: SiloAddress
     time: datetime
@@ -43,9 +43,10 @@ class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
     `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `alive` is the
-    last time at which the silo wrote that it lives. `labels` are words chosen by the operator for placement, `grains`
-    the grain types that it hosts with the names of their placements, `interfaces` the types that implement each
-    interface.
+    last time at which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it
+    tells two processes apart that chose the same address. `labels` are words chosen by the operator for placement,
+    `grains` the grain types that it hosts with the names of their placements, `interfaces` the types that implement
+    each interface.
     """
 
     address: SiloAddress
@@ -56,6 +57,7 @@ class Member(msgspec.Struct, frozen=True):
     gateway: int = 0
     probe: int = 0
     votes: tuple[Vote, ...] = ()
+    run: str = ""
     labels: tuple[str, ...] = ()
     grains: dict[str, str] = {}
     interfaces: dict[str, Implementations] = {}

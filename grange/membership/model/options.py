@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import msgspec
 
 from grange.errors import ConfigurationError
@@ -16,7 +14,7 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How fast and how reliably silos detect each other's death. All silos of a cluster should use the same values.
 
     The defaults aim at declaring a dead silo after 4 s (median) and 8 s (maximum). Times are seconds of the event
-    loop's clock, except the ages of rows and votes, which use the wall clock.
+    loop's clock. So is the age of a row or vote: the time for which this silo has seen it unchanged.
     """
 
     probe_interval: float = 1.0
@@ -54,7 +52,9 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     dead_loop_after: float = 60.0
-    """Seconds of lag of its event loop at which a silo counts as silent, although its probe thread answers."""
+    """Seconds of lag of its event loop at which a silo counts as silent, although its probe thread answers. Its process
+    then ends by itself (`exit_on_dead_loop`). At least twice `pause_gap`.
+    """
 
     connection_veto: bool = True
     """Whether bytes that still arrive from a suspect withhold the vote against it: they prove that it lives."""
@@ -66,16 +66,17 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Fresh votes of different silos that declare a death; at most half of the live silos, rounded up, are required."""
 
     vote_expiry: float = 60.0
-    """Age in seconds at which a vote no longer counts, so two unrelated disturbances an hour apart declare no death."""
+    """Seconds for which a silo counts a vote that it sees: two disturbances an hour apart must declare no death."""
 
     alive_period: float = 2.0
     """Seconds between two writes of a silo's alive time. Detection does not need them; a cold start does: a silo that
-    starts after all others were killed waits `alive_period` x `alive_missed` before it may vote out their rows.
+    starts after all others were killed may vote out their rows once it has seen them unchanged for `alive_period` x
+    `alive_missed`.
     """
 
     alive_missed: int = 4
-    """Periods without such a write that make a silo stale. The silos' clocks must agree within `alive_period` x
-    `alive_missed` seconds.
+    """Periods without such a write that make a silo stale. The reader counts them on its own clock: the silos' clocks
+    need not agree.
     """
 
     refresh_period: float = 10.0
@@ -97,10 +98,14 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between two such removals."""
 
     dead_kept_for: float = 604800.0
-    """Age in seconds at which the row of a dead silo is removed: a week, to examine the deaths of a weekend."""
+    """Seconds after which a row that the cleaning silo has seen dead for so long is removed: a week, to examine the
+    deaths of a weekend.
+    """
 
     dead_kept: int = 25
-    """Rows of dead silos kept at most; the oldest go first. Rows with a vote younger than `vote_expiry` stay."""
+    """Rows of dead silos kept at most; the oldest go first. Rows with a vote younger than `vote_expiry` stay, and so
+    does the row of the highest generation: later generations must be higher.
+    """
 
     gossip_timeout: float = 3.0
     """Seconds that another silo has to accept a view. The periodic refresh replaces a lost one."""
@@ -129,23 +134,23 @@ class MembershipOptions(msgspec.Struct, frozen=True, kw_only=True):
                 f"membership option fence_after ({self.fence_after} s) must be at least {FENCE_MARGIN} s below "
                 f"vote_after ({self.vote_after} s), or a silo could be declared dead before it has fenced itself"
             )
+        if self.dead_loop_after < 2 * self.pause_gap:
+            raise ConfigurationError(
+                f"membership option dead_loop_after ({self.dead_loop_after} s) must be at least twice pause_gap "
+                f"({self.pause_gap} s), or a short pause would end a healthy process"
+            )
         if self.probe_timeout_min > self.probe_timeout_max:
             raise ConfigurationError(
                 f"membership option probe_timeout_min ({self.probe_timeout_min} s) is above probe_timeout_max "
                 f"({self.probe_timeout_max} s)"
             )
-        if self.join_timeout <= self.alive_period * self.alive_missed:
+        if self.join_timeout <= self.stale_after:
             raise ConfigurationError(
                 f"membership option join_timeout ({self.join_timeout} s) must be longer than alive_period x "
-                f"alive_missed ({self.alive_period * self.alive_missed} s), or a cold start never ends"
+                f"alive_missed ({self.stale_after} s), or a cold start never ends"
             )
 
     @property
-    def stale_after(self) -> timedelta:
-        """Age of a silo's `alive` time at which the silo counts as stale."""
-        return timedelta(seconds=self.alive_period * self.alive_missed)
-
-    @property
-    def vote_window(self) -> timedelta:
-        """`vote_expiry` as a time span."""
-        return timedelta(seconds=self.vote_expiry)
+    def stale_after(self) -> float:
+        """Seconds of an unchanged `alive` time after which its silo counts as stale."""
+        return self.alive_period * self.alive_missed

@@ -1,11 +1,9 @@
-"""Repairs the table as a whole: finishes deaths, evicts silos that never finish joining, removes old rows."""
+"""Repairs the table as a whole: finishes deaths, evicts silos that never finish joining, removes old votes and rows."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import datetime
 
 from grange.aio.tasks import Tasks
 from grange.aio.throttled_log import ThrottledLog
@@ -14,7 +12,7 @@ from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import MembershipTable, Table
 from grange.membership.table.cleanup import cutoff, evict, is_cleaner
 from grange.membership.table.session import Session
-from grange.membership.table.transitions import Change, finish_death, stale_in
+from grange.membership.table.transitions import Change, drop_votes, finish_death, stale_in
 from grange.membership.table.writer import TableWriter
 from grange.proto.ids import SiloAddress
 
@@ -24,19 +22,17 @@ log = logging.getLogger("grange.membership")
 class Janitor:
     """One silo's share of the repairs. Made by `agent.py`, which calls `on_table_read` with each table that is read.
 
-    `stale` are the silos whose alive time is too old; `now` is the wall clock.
+    `stale` are the living silos whose alive time has not changed for too long.
     """
 
     def __init__(
         self,
         me: SiloAddress,
-        now: Callable[[], datetime],
         session: Session,
         writer: TableWriter,
         options: MembershipOptions,
     ) -> None:
         self._me = me
-        self._now = now
         self._session = session
         self._writer = writer
         self._options = options
@@ -60,7 +56,7 @@ class Janitor:
             await asyncio.sleep(self._options.cleanup_period)
             try:
                 table = await self._session.read()
-                before = cutoff(table, self._now(), self._options) if is_cleaner(table, self._me) else None
+                before = cutoff(table, self._session.ages(), self._options) if is_cleaner(table, self._me) else None
                 if before is not None and (gone := await rows.cleanup(before)):
                     log.info("silo %s removed %d rows of dead silos", self._me, gone, extra={"event": "rows_removed"})
                     await self._session.read()
@@ -72,22 +68,22 @@ class Janitor:
         await self._tasks.close()
 
     def _stale_in(self, table: Table) -> frozenset[SiloAddress]:
-        """The living silos whose `alive` time is too old; none soon after the table was unreachable: all are old."""
-        if not self._session.reachable_for(self._options.stale_after):
-            return frozenset()
         living = (row.member.address for row in table.rows if row.member.status is not SiloStatus.DEAD)
-        return stale_in(table, self._now(), self._options).intersection(living)
+        return stale_in(table, self._session.ages(), self._options).intersection(living)
 
     def _due(self, table: Table) -> Change | None:
-        now = self._now()
-        return finish_death(table, self._me, now, self._options) or evict(table, self._me, now, self._options)
+        ages = self._session.ages()
+        death = finish_death(table, self._me, ages, self._options) or evict(table, self._me, ages, self._options)
+        if death is None and is_cleaner(table, self._me):
+            return drop_votes(table, self._me, ages, self._options)
+        return death
 
     async def _repair(self) -> None:
         written: dict[SiloAddress, str] = {}
 
         def decide(table: Table) -> Change | None:
             change = self._due(table)
-            if change is not None:
+            if change is not None and change.member.status is SiloStatus.DEAD:
                 votes = ", ".join(str(vote.voter) for vote in change.member.votes)
                 reason = f"it had the votes of {votes}" if votes else "it was joining for longer than join_timeout"
                 written[change.member.address] = reason
@@ -96,7 +92,7 @@ class Janitor:
         try:
             await self._writer.settle(decide)
         except Exception as error:
-            self._warnings.warning(f"silo {self._me} could not write the death of another silo", error)
+            self._warnings.warning(f"silo {self._me} could not repair the row of another silo", error)
             return
         for silo, reason in written.items():
             log.error("silo %s is declared dead: %s", silo, reason, extra={"event": "silo_declared_dead"})

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import datetime
 from typing import Protocol
 
 from grange.aio.throttled_log import ThrottledLog
@@ -51,7 +49,7 @@ class OtherSilos(Protocol):
 
 
 class Rebuild:
-    """One silo's part in the repair. `agent.py` runs `run` as a task; `now` is the wall clock."""
+    """One silo's part in the repair. `agent.py` runs `run` as a task."""
 
     def __init__(
         self,
@@ -60,14 +58,12 @@ class Rebuild:
         refresher: Refresher,
         others: OtherSilos,
         options: MembershipOptions,
-        now: Callable[[], datetime],
     ) -> None:
         self._session = session
         self._writer = writer
         self._refresher = refresher
         self._others = others
         self._options = options
-        self._now = now
         self._warnings = ThrottledLog(log)
         self._alarms = ThrottledLog(log)
 
@@ -119,7 +115,7 @@ class Rebuild:
                 await self._session.write(change, table.version)
             elif await self._is_my_turn(loss):
                 number = next_number(memory, table, self._refresher.highest_hint)
-                rows = merged(table, memory, self._session.tombstones, self._now())
+                rows = merged(table, memory, self._session.tombstones)
                 if await self._session.rebuild(rows, table.version, number):
                     event = {"event": "table_rebuilt"}
                     log.info("silo %s has rebuilt the membership table at version %d", own.address, number, extra=event)

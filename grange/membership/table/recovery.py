@@ -8,7 +8,6 @@ database: they rebuild the table from their memory (rule R3), and no view ever g
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
 import msgspec
 
@@ -68,11 +67,11 @@ def judge(memory: Memory, version: TableVersion, read: View) -> VersionOrder:
     return VersionOrder.NEWER if ahead and not missing(memory, read) else VersionOrder.LOST
 
 
-def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) -> tuple[Member, ...]:
+def merged(table: Table, memory: Memory, tombstones: Tombstones) -> tuple[Member, ...]:
     """The rows of the rebuilt table: all silos known or found, each with the highest status seen of it.
 
-    A silo that is not dead counts as alive as of `now`; probes find the dead ones. Of two generations at
-    one endpoint only the newest lives.
+    A silo that is not dead counts as alive; probes find the dead ones. Of two generations at one endpoint only the
+    newest lives.
     """
     rows = {row.member.address: row.member for row in table.rows}
     for member in (*memory.view.members, *tombstones.members):
@@ -82,7 +81,7 @@ def merged(table: Table, memory: Memory, tombstones: Tombstones, now: datetime) 
     newest: dict[str, int] = {}
     for silo in rows:
         newest[silo.endpoint] = max(silo.generation, newest.get(silo.endpoint, 0))
-    return tuple(_as_of(rows[silo], newest[silo.endpoint], now) for silo in sorted(rows))
+    return tuple(_unless_replaced(rows[silo], newest[silo.endpoint]) for silo in sorted(rows))
 
 
 def next_number(memory: Memory, table: Table, highest_hint: int) -> int:
@@ -134,9 +133,7 @@ def forgotten(members: Iterable[Member], tombstones: Tombstones, own: Member | N
     )
 
 
-def _as_of(member: Member, newest: int, now: datetime) -> Member:
-    if member.status is SiloStatus.DEAD:
+def _unless_replaced(member: Member, newest: int) -> Member:
+    if member.status is SiloStatus.DEAD or member.address.generation == newest:
         return member
-    if member.address.generation < newest:
-        return msgspec.structs.replace(member, status=SiloStatus.DEAD)
-    return msgspec.structs.replace(member, alive=max(now, member.alive))
+    return msgspec.structs.replace(member, status=SiloStatus.DEAD)

@@ -13,6 +13,7 @@ from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.model.member import Member
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
+from grange.membership.model.votes import RESOLUTION
 from grange.membership.table.session import Session
 from grange.membership.table.views import Views
 from grange.proto.ids import SiloAddress
@@ -76,21 +77,25 @@ class Refresher:
             await self._hint_or_period()
             await self._read_until_answered()
 
-    async def write_alive(self, me: SiloAddress, now: Callable[[], datetime]) -> None:
-        """Write that `me` lives, once in an alive period, first at a random moment of it."""
+    async def write_alive(self, me: Member, now: Callable[[], datetime]) -> None:
+        """Write that `me` lives, once in an alive period, first at a random moment of it.
+
+        Each time is later than the one before, even if the clock was set back: the other silos see that it changes.
+        """
         backoff = self._backoff()
         pause = self._rng.uniform(0, self._options.alive_period)
-        failed = False
+        failed, alive = False, me.alive
         while True:
             await asyncio.sleep(pause)
+            alive = max(now(), alive + RESOLUTION)
             try:
-                if not await self._session.alive(me, now()) or failed:
+                if not await self._session.alive(me.address, alive) or failed:
                     self._read_soon.set()  # the row is gone, or the database was unreachable: check the table
                 failed = False
                 backoff.reset()
                 pause = self._options.alive_period
             except Exception as error:
-                self._log_failure(f"silo {me} could not write to the membership table that it lives", error)
+                self._log_failure(f"silo {me.address} could not write to the membership table that it lives", error)
                 failed = True
                 pause = backoff.pause()
 

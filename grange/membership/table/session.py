@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from grange import clock
 from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.model.member import Member, View
 from grange.membership.model.messages import Announcement
+from grange.membership.model.observations import Ages, Observations
 from grange.membership.model.provider import MembershipTable, Table, TableVersion, table_version
 from grange.membership.table.recovery import Loss, Memory, forgotten, judge
 from grange.membership.table.tombstones import Tombstones
@@ -27,8 +27,8 @@ Decide = Callable[[Table], Change | None]
 CONTENTION_PAUSE = 0.05
 """Longest wait in seconds after a lost race; it keeps silos that join together from staying in step."""
 
-MEMORY_SPAN = timedelta(hours=1)
-"""A silo that accepted no view for longer than this was stopped itself: it trusts the table more than its memory."""
+MEMORY_SPAN = 3600.0
+"""Seconds. A silo that accepted no view for longer was stopped itself: it trusts the table more than its memory."""
 
 
 def _ignore(table: Table) -> None:
@@ -41,7 +41,7 @@ class Session:
     `on_view` is called with the view of each read and of each accepted announcement; silos that it remembers as
     dead are DEAD in it, even if the table shows them alive. `on_table_read` is called with each table that was read and
     is not lost. `needs_repair` is set when the table is lost, or lacks an entry that this silo remembers; `rebuild.py`
-    waits for it.
+    waits for it. `uptime` counts seconds on a clock that is never set, the machine's sleep included.
     """
 
     def __init__(
@@ -50,17 +50,18 @@ class Session:
         on_view: Callable[[View], None],
         rng: random.Random,
         me: SiloAddress | None = None,
-        now: Callable[[], datetime] = clock.utc_now,
+        uptime: Callable[[], float] = clock.uptime,
         on_table_read: Callable[[Table], None] = _ignore,
     ) -> None:
         self._table = table
         self._on_view = on_view
         self._on_table_read = on_table_read
         self._rng = rng
-        self._now = now
-        self._reachable_since: float | None = -math.inf
-        self._away_since = -math.inf
-        self._accepted_at = now()
+        self._uptime = uptime
+        self._is_reachable = True
+        self._away_since = 0.0
+        self._accepted_at = uptime()
+        self._observations = Observations()
         self.memory = Memory(me=me)
         self.tombstones = Tombstones()
         self.own: Member | None = None
@@ -70,7 +71,7 @@ class Session:
     @property
     def condition(self) -> str:
         """For operators: "ok", "unreachable", or "lost" until the table is rebuilt or back."""
-        if self._reachable_since is None:
+        if not self._is_reachable:
             return "unreachable"
         return "ok" if self.loss is None else "lost"
 
@@ -82,6 +83,7 @@ class Session:
             if self._judge(before, table.version, view_of(table)) is not VersionOrder.LOST:
                 self.loss = None
                 self._accept(table.version, view_of(table))
+                self._observations.on_read((row.member for row in table.rows), asyncio.get_running_loop().time())
                 self._on_table_read(table)
                 return table
             if self.memory is before:
@@ -134,27 +136,27 @@ class Session:
         """The view of a table just read, for the other silos."""
         return Announcement(table.version.incarnation, view_of(table))
 
-    def reachable_for(self, span: timedelta) -> bool:
-        """Whether the table has answered without a failure for this long. True before the first failure."""
-        since = self._reachable_since
-        return since is not None and asyncio.get_running_loop().time() - since >= span.total_seconds()
+    def ages(self) -> Ages:
+        """For how long this silo has seen the entries of the table unchanged, while it could read the table."""
+        return self._observations.ages(asyncio.get_running_loop().time())
 
     async def _read(self) -> Table:
         try:
             table = await self._table.read()
         except MembershipUnavailable:
-            if self._reachable_since is not None:
+            if self._is_reachable:
                 self._away_since = asyncio.get_running_loop().time()
-            self._reachable_since = None
+            self._is_reachable = False
+            self._observations.restart_alive()  # the other silos could not write their alive times either
             raise
-        if self._reachable_since is None:
-            self._reachable_since = asyncio.get_running_loop().time()
-            seconds = self._reachable_since - self._away_since
+        if not self._is_reachable:
+            self._is_reachable = True
+            seconds = asyncio.get_running_loop().time() - self._away_since
             log.info("the membership table answers again after %.1f s", seconds, extra={"event": "table_reachable"})
         return table
 
     def _judge(self, memory: Memory, version: TableVersion, view: View) -> VersionOrder:
-        if self._now() - self._accepted_at > MEMORY_SPAN:
+        if self._uptime() - self._accepted_at > MEMORY_SPAN:
             memory = Memory(memory.known)
         return judge(memory, version, view)
 
@@ -163,10 +165,11 @@ class Session:
         order = self._judge(self.memory, version, view)
         if order is VersionOrder.LOST:
             return
-        self._accepted_at = self._now()
+        self._accepted_at = self._uptime()
         if order is VersionOrder.SAME:
             return
-        self.tombstones.remember(view, self._now())
+        self.tombstones.remember(view, self._uptime())
+        self._observations.on_members(view.members, asyncio.get_running_loop().time())
         corrected = self.tombstones.corrected(view)
         self.memory = Memory(version, corrected, self.memory.me)
         self._remember_own(view)
@@ -184,6 +187,7 @@ class Session:
             self.loss = Loss(table, asyncio.get_running_loop().time())
         self.loss = Loss(table, self.loss.since)
         self.needs_repair.set()
+        self._observations.restart_alive()
         known, read = self.memory.known, table.version
         before = known.number if known else 0
         state = f"at version {read.number}" if read.incarnation else "empty"

@@ -7,25 +7,24 @@ a silo that was seen dead once is dead for ever, even if the table later shows i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 
 import msgspec
 
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
 
-RETENTION = timedelta(hours=24)
-"""Time that a death is remembered after it was last seen. Far longer than a replica lags or a process is paused."""
+RETENTION = 86_400.0
+"""Seconds that a death is remembered after it was last seen. Far longer than a replica lags or a process is paused."""
 
 MAX_TOMBSTONES = 1000
 """Most deaths remembered; those seen least recently are forgotten first."""
 
 
 class Tombstones:
-    """Generations seen dead, with their last rows. `now` is the wall clock, as everywhere in the table."""
+    """Generations seen dead, with their last rows. `now` is in seconds of a clock that is never set."""
 
     def __init__(self) -> None:
-        self._seen: dict[SiloAddress, tuple[Member, datetime]] = {}
+        self._seen: dict[SiloAddress, tuple[Member, float]] = {}
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -35,7 +34,7 @@ class Tombstones:
     def __contains__(self, silo: SiloAddress) -> bool:
         return silo in self._seen
 
-    def remember(self, view: View, now: datetime) -> None:
+    def remember(self, view: View, now: float) -> None:
         """Note the deaths in this view, and forget those that no view has shown for a day."""
         for member in view.with_status(SiloStatus.DEAD):
             self._seen.pop(member.address, None)

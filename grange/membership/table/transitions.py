@@ -15,9 +15,10 @@ import msgspec
 
 from grange.errors import DeclaredDead, JoinFailed
 from grange.membership.model.member import Member, SiloStatus, View, make_view, moved
+from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Row, Table, TableVersion
-from grange.membership.model.votes import cast_vote, fresh_votes, is_overdue, required_votes
+from grange.membership.model.votes import cast_vote, fresh_votes, is_overdue, required_votes, without_expired
 from grange.proto.ids import SiloAddress
 
 
@@ -53,7 +54,9 @@ def view_of(table: Table) -> View:
 def enter(table: Table, me: Member) -> Change | None:
     """Insert `me` as JOINING, after every older generation at its endpoint is DEAD.
 
-    Raises JoinFailed when a newer generation has the endpoint, or the row of `me` is DEAD already.
+    Raises JoinFailed when a newer generation has the endpoint, another process has the address, or the row of `me` is
+    DEAD already. A silo chooses its generation after it has read the table (`generations.py`), so each of them means
+    that another process has started at the endpoint since.
     """
     for row in table.rows:
         if row.member.address.endpoint != me.address.endpoint:
@@ -68,6 +71,11 @@ def enter(table: Table, me: Member) -> Change | None:
     own = table.get(me.address)
     if own is None:
         return Change(msgspec.structs.replace(me, status=SiloStatus.JOINING, votes=()), None)
+    if own.member.run != me.run:
+        raise JoinFailed(
+            f"silo {me.address} cannot join: another process started at the same time at the same endpoint; stop one "
+            f"of them or give it another port"
+        )
     if own.member.status is SiloStatus.DEAD:
         raise JoinFailed(f"silo {me.address} was declared dead before it joined; start it again as a new generation")
     return None
@@ -99,10 +107,15 @@ def leave(table: Table, me: SiloAddress) -> Change | None:
     return _to(own, SiloStatus.LEAVING) if own.member.status.rank < SiloStatus.LEAVING.rank else None
 
 
-def mark_dead(table: Table, me: SiloAddress) -> Change | None:
-    """Write the death of `me`, the silo itself. None if other silos were first, or the row is gone."""
+def mark_dead(table: Table, me: SiloAddress, run: str = "") -> Change | None:
+    """Write the death of `me`, the silo itself.
+
+    None if other silos were first, the row is gone, or another process wrote it (`run`).
+    """
     own = table.get(me)
-    return None if own is None or own.member.status is SiloStatus.DEAD else _to(own, SiloStatus.DEAD)
+    if own is None or own.member.run != run or own.member.status is SiloStatus.DEAD:
+        return None
+    return _to(own, SiloStatus.DEAD)
 
 
 def suspect(
@@ -110,43 +123,54 @@ def suspect(
     target: SiloAddress,
     voters: tuple[SiloAddress, ...],
     now: datetime,
+    ages: Ages,
     options: MembershipOptions,
-    trusted: bool,
 ) -> Change | None:
     """Vote for the death of `target`, and write the death if that vote is enough.
 
-    The first of `voters` is the silo that writes. A second voter, which found the same, counts while it is active.
-    `trusted`: whether `alive` times are meaningful; after the table was unreachable, all of them are old. A
+    The first of `voters` is the silo that writes. A second voter, which found the same, counts while it is active. A
     joining silo may vote only on a stale or already suspected silo, because it is more likely to be cut off itself.
-    Raises DeclaredDead when the voter was declared dead: dead silos do not vote.
+    `now` is the wall clock, written beside the vote. Raises DeclaredDead when the voter was declared dead: dead silos
+    do not vote.
     """
     voter, *others = voters
     own, row = own_row(table, voter), table.get(target)
     if row is None:
         return None
-    stale = stale_in(table, now, options) if trusted else frozenset[SiloAddress]()
-    suspected = bool(fresh_votes(row.member, now, options.vote_window))
+    stale = stale_in(table, ages, options)
+    suspected = bool(fresh_votes(row.member, ages, options.vote_expiry))
     if own.member.status is SiloStatus.JOINING and not suspected and target not in stale:
         return None
     active = {row.member.address for row in table.rows if row.member.status is SiloStatus.ACTIVE}
     required = required_votes(options.votes, len(active - stale))
     casting = (voter, *(other for other in others if other in active))
-    voted = cast_vote(row.member, casting, now, options.vote_window, required)
+    voted = cast_vote(row.member, casting, now, ages, options.vote_expiry, required)
     return None if voted is None else Change(voted, row.etag)
 
 
-def finish_death(table: Table, me: SiloAddress, now: datetime, options: MembershipOptions) -> Change | None:
+def finish_death(table: Table, me: SiloAddress, ages: Ages, options: MembershipOptions) -> Change | None:
     """Write the death of a silo whose row holds enough votes and is not dead. Raises DeclaredDead for a dead `me`."""
     own_row(table, me)
     for row in table.rows:
-        if row.member.address != me and is_overdue(row.member, now, options.vote_window, options.votes):
+        if row.member.address != me and is_overdue(row.member, ages, options.vote_expiry, options.votes):
             return _to(row, SiloStatus.DEAD)
     return None
 
 
-def stale_in(table: Table, now: datetime, options: MembershipOptions) -> frozenset[SiloAddress]:
-    """The silos that have not written for `stale_after` that they live."""
-    return frozenset(row.member.address for row in table.rows if now - row.member.alive > options.stale_after)
+def drop_votes(table: Table, me: SiloAddress, ages: Ages, options: MembershipOptions) -> Change | None:
+    """Remove expired votes from the row of a living silo. Raises DeclaredDead for a dead `me`."""
+    own_row(table, me)
+    for row in table.rows:
+        changed = without_expired(row.member, ages, options.vote_expiry)
+        if changed is not None:
+            return Change(changed, row.etag)
+    return None
+
+
+def stale_in(table: Table, ages: Ages, options: MembershipOptions) -> frozenset[SiloAddress]:
+    """The silos whose alive time this silo has seen unchanged for more than `stale_after`."""
+    silos = (row.member.address for row in table.rows)
+    return frozenset(silo for silo in silos if ages.alive.get(silo, 0.0) > options.stale_after)
 
 
 def own_row(table: Table, me: SiloAddress) -> Row:

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from grange.aio.interrupts import is_ctrl_c
+from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import InvalidCall, StorageError
@@ -61,6 +63,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     invoker: Invoker
     tasks: Tasks
     random: random.Random
+    binding: LoopBinding
     gate: Gate = msgspec.field(default_factory=Gate)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
 
@@ -132,9 +135,8 @@ class Activation:
 
     def receive(self, call: Invocation) -> None:
         """Take one request for this grain: run it now, queue it, or refuse it."""
-        loop = asyncio.get_running_loop()
         if call.keeps_alive:
-            self.last_used = loop.time()
+            self.last_used = self.owner.deps.gate.clock()
         call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             if not self._apply_options(call):
@@ -181,7 +183,7 @@ class Activation:
         except BaseException as error:  # this runs in the task that delivers requests, which must not end
             text = f"may_interleave raised {type(error).__qualname__}"
             call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
-            if isinstance(error, KeyboardInterrupt):
+            if is_ctrl_c(error):
                 raise
             return False
         return True
@@ -201,7 +203,7 @@ class Activation:
     def _ended(self, call: Invocation, error: BaseException | None) -> None:
         self.mailbox.end(call)
         if call.keeps_alive:
-            self.last_used = asyncio.get_running_loop().time()
+            self.last_used = self.owner.deps.gate.clock()
         if error is not None and self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
         self.pump()
@@ -296,11 +298,16 @@ class Activation:
         in_portions(self.mailbox.take_all(), lambda call: cast("Invocation", call).refuse(refused))
 
     def check_turn(self) -> None:
-        """Raise RuntimeError unless the running code is a turn of this activation."""
+        """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
+        self._check_loop(f"use of the state of {self.grain_id}")
         if current_activation.get() is not self:
             raise RuntimeError(
                 f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
             )
+
+    def _check_loop(self, action: str) -> None:
+        """Raise WrongLoop in a thread or another loop: `asyncio.to_thread` takes the context of the turn along."""
+        self.owner.deps.binding.check(action)
 
     @property
     def _grain(self) -> Any:
@@ -331,17 +338,19 @@ class Activation:
         keep_alive: bool,
     ) -> Timer:
         """Start a timer that ends with this activation."""
-        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive)
+        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.owner.deps.binding)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer
 
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""
+        self._check_loop(f"deactivate_when_idle of {self.grain_id}")
         self.deactivate(SELF_DEACTIVATED)
 
     def delay_deactivation(self, seconds: float) -> None:
         """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""
         if math.isnan(seconds) or seconds < 0:
             raise ValueError(f"delay_deactivation takes 0 or more seconds, not {seconds!r}")
+        self._check_loop(f"delay_deactivation of {self.grain_id}")
         self.keep_until = asyncio.get_running_loop().time() + seconds if seconds else -math.inf

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import cast
 
+from grange.aio.stacks import waiting_stack
 from grange.errors import SiloStopped
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -101,11 +102,11 @@ async def wait_cancelled(turns: list[Invocation], address: SiloAddress) -> None:
     tasks = [call.task for call in turns if call.task is not None and not call.task.done()]
     if tasks:
         await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
-    stuck = [call for call in turns if call.task is not None and not call.task.done()]
-    for call in stuck[:MAX_LOGGED_TURNS]:
+    stuck = [(call, call.task) for call in turns if call.task is not None and not call.task.done()]
+    for call, task in stuck[:MAX_LOGGED_TURNS]:
         total = f", one of {len(stuck)} such turns" if len(stuck) > 1 else ""
         log.error(
-            "silo %s: %s.%s did not end within %g s after it was cancelled%s; it is left running",
-            address, call.grain_id, call.method, CANCEL_TIMEOUT, total,
+            "silo %s: %s.%s did not end within %g s after it was cancelled%s; it is left running, and waits here:\n%s",
+            address, call.grain_id, call.method, CANCEL_TIMEOUT, total, waiting_stack(task),
             extra={"event": "turn_would_not_end", "grain_type": call.grain_id.type, "method": call.method},
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import svcs
@@ -46,7 +46,7 @@ class HostedType:
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
-        self.interleaves = _predicate(cls, self.options)
+        self.interleaves = _predicate(self.options)
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
@@ -56,7 +56,7 @@ class HostedType:
         self._parameters = tuple(
             parameter for parameter in parameters if parameter.required or self._is_provided(parameter)
         )
-        self._check()
+        self._check(parameters)
 
     @property
     def name(self) -> str:
@@ -74,7 +74,7 @@ class HostedType:
         Raises any error of a service factory or of the constructor.
         """
         built = Built(self.cls.__new__(self.cls))
-        built.grain._grange = context  # pyright: ignore[reportPrivateUsage]
+        object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
         arguments: dict[str, Any] = {}
         try:
             for parameter in self._parameters:
@@ -95,12 +95,11 @@ class HostedType:
             built.services = svcs.Container(self._registry)
         return await built.services.aget(parameter.kind)
 
-    def _check(self) -> None:
+    def _check(self, parameters: Sequence[Parameter]) -> None:
+        for factory in self._facets.values():
+            factory.check(self.cls.__name__, self.name, parameters)
         for parameter in self._parameters:
-            factory = self._facets.get(parameter.origin)
-            if factory is not None:
-                factory.check(self.cls.__name__, parameter)
-            elif not self._is_provided(parameter):
+            if not self._is_provided(parameter):
                 raise ConfigurationError(
                     f"{self.cls.__name__}.__init__: nothing is registered for {parameter.name!r} ({parameter.kind!r}); "
                     "register it in the svcs.Registry given to the silo as services="
@@ -147,11 +146,11 @@ class Built:
         closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
         if self.services is not None:
             closers.append(self.services.aclose)
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for close in closers:
             try:
                 await close()
-            except Exception as error:
+            except BaseException as error:  # also of a service that calls `sys.exit`
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -168,15 +167,11 @@ def _with_causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _predicate(cls: type[Grain[Any]], options: GrainOptions) -> Predicate | None:
+def _predicate(options: GrainOptions) -> Predicate | None:
     """The class's interleave predicate as a function; `may_interleave=` is a function or the name of a method."""
     given = options.may_interleave
     if given is None:
         return None
     if isinstance(given, str):
-        if not callable(getattr(cls, given, None)):
-            raise ConfigurationError(
-                f"grain class {cls.__name__}: may_interleave={given!r} names no method of the class"
-            )
         return lambda grain, method, args: bool(getattr(grain, given)(method, args))
     return lambda _grain, method, args: bool(given(method, args))

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol
 
+from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
 from grange.proto.message import Reason
@@ -75,7 +76,7 @@ async def run_turn(
     except BaseException as error:
         raised = error
         call.fail(error)
-        if isinstance(error, KeyboardInterrupt):
+        if is_ctrl_c(error):
             raise
     finally:
         ended(call, raised)

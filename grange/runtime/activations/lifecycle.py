@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
 from grange.proto.keys import decode_key, kind_name
@@ -44,7 +45,7 @@ async def activate(activation: Activation) -> None:
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout.expired())
         await _tear_down(activation, built, refused)
-        if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
         activation.on_activated(built)
@@ -62,7 +63,7 @@ async def deactivate(activation: Activation) -> None:
                 await built.grain.on_deactivate(activation.reason)
     except BaseException as error:
         _log("on_deactivate failed", activation, error)
-        if isinstance(error, KeyboardInterrupt) or _is_cancelled():
+        if is_ctrl_c(error) or _is_cancelled():
             raise
     finally:
         await _tear_down(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
@@ -108,8 +109,12 @@ async def _tear_down(activation: Activation, built: Built | None, refused: Refus
         async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
             if built is not None:
                 await built.close()
-    except Exception as error:
+    except BaseException as error:
+        if _is_cancelled():
+            raise
         _log("closing the state failed", activation, error)
+        if is_ctrl_c(error):
+            raise
     finally:
         try:
             if activation.claimed:

@@ -6,23 +6,32 @@ The next tick is due one period after the end of the last one, so a timer never 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
+from grange.aio.loop_binding import LoopBinding
+from grange.grains.options import MAX_SECONDS, is_number
+from grange.grains.ref import Reference
 from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 
-MAX_SECONDS = 10 * 365 * 24 * 3600.0
-"""Largest due time or period, in seconds; a larger number is refused as a mistake."""
+MIN_PERIOD = 0.001
+"""Smallest period, in seconds: with a period of 0 the timer would tick without end and use a whole processor."""
 
 FENCED_RETRY_DELAY = 1.0
 """Seconds after which a tick that a fenced silo refused is tried again."""
 
 
 class GrainTimer:
-    """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation."""
+    """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation.
+
+    Raises TypeError for a callback that is no async function without arguments: each tick would fail.
+    """
 
     __slots__ = (
+        "_binding",
         "_callback",
         "_changes",
         "_deliver",
@@ -41,8 +50,11 @@ class GrainTimer:
         deliver: Callable[[Invocation], None],
         interleave: bool,
         keep_alive: bool,
+        binding: LoopBinding,
     ) -> None:
+        check_callback(callback)
         self._grain_id = grain_id
+        self._binding = binding
         self._callback = callback
         self._deliver = deliver
         self._interleave = interleave
@@ -62,11 +74,11 @@ class GrainTimer:
 
         Restarts a stopped timer.
 
-        Raises ValueError for a negative time or one over ten years.
+        Raises TypeError for a time that is no number, ValueError for a negative time, one over ten years, and a period
+        below MIN_PERIOD, and WrongLoop in another event loop or thread.
         """
-        for name, seconds in (("due", due), ("period", period)):
-            if seconds is not None and not 0 <= seconds <= MAX_SECONDS:
-                raise ValueError(f"timer {name}={seconds!r} must be between 0 and {MAX_SECONDS:.0f} seconds")
+        self._binding.check(f"change of a timer of {self._grain_id}")
+        check_times(due, period)
         self.stopped = False
         self._period = period
         self._cancel()
@@ -100,3 +112,41 @@ class GrainTimer:
     def _ended(self) -> None:
         if not self.stopped and self._handle is None and self._period is not None:
             self._schedule(self._period)
+
+
+def check_times(due: float | None, period: float | None) -> None:
+    """Raise TypeError or ValueError for times that a timer does not take (`GrainTimer.change`)."""
+    _check_seconds("due", due, 0)
+    _check_seconds("period", period, MIN_PERIOD)
+
+
+def _check_seconds(name: str, seconds: float | None, least: float) -> None:
+    if seconds is None:
+        return
+    if not is_number(seconds):
+        raise TypeError(f"timer {name}={seconds!r} must be a number of seconds")
+    if not least <= seconds <= MAX_SECONDS:
+        raise ValueError(f"timer {name}={seconds!r} must be between {least:g} and {MAX_SECONDS:.0f} seconds")
+
+
+def check_callback(callback: Any) -> None:
+    """Raise TypeError unless the callback is an async function that needs no arguments."""
+    if inspect.iscoroutine(callback):
+        callback.close()  # it will never run; without this, Python would warn that it was never awaited
+        name = callback.__name__
+        raise TypeError(f"a timer's callback is the function itself: write self.{name}, not self.{name}()")
+    if not _is_async(callback):
+        raise TypeError(
+            f"a timer's callback must be an async def, a method or functools.partial of one, not {callback!r}"
+        )
+    try:
+        inspect.signature(callback).bind()
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a timer calls {callback!r} without arguments ({error}); use functools.partial") from None
+
+
+def _is_async(callback: Any) -> bool:
+    while isinstance(callback, partial):
+        callback = callback.func
+    is_method = isinstance(getattr(callback, "__self__", None), Reference)  # a call by a reference is awaited too
+    return is_method or inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(type(callback).__call__)

@@ -8,10 +8,14 @@ loop tries another silo.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Awaitable, Callable
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from grange.aio.awake import AwakeTimeout
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.errors import SiloUnavailable
@@ -48,7 +52,9 @@ class Caller:
         self._random = rng
         self._tasks = Tasks()
         self._pace = Pace()
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
+        self._binding = deps.binding
+        self._waits: set[AwakeTimeout] = set()
 
     async def drain(self) -> None:
         """Wait until each one-way call was accepted by a silo or has failed."""
@@ -58,8 +64,16 @@ class Caller:
         """Cancel the one-way calls that no silo has accepted yet."""
         await self._tasks.close()
 
+    def end(self) -> None:
+        """Refuse all calls from now on, also those that wait for a silo: their requests have not left this process."""
+        self._binding.end()
+        for wait in self._waits:
+            wait.expire()
+
     async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether the call was executed."""
+        if get_running_loop() is not self._binding.loop:
+            raise self._binding.refusal(f"call to {grain_id}.{method.name}")
         plan = self._plans.of(method)
         args = method.bind(args, kwargs)
         deadline = self._loop.time() + (plan.timeout or self._deps.options.response_timeout)
@@ -77,6 +91,8 @@ class Caller:
 
     async def call_json(self, grain_id: GrainId, method: str, args: bytes, seconds: float | None) -> bytes:
         """Call a grain without its class. Arguments (an array, or an object by name) and result are JSON."""
+        if get_running_loop() is not self._binding.loop:
+            raise self._binding.refusal(f"call to {grain_id}.{method}")
         deadline = self._loop.time() + (seconds or self._deps.options.response_timeout)
 
         async def attempt(target: SiloAddress) -> bytes:
@@ -93,7 +109,8 @@ class Caller:
     async def repeat(self, grain_id: GrainId, deadline: float, attempt: Attempt) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop.
 
-        Raises SiloUnavailable when the time is over and the call was not executed.
+        Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
+        client of this caller ends before.
         """
         refusals = 0
         if self._pace.spent():
@@ -124,9 +141,11 @@ class Caller:
 
     async def _locate(self, grain_id: GrainId, deadline: float) -> SiloAddress:
         try:
-            async with until(deadline):
-                return await self._locator.locate(grain_id)
+            async with until(deadline) as timeout:
+                with self._waiting(timeout):
+                    return await self._locator.locate(grain_id)
         except TimeoutError:
+            self._check_open(grain_id)
             raise SiloUnavailable(
                 f"call to {grain_id} was not executed: the grain could not be located in time"
             ) from None
@@ -135,13 +154,36 @@ class Caller:
         self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, cause: str
     ) -> None:
         """Wait before the next attempt: no wait after a first refusal or a hint, then growing waits with jitter."""
+        self._check_open(grain_id)
         now = self._loop.time()
         if now < deadline and refusals > 1 and (hint is None or refusals > 3):
             longest = min(MAX_RETRY_WAIT, 0.01 * 1.7**refusals)
-            await self._locator.changed(min(deadline - now, longest * self._random.uniform(0.5, 1.0)))
+            pause = min(deadline - now, longest * self._random.uniform(0.5, 1.0))
+            await self._wait_for_change(grain_id, pause)
         if deadline - self._loop.time() < MIN_TIME_LEFT:
             times = "once" if refusals == 1 else f"{refusals} times, most recently"
             raise SiloUnavailable(f"call to {grain_id} was not executed: refused {times}: {cause}")
+
+    async def _wait_for_change(self, grain_id: GrainId, pause: float) -> None:
+        """Wait `pause` seconds, or until the view of the cluster changes, or until `end`."""
+        with suppress(TimeoutError):
+            async with AwakeTimeout(math.inf) as timeout:
+                with self._waiting(timeout):
+                    await self._locator.changed(pause)
+        self._check_open(grain_id)
+
+    @contextmanager
+    def _waiting(self, timeout: AwakeTimeout) -> Generator[None]:
+        """Have `end` expire this time-out while the call waits."""
+        self._waits.add(timeout)
+        try:
+            yield
+        finally:
+            self._waits.discard(timeout)
+
+    def _check_open(self, grain_id: GrainId) -> None:
+        if self._binding.loop is None:
+            raise self._binding.refusal(f"call to {grain_id}")
 
     async def _call_one_way(self, outgoing: Outgoing) -> None:
         """Make a one-way call: wait until the request is handed over, then finish it in the background."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from grange.aio.loop_binding import LoopBinding
 from grange.errors import PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
@@ -24,12 +25,16 @@ _CONTEXT = msgspec.msgpack.Encoder()
 
 
 class CallerDeps(msgspec.Struct, eq=False):
-    """The parts that all outgoing calls of one silo or client share. A client has no catalog and no address."""
+    """The parts that all outgoing calls of one silo or client share. A client has no catalog and no address.
+
+    `binding` is that of the silo or client.
+    """
 
     sender: Sender
     faults: Faults
     deadlines: Deadlines
     options: RuntimeOptions
+    binding: LoopBinding
     address: SiloAddress | None = None
     catalog: Catalog | None = None
 

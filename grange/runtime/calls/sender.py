@@ -149,6 +149,12 @@ class Link:
 
         in_portions(pending.values(), fail)
 
+    def abandon(self, reason: str) -> None:
+        """Fail all pending calls with ConnectionLost: this process closes and does not wait for their answers."""
+        pending, self._pending = self._pending, {}
+        for entry in pending.values():
+            entry.fail(ConnectionLost(f"call to {entry.request.grain_id}.{entry.request.method}: {reason}"))
+
     def _on_goodbye(self) -> None:
         if self._answered is None:
             self._answered = asyncio.Event()
@@ -187,6 +193,11 @@ class Sender:
     def drop_link(self, silo: SiloAddress) -> None:
         """Drop the link to a dead silo."""
         self._links.pop(silo, None)
+
+    def abandon(self, reason: str) -> None:
+        """Fail all pending calls, with outcome unknown, because this client closes."""
+        for link in self._links.values():
+            link.abandon(reason)
 
     async def send(
         self, silo: SiloAddress, request: Request, deadline: float, posted: Callable[[], None] = _nothing

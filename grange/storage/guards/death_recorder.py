@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 
 from grange.aio.throttled_log import ThrottledLog
 from grange.membership.model.member import View
@@ -29,8 +30,17 @@ MAX_LOGGED = 3
 class DeathRecorder:
     """The deaths that one silo has recorded, or has still to record, in one store. `run` is its task."""
 
-    def __init__(self, storage: GrainStorage, name: str, me: SiloAddress, rng: random.Random) -> None:
+    def __init__(
+        self,
+        storage: GrainStorage,
+        name: str,
+        me: SiloAddress,
+        rng: random.Random,
+        writer: Callable[[SiloAddress], SiloAddress],
+    ) -> None:
+        """`writer` names a silo in the store: see `SiloEnvironment.writer`."""
         self._storage = storage
+        self._writer = writer
         self._name = name
         self._me = me
         self._rng = rng
@@ -69,7 +79,7 @@ class DeathRecorder:
             await self._due.wait()
             pending = sorted(self._pending.values())
             try:
-                await self._storage.fence(pending)
+                await self._storage.fence([self._writer(silo) for silo in pending])
             except Exception as error:
                 self._log_failure(pending, error)
                 await asyncio.sleep(RETRY_INTERVAL * self._rng.uniform(0.5, 1.0))

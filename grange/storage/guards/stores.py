@@ -20,29 +20,51 @@ PROBED_RECORD = GrainId("grange-storage-probe", "probe")
 """A record that is never written. Reading it shows whether the store answers."""
 
 
-class Stamps:
-    """Makes the stamps of one silo, each once. The generation differs from those of the silo's earlier runs."""
+Writers = Callable[[SiloAddress], SiloAddress]
+"""Names a silo of this cluster in the stores: see `SiloEnvironment.writer`."""
 
-    def __init__(self, silo: SiloAddress) -> None:
-        self._silo = silo
-        self._numbers = itertools.count(1)
+
+class Stamps:
+    """Makes the stamps of one silo, each once.
+
+    `first` is the first number. Where clocks are real it is drawn at random: a clock that was set back, or two machines
+    with one endpoint, may give two silos one address, and a store would take the change of one for a repetition of the
+    other's.
+    """
+
+    def __init__(self, writer: SiloAddress, first: int) -> None:
+        self._writer = writer
+        self._numbers = itertools.count(first)
 
     def next(self) -> Stamp:
         """A stamp that no other change has."""
-        return Stamp(self._silo, next(self._numbers))
+        return Stamp(self._writer, next(self._numbers))
+
+
+def same_writer(silo: SiloAddress) -> SiloAddress:
+    """The identity of a real silo in the stores is its address."""
+    return silo
 
 
 class StorageGuards:
     """Puts one guard before each store; several names of one store share it. Use as `async with`."""
 
     def __init__(
-        self, storages: Mapping[str, GrainStorage], me: SiloAddress, rng: random.Random, timeout: float
+        self,
+        storages: Mapping[str, GrainStorage],
+        me: SiloAddress,
+        rng: random.Random,
+        timeout: float,
+        writer: Writers = same_writer,
+        first_change: int = 1,
     ) -> None:
+        """`timeout` in seconds bounds an operation. `writer` and `first_change` are those of `SiloEnvironment`."""
+        self._writer = writer
         self._tasks = Tasks()
         self._recorders: list[DeathRecorder] = []
         self._guarded: list[GuardedStorage] = []
         self._fenced_subscribers: list[Callable[[], None]] = []
-        self.stamps = Stamps(me)
+        self.stamps = Stamps(writer(me), first_change)
         self.storages: dict[str, GrainStorage] = {}
         """By the names that grains use."""
         done: list[tuple[GrainStorage, GuardedStorage]] = []
@@ -80,7 +102,7 @@ class StorageGuards:
     def _guard(
         self, name: str, storage: GrainStorage, me: SiloAddress, rng: random.Random, timeout: float
     ) -> GuardedStorage:
-        recorder = DeathRecorder(storage, name, me, rng)
+        recorder = DeathRecorder(storage, name, me, rng, self._writer)
         breaker = Breaker(name, lambda: storage.read(PROBED_RECORD, "probe"), recorder.record_again, rng, self._tasks)
         guarded = GuardedStorage(storage, recorder, breaker, rng, timeout, self._notify_fenced)
         self._recorders.append(recorder)

@@ -27,9 +27,10 @@ from grange.testing.contracts.storage_samples import (
     refused,
     rejected,
 )
+from grange.testing.contracts.storage_values import ValueCases
 
 
-class StorageContract(FencingCases):
+class StorageContract(FencingCases, ValueCases):
     """Fixture to provide: `open_storage`, an `OpenStorage` on a database that is empty when a test starts."""
 
     delete_on_clear = False

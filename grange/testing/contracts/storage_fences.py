@@ -6,7 +6,7 @@ import asyncio
 
 from grange.errors import InconsistentStateError
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.provider import GrainStorage, Stamp, StateRecord
+from grange.storage.provider import FenceRecords, GrainStorage, Stamp, StateRecord
 from grange.testing.contracts.storage_samples import ANN, OpenStorage, fenced, json_of, refused
 
 EARLIER, DEAD, LATER = (SiloAddress("10.0.0.1", 11111, 1_700_000_000_000 + number) for number in range(3))
@@ -66,6 +66,18 @@ class FencingCases:
             etag = await storage.write(ANN, "state", b"3", etag, stamp=Stamp(NEIGHBOUR, 1))
             await storage.write(ANN, "state", b"4", etag)
             await other.write(ANN, "state", b"1", None, stamp=Stamp(DEAD, 1))
+
+    async def test_the_latest_fenced_generation_is_told(self, open_storage: OpenStorage) -> None:
+        """A silo that starts takes a higher one. Of one endpoint and service only; a storage need not implement it."""
+        async with open_storage("svc") as storage, open_storage("other") as other:
+            if not isinstance(storage, FenceRecords) or not isinstance(other, FenceRecords):
+                return
+            assert await storage.fenced_generation(DEAD.endpoint) == 0
+            await storage.fence([DEAD])
+            await storage.fence([EARLIER])
+            assert await storage.fenced_generation(DEAD.endpoint) == DEAD.generation
+            assert await storage.fenced_generation(NEIGHBOUR.endpoint) == 0
+            assert await other.fenced_generation(DEAD.endpoint) == 0
 
     async def test_many_silos_are_fenced_at_once(self, open_storage: OpenStorage) -> None:
         """In any order, an empty list, and by several silos that record the same deaths at the same time."""

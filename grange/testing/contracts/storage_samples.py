@@ -50,6 +50,10 @@ class JsonCodec(Generic[T]):
         value: T = msgspec.json.decode(payload, type=self._kind)
         return value
 
+    def rewrite(self, decoded: T) -> bytes:
+        """As `encode`."""
+        return msgspec.json.encode(decoded)
+
 
 def holder(storage: GrainStorage, grain_id: GrainId = ANN, name: str = "state") -> PersistentState[Flight]:
     """An empty in-memory holder of a record, as in an activation."""

@@ -213,6 +213,9 @@ class SimulatedStorage:
     async def fence(self, *args: Any, **options: Any) -> None:
         await self._execute("fence", lambda: self._contents.storage.fence(*args, **options))
 
+    async def fenced_generation(self, endpoint: str) -> int:
+        return await self._execute("deaths", lambda: self._contents.storage.fenced_generation(endpoint), False)
+
     async def _execute(self, name: str, operation: Callable[[], Coroutine[Any, Any, T]], change: bool = True) -> T:
         try:
             return await self._database.execute(self._caller, f"storage {name}", operation, change)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import svcs
@@ -15,6 +15,7 @@ from grange.errors import GrangeError
 from grange.grains.grain import Grain
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
+from grange.proto.ids import SiloAddress
 from grange.silo.silo import Silo, run_until
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
@@ -23,10 +24,10 @@ from grange.testing.simulation.event_log import EventLog
 from grange.testing.simulation.loop import Process, SimulatedLoop
 from grange.testing.simulation.network import SimulatedNetwork
 from grange.testing.simulation.transport import SimulatedTransport
+from grange.testing.simulation.wall_clock import WallClock
 from grange.transport.provider import Transport
 
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""Start of the wall clock of a simulation."""
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 KILL_TIMEOUT = 60.0
 """Seconds within which the tasks of a killed silo must have ended."""
@@ -71,6 +72,7 @@ class Machine:
     ) -> None:
         self.name = f"silo-{number}"
         self.gateway = f"127.0.0.1:{30_000 + number}"
+        self.clock = WallClock(random.Random(deps.rng.getrandbits(64)))
         self._number = number
         self._deps = deps
         self._grains = tuple(grains)
@@ -164,7 +166,7 @@ class Machine:
         silo = Silo(self._grains, config=config, services=deps.services(process))
         deps.event_log.record("silo_starts")
         try:
-            await silo.start(_MachineEnvironment(deps, process))
+            await silo.start(_MachineEnvironment(deps, process, self.clock))
             silo.subscribe(lambda view: deps.on_view(process.name, view))
             deps.on_view(process.name, silo.view)
             self.silo, self.ready = silo, True
@@ -208,16 +210,26 @@ class Machine:
 class _MachineEnvironment:
     """The environment of one simulated silo (`SiloEnvironment`)."""
 
-    def __init__(self, deps: MachineDeps, process: Process) -> None:
+    def __init__(self, deps: MachineDeps, process: Process, clock: WallClock) -> None:
         self._deps = deps
         self._process = process
+        self._clock = clock
         self.random = random.Random(deps.rng.getrandbits(64))
 
     def utc_now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._deps.loop.time())
+        return self._clock.at(self._deps.loop.time())
+
+    def uptime(self) -> float:
+        return self._deps.loop.time()
 
     def generation(self) -> int:
-        return 1 + int(self._deps.loop.time() * 1000)
+        return int((self.utc_now() - _UNIX_EPOCH).total_seconds() * 1000)
+
+    def writer(self, silo: SiloAddress) -> SiloAddress:
+        return silo
+
+    def first_change(self) -> int:
+        return random.Random(self._process.name).getrandbits(62)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

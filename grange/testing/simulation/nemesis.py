@@ -13,6 +13,9 @@ from grange.testing.simulation.machine import Machine, MachineDeps
 MAX_CONCURRENT_FAULTS = 3
 """Largest number of faults at one time."""
 
+CLOCK_JUMPS = (-3600.0, -300.0, 300.0, 3600.0)
+"""Seconds by which the clock of a machine is set."""
+
 Fault = Callable[[], Awaitable[None]]
 """Injects a fault, waits for its drawn duration, and ends it."""
 
@@ -47,6 +50,7 @@ class Nemesis:
             "pause_long": (2.0, self._pause_long),
             "pause_mid_write": (1.5, self._pause_mid_write),
             "drain": (1.5, self._drain),
+            "clock_jump": (2.0, self._clock_jump),
             "isolate": (2.0, self._isolate),
             "cut_pair": (1.5, self._cut_pair),
             "cut_one_way": (1.5, self._cut_one_way),
@@ -169,6 +173,23 @@ class Nemesis:
             await machine.kill()
         finally:
             machine.start()
+
+    async def _clock_jump(self) -> None:
+        """Set one machine's clock forwards or back. Half of the times a silo starts at the new time; the rest run on.
+
+        Half of the times the clock stays wrong, also after the last fault.
+        """
+        machine, seconds = self._draw_machine(), self._rng.choice(CLOCK_JUMPS)
+        is_restarted, is_set_right = self._rng.random() < 0.5, self._rng.random() < 0.5
+        machine.clock.shift(seconds)
+        self._event_log.record("clock_jumps", f"{machine.name} {seconds:+.0f} s")
+        try:
+            if is_restarted:
+                await self._kill(machine)
+            await self._hold(2.0, 40.0)
+        finally:
+            if is_set_right:
+                machine.clock.shift(-seconds)
 
     # -- lines --
 

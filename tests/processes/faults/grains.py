@@ -13,14 +13,29 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from grange import Grain, PersistentState, StorageUnavailable, read_only
+from grange import Grain, PersistentState, StorageUnavailable, clock, read_only
 from grange.silo import Silo
 
 TURNS = "FAULTS_TURNS"
+CLOCK = "FAULTS_CLOCK"
+"""Names a file with the error of this process's wall clock in seconds; without the file the clock is right."""
+
 NAME = "FAULTS_SILO"
+
+
+def let_the_clock_be_set(path: Path) -> None:
+    """Have the file at `path` set what this process takes for the date: no test may set the machine's clock."""
+    right_now, right_generation = clock.utc_now, clock.start_generation
+
+    def error() -> float:
+        return float(path.read_text()) if path.exists() else 0.0
+
+    clock.utc_now = lambda: right_now() + timedelta(seconds=error())
+    clock.start_generation = lambda: right_generation() + int(error() * 1000)
 
 
 class TurnLog:
@@ -48,6 +63,8 @@ class TurnLog:
 
 
 turns = TurnLog(os.environ.get(TURNS))
+if CLOCK in os.environ:
+    let_the_clock_be_set(Path(os.environ[CLOCK]))
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.processes.faults import rows_cuts, rows_deaths, rows_pauses, rows_stores
+from tests.processes.faults import rows_clocks, rows_cuts, rows_deaths, rows_pauses, rows_stores
 from tests.processes.faults.round import AGAIN, LONG, SHORT, Pace, Row
 
 KILLS_PER_ROUND = 10
@@ -10,7 +10,7 @@ KILLS_PER_ROUND = 10
 
 GROUPS: dict[str, tuple[Row, ...]] = {
     "deaths": rows_deaths.ROWS,
-    "pauses": rows_pauses.ROWS,
+    "pauses": (*rows_pauses.ROWS, *rows_clocks.ROWS),
     "cuts": rows_cuts.ROWS,
     "stores": rows_stores.ROWS,
 }

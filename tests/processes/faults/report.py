@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tests.processes.faults.round import Round
 
-OVERLAPPING = ("F5", "F6", "F9", "F10", "F13", "F1", "F2", "F31")
+OVERLAPPING = ("F5", "F6", "F9", "F10", "F13", "F1", "F2", "F31", "SETBACK")
 """Rows that lose a silo; in all other rows the cluster is stable and no grain may be active twice."""
 
 
@@ -92,6 +92,8 @@ def figures(results: Sequence[Result]) -> list[Figure]:
         most("calls refused without Postgres", 2.0, "refused without Postgres"),
         most("back after Postgres came back", 5.0, "back after Postgres"),
         most("single silo restarted after kill -9", 5.0, "single silo restarted"),
+        none("failed calls while a clock was set by an hour", "failed calls while a clock was set"),
+        most("silo restarted with its clock an hour back", 5.0, "restarted an hour back"),
         most("first call after a cold start of all", 10.0, "first call from cold"),
     ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grange.servers.process import free_port
-from tests.processes.faults.grains import NAME, TURNS
+from tests.processes.faults.grains import CLOCK, NAME, TURNS
 from tests.processes.faults.network import Network
 from tests.processes.silo_process import PATIENCE, ROOT, SiloProcess
 
@@ -106,6 +106,7 @@ class FaultSilos:
         )
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRANGE_")}
         variables = {"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", NAME: name, TURNS: str(self.turns)}
+        variables[CLOCK] = str(self._clock(name))
         process = await asyncio.create_subprocess_exec(
             *(*self._network.enter(name), sys.executable, "-m", "grange", *arguments),
             cwd=self._folder,
@@ -121,6 +122,12 @@ class FaultSilos:
         watcher = asyncio.create_task(silo.watch_end())
         self._watchers.add(watcher)
         return silo
+
+    def set_clock(self, name: str, error: float) -> None:
+        """Set the wall clock of the silo at this place: `error` is in seconds, 0 is right. It lasts over restarts."""
+        new = self._clock(name).with_suffix(".new")
+        new.write_text(str(error))
+        new.replace(self._clock(name))
 
     async def run(self, name: str, **environment: str) -> FaultSilo:
         """Start it and wait until it is active."""
@@ -142,6 +149,9 @@ class FaultSilos:
         await asyncio.gather(*self._watchers)
         for number, silo in enumerate(self.lives):
             (self._folder / f"{number:02}-{silo.name}.log").write_text(silo.errors + "\n")
+
+    def _clock(self, name: str) -> Path:
+        return self._folder / f"{name}.clock"
 
     def _choose_ports(self) -> tuple[int, int]:
         if self._network.can_cut:

@@ -67,8 +67,10 @@ class Stage:
         await asyncio.gather(*(self.silos.run(name) for name in NAMES[1 : self.size]))
 
     async def heal(self) -> None:
-        """Repair the effects of a row: cuts, stopped processes, stores that are down, silos that are extra or hang."""
+        """Repair the effects of a row: cuts, stopped processes, wrong clocks, stores that are down, extra silos."""
         await self.network.heal()
+        for name in NAMES:
+            self.silos.set_clock(name, 0.0)
         for silo in self.silos.running:
             silo.signal(signal.SIGCONT)
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (self.redis, self.postgres)))

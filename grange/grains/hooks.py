@@ -1,0 +1,73 @@
+"""Checks the members of a class that the runtime owns: its hooks, its constructor, and the names of Grain. Pure.
+
+A hook that is not async, takes other arguments or is hidden by Grain would fail or never run, in each activation.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from grange.errors import ConfigurationError
+from grange.grains.generics import own_annotations
+
+HOOKS: Mapping[str, tuple[str, ...] | None] = {
+    "on_activate": (),
+    "on_deactivate": ("reason",),
+    "on_reminder": ("tick",),
+    "on_call": None,
+}
+"""Public methods that only the runtime calls, with their arguments (None: not checked). References lack them."""
+
+_PRIVATE = frozenset({"_grange", "_context"})
+"""The private names of Grain, which its public verbs need."""
+
+
+def check_members(cls: type, roots: frozenset[type], base_names: frozenset[str], is_interface: bool) -> None:
+    """Check the names, hooks and constructor of a new class. Raises ConfigurationError with the remedy.
+
+    `roots` are Grain and the other classes that the runtime defines.
+    """
+    hidden: set[str] = set()  # members of Grain, which come before those of the bases that follow
+    for base in cls.__mro__:
+        if base in roots:
+            hidden |= vars(base).keys()
+        elif base.__module__ not in ("builtins", "typing"):
+            _check_names(cls, base, base_names)
+            for name in HOOKS.keys() & vars(base).keys():
+                _check_hook(cls, base, name, name in hidden, is_interface)
+    init = inspect.getattr_static(cls, "__init__")
+    if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
+        raise ConfigurationError(f"{cls.__name__}.__init__ must be a plain def; await in on_activate instead")
+
+
+def _check_names(cls: type, base: type, base_names: frozenset[str]) -> None:
+    owned = {name for name in base_names if not name.startswith("_") and name not in HOOKS} | _PRIVATE
+    taken = sorted(owned & (vars(base).keys() | own_annotations(base).keys()))
+    if taken:
+        via = "" if base is cls else f" (in its base {base.__name__})"
+        raise ConfigurationError(
+            f"grain class {cls.__name__}: {', '.join(taken)} is a name of Grain; choose another{via}"
+        )
+
+
+def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bool) -> None:
+    place = f"{base.__name__}.{name}"
+    if is_interface:
+        raise ConfigurationError(f"{place}: an interface has no hooks; move it to the grain class")
+    if hidden:
+        raise ConfigurationError(
+            f"{place} would never run, because Grain comes before {base.__name__} in the bases of {cls.__name__}; "
+            f"list {base.__name__} first: class {cls.__name__}({base.__name__}, ...)"
+        )
+    hook: Any = vars(base)[name]
+    arguments = HOOKS[name]
+    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments or ())})"
+    if not (inspect.isfunction(hook) and inspect.iscoroutinefunction(hook)):
+        raise ConfigurationError(f"{place} is a hook that the runtime awaits; write {shape}")
+    if arguments is not None:
+        try:
+            inspect.signature(hook).bind(cls, *arguments)
+        except TypeError as error:
+            raise ConfigurationError(f"{place} is called as {shape}: {error}") from None

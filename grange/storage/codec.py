@@ -1,0 +1,112 @@
+"""The value of a state as JSON that reads back as the same value. Called by `state.py` and `facet.py`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from grange.errors import ConfigurationError
+from grange.proto.message import Encoding
+from grange.proto.values import ValueCodec
+from grange.storage.sameness import Difference, difference, is_equal
+
+T = TypeVar("T")
+
+_CONTAINERS = (list, dict, set, frozenset, tuple, type(None))
+"""Classes that do not tell the types of their items."""
+
+
+class StateCodec(Protocol[T]):
+    """Turns a state's value into JSON and back. The runtime provides one per state of a grain class."""
+
+    def encode(self, value: T) -> bytes:
+        """JSON text in UTF-8. Raises TypeError or ValueError for a value that cannot be written as JSON."""
+        ...
+
+    def decode(self, payload: bytes) -> T:
+        """The inverse. Raises TypeError or ValueError for text that does not fit the type."""
+        ...
+
+    def rewrite(self, decoded: T) -> bytes:
+        """As `encode`, for a value that `decode` returned, which needs no check."""
+        ...
+
+
+class JsonState(Generic[T]):
+    """The codec of one type, by a silo's codec, so that the value may hold grain references."""
+
+    def __init__(self, codec: ValueCodec, kind: Any) -> None:
+        self._codec = codec
+        self._decode: Callable[[bytes], T] = codec.decoder(kind, Encoding.JSON)
+
+    def encode(self, value: T) -> bytes:
+        """See `StateCodec`."""
+        return self._codec.encode(value, Encoding.JSON)
+
+    def decode(self, payload: bytes) -> T:
+        """See `StateCodec`."""
+        return self._decode(payload)
+
+    def rewrite(self, decoded: T) -> bytes:
+        """See `StateCodec`."""
+        return self._codec.encode(decoded, Encoding.JSON)
+
+
+class Copies(Generic[T]):
+    """Keeps a deep copy of the value that was written last, of any type: the codec of some detached states."""
+
+    def __init__(self) -> None:
+        self._written: Any = None
+
+    def encode(self, value: T) -> bytes:
+        """Keep a copy; there is no text."""
+        self._written = copy.deepcopy(value)
+        return b"null"
+
+    def decode(self, payload: bytes) -> T:
+        """A copy of the copy."""
+        return cast("T", copy.deepcopy(self._written))
+
+    def rewrite(self, decoded: T) -> bytes:
+        """The same as for every value."""
+        return b"null"
+
+
+def codec_without_silo(value: T) -> StateCodec[T]:
+    """The codec of a silo, if the class of the value tells all types; otherwise one that copies.
+
+    A list does not tell the types of its items, a generic class does not tell its arguments, and a class that holds
+    grain references needs a silo.
+    """
+    kind: Any = type(value)
+    if kind in _CONTAINERS or getattr(kind, "__parameters__", None):
+        return Copies()
+    codec = ValueCodec()
+    try:
+        codec.check(kind, "a detached state")
+    except ConfigurationError:
+        return Copies()
+    return JsonState(codec, kind)
+
+
+def encode_and_compare(codec: StateCodec[T], value: T) -> tuple[bytes, Difference | None]:
+    """The value as JSON, and the first difference to what that reads back as. Raises the errors of the codec.
+
+    `==` and the same JSON again are the fast way: both run in C. `==` does not see the sign of zero, an order or a
+    zone, and JSON keeps these. JSON has no NaN and no tuples, and `==` sees these.
+    """
+    payload = codec.encode(value)
+    decoded = codec.decode(payload)
+    if is_equal(decoded, value) and codec.rewrite(decoded) == payload:
+        return payload, None
+    return payload, difference(value, decoded)
+
+
+def text_of(found: Difference) -> str:
+    """The text of an error about a value that does not read back as it was, with the remedy."""
+    place = f"value{found.path}" if found.path else "the value"
+    return (
+        f"{place} would read back as {found.after}, not {found.before}; give it a value that its type and JSON can "
+        f"hold, or another type"
+    )

@@ -1,0 +1,159 @@
+"""Services are set up for each silo before its grains, and closed after its last activation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import svcs
+
+from grange import ConfigurationError, Grain
+from grange.testing import TestCluster
+
+
+class Pool:
+    """Stands for a pool of connections, which needs an event loop to open and to close."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.open = False
+
+    async def __aenter__(self) -> Pool:
+        await asyncio.sleep(1)
+        self.open = True
+        self.log.append("opened")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.sleep(1)
+        self.open = False
+        self.log.append("closed")
+
+
+class Reader(Grain):
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    async def read(self) -> int:
+        assert self.pool.open
+        return id(self.pool)
+
+    async def on_deactivate(self, reason: str) -> None:
+        self.pool.log.append("deactivated" if self.pool.open else "deactivated too late")
+
+
+class Services:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    @asynccontextmanager
+    async def set_up(self, registry: svcs.Registry) -> AsyncGenerator[None]:
+        async with Pool(self.log) as pool:
+            registry.register_value(Pool, pool)
+            yield
+
+
+async def test_each_silo_has_its_own_services() -> None:
+    services = Services()
+    async with TestCluster(grains=[Reader], silos=2, services=services.set_up) as cluster:
+        pools = {await silo.get_grain(Reader, f"{n}").read() for silo in cluster.silos for n in range(8)}
+        assert len(pools) == 2
+    assert services.log == ["opened"] * 2 + ["closed"] * 2
+
+
+async def test_services_close_after_the_last_activation() -> None:
+    services = Services()
+    async with TestCluster(grains=[Reader], silos=2, services=services.set_up) as cluster:
+        reader = cluster.get_grain(Reader, "a")
+        await reader.read()
+        silo = cluster.where(reader)
+        assert silo is not None
+        await cluster.stop(silo)
+        assert services.log == ["opened", "opened", "deactivated", "closed"]
+
+
+async def test_what_a_registry_was_told_to_close_is_closed_with_it() -> None:
+    log: list[str] = []
+
+    async def close() -> None:
+        log.append("registry closed")
+
+    @asynccontextmanager
+    async def set_up(registry: svcs.Registry) -> AsyncGenerator[None]:
+        registry.register_value(Pool, Pool(log), on_registry_close=close)
+        yield
+
+    async with TestCluster(grains=[Reader], silos=1, services=set_up):
+        assert log == []
+    assert log == ["registry closed"]
+
+
+async def test_a_registry_that_is_given_stays_open() -> None:
+    log: list[str] = []
+    async with svcs.Registry() as registry:
+        registry.register_value(Pool, Pool(log), on_registry_close=lambda: log.append("closed"))
+        async with TestCluster(grains=[Reader], silos=2, services=registry):
+            pass
+        assert log == []
+    assert log == ["closed"]
+
+
+async def test_a_set_up_that_fails_stops_the_start_and_closes_what_it_opened() -> None:
+    services = Services()
+
+    @asynccontextmanager
+    async def failing(registry: svcs.Registry) -> AsyncGenerator[None]:
+        async with services.set_up(registry):
+            raise OSError("no route to the price service")
+            yield
+
+    with pytest.raises(OSError, match="price service"):
+        async with TestCluster(grains=[Reader], silos=1, services=failing):
+            pass
+    assert services.log == ["opened", "closed"]
+
+
+async def test_a_function_that_is_no_context_manager_is_refused() -> None:
+    async def wrong(registry: svcs.Registry) -> None:
+        registry.register_value(Pool, Pool([]))
+
+    with pytest.raises(ConfigurationError, match=r"asynccontextmanager.*wrong' returned"):
+        async with TestCluster(grains=[Reader], silos=1, services=wrong):  # type: ignore[arg-type]
+            pass
+
+
+def test_errors_of_timers_and_one_way_calls_show_where_logging_is_not_set_up() -> None:
+    program = """
+import asyncio
+from grange import Grain, one_way
+from grange.testing import TestCluster
+
+class Clock(Grain):
+    async def start(self) -> None:
+        self.start_timer(self._tick, 1)
+    async def _tick(self) -> None:
+        raise ValueError("broken tick")
+    @one_way
+    async def report(self) -> None:
+        raise ValueError("broken report")
+
+async def main() -> None:
+    async with TestCluster(grains=[Clock], silos=1) as cluster:
+        await cluster.get_grain(Clock, "a").start()
+        await cluster.get_grain(Clock, "a").report()
+        await cluster.advance(2)
+
+asyncio.run(main())
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    ).stderr
+    assert "timer of clock/a failed" in shown
+    assert "ValueError: broken tick" in shown
+    assert "ValueError: broken report" in shown
+    assert not logging.getLogger("grange").handlers

@@ -1,0 +1,170 @@
+"""A silo refuses to start with a state that could not be kept: the error names the class, the state and the remedy."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+import svcs
+
+from grange import ConfigurationError, Grain, PersistentState, Stored
+from grange.storage.memory import MemoryStorage
+from grange.testing import TestCluster
+
+
+async def refused(grain: type[Grain[Any]], match: str, **options: Any) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        async with TestCluster([grain], silos=1, **options):
+            raise AssertionError("it must not start")
+
+
+async def accepted(grain: type[Grain[Any]], **options: Any) -> None:
+    async with TestCluster([grain], silos=1, **options):
+        pass
+
+
+async def test_two_states_under_one_name_are_refused() -> None:
+    """Also when the parameter's own name is the other's `Stored` name."""
+
+    class Twice(Grain, name="twice"):
+        def __init__(
+            self,
+            one: Annotated[PersistentState[int], Stored("cart")],
+            two: Annotated[PersistentState[int], Stored("cart")],
+        ) -> None: ...
+
+    class Mixed(Grain, name="mixed"):
+        def __init__(
+            self, cart: PersistentState[int], two: Annotated[PersistentState[int], Stored("cart")]
+        ) -> None: ...
+
+    await refused(Twice, r"Twice.__init__, state 'two': state 'one' has the same name 'cart' .* Stored\('cart-2'\)")
+    await refused(Mixed, r"Mixed.__init__, state 'two': state 'cart' has the same name 'cart'")
+
+
+async def test_one_name_in_two_stores_is_two_records() -> None:
+    """But two names of one store are one store: a silo opens each URL once."""
+
+    class Spread(Grain, name="spread"):
+        def __init__(
+            self, cart: PersistentState[int], other: Annotated[PersistentState[int], Stored("cart", provider="orders")]
+        ) -> None: ...
+
+    await accepted(Spread, storages={"orders": MemoryStorage()})
+    store = MemoryStorage()
+    await refused(
+        Spread, "state 'cart' has the same name 'cart' in the same", storage=store, storages={"orders": store}
+    )
+
+
+async def test_a_derived_class_may_not_add_a_state_under_an_inherited_name() -> None:
+    class Base(Grain, name="base"):
+        def __init__(self, cart: PersistentState[int]) -> None:
+            self.cart = cart
+
+    class Derived(Base, name="derived"):
+        def __init__(self, cart: PersistentState[int], more: Annotated[PersistentState[int], Stored("cart")]) -> None:
+            super().__init__(cart)
+            self.more = more
+
+    await accepted(Base)
+    await refused(Derived, "Derived.__init__, state 'more': state 'cart' has the same name")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "lone\ud800", "x" * 2_600])
+async def test_a_state_name_that_no_store_holds_is_refused(name: str) -> None:
+    class Named(Grain, name="named"):
+        def __init__(self, cart: Annotated[PersistentState[int], Stored(name)]) -> None: ...
+
+    Named.__init__.__annotations__["cart"] = Annotated[PersistentState[int], Stored(name)]
+    await refused(Named, "Named.__init__, state 'cart'")
+
+
+class Pool:
+    pass
+
+
+async def test_a_stored_without_effect_is_refused() -> None:
+    class Elsewhere(Grain, name="elsewhere"):
+        def __init__(self, pool: Annotated[Pool, Stored("x")]) -> None: ...
+
+    class Optional(Grain, name="optional"):
+        def __init__(self, cart: PersistentState[int], pool: Annotated[Pool | None, Stored("x")] = None) -> None: ...
+
+    class Bare(Grain, name="bare"):
+        def __init__(self, cart: Annotated[PersistentState[int], Stored]) -> None: ...
+
+    class Doubled(Grain, name="doubled"):
+        def __init__(self, cart: Annotated[PersistentState[int], Stored("x"), Stored(provider="y")]) -> None: ...
+
+    services = svcs.Registry()
+    services.register_value(Pool, Pool())
+    await refused(Elsewhere, r"Elsewhere.__init__: Stored\(...\) has no effect on 'pool'", services=services)
+    await refused(Optional, r"Optional.__init__: Stored\(...\) has no effect on 'pool'")
+    await refused(Bare, r"Bare.__init__, state 'cart': write Stored\(...\) with the name or the provider")
+    await refused(Doubled, r"Doubled.__init__, state 'cart': it has 2 Stored\(...\)")
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class NotMeasured:
+    celsius: float = math.nan
+
+
+@dataclass
+class Lists:
+    names: Sequence[str] = ()
+
+
+@dataclass
+class Positive:
+    amount: Annotated[int, msgspec.Meta(gt=0)] = 0
+
+
+@dataclass
+class Keyed:
+    flags: dict[str, int] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    colour: Colour = Colour.RED
+    ratio: float = 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (NotMeasured, "state 'cart': the default .*nan.* cannot be stored"),
+        (Lists, r"state 'cart': the default .*cannot be stored.*\.names"),
+        (Positive, "state 'cart': the default .* cannot be stored"),
+        (tuple[int, int], r"state 'cart': the default \(\) cannot be stored"),
+        (Colour, "state 'cart': Colour has no default"),
+    ],
+)
+async def test_a_default_that_cannot_be_stored_is_refused(kind: Any, match: str) -> None:
+    """The value before the first write is a value of the type like any other."""
+
+    class Defaulted(Grain, name="defaulted"):
+        def __init__(self, cart: PersistentState[Any]) -> None: ...
+
+    Defaulted.__init__.__annotations__["cart"] = PersistentState[kind]
+    await refused(Defaulted, f"Defaulted.__init__, {match}")
+
+
+async def test_usual_defaults_are_accepted() -> None:
+    class Usual(Grain, name="usual"):
+        def __init__(
+            self,
+            keyed: PersistentState[Keyed],
+            maybe: PersistentState[NotMeasured | None],
+            total: PersistentState[int],
+            table: PersistentState[dict[str, list[int]]],
+        ) -> None: ...
+
+    await accepted(Usual)
