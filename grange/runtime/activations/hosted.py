@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import svcs
 
@@ -160,8 +160,10 @@ def _with_causes(error: BaseException) -> list[BaseException]:
     """The error, and all errors that it wraps: causes, contexts, and members of groups."""
     found = [error]
     for each in found:  # grows while it is read
-        members = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-        for inner in (each.__cause__, each.__context__, *members):
+        inside: list[BaseException | None] = [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            inside += cast("BaseExceptionGroup[BaseException]", each).exceptions
+        for inner in inside:
             if inner is not None and len(found) < MAX_CAUSES and not any(inner is other for other in found):
                 found.append(inner)
     return found
