@@ -181,8 +181,9 @@ class InconsistentStateError(GrangeError):
     """A write or clear gave an etag other than the stored one: another writer changed the state since it was read.
 
     The write was not applied. `stored` and `given` are the two etags (None: no record). If the error escapes
-    a grain method, that activation ends; the next call activates the grain again and reads the stored state. `fenced`:
-    the other silos declared the writer's silo dead, and the store refuses all its writes, with any etag.
+    a turn of the grain whose state it is, that activation ends; the next call reads the stored state. It ends no other
+    activation, such as that of a grain that called this one. `fenced`: the other silos declared the writer's silo dead,
+    and the store refuses all its writes, with any etag.
     """
 
     def __init__(self, message: str, stored: str | None = None, given: str | None = None, fenced: bool = False) -> None:
@@ -193,21 +194,25 @@ class InconsistentStateError(GrangeError):
 
 
 class StorageError(GrangeError):
-    """A storage provider could not carry out an operation. The message names the provider and the record."""
+    """A storage provider could not carry out an operation. The message names the provider and the record.
+
+    If the error of an operation on a `PersistentState` escapes a turn of its grain, that activation ends: its memory
+    holds changes that are not stored. The next call activates the grain again and reads the stored state.
+    """
 
 
 class StorageUnavailable(StorageError):
     """The database is unreachable, or did not answer a read.
 
-    A write or clear that raised this was certainly not applied. Repeat it when the database is back.
+    A write or clear that raised this was certainly not applied. Repeat the call when the database is back.
     """
 
 
 class WriteOutcomeUnknown(StorageError):
     """A write or clear was sent to the database and the answer was lost. It may have been applied, or may be later.
 
-    If the error escapes a grain method, that activation ends; the next call activates the grain again and reads the
-    stored state. A grain that catches it may write again: that write detects the outcome and stores the value once.
+    If the error escapes a turn, that activation ends, as after every `StorageError`. A grain that catches it may write
+    again: that write detects the outcome and stores the value once.
     """
 
 

@@ -28,6 +28,19 @@ class Facet(Protocol):
         """Free its resources. Called once, after `on_deactivate`."""
         ...
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether memory may hold changes that are not stored, because its last operation failed."""
+        ...
+
+    def lost_changes(self, error: BaseException) -> bool:
+        """Whether `error`, which left a turn, came from an operation of this facet and left it `unsaved`."""
+        ...
+
+    def give_up(self) -> None:
+        """Store nothing any more: the activation ends, because an error with `lost_changes` left a turn."""
+        ...
+
 
 class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a grain's `__init__`: its name, its type, and the metadata of `Annotated[...]`."""

@@ -23,7 +23,18 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000
-    """Requests that may wait or run in the whole silo; further ones are refused as Overloaded."""
+    """Requests from other processes that may wait or run in the whole silo; further ones are refused as Overloaded."""
+    admission_bytes: int = 256 * 1024 * 1024
+    """Bytes of these requests; further ones are refused as Overloaded. The large arguments of all turns may take as
+    much again when they are decoded; further ones wait."""
+    connection_requests: int = 50_000
+    """Requests of one connection that may wait or run; further ones are refused as Overloaded. So one peer leaves room
+    for others."""
+    connection_bytes: int = 64 * 1024 * 1024
+    """Bytes of these requests; further ones are refused as Overloaded."""
+    answer_bytes: int = 64 * 1024 * 1024
+    """Bytes of answers that may wait in the whole silo. Above, requests of peers that leave answers unread wait, and
+    peers that read nothing for ten seconds lose their connections."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
 

@@ -24,8 +24,8 @@ from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.calls.caller import Caller
-from grange.runtime.calls.inbound import WireCall
 from grange.runtime.calls.sender import Sender
+from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.deadlines import milliseconds_until
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.refusal import REPEATED, Refused
@@ -49,7 +49,7 @@ class Gateway:
         elif self._catalog.find(call.grain_id) is not None:
             self._catalog.deliver(call)
         else:
-            call.status = self._status
+            call.holder = self
             call.carrier = self._tasks.start(self._relay(call))
 
     async def drain(self) -> None:
@@ -62,8 +62,12 @@ class Gateway:
         self._open = False
         await self._tasks.close()
 
-    def _status(self, _: Invocation) -> str:
+    def status(self, call: Invocation) -> str:
+        """`Holder`: the other silo knows more, but is not asked."""
         return f"relayed to another silo by the gateway of {self._here}"
+
+    def withdraw(self, call: Invocation) -> None:
+        """`Holder`: do nothing. `WireCall.abandon` cancels the task that relays the request."""
 
     async def _relay(self, call: WireCall) -> None:
         """Call in the client's name, and answer with the outcome: result, refusal, or unknown."""

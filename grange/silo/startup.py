@@ -32,6 +32,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
@@ -102,7 +103,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
-    hosting.tasks.start(report_statuses(lambda: [*hosting.silo_inbound.connected, *hosting.client_inbound.connected]))
+    hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     # The guards subscribe first: a grain that moves here in this view must wait until the deaths are recorded.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
@@ -351,8 +352,9 @@ def prepare_hosting(
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
-    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, options)
-    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, options)
+    admission = Admission(options, catalog.has_small_answer)
+    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, admission)
+    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, admission)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,

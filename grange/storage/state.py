@@ -7,6 +7,7 @@ Authors declare it as a constructor parameter. The runtime builds it, loads it b
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, Self, TypeVar, cast
 
@@ -52,6 +53,8 @@ class _NotLoaded:
 
 
 _NOT_LOADED = _NotLoaded()
+_RAISED_BY = "__grange_raised_by__"
+"""The attribute of an error that names the state whose operation raised it. It does not travel to other processes."""
 _DETACHED = GrainId("detached", "state")
 
 
@@ -64,9 +67,10 @@ class PersistentState(Generic[T]):
     raise `InconsistentStateError` when another writer came first: let it escape, and the next call finds the stored
     state. They raise RuntimeError when called from outside a turn of the activation.
 
-    After a failed write, `value` keeps the unsaved changes: call `read()` to drop them, or `write()` to try again. If
-    the outcome was unknown (`WriteOutcomeUnknown`), the next `write()` finds out whether the change was stored, and
-    raises `InconsistentStateError` if another writer changed the record; nothing is overwritten silently.
+    If the error of an operation leaves the turn, the activation ends, and the next call loads what is stored. If the
+    grain catches it, `value` keeps the unsaved changes: call `read()` to drop them, or `write()` to try again. If the
+    outcome was unknown (`WriteOutcomeUnknown`), the next `write()` finds out whether the change was stored, and raises
+    `InconsistentStateError` if another writer changed the record; nothing is overwritten silently.
     """
 
     __slots__ = (
@@ -75,12 +79,14 @@ class PersistentState(Generic[T]):
         "_doubts",
         "_etag",
         "_exists",
+        "_given_up",
         "_grain_id",
         "_guard",
         "_name",
         "_operations",
         "_stamps",
         "_storage",
+        "_unsaved",
         "_value",
     )
 
@@ -106,6 +112,8 @@ class PersistentState(Generic[T]):
         self._operations = OperationQueue(self._perform)
         self._stamps: Callable[[], Stamp] | None = None
         self._doubts: tuple[Stamp, ...] = ()
+        self._unsaved = False  # whether the last operation failed, or its caller stopped waiting
+        self._given_up = False
 
     def stamped_by(self, stamps: Callable[[], Stamp] | None) -> Self:
         """Have every change carry a stamp of the silo. Called by the runtime when it makes the facet."""
@@ -157,18 +165,15 @@ class PersistentState(Generic[T]):
         It waits for a pending write or clear; if that succeeds, memory and storage agree and nothing is read. When the
         read fails, `value` stays as it was.
         """
-        self._check_turn()
-        await self._operations.request(Kind.READ)
+        await self._request(Kind.READ)
 
     async def write(self) -> None:
         """Store `value`. Returns when the database has acknowledged it."""
-        self._check_turn()
-        await self._operations.request(Kind.WRITE)
+        await self._request(Kind.WRITE)
 
     async def clear(self) -> None:
         """Remove the stored value; `value` becomes a fresh default."""
-        self._check_turn()
-        await self._operations.request(Kind.CLEAR)
+        await self._request(Kind.CLEAR)
 
     async def load(self) -> None:
         """The first read. Called by the runtime before `on_activate`; raises as `read` does."""
@@ -178,11 +183,46 @@ class PersistentState(Generic[T]):
         """Wait for the operations under way and refuse new ones. Called by the runtime after `on_deactivate`."""
         await self._operations.close()
 
-    def _check_turn(self) -> None:
+    def lost_changes(self, error: BaseException) -> bool:
+        """Whether an operation of this state raised `error`, and none has succeeded since. The runtime calls it."""
+        return self._unsaved and vars(error).get(_RAISED_BY) is self
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the last operation failed: memory may hold changes that are not stored. For the runtime."""
+        return self._unsaved
+
+    def give_up(self) -> None:
+        """Store nothing any more, because memory holds the changes of a turn that failed. Called by the runtime."""
+        self._given_up = True
+
+    async def _request(self, kind: Kind) -> None:
         if self._guard is not None:
             self._guard()
+        try:
+            await self._operations.request(kind)
+        except asyncio.CancelledError as error:
+            self._note_failure(error)  # nothing tells this caller the outcome any more
+            raise
 
     async def _perform(self, kind: Kind) -> None:
+        if self._given_up and kind is not Kind.READ:
+            raise StorageError(
+                f"state {self._name!r} of {self._grain_id} is given up: a change was not stored, and the error left "
+                f"its turn; the next call loads what is stored"
+            )
+        try:
+            await self._carry_out(kind)
+        except Exception as error:
+            self._note_failure(error)
+            raise
+        self._unsaved = False
+
+    def _note_failure(self, error: BaseException) -> None:
+        self._unsaved = True
+        vars(error)[_RAISED_BY] = self
+
+    async def _carry_out(self, kind: Kind) -> None:
         if kind is Kind.READ:
             self._adopt(await self._storage.read(self._grain_id, self._name))
         elif kind is Kind.WRITE:

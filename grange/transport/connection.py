@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello, Welcome
@@ -41,6 +41,8 @@ class BaseConnection(ABC):
         self._error: Exception | None = None
         self._last_received = loop.time()
         self._released: asyncio.Future[None] = loop.create_future()
+        self._paused = False
+        self._on_written: Callable[[], None] | None = None
 
     def attach(self, receiver: Receiver) -> None:
         """Set the receiver. Called once, before messages move; reports `lost` at once if the connection has ended."""
@@ -73,6 +75,21 @@ class BaseConnection(ABC):
     @property
     def payload_limit(self) -> int:
         return self._outbox.payload_limit
+
+    @property
+    def unwritten(self) -> int:
+        return self._outbox.unwritten
+
+    def watch(self, on_written: Callable[[], None]) -> None:
+        self._on_written = on_written
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._wake_reader()
 
     def post(self, message: Message) -> None:
         if self._closing:
@@ -121,6 +138,12 @@ class BaseConnection(ABC):
             except Exception as error:
                 report(error)
 
+    def _written(self) -> None:
+        """Report that a frame has been written."""
+        self._outbox.written()
+        if self._on_written is not None:
+            self._on_written()
+
     def _end(self, error: Exception | None) -> None:
         """End the connection and report `lost`. Only the first call has an effect."""
         if self._ended:
@@ -143,6 +166,10 @@ class BaseConnection(ABC):
     @abstractmethod
     def _wake_writer(self) -> None:
         """Start the idle writer, because a message was queued."""
+
+    @abstractmethod
+    def _wake_reader(self) -> None:
+        """Continue to take frames from the peer, because `resume` was called."""
 
     @abstractmethod
     async def _drain(self) -> None:

@@ -47,6 +47,7 @@ class FramedConnection(BaseConnection):
         self._stream = stream
         self._broken: Exception | None = None
         self._wakeup: asyncio.Future[None] | None = None
+        self._resumed: asyncio.Future[None] | None = None
         self._stop: asyncio.Future[None] = self._loop.create_future()
 
     def kill(self, error: Exception | None = None) -> None:
@@ -131,8 +132,12 @@ class FramedConnection(BaseConnection):
             except InvalidFrame as error:
                 raise ConnectionLost(f"{self._peer_name} sent an invalid frame: {error}") from error
             self._deliver(messages)
+            del data, messages  # they must not stay in memory while this side waits
             if self._accepting and outbox.full:
                 await outbox.ready()
+            while self._paused:
+                self._resumed = self._loop.create_future()
+                await self._resumed
 
     async def _write(self) -> None:
         outbox = self._outbox
@@ -149,7 +154,14 @@ class FramedConnection(BaseConnection):
                 data = encode_frame(batch)
             except (ValueError, TypeError):
                 data = self._encode_one_by_one(batch)
+            del batch  # its payloads are copied into the frame; the write may wait for the peer
             await write(data)
+            del data
+            self._written()
+
+    def _wake_reader(self) -> None:
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
 
     def _wake_writer(self) -> None:
         self._writer_idle = False

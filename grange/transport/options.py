@@ -36,7 +36,7 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     queue_bytes: int = 16 * MIB
-    """Payload bytes in one send queue before callers wait: a slow peer costs at most this memory plus one message."""
+    """Payload bytes in one send queue before callers wait, and before requests of a peer that does not read wait."""
 
     frame_messages: int = 256
     """Largest number of messages in one frame: a larger batch is not faster and delays its first message."""

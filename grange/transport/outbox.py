@@ -20,12 +20,13 @@ class Outbox:
 
     __slots__ = (
         "_bytes", "_ended", "_frame_bytes", "_frame_messages", "_header_limit", "_max_bytes", "_max_messages",
-        "_messages", "_payload_limit", "_waiters",
+        "_messages", "_payload_limit", "_waiters", "_writing",
     )  # fmt: skip
 
     def __init__(self, options: TransportOptions, peer_limit: int) -> None:
         self._messages: deque[tuple[Message, int]] = deque()
         self._bytes = 0
+        self._writing = 0  # bytes of the frame that is being written
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._ended = False
         self._max_messages = options.queue_messages
@@ -47,6 +48,11 @@ class Outbox:
     def full(self) -> bool:
         """True while the queue has no room for another request."""
         return len(self._messages) >= self._max_messages or self._bytes >= self._max_bytes
+
+    @property
+    def unwritten(self) -> int:
+        """The bytes that were put and are not yet written to the stream."""
+        return self._bytes + self._writing
 
     def put(self, message: Message) -> None:
         """Append a message. Raises PayloadTooLarge when the message is over a limit."""
@@ -75,9 +81,14 @@ class Outbox:
             batch.append(message)
             size += message_size
         self._bytes -= size
+        self._writing = size
         if self._waiters:
             self._wake()
         return batch
+
+    def written(self) -> None:
+        """The frame that was taken has been written."""
+        self._writing = 0
 
     async def ready(self) -> None:
         """Wait until the queue has room. Raises SiloUnavailable when the connection ends first."""
@@ -98,7 +109,7 @@ class Outbox:
         self._ended = True
         unsent = [message for message, _ in self._messages]
         self._messages.clear()
-        self._bytes = 0
+        self._bytes = self._writing = 0
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

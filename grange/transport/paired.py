@@ -54,13 +54,21 @@ class PairedConnection(BaseConnection):
         """Send one batch, if the line and the peer accept it; called by the loop."""
         self._writer_idle = True
         peer = self._peer
-        if self._ended or peer is None or not self._outbox or (peer._accepting and peer.full) or self._write_blocked():
+        if self._ended or peer is None or not self._outbox or peer._reads_nothing() or self._write_blocked():
             return
         self._send_batch(peer._deliver)
+        self._written()
         if self._accepting:
             peer._wake_writer()  # there is room for answers again, so the peer's requests are read again
         self._wake_writer()
         self._check_arrived()
+
+    def _reads_nothing(self) -> bool:
+        return self._paused or (self._accepting and self.full)
+
+    def _wake_reader(self) -> None:
+        if self._peer is not None:
+            self._peer._wake_writer()
 
     # -- arriving --
 

@@ -2,7 +2,8 @@
 
 A connection is one bidirectional, ordered stream after a handshake. Requests travel on the connection that their sender
 opened; answers travel back on the stream of their request. The accepting side stops reading while its queue of answers
-is full; the opening side always reads. This bounds both queues and cannot deadlock.
+is full, or while its receiver has paused it; the opening side always reads. So only requests ever wait for answers to
+be read, and no answer waits for anything: this bounds both queues and cannot deadlock.
 """
 
 from __future__ import annotations
@@ -62,6 +63,25 @@ class Connection(Protocol):
     @property
     def payload_limit(self) -> int:
         """The largest payload, in bytes, that `post` accepts: the lower of both sides' limits."""
+        ...
+
+    @property
+    def unwritten(self) -> int:
+        """The payload bytes that were posted and are not yet written to the stream."""
+        ...
+
+    def watch(self, on_written: Callable[[], None]) -> None:
+        """Have `on_written` called each time a frame has been written. It must not raise."""
+        ...
+
+    def pause(self) -> None:
+        """Take no more frames from the peer, so that its own writes wait. Only for the accepting side: the opening side
+        must always read answers, or two silos could wait for each other.
+        """
+        ...
+
+    def resume(self) -> None:
+        """Take frames from the peer again."""
         ...
 
     def post(self, message: Message) -> None:

@@ -109,3 +109,38 @@ def test_workers_cannot_choose_a_placement() -> None:
 
         class Wrong(Grain, stateless_workers=2, placement="random"):
             pass
+
+
+class Ending(Grain, stateless_workers=2):
+    """Counts its turns. Every other turn ends its worker, whose end takes long."""
+
+    running = 0
+    most = 0
+
+    async def work(self, end: bool) -> str:
+        Ending.running += 1
+        Ending.most = max(Ending.most, Ending.running)
+        if end:
+            self.deactivate_when_idle()
+        await asyncio.sleep(1)
+        Ending.running -= 1
+        return self.activation_id
+
+    async def on_deactivate(self, reason: str) -> None:
+        await asyncio.sleep(5)
+
+
+async def test_workers_that_close_count_until_their_last_turn_has_ended() -> None:
+    """Never more turns than workers, and none waits for the end of a worker that runs no turn any more."""
+    Ending.running = Ending.most = 0
+    async with TestCluster([Ending], silos=1) as cluster:
+        grain, loop = cluster.get_grain(Ending, "w"), asyncio.get_running_loop()
+        began = loop.time()
+        calls = []
+        for number in range(40):
+            calls.append(asyncio.ensure_future(grain.work(number % 3 != 2)))
+            await asyncio.sleep(0.1)
+        workers = await asyncio.gather(*calls)
+        assert Ending.most == 2
+        assert len(set(workers)) >= 4
+        assert loop.time() - began < 30

@@ -17,10 +17,10 @@ STATUS = re.compile(r"(Accepted|Withdrawn|Replaced by \[?\d{4})\b.*")
 THEMES: Mapping[str, tuple[int, ...]] = {
     "The project": (1, 4, 55),
     "Grain classes": (58,),
-    "Calls, gateways and clients": (2, 3, 46, 56, 60),
+    "Calls, gateways and clients": (2, 3, 46, 56, 60, 62),
     "State and stores": (5, 6, 7, 8, 9, 10, 11, 12, 36, 57, 61),
     "The membership table": (13, 14, 31, 32, 33, 34, 35),
-    "Detecting failures": (15, 16, 27, 28, 29, 30, 40, 64),
+    "Detecting failures": (15, 16, 27, 28, 29, 30, 40, 63),
     "Fencing and pauses": (37, 38, 39),
     "Directory": (20, 21, 22, 23, 24, 25, 26),
     "Connections": (17, 18, 19, 41),

@@ -22,6 +22,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.invoker import Invoker
+from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.calls.outgoing import CallerDeps
@@ -72,7 +73,8 @@ class Process:
         )
         self.catalog.open()
         self.targets = SystemTargets()
-        self.inbound = Inbound(self.catalog.deliver, self.targets, self.faults, self.tasks, self.options)
+        self.admission = Admission(self.options, self.catalog.has_small_answer)
+        self.inbound = Inbound(self.catalog.deliver, self.targets, self.faults, self.tasks, self.admission)
 
     def activation(self, reference: Any) -> Activation:
         """The live activation behind a reference."""

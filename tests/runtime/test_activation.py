@@ -11,7 +11,7 @@ import pytest
 
 from grange import CallTimeout, Grain, InvalidCall, Overloaded, always_interleave, response_timeout
 from grange.runtime.activations.activation import Activation, Phase
-from grange.runtime.activations.mailbox import Mailbox
+from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from tests.runtime.process import Process, settle
 
 Make = Callable[..., Process]
@@ -196,3 +196,42 @@ def test_an_activation_is_small() -> None:
     assert "__dict__" not in dir(Activation)
     assert "__dict__" not in dir(Mailbox)
     assert Mailbox().waiting is None
+
+
+class Patient(Grain, mailbox_limit=2):
+    async def hold(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @response_timeout(1)
+    async def soon(self) -> None: ...
+
+
+async def test_a_caller_that_goes_gives_back_its_place_at_once(process: Make) -> None:
+    """By cancellation or by its deadline; the turn before it still runs."""
+    here = process(Patient)
+    grain = here.grains.get_grain(Patient, "a")
+    holding = asyncio.ensure_future(grain.hold(10))
+    await settle()
+    waiting = [asyncio.ensure_future(grain.hold(0)) for _ in range(2)]
+    await settle()
+    with pytest.raises(Overloaded):
+        await grain.soon()
+    waiting[0].cancel()
+    await settle()
+    with pytest.raises(CallTimeout, match=r"queued at 2 of 2 \(active\)"):
+        await grain.soon()
+    assert here.activation(grain).mailbox.depth == 1
+    await asyncio.gather(holding, waiting[1])
+
+
+async def test_a_long_queue_is_not_searched_to_the_end(process: Make) -> None:
+    here = process(Ender)
+    grain = here.grains.get_grain(Ender, "a")
+    holding = asyncio.ensure_future(grain.end_and_wait())
+    await settle()
+    calls = [asyncio.ensure_future(grain.ordinary()) for _ in range(MAX_COUNTED + 100)]
+    await settle(100)
+    last = next(reversed(here.activation(grain).mailbox.waiting or ()))
+    assert here.activation(grain).status(last).startswith(f"queued at {MAX_COUNTED + 1} or later of {len(calls)}")
+    await grain.release()
+    await asyncio.gather(holding, *calls)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grange.aio.portions import PORTION
 from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines, milliseconds_until, until
 from grange.testing.loop import VirtualTime
 
@@ -86,7 +88,7 @@ async def test_an_endless_deadline_never_comes(time: VirtualTime) -> None:
 
 
 async def test_an_entry_that_expires_may_end_and_add_others(time: VirtualTime) -> None:
-    """An entry that expires may discard another of the same sweep, or add one whose deadline has passed."""
+    """An entry that expires may discard another of the same sweep, which then does not expire, or add a late one."""
     deadlines, late = Deadlines(), Entry()
     when = time.time() + 1
     neighbour = Entry()
@@ -99,7 +101,29 @@ async def test_an_entry_that_expires_may_end_and_add_others(time: VirtualTime) -
     deadlines.add(first, when)
     step = deadlines.add(neighbour, when)
     await asyncio.sleep(2)
-    assert len(first.expired) == len(late.expired) == len(neighbour.expired) == 1
+    assert len(first.expired) == len(late.expired) == 1
+    assert neighbour.expired == []
+
+
+async def test_many_entries_expire_in_portions(time: VirtualTime) -> None:
+    """Ten thousand calls that expire in one moment must not hold the loop. Those that end meanwhile do not expire."""
+    deadlines, entries = Deadlines(), [Entry() for _ in range(10_000)]
+    watching: list[asyncio.Task[None]] = []
+    rounds: list[int] = []
+
+    async def watch() -> None:
+        deadlines.discard(entries[-1], steps[-1])
+        while not entries[-2].expired:
+            rounds.append(sum(bool(entry.expired) for entry in entries))
+            await asyncio.sleep(0)
+
+    entries[0].then = lambda: watching.append(asyncio.ensure_future(watch()))
+    steps = [deadlines.add(entry, time.time() + 1) for entry in entries]
+    await asyncio.sleep(2)
+    await watching[0]
+    assert max(after - before for before, after in pairwise(rounds)) <= PORTION
+    assert entries[-1].expired == []
+    assert all(len(entry.expired) == 1 for entry in entries[:-1])
 
 
 async def test_closing_expires_all_entries_at_once(time: VirtualTime) -> None:

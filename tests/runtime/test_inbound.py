@@ -341,3 +341,18 @@ def test_a_service_is_offered_once() -> None:
     with pytest.raises(ValueError, match="'echo' is served already"):
         targets.serve("echo", echo)
     assert system_id("echo") == GrainId("grange.system", "echo")
+
+
+async def test_a_cancelled_request_that_waits_gives_back_its_place_at_once(stranger: Open) -> None:
+    """It is answered, and counts no longer, while the turn before it still runs."""
+    there = await stranger(mailbox_limit=2)
+    there.send("hold", 3)
+    await settle()
+    first, second = there.send("add", "first"), there.send("add", "second")
+    assert (await there.ask("add", "third")).reason is Reason.OVERLOADED
+    there.connection.post(Cancel(first))
+    assert (await there.answer(first)).reason is Reason.CANCELLED
+    assert there.process.inbound.in_progress == 2
+    third = there.send("add", "third")
+    assert value(await there.answer(second)) == ["second"]
+    assert value(await there.answer(third)) == ["second", "third"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from grange import Grain, InconsistentStateError, InvalidCall, request_context
+from grange import Grain, InconsistentStateError, InvalidCall, StorageError, request_context
 from grange.grains.context import current_activation
 from grange.proto.message import Reason
 from grange.runtime.activations.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
@@ -54,41 +54,60 @@ class Noted(Invocation):
         self.outcomes.append(refused)
 
 
-async def take_turn(call: Noted) -> tuple[list[Any], list[bool]]:
-    """Run one turn. Returns its outcomes and the conflicts that were passed to `ended`."""
-    conflicts: list[bool] = []
-    await run_turn(call, "the activation", None, None, lambda _, conflict: conflicts.append(conflict), Gate())
-    return call.outcomes, conflicts
+class Owner:
+    """An activation. `lost`: a turn that ran beside this one could not store its changes."""
+
+    def __init__(self, lost: StorageError | None = None) -> None:
+        self.lost = lost
+
+    def check_saved(self) -> None:
+        if self.lost is not None:
+            raise self.lost
+
+
+async def take_turn(call: Noted, owner: Owner | None = None) -> tuple[list[Any], list[BaseException | None]]:
+    """Run one turn. Returns its outcomes and the errors that were passed to `ended`."""
+    errors: list[BaseException | None] = []
+    await run_turn(call, owner or Owner(), None, None, lambda _, error: errors.append(error), Gate())
+    return call.outcomes, errors
 
 
 async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
     async def look() -> tuple[dict[str, Any], object]:
         return dict(request_context), current_activation.get()
 
-    call = Noted(look)
-    await Invoker().start(run_turn(call, "the activation", None, None, lambda *_: None, Gate()))
-    assert call.outcomes == ["started", ({"word": "hello"}, "the activation")]
+    call, owner = Noted(look), Owner()
+    await Invoker().start(run_turn(call, owner, None, None, lambda *_: None, Gate()))
+    assert call.outcomes == ["started", ({"word": "hello"}, owner)]
     assert dict(request_context) == {}
     assert current_activation.get() is None
 
 
 @pytest.mark.parametrize(
-    ("error", "conflict"),
+    "error",
     [
-        (ValueError("x"), False),
-        (InconsistentStateError("x"), True),
-        (asyncio.CancelledError(), False),
-        (SystemExit(1), False),
-        (InvalidCall("raised by the method itself"), False),
+        ValueError("x"),
+        InconsistentStateError("x"),
+        asyncio.CancelledError(),
+        SystemExit(1),
+        InvalidCall("raised by the method itself"),
     ],
 )
-async def test_every_error_is_reported_once(error: BaseException, conflict: bool) -> None:
+async def test_every_error_is_reported_once(error: BaseException) -> None:
     """Even errors that usually end a process: a method must not stop a silo."""
 
     async def fail() -> None:
         raise error
 
-    assert await take_turn(Noted(fail)) == (["started", error], [conflict])
+    assert await take_turn(Noted(fail)) == (["started", error], [error])
+
+
+async def test_a_result_from_memory_that_was_not_stored_is_not_sent() -> None:
+    async def look() -> int:
+        return 1
+
+    lost = StorageError("x")
+    assert await take_turn(Noted(look), Owner(lost)) == (["started", lost], [lost])
 
 
 @pytest.mark.parametrize("ctrl_c", [True, False])
@@ -102,7 +121,7 @@ async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it_if_it_may_
     before = signal.signal(signal.SIGINT, signal.default_int_handler if ctrl_c else lambda *_: None)
     try:
         with pytest.raises(KeyboardInterrupt) if ctrl_c else nullcontext():
-            await run_turn(call, None, None, None, lambda *_: ended.append(True), Gate())
+            await run_turn(call, Owner(), None, None, lambda *_: ended.append(True), Gate())
     finally:
         signal.signal(signal.SIGINT, before)
     assert [type(outcome) for outcome in call.outcomes] == [str, KeyboardInterrupt]
@@ -112,10 +131,10 @@ async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it_if_it_may_
 async def test_arguments_that_do_not_fit_are_a_refusal() -> None:
     call = Noted(lambda: None)
     call.unfit = InvalidCall("no")
-    (refused,), conflicts = await take_turn(call)
+    (refused,), errors = await take_turn(call)
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.INVALID_CALL
-    assert conflicts == [False]
+    assert errors == [None]
 
 
 async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() -> None:
@@ -126,10 +145,10 @@ async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() ->
     async def fine() -> int:
         return 1
 
-    outcomes, conflicts = await take_turn(Unwilling(fine))
+    outcomes, errors = await take_turn(Unwilling(fine))
     assert outcomes[0] == "started"
+    assert errors == [outcomes[1]]
     assert isinstance(outcomes[1], TypeError)
-    assert conflicts == [False]
 
 
 async def test_a_cancelled_turn_ends_as_cancelled() -> None:

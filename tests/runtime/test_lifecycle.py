@@ -40,7 +40,9 @@ class Steps:
 
 
 class Part:
-    """A facet whose `load` and `close` are steps."""
+    """A facet whose `load` and `close` are steps. Its operations never fail."""
+
+    unsaved = False
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
@@ -50,6 +52,12 @@ class Part:
 
     async def close(self) -> None:
         await self.steps.step("close")
+
+    def lost_changes(self, error: BaseException) -> bool:
+        return False
+
+    def give_up(self) -> None:
+        """Never called: nothing is lost."""
 
 
 class Parts:

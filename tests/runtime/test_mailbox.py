@@ -95,7 +95,7 @@ class MailboxAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def it_knows_what_runs_and_waits(self) -> None:
-        assert self.mailbox.running == self.running
+        assert list(self.mailbox.running) == self.running
         assert list(self.mailbox.waiting or ()) == self.waiting
         assert self.mailbox.depth == len(self.waiting)
         assert self.mailbox.idle == (not self.running and not self.waiting)

@@ -9,6 +9,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
+from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets
@@ -44,7 +45,7 @@ class ListenerNet:
         return self.address
 
     def admit(self) -> None:
-        inbound = Inbound(lambda call: None, SystemTargets(), Faults(), Tasks(), RuntimeOptions())
+        inbound = Inbound(lambda call: None, SystemTargets(), Faults(), Tasks(), Admission(RuntimeOptions()))
         self.listener.admit(self.address, inbound)
 
     async def connect(

@@ -1,7 +1,7 @@
 """How long one silo has seen each entry of the table unchanged, by its own monotonic clock. Pure; held by `Session`.
 
 The times in a row come from the clock of the silo that wrote them. A clock may be wrong, and may be set. So no silo
-compares such a time with its own clock: it notes when it first saw the value, and counts from there (ADR 0064).
+compares such a time with its own clock: it notes when it first saw the value, and counts from there (ADR 0063).
 """
 
 from __future__ import annotations

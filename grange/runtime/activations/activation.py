@@ -17,8 +17,9 @@ import msgspec
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.aio.loop_binding import LoopBinding
+from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
-from grange.errors import InvalidCall
+from grange.errors import InvalidCall, StorageError
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
@@ -29,12 +30,12 @@ from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import Invoker, run_turn
-from grange.runtime.activations.mailbox import Mailbox
+from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.gate import Gate
 from grange.runtime.locator import Claims
 from grange.runtime.options import RuntimeOptions
-from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.invocation import Invocation, cancelled, expired
 from grange.runtime.requests.refusal import Refused
 
 G = TypeVar("G", bound=Addressable)
@@ -42,6 +43,10 @@ G = TypeVar("G", bound=Addressable)
 
 SELF_DEACTIVATED = "the grain asked for it"
 """The deactivation reason of an activation whose grain called `deactivate_when_idle`."""
+
+UNSAVED = "a change to its state was not stored"
+"""The deactivation reason after an error of the activation's own state left a turn. No turn starts in it any more, and
+nothing is answered from its memory or stored."""
 
 CLOSING_ADMIT_INTERVAL = 0.2
 """Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
@@ -60,6 +65,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     random: random.Random
     binding: LoopBinding
     gate: Gate = msgspec.field(default_factory=Gate)
+    pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
 
 
 class Phase(enum.IntEnum):
@@ -131,7 +137,7 @@ class Activation:
         """Take one request for this grain: run it now, queue it, or refuse it."""
         if call.keeps_alive:
             self.last_used = self.owner.deps.gate.clock()
-        call.status = self.status
+        call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             if not self._apply_options(call):
                 return
@@ -146,11 +152,17 @@ class Activation:
         else:
             self.mailbox.wait(call)
 
+    def withdraw(self, call: Invocation) -> None:
+        """Refuse a waiting request whose caller has gone, and free its place."""
+        if self.mailbox.drop(call):
+            call.refuse(cancelled())
+
     def status(self, call: Invocation) -> str:
         """The progress of a request, for the caller's time-out message."""
         position = self.mailbox.position(call)
         if position is not None:
-            return f"queued at {position + 1} of {self.mailbox.depth} ({self.phase.name.lower()})"
+            place = f"{position + 1}" if position < MAX_COUNTED else f"{MAX_COUNTED + 1} or later"
+            return f"queued at {place} of {self.mailbox.depth} ({self.phase.name.lower()})"
         return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
 
     def _apply_options(self, call: Invocation) -> bool:
@@ -188,13 +200,24 @@ class Activation:
         plan = self.hosted.plans.get(call.method)
         call.task = self.owner.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
 
-    def _ended(self, call: Invocation, conflict: bool) -> None:
+    def _ended(self, call: Invocation, error: BaseException | None) -> None:
         self.mailbox.end(call)
         if call.keeps_alive:
             self.last_used = self.owner.deps.gate.clock()
-        if conflict:
-            self.deactivate("another writer changed its state")
+        if error is not None and self.built is not None and self.built.lost_changes(error):
+            self._give_up(self.built)
         self.pump()
+
+    def _give_up(self, built: Built) -> None:
+        """End without another turn: memory holds changes that are not stored, and no caller may see them."""
+        built.give_up()
+        self.deactivate(UNSAVED)
+        self.reason = UNSAVED  # also if it was about to end for another reason
+
+    def check_saved(self) -> None:
+        """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
+        if self.reason == UNSAVED and self.built is not None and self.built.unsaved:
+            raise StorageError(f"{self.grain_id} ran on a state that could not be stored; repeat the call")
 
     def pump(self) -> None:
         """Start the requests that may run now; start the deactivation when a closing activation has no turn left."""
@@ -206,8 +229,7 @@ class Activation:
 
     def refuse_waiting(self) -> None:
         """Refuse all waiting requests, because the silo is fenced; their callers try other silos."""
-        for call in self.mailbox.take_all():
-            cast("Invocation", call).refuse(self.owner.deps.gate.refusal())
+        self._refuse_all(self.owner.deps.gate.refusal())
 
     # --- lifecycle ------------------------------------------------------------------------------------------------
 
@@ -248,7 +270,7 @@ class Activation:
 
         One of the last turns may depend, even through other grains, on a request that waits here.
         """
-        while self.phase is Phase.CLOSING and (call := self.mailbox.next()) is not None:
+        while self.phase is Phase.CLOSING and self.reason != UNSAVED and (call := self.mailbox.next()) is not None:
             self._start(cast("Invocation", call))
         self._schedule_admission()
 
@@ -269,8 +291,11 @@ class Activation:
         self.phase = Phase.GONE
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
-        for call in self.mailbox.take_all():
-            cast("Invocation", call).refuse(refused)
+        self._refuse_all(refused)
+
+    def _refuse_all(self, refused: Refused) -> None:
+        """Refuse all waiting requests, many of them in portions."""
+        in_portions(self.mailbox.take_all(), lambda call: cast("Invocation", call).refuse(refused))
 
     def check_turn(self) -> None:
         """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from grange.aio.portions import in_portions
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
-from grange.proto.message import Reason
+from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation, ActivationDeps
 from grange.runtime.activations.draining import (
     STOPPING,
@@ -79,7 +80,7 @@ class Catalog:
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
         if hosted.options.stateless_workers:
-            pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty)
+            pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
             self._targets[call.grain_id] = pool
             pool.receive(call)
             return
@@ -165,6 +166,12 @@ class Catalog:
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
             target.deactivate("another activation of this grain may have changed its state")
 
+    def has_small_answer(self, request: Request) -> bool:
+        """Whether the type of the method's result, such as int or None, says that its answer is small."""
+        hosted = self.hosted.get(request.grain_id.type)
+        plan = None if hosted is None else hosted.plans.get(request.method)
+        return plan is not None and plan.has_small_result
+
     def counts(self) -> dict[str, int]:
         """The number of activations by grain type."""
         counts: dict[str, int] = {}
@@ -218,8 +225,7 @@ class Catalog:
             activation.kill(f"silo {self.deps.address} has ended")
 
     def _refuse_waiting(self) -> None:
-        for activation in self.activations():
-            activation.refuse_waiting()
+        in_portions(self.activations(), Activation.refuse_waiting)
 
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self._targets.get(pool.grain_id) is pool:

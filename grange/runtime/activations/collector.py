@@ -10,6 +10,7 @@ import asyncio
 import math
 from typing import cast
 
+from grange.aio.portions import PORTION
 from grange.runtime.activations.activation import Activation, Phase
 from grange.runtime.requests.invocation import Invocation
 
@@ -38,13 +39,16 @@ class Collector:
                 await self._sweep(self._buckets.pop(number), now)
 
     async def _sweep(self, bucket: list[Activation], now: float) -> None:
+        ended = 0
         for position, activation in enumerate(bucket):
-            if position % SWEEP_BATCH == SWEEP_BATCH - 1:
+            if position % SWEEP_BATCH == SWEEP_BATCH - 1 or ended == PORTION:
+                ended = 0
                 await asyncio.sleep(0)
             if activation.phase > Phase.ACTIVE:
                 continue
             if _unused(activation) and self._due(activation) <= now:
                 activation.deactivate(f"idle for {activation.hosted.idle_timeout:g} s")
+                ended += 1
             else:
                 self._place(activation, max(self._due(activation), now + self._period), now)
 

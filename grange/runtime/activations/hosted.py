@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from grange.errors import ConfigurationError
 from grange.grains.definition import spec_of
@@ -18,6 +18,9 @@ from grange.runtime.requests.plan import MethodPlan, Plans
 
 Predicate = Callable[[Any, str, tuple[Any, ...]], bool]
 """(grain, method, arguments) -> whether this request may interleave."""
+
+MAX_CAUSES = 100
+"""Most errors searched behind one that left a turn."""
 
 
 class HostedType:
@@ -121,6 +124,22 @@ class Built:
         for facet in self.facets:
             await facet.load()
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether memory may hold changes that are not stored."""
+        return any(facet.unsaved for facet in self.facets)
+
+    def lost_changes(self, error: BaseException) -> bool:
+        """Whether this error came from a facet's operation, which stored nothing; also if another error wraps it."""
+        return bool(self.facets) and any(
+            facet.lost_changes(each) for each in _with_causes(error) for facet in self.facets
+        )
+
+    def give_up(self) -> None:
+        """Have the facets store nothing any more."""
+        for facet in self.facets:
+            facet.give_up()
+
     async def close(self) -> None:
         """Close the facets, then the services. Closes all of them even if one fails, then raises the first error."""
         closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
@@ -135,6 +154,19 @@ class Built:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """The error, and all errors that it wraps: causes, contexts, and members of groups."""
+    found = [error]
+    for each in found:  # grows while it is read
+        inside: list[BaseException | None] = [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            inside += cast("BaseExceptionGroup[BaseException]", each).exceptions
+        for inner in inside:
+            if inner is not None and len(found) < MAX_CAUSES and not any(inner is other for other in found):
+                found.append(inner)
+    return found
 
 
 def _predicate(options: GrainOptions) -> Predicate | None:

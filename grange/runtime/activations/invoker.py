@@ -6,10 +6,10 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
-from grange.errors import InconsistentStateError, InvalidCall, WriteOutcomeUnknown
+from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
@@ -41,38 +41,45 @@ class Invoker:
             self._depth -= 1
 
 
+class TurnOwner(Protocol):
+    """The activation whose turn runs."""
+
+    def check_saved(self) -> None:
+        """Raise StorageError if memory holds changes that an earlier turn failed to store."""
+        ...
+
+
 async def run_turn(
     call: Invocation,
-    activation: object,
+    activation: TurnOwner,
     grain: Any,
     plan: MethodPlan | None,
-    ended: Callable[[Invocation, bool], None],
+    ended: Callable[[Invocation, BaseException | None], None],
     gate: Gate,
 ) -> None:
     """Run one turn once the gate lets it start, and report its outcome to `call`.
 
-    Calls `ended(call, conflict)` exactly once. `conflict` is True after an error that shows that the activation's state
-    is stale; the activation must end after it.
+    Calls `ended(call, error)` exactly once. `error` is the error that left the turn, or None.
     """
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
-    conflict = False
+    raised: BaseException | None = None
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
-        if gate.clock() <= gate.until or await _pass_gate(call, gate):
+        if (gate.clock() <= gate.until or await _pass_gate(call, gate)) and not call.held_back():
             running = _begin(call, grain, plan)
             if running is not None:
-                call.succeed(plan, await running)
-    except (InconsistentStateError, WriteOutcomeUnknown) as error:
-        conflict = True
-        call.fail(error)
+                value = await running
+                activation.check_saved()
+                call.succeed(plan, value)
     except BaseException as error:
+        raised = error
         call.fail(error)
         if is_ctrl_c(error):
             raise
     finally:
-        ended(call, conflict)
+        ended(call, raised)
 
 
 async def _pass_gate(call: Invocation, gate: Gate) -> bool:

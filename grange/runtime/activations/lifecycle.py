@@ -28,6 +28,8 @@ async def activate(activation: Activation) -> None:
     built: Built | None = None
     try:
         async with timeout:
+            if activation.owner.deps.pace.spent():
+                await activation.owner.deps.pace.turn()
             _check_key(activation)
             await _claim(activation)
             await _pass_gate(activation)

@@ -12,8 +12,11 @@ Waiting requests start in order of arrival, but a request that may run overtakes
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import Protocol
+
+MAX_COUNTED = 1000
+"""Most waiting requests that are counted to find the position of one: 20 microseconds in a long queue."""
 
 
 class Admitted(Protocol):
@@ -32,8 +35,8 @@ class Mailbox:
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
         self._interleaving = 0  # number of waiting requests that may run beside any turn; they arrived while activating
-        self.running: list[Admitted] = []
-        self.waiting: deque[Admitted] | None = None
+        self.running: dict[Admitted, None] = {}
+        self.waiting: OrderedDict[Admitted, None] | None = None  # any request is removed in constant time
 
     @property
     def depth(self) -> int:
@@ -57,17 +60,17 @@ class Mailbox:
     def wait(self, request: Admitted) -> None:
         """Queue a request that may not run yet."""
         if self.waiting is None:
-            self.waiting = deque()
-        self.waiting.append(request)
+            self.waiting = OrderedDict()
+        self.waiting[request] = None
         self._interleaving += _interleaves(request)
 
     def start(self, request: Admitted) -> None:
         """Record that a request runs."""
-        self.running.append(request)
+        self.running[request] = None
 
     def end(self, request: Admitted) -> None:
         """Record that a running request ended."""
-        self.running.remove(request)
+        del self.running[request]
 
     def next(self) -> Admitted | None:
         """Remove and return the first waiting request that may run now; None if there is none."""
@@ -75,11 +78,8 @@ class Mailbox:
             not self._reentrant and not self._interleaving and any(_is_exclusive(other) for other in self.running)
         ):
             return None  # the second test avoids a search of a long queue each time a turn ends
-        if self.may_run(self.waiting[0]):
-            return self._taken(self.waiting.popleft())
-        for position, request in enumerate(self.waiting):
+        for request in self.waiting:
             if self.may_run(request):
-                del self.waiting[position]
                 return self._taken(request)
         return None
 
@@ -87,7 +87,6 @@ class Mailbox:
         """Remove a waiting request. False if it does not wait."""
         if self.waiting is None or request not in self.waiting:
             return False
-        self.waiting.remove(request)
         self._taken(request)
         return True
 
@@ -99,12 +98,15 @@ class Mailbox:
         return taken
 
     def position(self, request: Admitted) -> int | None:
-        """The number of requests that wait before this one; None if it does not wait."""
+        """The number of requests that wait before this one, at most `MAX_COUNTED`; None if it does not wait."""
         if self.waiting is None or request not in self.waiting:
             return None
-        return self.waiting.index(request)
+        before = enumerate(self.waiting)
+        return next(position for position, other in before if other is request or position == MAX_COUNTED)
 
     def _taken(self, request: Admitted) -> Admitted:
+        assert self.waiting is not None
+        del self.waiting[request]
         self._interleaving -= _interleaves(request)
         # An idle activation must be small, so free the queue with its last request.
         if not self.waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.activation import Activation, ActivationDeps, Phase
@@ -23,7 +23,11 @@ class IdleWatcher(Protocol):
 
 
 class WorkerPool:
-    """The workers of one grain id. A request goes to an idle worker, else to a new one, else to the least busy one."""
+    """The workers of one grain id. A request goes to an idle worker, else to a new one, else to the least busy one.
+
+    A worker that closes counts until its last turn has ended, so there are never more turns than workers. While all
+    workers close, a request waits at one of them, and is handed on as soon as the last turn of one of them ends.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class WorkerPool:
         deps: ActivationDeps,
         collector: IdleWatcher,
         on_empty: Callable[[WorkerPool], None],
+        is_open: Callable[[], bool],
     ) -> None:
         self.grain_id = grain_id
         self.deps = deps
@@ -40,17 +45,18 @@ class WorkerPool:
         self._hosted = hosted
         self._collector = collector
         self._on_empty = on_empty
+        self._is_open = is_open  # whether new workers may be made
 
     def receive(self, call: Invocation) -> None:
         """Hand one request to one of the workers."""
-        serving = [worker for worker in self.workers if worker.phase <= Phase.ACTIVE]
-        idle = next((worker for worker in serving if worker.idle), None)
+        counted = [worker for worker in self.workers if worker.phase <= Phase.CLOSING]
+        idle = next((worker for worker in counted if worker.idle), None)
         if idle is not None:
             idle.receive(call)
-        elif len(serving) < self._hosted.options.stateless_workers:
+        elif len(counted) < self._hosted.options.stateless_workers:
             self._create(call)
         else:
-            min(serving, key=_load).receive(call)
+            min(counted, key=_load).receive(call)
 
     def _create(self, call: Invocation) -> None:
         worker = Activation(self.grain_id, self._hosted, self, asyncio.get_running_loop().time())
@@ -67,8 +73,14 @@ class WorkerPool:
         self._collector.watch(activation)
 
     def start_deactivation(self, activation: Activation) -> None:
-        """Start to deactivate it."""
+        """Start to deactivate it. It runs no turn any more, so a new worker may take its place for what waits."""
         self.deps.tasks.start(deactivate(activation))
+        if self._is_open():
+            waiting = [
+                call for worker in self.workers if worker.phase > Phase.ACTIVE for call in worker.mailbox.take_all()
+            ]
+            for call in waiting:
+                self.receive(cast("Invocation", call))
 
     def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
         """No hint: any silo that hosts the class can run workers."""
@@ -81,5 +93,6 @@ class WorkerPool:
             self._on_empty(self)
 
 
-def _load(worker: Activation) -> int:
-    return worker.mailbox.depth + len(worker.mailbox.running)
+def _load(worker: Activation) -> tuple[bool, int]:
+    """Order of preference: workers that stay, then by the number of requests."""
+    return worker.phase > Phase.ACTIVE, worker.mailbox.depth + len(worker.mailbox.running)

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from grange.aio.awake import AwakeTimeout
+from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.errors import SiloUnavailable
 from grange.grains.context import context_values
@@ -50,6 +51,7 @@ class Caller:
         self._plans = plans
         self._random = rng
         self._tasks = Tasks()
+        self._pace = Pace()
         self._loop = get_running_loop()
         self._binding = deps.binding
         self._waits: set[AwakeTimeout] = set()
@@ -111,6 +113,8 @@ class Caller:
         client of this caller ends before.
         """
         refusals = 0
+        if self._pace.spent():
+            await self._pace.turn()
         while True:
             target = self._target(grain_id) or await self._locate(grain_id, deadline)
             hint, absent = None, True

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from grange.aio.portions import in_portions
 from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
 from grange.proto.faults import Faults, type_name
 from grange.proto.ids import SiloAddress
@@ -139,11 +140,14 @@ class Link:
             self._answered.set()
         unsent_ids = {message.id for message in unsent if isinstance(message, Request)}
         pending, self._pending = self._pending, {}
-        for request_id, entry in pending.items():
-            if request_id in unsent_ids:
+
+        def fail(entry: Pending) -> None:
+            if entry.request.id in unsent_ids:
                 entry.fail(SiloUnavailable(f"the connection to {self.silo} broke before the request left"))
             else:
                 entry.fail(ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}"))
+
+        in_portions(pending.values(), fail)
 
     def abandon(self, reason: str) -> None:
         """Fail all pending calls with ConnectionLost: this process closes and does not wait for their answers."""

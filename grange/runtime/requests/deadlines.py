@@ -7,6 +7,7 @@ import math
 from typing import Protocol
 
 from grange.aio.awake import GRACE, STOP_THRESHOLD, AwakeTimeout
+from grange.aio.portions import in_portions
 
 SWEEP_INTERVAL = 0.02
 """Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
@@ -42,6 +43,7 @@ class Deadlines:
         self._loop = asyncio.get_running_loop()
         self._steps: dict[int, dict[Expires, None]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._expiring: dict[Expires, None] = {}
 
     def add(self, entry: Expires, when: float) -> int:
         """Expire `entry` soon after `when` (loop time; infinite: never). Returns the step, for `discard`."""
@@ -57,6 +59,8 @@ class Deadlines:
 
     def discard(self, entry: Expires, step: int) -> None:
         """Remove an entry that ended in time."""
+        if self._expiring:
+            self._expiring.pop(entry, None)
         entries = self._steps.get(step)
         if entries is not None:
             entries.pop(entry, None)
@@ -66,9 +70,13 @@ class Deadlines:
 
     def close(self) -> None:
         """Expire all entries now, because no sweep follows and they would wait for ever."""
-        for step, timer in list(self._timers.items()):
+        for timer in self._timers.values():
             timer.cancel()
-            self._sweep(step)
+        left = [*self._expiring, *(entry for entries in self._steps.values() for entry in entries)]
+        for each in (self._timers, self._steps, self._expiring):
+            each.clear()
+        for entry in left:
+            entry.expire()
 
     def _due(self, step: int) -> None:
         now = self._loop.time()
@@ -80,6 +88,13 @@ class Deadlines:
             self._sweep(step)
 
     def _sweep(self, step: int) -> None:
+        """Expire the entries of this step in portions. Those that end before their turn comes do not expire."""
         self._timers.pop(step, None)
-        for entry in self._steps.pop(step, {}):
+        entries = self._steps.pop(step, {})
+        self._expiring.update(entries)
+        in_portions(entries, self._expire)
+
+    def _expire(self, entry: Expires) -> None:
+        if entry in self._expiring:
+            del self._expiring[entry]
             entry.expire()

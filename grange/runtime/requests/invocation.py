@@ -1,7 +1,7 @@
 """One request on its way through a silo: a call from this process, a call from the wire, or a timer tick.
 
 An invocation has exactly one outcome: `succeed`, `fail` (executed and raised), `refuse` (certainly not executed) or
-`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are `calls/inbound.py`'s `WireCall`.
+`fail_unknown`. After `fail_unknown` the others have no effect. Calls from the wire are in `calls/wire_call.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
@@ -25,6 +25,18 @@ from grange.runtime.requests.refusal import Refused
 log = logging.getLogger("grange.runtime")
 
 
+class Holder(Protocol):
+    """The part of the silo that has a request at present: an activation or the gateway."""
+
+    def status(self, call: Invocation) -> str:
+        """The progress of the request, for the caller's time-out message."""
+        ...
+
+    def withdraw(self, call: Invocation) -> None:
+        """Refuse the request if it waits here, and free its place: its caller has gone."""
+        ...
+
+
 class Invocation(ABC):
     """A request as the catalog, the activation and the invoker see it.
 
@@ -33,12 +45,12 @@ class Invocation(ABC):
     started_at: gate time at which its turn started.
     entered: whether the turn has reached the grain's code.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
-    status: returns its progress; the activation sets it when the request arrives.
+    holder: the part of the silo that has it; it sets itself when the request arrives there.
     """
 
     __slots__ = (
-        "always_interleave", "caller_gone", "context", "deadline", "entered", "grain_id", "interleaves",
-        "keeps_alive", "method", "read_only", "started_at", "status", "task",
+        "always_interleave", "caller_gone", "context", "deadline", "entered", "grain_id", "holder", "interleaves",
+        "keeps_alive", "method", "read_only", "started_at", "task",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +68,17 @@ class Invocation(ABC):
         self.always_interleave = False
         self.interleaves = False
         self.task: asyncio.Task[None] | None = None
-        self.status: Callable[[Invocation], str] | None = None
+        self.holder: Holder | None = None
+
+    def abandon(self) -> None:
+        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes."""
+        self.caller_gone = True
+        if self.holder is not None:
+            self.holder.withdraw(self)
+
+    def held_back(self) -> bool:
+        """Whether the request must wait again, outside the mailbox. Asked when its turn is about to run grain code."""
+        return False
 
     @abstractmethod
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
@@ -148,9 +170,9 @@ class LocalCall(Invocation):
 
     def expire(self) -> None:
         """Fail with CallTimeout, and drop the request if it has not started."""
-        status = self.status(self) if self.status is not None else "status unknown"
-        self.caller_gone = True
+        status = self.holder.status(self) if self.holder is not None else "status unknown"
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
+        self.abandon()
 
     async def answer(self, deadlines: Deadlines) -> Any:
         """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline.
@@ -169,7 +191,7 @@ class LocalCall(Invocation):
         try:
             await self._signal
         except asyncio.CancelledError:
-            self.caller_gone = True
+            self.abandon()
             raise
         finally:
             deadlines.discard(self, step)
@@ -261,10 +283,15 @@ class Tick(Invocation):
 def expired(call: Invocation, now: float) -> Refused | None:
     """The refusal of a request that must not start any more, or None."""
     if call.caller_gone:
-        return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
+        return cancelled()
     if now >= call.deadline:
         return Refused(Reason.EXPIRED, "its time was over before it could start")
     return None
+
+
+def cancelled() -> Refused:
+    """The refusal of a request whose caller has gone before it started."""
+    return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
 
 
 def log_one_way_failure(grain_id: GrainId, method: str, error: BaseException) -> None:

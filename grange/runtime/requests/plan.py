@@ -6,7 +6,11 @@ It is made once per method and silo (or client), from the facts that hold for ev
 from __future__ import annotations
 
 import types
-from typing import Any
+from collections.abc import Hashable
+from datetime import date, datetime, time, timedelta
+from enum import Enum
+from typing import Any, Union, get_args, get_origin
+from uuid import UUID
 
 import msgspec
 
@@ -23,6 +27,9 @@ MAX_SHARED_TEXT = 1024
 """Characters; longer texts are encoded in local calls too, so that sizes are refused as in remote calls."""
 
 _MISSING = object()
+_SMALL = frozenset({None, type(None), bool, int, float, datetime, date, time, timedelta, UUID})
+"""Types whose values have a few bytes each."""
+
 _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is this plus n
 
 
@@ -30,8 +37,8 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result",
-        "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "method", "payload_limit", "timeout",
+        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result", "_shapes", "_shared", "_shared_result",
+        "_struct", "_struct_by_name", "has_small_result", "method", "payload_limit", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -41,6 +48,7 @@ class MethodPlan:
         codec.check(method.result, f"{place}, result")
         self.method = method
         self.timeout = method.options.timeout
+        self.has_small_result = _is_small(method.result)
         self._codec = codec
         self.payload_limit = payload_limit
         self._native = codec.native[Encoding.MSGPACK]
@@ -179,6 +187,13 @@ class Plans:
     def of_interface(self, spec: InterfaceSpec) -> dict[str, MethodPlan]:
         """The plans of all methods of a class, by name."""
         return {name: self.of(method) for name, method in spec.methods.items()}
+
+
+def _is_small(kind: Any) -> bool:
+    """Whether each value of this type has a few bytes."""
+    if isinstance(kind, types.UnionType) or get_origin(kind) is Union:
+        return all(map(_is_small, get_args(kind)))
+    return isinstance(kind, Hashable) and (kind in _SMALL or (isinstance(kind, type) and issubclass(kind, Enum)))
 
 
 def _struct(method: MethodSpec, array_like: bool) -> type[msgspec.Struct]:

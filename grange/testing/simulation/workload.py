@@ -80,7 +80,8 @@ class SimulatedCounter(Grain, name="simulated_counter", idle_timeout=60):
         """Add 1 and return the new value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
             self.state.value = State(self.state.value.value + 1, self.activation)
-            return await _write(self, self.state)
+            await self.state.write()
+            return self.state.value.value
 
     async def read(self, client: str, call: int) -> int:
         """Return the value."""
@@ -106,23 +107,13 @@ class SimulatedRegister(Grain, name="simulated_register", idle_timeout=20):
             if self.state.value.value != expected:
                 return False
             self.state.value = State(new, self.activation)
-            await _write(self, self.state)
+            await self.state.write()
             return True
 
     async def read(self, client: str, call: int) -> int:
         """Return the value."""
         with self.turn_log.turn(str(self.id), self.activation, client, call):
             return self.state.value.value
-
-
-async def _write(grain: SimulatedCounter | SimulatedRegister, state: PersistentState[State]) -> int:
-    """Write the state. Drop the activation when that fails: a later turn must not return a value that is not stored."""
-    try:
-        await state.write()
-    except Exception:
-        grain.deactivate_when_idle()
-        raise
-    return state.value.value
 
 
 GRAINS: tuple[type[Grain[str]], ...] = (SimulatedCounter, SimulatedRegister)

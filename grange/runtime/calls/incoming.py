@@ -1,0 +1,370 @@
+"""One accepted connection: counts its requests, delivers them or lets them wait, and sends their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from grange.aio.portions import in_portions
+from grange.aio.tasks import Tasks
+from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
+from grange.grains.context import Scalar
+from grange.proto.faults import Faults
+from grange.proto.ids import SiloAddress
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, decoded_size
+from grange.runtime.calls.wire_call import WireCall
+from grange.runtime.requests.invocation import cancelled
+from grange.runtime.requests.refusal import Refused
+from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
+from grange.transport.provider import Connection
+
+log = logging.getLogger("grange.runtime")
+
+_CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
+_FAULT = msgspec.msgpack.Encoder()
+
+HELD_REQUESTS = 1000
+"""Most requests that wait undelivered at one connection before it is not read any more."""
+
+HELD_BYTES = 16 * 1024 * 1024
+"""Most bytes of these requests."""
+
+LOOK_PERIOD = 0.1
+"""Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
+
+LOOKS_BEFORE_WIDER = 10
+"""Looks after which more requests may run whose answers may be large, although those that run have not ended."""
+
+
+class InboundDeps(msgspec.Struct, frozen=True, eq=False):
+    """The parts that all connections of one listener share. `deliver` is the catalog's or a gateway's."""
+
+    deliver: Callable[[WireCall], None]
+    targets: SystemTargets
+    faults: Faults
+    tasks: Tasks
+    admission: Admission
+
+
+class Waiting(msgspec.Struct, gc=False):
+    """A request before it is delivered, with its deadline in loop time and its sizes: see `Share`."""
+
+    request: Request
+    deadline: float
+    size: int
+    arguments_size: int
+    expected: int
+
+
+class Incoming:
+    """One accepted connection and the requests that arrived on it.
+
+    A request is in `_held` while it waits undelivered, in `_calls` until it is answered, and counts in `_share` until
+    its turn has ended, also if the connection has ended before.
+    """
+
+    def __init__(self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None]) -> None:
+        self._deps = deps
+        self._connection = connection
+        self._on_lost = on_lost
+        self._share = Share(deps.admission)
+        self._calls: dict[int, WireCall] = {}
+        self._held: OrderedDict[int, Waiting] = OrderedDict()
+        self._held_bytes = 0
+        self._look: asyncio.TimerHandle | None = None
+        self._releasing = False
+        self._looks = 0
+        self._lost = False
+        self.full = False
+        self._read_at = math.inf
+        self.admission = deps.admission
+        self.sizes = self.admission.sizes
+        self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
+        connection.watch(self._on_written)
+
+    @property
+    def last_received(self) -> float:
+        """Loop time of its last frame."""
+        return self._connection.last_received
+
+    @property
+    def in_progress(self) -> int:
+        """Its requests for grains that have no answer yet."""
+        return len(self._calls) + len(self._held)
+
+    @property
+    def read_at(self) -> float:
+        """Loop time at which the peer last took answers, or the first that waits was made; infinite: none waits."""
+        return self._read_at
+
+    def kill(self, error: ConnectionLost) -> None:
+        """End the connection."""
+        self._connection.kill(error)
+
+    def opened_by(self, silo: SiloAddress) -> bool:
+        """Whether this silo opened the connection."""
+        return self._connection.hello.address == silo
+
+    def receive(self, message: Message) -> None:
+        """transport.Receiver: take one message."""
+        if isinstance(message, Request):
+            self._request(message)
+        elif isinstance(message, Cancel):
+            if (call := self._calls.get(message.id)) is not None:
+                call.abandon()
+            elif message.id in self._held:
+                self._refuse_held(message.id, cancelled())
+                self._update_reading()
+
+    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
+        """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
+        self._lost = True
+        self._on_lost(self)
+        self._share.set_answers(0, full=False)
+        for held in self._held.values():
+            self._share.give_back(held.size)
+        self._held.clear()
+        self._held_bytes = 0
+        self._update_reading()
+        calls, self._calls = self._calls, {}
+        in_portions(calls.values(), WireCall.abandon)
+
+    # -- answers --
+
+    def answer(self, message: Response | Rejection) -> None:
+        """Send an outcome, if the connection is open."""
+        self._calls.pop(message.id, None)
+        connection = self._connection
+        if connection.closed:
+            return
+        try:
+            connection.post(message)
+        except PayloadTooLarge as error:
+            self._answer_without_payload(message, error)
+        if connection.full or not isinstance(message, Response) or len(message.payload) >= LARGE:
+            self._count_answers()
+
+    def _count_answers(self) -> None:
+        """Count the answers that wait; small ones are counted when the next frame is written."""
+        connection = self._connection
+        unwritten, self.full = connection.unwritten, connection.full
+        if not unwritten:
+            self._read_at = math.inf
+        elif self._read_at == math.inf:
+            self._read_at = asyncio.get_running_loop().time()
+        self._share.set_answers(unwritten, self.full)
+
+    def ended(self, size: int, arguments_size: int, expected: int) -> None:
+        """A request that had started has its outcome."""
+        if expected or arguments_size >= LARGE:
+            self._share.end(arguments_size, expected)
+        self._share.give_back(size)
+        if self._held:
+            self._release()
+
+    def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
+        """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
+        if isinstance(message, Rejection):
+            brief: Response | Rejection = Rejection(
+                message.id, message.reason, "the reason is too long to be sent", message.hint
+            )
+        else:
+            fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
+            brief = Response(message.id, fault, failed=True)
+        try:
+            self._connection.post(brief)
+        except PayloadTooLarge:
+            # The peer's limit allows no answer. Do not raise: the frame may hold further messages.
+            self._connection.kill(ConnectionLost(f"the peer takes no answers: {error}"))
+
+    def report_statuses(self, now: float, limit: int) -> int:
+        """Send the status of at most `limit` requests that take long, once for each. Returns how many were handled."""
+        due = list(itertools.islice((call for call in self._calls.values() if call.needs_status(now)), max(0, limit)))
+        for call in due:
+            call.status_sent = True
+            if call.holder is not None:
+                self._post(Status(call.request.id, call.holder.status(call)))
+        return len(due)
+
+    def send_goodbye(self) -> None:
+        """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
+        self._post(GOODBYE)
+        for number in list(self._held):
+            self._begin_held(number)
+        self._update_reading()
+
+    def _post(self, message: Status | Rejection) -> None:
+        """Post an optional message; drop it if it is too large for the peer."""
+        if not self._connection.closed:
+            with suppress(PayloadTooLarge):
+                self._connection.post(message)
+
+    def fault(self, error: BaseException) -> bytes:
+        """The bytes of an error for the wire."""
+        return _FAULT.encode(self._deps.faults.dump(error))
+
+    # -- requests --
+
+    def _request(self, request: Request) -> None:
+        if request.id in self._calls or request.id in self._held:
+            # The peer could not tell which answer belongs to which request, so end the connection.
+            self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
+        if self._connection.closed:
+            return  # a later message of the same frame; its answer could not be sent
+        arguments_size = len(request.args)
+        size = arguments_size + len(request.context) + REQUEST_OVERHEAD
+        if (refusal := self._share.take(size)) is not None:
+            self.answer(Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
+            return
+        if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
+            self._share.give_back(size)
+            text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
+            self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
+            return
+        now = asyncio.get_running_loop().time()
+        deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
+        small = (request.grain_id.type, request.method) in self.sizes.small
+        expected = 0 if small else self.sizes.expected(request)
+        if not (self.full or self.admission.crowded or expected or arguments_size >= LARGE):
+            self._begin(request, deadline, size, arguments_size, 0)  # the usual case, without further calls
+        elif self.full or not self._share.may_start(arguments_size, expected):
+            self._hold(Waiting(request, deadline, size, arguments_size, expected))
+        else:
+            self._begin(request, deadline, size, arguments_size, expected)
+
+    def _begin(self, request: Request, deadline: float, size: int, arguments_size: int, expected: int) -> None:
+        if expected or arguments_size >= LARGE:
+            self._share.start(arguments_size, expected)
+        if request.grain_id.type == SYSTEM_TYPE:
+            self._deps.tasks.start(self._answer_question(request, size, arguments_size, expected))
+            return
+        try:
+            context = _read_context(request.context)
+        except (ValueError, RecursionError) as error:
+            refusal = f"its request context is malformed: {error}"
+            self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
+            self.ended(size, arguments_size, expected)
+            return
+        call = WireCall(self, request, deadline, context)
+        call.size, call.arguments_size, call.expected = size, arguments_size, expected
+        self._calls[request.id] = call
+        self._deps.deliver(call)
+
+    async def _answer_question(self, request: Request, size: int, arguments_size: int, expected: int) -> None:
+        try:
+            answer = self._deps.targets.find(request.grain_id.key)
+            if answer is None:
+                text = f"there is no system target {request.grain_id.key!r} here"
+                self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
+                return
+            response = await _call_target(answer, request, self)
+            self.sizes.saw(request, len(response.payload))
+            self.answer(response)
+        finally:
+            self.ended(size, arguments_size, expected)
+
+    # -- requests that wait until answers are read --
+
+    def hold_back(self, call: WireCall) -> bool:
+        """Take back a request whose turn is about to start, if its connection must first read answers."""
+        if self._lost or call.request.one_way or not (self.full or self._share.must_read(call.expected)):
+            return False
+        self._calls.pop(call.request.id, None)
+        self._share.end(call.arguments_size, call.expected)
+        self._hold(Waiting(call.request, call.deadline, call.size, call.arguments_size, call.expected))
+        return True
+
+    def _hold(self, held: Waiting) -> None:
+        self._held[held.request.id] = held
+        self._held_bytes += held.size
+        self._update_reading()
+
+    def _on_written(self) -> None:
+        """A frame of answers left this process."""
+        self._read_at = math.inf
+        self._count_answers()
+        if self._held:
+            self._release()
+
+    def _release(self) -> None:
+        """Deliver held requests, in order, while they may start."""
+        if self._releasing:
+            return  # a request that was delivered has ended at once
+        self._releasing = True
+        try:
+            while self._held:
+                number, held = next(iter(self._held.items()))
+                held.expected = self.sizes.expected(held.request)
+                if self.full or not self._share.may_start(held.arguments_size, held.expected):
+                    break
+                self._begin_held(number)
+        finally:
+            self._releasing = False
+        self._update_reading()
+
+    def _look_at_held(self) -> None:
+        """Refuse the held requests whose time is over, and start those that may. Called from time to time."""
+        self._look = None
+        now = asyncio.get_running_loop().time()
+        for number in [number for number, held in self._held.items() if now >= held.deadline]:
+            self._refuse_held(
+                number, Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
+            )
+        self._looks += 1
+        if self._looks % LOOKS_BEFORE_WIDER == 0:
+            self._share.widen()
+        self._release()
+
+    def _refuse_held(self, number: int, refused: Refused) -> None:
+        held = self._pop_held(number)
+        self._share.give_back(held.size)
+        self.answer(Rejection(number, refused.reason, refused.message))
+
+    def _begin_held(self, number: int) -> None:
+        held = self._pop_held(number)
+        self._begin(held.request, held.deadline, held.size, held.arguments_size, held.expected)
+
+    def _pop_held(self, number: int) -> Waiting:
+        held = self._held.pop(number)
+        self._held_bytes -= held.size
+        return held
+
+    def _update_reading(self) -> None:
+        """Read on from the peer unless too much is held, and look again soon while anything is held."""
+        if self._held and self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_PERIOD, self._look_at_held)
+        elif not self._held and self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if len(self._held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self._held and self.full):
+            self._connection.pause()
+        else:
+            self._connection.resume()
+
+
+def _read_context(data: bytes) -> Mapping[str, Scalar] | None:
+    """Decode a request context. Raises ValueError unless it is a mapping of scalars."""
+    if not data:
+        return None
+    context = _CONTEXT.decode(data)
+    if not all(isinstance(value, Scalar) for value in context.values()):
+        raise ValueError("it holds a value that is not a scalar")
+    return context
+
+
+async def _call_target(answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming) -> Response:
+    try:
+        return Response(request.id, await answer(request.args))
+    except Exception as error:
+        if not isinstance(error, GrangeError):
+            log.exception("system target %s failed", request.grain_id.key, extra={"event": "system_target_failed"})
+        return Response(request.id, incoming.fault(error), failed=True)

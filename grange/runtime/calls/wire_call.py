@@ -1,0 +1,145 @@
+"""One request from another process, as the catalog and the gateway of this silo see it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from grange.errors import CallOutcomeUnknown, InvalidResult
+from grange.grains.context import Scalar
+from grange.proto.message import Reason, Rejection, Request, Response
+from grange.runtime.calls.admission import LARGE, Admission
+from grange.runtime.requests.invocation import Invocation, log_one_way_failure
+from grange.runtime.requests.plan import MethodPlan
+from grange.runtime.requests.refusal import Refused
+
+STATUS_SHARE_LEFT = 0.75
+"""Share (0 to 1) of a request's time-out that is left when its caller gets a status message."""
+
+
+class Origin(Protocol):
+    """The connection by which a request came: `Incoming`. `full`: it holds as many answers as it may."""
+
+    payload_limit: int
+    full: bool
+    admission: Admission
+
+    def answer(self, message: Response | Rejection) -> None:
+        """Send an outcome, if the connection is open."""
+        ...
+
+    def fault(self, error: BaseException) -> bytes:
+        """The bytes of an error for the wire."""
+        ...
+
+    def hold_back(self, call: WireCall) -> bool:
+        """Take back a request whose turn is about to start, if its connection must first read answers."""
+        ...
+
+    def ended(self, size: int, arguments_size: int, expected: int) -> None:
+        """A request that had started has its outcome."""
+        ...
+
+
+class WireCall(Invocation):
+    """A request from another process. `carrier` is the gateway's task that forwards it to another silo, if any.
+
+    `size`, `arguments_size` and `expected` are its sizes as `Share` counts them; `size` is 0 once its turn has ended.
+    """
+
+    __slots__ = (
+        "_decoded", "_incoming", "_unknown", "arguments_size", "carrier", "expected", "request", "size",
+        "status_sent",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        incoming: Origin,
+        request: Request,
+        deadline: float,
+        context: Mapping[str, Scalar] | None,
+    ) -> None:
+        super().__init__(request.grain_id, request.method, deadline, context)
+        self.request = request
+        self.size = 0
+        self.arguments_size = 0
+        self.expected = 0
+        self._incoming = incoming
+        self._decoded: tuple[Any, ...] | None = None
+        self._unknown = False
+        self.status_sent = False
+        self.carrier: asyncio.Task[Any] | None = None
+
+    def abandon(self) -> None:
+        """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
+        super().abandon()
+        if self.carrier is not None:
+            self.carrier.cancel()
+
+    def needs_status(self, now: float) -> bool:
+        """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""
+        return not self.status_sent and now >= self.deadline - STATUS_SHARE_LEFT * self.request.timeout_ms / 1000
+
+    def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
+        """The arguments, decoded at first use by the types of the method."""
+        if self._decoded is None:
+            self._decoded = plan.decode(self.request.args, self.request.encoding)
+        return self._decoded
+
+    def held_back(self) -> bool:
+        """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
+        incoming = self._incoming
+        return (incoming.full or incoming.admission.crowded) and incoming.hold_back(self)
+
+    def started(self) -> None:
+        """Answer a one-way request: it is accepted when its turn starts."""
+        if self.request.one_way:
+            self._incoming.answer(Response(self.request.id))
+
+    def succeed(self, plan: MethodPlan | None, value: Any) -> None:
+        """Send the result."""
+        if self.request.one_way or self._unknown:
+            self.end()
+            return
+        assert plan is not None
+        payload = plan.encode_result(value, self.request.encoding, self._incoming.payload_limit)
+        if self.expected or len(payload) >= LARGE:
+            self._incoming.admission.sizes.saw(self.request, len(payload))
+        self._incoming.answer(Response(self.request.id, payload))
+        self.end()
+
+    def fail(self, error: BaseException) -> None:
+        """Send the error."""
+        if self.request.one_way:
+            log_one_way_failure(self.grain_id, self.method, error)
+        elif not self._unknown:
+            self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
+        self.end()
+
+    def refuse(self, refused: Refused) -> None:
+        """Send the refusal."""
+        fault = b"" if refused.cause is None else self._incoming.fault(refused.cause)
+        after = int(refused.retry_after * 1000)
+        self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
+        self.end()
+
+    def forward(self, response: Response) -> None:
+        """Send the response of the silo that executed the forwarded request."""
+        self._incoming.admission.sizes.saw(self.request, len(response.payload))
+        self._incoming.answer(Response(self.request.id, response.payload, response.failed))
+        self.end()
+
+    def fail_unknown(self, error: CallOutcomeUnknown) -> None:
+        """Tell the caller that the outcome stays unknown. A one-way request that started was answered already."""
+        if not (self.request.one_way and self.started_at) and not self._unknown:
+            self._unknown = True
+            fault = self._incoming.fault(error)
+            self._incoming.answer(Rejection(self.request.id, Reason.LOST, str(error), fault=fault))
+        self.end()
+
+    def end(self) -> None:
+        """The request is no longer in progress. Only the first call has an effect."""
+        if self.size:
+            self._incoming.ended(self.size, self.arguments_size, self.expected)
+            self.size = 0
