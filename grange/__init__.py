@@ -53,7 +53,6 @@ from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
-from grange.proto.values import Immutable
 from grange.storage.state import PersistentState, Stored
 
 __all__ = [
@@ -70,7 +69,6 @@ __all__ = [
     "GrainId",
     "GrainInterface",
     "GrangeError",
-    "Immutable",
     "InconsistentStateError",
     "InvalidCall",
     "InvalidResult",

@@ -1,6 +1,8 @@
-"""`grange doctor`: checks the stores of a configuration for safety. It starts nothing and changes nothing.
+"""`grange doctor`: checks the stores of a configuration, and tries what a silo would do with them.
 
-The same checks run at the start of a silo; see `silo/store_checks.py`.
+It leaves nothing behind.
+
+The same checks and trials run at the start of a silo; see `silo/store_checks.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from grange.cli.output import Output, Rows
 from grange.cli.silo_import import named_silo
 from grange.databases.findings import Level
 from grange.silo.config import SiloConfig
-from grange.silo.store_checks import StoreReport, reports, stores_of
+from grange.silo.store_checks import StoreReport, reports
 
 COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
 
@@ -28,13 +30,13 @@ COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
 @click.option("--strict", is_flag=True, help="Fail for warnings, too.")
 @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
 def doctor_command(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> None:
-    """Check the stores of a silo: persistence, eviction, roles, versions. Changes nothing.
+    """Check the stores of a silo (roles, versions, persistence, eviction) and try what a silo does; nothing stays.
 
     Exit code 1 when something cannot work or cannot be reached.
     """
     given = {name: url for name, url in urls.items() if url is not None}
     with naming_options(given):
-        store_reports = asyncio.run(reports(stores_of(_config(app, given))))
+        store_reports = asyncio.run(reports(config_of(app, given)))
     Output(as_json, fits=False).show(facts(store_reports), _table(store_reports))
     levels = {finding.level for report in store_reports for finding in report.findings}
     if Level.BAD in levels or (strict and Level.WARN in levels):
@@ -75,7 +77,7 @@ def _table(store_reports: list[StoreReport]) -> Rows:
     return table
 
 
-def _config(app: str | None, overrides: dict[str, str]) -> SiloConfig:
+def config_of(app: str | None, overrides: dict[str, str]) -> SiloConfig:
     """The configuration as a silo on this machine reads it, without the check of its address: nothing listens here."""
     values: dict[str, Any] = {**overrides, "insecure": True}
     if app is None:

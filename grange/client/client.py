@@ -175,7 +175,7 @@ class Client:
         self._gateways = Gateways(
             self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners
         )
-        plans = Plans(ValueCodec([references]))
+        plans = Plans(ValueCodec([references]), self._runtime.payload_limit)
         self._binding = LoopBinding("this client")
         deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime, self._binding)
         self._caller = Caller(deps, self._gateways, plans, self._random)

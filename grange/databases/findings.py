@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from grange.databases.migrations import plan, shipped_migrations
-from grange.databases.redis_facts import LEAST_VERSION, Facts, replicas, version_of
+from grange.databases.redis_facts import LEAST_VERSION, NO_CLUSTER, Facts, in_cluster_mode, replicas, version_of
 from grange.errors import ConfigurationError
 
 
@@ -30,6 +30,8 @@ class StoreFinding(msgspec.Struct, frozen=True):
     subject: str
     found: str
     remedy: str = ""
+    passes: bool = False
+    """Whether a bad fact may end without a change of the configuration, as a failover ends the role of a replica."""
 
 
 def ok(subject: str, found: str) -> StoreFinding:
@@ -42,16 +44,23 @@ def warn(subject: str, found: str, remedy: str) -> StoreFinding:
     return StoreFinding(Level.WARN, subject, found, remedy)
 
 
-def bad(subject: str, found: str, remedy: str) -> StoreFinding:
+def bad(subject: str, found: str, remedy: str, *, passes: bool = False) -> StoreFinding:
     """A finding about a store that cannot work."""
-    return StoreFinding(Level.BAD, subject, found, remedy)
+    return StoreFinding(Level.BAD, subject, found, remedy, passes)
 
 
 def judge_redis(facts: Facts, appendfsync: str | None) -> list[StoreFinding]:
     """The findings from INFO and one configuration value. A missing right to INFO is a finding too."""
     if not facts:
         return [warn("INFO", "not permitted", "allow this user INFO, or check eviction and persistence yourself")]
-    return [_redis_version(facts), _redis_role(facts), _eviction(facts), _log(facts, appendfsync), _replicas(facts)]
+    return [
+        _redis_version(facts),
+        _redis_role(facts),
+        *_redis_cluster(facts),
+        _eviction(facts),
+        _log(facts, appendfsync),
+        _replicas(facts),
+    ]
 
 
 def _redis_version(facts: Facts) -> StoreFinding:
@@ -65,8 +74,12 @@ def _redis_version(facts: Facts) -> StoreFinding:
 
 def _redis_role(facts: Facts) -> StoreFinding:
     if facts.get("role", "master") != "master":
-        return bad("role", "replica", "name the master in the URL, or use redis+sentinel://")
+        return bad("role", "replica", "name the master in the URL, or use redis+sentinel://", passes=True)
     return ok("role", "master")
+
+
+def _redis_cluster(facts: Facts) -> list[StoreFinding]:
+    return [bad("cluster mode", "on", NO_CLUSTER)] if in_cluster_mode(facts) else []
 
 
 def _eviction(facts: Facts) -> StoreFinding:
@@ -94,9 +107,9 @@ def _replicas(facts: Facts) -> StoreFinding:
 
 
 def judge_postgres(settings: Mapping[str, str], applied: Iterable[tuple[str, int]]) -> list[StoreFinding]:
-    """The findings from `in_recovery`, `synchronous_commit`, `fsync`, `version` and the applied migrations."""
+    """The findings from the settings of a session, whether a `pooler` is between, and the applied migrations."""
     recovery = (
-        bad("role", "standby", "name the primary in the URL: a standby takes no writes")
+        bad("role", "standby", "name the primary in the URL: a standby takes no writes", passes=True)
         if settings["in_recovery"] == "on"
         else ok("role", "primary")
     )
@@ -105,8 +118,26 @@ def judge_postgres(settings: Mapping[str, str], applied: Iterable[tuple[str, int
         recovery,
         _on("synchronous_commit", settings, "a crash may lose acknowledged writes"),
         _on("fsync", settings, "a power cut may damage the whole database"),
+        *_read_only(settings),
+        *_pooler(settings),
         *judge_schema("postgres", applied),
     ]
+
+
+def _read_only(settings: Mapping[str, str]) -> list[StoreFinding]:
+    if settings["in_recovery"] == "on" or settings["read_only"] != "on":
+        return []
+    return [bad("default_transaction_read_only", "on", "ALTER ROLE … SET default_transaction_read_only = off")]
+
+
+def _pooler(settings: Mapping[str, str]) -> list[StoreFinding]:
+    """Grange limits its statements itself, unless a pooler keeps the limit from the server."""
+    if settings["pooler"] != "on":
+        return []
+    if settings["statement_timeout"] != "0":
+        return [ok("pooler", f"statement_timeout {settings['statement_timeout']}")]
+    remedy = "ALTER ROLE … SET statement_timeout = '2s': behind a pooler grange cannot limit what a lost server does"
+    return [warn("pooler", "statements have no time limit", remedy)]
 
 
 def judge_sqlite(integrity: str, journal: str, applied: Iterable[tuple[str, int]]) -> list[StoreFinding]:
@@ -143,6 +174,14 @@ def _schema(dialect: str, component: str, versions: list[int]) -> StoreFinding:
     except ModuleNotFoundError:
         return ok(subject, f"version {versions[-1]}, not ours")
     return ok(subject, f"version {versions[-1]}" + (", to be upgraded at the next start" if pending else ""))
+
+
+def judge_upgrade(component: str, user: str, permitted: bool) -> StoreFinding:
+    """Whether the next start can upgrade tables of an older version."""
+    subject = f"upgrade of {component}"
+    if permitted:
+        return ok(subject, "at the next start")
+    return bad(subject, f"{user} may not", "run `grange migrate` once, as the owner of the tables")
 
 
 def _on(name: str, settings: Mapping[str, str], risk: str) -> StoreFinding:

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from types import MappingProxyType
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TypeAlias
 
 import asyncpg
 
 from grange.aio.awake import AwakeTimer
-from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable, is_reset
-from grange.databases.findings import StoreFinding, judge_postgres
+from grange.databases.errors import (
+    DatabaseMisconfigured,
+    DatabaseUnavailable,
+    at_start,
+    is_reset,
+)
+from grange.databases.findings import StoreFinding, judge_postgres, judge_upgrade
 from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
-from grange.databases.urls import malformed, parse_url
-from grange.errors import ConfigurationError
+from grange.databases.postgres_refusals import UNKNOWN, Login
+from grange.databases.postgres_session import (
+    FORM,
+    ISOLATION,
+    NAME,
+    READ_COMMITTED,
+    TIMEOUT,
+    Connection,
+    FirstSession,
+    learn_array_types,
+    typed_errors,
+)
+from grange.databases.urls import parse_url
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-FORM = "postgresql://user:password@host[:port]/database"
+Trial: TypeAlias = "Callable[[PostgresLink], Awaitable[list[StoreFinding]]]"
+"""Does what a silo does with its tables. Returns findings about what does not work and is not always needed."""
 
 MIGRATION_TIMEOUT = 60.0
 """Seconds to bring the tables up to date; another silo may be doing it and hold the lock."""
@@ -28,65 +43,50 @@ MIGRATION_TIMEOUT = 60.0
 CHECK_TIMEOUT = 5.0
 """Seconds for the connection and the questions of `check_postgres`."""
 
-_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
-
-_REFUSED_LOGIN = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-
-# The server answered that it undid the statement. The cause may pass: the server is full, or the statement timed out.
-_NOT_APPLIED = (
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.QueryCanceledError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.DiskFullError,
-    asyncpg.OutOfMemoryError,
-    asyncpg.ReadOnlySQLTransactionError,
-    *_REFUSED_LOGIN,
-)
-
-# The connection ended: the server starts, stops or fails over. The outcome of a change that was under way is unknown.
-_LOST = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleSessionTimeoutError,
-    asyncpg.InternalClientError,  # the server ended the connection just as a statement began
-)
+STATEMENT_CACHE = 100
+"""Prepared statements that one connection keeps. 0 behind a pooler, which gives each transaction another session."""
 
 
 class PostgresLink:
     """A pool of connections to one Postgres, with bounded operations and typed errors."""
 
-    def __init__(self, pool: Pool, place: str = "") -> None:
+    def __init__(self, pool: Pool, name: str = "Postgres", login: Login = UNKNOWN, pooled: bool = False) -> None:
         self._pool = pool
-        self._name = f"Postgres at {place}" if place else "Postgres"
+        self._name = name
+        self._login = login
+        self.pooled = pooled
+        """Whether a connection pooler is between: then sessions keep no setting of grange."""
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, connections: int, connect_timeout: float, settings: Mapping[str, str] = _NO_SETTINGS
+        cls, url: str, connections: int, connect_timeout: float, statement_timeout: float
     ) -> AsyncGenerator[PostgresLink]:
-        """A pool of at most `connections`, closed at exit. Connects when a connection is first needed.
+        """A pool of at most `connections`, closed at exit. Connects once, to find out whether a pooler is between.
 
-        `connect_timeout` is in seconds; `settings` are session parameters. Raises ConfigurationError for a malformed
-        URL. No session reset is sent when a connection goes back: no code of grange changes a session, and the reset
-        that asyncpg sends would double the round trips.
+        Both time-outs are in seconds; the server ends a statement after `statement_timeout`, unless there is a pooler.
+        Raises ConfigurationError with the remedy when a setting is wrong, and DatabaseError. No session reset is sent
+        when a connection goes back: no code of grange changes a session, and asyncpg's reset would double the trips.
         """
         parsed = parse_url(url, FORM)
+        login = Login(parsed.username or "the user", parsed.path[1:] or "the database")
+        first = FirstSession(url, f"Postgres at {parsed.target('the default host')}", login, connect_timeout)
+        settings = {**NAME, TIMEOUT: f"{statement_timeout * 1000:.0f}", ISOLATION: READ_COMMITTED}
+        with at_start():
+            pooled = await first.is_pooled(settings)
         pool = await asyncpg.create_pool(
             url,
             # With a minimum, a task of asyncpg reconnects in competition with operations.
             min_size=0,
             max_size=connections,
             timeout=connect_timeout,
-            server_settings=dict(settings),
+            server_settings=dict(NAME if pooled else settings),
+            statement_cache_size=0 if pooled else STATEMENT_CACHE,
+            init=learn_array_types if pooled else None,
             reset=_no_reset,
         )
         try:
-            yield cls(pool, parsed.target("the default host"))
+            yield cls(pool, first.name, login, pooled)
         finally:
             # Close in order if the server answers, which keeps errors out of its log. Terminate in any case.
             with suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -94,29 +94,41 @@ class PostgresLink:
                     await pool.close()
             pool.terminate()
 
-    async def connect(self) -> None:
-        """Connect once. Raises ConfigurationError when the server refuses the login, and DatabaseError."""
-        try:
-            with self._errors():
-                await self._pool.release(await self._acquire(opening=True))
-        except DatabaseUnavailable as error:
-            if isinstance(error.__cause__, _REFUSED_LOGIN):
-                text = f"{self._name} refused the login that its URL names: {error.__cause__}"
-                raise ConfigurationError(text) from None
-            raise
-
     async def migrate(self, component: str) -> None:
-        """See the function `migrate`."""
-        async with self.connection(MIGRATION_TIMEOUT, opening=True) as connection:
-            await migrate(connection, component)
+        """See the function `migrate`. Raises ConfigurationError when a right is missing, and DatabaseError."""
+        with at_start():
+            try:
+                async with self.connection(MIGRATION_TIMEOUT) as connection:
+                    await migrate(connection, component)
+            except DatabaseMisconfigured as error:
+                raise DatabaseMisconfigured(f"the {component} tables cannot be opened or made: {error}") from error
+
+    async def try_out(self, component: str, trial: Trial) -> list[StoreFinding]:
+        """Run a trial on the tables of a component, in a transaction that is rolled back: nothing stays.
+
+        Missing tables are made first, so a missing right to make them is found. Tables that the next start upgrades are
+        not tried, only the right to upgrade them: an upgrade may rewrite a whole table. Raises what the trial raises,
+        ConfigurationError when a setting is wrong, and DatabaseError.
+        """
+        with at_start():
+            async with self.connection(MIGRATION_TIMEOUT) as connection:
+                if await _needs_upgrade(connection, component):
+                    return [judge_upgrade(component, self._login.user, await connection.fetchval(_MAY_UPGRADE))]
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    link = _TrialLink(self, connection)
+                    await link.migrate(component)
+                    return await trial(link)
+                finally:
+                    await transaction.rollback()
 
     @asynccontextmanager
-    async def connection(self, seconds: float, *, opening: bool = False) -> AsyncGenerator[Connection]:
+    async def connection(self, seconds: float) -> AsyncGenerator[Connection]:
         """A connection of the pool; the wait for it and its use are bounded together. Raises DatabaseError.
 
         When the time is over, the connection is terminated. That ends every wait on it, also the wait for a roll-back
-        or a cancel request, which a server that hangs never answers. With `opening` it also raises ConfigurationError
-        for an option in the URL that the driver refuses.
+        or a cancel request, which a server that hangs never answers.
         """
         connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | None = None
         is_over = False
@@ -130,11 +142,11 @@ class PostgresLink:
             else:
                 _break(connection)
 
-        with self._errors():
+        with typed_errors(self._name, self._login):
             limit = AwakeTimer(seconds, expire)
             try:
                 async with acquiring:
-                    connection = await self._acquire(opening)
+                    connection = await self._acquire()
                 if is_over:
                     raise TimeoutError
                 yield connection
@@ -152,7 +164,7 @@ class PostgresLink:
                 if connection is not None:
                     await self._pool.release(connection)
 
-    async def _acquire(self, opening: bool) -> asyncpg.pool.PoolConnectionProxy[asyncpg.Record]:
+    async def _acquire(self) -> asyncpg.pool.PoolConnectionProxy[asyncpg.Record]:
         """A connection of the pool. The driver reads the URL, and the files that it names, for each new connection."""
         try:
             return await self._pool.acquire()
@@ -160,46 +172,23 @@ class PostgresLink:
             raise  # also ssl.SSLCertVerificationError, which is a ValueError too
         except ValueError:
             # The driver's message is not shown: it may hold the password.
-            reason = "the Postgres driver refuses one of its options"
-            if opening:
-                raise malformed(FORM, reason) from None
-            raise DatabaseUnavailable(f"{self._name} is not available: {reason}, or a file that it names") from None
+            reason = "the Postgres driver refuses one of its options, or a file that it names"
+            raise DatabaseUnavailable(f"{self._name} is not available: {reason}") from None
 
-    @contextmanager
-    def _errors(self) -> Generator[None]:
-        """Turn the driver's errors into DatabaseError. A cancellation that such an error has replaced is restored."""
-        task = asyncio.current_task()
-        assert task is not None
-        cancellations = task.cancelling()
-        try:
-            with self._database_errors():
-                yield
-        except DatabaseError as error:
-            # The roll-back of a transaction fails on a broken connection. Its error replaces the CancelledError.
-            if task.cancelling() > cancellations:
-                raise asyncio.CancelledError from error
-            raise
 
-    @contextmanager
-    def _database_errors(self) -> Generator[None]:
-        try:
-            yield
-        except TimeoutError as error:
-            raise AnswerLost(f"{self._name} did not answer in time") from error
-        except _NOT_APPLIED as error:
-            raise DatabaseUnavailable(f"{self._name} is not available: {error}") from error
-        except _LOST as error:
-            raise AnswerLost(f"{self._name} is not available: {error}") from error
-        except RuntimeError as error:
-            if not is_reset(error):
-                raise
-            raise AnswerLost(f"{self._name} is not available: the connection was reset ({error})") from error
-        except asyncpg.InterfaceError as error:
-            # A value that the protocol cannot carry, or a connection or pool that was closed during the operation.
-            kind = DatabaseError if isinstance(error, ValueError) else AnswerLost
-            raise kind(f"the driver of {self._name} refused: {error}") from error
-        except asyncpg.PostgresError as error:
-            raise DatabaseError(f"{self._name} refused: {error}") from error
+class _TrialLink(PostgresLink):
+    """Runs every operation in one transaction that will be rolled back."""
+
+    def __init__(self, link: PostgresLink, connection: Connection) -> None:
+        super().__init__(link._pool, link._name, link._login, link.pooled)
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self, seconds: float) -> AsyncGenerator[Connection]:
+        """See `PostgresLink`. A savepoint surrounds each operation: a refused one does not spoil the next."""
+        with typed_errors(self._name, self._login):
+            async with self._connection.transaction():
+                yield self._connection
 
 
 def _break(connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
@@ -238,21 +227,36 @@ async def _applied(connection: Connection, component: str) -> list[int]:
     return [row[0] for row in rows]
 
 
+async def _needs_upgrade(connection: Connection, component: str) -> bool:
+    """Whether the tables exist and are older than this grange's."""
+    applied = await _applied(connection, component)
+    return bool(applied and plan(component, shipped_migrations(f"grange.{component}", "postgres"), applied))
+
+
+_MAY_UPGRADE = """
+SELECT has_schema_privilege(current_schema(), 'CREATE')
+   AND coalesce(bool_and(pg_has_role(tableowner, 'USAGE')), true)
+FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'grange\\_%'
+"""
+
+_SETTINGNAMES = ("in_recovery", "synchronous_commit", "fsync", "read_only", "statement_timeout", "version")
 _SETTINGS = """
 SELECT CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END AS in_recovery,
     current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
+    current_setting('default_transaction_read_only') AS read_only,
+    current_setting('statement_timeout') AS statement_timeout,
     current_setting('server_version') AS version, to_regclass($1) IS NOT NULL AS has_schema
 """
 
 
 async def check_postgres(url: str) -> list[StoreFinding]:
     """See `StoreCheck`. Opens a connection of its own, and changes nothing."""
-    link_context = PostgresLink.open(url, 1, CHECK_TIMEOUT)
-    async with link_context as link, link.connection(CHECK_TIMEOUT, opening=True) as connection:
+    link_context = PostgresLink.open(url, 1, CHECK_TIMEOUT, CHECK_TIMEOUT)
+    async with link_context as link, link.connection(CHECK_TIMEOUT) as connection:
         row = await connection.fetchrow(_SETTINGS, SCHEMA_TABLE)
         assert row is not None  # a SELECT without FROM has one row
-        names = ("in_recovery", "synchronous_commit", "fsync", "version")
-        settings = {name: str(row[name]) for name in names}
+        settings = {name: str(row[name]) for name in _SETTINGNAMES}
         query = f"SELECT component, version FROM {SCHEMA_TABLE}"
         applied = await connection.fetch(query) if row["has_schema"] else []
-    return judge_postgres(settings, ((row["component"], row["version"]) for row in applied))
+    pooler = {"pooler": "on" if link.pooled else "off"}
+    return judge_postgres(settings | pooler, ((row["component"], row["version"]) for row in applied))

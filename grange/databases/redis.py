@@ -22,12 +22,28 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from grange.aio.awake import AwakeTimeout
-from grange.databases.errors import AnswerLost, DatabaseError, DatabaseUnavailable, is_reset
+from grange.databases.errors import (
+    AnswerLost,
+    DatabaseError,
+    DatabaseMisconfigured,
+    DatabaseUnavailable,
+    at_start,
+    is_reset,
+)
 from grange.databases.findings import StoreFinding, judge_redis
 from grange.databases.redis_address import sentinel_address
-from grange.databases.redis_facts import Facts, keeps_a_log, parsed_info, replicas, waits_for_disk
+from grange.databases.redis_facts import (
+    NO_CLUSTER,
+    Facts,
+    in_cluster_mode,
+    keeps_a_log,
+    parsed_info,
+    replicas,
+    waits_for_disk,
+)
+from grange.databases.redis_refusals import IS_SENTINEL, NO_TLS, ONLY_TLS, refusal, refusals
+from grange.databases.tls_probe import speaks_plain, speaks_tls
 from grange.databases.urls import malformed, parse_url
-from grange.errors import ConfigurationError
 
 FORM = "redis://[[user]:password@]host[:port][/database]"
 
@@ -47,11 +63,8 @@ SENTINEL_TIMEOUT = 0.5
 """Seconds for one Sentinel; short, so that there is time to ask the next one when one is down."""
 
 
-_REFUSED_LOGIN = (redis.exceptions.AuthenticationError, redis.exceptions.AuthorizationError)
-
 # The server answered that it cannot do this at the moment.
 _UNAVAILABLE = (
-    redis.exceptions.ClusterDownError,
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.TryAgainError,
 )
@@ -102,13 +115,48 @@ class RedisLink:
             await client.connection_pool.disconnect()
 
     async def connect(self, seconds: float) -> None:
-        """Connect once. Raises ConfigurationError when the server refuses the login, and DatabaseError."""
-        async with self.operation(seconds):
+        """Connect once.
+
+        Raises ConfigurationError with the remedy when a setting is wrong (login, right, cluster mode), and
+        DatabaseError.
+        """
+        with at_start():
             try:
-                await cast(Any, self.client).ping()
-            except _REFUSED_LOGIN as error:
-                text = f"{self._name} refused the login that its URL names: {error}"
-                raise ConfigurationError(text) from None
+                await self._first_commands(seconds)
+            except AnswerLost as error:
+                if words := await self._wrong_scheme():
+                    raise DatabaseMisconfigured(f"{self._name} is not available: {words}") from error
+                raise
+
+    async def _first_commands(self, seconds: float) -> None:
+        async with self.operation(seconds), self.connection() as connection:
+            await ask(connection, "PING")
+            if in_cluster_mode(await permitted_info(connection)):
+                raise DatabaseMisconfigured(f"{self._name} is a node of a Redis Cluster; {NO_CLUSTER}")
+
+    async def _wrong_scheme(self) -> str:
+        """The remedy, if the URL demands TLS of a port without it, or the other way round; else nothing."""
+        pool = self.client.connection_pool
+        if isinstance(pool, redis.asyncio.sentinel.SentinelConnectionPool):
+            return ""
+        host, port = pool.connection_kwargs.get("host", "localhost"), pool.connection_kwargs.get("port", 6379)
+        if issubclass(pool.connection_class, redis.asyncio.SSLConnection):
+            return NO_TLS if await speaks_plain(host, port) else ""
+        return ONLY_TLS if not await speaks_plain(host, port) and await speaks_tls(host, port) else ""
+
+    async def require(self, commands: Sequence[Sequence[str | int]]) -> None:
+        """Send commands that change nothing of value, and raise DatabaseMisconfigured with all that are not permitted.
+
+        The error inside a script does not name its command, so a missing right is found here.
+        """
+        async with self.operation():
+            pipeline = self.client.pipeline(transaction=False)
+            for command in commands:
+                cast(Any, pipeline).execute_command(*command)
+            answers = await pipeline.execute(raise_on_error=False)
+        errors = [str(each) for each in answers if isinstance(each, redis.exceptions.RedisError)]
+        if words := refusals(errors):
+            raise DatabaseMisconfigured(f"{self._name}: {words}")
 
     @asynccontextmanager
     async def operation(self, seconds: float = OPERATION_TIMEOUT) -> AsyncGenerator[None]:
@@ -143,6 +191,9 @@ class RedisLink:
     def error(self, error: Exception) -> DatabaseError:
         """The DatabaseError for an error of the driver, also for an error inside the answer of a pipeline."""
         reason = str(error) or type(error).__name__
+        words = refusal(reason)
+        if words is not None:
+            return DatabaseMisconfigured(f"{self._name}: {words}")
         if isinstance(error, redis.exceptions.ReadOnlyError):
             return DatabaseUnavailable(f"{self._name} is not available, it has become a replica: {reason}")
         if isinstance(error, _UNAVAILABLE):
@@ -202,7 +253,8 @@ async def ask(connection: AbstractConnection, *command: str | int) -> Any:
 async def permitted_info(connection: AbstractConnection) -> Facts:
     """The facts of INFO; empty where this user has no right to it."""
     try:
-        return parsed_info(await ask(connection, "INFO"))
+        answer = await ask(connection, "INFO")
+        return parsed_info(answer if isinstance(answer, str) else answer.decode())
     except redis.exceptions.ResponseError:
         return {}
 
@@ -227,7 +279,7 @@ async def check_redis(url: str) -> list[StoreFinding]:
 async def masters_only(connection: Any) -> None:
     """The first steps on each new connection: the driver's handshake, then a check of the server's role.
 
-    Raises the driver's ConnectionError on a replica. A user without the right to ROLE passes.
+    Raises the driver's ConnectionError on a replica or a Sentinel. A user without the right to ROLE passes.
     """
     await connection.on_connect()
     await connection.send_command("ROLE")
@@ -235,6 +287,8 @@ async def masters_only(connection: Any) -> None:
         role = (await connection.read_response())[0]
     except redis.exceptions.ResponseError:
         return
+    if role in ("sentinel", b"sentinel"):
+        raise redis.exceptions.ConnectionError(IS_SENTINEL)
     if role not in ("master", b"master"):
         raise redis.exceptions.ConnectionError(
             "it is a replica, which may be behind and takes no writes; name the master, or use redis+sentinel://"

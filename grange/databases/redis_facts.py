@@ -15,6 +15,16 @@ LEAST_VERSION = (6, 2)
 WAITAOF_VERSION = (7, 2)
 """The first version in which a client can wait until its writes are on the disk."""
 
+NO_CLUSTER = (
+    "name a Redis that is not in cluster mode (cluster-enabled no), with a replica and Sentinels: "
+    "grange changes two keys in one step, and Redis Cluster spreads keys over servers"
+)
+
+
+def in_cluster_mode(facts: Facts) -> bool:
+    """Whether the server is a node of a Redis Cluster."""
+    return facts.get("cluster_enabled") == "1" or facts.get("redis_mode") == "cluster"
+
 
 def parsed_info(text: str) -> Facts:
     """Parse the answer to INFO: a line for each fact, and headings."""

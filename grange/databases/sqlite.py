@@ -15,7 +15,7 @@ import aiosqlite
 
 from grange.aio.awake import AwakeTimeout
 from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
-from grange.databases.findings import StoreFinding, judge_sqlite, ok
+from grange.databases.findings import StoreFinding, bad, judge_sqlite, ok
 from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
 from grange.databases.urls import malformed, parse_url
 from grange.errors import ConfigurationError
@@ -224,8 +224,13 @@ async def check_sqlite(url: str) -> list[StoreFinding]:
 
 
 def _check(path: Path) -> list[StoreFinding]:
+    folder = next(each for each in path.absolute().parents if os.path.exists(each))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        return [bad("file", f"it cannot be made in {str(folder)!r}", "name a file in a folder that the silo may write")]
     if not is_there(path):
         return [ok("file", "not there yet: the first silo makes it")]
+    if not os.access(path, os.R_OK | os.W_OK):
+        return [bad("file", "this user may not read and write it", "give the file to the silo's user")]
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=CHECK_LOCK_TIMEOUT)) as file:

@@ -18,6 +18,8 @@ from grange.errors import ConfigurationError
 HIDDEN = "…"
 """Stands in messages for a part of a URL that may hold a password."""
 
+ESCAPES = "in a URL, write '%', '@', ':', '/', '?' and '#' of a password as %25, %40, %3A, %2F, %3F and %23"
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -42,6 +44,8 @@ class DatabaseUrl(msgspec.Struct, frozen=True):
 
     def server(self, default_host: str) -> str:
         """The hosts for messages. `default_host` names the host of a URL that names none."""
+        if self.place == HIDDEN:
+            return f"{HIDDEN} (an '@' stands in an option of its URL; if it ends a password: {ESCAPES})"
         return f"{default_host}{self.place}" if self.place[:1] in ("", ":") else self.place
 
     def target(self, default_host: str) -> str:
@@ -72,7 +76,9 @@ def parse_url(url: str, form: str) -> DatabaseUrl:
         hosts = tuple(_host(each) for each in place.split(",")) if place else ()
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
-        raise malformed(form, "a host is written as host or host:port, the port as a number up to 65535") from None
+        # Most often the host part ends early, inside a password.
+        reason = "a host is written as host or host:port, the port as a number up to 65535"
+        raise malformed(form, f"{reason}; {ESCAPES}") from None
     # An unescaped `/`, `?` or `#` in a password ends the host part early and leaves the `@` behind it.
     is_at_in_query = bool(parts.netloc) and "@" in parts.query
     is_at_misplaced = bool(parts.netloc) and (

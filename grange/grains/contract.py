@@ -17,7 +17,6 @@ from grange.errors import ConfigurationError
 from grange.grains.decorators import NO_OPTIONS, MethodOptions
 from grange.grains.generics import Bound, bindings, check_bound, method_hints, shown
 from grange.grains.interface import DEFINITION, Declared, inherited_options
-from grange.proto.values import Immutable
 
 
 class Overridden(msgspec.Struct, frozen=True, eq=False):
@@ -173,14 +172,14 @@ def _origin(hint: Any) -> Any:
 
 
 def _plain(hint: Any) -> Any:
-    """The type behind NewType, a type alias, and the mark `Immutable`, which do not change what is sent."""
+    """The type behind NewType, a type alias, and marks other than msgspec's, which do not change what is sent."""
     while True:
         inner = getattr(hint, "__supertype__", None)
         if type(hint).__name__ == "TypeAliasType":
             inner = hint.__value__
         elif get_origin(hint) is Annotated:
             kind, *marks = get_args(hint)
-            left = [mark for mark in marks if mark is not Immutable]
+            left = [mark for mark in marks if isinstance(mark, msgspec.Meta)]
             if len(left) < len(marks):
                 inner = Annotated[(kind, *left)] if left else kind
         if inner is None:

@@ -15,8 +15,11 @@ from grange.errors import ConfigurationError, NoSuchGrain
 from grange.grains.definition import Addressable, is_interface, spec_of
 from grange.grains.hooks import HOOKS
 from grange.grains.interface import InterfaceSpec, MethodSpec
+from grange.proto.checks import Check, Found, Unfit, class_name
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key, encode_key
+from grange.proto.message import Encoding
+from grange.proto.sharing import LEAF_BYTES
 
 G = TypeVar("G", bound=Addressable)
 
@@ -202,7 +205,36 @@ class ReferenceExtension:
         """Whether the type is a grain class or interface."""
         return issubclass(get_origin(kind) or kind, Addressable)
 
-    def encode(self, value: Any) -> Any:
+    def is_text(self, kind: type) -> bool:
+        """True: `type/key`."""
+        return True
+
+    def exact(self, kind: type) -> frozenset[type]:
+        """The reference class of the annotation."""
+        return frozenset({reference_class(spec_of(kind))})
+
+    def shared(self, kind: type) -> dict[type, Callable[[Any], bool] | None]:
+        """The reference class, because references never change, for ids that are short."""
+        return {reference_class(spec_of(kind)): _is_short}
+
+    def check(self, kind: type, encoding: Encoding) -> Check:
+        """A reference to a grain of the annotated class, of one derived from it, or that implements the interface."""
+        spec = spec_of(kind)
+
+        def check(value: Any, found: Found) -> None:
+            if not isinstance(value, Reference):
+                if isinstance(value, Addressable):
+                    raise Unfit(f"a grain cannot be sent; pass self.reference instead of {type(value).__name__}")
+                raise Unfit(f"Expected a reference to `{spec.cls.__name__}`, got `{class_name(type(value))}`")
+            given = value._grange_spec
+            if not (issubclass(given.cls, spec.cls) or (not is_interface(spec.cls) and value.id.type == spec.name)):
+                raise Unfit(
+                    f"Expected a reference to `{spec.cls.__name__}`, got one to `{given.cls.__name__}` ({value.id})"
+                )
+
+        return check
+
+    def encode(self, value: Any, encoding: Encoding) -> Any:
         """The text `type/key`. Raises TypeError for a grain itself, which must not be sent."""
         if isinstance(value, Reference):
             return str(value.id)
@@ -217,9 +249,12 @@ class ReferenceExtension:
             raise ValueError(f"not a reference to a grain: {data!r:.80}")
         return self._factory.from_id(kind, GrainId(name, key))
 
-    def immutable(self, kind: type) -> type | None:
-        """The reference class: references are immutable."""
-        return reference_class(spec_of(kind))
+
+def _is_short(reference: Reference) -> bool:
+    grain_id = reference._grange_id
+    return (
+        len(grain_id.type) + len(grain_id.key) < LEAF_BYTES - 8 and grain_id.key.isascii() and grain_id.type.isascii()
+    )
 
 
 def _key_text(spec: InterfaceSpec, key: Key) -> str:

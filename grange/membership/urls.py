@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import cast
 
+from grange.databases.findings import StoreFinding
 from grange.databases.providers import load_provider
 from grange.errors import ConfigurationError
-from grange.membership.model.provider import MembershipTable, TableFactory
+from grange.membership.model.provider import MembershipTable, TableFactory, TriedTableFactory
 
 GROUP = "grange.membership"
 """The entry point group: the name is a scheme, the object a `TableFactory`. Other packages add theirs there."""
@@ -23,3 +24,12 @@ def open_table(url: str, cluster: str) -> AbstractAsyncContextManager[Membership
     if not cluster.strip():
         raise ConfigurationError("a cluster needs a name: every silo and client of it gives the same one")
     return factory.open(url, cluster)
+
+
+async def try_table(url: str, cluster: str) -> list[StoreFinding]:
+    """Whether a silo could work with this table; see `TriedTableFactory`. No findings: its provider has no trial.
+
+    Raises ConfigurationError as `open_table` does, and what the trial raises.
+    """
+    factory: object = load_provider(GROUP, url, "membership")
+    return await factory.try_out(url, cluster) if isinstance(factory, TriedTableFactory) else []

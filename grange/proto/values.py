@@ -1,45 +1,36 @@
 """Encodes and decodes values by their annotated types: MessagePack between processes, JSON for people and storage.
 
 Built on msgspec: builtins, dataclasses, Structs, attrs, TypedDict, NamedTuple, enums, datetime, UUID, Decimal and
-tagged unions. Extensions add types (grain references; pydantic models here). A value is decoded only into the type that
-its annotation names. Received data never causes an import or an evaluation.
+tagged unions. Extensions add types (grain references; pydantic models). A value is decoded only into the type that
+its annotation names. Received data never causes an import or an evaluation. A value that would not come out equal is
+refused before anything is encoded (`shapes.py`).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-import decimal
-import enum
-import types
-import typing
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Literal, Protocol, Union, cast, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, get_origin
 
 import msgspec
+from msgspec import inspect as ms
 
 from grange.errors import ConfigurationError
+from grange.proto.checks import Found, Shape, Unfit
+from grange.proto.equality import difference, parts_of
+from grange.proto.lifting import Lifts
 from grange.proto.message import Encoding
-
-_IMMUTABLE = (
-    str, int, float, bool, bytes, complex, types.NoneType, uuid.UUID, decimal.Decimal,
-    dt.datetime, dt.date, dt.time, dt.timedelta, range,
-)  # fmt: skip
-
-
-class Immutable:
-    """A mark, `Annotated[T, Immutable]`: the author promises not to change the value, so local calls do not copy it."""
+from grange.proto.pydantic_models import PydanticModels
+from grange.proto.shapes import Custom, Shapes, is_container, is_json_key, is_left_out, nodes_of, type_name
+from grange.proto.sharing import Look, shared_classes
+from grange.proto.zones import BUILTIN_TYPES, lower, may_hold_zones
 
 
-class Extension(Protocol):
+class Extension(Custom, Protocol):
     """Encodes and decodes types that msgspec does not support."""
 
-    def matches(self, kind: type) -> bool:
-        """Whether this extension handles values with this annotation."""
-        ...
-
-    def encode(self, value: Any) -> Any:
+    def encode(self, value: Any, encoding: Encoding) -> Any:
         """The value as a type that msgspec supports, or NotImplemented if the extension does not handle it."""
         ...
 
@@ -47,29 +38,84 @@ class Extension(Protocol):
         """The inverse of `encode`. Raises ValueError or TypeError for data that does not fit."""
         ...
 
-    def immutable(self, kind: type) -> type | None:
-        """The exact class of values that may be shared without a copy, or None."""
+    def shared(self, kind: type) -> Mapping[type, Look | None]:
+        """The exact classes of values that a local call may share, as `sharing.shared_classes`."""
         ...
 
 
-class PydanticModels:
-    """Encodes pydantic models as their JSON-mode dump and validates them when they are decoded."""
+class TypedCodec:
+    """The codec of one type in one encoding."""
 
-    def matches(self, kind: type) -> bool:
-        """Whether the class has pydantic's two methods."""
-        return hasattr(kind, "model_validate") and hasattr(kind, "model_dump")
+    __slots__ = ("_codec", "_has_moments", "_info", "_native", "_shape", "encoding", "kind")
 
-    def encode(self, value: Any) -> Any:
-        """The dump in JSON mode, which gives every nested type a plain form."""
-        return value.model_dump(mode="json") if self.matches(value.__class__) else NotImplemented
+    def __init__(self, codec: ValueCodec, kind: Any, info: ms.Type, encoding: Encoding) -> None:
+        self._codec = codec
+        self.kind = kind
+        self.encoding = encoding
+        self._info = info
+        self._shape: Shape | None = None
+        self._has_moments = any(isinstance(node, _MOMENTS) for node in nodes_of(info))
+        maker = msgspec.msgpack.Decoder if encoding is Encoding.MSGPACK else msgspec.json.Decoder
+        self._native = maker(kind, dec_hook=codec.decode_other).decode
 
-    def decode(self, kind: type, data: Any) -> Any:
-        """Validate the data; pydantic's ValidationError is a ValueError."""
-        return cast("Any", kind).model_validate(data)
+    @property
+    def shape(self) -> Shape:
+        """What its values are checked by, made at first use."""
+        if self._shape is None:
+            self._shape = self._codec.shapes[self.encoding].of(self._info)
+        return self._shape
 
-    def immutable(self, kind: type) -> type | None:
-        """None: models are copied."""
-        return None
+    def encode(self, value: Any) -> bytes:
+        """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be carried."""
+        shape = self._shape or self.shape
+        if type(value) in shape.exact:
+            return self._codec.write(value, self.encoding, None)
+        found = Found()
+        self.check(value, found)
+        return self.write(value, found)
+
+    def check(self, value: Any, found: Found) -> None:
+        """Raise TypeError or ValueError for a value that would not come out equal."""
+        shape = self._shape or self.shape
+        try:
+            if type(value) not in shape.exact:
+                shape.check(value, found)
+        except RecursionError:
+            raise ValueError(TOO_DEEP) from None
+
+    def write(self, value: Any, found: Found) -> bytes:
+        """The bytes of a value that `check` has passed."""
+        return self._codec.write(value, self.encoding, found)
+
+    def decode(self, payload: bytes) -> Any:
+        """The value. Raises `msgspec.ValidationError` or `msgspec.DecodeError` (ValueErrors) for wrong data."""
+        try:
+            if self._has_moments and may_hold_zones(payload):
+                return self._decode_zones(payload)
+            return self._native(payload)
+        except RecursionError:
+            raise msgspec.DecodeError("the data is nested too deeply") from None
+
+    def _decode_zones(self, payload: bytes) -> Any:
+        json = self.encoding is Encoding.JSON
+        hook = self._codec.decode_other
+        data = Lifts(hook).of(self._info)((msgspec.json if json else msgspec.msgpack).decode(payload))
+        return msgspec.convert(
+            data,
+            self.kind,
+            builtin_types=_OBJECTS,
+            str_keys=json,
+            # Keys of mappings are decoded already.
+            dec_hook=lambda kind, part: part if isinstance(part, kind) else hook(kind, part),
+        )
+
+
+_MOMENTS = (ms.DateTimeType, ms.TimeType)
+_OBJECTS = (bytes, dt.datetime, dt.time)
+"""What is an object already when the data of a payload with zones are converted."""
+
+TOO_DEEP = "the value is nested too deeply, or contains itself"
+"""The message for a value whose check or encoding recurses too deeply."""
 
 
 class ValueCodec:
@@ -77,140 +123,118 @@ class ValueCodec:
 
     def __init__(self, extensions: Sequence[Extension] = ()) -> None:
         self._extensions = (*extensions, PydanticModels())
-        self._msgpack = msgspec.msgpack.Encoder(enc_hook=self._encode_other)
-        self._json = msgspec.json.Encoder(enc_hook=self._encode_other)
-        self._decoders: dict[tuple[Any, Encoding], Callable[[bytes], Any]] = {}
-        self._deciding: set[type] = set()  # classes whose fields are being examined; ends the recursion
+        self.shapes = {one: Shapes(one, self._extensions, partial(self._tried, one), difference) for one in Encoding}
+        self._hooks = {one: partial(self._encode_other, one) for one in Encoding}
+        self.native: dict[Encoding, Callable[[Any], bytes]] = {
+            Encoding.MSGPACK: msgspec.msgpack.Encoder(enc_hook=self._hooks[Encoding.MSGPACK]).encode,
+            Encoding.JSON: msgspec.json.Encoder(enc_hook=self._hooks[Encoding.JSON]).encode,
+        }
+        self._made: dict[tuple[Any, Encoding], TypedCodec] = {}
 
-    def encode(self, value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
-        """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be encoded."""
-        encoder = self._msgpack if encoding is Encoding.MSGPACK else self._json
+    def of(self, kind: Any, encoding: Encoding = Encoding.MSGPACK) -> TypedCodec:
+        """The codec of a type, cached."""
+        made = self._made.get((kind, encoding))
+        if made is None:
+            made = self._made[kind, encoding] = TypedCodec(self, kind, ms.type_info(kind), encoding)
+        return made
+
+    def check(self, kind: Any, place: str, encoding: Encoding = Encoding.MSGPACK) -> None:
+        """Raise ConfigurationError, with the place and the type, for an annotation that can never be encoded."""
         try:
-            return encoder.encode(value)
-        except RecursionError:
-            raise ValueError("the value is nested too deeply, or contains itself") from None
-
-    def decoder(self, kind: Any, encoding: Encoding = Encoding.MSGPACK) -> Callable[[bytes], Any]:
-        """A function from bytes to a value of this type, cached.
-
-        The function raises `msgspec.ValidationError` or `msgspec.DecodeError` (both ValueErrors) for wrong data.
-        """
-        decode = self._decoders.get((kind, encoding))
-        if decode is None:
-            maker = msgspec.msgpack.Decoder if encoding is Encoding.MSGPACK else msgspec.json.Decoder
-            decode = _bounded(maker(kind, dec_hook=self._decode_other).decode)
-            self._decoders[kind, encoding] = decode
-        return decode
-
-    def copy(self, kind: Any, value: Any) -> Any:
-        """An independent copy, made through the codec; it validates as a remote call would."""
-        return self.decoder(kind)(self.encode(value))
-
-    def check(self, kind: Any, place: str) -> None:
-        """Raise ConfigurationError, with the place and the type, for an annotation that cannot be encoded."""
-        try:
-            info = msgspec.inspect.type_info(kind)
-        except TypeError as error:
+            info = ms.type_info(kind)
+        except Exception as error:  # msgspec and the author's metaclasses raise many classes
             raise ConfigurationError(f"{place}: {kind!r} cannot be sent: {error}") from None
-        for custom in _custom_types(info):
-            if not any(extension.matches(custom) for extension in self._extensions):
-                raise ConfigurationError(
-                    f"{place}: {custom.__qualname__} cannot be sent; make it a dataclass, msgspec Struct, attrs class, "
-                    "TypedDict, NamedTuple, enum or pydantic model"
-                )
+        for node in nodes_of(info):
+            if isinstance(node, ms.CustomType):
+                custom = get_origin(node.cls) or node.cls
+                if not any(extension.matches(custom) for extension in self._extensions):
+                    raise ConfigurationError(
+                        f"{place}: {custom.__qualname__} cannot be sent; make it a dataclass, msgspec Struct, attrs "
+                        "class, TypedDict, NamedTuple, enum or pydantic model"
+                    )
+            elif isinstance(node, ms.DataclassType):
+                _check_class(node, place)
+            elif encoding is Encoding.JSON:
+                self._check_json(node, place)
 
-    def shareable(self, kind: Any) -> frozenset[type] | None:
-        """The classes whose values need no copy in a local call with this annotation; None: share any value."""
-        if get_origin(kind) is Annotated:
-            inner, *marks = get_args(kind)
-            return None if Immutable in marks else self.shareable(inner)
-        if get_origin(kind) in (Union, types.UnionType):
-            parts = [self.shareable(part) for part in get_args(kind)]
-            known = [part for part in parts if part is not None]
-            empty: frozenset[type] = frozenset()
-            return None if len(known) < len(parts) else empty.union(*known)
-        if get_origin(kind) is Literal:
-            literals: tuple[object, ...] = get_args(kind)
-            return frozenset(type(value) for value in literals)
-        return self._shareable_class(kind)
+    def _check_json(self, node: Any, place: str) -> None:
+        if isinstance(node, ms.DictType) and not is_json_key(node.key_type, self._extensions):
+            raise ConfigurationError(
+                f"{place}: JSON has no mappings with keys of type {type_name(node.key_type)}; "
+                "use keys that are texts, numbers, dates, UUIDs or enums, or a list of pairs"
+            )
+        if isinstance(node, ms.ExtType):
+            raise ConfigurationError(f"{place}: msgspec.msgpack.Ext cannot be written as JSON")
 
-    def _shareable_class(self, kind: Any) -> frozenset[type]:
-        if kind is None:
-            return frozenset({types.NoneType})
-        if kind in _IMMUTABLE:
-            return frozenset({kind})
-        if not isinstance(kind, type):
-            return frozenset()
-        plain: type[Any] = kind
-        if issubclass(plain, enum.Enum) or self._frozen_of_shareable(plain):
-            return frozenset({plain})
-        shared = (extension.immutable(plain) for extension in self._extensions if extension.matches(plain))
-        return frozenset(cls for cls in shared if cls is not None)
+    def shared(self, kind: Any, short: int) -> dict[type, Look | None]:
+        """The classes whose values a local call may share, as `sharing.shared_classes` with texts up to `short`."""
+        return shared_classes(ms.type_info(kind), short, self._extensions)
 
-    def _frozen_of_shareable(self, kind: type[Any]) -> bool:
-        """Whether a class is frozen and all its fields are shareable. Field values are trusted to fit annotations."""
-        if kind in self._deciding:
-            return True  # a recursive class is shareable if its other fields are
-        fields = _frozen_fields(kind)
-        if fields is None:
-            return False
-        self._deciding.add(kind)
+    def write(self, value: Any, encoding: Encoding, found: Found | None) -> bytes:
+        """The bytes of a value that was checked. Raises TypeError or ValueError naming the part that has no bytes."""
+        native = self.native[encoding]
         try:
-            return all(self.shareable(field) != frozenset() for field in fields)
-        finally:
-            self._deciding.discard(kind)
+            if found is None or not found.zones:
+                return native(value)
+            known, hook = found.encoded or {}, self._hooks[encoding]
+            plain = msgspec.to_builtins(
+                value, builtin_types=BUILTIN_TYPES, enc_hook=lambda one: known.get(id(one)) or hook(one)
+            )
+            return native(lower(plain))
+        except RecursionError:
+            raise ValueError(TOO_DEEP) from None
+        except Exception as error:
+            raise self._located(value, native, error) from error
 
-    def _encode_other(self, value: Any) -> Any:
+    def _located(self, value: Any, native: Callable[[Any], bytes], error: Exception) -> Exception:
+        """The same refusal, with the path of the smallest part that cannot be encoded."""
+        path = ""
+        while True:
+            for step, part in parts_of(value):
+                try:
+                    native(part)
+                except Exception as smaller:
+                    path, value, error = path + step, part, smaller
+                    break
+            else:
+                break
+        return Unfit(str(error)).within(path) if not isinstance(error, Unfit) else error.within(path)
+
+    def _tried(self, encoding: Encoding, kind: Any, value: Any, found: Found) -> Any:
+        codec = self.of(kind, encoding)
+        try:
+            return codec.decode(codec.write(value, found))
+        except Unfit:
+            raise
+        except Exception as error:  # includes errors of the author's `__post_init__`
+            raise Unfit(str(error)) from error
+
+    def _encode_other(self, encoding: Encoding, value: Any) -> Any:
         for extension in self._extensions:
-            encoded = extension.encode(value)
+            encoded = extension.encode(value, encoding)
             if encoded is not NotImplemented:
                 return encoded
         raise TypeError(f"a value of type {type(value).__qualname__} cannot be sent: {value!r:.80}")
 
-    def _decode_other(self, kind: type, data: Any) -> Any:
+    def decode_other(self, kind: type, data: Any) -> Any:
+        """msgspec's `dec_hook`."""
         for extension in self._extensions:
             if extension.matches(kind):
                 return extension.decode(kind, data)
         raise TypeError(f"no value of type {kind.__qualname__} can be sent")
 
 
-def _frozen_fields(kind: type[Any]) -> list[Any] | None:
-    """The field types of a frozen Struct or frozen dataclass; None for any other class."""
-    if getattr(getattr(kind, "__struct_config__", None), "frozen", False):
-        return [field.type for field in msgspec.structs.fields(kind)]
-    if getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        return [hints[field.name] for field in dataclasses.fields(kind)]
-    return None
-
-
-def _bounded(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Wrap a decoder: data nested deeper than the interpreter allows raises DecodeError, not RecursionError."""
-
-    def decode_bounded(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except RecursionError:
-            raise msgspec.DecodeError("the data is nested too deeply") from None
-
-    return decode_bounded
-
-
-def _custom_types(info: Any) -> Iterator[type]:
-    """Yield every type inside a type description that msgspec leaves to extensions."""
-    seen: list[Any] = []
-    waiting = [info]
-    while waiting:
-        node = waiting.pop()
-        if not isinstance(node, msgspec.Struct) or any(node is other for other in seen):
-            continue
-        seen.append(node)
-        if isinstance(node, msgspec.inspect.CustomType):
-            yield typing.get_origin(node.cls) or node.cls
-        for name in node.__struct_fields__:
-            child: Any = getattr(node, name)
-            waiting.extend(child if _is_tuple(child) else (child,))
-
-
-def _is_tuple(value: object) -> bool:
-    return isinstance(value, tuple)
+def _check_class(node: ms.DataclassType, place: str) -> None:
+    cls: Any = get_origin(node.cls) or node.cls
+    builtin = next((base for base in cls.__mro__ if is_container(base)), None)
+    if builtin is not None:
+        raise ConfigurationError(
+            f"{place}: {type_name(node)} cannot be sent, because it derives from {builtin.__name__}, whose content "
+            "is in no field; give it a field that holds the content"
+        )
+    for field in node.fields:
+        if field.required and is_left_out(cls, field.name):
+            raise ConfigurationError(
+                f"{place}: {type_name(node)}.{field.name} cannot be sent, because msgspec leaves out attributes "
+                "of attrs classes with an underscore in front; rename it, or make the class a dataclass"
+            )

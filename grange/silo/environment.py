@@ -16,7 +16,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
-from grange.silo.store_checks import check_at_start
+from grange.silo.store_checks import check_at_start, naming
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
@@ -107,12 +107,12 @@ class ConfiguredEnvironment:
     @asynccontextmanager
     async def table(self) -> AsyncGenerator[MembershipTable]:
         """The table at `membership_url`, checked first."""
+        url = self._config.membership_url
         async with AsyncExitStack() as stack:
-            with self._config.naming(self._config.membership_option):
-                await self._check(self._config.membership_url)
-                table = open_table(self._config.membership_url, self._config.cluster)
-                opened = await stack.enter_async_context(table)
-            yield opened
+            with naming(self._config, url), self._config.naming(self._config.membership_option):
+                await self._check(url)
+                table = await stack.enter_async_context(open_table(url, self._config.cluster))
+            yield table
 
     @asynccontextmanager
     async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
@@ -122,7 +122,7 @@ class ConfiguredEnvironment:
             for name, url in self._config.storage_urls.items():
                 if url in opened:
                     continue
-                with self._config.naming(*self._config.storage_option(name)):
+                with naming(self._config, url), self._config.naming(*self._config.storage_option(name)):
                     await self._check(url)
                     storage = open_storage(url, self._config.service, self._config.storage_settings())
                     opened[url] = await stack.enter_async_context(storage)
@@ -132,4 +132,4 @@ class ConfiguredEnvironment:
         """Check each URL once. SQLite files are left to `grange doctor`, because that check reads the whole file."""
         if url not in self._checked and not url.startswith("sqlite:"):
             self._checked.add(url)
-            await check_at_start(url)
+            await check_at_start(self._config, url)

@@ -321,8 +321,9 @@ def prepare_calls(
     """Stage 5: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
-    plans = Plans(codec)
-    deps = CallerDeps(links.sender, links.faults, links.deadlines, config.runtime_options(), binding, ports.address)
+    options = config.runtime_options()
+    plans = Plans(codec, options.payload_limit)
+    deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
     grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)

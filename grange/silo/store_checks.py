@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 import msgspec
 
 from grange.databases.checks import check_store
+from grange.databases.errors import setting_at_fault
 from grange.databases.findings import Level, StoreFinding, bad, ok
 from grange.databases.urls import shown_url
-from grange.errors import GrangeError, MembershipUnavailable
+from grange.errors import (
+    ConfigurationError,
+    GrangeError,
+    MembershipError,
+    MembershipUnavailable,
+    StorageError,
+    StorageUnavailable,
+)
+from grange.membership.urls import try_table
 from grange.silo.config import SiloConfig
+from grange.storage.urls import try_storage
 
 log = logging.getLogger("grange.silo")
 
@@ -31,32 +42,77 @@ def stores_of(config: SiloConfig) -> dict[str, tuple[str, ...]]:
     return {url: tuple(name for name, other in named if other == url) for url in dict.fromkeys(u for _, u in named)}
 
 
-async def reports(stores: Mapping[str, tuple[str, ...]]) -> list[StoreReport]:
-    """One report for each URL, in order. A store that cannot be reached is a bad finding."""
-    return [StoreReport(names, shown_url(url), tuple(await _findings(url))) for url, names in stores.items()]
+async def reports(config: SiloConfig) -> list[StoreReport]:
+    """One report for each store, in order. What prevents a silo's start is a bad finding."""
+    stores = stores_of(config)
+    return [StoreReport(names, shown_url(url), tuple(await _report(config, url))) for url, names in stores.items()]
 
 
-async def _findings(url: str) -> list[StoreFinding]:
-    try:
-        return await check_store(url) or [ok("check", "there is none for this kind of store")]
-    except GrangeError as error:
-        return [bad("connection", str(error), "start the store, or correct the URL, user or password")]
-
-
-async def check_at_start(url: str) -> None:
-    """Log a warning for each unsafe setting of a store. `ConfiguredEnvironment` calls this before it opens the store.
-
-    Raises MembershipUnavailable, which ends the process with exit code 6, for a store that cannot work. A store that
-    cannot be reached is skipped: opening it raises a better error.
-    """
+async def _report(config: SiloConfig, url: str) -> list[StoreFinding]:
     try:
         findings = await check_store(url)
     except GrangeError as error:
+        return [bad("connection", str(error), _remedy(error))]
+    try:
+        findings = [*findings, *await _trials(config, url)]
+    except GrangeError as error:
+        findings = [*findings, bad("trial", str(error), _remedy(error))]
+    return findings or [ok("check", "there is none for this kind of store")]
+
+
+def _remedy(error: GrangeError) -> str:
+    if isinstance(error, ConfigurationError) or setting_at_fault(error) is not None:
+        return "change the setting that the finding names"
+    return "start the store, or correct the host and port in its URL"
+
+
+async def _trials(config: SiloConfig, url: str) -> list[StoreFinding]:
+    """What a silo would do with the store, once for each kind of use. Nothing stays in the store."""
+    findings: list[StoreFinding] = []
+    if url == config.membership_url:
+        findings += await try_table(url, config.cluster)
+    if url in config.storage_urls.values():
+        findings += await try_storage(url, config.service, config.storage_settings())
+    return findings
+
+
+async def check_at_start(config: SiloConfig, url: str) -> None:
+    """Log a warning for each unsafe setting of a store. `ConfiguredEnvironment` calls this before it opens the store.
+
+    Raises ConfigurationError for a store that cannot work until a setting changes (exit code 2), and
+    MembershipUnavailable or StorageUnavailable (exit code 6) for one that may work later, such as a replica. A store
+    whose settings cannot be read is tried nevertheless, and the trial raises a better error.
+    """
+    try:
+        findings = await check_store(url)
+    except ConfigurationError:
+        raise
+    except GrangeError as error:
         log.debug("the store at %s could not be checked: %s", shown_url(url), error)
-        return
-    for finding in findings:
-        text = f"{shown_url(url)} is not safe to rely on: {finding.subject}: {finding.found}; {finding.remedy}"
-        if finding.level is Level.BAD:
-            raise MembershipUnavailable(text)
+        findings = []
+    _refuse(config, url, findings)  # a trial would fail too, with less to say
+    trials = await _trials(config, url)
+    _refuse(config, url, trials)
+    for finding in (*findings, *trials):
         if finding.level is Level.WARN:
-            log.warning("%s", text, extra={"event": "store_not_safe"})
+            log.warning("%s", _text(url, finding), extra={"event": "store_not_safe"})
+
+
+def _refuse(config: SiloConfig, url: str, findings: Iterable[StoreFinding]) -> None:
+    kind = MembershipUnavailable if url == config.membership_url else StorageUnavailable
+    for finding in findings:
+        if finding.level is Level.BAD:
+            raise (kind if finding.passes else ConfigurationError)(_text(url, finding))
+
+
+def _text(url: str, finding: StoreFinding) -> str:
+    return f"{shown_url(url)} is not safe to rely on: {finding.subject}: {finding.found}; {finding.remedy}"
+
+
+@contextmanager
+def naming(config: SiloConfig, url: str) -> Generator[None]:
+    """Name the uses of a store in the errors of its opening: two storages may be at one place."""
+    try:
+        yield
+    except (MembershipError, StorageError) as error:  # a ConfigurationError names its option already
+        raise type(error)(f"{', '.join(stores_of(config)[url])}: {error}") from error

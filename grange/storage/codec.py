@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from grange.errors import ConfigurationError
@@ -28,30 +27,6 @@ class StateCodec(Protocol[T]):
         """The inverse. Raises TypeError or ValueError for text that does not fit the type."""
         ...
 
-    def rewrite(self, decoded: T) -> bytes:
-        """As `encode`, for a value that `decode` returned, which needs no check."""
-        ...
-
-
-class JsonState(Generic[T]):
-    """The codec of one type, by a silo's codec, so that the value may hold grain references."""
-
-    def __init__(self, codec: ValueCodec, kind: Any) -> None:
-        self._codec = codec
-        self._decode: Callable[[bytes], T] = codec.decoder(kind, Encoding.JSON)
-
-    def encode(self, value: T) -> bytes:
-        """See `StateCodec`."""
-        return self._codec.encode(value, Encoding.JSON)
-
-    def decode(self, payload: bytes) -> T:
-        """See `StateCodec`."""
-        return self._decode(payload)
-
-    def rewrite(self, decoded: T) -> bytes:
-        """See `StateCodec`."""
-        return self._codec.encode(decoded, Encoding.JSON)
-
 
 class Copies(Generic[T]):
     """Keeps a deep copy of the value that was written last, of any type: the codec of some detached states."""
@@ -68,10 +43,6 @@ class Copies(Generic[T]):
         """A copy of the copy."""
         return cast("T", copy.deepcopy(self._written))
 
-    def rewrite(self, decoded: T) -> bytes:
-        """The same as for every value."""
-        return b"null"
-
 
 def codec_without_silo(value: T) -> StateCodec[T]:
     """The codec of a silo, if the class of the value tells all types; otherwise one that copies.
@@ -84,23 +55,20 @@ def codec_without_silo(value: T) -> StateCodec[T]:
         return Copies()
     codec = ValueCodec()
     try:
-        codec.check(kind, "a detached state")
+        codec.check(kind, "a detached state", Encoding.JSON)
     except ConfigurationError:
         return Copies()
-    return JsonState(codec, kind)
+    return codec.of(kind, Encoding.JSON)
 
 
 def encode_and_compare(codec: StateCodec[T], value: T) -> tuple[bytes, Difference | None]:
     """The value as JSON, and the first difference to what that reads back as. Raises the errors of the codec.
 
-    `==` and the same JSON again are the fast way: both run in C. `==` does not see the sign of zero, an order or a
-    zone, and JSON keeps these. JSON has no NaN and no tuples, and `==` sees these.
+    The codec refuses a value that its type cannot carry. The comparison shows what only the decoded value tells.
     """
     payload = codec.encode(value)
     decoded = codec.decode(payload)
-    if is_equal(decoded, value) and codec.rewrite(decoded) == payload:
-        return payload, None
-    return payload, difference(value, decoded)
+    return payload, None if is_equal(decoded, value) else difference(value, decoded)
 
 
 def text_of(found: Difference) -> str:

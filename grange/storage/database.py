@@ -144,4 +144,6 @@ def storage_error(error: DatabaseError, prefix: str = "", sending: Sending | Non
         kind = StorageUnavailable if sending is None else sending.lost
     else:
         kind = StorageUnavailable if isinstance(error, DatabaseUnavailable) else StorageError
-    return kind(f"{prefix}{error}")
+    named = kind(f"{prefix}{error}")
+    named.__cause__ = error
+    return named

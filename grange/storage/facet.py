@@ -8,8 +8,9 @@ from typing import Any, get_args
 from grange.errors import ConfigurationError, StorageError
 from grange.grains.facets import Parameter
 from grange.proto.ids import GrainId
-from grange.proto.values import ValueCodec
-from grange.storage.codec import JsonState, encode_and_compare, text_of
+from grange.proto.message import Encoding
+from grange.proto.values import TypedCodec, ValueCodec
+from grange.storage.codec import encode_and_compare, text_of
 from grange.storage.defaults import default_factory
 from grange.storage.provider import GrainStorage, Stamp
 from grange.storage.record import check_name
@@ -25,7 +26,7 @@ class PersistentStates:
         self._storages = storages
         self._codec = codec
         self._stamps = stamps
-        self._kinds: dict[Any, tuple[JsonState[Any], Callable[[], Any]]] = {}
+        self._kinds: dict[Any, tuple[TypedCodec, Callable[[], Any]]] = {}
 
     def check(self, owner: str, grain_type: str, parameters: Sequence[Parameter]) -> None:
         """Raise ConfigurationError for states of a grain class that cannot be kept, and for a `Stored` without effect.
@@ -83,10 +84,10 @@ class PersistentStates:
         if not get_args(parameter.kind):
             raise ConfigurationError(f"{place}: it has no type; write PersistentState[YourState]")
         kind = get_args(parameter.kind)[0]
-        self._codec.check(kind, place)
+        self._codec.check(kind, place, Encoding.JSON)
         default = default_factory(kind, place)()
         try:
-            _, found = encode_and_compare(JsonState(self._codec, kind), default)
+            _, found = encode_and_compare(self._codec.of(kind, Encoding.JSON), default)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"{place}: the default {default!r:.80} cannot be stored ({error}), so a write before the first change "
@@ -95,10 +96,10 @@ class PersistentStates:
         if found is not None:
             raise ConfigurationError(f"{place}: the default cannot be stored: {text_of(found)}")
 
-    def _of_kind(self, kind: Any) -> tuple[JsonState[Any], Callable[[], Any]]:
+    def _of_kind(self, kind: Any) -> tuple[TypedCodec, Callable[[], Any]]:
         made = self._kinds.get(kind)
         if made is None:
-            made = self._kinds[kind] = (JsonState(self._codec, kind), default_factory(kind, str(kind)))
+            made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
         return made
 
 

@@ -7,12 +7,15 @@ connection.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 
-from grange.databases.postgres import Connection, Pool, PostgresLink
+from grange.databases.errors import DatabaseMisconfigured
+from grange.databases.findings import StoreFinding
+from grange.databases.postgres import Pool, PostgresLink
+from grange.databases.postgres_session import Connection
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
 from grange.storage.changes import Change, Name, Sending
@@ -20,6 +23,7 @@ from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_errors
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
+from grange.storage.trial import trial_grain, try_storage
 
 _KEY = "service = $1 AND grain_type = $2 AND grain_key = $3 AND state = $4"
 
@@ -62,15 +66,7 @@ class PostgresStorage(DatabaseStorage):
         cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS
     ) -> AsyncGenerator[PostgresStorage]:
         """Connect to `postgresql://user:password@host[:port]/database` and bring its tables up to date."""
-        settings = {
-            "application_name": "grange",
-            "statement_timeout": f"{options.operation_timeout * 1000:.0f}",
-            # `grange_store` must see what was committed while it waited for its lock.
-            "default_transaction_isolation": "read committed",
-        }
-        async with PostgresLink.open(url, options.connections, options.connect_timeout, settings) as link:
-            with storage_errors("connection at start: "):
-                await link.connect()
+        async with _link(url, options.connections, options) as link:
             with storage_errors("migration of the state tables: "):
                 await link.migrate("storage")
             storage = cls(link, service, options)
@@ -78,6 +74,17 @@ class PostgresStorage(DatabaseStorage):
                 yield storage
             finally:
                 await storage.flush()
+
+    @classmethod
+    async def try_out(cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> list[StoreFinding]:
+        """See `TriedStorageFactory`."""
+
+        async def trial(link: PostgresLink) -> list[StoreFinding]:
+            return await try_storage(cls(link, service, options), *trial_grain())
+
+        async with _link(url, 1, options) as link:
+            with storage_errors():
+                return await link.try_out("storage", trial)
 
     async def _read(self, name: Name) -> StateRecord:
         with storage_errors():
@@ -118,7 +125,8 @@ class PostgresStorage(DatabaseStorage):
                 new = [silo for silo in silos if (silo.endpoint, silo.generation) not in recorded]
                 for silo in new:
                     await connection.fetch(_RECORD_DEATH, self._service, silo.endpoint, silo.generation)
-                with suppress(asyncpg.InsufficientPrivilegeError):  # another silo's user may have the right to delete
+            with suppress(DatabaseMisconfigured):  # another silo's user may have the right to delete
+                async with self._connection() as connection:
                     await connection.fetch(_DELETE_OLD_DEATHS, self._service)
 
     async def _dead_generation(self, endpoint: str) -> int:
@@ -137,6 +145,16 @@ class PostgresStorage(DatabaseStorage):
 
     def _connection(self) -> AbstractAsyncContextManager[Connection]:
         return self._link.connection(self._options.operation_timeout)
+
+
+@asynccontextmanager
+async def _link(url: str, connections: int, options: StorageOptions) -> AsyncGenerator[PostgresLink]:
+    """A link. Its sessions are "read committed": `grange_store` sees what was committed while it waited for a lock."""
+    async with AsyncExitStack() as stack:
+        with storage_errors("connection at start: "):
+            opened = PostgresLink.open(url, connections, options.connect_timeout, options.operation_timeout)
+            link = await stack.enter_async_context(opened)
+        yield link
 
 
 def _columns(batch: Sequence[Change]) -> list[Any]:

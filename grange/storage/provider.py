@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from grange.databases.findings import StoreFinding
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 
@@ -115,7 +116,21 @@ class StorageFactory(Protocol):
         """Open connections, bring the schema up to date, and close all of it at exit.
 
         `service` is part of every key, so that several applications share one database. Raises
-        `ConfigurationError` for a malformed URL, a refused password or a schema newer than this grange, and
+        `ConfigurationError` for a malformed URL, a setting that is wrong (a password, a right) or a schema newer than
+        this grange, and
         `StorageUnavailable` when the database cannot be reached at start. No message shows the URL's secrets.
+        """
+        ...
+
+
+@runtime_checkable
+class TriedStorageFactory(Protocol):
+    """A StorageFactory that can find out, at a silo's start and for `grange doctor`, whether a silo could work."""
+
+    @classmethod
+    async def try_out(cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> list[StoreFinding]:
+        """Do what a silo does, and leave nothing behind. Returns findings about what works, and what is restricted.
+
+        Raises `ConfigurationError` when a setting must change before a silo can work, and `StorageError`.
         """
         ...

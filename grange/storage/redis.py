@@ -22,6 +22,8 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, ReadOnlyError
 
+from grange.databases.errors import at_start
+from grange.databases.findings import StoreFinding
 from grange.databases.redis import RedisLink, RedisOptions
 from grange.errors import StorageError
 from grange.proto.ids import SiloAddress
@@ -30,6 +32,7 @@ from grange.storage.database import DEATHS_KEPT, DatabaseStorage, storage_error,
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
 from grange.storage.provider import StateRecord
 from grange.storage.record import stamp_of
+from grange.storage.trial import STATE, trial_grain, try_storage
 
 # KEYS: the record, and the recorded death of its writer's endpoint. ARGV: the etag that must be stored (empty: none),
 # the schema (empty: unchanged), the writer's endpoint and generation and the number of the change (empty: no writer),
@@ -91,6 +94,25 @@ class RedisStorage(DatabaseStorage):
                 yield storage
             finally:
                 await storage.flush()
+
+    @classmethod
+    async def try_out(cls, url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> list[StoreFinding]:
+        """See `TriedStorageFactory`."""
+        grain, writer = trial_grain()
+        async with cls.open(url, service, options) as storage:
+            keys = storage._key((grain.type, grain.key, STATE)), storage._death_key(writer.endpoint)
+            with storage_errors(), at_start():
+                await storage._link.require(_commands(*keys))
+            try:
+                return await try_storage(storage, grain, writer)
+            finally:
+                await storage._expire(keys)
+
+    async def _expire(self, keys: Sequence[str]) -> None:
+        with storage_errors():
+            async with self._link.operation(self._options.operation_timeout):
+                for key in keys:
+                    await cast("Any", self._client).expire(key, 0)
 
     async def _read(self, name: Name) -> StateRecord:
         with storage_errors(), self._link.errors():
@@ -175,6 +197,16 @@ class RedisStorage(DatabaseStorage):
             elif answer is not None:
                 stored[change.name] = int(answer)
         return stored
+
+
+def _commands(record: str, death: str) -> list[tuple[str | int, ...]]:
+    """Every command that the store needs, in a form that changes nothing."""
+    return [
+        *(("HGET", record, "x"), ("HMGET", record, "x"), ("HDEL", record, "x"), ("EXPIRE", record, 0)),
+        *(("HSET", record, "x", "1", "a field without a value"), ("HINCRBY", record, "x", "no number")),
+        *(("GET", death), ("SET", death, "1", "XX"), ("EXPIRE", death, 0)),
+        *(("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "no-script", 0)),
+    ]
 
 
 def _escaped(part: str) -> str:

@@ -10,11 +10,18 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import cast
 
+from grange.databases.findings import StoreFinding
 from grange.databases.providers import load_provider
+from grange.databases.urls import scheme_of
+from grange.errors import ConfigurationError
 from grange.storage.options import DEFAULT_OPTIONS, StorageOptions
-from grange.storage.provider import GrainStorage, StorageFactory
+from grange.storage.provider import GrainStorage, StorageFactory, TriedStorageFactory
 
 GROUP = "grange.storage"
+
+
+SENTINEL_SCHEME = "redis+sentinel"
+"""Known for membership only."""
 
 
 @asynccontextmanager
@@ -32,4 +39,18 @@ async def open_storage(
 
 def storage_factory(url: str) -> StorageFactory:
     """The provider for a URL's scheme. Raises ConfigurationError as `open_storage` does."""
+    if scheme_of(url) == SENTINEL_SCHEME:
+        raise ConfigurationError(
+            "state in Redis is reached at one address, not by Sentinels: write redis://host:port, the address of the "
+            "master or one that follows it"
+        )
     return cast("StorageFactory", load_provider(GROUP, url, "storage"))
+
+
+async def try_storage(url: str, service: str, options: StorageOptions = DEFAULT_OPTIONS) -> list[StoreFinding]:
+    """Whether a silo could work with this store; see `TriedStorageFactory`. No findings: its provider has no trial.
+
+    Raises ConfigurationError as `open_storage` does, and what the trial raises.
+    """
+    factory: object = storage_factory(url)
+    return await factory.try_out(url, service, options) if isinstance(factory, TriedStorageFactory) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from grange.membership.providers.memory import MemoryMembershipTable, MemoryStor
 from grange.membership.urls import open_table as open_url
 from grange.testing.contracts.membership import MembershipTableContract
 from grange.testing.contracts.membership_samples import OpenTable
+from tests.databases.pooler import a_pooler
 
 
 class TestMemory(MembershipTableContract):
@@ -36,3 +38,12 @@ class TestPostgres(MembershipTableContract):
     @pytest.fixture
     def open_table(self, postgres_url: str) -> OpenTable:
         return lambda cluster: open_url(postgres_url, cluster)
+
+
+class TestPostgresBehindAPooler(MembershipTableContract):
+    """Each transaction has another session."""
+
+    @pytest.fixture
+    async def open_table(self, postgres_url: str) -> AsyncIterator[OpenTable]:
+        async with a_pooler(postgres_url) as pooler:
+            yield lambda cluster: open_url(pooler.url, cluster)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from grange.errors import MembershipUnavailable
+from grange.errors import ConfigurationError, MembershipUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
@@ -112,8 +112,8 @@ async def test_a_disk_that_confirms_is_waited_for() -> None:
 
 
 async def test_a_wrong_password_is_named_and_not_shown(master: Server) -> None:
-    """F20: it can be set right without a restart of the silo."""
-    with pytest.raises(MembershipUnavailable) as caught:
+    """At start it is a mistake, not an outage: a supervisor must not start the silo again and again."""
+    with pytest.raises(ConfigurationError, match="refused the login that its URL names") as caught:
         async with opened(f"redis://:{PASSWORD}x@127.0.0.1:{master.port}/0"):
             pass
     assert PASSWORD not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from grange.storage.memory import MemoryStorage
 from grange.storage.urls import open_storage as open_url
 from grange.testing.contracts.storage import OpenStorage, StorageContract
+from tests.databases.pooler import a_pooler
 
 
 class TestMemory(StorageContract):
@@ -35,3 +37,12 @@ class TestPostgres(StorageContract):
     @pytest.fixture
     def open_storage(self, postgres_url: str) -> OpenStorage:
         return lambda service: open_url(postgres_url, service)
+
+
+class TestPostgresBehindAPooler(StorageContract):
+    """Each transaction has another session."""
+
+    @pytest.fixture
+    async def open_storage(self, postgres_url: str) -> AsyncIterator[OpenStorage]:
+        async with a_pooler(postgres_url) as pooler:
+            yield lambda service: open_url(pooler.url, service)

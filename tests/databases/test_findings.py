@@ -15,6 +15,7 @@ GOOD_REDIS = {
     "connected_slaves": "1",
 }
 GOOD_POSTGRES = {"in_recovery": "off", "synchronous_commit": "on", "fsync": "on", "version": "17.2"}
+GOOD_POSTGRES |= {"read_only": "off", "statement_timeout": "2s", "pooler": "off"}
 APPLIED = (("membership", 1), ("storage", 1))
 
 
@@ -41,6 +42,8 @@ def test_a_redis_as_it_should_be():
         ({}, "no", {"persistence": Level.WARN}),
         ({}, None, {}),
         ({"connected_slaves": "0"}, "everysec", {"replicas": Level.WARN}),
+        ({"cluster_enabled": "1"}, "everysec", {"cluster mode": Level.BAD}),
+        ({"cluster_enabled": "0"}, "everysec", {}),
     ],
 )
 def test_each_fault_of_a_redis(facts, fsync, expected):
@@ -72,6 +75,11 @@ def test_the_answer_to_info_is_parsed():
         ({"synchronous_commit": "off"}, {"synchronous_commit": Level.WARN}),
         ({"synchronous_commit": "remote_apply"}, {}),
         ({"fsync": "off"}, {"fsync": Level.WARN}),
+        ({"read_only": "on"}, {"default_transaction_read_only": Level.BAD}),
+        ({"in_recovery": "on", "read_only": "on"}, {"role": Level.BAD}),
+        ({"pooler": "on"}, {}),
+        ({"pooler": "on", "statement_timeout": "0"}, {"pooler": Level.WARN}),
+        ({"pooler": "off", "statement_timeout": "0"}, {}),
     ],
 )
 def test_each_fault_of_a_postgres(settings, expected):

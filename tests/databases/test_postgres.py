@@ -225,6 +225,19 @@ async def test_a_failure_to_connect_again_is_not_a_configuration_error(error: Ex
     assert all("is not available" in str(each) and "s3cret" not in str(each) for each in caught)
 
 
+async def test_a_password_that_is_changed_later_is_an_outage_with_the_right_words() -> None:
+    """A running silo must not end; a supervisor that starts it again gets exit code 2 and the same words."""
+    link = PostgresLink(cast(Pool, RefusingPool(asyncpg.InvalidPasswordError("password authentication failed"))))
+    storage, table = PostgresStorage(link, "svc"), PostgresMembershipTable(link, "one")
+    for kind, operation in (
+        (StorageUnavailable, storage.read(ANN, "state")),
+        (StorageUnavailable, storage.write(ANN, "state", b"1", None)),
+        (MembershipUnavailable, table.read()),
+    ):
+        with pytest.raises(kind, match="refused the login that its URL names: password authentication failed"):
+            await operation
+
+
 async def test_a_certificate_that_is_refused_at_start_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """The URL is not malformed."""
     connect_refuses(monkeypatch, UNVERIFIED)
@@ -265,7 +278,7 @@ async def test_a_defect_after_the_expiry_is_not_a_time_out(
     """Only the RuntimeError with which uvloop reports a closed connection is one."""
     monkeypatch.setattr(ManualTimer, "made", [], raising=False)
     monkeypatch.setattr(postgres, "AwakeTimer", ManualTimer)
-    async with PostgresLink.open(postgres_url, 1, PATIENCE) as link:
+    async with PostgresLink.open(postgres_url, 1, PATIENCE, PATIENCE) as link:
 
         async def fail() -> None:
             async with link.connection(PATIENCE):

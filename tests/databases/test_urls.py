@@ -67,7 +67,9 @@ def test_hosts_are_hidden_when_they_may_begin_a_password() -> None:
     """An `@` in the value of an option is accepted. It may also end a password with an unescaped `/` and `?`."""
     found = parse_url("db://user:54321/p?a=b@host/db", FORM)
     assert found.options == {"a": "b@host/db"}
-    assert (found.shown, found.target("local"), found.server("local")) == ("db://…", "…", "…")
+    assert found.shown == "db://…"
+    for text in (found.target("local"), found.server("local")):
+        assert text.startswith("… (an '@' stands in an option of its URL; if it ends a password: ")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,21 @@ def test_a_malformed_url_names_the_expected_form(url: str) -> None:
         parse_url(url, FORM)
     assert "s3cret" not in str(caught.value)
     assert shown_url(url) == "db://…"
+
+
+@pytest.mark.parametrize(
+    "password", ["pa/ss", "pa?ss", "pa#ss", "/pass", "1#pass", "12/4", "12?x", "[pass", "p[a]ss/", "#1"]
+)
+@pytest.mark.parametrize("user", ["user", ""])
+def test_an_unescaped_mark_in_a_password_has_its_remedy(user: str, password: str) -> None:
+    """Also where the part before it is taken for a host or a port."""
+    with pytest.raises(ConfigurationError, match=r"'#' .*as .*%40.*%2F.*%3F.*%23") as caught:
+        parse_url(f"db://{user}:{password}@host/name", FORM)
+    assert "pass" not in str(caught.value).replace("password", "")
+
+
+def test_an_at_sign_in_a_password_needs_no_escape() -> None:
+    assert parse_url("db://user:p@ss@host/name", FORM).password == "p@ss"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange import ConfigurationError, Grain, GrainInterface, Immutable
+from grange import ConfigurationError, Grain, GrainInterface
 from grange.grains.definition import spec_of
 from grange.grains.interface import MethodSpec
 
@@ -21,7 +21,7 @@ Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 
 NAMES = {
-    "Annotated": Annotated, "Any": Any, "Immutable": Immutable, "List": vars(typing)["List"],
+    "Annotated": Annotated, "Any": Any, "List": vars(typing)["List"],
     "Optional": typing.Optional,
     "Positive": Positive, "Union": typing.Union, "UserId": UserId, "msgspec": msgspec,
 }  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_method_that_does_not_fit_stops_the_definition(interface: str, grain: 
         ("a: Optional[int]) -> (List[int]", "a: int | None) -> (list[int]"),
         ("a: Union[int, List[str]]) -> (None", "a: list[str] | int) -> (None"),
         ("a: UserId) -> (int", "a: int) -> (UserId"),
-        ("a: list[str]) -> (int", "a: Annotated[list[str], Immutable]) -> (int"),
+        ("a: list[str]) -> (int", "a: Annotated[list[str], 'a note']) -> (int"),
         ("a: Positive) -> (int", "a: Annotated[int, msgspec.Meta(gt=0)]) -> (int"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from grange.errors import CallTimeout, MembershipUnavailable, SiloUnavailable
+from grange.errors import CallTimeout, MembershipError, MembershipUnavailable, SiloUnavailable
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Silence, Suspicion
@@ -136,6 +136,7 @@ class FaultyTable:
     def __init__(self, table: MembershipTable) -> None:
         self._table = table
         self.down = False
+        self.damaged = False
         self.lose_answers = 0
         self.reads = 0
         self.failed = asyncio.Event()
@@ -144,6 +145,9 @@ class FaultyTable:
         if self.down:
             self.failed.set()
             raise MembershipUnavailable("the table is down")
+        if self.damaged:
+            self.failed.set()
+            raise MembershipError("a row of the membership table cannot be read: row: 'rubbish'")
 
     async def read(self) -> Table:
         self._check()
@@ -163,7 +167,7 @@ class FaultyTable:
     async def _change(self, change) -> bool:
         try:
             self._check()
-        except MembershipUnavailable:
+        except MembershipError:
             change.close()
             raise
         done = await change

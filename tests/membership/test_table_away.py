@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from grange.errors import MembershipUnavailable, TableLost
+from grange.errors import JoinFailed, MembershipUnavailable, TableLost
 from grange.membership.model.member import SiloStatus
 from grange.membership.model.options import MembershipOptions
 from tests.membership.cluster import cluster
@@ -64,6 +64,39 @@ async def test_a_silo_joins_when_the_table_comes_back():
         late.table.down = False
         await joining
         assert await c.status(late.address) is ACTIVE
+
+
+async def test_a_join_and_a_leave_wait_until_a_damaged_row_is_repaired(caplog):
+    """A row that a hand or a bad disk has damaged ends no join and no leave for ever; the log shows the row."""
+    async with cluster() as c:
+        await c.joined(2)
+        late = c.make(2)
+        await late.start()
+        late.table.damaged = True
+        with caplog.at_level(logging.WARNING, "grange.membership"):
+            joining = asyncio.ensure_future(late.agent.join())
+            await asyncio.sleep(60)
+        assert not joining.done()
+        assert any("row: 'rubbish'" in record.getMessage() for record in caplog.records)
+        late.table.damaged = False
+        await joining
+        assert await c.status(late.address) is ACTIVE
+        late.table.damaged = True
+        leaving = asyncio.ensure_future(late.agent.leave())
+        await asyncio.sleep(0.5)
+        late.table.damaged = False
+        await leaving
+        assert await c.status(late.address) is LEAVING
+
+
+async def test_a_verdict_ends_a_join_at_once():
+    """A newer process at the endpoint: no later read changes that."""
+    async with cluster() as c:
+        old = c.make(0)
+        await old.start()
+        await c.join(0, generation=2)
+        with pytest.raises(JoinFailed, match="started later at the same endpoint"):
+            await old.agent.join()
 
 
 async def test_a_silo_does_not_start_without_a_table():

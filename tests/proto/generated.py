@@ -248,7 +248,9 @@ def _struct(first: Any, second: Any) -> type[Any]:
 
 
 def _attrs(first: Any, second: Any) -> type[Any]:
-    return attrs.make_class("MadeAttrs", {"first": attrs.field(type=first), "second": attrs.field(type=second)})
+    kinds = {"first": first, "second": second}
+    fields = {name: attrs.field(type=type(None) if kind is None else kind) for name, kind in kinds.items()}
+    return attrs.make_class("MadeAttrs", fields)
 
 
 _MAKERS: list[Callable[[Any, Any], type[Any]]] = [_dataclass, _frozen, _struct, _attrs]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -20,10 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange import ConfigurationError, Grain, GrainId, GrainInterface, Immutable
+from grange import ConfigurationError, Grain, GrainId, GrainInterface
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.proto.message import Encoding
-from grange.proto.values import PydanticModels, ValueCodec
+from grange.proto.pydantic_models import PydanticModels
+from grange.proto.values import ValueCodec
 
 
 class Colour(enum.Enum):
@@ -108,6 +110,13 @@ def make_codec() -> tuple[ValueCodec, GrainFactory]:
 
 
 CODEC, FACTORY = make_codec()
+
+
+def raw(value: Any, encoding: Encoding = Encoding.MSGPACK) -> bytes:
+    """The bytes of a value, without the checks of its type."""
+    return CODEC.write(value, encoding, None)
+
+
 BOTH = pytest.mark.parametrize("encoding", list(Encoding))
 UTC = dt.UTC
 
@@ -150,7 +159,6 @@ SAMPLES: list[tuple[Any, Any]] = [
     (Customer, Customer(name="ann", address=Address2(city="Bern"), since=dt.datetime(2026, 1, 1, tzinfo=UTC))),
     (list[Customer | None], [None, Customer(name="bob")]),
     (Annotated[int, msgspec.Meta(gt=0)], 1),
-    (Annotated[list[int], Immutable], [1]),
     (Cart, FACTORY.get_grain(Cart, "ann/bob")),
     (dict[str, list[Cart]], {"a": [FACTORY.get_grain(Cart, "ann")]}),
 ]
@@ -160,14 +168,15 @@ SAMPLES: list[tuple[Any, Any]] = [
 @pytest.mark.parametrize(("kind", "value"), SAMPLES, ids=lambda sample: repr(sample)[:40])
 def test_every_supported_type_is_read_back(kind: Any, value: Any, encoding: Encoding) -> None:
     CODEC.check(kind, "here")
-    decoded = CODEC.decoder(kind, encoding)(CODEC.encode(value, encoding))
+    codec = CODEC.of(kind, encoding)
+    decoded = codec.decode(codec.encode(value))
     assert decoded == value
     assert type(decoded) is type(value)
 
 
 @pytest.mark.parametrize(("kind", "value"), SAMPLES, ids=lambda sample: repr(sample)[:40])
 def test_a_copy_shares_nothing_that_can_change(kind: Any, value: Any) -> None:
-    copied = CODEC.copy(kind, value)
+    copied = CODEC.of(kind).decode(CODEC.of(kind).encode(value))
     assert copied == value
     if isinstance(value, list | dict | set | bytearray | Order | Person | Customer):
         assert copied is not value
@@ -186,7 +195,7 @@ PLAIN = st.recursive(
 
 @given(PLAIN, st.sampled_from(Encoding))
 def test_plain_values_are_read_back(value: Any, encoding: Encoding) -> None:
-    assert CODEC.decoder(Any, encoding)(CODEC.encode(value, encoding)) == value
+    assert CODEC.of(Any, encoding).decode(raw(value, encoding)) == value
 
 
 @BOTH
@@ -215,7 +224,7 @@ def test_plain_values_are_read_back(value: Any, encoding: Encoding) -> None:
 )
 def test_what_does_not_fit_is_a_value_error(kind: Any, value: Any, encoding: Encoding) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        CODEC.decoder(kind, encoding)(CODEC.encode(value, encoding))
+        CODEC.of(kind, encoding).decode(raw(value, encoding))
 
 
 class Strange:
@@ -255,21 +264,21 @@ def test_ambiguous_unions_are_refused() -> None:
 
 @BOTH
 def test_a_value_that_cannot_be_sent_is_named_and_cut(encoding: Encoding) -> None:
-    with pytest.raises(TypeError, match="type Strange cannot be sent") as caught:
-        CODEC.encode([Strange()], encoding)
+    with pytest.raises(ValueError, match="type Strange cannot be sent") as caught:
+        raw([Strange()], encoding)
     assert len(str(caught.value)) < 200
 
 
 @BOTH
 def test_a_grain_itself_cannot_be_sent(encoding: Encoding) -> None:
-    with pytest.raises(TypeError, match=r"pass self\.reference instead of Cart"):
-        CODEC.encode(Cart(), encoding)
+    with pytest.raises(ValueError, match=r"pass self\.reference instead of Cart"):
+        raw(Cart(), encoding)
 
 
 def test_a_reference_arrives_as_what_the_annotation_says() -> None:
     """Sent as the class, received as the interface: it has the same id, and calls through the receiver's factory."""
-    sent = CODEC.encode(FACTORY.get_grain(Cart, "ann"))
-    received: Any = CODEC.decoder(CartApi)(sent)
+    sent = raw(FACTORY.get_grain(Cart, "ann"))
+    received: Any = CODEC.of(CartApi).decode(sent)
     assert received.id == GrainId("cart", "ann")
     assert isinstance(received, CartApi)
 
@@ -277,7 +286,7 @@ def test_a_reference_arrives_as_what_the_annotation_says() -> None:
 def test_references_are_not_decoded_before_a_factory_is_bound() -> None:
     codec = ValueCodec([ReferenceExtension()])
     with pytest.raises(ValueError, match="not a reference"):
-        codec.decoder(Cart)(codec.encode("cart/ann"))
+        codec.of(Cart).decode(msgspec.msgpack.encode("cart/ann"))
 
 
 # --- bytes from strangers ------------------------------------------------------------------------------------------
@@ -290,7 +299,7 @@ KINDS += [Cart, tuple[int, Order], dt.datetime, decimal.Decimal, set[str], Colou
 def test_no_bytes_break_a_decoder(data: bytes, kind: Any, encoding: Encoding) -> None:
     """Any bytes give a value or a ValueError."""
     try:
-        CODEC.decoder(kind, encoding)(data)
+        CODEC.of(kind, encoding).decode(data)
     except ValueError:
         return
 
@@ -301,11 +310,11 @@ def test_no_damage_on_the_way_breaks_a_decoder(
 ) -> None:
     """Valid bytes with a few changed ones reach deeper code than noise does."""
     kind, value = sample
-    raw = bytearray(CODEC.encode(value, encoding))
+    damaged = bytearray(raw(value, encoding))
     for _ in range(data.draw(st.integers(1, 4))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:
-        CODEC.decoder(kind, encoding)(bytes(raw))
+        CODEC.of(kind, encoding).decode(bytes(damaged))
     except ValueError:
         return
 
@@ -316,7 +325,7 @@ def test_no_damage_on_the_way_breaks_a_decoder(
 @pytest.mark.parametrize("kind", [Any, list[int], dict[str, int], tuple[int, ...], set[int], bytes, str, Order])
 def test_a_declared_length_allocates_nothing(header: bytes, kind: Any) -> None:
     """Five bytes that declare four billion items are refused before anything is allocated for them."""
-    decode = CODEC.decoder(kind)
+    decode = CODEC.of(kind).decode
     gc.collect()
     tracemalloc.start()
     try:
@@ -339,7 +348,7 @@ def test_deep_nesting_is_bad_data(depth: int, kind: Any) -> None:
     }
     for encoding, data in nested.items():
         with pytest.raises(ValueError, match=r".+"):
-            CODEC.decoder(kind, encoding)(data)
+            CODEC.of(kind, encoding).decode(data)
 
 
 @BOTH
@@ -351,7 +360,7 @@ def test_values_nested_too_deeply_or_in_themselves_are_refused(encoding: Encodin
         deep = [deep]
     for value in (endless, deep):
         with pytest.raises(ValueError, match="nested too deeply, or contains itself"):
-            CODEC.encode(value, encoding)
+            raw(value, encoding)
 
 
 # --- what needs no copy --------------------------------------------------------------------------------------------
@@ -388,10 +397,10 @@ class FrozenOfList(msgspec.Struct, frozen=True):
         (None, {type(None)}),
         (dt.datetime, {dt.datetime}),
         (int | None, {int, type(None)}),
-        (str | int | bytes, {str, int, bytes}),
+        (str | int, {str, int}),
         (Literal["a", 1], {str, int}),
         (Colour, {Colour}),
-        (Point, {Point}),
+        (Point, set()),
         (Annotated[int, "a word"], {int}),
         (list[int], set()),
         (dict[str, int], set()),
@@ -400,30 +409,25 @@ class FrozenOfList(msgspec.Struct, frozen=True):
         (Mutable, set()),
         (FrozenOfList, set()),
         (Line, set()),
-        (FrozenDataclass, {FrozenDataclass}),
-        (FrozenChain, {FrozenChain}),
+        (FrozenDataclass, set()),
+        (FrozenChain, set()),
         (FrozenDataclassOfList, set()),
         (Customer, set()),
         (int | list[int], {int}),
     ],
 )
 def test_only_what_cannot_change_is_shared(kind: Any, classes: set[type]) -> None:
-    assert CODEC.shareable(kind) == classes
-
-
-@pytest.mark.parametrize("kind", [Annotated[list[int], Immutable], Annotated[list[int], Immutable] | None])
-def test_an_author_may_declare_a_value_immutable(kind: Any) -> None:
-    assert CODEC.shareable(kind) is None
+    assert set(CODEC.shared(kind, 1024)) == classes
 
 
 def test_references_are_shared_by_their_exact_class() -> None:
-    assert CODEC.shareable(Cart) == {type(FACTORY.get_grain(Cart, "a"))}
-    assert CODEC.shareable(Cart) != CODEC.shareable(CartApi)
+    assert set(CODEC.shared(Cart, 9)) == {type(FACTORY.get_grain(Cart, "a"))}
+    assert set(CODEC.shared(Cart, 9)) != set(CODEC.shared(CartApi, 9))
 
 
 def test_an_extension_ignores_values_of_other_types() -> None:
-    assert PydanticModels().encode(object()) is NotImplemented
-    assert ReferenceExtension().encode(object()) is NotImplemented
+    assert PydanticModels().encode(object(), Encoding.JSON) is NotImplemented
+    assert ReferenceExtension().encode(object(), Encoding.JSON) is NotImplemented
 
 
 @dataclass
@@ -433,5 +437,14 @@ class Defaults:
 
 def test_a_field_that_a_newer_sender_added_is_ignored_and_one_it_left_out_is_filled() -> None:
     """Rolling upgrades: silos of two releases share a cluster."""
-    assert CODEC.decoder(Defaults)(CODEC.encode({"items": {"a": 1}, "new": 2})) == Defaults({"a": 1})
-    assert CODEC.decoder(Defaults)(CODEC.encode({})) == Defaults()
+    assert CODEC.of(Defaults).decode(raw({"items": {"a": 1}, "new": 2})) == Defaults({"a": 1})
+    assert CODEC.of(Defaults).decode(raw({})) == Defaults()
+
+
+@BOTH
+def test_references_are_keys_beside_moments_in_zones(encoding: Encoding) -> None:
+    kind: Any = dict[Cart, dt.datetime]
+    value = {FACTORY.get_grain(Cart, "ann"): dt.datetime(2026, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))}
+    decoded = CODEC.of(kind, encoding).decode(CODEC.of(kind, encoding).encode(value))
+    assert decoded == value
+    assert isinstance(next(iter(decoded)), Cart)

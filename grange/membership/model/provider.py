@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from grange.databases.findings import StoreFinding
 from grange.membership.model.member import Member
 from grange.proto.ids import SiloAddress
 
@@ -120,7 +121,20 @@ class TableFactory(Protocol):
     def open(cls, url: str, cluster: str) -> AbstractAsyncContextManager[MembershipTable]:
         """Open connections and bring the schema up to date; the exit closes them.
 
-        Raises `ConfigurationError` for a malformed URL, and `MembershipUnavailable` when the database cannot be
-        reached.
+        Raises `ConfigurationError` for a malformed URL and for a setting that is wrong, such as a password or a right,
+        and `MembershipUnavailable` when the database cannot be reached.
+        """
+        ...
+
+
+@runtime_checkable
+class TriedTableFactory(Protocol):
+    """A TableFactory that can find out, at a silo's start and for `grange doctor`, whether a silo could work."""
+
+    @classmethod
+    async def try_out(cls, url: str, cluster: str) -> list[StoreFinding]:
+        """Do what a silo does, and leave nothing behind. Returns findings about what works, and what is restricted.
+
+        Raises `ConfigurationError` when a setting must change before a silo can work, and `MembershipError`.
         """
         ...

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 
 import asyncpg
 
-from grange.databases.postgres import FORM, Connection, PostgresLink
+from grange.databases.findings import StoreFinding
+from grange.databases.postgres import PostgresLink
+from grange.databases.postgres_session import FORM, Connection
 from grange.databases.urls import malformed, parse_url
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
-from grange.membership.providers.rows import member_from_json, member_to_json, table_errors
+from grange.membership.providers.rows import member_from_json, member_to_json, settings_at_start, table_errors
+from grange.membership.providers.trial import trial_cluster, try_table
 from grange.proto.ids import SiloAddress
 
 OPERATION_TIMEOUT = 2.0
@@ -88,12 +91,23 @@ class PostgresMembershipTable:
     @asynccontextmanager
     async def open(cls, url: str, cluster: str) -> AsyncGenerator[PostgresMembershipTable, None]:
         """`postgresql://user[:password]@host[:port]/database`. See TableFactory."""
-        if not parse_url(url, FORM).path.strip("/"):
-            raise malformed(FORM, "a Postgres URL of a membership table must name a database")
-        async with PostgresLink.open(url, POOL_SIZE, OPERATION_TIMEOUT) as link:
+        async with _link(url, POOL_SIZE) as link:
             with table_errors():
                 await link.migrate("membership")
             yield cls(link, cluster)
+
+    @classmethod
+    async def try_out(cls, url: str, cluster: str) -> list[StoreFinding]:
+        """See TriedTableFactory."""
+
+        async def trial(link: PostgresLink) -> list[StoreFinding]:
+            with settings_at_start():
+                await cls(link, cluster).read()
+            return await try_table(cls(link, trial_cluster(cluster)))
+
+        async with _link(url, 1) as link:
+            with table_errors():
+                return await link.try_out("membership", trial)
 
     async def read(self) -> Table:
         """See MembershipTable."""
@@ -180,6 +194,17 @@ class PostgresMembershipTable:
         with table_errors():
             async with self._link.connection(OPERATION_TIMEOUT) as connection:
                 yield connection
+
+
+@asynccontextmanager
+async def _link(url: str, connections: int) -> AsyncGenerator[PostgresLink]:
+    if not parse_url(url, FORM).path.strip("/"):
+        raise malformed(FORM, "a Postgres URL of a membership table must name a database")
+    async with AsyncExitStack() as stack:
+        with table_errors():
+            opened = PostgresLink.open(url, connections, OPERATION_TIMEOUT, OPERATION_TIMEOUT)
+            link = await stack.enter_async_context(opened)
+        yield link
 
 
 def _row(record: asyncpg.Record) -> Row | None:

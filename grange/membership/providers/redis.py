@@ -15,7 +15,9 @@ from datetime import datetime
 
 import msgspec
 
-from grange.databases.redis import RedisLink
+from grange.databases.errors import at_start
+from grange.databases.findings import StoreFinding
+from grange.databases.redis import OPERATION_TIMEOUT, RedisLink
 from grange.errors import MembershipError
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.provider import FRESH, Row, Table, TableVersion, table_version
@@ -23,10 +25,12 @@ from grange.membership.providers.redis_scripts import ALIVE, CHANGE, CLEANUP, RE
 from grange.membership.providers.rows import (
     member_from_json,
     member_to_json,
+    settings_at_start,
     table_errors,
     time_from_text,
     time_to_text,
 )
+from grange.membership.providers.trial import try_table
 from grange.proto.ids import SiloAddress
 
 _ROW = "silo:"
@@ -59,8 +63,28 @@ class RedisMembershipTable:
         """
         async with RedisLink.open(url) as link:
             table = cls(link, cluster)
-            await table.read()
+            with table_errors():
+                await link.connect(OPERATION_TIMEOUT)
+            with settings_at_start():
+                await table.read()
             yield table
+
+    @classmethod
+    async def try_out(cls, url: str, cluster: str) -> list[StoreFinding]:
+        """See TriedTableFactory."""
+        async with RedisLink.open(url) as link:
+            table = cls(link, cluster)
+            keys = [f"{key}:trial-{secrets.token_hex(8)}" for key in table._keys]
+            with table_errors(), at_start():
+                await link.connect(OPERATION_TIMEOUT)
+                await link.require(_commands(*keys))
+            with settings_at_start():
+                await table.read()
+            table._keys = keys
+            try:
+                return await try_table(table)
+            finally:
+                await table.delete()
 
     async def read(self) -> Table:
         """See MembershipTable."""
@@ -133,6 +157,17 @@ class RedisMembershipTable:
         with table_errors():
             async with self._link.operation():
                 yield
+
+
+def _commands(table: str, alive: str) -> list[tuple[str | int, ...]]:
+    """Every command that the table needs, in a form that changes nothing."""
+    return [
+        *(("HGETALL", table), ("HMGET", table, "x"), ("HGET", alive, "x"), ("HEXISTS", table, "x")),
+        *(("HDEL", table, "x"), ("DEL", table, alive)),
+        *(("HSET", table, "x", "1", "a field without a value"), ("HINCRBY", table, "x", "no number")),
+        *(("EVAL", "return 1", 0), ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", "no-script", 0), ("MULTI",), ("EXEC",)),
+        *(("WAIT", 0, 1), ("WAITAOF", 0, 0, 1)),
+    ]
 
 
 def _expected(version: TableVersion) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from grange.databases.errors import DatabaseDamaged, DatabaseError
-from grange.errors import MembershipError, MembershipUnavailable
+from grange.databases.errors import DatabaseDamaged, DatabaseError, setting_at_fault
+from grange.errors import ConfigurationError, MembershipError, MembershipUnavailable
 from grange.membership.model.member import Member
 
 _decoder = msgspec.json.Decoder(Member)
@@ -57,3 +57,15 @@ def table_errors() -> Generator[None]:
         raise MembershipError(f"the membership table cannot be read: {error}") from error
     except DatabaseError as error:
         raise MembershipUnavailable(f"the membership table cannot be used now: {error}") from error
+
+
+@contextmanager
+def settings_at_start() -> Generator[None]:
+    """Turn an error that a wrong setting causes into a ConfigurationError: nothing has worked yet."""
+    try:
+        yield
+    except MembershipError as error:
+        fault = setting_at_fault(error)
+        if fault is not None:
+            raise ConfigurationError(str(error)) from error
+        raise

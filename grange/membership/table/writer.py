@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from grange.aio.backoff import Backoff
 from grange.aio.throttled_log import ThrottledLog
-from grange.errors import MembershipUnavailable, TableLost
+from grange.errors import DeclaredDead, JoinFailed, MembershipError, MembershipUnavailable, SelfFenced
 from grange.membership.model.member import View
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
@@ -18,6 +18,10 @@ from grange.membership.table.views import Views
 
 Announce = Callable[[Announcement, View], None]
 """Sends a view to its own members and to those of the view before; never blocks, never raises."""
+
+
+VERDICTS = (JoinFailed, DeclaredDead, SelfFenced)
+"""Errors that end the silo's membership; no later read of the table changes them."""
 
 
 class TableWriter:
@@ -48,12 +52,18 @@ class TableWriter:
         return table
 
     async def persist(self, decide: Decide) -> Table:
-        """Settle a decision, and try again at growing intervals while the table is unreachable or lost."""
+        """Settle a decision, and try again at growing intervals while the table cannot be used.
+
+        It may be unreachable or lost, or one of its rows may be damaged until an operator repairs it. Raises only the
+        verdicts of `decide`: JoinFailed and DeclaredDead.
+        """
         backoff = Backoff(self._options.backoff_first, self._options.backoff_limit, self._rng)
         while True:
             try:
                 return await self.settle(decide)
-            except (MembershipUnavailable, TableLost) as error:
+            except VERDICTS:
+                raise
+            except MembershipError as error:
                 event = "table_unreachable" if isinstance(error, MembershipUnavailable) else ""
                 self._warnings.warning("waiting for the membership table", error, event)
                 await asyncio.sleep(backoff.pause())

@@ -85,12 +85,7 @@ class WireCall(Invocation):
         if self.request.one_way or self._unknown:
             return
         assert plan is not None
-        payload = plan.encode_result(value, self.request.encoding)
-        limit = self._incoming.payload_limit
-        if len(payload) > limit:
-            raise InvalidResult(
-                f"{plan.method!r} was executed, its result has {len(payload)} bytes; the limit is {limit}"
-            )
+        payload = plan.encode_result(value, self.request.encoding, self._incoming.payload_limit)
         self._incoming.answer(Response(self.request.id, payload))
 
     def fail(self, error: BaseException) -> None:

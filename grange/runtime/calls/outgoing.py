@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from grange.aio.loop_binding import LoopBinding
-from grange.errors import PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
@@ -86,16 +85,8 @@ class Outgoing:
 
     def request(self) -> Request:
         """The request for the wire, with the time left at this moment."""
-        options = self._deps.options
         if self._payload is None:
             self._payload = self.plan.encode(self.args)
-            if len(self._payload) > options.payload_limit:
-                raise PayloadTooLarge(
-                    f"the arguments of {self.plan.method!r} have {len(self._payload)} bytes; the limit is "
-                    f"{options.payload_limit}: send a reference to the data, or raise payload_limit",
-                    len(self._payload),
-                    options.payload_limit,
-                )
         return Request(
             0,
             self.grain_id,

@@ -13,11 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from grange.errors import CallOutcomeUnknown, CallTimeout
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
-from grange.proto.message import Reason
+from grange.proto.message import Encoding, Reason
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -91,7 +91,7 @@ class Invocation(ABC):
 class LocalCall(Invocation):
     """A call whose caller is in this process. The caller awaits `answer()`."""
 
-    __slots__ = ("_args", "_done", "_error", "_faults", "_signal", "_value")
+    __slots__ = ("_args", "_done", "_error", "_faults", "_plan", "_signal", "_value")
 
     def __init__(
         self,
@@ -103,24 +103,35 @@ class LocalCall(Invocation):
         faults: Faults,
     ) -> None:
         super().__init__(grain_id, plan.method.name, deadline, context)
-        self._args = plan.isolate(args)
+        self._plan = plan
         self._faults = faults
         self._done = False
         self._value: Any = None
         self._error: BaseException | None = None
         self._signal: asyncio.Future[None] | None = None
+        try:
+            self._args = plan.isolate(args)
+        except CallNotExecuted as error:
+            # The request goes to its grain, like one that a remote silo refuses. No turn starts: its caller is gone.
+            self.caller_gone = True
+            self._end(error)
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """The arguments, isolated when the call was made."""
-        return self._args
+        """The arguments, isolated when the call was made, with the types of the method that runs."""
+        if plan is self._plan or plan.method.types == self._plan.method.types:
+            return self._args
+        return plan.decode(self._plan.encode(self._args))
 
     def started(self) -> None:
         """Do nothing: the caller waits for the end."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
-        """Give the caller its own copy of the result."""
+        """Give the caller its own copy of the result, with the type of the method that it called."""
         assert plan is not None
-        self._value = plan.isolate_result(value)
+        if plan is self._plan or plan.method.result == self._plan.method.result:
+            self._value = plan.isolate_result(value)
+        else:
+            self._value = self._plan.decode_result(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
         self._end(None)
 
     def fail(self, error: BaseException) -> None:

@@ -10,25 +10,31 @@ from typing import Any
 
 import msgspec
 
-from grange.errors import InvalidCall, InvalidResult
+from grange.errors import InvalidCall, InvalidResult, PayloadTooLarge
 from grange.grains.interface import InterfaceSpec, MethodSpec
+from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
-from grange.proto.values import ValueCodec
+from grange.proto.sharing import LEAF_BYTES
+from grange.proto.values import TOO_DEEP, ValueCodec
+from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.argument_errors import in_words
+
+MAX_SHARED_TEXT = 1024
+"""Characters; longer texts are encoded in local calls too, so that sizes are refused as in remote calls."""
 
 _MISSING = object()
 _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is this plus n
 
 
 class MethodPlan:
-    """One method with its codecs."""
+    """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_args_type", "_codec", "_decode_full", "_full_prefix", "_named_type", "_result_classes", "_shareable",
-        "method", "timeout",
+        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result",
+        "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "method", "payload_limit", "timeout",
     )  # fmt: skip
 
-    def __init__(self, method: MethodSpec, codec: ValueCodec) -> None:
+    def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
         place = f"{method!r}"
         for parameter, kind in zip(method.parameters, method.types, strict=True):
             codec.check(kind, f"{place}, argument {parameter.name!r}")
@@ -36,27 +42,54 @@ class MethodPlan:
         self.method = method
         self.timeout = method.options.timeout
         self._codec = codec
-        self._shareable = tuple(codec.shareable(kind) for kind in method.types)
-        self._result_classes = codec.shareable(method.result)
+        self.payload_limit = payload_limit
+        self._native = codec.native[Encoding.MSGPACK]
+        self._shapes = tuple(codec.of(kind).shape for kind in method.types)
+        self._exact = tuple(shape.exact for shape in self._shapes)
+        self._result = codec.of(method.result)
+        # Texts so short that arguments which are shared can never be over the limit together.
+        short = min(MAX_SHARED_TEXT, (payload_limit - 5) // max(method.arity, 1) - LEAF_BYTES)
+        self._shared = tuple(codec.shared(kind, short) for kind in method.types)
+        self._shared_result = codec.shared(method.result, min(MAX_SHARED_TEXT, payload_limit - LEAF_BYTES))
         # The first byte of an array of all arguments, which is decoded faster; -1: decode every array as a struct.
         self._full_prefix = _ARRAY_OF_0 + method.arity if method.arity < 16 else -1
-        self._decode_full = codec.decoder(types.GenericAlias(tuple, method.types))
-        self._args_type = _struct(method, array_like=True)
-        self._named_type = _struct(method, array_like=False)
+        self._decode_full = codec.of(types.GenericAlias(tuple, method.types)).decode
+        self._struct = _struct(method, array_like=True)
+        self._struct_by_name = _struct(method, array_like=False)
 
     def isolate(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Arguments that the callee may keep: immutable values are shared, others copied. Raises InvalidCall."""
-        for classes, value in zip(self._shareable, args, strict=False):
-            if classes is not None and type(value) not in classes:
-                return self._copied(args)
+        """Arguments that the callee may keep, equal to those that a callee in another process would get.
+
+        Raises InvalidCall and PayloadTooLarge as a call to another process does.
+        """
+        for classes, value in zip(self._shared, args, strict=False):
+            look = classes.get(type(value), _never)
+            if look is not None and not look(value):
+                return self.decode(self.encode(args))
         return args
 
     def encode(self, args: tuple[Any, ...]) -> bytes:
-        """Encode arguments for the wire. Raises InvalidCall naming the value that cannot be encoded."""
-        try:
-            return self._codec.encode(args)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidCall(f"{self.method!r}: {error}") from None
+        """Encode arguments for the wire.
+
+        Raises InvalidCall naming the argument that cannot be carried, and PayloadTooLarge.
+        """
+        for exact, value in zip(self._exact, args, strict=False):
+            if type(value) not in exact:
+                payload = self._encode_checked(args)
+                break
+        else:
+            try:
+                payload = self._native(args)
+            except Exception:
+                payload = self._encode_checked(args)  # raises again, and names the argument
+        if len(payload) > self.payload_limit:
+            raise PayloadTooLarge(
+                f"the arguments of {self.method!r} have {len(payload)} bytes; the limit is {self.payload_limit}: "
+                "send a reference to the data, or raise payload_limit",
+                len(payload),
+                self.payload_limit,
+            )
+        return payload
 
     def decode(self, payload: bytes, encoding: Encoding = Encoding.MSGPACK) -> tuple[Any, ...]:
         """Decode arguments: an array, or in JSON also an object by name. Raises InvalidCall naming the argument."""
@@ -64,40 +97,58 @@ class MethodPlan:
             if encoding is Encoding.MSGPACK and payload and payload[0] == self._full_prefix:
                 return self._decode_full(payload)  # type: ignore[no-any-return]
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
-            struct = self._codec.decoder(self._named_type if named else self._args_type, encoding)(payload)
+            struct = self._codec.of(self._struct_by_name if named else self._struct, encoding).decode(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
             raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
         values = msgspec.structs.astuple(struct)
         return values if _MISSING not in values else self._without_gaps(values)
 
     def isolate_result(self, value: Any) -> Any:
-        """A result that the caller may keep, copied unless it is immutable. Raises InvalidResult."""
-        classes = self._result_classes
-        if classes is None or type(value) in classes:
-            return value
-        try:
-            return self._codec.copy(self.method.result, value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from None
+        """A result that the caller may keep, equal to the one that a caller in another process would get.
 
-    def encode_result(self, value: Any, encoding: Encoding) -> bytes:
-        """Encode a result for the wire. Raises InvalidResult."""
+        Raises InvalidResult.
+        """
+        look = self._shared_result.get(type(value), _never)
+        if look is None or look(value):
+            return value
+        return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
+
+    def encode_result(self, value: Any, encoding: Encoding, limit: int) -> bytes:
+        """Encode a result for the wire. Raises InvalidResult, also for more than `limit` bytes."""
         try:
-            return self._codec.encode(value, encoding)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from None
+            result = self._result if encoding is Encoding.MSGPACK else self._codec.of(self.method.result, encoding)
+            payload = result.encode(value)
+        except Exception as error:  # includes errors of the author's classes
+            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from error
+        if len(payload) > limit:
+            raise InvalidResult(
+                f"{self.method!r} was executed, its result has {len(payload)} bytes; the limit is {limit}"
+            )
+        return payload
 
     def decode_result(self, payload: bytes) -> Any:
         """Decode a result from the wire. Raises InvalidResult."""
         try:
-            return self._codec.decoder(self.method.result)(payload)
-        except ValueError as error:
-            raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from None
+            return self._result.decode(payload)
+        except Exception as error:  # includes errors of the author's __post_init__ or validators
+            raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from error
 
-    def _copied(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        copied = self.decode(self.encode(args))
-        pairs = zip(self._shareable, args, copied, strict=False)
-        return tuple(value if classes is None or type(value) in classes else copy for classes, value, copy in pairs)
+    def _encode_checked(self, args: tuple[Any, ...]) -> bytes:
+        found, position = Found(), 0
+        try:
+            for shape, value in zip(self._shapes, args, strict=False):
+                if type(value) not in shape.exact:
+                    shape.check(value, found)
+                position += 1
+            return self._codec.write(args, Encoding.MSGPACK, found)
+        except Unfit as error:
+            if position < len(args):
+                error.within(f"[{position}]")
+            raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error.__cause__
+        except RecursionError:
+            raise InvalidCall(f"{self.method!r}: {TOO_DEEP}") from None
+        except Exception as error:  # includes errors of the author's classes: no method ran
+            raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
 
     def _without_gaps(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Drop missing trailing arguments, so that the method's defaults apply; fill gaps between named arguments."""
@@ -106,18 +157,23 @@ class MethodPlan:
         return tuple(parameters[i].default if v is _MISSING else v for i, v in enumerate(values[:end]))
 
 
+def _never(value: object) -> bool:
+    return False
+
+
 class Plans:
     """The plans of one silo or client, made at first use."""
 
-    def __init__(self, codec: ValueCodec) -> None:
+    def __init__(self, codec: ValueCodec, payload_limit: int = RuntimeOptions().payload_limit) -> None:
         self.codec = codec
+        self._payload_limit = payload_limit
         self._plans: dict[MethodSpec, MethodPlan] = {}
 
     def of(self, method: MethodSpec) -> MethodPlan:
         """The plan of a method. Raises ConfigurationError for an annotation that cannot be encoded."""
         plan = self._plans.get(method)
         if plan is None:
-            plan = self._plans[method] = MethodPlan(method, self.codec)
+            plan = self._plans[method] = MethodPlan(method, self.codec, self._payload_limit)
         return plan
 
     def of_interface(self, spec: InterfaceSpec) -> dict[str, MethodPlan]:
