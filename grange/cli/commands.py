@@ -25,13 +25,19 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "call": ("call", "Call a grain and print its result as JSON."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
     "dev": ("dev_command", "Run a cluster of several silos on this machine, on free ports, until Ctrl-C."),
-    "doctor": ("doctor", "Check the stores of a silo, and try what a silo does with them; nothing stays."),
+    "doctor": (
+        "doctor",
+        "Check the stores of a silo (roles, versions, persistence, eviction) and try what a silo does; nothing stays.",
+    ),
     "drain": (
         "drain_command",
         "Stop one SILO in order: its grains move to other silos, no call fails, its process exits with code 0.",
     ),
     "grains": ("ask", "The grain types of the cluster with their activations, or the activations of one TYPE."),
-    "migrate": ("migrate", "Make the tables of a silo's stores, or bring them up to date."),
+    "migrate": (
+        "migrate",
+        "Make the tables of a silo's stores, or bring them up to date, as the user that their URLs name.",
+    ),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
     "status": ("ask", "The state of every silo."),

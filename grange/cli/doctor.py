@@ -30,10 +30,9 @@ COLOURS = (("ok", "green"), ("warn", "yellow"), ("bad", "red"))
 @click.option("--strict", is_flag=True, help="Fail for warnings, too.")
 @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
 def doctor_command(app: str | None, strict: bool, as_json: bool, **urls: str | None) -> None:
-    """Check the stores of a silo, and try what a silo does with them; nothing stays.
+    """Check the stores of a silo (roles, versions, persistence, eviction) and try what a silo does; nothing stays.
 
-    It checks roles, versions, rights, persistence and eviction. Exit code 1 when something cannot work or cannot be
-    reached.
+    Exit code 1 when something cannot work or cannot be reached.
     """
     given = {name: url for name, url in urls.items() if url is not None}
     with naming_options(given):

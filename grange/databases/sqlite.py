@@ -224,8 +224,8 @@ async def check_sqlite(url: str) -> list[StoreFinding]:
 
 
 def _check(path: Path) -> list[StoreFinding]:
-    folder = next(each for each in path.absolute().parents if each.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    folder = next(each for each in path.absolute().parents if os.path.exists(each))
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         return [bad("file", f"it cannot be made in {str(folder)!r}", "name a file in a folder that the silo may write")]
     if not is_there(path):
         return [ok("file", "not there yet: the first silo makes it")]

@@ -109,7 +109,7 @@ class ConfiguredEnvironment:
         """The table at `membership_url`, checked first."""
         url = self._config.membership_url
         async with AsyncExitStack() as stack:
-            with self._config.naming(self._config.membership_option), naming(self._config, url):
+            with naming(self._config, url), self._config.naming(self._config.membership_option):
                 await self._check(url)
                 table = await stack.enter_async_context(open_table(url, self._config.cluster))
             yield table
@@ -122,7 +122,7 @@ class ConfiguredEnvironment:
             for name, url in self._config.storage_urls.items():
                 if url in opened:
                     continue
-                with self._config.naming(*self._config.storage_option(name)), naming(self._config, url):
+                with naming(self._config, url), self._config.naming(*self._config.storage_option(name)):
                     await self._check(url)
                     storage = open_storage(url, self._config.service, self._config.storage_settings())
                     opened[url] = await stack.enter_async_context(storage)

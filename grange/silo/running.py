@@ -10,6 +10,7 @@ from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import Registry
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.liveness import Liveness
+from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
@@ -135,3 +136,11 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             await (self.shutdown.kill() if self.lifecycle.killed else self.shutdown.stop())
         finally:
             self.calls.caller.end()
+
+    def drop_connections(self, view: View) -> None:
+        """End the connections to dead silos: calls in flight to them fail now, not at their time-outs."""
+        dead = [member.address for member in view.with_status(SiloStatus.DEAD)]
+        self.ports.probe_port.drop(dead)
+        for silo in dead:
+            self.links.peers.kill(silo)
+            self.links.sender.drop_link(silo)

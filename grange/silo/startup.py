@@ -22,7 +22,7 @@ from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
-from grange.membership.model.member import Member, SiloStatus, View
+from grange.membership.model.member import Member, SiloStatus
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainAddress, SiloAddress
@@ -107,7 +107,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     # The guards subscribe first: a grain that moves here in this view must wait until the deaths are recorded.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
-    cluster.agent.subscribe(partial(drop_connections, ports, silo.links))
+    cluster.agent.subscribe(silo.drop_connections)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
@@ -395,12 +395,3 @@ def serve_system_targets(silo: RunningSilo) -> None:
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)
-
-
-def drop_connections(ports: Ports, links: Links, view: View) -> None:
-    """End the connections to dead silos: calls in flight to them fail now, not at their time-outs."""
-    dead = [member.address for member in view.with_status(SiloStatus.DEAD)]
-    ports.probe_port.drop(dead)
-    for silo in dead:
-        links.peers.kill(silo)
-        links.sender.drop_link(silo)

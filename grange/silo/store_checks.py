@@ -111,8 +111,8 @@ def _text(url: str, finding: StoreFinding) -> str:
 
 @contextmanager
 def naming(config: SiloConfig, url: str) -> Generator[None]:
-    """Name the uses of a store that cannot be opened now. `SiloConfig.naming` names the option of a wrong URL."""
+    """Name the uses of a store in the errors of its opening: two storages may be at one place."""
     try:
         yield
-    except (MembershipError, StorageError) as error:
+    except (MembershipError, StorageError) as error:  # a ConfigurationError names its option already
         raise type(error)(f"{', '.join(stores_of(config)[url])}: {error}") from error

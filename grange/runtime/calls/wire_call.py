@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from grange.errors import CallOutcomeUnknown, InvalidResult
+from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission

@@ -37,8 +37,8 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result", "_shapes", "_shared", "_shared_result",
-        "_struct", "_struct_by_name", "has_small_result", "method", "payload_limit", "timeout",
+        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result", "_shapes", "_shared",
+        "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method", "payload_limit", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
