@@ -19,7 +19,7 @@ from msgspec import inspect as ms
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found, Shape, Unfit
 from grange.proto.equality import difference, parts_of
-from grange.proto.lifting import Lifts
+from grange.proto.lifting import Lift, Lifts
 from grange.proto.message import Encoding
 from grange.proto.pydantic_models import PydanticModels
 from grange.proto.shapes import Custom, Shapes, is_container, is_json_key, is_left_out, nodes_of, type_name
@@ -46,7 +46,7 @@ class Extension(Custom, Protocol):
 class TypedCodec:
     """The codec of one type in one encoding."""
 
-    __slots__ = ("_codec", "_has_moments", "_info", "_native", "_shape", "encoding", "kind")
+    __slots__ = ("_codec", "_has_moments", "_info", "_lift", "_native", "_shape", "encoding", "kind")
 
     def __init__(self, codec: ValueCodec, kind: Any, info: ms.Type, encoding: Encoding) -> None:
         self._codec = codec
@@ -54,6 +54,7 @@ class TypedCodec:
         self.encoding = encoding
         self._info = info
         self._shape: Shape | None = None
+        self._lift: Lift | None = None
         self._has_moments = any(isinstance(node, _MOMENTS) for node in nodes_of(info))
         maker = msgspec.msgpack.Decoder if encoding is Encoding.MSGPACK else msgspec.json.Decoder
         self._native: Callable[[bytes], Any] = maker(kind, dec_hook=codec.decode_other).decode
@@ -99,7 +100,9 @@ class TypedCodec:
     def _decode_zones(self, payload: bytes) -> Any:
         json = self.encoding is Encoding.JSON
         hook = self._codec.decode_other
-        data = Lifts(hook).of(self._info)((msgspec.json if json else msgspec.msgpack).decode(payload))
+        if self._lift is None:
+            self._lift = Lifts(hook).of(self._info)
+        data = self._lift((msgspec.json if json else msgspec.msgpack).decode(payload))
         return msgspec.convert(
             data,
             self.kind,
