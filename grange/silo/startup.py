@@ -1,14 +1,13 @@
 """The start of a silo, in two steps: `assemble` makes the parts, `admit_and_join` opens the silo to the cluster.
 
 Read `assemble` from top to bottom: one function per stage, each returning a value of `running.py`. Grains call and are
-called, so the parts form a ring; `Ring` is the one place that closes it. After that the silo port admits other silos,
-and then the silo joins, so it answers before any other silo knows it.
+called, so the parts form a ring; `ring.py` is the one place that closes it. After that the silo port admits other
+silos, and then the silo joins, so it answers before any other silo knows it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -25,7 +24,6 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
-from grange.proto.ids import GrainAddress, SiloAddress
 from grange.proto.values import ValueCodec
 from grange.runtime.activations.activation import ActivationDeps
 from grange.runtime.activations.catalog import Catalog
@@ -51,6 +49,7 @@ from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
+from grange.silo.ring import Ring
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
@@ -117,62 +116,6 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await cluster.agent.join()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
-
-
-class Ring:
-    """Every late binding of a silo: an earlier stage calls a part that only a later stage can make.
-
-    `bind` closes the ring. Nothing calls through it before that: the stages of the ring start no task and do not wait.
-    """
-
-    def __init__(self, links: Links) -> None:
-        self._links = links
-        self._hosting: Hosting | None = None
-
-    def bind(self, calls: Calls, hosting: Hosting) -> None:
-        """Close the ring. Called once, after the last stage."""
-        # The sender sends by the peers, and the peers deliver answers to receivers of the sender.
-        self._links.sender.connect_through(self._links.peers)
-        # A decoded reference calls through the factory, and these calls encode and decode with the same codec.
-        calls.references.bind(calls.grains)
-        # A call to a grain of this silo goes to the catalog, and the activations in the catalog make calls.
-        calls.deps.catalog = hosting.catalog
-        # Directory and membership ask the catalog and the inbound side by the methods below.
-        self._hosting = hosting
-
-    @property
-    def hosting(self) -> Hosting:
-        """The last stage, for the methods below."""
-        assert self._hosting is not None, "`bind` comes before the first call through the ring"
-        return self._hosting
-
-    # --- DirectoryDeps: the directory asks for activations, and the catalog claims activations in the directory ---
-
-    def registered(self) -> Iterable[GrainAddress]:
-        """The activations that won their claim: see `DirectoryDeps`, as for the next four."""
-        return self.hosting.catalog.registered()
-
-    def is_registered(self, address: GrainAddress) -> bool:
-        """Whether this activation is one of `registered`."""
-        return self.hosting.catalog.is_registered(address)
-
-    def has_activation(self, address: GrainAddress) -> bool:
-        """Whether this activation exists."""
-        return self.hosting.catalog.is_here(address)
-
-    def end_unregistered(self, address: GrainAddress) -> None:
-        """End an activation whose grain is registered to another activation."""
-        self.hosting.catalog.deactivate_duplicate(address)
-
-    def end_if_stateful(self, address: GrainAddress) -> None:
-        """End an activation in order if it keeps state, because a duplicate ran at the same time."""
-        self.hosting.catalog.deactivate_if_stateful(address)
-
-    # --- MembershipDeps: membership asks when a silo was heard, and the inbound side answers for membership -------
-
-    def heard_from(self, silo: SiloAddress) -> float:
-        """The loop time at which the last frame came from this silo, by a connection that either side opened."""
-        return max(self._links.peers.last_received(silo), self.hosting.silo_inbound.last_received(silo))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:

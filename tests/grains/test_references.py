@@ -168,7 +168,7 @@ def test_a_grain_outside_a_silo_says_what_it_lacks() -> None:
     """Unit tests build the class directly; members that need an identity raise an error that explains it."""
     cart = Cart()
     for use in (lambda: cart.key, lambda: cart.id, lambda: cart.reference, cart.deactivate_when_idle):
-        with pytest.raises(RuntimeError, match=r"built outside a silo .*TestCluster"):
+        with pytest.raises(RuntimeError, match=r"built outside a silo .*TestContext"):
             use()
 
 
