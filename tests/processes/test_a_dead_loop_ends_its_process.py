@@ -28,7 +28,7 @@ async def spin(silo: SiloProcess) -> None:
 
 
 def first_frame(message: str) -> str:
-    return next(line for line in message.splitlines() if line.startswith("  File "))
+    return next(line for line in message.splitlines() if line.lstrip().startswith("File "))
 
 
 async def test_it_ends_with_its_own_exit_code_and_the_stack_in_its_log(silos: Silos) -> None:

@@ -72,15 +72,14 @@ async def test_a_store_that_is_down_is_named(silos: Silos, option: str, scheme: 
 async def test_a_store_with_a_wrong_setting_is_a_mistake_in_the_configuration(
     silos: Silos, option: str, postgres_dsn: str, redis_url: str
 ) -> None:
-    """A supervisor must not start the silo again and again; the use of the store and the remedy are named."""
-    use = {"--membership": "membership", "--storage": "storage default"}[option]
+    """A supervisor must not start the silo again and again; the option and the remedy are named."""
     for url, remedy in (
         (f"{postgres_dsn}_missing", "createdb postgres_missing"),
         (redis_url.replace("redis://", "redis://ann:secret@"), "correct user and password"),
     ):
         silo = await silos.start(option, url)
         assert await silo.ended() == USAGE
-        assert complaint(silo).startswith(f"error: {use}: ")
+        assert complaint(silo).startswith(f"error: option {option[2:]!r} ({option}): ")
         assert remedy in complaint(silo)
         assert "secret" not in silo.errors
 
