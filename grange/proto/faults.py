@@ -243,11 +243,13 @@ def type_name(cls: type) -> str:
 _TRACE = "Remote traceback:\n"
 _CANCELLED = type_name(asyncio.CancelledError)
 _NEVER_REBUILT = frozenset(
-    cls.__name__
-    for cls in vars(builtins).values()
-    if isinstance(cls, type) and issubclass(cls, BaseException) and not issubclass(cls, Exception)
+    type_name(cls)
+    for cls in (*vars(builtins).values(), *vars(errors).values())
+    if isinstance(cls, type)
+    and issubclass(cls, BaseException)
+    and (issubclass(cls, CallError) or not issubclass(cls, Exception))
 )
-"""Builtin classes that `errors=` refuses, such as KeyboardInterrupt and BaseExceptionGroup."""
+"""Classes that `errors=` refuses, such as KeyboardInterrupt, BaseExceptionGroup and CallTimeout."""
 
 
 def _construct(cls: type[Exception], args: list[Any]) -> Exception:

@@ -441,7 +441,7 @@ def test_a_local_caller_gets_the_traceback_of_an_error_that_is_too_large() -> No
     assert received[0].__notes__ == received[1].__notes__
 
 
-@pytest.mark.parametrize("cls", [KeyboardInterrupt, SystemExit, BaseExceptionGroup])
+@pytest.mark.parametrize("cls", [KeyboardInterrupt, SystemExit, BaseExceptionGroup, CallTimeout])
 def test_no_error_is_told_to_be_registered_that_cannot_be(cls: type[BaseException]) -> None:
     error = cls("g", [KeyboardInterrupt()]) if issubclass(cls, BaseExceptionGroup) else cls()
     for received in (sent(error), Faults().local(error)):
