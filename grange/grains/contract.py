@@ -158,12 +158,11 @@ def _fits(sent: Any, received: Any) -> bool:
         return True
     if isinstance(sent, type) and isinstance(received, type):
         return hasattr(received, DEFINITION) and issubclass(sent, received)
+    if _origin(received) is Union:
+        ours = get_args(sent) if _origin(sent) is Union else (sent,)
+        return all(any(_fits(one, other) for other in get_args(received)) for one in ours)
     ours, theirs = get_args(sent), get_args(received)
-    if _origin(sent) is not _origin(received) or len(ours) != len(theirs):
-        return False
-    if _origin(sent) is Union:
-        return all(any(_fits(one, other) for other in theirs) for one in ours)
-    return all(map(_fits, ours, theirs))
+    return _origin(sent) is _origin(received) and len(ours) == len(theirs) and all(map(_fits, ours, theirs))
 
 
 def _origin(hint: Any) -> Any:

@@ -16,6 +16,8 @@ from typing import Any, cast
 
 import msgspec
 
+from grange.proto.zones import UnknownZone, moment_of, text_of, without_zone
+
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 """The integers that MessagePack holds."""
 
@@ -123,6 +125,19 @@ def _read_timedelta(text: str) -> dt.timedelta:
     return dt.timedelta(days, seconds, microseconds)
 
 
+def _read_moment(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads the text of a moment. A zone that this machine does not have is left out: the error matters more."""
+
+    def moment(text: str) -> Any:
+        try:
+            return moment_of(text) or read(text)
+        except UnknownZone:
+            plain = without_zone(text)
+            return moment_of(plain) or read(plain)
+
+    return moment
+
+
 def _plain_uuid(value: uuid.UUID) -> uuid.UUID:
     return uuid.UUID(int=value.int)
 
@@ -136,9 +151,9 @@ _MAKERS: Mapping[int, Callable[[Any], Any]] = MappingProxyType(
 )
 _TEXTS: Mapping[type, tuple[int, Callable[[Any], str]]] = MappingProxyType(
     {
-        dt.datetime: (DATETIME, dt.datetime.isoformat),
+        dt.datetime: (DATETIME, text_of),
         dt.date: (DATE, dt.date.isoformat),
-        dt.time: (TIME, dt.time.isoformat),
+        dt.time: (TIME, text_of),
         dt.timedelta: (TIMEDELTA, _write_timedelta),
         decimal.Decimal: (DECIMAL, str),
         uuid.UUID: (UUID, str),
@@ -148,9 +163,9 @@ _TEXTS: Mapping[type, tuple[int, Callable[[Any], str]]] = MappingProxyType(
 _READERS: Mapping[int, Callable[[str], Any]] = MappingProxyType(
     {
         TEXT: str,
-        DATETIME: dt.datetime.fromisoformat,
+        DATETIME: _read_moment(dt.datetime.fromisoformat),
         DATE: dt.date.fromisoformat,
-        TIME: dt.time.fromisoformat,
+        TIME: _read_moment(dt.time.fromisoformat),
         TIMEDELTA: _read_timedelta,
         DECIMAL: decimal.Decimal,
         UUID: uuid.UUID,

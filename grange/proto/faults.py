@@ -101,6 +101,8 @@ class Faults:
             for name in ("__cause__", "__context__", "__suppress_context__"):
                 object.__setattr__(received, name, getattr(error, name))
             return received.with_traceback(error.__traceback__)
+        if self._is_rebuilt(error):  # but not from what could be sent of it: a remote caller gets its traceback
+            received = self.load(self.dump(error))
         received.__cause__ = error
         return received
 
@@ -157,7 +159,7 @@ class Faults:
         if fault.type == type_name(RemoteError):
             return RemoteError(fault.message, "", fault.traceback)
         remote = RemoteError(fault.message, fault.type, fault.traceback)
-        if cls is None and not fault.remote:
+        if cls is None and not fault.remote and fault.type not in _NEVER_REBUILT:
             remote.add_note(_hint(fault.type))
         return remote
 
@@ -240,6 +242,14 @@ def type_name(cls: type) -> str:
 
 _TRACE = "Remote traceback:\n"
 _CANCELLED = type_name(asyncio.CancelledError)
+_NEVER_REBUILT = frozenset(
+    type_name(cls)
+    for cls in (*vars(builtins).values(), *vars(errors).values())
+    if isinstance(cls, type)
+    and issubclass(cls, BaseException)
+    and (issubclass(cls, CallError) or not issubclass(cls, Exception))
+)
+"""Classes that `errors=` refuses, such as KeyboardInterrupt, BaseExceptionGroup and CallTimeout."""
 
 
 def _construct(cls: type[Exception], args: list[Any]) -> Exception:

@@ -106,7 +106,7 @@ class TypedCodec:
         return msgspec.convert(
             data,
             self.kind,
-            builtin_types=_OBJECTS,
+            builtin_types=_MOMENT_CLASSES if json else (bytes, *_MOMENT_CLASSES),  # in JSON, bytes are text
             str_keys=json,
             # Keys of mappings are decoded already.
             dec_hook=lambda kind, part: part if isinstance(part, kind) else hook(kind, part),
@@ -114,7 +114,7 @@ class TypedCodec:
 
 
 _MOMENTS = (ms.DateTimeType, ms.TimeType)
-_OBJECTS = (bytes, dt.datetime, dt.time)
+_MOMENT_CLASSES = (dt.datetime, dt.time)
 """What is an object already when the data of a payload with zones are converted."""
 
 TOO_DEEP = "the value is nested too deeply, or contains itself"

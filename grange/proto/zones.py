@@ -73,6 +73,12 @@ def _in_zone(moment: Any, key: str) -> Any:
     return named if named.utcoffset() == moment.utcoffset() else moment
 
 
+def without_zone(text: str) -> str:
+    """The text of a moment without the key of its zone: it keeps its offset."""
+    match = _MOMENT.fullmatch(text)
+    return text if match is None else match["plain"] + (match["fold"] or "")
+
+
 def lower(value: Any) -> Any:
     """Replace moments in builtin containers by text, except those that msgspec writes so that they are read equal."""
     if isinstance(value, dt.datetime | dt.time):

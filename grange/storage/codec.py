@@ -6,8 +6,11 @@ import copy
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from grange.errors import ConfigurationError
+from grange.proto.checks import Unfit
+from grange.proto.equality import parts_of
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
+from grange.storage.record import holds_nul
 from grange.storage.sameness import Difference, difference, is_equal
 
 T = TypeVar("T")
@@ -67,6 +70,9 @@ def encode_and_compare(codec: StateCodec[T], value: T) -> tuple[bytes, Differenc
     The codec refuses a value that its type cannot carry. The comparison shows what only the decoded value tells.
     """
     payload = codec.encode(value)
+    if holds_nul(payload):
+        reason = "a text holds a NUL character, which Postgres cannot keep; keep binary content as bytes"
+        raise Unfit(reason).within(_path_of_nul(value) or "")
     decoded = codec.decode(payload)
     return payload, None if is_equal(decoded, value) else difference(value, decoded)
 
@@ -78,3 +84,14 @@ def text_of(found: Difference) -> str:
         f"{place} would read back as {found.after}, not {found.before}; give it a value that its type and JSON can "
         f"hold, or another type"
     )
+
+
+def _path_of_nul(value: Any) -> str | None:
+    """The path of the first text with a NUL character, a key of a mapping included."""
+    if isinstance(value, str):
+        return "" if "\0" in value else None
+    for step, part in parts_of(value):
+        path = _path_of_nul(part)
+        if path is not None:
+            return step + path
+    return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
 from grange.grains.facets import Parameter
+from grange.grains.generics import check_complete
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
 from grange.proto.values import TypedCodec, ValueCodec
@@ -39,6 +40,11 @@ class PersistentStates:
             place = f"{owner}.__init__, state {parameter.name!r}"
             stored = _stored(place, parameter)
             if parameter.origin is not PersistentState:
+                if _holds_state(parameter.kind):
+                    raise ConfigurationError(
+                        f"{place}: write PersistentState[...] alone, without | None or a container, because a silo "
+                        "makes each state; PersistentState.detached(...) makes one in a unit test"
+                    )
                 if stored is not None:
                     raise ConfigurationError(
                         f"{owner}.__init__: Stored(...) has no effect on {parameter.name!r}: it is no PersistentState"
@@ -84,6 +90,7 @@ class PersistentStates:
         if not get_args(parameter.kind):
             raise ConfigurationError(f"{place}: it has no type; write PersistentState[YourState]")
         kind = get_args(parameter.kind)[0]
+        check_complete(kind, place)
         self._codec.check(kind, place, Encoding.JSON)
         default = default_factory(kind, place)()
         try:
@@ -111,3 +118,8 @@ def _stored(place: str, parameter: Parameter) -> Stored | None:
     if len(marks) > 1:
         raise ConfigurationError(f"{place}: it has {len(marks)} Stored(...); name and provider belong into one")
     return marks[0] if marks else None
+
+
+def _holds_state(kind: Any) -> bool:
+    """Whether an annotation has a state inside its brackets, as `PersistentState[T] | None` does."""
+    return any((get_origin(part) or part) is PersistentState or _holds_state(part) for part in get_args(kind))

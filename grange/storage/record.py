@@ -48,7 +48,7 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
             f"state {state!r} of {grain_id} has {len(payload):,} bytes, the limit is {limit:,}; spread it "
             f"over several grains or raise payload_limit"
         )
-    if b"\0" in payload or (rb"\u0000" in payload and _NUL_ESCAPE.search(payload)):
+    if holds_nul(payload):
         raise StorageError(
             f"state {state!r} of {grain_id} holds a NUL character in a text, which jsonb cannot store; "
             f"keep binary content as bytes"
@@ -57,6 +57,11 @@ def check_payload(grain_id: GrainId, state: str, payload: bytes, limit: int) -> 
         return payload.decode()
     except UnicodeDecodeError as error:
         raise StorageError(f"the payload of state {state!r} of {grain_id} is not UTF-8: {error}") from error
+
+
+def holds_nul(payload: bytes) -> bool:
+    """Whether a JSON text holds a NUL character, as such or escaped."""
+    return b"\0" in payload or (rb"\u0000" in payload and _NUL_ESCAPE.search(payload) is not None)
 
 
 def etag_number(etag: str | None) -> int:

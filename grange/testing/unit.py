@@ -17,7 +17,7 @@ from grange.grains.grain import Grain
 from grange.grains.interface import MethodSpec
 from grange.grains.ref import Reference, reference_class
 from grange.proto.ids import GrainId
-from grange.proto.keys import Key, encode_key
+from grange.proto.keys import Key, decode_key, encode_key
 from grange.runtime.activations.timers import check_callback, check_times
 
 G = TypeVar("G", bound=Addressable)
@@ -87,8 +87,8 @@ class TestContext(Generic[GrainType]):
         spec = spec_of(grain)
         self._cls = grain
         self._fakes: dict[GrainId, Any] = {}
-        self.key = key
         self.grain_id = GrainId(spec.name, encode_key(spec.options.key, key))
+        self.key = decode_key(spec.options.key, self.grain_id.key)
         self.activation_id = 1
         self.timers: list[TestTimer] = []
         self.deactivating = False

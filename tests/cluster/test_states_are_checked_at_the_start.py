@@ -6,7 +6,7 @@ import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, Optional, TypeVar
 
 import msgspec
 import pytest
@@ -93,7 +93,7 @@ async def test_a_stored_without_effect_is_refused() -> None:
     class Elsewhere(Grain, name="elsewhere"):
         def __init__(self, pool: Annotated[Pool, Stored("x")]) -> None: ...
 
-    class Optional(Grain, name="optional"):
+    class Elective(Grain, name="elective"):
         def __init__(self, cart: PersistentState[int], pool: Annotated[Pool | None, Stored("x")] = None) -> None: ...
 
     class Bare(Grain, name="bare"):
@@ -105,9 +105,44 @@ async def test_a_stored_without_effect_is_refused() -> None:
     services = svcs.Registry()
     services.register_value(Pool, Pool())
     await refused(Elsewhere, r"Elsewhere.__init__: Stored\(...\) has no effect on 'pool'", services=services)
-    await refused(Optional, r"Optional.__init__: Stored\(...\) has no effect on 'pool'")
+    await refused(Elective, r"Elective.__init__: Stored\(...\) has no effect on 'pool'")
     await refused(Bare, r"Bare.__init__, state 'cart': write Stored\(...\) with the name or the provider")
     await refused(Doubled, r"Doubled.__init__, state 'cart': it has 2 Stored\(...\)")
+
+
+async def test_a_state_that_is_optional_or_in_a_container_is_refused() -> None:
+    """The parameter would keep its default, and nothing would be stored."""
+
+    class Maybe(Grain, name="maybe"):
+        def __init__(self, cart: PersistentState[int] | None = None) -> None: ...
+
+    class Marked(Grain, name="marked"):
+        def __init__(self, cart: Optional[Annotated[PersistentState[int], Stored("x")]] = None) -> None: ...  # noqa: UP045
+
+    class Many(Grain, name="many"):
+        def __init__(self, carts: list[PersistentState[int]]) -> None: ...
+
+    for grain in (Maybe, Marked, Many):
+        await refused(grain, rf"{grain.__name__}.__init__, state 'carts?': write PersistentState\[...\] alone")
+
+
+async def test_a_state_of_a_generic_class_without_its_types_is_refused() -> None:
+    class Bare(Grain, name="bare_box"):
+        def __init__(self, box: PersistentState[dict[str, Box]]) -> None: ...  # type: ignore[type-arg]
+
+    class Named(Grain, name="named_box"):
+        def __init__(self, box: PersistentState[Box[int]]) -> None: ...
+
+    await refused(Bare, "Bare.__init__, state 'box': Box is generic and needs its types")
+    await accepted(Named)
+
+
+T = TypeVar("T")
+
+
+@dataclass
+class Box(Generic[T]):
+    content: list[T] = field(default_factory=list)
 
 
 class Colour(enum.Enum):

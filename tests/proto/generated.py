@@ -95,6 +95,12 @@ class Row(msgspec.Struct, array_like=True):
     when: dt.datetime
 
 
+@dataclasses.dataclass
+class Sealed:
+    at: dt.datetime
+    data: bytes
+
+
 @attrs.define
 class Person:
     name: str
@@ -180,6 +186,7 @@ LEAVES: list[Typed] = [
     (Renamed, st.builds(Renamed, TEXTS, DATETIMES | st.none(), FLOATS)),
     (Cat | Fish, st.builds(Cat, INTEGERS) | st.builds(Fish, FLOATS)),
     (Row, st.builds(Row, INTEGERS, DATETIMES)),
+    (Sealed, st.builds(Sealed, DATETIMES, st.binary(max_size=9))),
     (Person, st.builds(Person, TEXTS, st.dates(), st.integers(0, 9))),
     (Partial, st.fixed_dictionaries({}, optional={"street": TEXTS, "number": INTEGERS, "unknown": st.just(1)})),
     (Pair, st.builds(Pair, INTEGERS, TEXTS)),

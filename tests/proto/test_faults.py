@@ -9,6 +9,7 @@ import datetime as dt
 import decimal
 import uuid
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -27,6 +28,7 @@ from grange import (
     SiloUnavailable,
     StorageUnavailable,
 )
+from grange.proto.fault_values import DATETIME
 from grange.proto.faults import Clash, Fault, Faults, type_name
 
 BIGGEST = 256 * 1024
@@ -426,6 +428,49 @@ def test_a_local_caller_gets_a_remote_error_where_a_remote_one_does() -> None:
     received = Faults().local(error)
     assert type(received) is RemoteError
     assert received.__cause__ is error
+
+
+def test_a_local_caller_gets_the_traceback_of_an_error_that_is_too_large() -> None:
+    with pytest.raises(UnicodeDecodeError) as raised:
+        (b"a" * 70_000 + b"\xff").decode()
+    received = (Faults().local(raised.value), sent(raised.value))
+    assert received[0].__cause__ is raised.value
+    for each in received:
+        assert isinstance(each, RemoteError)
+        assert "UnicodeDecodeError" in each.remote_traceback
+    assert received[0].__notes__ == received[1].__notes__
+
+
+@pytest.mark.parametrize("cls", [KeyboardInterrupt, SystemExit, BaseExceptionGroup, CallTimeout])
+def test_no_error_is_told_to_be_registered_that_cannot_be(cls: type[BaseException]) -> None:
+    error = cls("g", [KeyboardInterrupt()]) if issubclass(cls, BaseExceptionGroup) else cls()
+    for received in (sent(error), Faults().local(error)):
+        assert isinstance(received, RemoteError)
+        assert "errors=" not in "".join(received.__notes__)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        dt.datetime(2024, 7, 1, 22, tzinfo=ZoneInfo("America/New_York")),
+        dt.datetime(2024, 11, 3, 1, 30, fold=1, tzinfo=ZoneInfo("America/New_York")),
+        dt.datetime(2024, 10, 27, 2, 30, fold=1),
+        dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1, seconds=1))),
+        dt.time(1, 30, fold=1),
+        dt.time(1, 30, tzinfo=ZoneInfo("Europe/Berlin")),
+    ],
+)
+def test_moments_in_errors_keep_zone_and_fold(moment: dt.datetime | dt.time) -> None:
+    for received in (sent(KeyError(moment)), Faults().local(KeyError(moment))):
+        assert repr(received.args) == repr((moment,))
+
+
+def test_a_moment_in_an_unknown_zone_keeps_its_offset() -> None:
+    """The caller's machine may lack the zone; the error arrives nevertheless."""
+    args = msgspec.msgpack.encode([msgspec.msgpack.Ext(DATETIME, b"2024-07-01T22:00:00-04:00[Mars/Base][_fold=1]")])
+    received = Faults().load(Fault("KeyError", "x", msgspec.Raw(args)))
+    zone = dt.timezone(dt.timedelta(hours=-4))
+    assert repr(received.args[0]) == repr(dt.datetime(2024, 7, 1, 22, fold=1, tzinfo=zone))
 
 
 def test_two_classes_of_one_name_are_refused() -> None:

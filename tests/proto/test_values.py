@@ -448,3 +448,23 @@ def test_references_are_keys_beside_moments_in_zones(encoding: Encoding) -> None
     decoded = CODEC.of(kind, encoding).decode(CODEC.of(kind, encoding).encode(value))
     assert decoded == value
     assert isinstance(next(iter(decoded)), Cart)
+
+
+@dataclass
+class Sealed:
+    at: dt.datetime
+    data: bytes
+    more: bytearray = field(default_factory=bytearray)
+    by_digest: dict[bytes, tuple[bytes, dt.time]] = field(default_factory=dict)
+    note: str = ""
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("zone", [ZoneInfo("America/New_York"), None])
+def test_bytes_arrive_beside_moments_in_zones(encoding: Encoding, zone: ZoneInfo | None) -> None:
+    """Also beside a text that only looks like such a moment."""
+    value = Sealed(
+        dt.datetime(2024, 7, 1, 22, tzinfo=zone), b"\xff", bytearray(b"\0"), {b"k": (b"v", dt.time(1))}, "10:30:00[x"
+    )
+    typed = ValueCodec().of(list[Sealed | None], encoding)
+    assert typed.decode(typed.encode([value, None])) == [value, None]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pytest
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, StorageUnavailable
+from grange.proto.message import Encoding
+from grange.proto.values import ValueCodec
 from grange.storage.sameness import difference
 from grange.storage.state import PersistentState, Stored
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
@@ -175,6 +178,28 @@ async def test_a_record_that_does_not_fit_the_type_is_named(storage: FaultyStora
     state = state_of(storage)
     with pytest.raises(StorageError, match="'state' of cart/ann does not fit its type"):
         await state.load()
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ({"notes": ["a", "b\0"]}, r"['notes'][1]"),
+        ({"key\0": ["a"]}, r"['key\x00']"),
+        ({"escaped": ["\\u0000", "a"]}, None),
+    ],
+)
+async def test_a_text_with_a_nul_character_is_refused_by_its_place(
+    storage: FaultyStorage, value: dict[str, list[str]], path: str | None
+) -> None:
+    codec = ValueCodec().of(dict[str, list[str]], Encoding.JSON)
+    state: PersistentState[dict[str, list[str]]] = PersistentState(storage, ANN, "state", codec, dict)
+    state.value = value
+    if path is None:
+        await state.write()
+        return
+    with pytest.raises(StorageError, match=f"holds a NUL character.*at `{re.escape('$' + path)}`"):
+        await state.write()
+    assert storage.calls == []
 
 
 async def test_a_detached_state_works_on_copies() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 import pytest
 
 from grange import Grain, PersistentState
@@ -124,3 +126,12 @@ async def test_its_own_reference_can_be_passed_on_and_makes_no_calls() -> None:
     assert basket.reference.id == basket.id
     with pytest.raises(RuntimeError, match="no cluster"):
         await basket.reference.add("apple", 1)
+
+
+def test_its_key_has_the_declared_kind_as_in_a_silo() -> None:
+    class Fruit(enum.StrEnum):
+        APPLE = "apple"
+
+    context = TestContext(Price, Fruit.APPLE)
+    assert type(context.key) is str
+    assert context.key == "apple"
