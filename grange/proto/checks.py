@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import enum
+import inspect
 import math
 import operator
 import types
@@ -312,12 +314,17 @@ def typed_dict(shape: Shape, fields: dict[str, Shape]) -> Check:
 def structured(shape: Shape, cls: type, fields: list[tuple[str, Shape, bool]]) -> Check:
     """The check of a class with fields: name, shape, and whether the field may be UNSET."""
     read = _reader([name for name, _, _ in fields])
+    defaults = _defaults_in_class(cls)
 
     def check(value: Any, found: Found) -> None:
         if type(value) is not cls:
             if isinstance(value, cls):
                 raise subclass_error(value, cls)
             shape.refuse(value, found)
+        # msgspec leaves a default that was not sent in the class, and writes only what is in the object.
+        for name in defaults:
+            if name not in value.__dict__:
+                value.__dict__[name] = defaults[name]
         try:
             parts = read(value)
         except AttributeError as error:
@@ -332,6 +339,18 @@ def structured(shape: Shape, cls: type, fields: list[tuple[str, Shape, bool]]) -
             raise error.within(f".{current}") from None
 
     return check
+
+
+def _defaults_in_class(cls: Any) -> dict[str, Any]:
+    """The defaults that a dataclass keeps as attributes of the class: all plain ones, unless it has slots."""
+    if not dataclasses.is_dataclass(cls):
+        return {}
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(cls)
+        if field.default is not dataclasses.MISSING
+        and not isinstance(inspect.getattr_static(cls, field.name, None), types.MemberDescriptorType)
+    }
 
 
 def _reader(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -24,6 +24,7 @@ from grange.proto.message import Encoding
 from grange.proto.pydantic_models import PydanticModels
 from grange.proto.shapes import Custom, Shapes, is_container, is_json_key, is_left_out, nodes_of, type_name
 from grange.proto.sharing import Look, shared_classes
+from grange.proto.unknown_fields import unknown_field
 from grange.proto.zones import BUILTIN_TYPES, lower, may_hold_zones
 
 
@@ -96,6 +97,12 @@ class TypedCodec:
             return self._native(payload)
         except RecursionError:
             raise msgspec.DecodeError("the data is nested too deeply") from None
+
+    def refuse_unknown_fields(self, payload: bytes) -> None:
+        """Raise ValueError for JSON with a field that no class has, at any depth: its value would be lost."""
+        path = unknown_field(self._info, msgspec.json.decode(payload))
+        if path is not None:
+            raise ValueError(f"Object contains a field that its class does not have - at `${path}`")
 
     def _decode_zones(self, payload: bytes) -> Any:
         json = self.encoding is Encoding.JSON

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUGS = Path(__file__).with_name("bugs")
-COPIED = ("grange", "tests", "pyproject.toml")
+COPIED = ("grange", "tests", "docs", "pyproject.toml")
 TIME_LIMIT = 300
 """Seconds within which the check must fail."""
 

@@ -468,3 +468,34 @@ def test_bytes_arrive_beside_moments_in_zones(encoding: Encoding, zone: ZoneInfo
     )
     typed = ValueCodec().of(list[Sealed | None], encoding)
     assert typed.decode(typed.encode([value, None])) == [value, None]
+
+
+@dataclass
+class Base:
+    first: int = 5
+
+
+@dataclass(frozen=True)
+class Derived:
+    name: str
+    number: int = 1
+
+
+@dataclass
+class DerivedBase(Base):
+    second: int = 6
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_defaults_that_were_not_sent_are_written_again(encoding: Encoding) -> None:
+    """A field that was added to a class is stored with the next write: a later change of the default loses nothing."""
+    codec = ValueCodec()
+    encode = msgspec.json.encode if encoding is Encoding.JSON else msgspec.msgpack.encode
+    decode = msgspec.json.decode if encoding is Encoding.JSON else msgspec.msgpack.decode
+    for kind, stored, whole in (
+        (Derived, {"name": "x"}, {"name": "x", "number": 1}),
+        (DerivedBase, {}, {"first": 5, "second": 6}),
+        (list[Derived], [{"name": "x"}], [{"name": "x", "number": 1}]),
+    ):
+        typed = codec.of(kind, encoding)
+        assert decode(typed.encode(typed.decode(encode(stored)))) == whole

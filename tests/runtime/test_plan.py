@@ -338,3 +338,30 @@ def test_types_that_cannot_be_sent_are_refused_with_their_place(annotations: dic
     cls: Any = types.new_class("Bad", (Grain,), exec_body=lambda body: body.update(add=add))
     with pytest.raises(ConfigurationError, match=f"{place}: object cannot be sent"):
         Plans(ValueCodec()).of_interface(spec_of(cls))
+
+
+@dataclass
+class Row:
+    sku: str
+    qty: int = 1
+
+
+class Sheet(Grain):
+    async def add(self, rows: list[Row], note: Row | None = None, named: dict[str, Row] | None = None) -> int:
+        return len(rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ('[[{"sku":"q","quantity":4}]]', r"argument 'rows'\[0\]\.quantity"),
+        ('{"rows":[],"note":{"sku":"q","amount":1}}', r"argument 'note'\.amount"),
+        ('{"rows":[],"named":{"a":{"sku":"q","n":1}}}', r"argument 'named'.*n"),
+    ],
+)
+def test_a_field_that_a_class_does_not_have_is_refused_in_json(arguments: str, place: str) -> None:
+    """`grange call`: the call would run without the value that a person wrote."""
+    plan = MethodPlan(spec_of(Sheet).methods["add"], ValueCodec(), 4_000_000)
+    with pytest.raises(InvalidCall, match=place):
+        plan.decode(arguments.encode(), Encoding.JSON)
+    assert plan.decode(b'[[{"sku":"q","qty":4}]]', Encoding.JSON) == ([Row("q", 4)],)

@@ -105,7 +105,10 @@ class MethodPlan:
             if encoding is Encoding.MSGPACK and payload and payload[0] == self._full_prefix:
                 return self._decode_full(payload)  # type: ignore[no-any-return]
             named = encoding is Encoding.JSON and payload.lstrip()[:1] == b"{"
-            struct = self._codec.of(self._struct_by_name if named else self._struct, encoding).decode(payload)
+            codec = self._codec.of(self._struct_by_name if named else self._struct, encoding)
+            struct = codec.decode(payload)
+            if encoding is Encoding.JSON:
+                codec.refuse_unknown_fields(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
             raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
         values = msgspec.structs.astuple(struct)
