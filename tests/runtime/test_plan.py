@@ -338,3 +338,14 @@ def test_types_that_cannot_be_sent_are_refused_with_their_place(annotations: dic
     cls: Any = types.new_class("Bad", (Grain,), exec_body=lambda body: body.update(add=add))
     with pytest.raises(ConfigurationError, match=f"{place}: object cannot be sent"):
         Plans(ValueCodec()).of_interface(spec_of(cls))
+
+
+def test_texts_that_are_too_large_together_are_refused_in_a_local_call() -> None:
+    """Each of them is short enough to be shared alone."""
+    small = MethodPlan(spec_of(Cart).methods["texts"], ValueCodec(), 1_500)
+    with pytest.raises(PayloadTooLarge):
+        small.encode(("x" * 500,) * 4)
+    with pytest.raises(PayloadTooLarge):
+        small.isolate(("x" * 500,) * 4)
+    fitting = ("x" * 100,) * 4
+    assert small.isolate(fitting) is fitting
