@@ -365,3 +365,14 @@ def test_a_field_that_a_class_does_not_have_is_refused_in_json(arguments: str, p
     with pytest.raises(InvalidCall, match=place):
         plan.decode(arguments.encode(), Encoding.JSON)
     assert plan.decode(b'[[{"sku":"q","qty":4}]]', Encoding.JSON) == ([Row("q", 4)],)
+
+
+def test_texts_that_are_too_large_together_are_refused_in_a_local_call() -> None:
+    """Each of them is short enough to be shared alone."""
+    small = MethodPlan(spec_of(Cart).methods["texts"], ValueCodec(), 1_500)
+    with pytest.raises(PayloadTooLarge):
+        small.encode(("x" * 500,) * 4)
+    with pytest.raises(PayloadTooLarge):
+        small.isolate(("x" * 500,) * 4)
+    fitting = ("x" * 100,) * 4
+    assert small.isolate(fitting) is fitting
