@@ -6,9 +6,6 @@ No test here measures time, which says nothing on a busy machine. They count wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -21,27 +18,20 @@ MANY = 15 * PORTION
 
 
 class Counts:
-    """How often `one` was called, at each iteration of the loop while `watch` ran."""
+    """How often `one` was called: in total, and at most between two iterations of the loop."""
 
     def __init__(self) -> None:
-        self.total = 0
-        self._rounds = [0]
+        self.total = self.most = self._now = 0
 
     def one(self) -> None:
+        if self._now == 0:
+            asyncio.get_running_loop().call_soon(self._next)
         self.total += 1
+        self._now += 1
+        self.most = max(self.most, self._now)
 
-    async def watch(self, work: Awaitable[Any]) -> None:
-        """Await `work`, and note the count in each iteration of the loop."""
-        working = asyncio.ensure_future(work)
-        while not working.done():
-            self._rounds.append(self.total)
-            await asyncio.sleep(0)
-        await working
-
-    @property
-    def most(self) -> int:
-        """The most in one iteration."""
-        return max(after - before for before, after in pairwise([*self._rounds, self.total]))
+    def _next(self) -> None:
+        self._now = 0
 
 
 counts: dict[str, Counts] = {}
@@ -88,7 +78,7 @@ async def test_activations_begin_in_portions(cls: type[Plain | Kept], far: bool,
     async with TestCluster([cls], silos=1) as cluster:
         get = cluster.get_grain if far else cluster.silos[0].get_grain
         references = [get(cls, number) for number in range(MANY)]
-        await activated.watch(asyncio.gather(*(reference.ping() for reference in references)))
+        await asyncio.gather(*(reference.ping() for reference in references))
         assert activated.total == MANY
         assert activated.most <= 2 * PORTION
 
@@ -106,7 +96,7 @@ async def test_calls_expire_in_portions(far: bool, grains: int) -> None:
     async with TestCluster([Stuck], silos=1) as cluster:
         get = cluster.get_grain if far else cluster.silos[0].get_grain
         references = [get(Stuck, number % grains) for number in range(MANY)]
-        await expired.watch(asyncio.gather(*(call(reference) for reference in references)))
+        await asyncio.gather(*(call(reference) for reference in references))
         assert expired.total == MANY
         assert expired.most <= 2 * PORTION
         await cluster.kill(cluster.silos[0])
