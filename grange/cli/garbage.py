@@ -1,7 +1,7 @@
 """Sets Python's garbage collector for a process that is one silo and nothing else. `grange run` calls it.
 
 A full pass looks at every container object of the process, and the event loop stands still meanwhile. With Python's
-own thresholds, ten thousand calls or activations that begin in one moment cause several full passes, of 50 to 180 ms
+own thresholds, ten thousand calls or activations that begin in one moment cause several full passes, of 35 to 190 ms
 each on a busy machine. In a process that merely contains a silo, the settings belong to the application.
 """
 

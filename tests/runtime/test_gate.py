@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from itertools import pairwise
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
