@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 
 from grange.cli.completion import complete_silo_variable
 from grange.cli.exit_codes import OutputLost
+from grange.cli.garbage import settle
 from grange.cli.logs import LEVELS, write_logs
 from grange.cli.naming import naming_options
 from grange.cli.process import StopSignals, run
@@ -52,9 +54,11 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_wi
     with StopSignals() as signals, naming_options(overrides):
         if stop_with_stdin:
             signals.stop_with_stdin()
+        thresholds = gc.get_threshold()
         silo = named_silo(app)
         config = silo.definition(**overrides).config
         write_logs(log_level, log_json, {"cluster": config.cluster, "silo": config.name})
+        settle(thresholds)
         run(silo, overrides, signals, functools.partial(_announce, config, as_json))
 
 

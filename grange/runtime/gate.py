@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from grange.aio.portions import in_portions
 from grange.proto.message import Reason
 from grange.runtime.requests.refusal import Refused
 
@@ -70,7 +71,7 @@ class Gate:
             self._on_fence()
 
     def open(self, until: float) -> None:
-        """Start the waiting turns in order, and let turns start until this time."""
+        """Start the waiting turns in order, thousands of them in portions, and let turns start until this time."""
         self._paused = False
         self.fenced = None
         self.until = until
@@ -97,10 +98,14 @@ class Gate:
         await waiter
 
     def _wake_all(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+        """Wake all that wait, in portions: thousands of turns may have waited. Each asks again whether it may start."""
+        waiting, self._waiting = self._waiting, deque()
+        in_portions(waiting, _wake)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _steady_clock() -> Callable[[], float]:

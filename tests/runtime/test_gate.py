@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import svcs
 
 from grange import CallTimeout, Grain, SiloUnavailable, always_interleave, response_timeout
+from grange.aio.portions import PORTION
 from grange.proto.message import Reason
 from grange.runtime.activations.timers import FENCED_RETRY_DELAY
 from grange.runtime.gate import Gate
@@ -126,6 +128,21 @@ async def test_what_waits_at_a_paused_gate_starts_in_order(here: Here) -> None:
     await asyncio.gather(*calls)
     assert [line for line in here.lines if line in "bcd"] == ["b", "c", "d"]
     assert here.lines.count("e") == 1
+
+
+async def test_thousands_that_wait_at_the_gate_start_in_portions(here: Here) -> None:
+    """Otherwise they would block the loop, just after it stood still."""
+    await asyncio.gather(*(here.journal(str(number)).write("w") for number in range(3 * PORTION)))
+    here.gate.pause()
+    calls = [here.call(here.journal(str(number)).write("x")) for number in range(3 * PORTION)]
+    await settle()
+    here.gate.open(math.inf)
+    rounds = [here.lines.count("x")]
+    while rounds[-1] < 3 * PORTION:
+        await asyncio.sleep(0)
+        rounds.append(here.lines.count("x"))
+    assert max(after - before for before, after in pairwise(rounds)) <= PORTION
+    await asyncio.gather(*calls)
 
 
 async def test_a_turn_that_runs_goes_on_behind_a_closed_gate(here: Here) -> None:

@@ -113,9 +113,9 @@ class Caller:
         client of this caller ends before.
         """
         refusals = 0
-        if self._pace.spent():
-            await self._pace.turn()
         while True:
+            if self._pace.spent():  # also before a repetition: a new view of the cluster wakes all that wait for it
+                await self._pace.turn()
             target = self._target(grain_id) or await self._locate(grain_id, deadline)
             hint, absent = None, True
             try:
