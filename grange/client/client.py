@@ -153,7 +153,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._grains is None:
+        if self._grains is None or (error is not None and self._binding.is_in_fork):  # let a fork end as it ends
             return
         self._check("the end of the client's `async with`")
         self._grains = None
