@@ -82,7 +82,7 @@ def unknown_option(
 def explained(
     error: pydantic.ValidationError, known: Collection[str], origin_of: OriginOf, table_of: Callable[[str], str]
 ) -> OptionError:
-    """The plain error for the first problem that pydantic found. `table_of` names the table that an option stands in."""
+    """The plain error for the first problem that pydantic found. `table_of` names the table of an option."""
     problem = error.errors()[0]
     path = tuple(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
