@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+from grange.aio.forks import FORKS
 from grange.errors import CallerClosed, CallNotExecuted, WrongLoop
 
 
@@ -25,7 +26,13 @@ class LoopBinding:
         self._owner = owner
         self._process = os.getpid()
         self._made_in = asyncio.get_running_loop()
+        FORKS.guard(self._made_in)
         self.loop: asyncio.AbstractEventLoop | None = self._made_in
+
+    @property
+    def is_in_fork(self) -> bool:
+        """Whether this process is a fork of the owner's."""
+        return os.getpid() != self._process
 
     def end(self) -> None:
         """The owner ends: from now on its calls are refused."""

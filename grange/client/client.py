@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
@@ -71,8 +71,12 @@ class Client:
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        if isinstance(gateways, str):
+        if isinstance(gateways, str | bytes):
             raise ConfigurationError(f"gateways is a list of host:port, not one text: Client([{gateways!r}])")
+        gateways = tuple(gateways or ())
+        for text in (*gateways, cluster, name):
+            if not isinstance(cast("object", text), str):
+                raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
         if not response_timeout > 0:
             raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {response_timeout!r}")
         self._seeds = gateways
@@ -153,7 +157,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._grains is None:
+        if self._grains is None or (error is not None and self._binding.is_in_fork):  # let a fork end as it ends
             return
         self._check("the end of the client's `async with`")
         self._grains = None

@@ -27,6 +27,7 @@ from grange.databases.postgres_session import (
     TIMEOUT,
     Connection,
     FirstSession,
+    connect,
     learn_array_types,
     typed_errors,
 )
@@ -80,6 +81,7 @@ class PostgresLink:
             min_size=0,
             max_size=connections,
             timeout=connect_timeout,
+            connect=connect,
             server_settings=dict(NAME if pooled else settings),
             statement_cache_size=0 if pooled else STATEMENT_CACHE,
             init=learn_array_types if pooled else None,

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from grange.aio.awake import AwakeTimeout
+from grange.aio.uninterrupted import uninterrupted
 from grange.databases.errors import AnswerLost, DatabaseError, DatabaseMisconfigured, DatabaseUnavailable, is_reset
 from grange.databases.postgres_refusals import Login, is_startup_refusal, refusal
 from grange.databases.urls import malformed
@@ -27,6 +28,9 @@ NAME: Mapping[str, str] = MappingProxyType({"application_name": "grange"})
 READ_COMMITTED = "read committed"
 ISOLATION = "default_transaction_isolation"
 TIMEOUT = "statement_timeout"
+
+OPENING_GRACE = 0.5
+"""Seconds that a cancelled start gives a connection to open before it cancels it."""
 
 # The raw values: `current_setting` would show 1800 milliseconds as "1800ms", and 2000 as "2s".
 _SESSION = "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])"
@@ -115,7 +119,7 @@ class FirstSession:
 
     async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[asyncpg.Record]:
         try:
-            return await asyncpg.connection.connect(
+            return await connect(
                 self._url, timeout=self._seconds, server_settings=dict(settings), statement_cache_size=0
             )
         except OSError:
@@ -125,6 +129,25 @@ class FirstSession:
         except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
             text = f"{self.name} refuses an option of its URL: {error}; correct or remove the option"
             raise DatabaseMisconfigured(text) from error
+
+
+async def connect(*args: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+    """As `asyncpg.connect`, but a cancellation logs nothing."""
+    opening = asyncio.ensure_future(asyncpg.connection.connect(*args, **options))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await uninterrupted(_discard(opening))
+        raise
+
+
+async def _discard(opening: asyncio.Future[asyncpg.Connection[asyncpg.Record]]) -> None:
+    """End a connection that is being opened. asyncpg logs an error if it is cancelled in its first exchange."""
+    await asyncio.wait((opening,), timeout=OPENING_GRACE)
+    opening.cancel()
+    await asyncio.wait((opening,))
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().terminate()
 
 
 @contextmanager

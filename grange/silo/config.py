@@ -91,7 +91,7 @@ class SiloConfig(BaseSettings):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            raise explained(error, type(self).model_fields, lambda path: _origin(path, values)) from None
+            raise explained(error, type(self).model_fields, lambda path: _origin(path, values), _table_of) from None
         self._keywords = frozenset(values)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
@@ -187,7 +187,11 @@ class SiloConfig(BaseSettings):
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)
         for name in sorted(set(values) - known):
-            raise unknown_option((table, name), known, _origin((table, name), self._keywords))
+            other = _table_of(name)
+            place = f"in the table {other!r}" if other else ""
+            if name in type(self).model_fields:
+                place = "at the top, before and outside of any table"
+            raise unknown_option((table, name), known, _origin((table, name), self._keywords), place)
         for name, value in values.items():
             try:  # each by itself, so that the error names it
                 msgspec.convert({name: value}, kind, strict=False)
@@ -223,6 +227,15 @@ class SiloConfig(BaseSettings):
             raise self.wrong(
                 ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
+
+
+def _table_of(name: str) -> str:
+    """The table that has an option of this name; empty if none has."""
+    tables: dict[str, type[msgspec.Struct]] = {
+        "runtime": RuntimeOptions, "membership_options": MembershipOptions, "directory": DirectoryOptions,
+        "transport": TransportOptions, "storage_options": StorageOptions,
+    }  # fmt: skip
+    return next((table for table, kind in tables.items() if name in kind.__struct_fields__), "")
 
 
 def _origin(path: tuple[str, ...], keywords: Iterable[str]) -> str:

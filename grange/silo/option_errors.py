@@ -64,10 +64,14 @@ class UnknownOption(OptionError):
     subject = "unknown option"
 
 
-def unknown_option(path: tuple[str, ...], known: Collection[str], origin: str, value: object = None) -> OptionError:
-    """The error for a name that is no option. `known` are the names at this place."""
+def unknown_option(
+    path: tuple[str, ...], known: Collection[str], origin: str, place: str = "", value: object = None
+) -> OptionError:
+    """The error for a name that is no option. `known` are the names at this place, `place` is the right place of it."""
     name = path[-1]
-    if len(path) == 1 and isinstance(value, Mapping):
+    if place:
+        remedy = f"this option stands {place}"
+    elif len(path) == 1 and isinstance(value, Mapping):
         remedy = "there is no such table; the options of a silo stand at the top of the file, before any table"
     else:
         close = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1, cutoff=SIMILAR)
@@ -75,12 +79,16 @@ def unknown_option(path: tuple[str, ...], known: Collection[str], origin: str, v
     return UnknownOption(".".join(path), remedy, origin)
 
 
-def explained(error: pydantic.ValidationError, known: Collection[str], origin_of: OriginOf) -> OptionError:
-    """The plain error for the first problem that pydantic found."""
+def explained(
+    error: pydantic.ValidationError, known: Collection[str], origin_of: OriginOf, table_of: Callable[[str], str]
+) -> OptionError:
+    """The plain error for the first problem that pydantic found. `table_of` names the table of an option."""
     problem = error.errors()[0]
     path = tuple(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return unknown_option(path, known, origin_of(path), problem["input"])
+        table = table_of(path[0])
+        place = f"in the table {table!r}" if table else ""
+        return unknown_option(path, known, origin_of(path), place, problem["input"])
     option, value = path[0], problem["input"]
     path = path if option == "storages" else path[:1]
     cause = problem.get("ctx", {}).get("error")

@@ -179,6 +179,9 @@ def _check_name(name: str, path: tuple[str, ...], options: Mapping[str, FieldInf
     """Raise ConfigurationError for a variable that sets no option. A table checks the names of its own options."""
     if path[0] not in options:
         known = [PREFIX + option.upper() for option in options]
+        for table in (option for option in options if _is_table(options[option]) and path[0].startswith(f"{option}_")):
+            form = f"{PREFIX}{table}__{path[0].removeprefix(f'{table}_')}".upper()
+            raise ConfigurationError(f"the environment variable {name} is no option; did you mean {form}?")
         close = difflib.get_close_matches(PREFIX + path[0].upper(), known, n=1, cutoff=SIMILAR)
         remedy = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         raise ConfigurationError(f"the environment variable {name} is no option; {remedy}")

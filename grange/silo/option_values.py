@@ -83,10 +83,13 @@ def _given_folder(value: Any) -> Any:
 
 
 def _urls(value: Mapping[str, str]) -> Mapping[str, str]:
+    names: dict[str, str] = {"default": "default"}
     for name, url in value.items():
         if not _STORAGE_NAME.fullmatch(name):
             shown = "a URL" if "://" in name else ascii(name)
             raise ValueError(f"a storage is named by letters, digits, '_', '-' and '.' (64 at most), not by {shown}")
+        if (other := names.setdefault(name.lower(), name)) != name:  # a variable of the environment has no case
+            raise ValueError(f"{name!r} and {other!r} differ by case only; write one of them")
         if not url.strip():
             raise ValueError(f"the URL of the storage {name!r} is empty; remove it, or give a URL")
     return value

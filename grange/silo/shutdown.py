@@ -224,6 +224,7 @@ class Shutdown:
         await self._close("membership", close_membership)
         await deps.tasks.close(CANCEL_TIMEOUT)
         deps.catalog.kill()  # activations whose code ignored its cancellation
+        await self._close("services of grains", deps.catalog.free_killed)
         for listener in deps.listeners:
             await self._close("a port", listener.close)
         log.info("silo %s has stopped", deps.address, extra={"event": "silo_stopped"})

@@ -162,6 +162,8 @@ class Silo:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._begun.binding.is_in_fork:
+            return  # let a fork end as it ends
         await self.stop()
 
     def _here(self, action: str) -> RunningSilo:

@@ -97,6 +97,7 @@ class TestCluster:
         self._options = options
         self._virtual = virtual_time
         self._parts = AsyncExitStack()
+        self._entered = False
         self._names = 0
         self._identity = f"test-{uuid.uuid4().hex}"
         self.random = random.Random(seed)
@@ -206,11 +207,15 @@ class TestCluster:
         return sum(grain is None or activation.hosted.cls is grain for activation in activations)
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("this test cluster runs already; make another TestCluster for another `async with`")
+        self._entered = True
         parts = AsyncExitStack()
         try:
             await self._start(parts)
         except BaseException:
             await uninterrupted(parts.aclose())  # a second cancellation must not leave parts behind
+            self._entered = False
             raise
         self._parts = parts
         return self
@@ -218,8 +223,11 @@ class TestCluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._parts.aclose()
-        self._client = None
+        try:
+            await self._parts.aclose()
+        finally:
+            self._client = None
+            self._entered = False
 
     async def _start(self, parts: AsyncExitStack) -> None:
         self.time = parts.enter_context(clock_of_loop(self._virtual))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange import ConfigurationError, GrainId, SiloAddress, SiloUnavailable
+from grange.client.client import Client
 from grange.client.gateways import ASK_TIMEOUT, VIEW_SERVICE, Gateways, parse_gateway
 from grange.client.options import ClientOptions
 from grange.errors import CallTimeout, HandshakeRefused
@@ -361,3 +363,12 @@ async def test_waiting_for_a_change_ends_with_the_change_or_at_its_time_out(time
         assert not waiting.done()
         cluster.view = view(3, member(0))
         await waiting
+
+
+@pytest.mark.parametrize(
+    "options", [{"gateways": [5]}, {"gateways": b"x:1"}, {"gateways": ["a:1"], "cluster": 5}, {"gateways": [None]}]
+)
+def test_a_client_takes_texts(options: dict[str, Any]) -> None:
+    """A cluster that is no text was searched for until the time-out."""
+    with pytest.raises(ConfigurationError, match="gateways"):
+        Client(**options)

@@ -157,3 +157,43 @@ asyncio.run(main())
     assert "ValueError: broken tick" in shown
     assert "ValueError: broken report" in shown
     assert not logging.getLogger("grange").handlers
+
+
+class Connection:
+    """A service of one activation, from a factory that closes it."""
+
+
+class Holder(Grain):
+    def __init__(self, connection: Connection) -> None: ...
+
+    async def hold(self) -> None: ...
+
+    async def hold_long(self) -> None:
+        await asyncio.sleep(1000)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop", "leave"])
+async def test_the_services_of_grains_are_closed_with_their_silo(end: str) -> None:
+    """Also of a killed silo, where a service may see an error. They were left to the garbage collector."""
+    log: list[str] = []
+
+    async def connect() -> AsyncGenerator[Connection]:
+        log.append("opened")
+        try:
+            yield Connection()
+            log.append("committed")
+        finally:
+            log.append("closed")
+
+    registry = svcs.Registry()
+    registry.register_factory(Connection, connect, suppress_context_exit=False)
+    async with TestCluster(grains=[Holder], silos=1, services=registry) as cluster:
+        await cluster.get_grain(Holder, "a").hold()
+        holding = asyncio.create_task(cluster.get_grain(Holder, "b").hold_long())
+        await cluster.get_grain(Holder, "c").hold()
+        if end != "leave":
+            await (cluster.kill if end == "kill" else cluster.stop)(cluster.silos[0])
+            assert log.count("closed") == 3
+    await asyncio.wait([holding])
+    assert (log.count("opened"), log.count("closed")) == (3, 3)
+    assert log.count("committed") == (3 if end == "stop" else 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import os
 import signal
 import ssl
@@ -287,3 +289,19 @@ async def test_a_defect_after_the_expiry_is_not_a_time_out(
 
         with pytest.raises(RuntimeError if text == "a defect" else AnswerLost):
             await fail()
+
+
+@pytest.mark.servers
+async def test_a_cancelled_start_is_quiet(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """asyncpg left the error of a connection that was cancelled in its first exchange to the garbage collector."""
+    for steps in range(40):
+        stack = AsyncExitStack()
+        opening = asyncio.ensure_future(stack.enter_async_context(open_table(postgres_url, "one")))
+        for _ in range(steps // 2):
+            await asyncio.sleep(0 if steps % 2 else 0.0005)
+        opening.cancel()
+        await asyncio.wait([opening])
+        await stack.aclose()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -1,6 +1,8 @@
 """A program that serves and calls a grain, and forks: `python -m tests.processes.forking WHAT`. Prints a line per fork.
 
-A line is JSON: `said` by the child, `meanwhile` and `after` count the parent's calls [answered, failed].
+A line is JSON: `said` by the child, `meanwhile` and `after` count the parent's calls [answered, failed]. WHAT may be
+`PLACE-END`: an `os.fork` in the program's own task, another task or a grain, whose child ends by an exit or an error,
+or goes on. Then `said` is the child's exit code. A second word `uvloop` runs the program in that loop.
 """
 
 from __future__ import annotations
@@ -8,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
+
+import uvloop
 
 from grange import Grain
 from grange.client import Client
@@ -24,6 +29,22 @@ ATTEMPTS = 3
 class Cart(Grain):
     async def f(self) -> int:
         return 1
+
+    async def fork(self, end: str) -> int:
+        return fork(end)
+
+
+def fork(end: str) -> int:
+    process = os.fork()
+    if process == 0 and end == "exit":
+        sys.exit(9)
+    if process == 0 and end == "error":
+        raise ValueError("an error of the child")
+    return process
+
+
+async def fork_in_task(end: str) -> int:
+    return fork(end)
 
 
 async def enter_client(gateway: str) -> int:
@@ -91,7 +112,18 @@ async def main(what: str) -> None:
                 "nothing": (live, None),
             }
             for _ in range(ATTEMPTS):
-                print(json.dumps(await one_fork(cart, *uses[what])), flush=True)
+                if what in uses:
+                    line = await one_fork(cart, *uses[what])
+                else:
+                    place, _, end = what.partition("-")
+                    if place == "main":
+                        process = fork(end)
+                    elif place == "task":
+                        process = await asyncio.create_task(fork_in_task(end))
+                    else:
+                        process = await silo.get_grain(Cart, "forks").fork(end)
+                    line = await after_fork(cart, process)
+                print(json.dumps(line), flush=True)
 
 
 async def one_fork(cart: Cart, use: Callable[[Any], Any], with_: Any) -> dict[str, Any]:
@@ -106,5 +138,21 @@ async def one_fork(cart: Cart, use: Callable[[Any], Any], with_: Any) -> dict[st
     return {"said": said, "meanwhile": meanwhile, "after": await calls(cart, lambda number: number == 10)}
 
 
+async def after_fork(cart: Cart, process: int) -> dict[str, Any]:
+    if process == 0:  # the child went on
+        await asyncio.sleep(3600)
+    status = [0, 0]
+
+    def ended() -> bool:
+        status[:] = status if status[0] else os.waitpid(process, os.WNOHANG)
+        return status[0] != 0
+
+    began = time.monotonic()
+    meanwhile = await calls(cart, lambda number: number >= 10 and (ended() or time.monotonic() - began > 20))
+    said = f"exit code {os.waitstatus_to_exitcode(status[1])}" if status[0] else "the child lives"
+    return {"said": said, "meanwhile": meanwhile, "after": await calls(cart, lambda number: number == 10)}
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if "uvloop" in sys.argv else None) as runner:
+        runner.run(main(sys.argv[1]))

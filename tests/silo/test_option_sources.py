@@ -96,6 +96,10 @@ def test_a_file_without_permission_stops_the_start(monkeypatch: pytest.MonkeyPat
         ("[tool.grange]\nport = 5\n", "unknown option 'tool'"),
         ("gateway-port = 5\n", "unknown option 'gateway-port' (grange.toml): did you mean 'gateway_port'?"),
         ("[runtime]\nidle-timeout = 5\n", "unknown option 'runtime.idle-timeout' (grange.toml): did you mean"),
+        ("[runtime]\nport = 5\n", "'runtime.port' (grange.toml): this option stands at the top"),
+        ("[runtime]\nprobe_timeout = 5\n", "this option stands in the table 'membership_options'"),
+        ("idle_timeout = 5\n", "'idle_timeout' (grange.toml): this option stands in the table 'runtime'"),
+        ('[storages]\nDefault = "memory://"\n', "'Default' and 'default' differ by case only"),
         ("[membership]\nvotes = 3\n", "stand in [membership_options]"),
         ('[storage]\norders = "memory://"\n', "further storages in [storages]"),
         (f'[storages.orders]\nurl = "{URL}"\n', "option 'storages.orders' (grange.toml): must be a URL"),
@@ -126,6 +130,9 @@ def test_a_key_that_would_be_ignored_is_named_with_the_file(text: str, says: str
         ("GRANGE_FILE", "GRANGE_FILE is no option"),
         ("GRANGE_ZZZ__PORT", "GRANGE_ZZZ__PORT is no option"),
         ("GRANGE_PORT__X", "GRANGE_PORT__X is no option; write GRANGE_PORT"),
+        ("GRANGE_RUNTIME_IDLE_TIMEOUT", "did you mean GRANGE_RUNTIME__IDLE_TIMEOUT?"),
+        ("GRANGE_STORAGES_ORDERS", "did you mean GRANGE_STORAGES__ORDERS?"),
+        ("GRANGE_STORAGE_OPTIONS_X", "did you mean GRANGE_STORAGE_OPTIONS__X?"),
         ("GRANGE_RUNTIME__FOO", "unknown option 'runtime.foo' (GRANGE_RUNTIME__FOO)"),
         ("GRANGE_RUNTIME__", "GRANGE_RUNTIME__ is no option; write GRANGE_RUNTIME__NAME"),
         ("GRANGE_RUNTIME__IDLE_TIMEOUT__X", "is no option; write GRANGE_RUNTIME__NAME"),
@@ -248,6 +255,12 @@ def test_the_default_storage_is_given_once(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "-x", "x" * 65, "a\x1b[2J", "é", URL])
 def test_an_odd_name_of_a_storage_is_refused(name: str) -> None:
     assert "a storage is named by letters" in complaint(storages={name: "memory://"})
+
+
+def test_a_variable_does_not_add_a_second_storage_beside_one_of_another_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("grange.toml").write_text('[storages]\nOrders = "memory://"\n')
+    monkeypatch.setenv("GRANGE_STORAGES__ORDERS", URL)
+    assert "'orders' and 'Orders' differ by case only" in complaint()
 
 
 @pytest.mark.parametrize("value", [5, None, {"url": URL}, [URL], b"\xff"])

@@ -101,3 +101,13 @@ async def test_a_restarted_silo_has_its_endpoint_and_a_later_generation() -> Non
         assert new.address.generation > old.address.generation
         assert new.gateway == old.gateway
         assert len(cluster.silos) == 2
+
+
+async def test_a_cluster_that_runs_is_not_entered_again() -> None:
+    """The second entry failed, and ended the silos of the first."""
+    async with TestCluster([Cart]) as cluster:
+        with pytest.raises(RuntimeError, match="runs already"):
+            await cluster.__aenter__()
+        assert await cluster.get_grain(Cart, "a").where()
+    async with cluster:
+        assert await cluster.get_grain(Cart, "a").where()

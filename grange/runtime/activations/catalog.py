@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from grange.aio.portions import in_portions
+from grange.errors import SiloStopped
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation, ActivationDeps
@@ -20,7 +21,7 @@ from grange.runtime.activations.draining import (
     deactivate_all,
     wait_cancelled,
 )
-from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
@@ -42,6 +43,7 @@ class Catalog:
         self._open = False
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
+        self._killed: list[Built] = []
         self._next_silo: NextSilo = _nowhere
         deps.gate.on_fence(self._refuse_waiting)
 
@@ -216,13 +218,23 @@ class Catalog:
         await wait_cancelled(turns, self.deps.address)
         for activation in list(self.activations()):
             if activation.mailbox.running:  # the catalog would never become empty
-                activation.kill(f"silo {self.deps.address} has ended, but a turn did not")
+                self._kill(activation, f"silo {self.deps.address} has ended, but a turn did not")
 
     def kill(self) -> None:
         """Kill all activations: no turn, timer or hook starts here any more. Waiting requests are refused."""
         self._open = False
         for activation in list(self.activations()):
-            activation.kill(f"silo {self.deps.address} has ended")
+            self._kill(activation, f"silo {self.deps.address} has ended")
+
+    async def free_killed(self) -> None:
+        """Close the services of all activations that were killed. Call it when no task of an activation runs."""
+        while self._killed:
+            await self._killed.pop().free(SiloStopped(f"silo {self.deps.address} has ended"))
+
+    def _kill(self, activation: Activation, reason: str) -> None:
+        if activation.built is not None:
+            self._killed.append(activation.built)
+        activation.kill(reason)
 
     def _refuse_waiting(self) -> None:
         in_portions(self.activations(), Activation.refuse_waiting)

@@ -140,6 +140,11 @@ class Built:
         for facet in self.facets:
             facet.give_up()
 
+    async def free(self, error: Exception) -> None:
+        """Close the services of a killed activation. Those registered to see errors get `error`, and do not commit."""
+        if self.services is not None:
+            await self.services.__aexit__(type(error), error, None)
+
     async def close(self) -> None:
         """Close the facets, then the services. Closes all of them even if one fails, then raises the first error."""
         closers: list[Callable[[], Awaitable[None]]] = [facet.close for facet in self.facets]
