@@ -46,15 +46,17 @@ class Cut(Unfit):
 class Found:
     """What the check of one value found out for its encoding.
 
-    zones: a moment that only `zones.py` writes may be inside. trying: an outer check compares the value as a whole.
+    zones: a moment that only `zones.py` writes may be inside. trying: an outer check, or the caller, compares the value
+    as a whole with what it is read back as. untried: a part is inside that only this comparison can check.
     encoded: what extensions made of their values, by the id of the value.
     """
 
-    __slots__ = ("encoded", "trying", "zones")
+    __slots__ = ("encoded", "trying", "untried", "zones")
 
-    def __init__(self) -> None:
+    def __init__(self, trying: bool = False) -> None:
         self.zones = False
-        self.trying = False
+        self.trying = trying
+        self.untried = False
         self.encoded: dict[int, Any] | None = None
 
 

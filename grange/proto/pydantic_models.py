@@ -81,11 +81,11 @@ def _carried(model: Any, encoding: Encoding) -> Any:
         except Exception as error:  # includes errors of the author's serialisers and validators
             failed = failed or Unfit(f"`{class_of(model)}` cannot be sent: {_without_input(error)}")
             continue
-        path = difference(model, read)
-        if path is None and (way is not _set_fields or model.model_fields_set == read.model_fields_set):
+        found = difference(model, read)
+        if found is None and (way is not _set_fields or model.model_fields_set == read.model_fields_set):
             return data
         reason = f"`{class_of(model)}` does not come out of its validation equal to what it was: {_REMEDY}"
-        failed = failed or Unfit(reason).within(path or "")
+        failed = failed or Unfit(reason).within(found.path if found else "")
     assert failed is not None
     raise failed
 

@@ -42,6 +42,7 @@ from grange.proto.checks import (
     structured,
     typed_dict,
 )  # fmt: skip
+from grange.proto.equality import difference
 from grange.proto.message import Encoding
 from grange.proto.zones import class_as_any, is_sequence
 
@@ -71,14 +72,6 @@ class Trial(Protocol):
 
     def __call__(self, kind: Any, value: Any, found: Found) -> Any:
         """The value as it arrives."""
-        ...
-
-
-class Difference(Protocol):
-    """`equality.difference`."""
-
-    def __call__(self, left: Any, right: Any) -> str | None:
-        """The path of the first difference, or None."""
         ...
 
 
@@ -119,12 +112,11 @@ _KEY_LEAVES = (
 class Shapes:
     """Makes the shapes of one encoding."""
 
-    def __init__(self, encoding: Encoding, custom: Sequence[Custom], trial: Trial, difference: Difference) -> None:
+    def __init__(self, encoding: Encoding, custom: Sequence[Custom], trial: Trial) -> None:
         self._json = encoding is Encoding.JSON
         self._encoding = encoding
         self._custom = custom
         self._trial = trial
-        self._difference = difference
 
     def of(self, node: ms.Type) -> Shape:
         """The shape of a type that msgspec has described."""
@@ -230,8 +222,11 @@ class Shapes:
                 read = next(iter(self._trial(types.GenericAlias(dict, (kind, None)), {key: None}, found)))
             except (TypeError, ValueError) as error:
                 raise Unfit(f"a key of {key!r:.40} cannot be written as JSON: {error}") from None
-            if self._difference(read, key) is not None:
-                raise Unfit(f"the key {key!r:.40} is read back from JSON as {read!r:.40}: use keys of one type")
+            found_key = difference(key, read)
+            if found_key is not None:
+                raise Unfit(
+                    f"the key {found_key.before} is read back from JSON as {found_key.after}: use keys of one type"
+                )
 
         return Shape(shape.name).filled(shape.classes, check, {str} if isinstance(node, ms.AnyType) else ())
 
@@ -240,6 +235,7 @@ class Shapes:
 
         def check(value: Any, found: Found) -> None:
             if found.trying:
+                found.untried = True
                 inner(value, found)
                 return
             found.trying = True
@@ -248,10 +244,10 @@ class Shapes:
                 read = self._trial(kind, value, found)
             finally:
                 found.trying = False
-            path = self._difference(value, read)
-            if path is not None:
+            changed = difference(value, read)
+            if changed is not None:
                 reason = f"`{class_of(value)}` is changed when it is built again from its fields"
-                raise Unfit(reason).within(path)
+                raise Unfit(reason).within(changed.path)
 
         return check
 

@@ -18,7 +18,7 @@ from msgspec import inspect as ms
 
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found, Shape, Unfit
-from grange.proto.equality import difference, parts_of
+from grange.proto.equality import parts_of
 from grange.proto.lifting import Lift, Lifts
 from grange.proto.message import Encoding
 from grange.proto.pydantic_models import PydanticModels
@@ -67,12 +67,12 @@ class TypedCodec:
             self._shape = self._codec.shapes[self.encoding].of(self._info)
         return self._shape
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: Any, found: Found | None = None) -> bytes:
         """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be carried."""
         shape = self._shape or self.shape
         if type(value) in shape.exact:
             return self._codec.write(value, self.encoding, None)
-        found = Found()
+        found = found or Found()
         self.check(value, found)
         return self.write(value, found)
 
@@ -133,7 +133,7 @@ class ValueCodec:
 
     def __init__(self, extensions: Sequence[Extension] = ()) -> None:
         self._extensions = (*extensions, PydanticModels())
-        self.shapes = {one: Shapes(one, self._extensions, partial(self._tried, one), difference) for one in Encoding}
+        self.shapes = {one: Shapes(one, self._extensions, partial(self._tried, one)) for one in Encoding}
         self._hooks = {one: partial(self._encode_other, one) for one in Encoding}
         self.native: dict[Encoding, Callable[[Any], bytes]] = {
             Encoding.MSGPACK: msgspec.msgpack.Encoder(enc_hook=self._hooks[Encoding.MSGPACK]).encode,

@@ -2,7 +2,7 @@
 
 Open `provider.py` first: the contract that every store fulfils. The others:
 
-- `state.py` (the facet), `operations.py` (its queue), `codec.py` and `sameness.py` (its value as JSON that reads back
+- `state.py` (the facet), `operations.py` (its queue), `codec.py` (its value as JSON that reads back
   the same), `defaults.py` (values before the first write) and `facet.py` (makes facets for a silo): the path from a
   grain to its state.
 - `urls.py` and `options.py`: the silo opens a store by its URL.

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, StorageUnavailable
+from grange.proto.equality import difference
 from grange.proto.message import Encoding
 from grange.proto.values import ValueCodec
-from grange.storage.sameness import difference
 from grange.storage.state import PersistentState, Stored
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
 from tests.storage.faults import FaultyStorage
@@ -309,3 +309,29 @@ async def test_a_detached_state_holds_values_of_any_class(value: Any) -> None:
     await state.read()
     assert difference(value, state.value) is None
     assert state.value is not value or isinstance(value, str | tuple | None)
+
+
+@dataclasses.dataclass
+class Labelled:
+    """Its `==` does not see the size, and its construction changes it."""
+
+    label: str = ""
+    size: int = dataclasses.field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        self.size = {"": 0, "ab": 2}[self.label]
+
+
+async def test_what_a_constructor_changes_is_found_although_it_is_equal() -> None:
+    state = PersistentState.detached(Labelled("ab"))
+    await state.write()
+    state.value.size = 5
+    with pytest.raises(StorageError, match=r"value\.size would read back as 2, not 5"):
+        await state.write()
+
+
+async def test_a_value_that_its_constructor_refuses_is_not_written() -> None:
+    state = PersistentState.detached(Labelled("ab"))
+    state.value.label = "c"
+    with pytest.raises(StorageError, match="cannot be read back: KeyError: 'c'"):
+        await state.write()
