@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import inspect as ms
 
+from grange.proto.zones import is_dict, is_sequence
+
 _MAPPINGS = (ms.DictType, ms.DataclassType, ms.StructType, ms.TypedDictType)
 _CONTAINERS = (ms.ListType, ms.SetType, ms.FrozenSetType, ms.VarTupleType)
 
@@ -25,13 +27,13 @@ def unknown_field(node: Any, data: Any) -> str | None:
     if isinstance(node, ms.UnionType):
         found = [unknown_field(part, data) for part in node.types if _fits(part, data)]
         return None if None in found or not found else found[0]
-    if isinstance(node, ms.StructType) and node.array_like and isinstance(data, list):
+    if isinstance(node, ms.StructType) and node.array_like and is_sequence(data):
         return _first(
             (f"[{i}]", unknown_field(f.type, item)) for i, (f, item) in enumerate(zip(node.fields, data, strict=False))
         )
-    if isinstance(data, list):
+    if is_sequence(data):
         return _first((f"[{i}]", unknown_field(part, item)) for i, (part, item) in enumerate(_items(node, data)))
-    if not isinstance(data, dict):
+    if not is_dict(data):
         return None
     if isinstance(node, ms.DictType):
         return _first((f"[{key!r:.40}]", unknown_field(node.value_type, item)) for key, item in data.items())
@@ -40,7 +42,7 @@ def unknown_field(node: Any, data: Any) -> str | None:
     return None
 
 
-def _of_fields(node: Any, data: dict[str, Any]) -> str | None:
+def _of_fields(node: Any, data: dict[Any, Any]) -> str | None:
     fields = {field.encode_name: field.type for field in node.fields}
     tag = getattr(node, "tag_field", None)
     for name in data:
@@ -49,7 +51,7 @@ def _of_fields(node: Any, data: dict[str, Any]) -> str | None:
     return _first((f".{name}", unknown_field(fields[name], item)) for name, item in data.items() if name in fields)
 
 
-def _items(node: Any, data: list[Any]) -> Iterable[tuple[Any, Any]]:
+def _items(node: Any, data: list[Any] | tuple[Any, ...]) -> Iterable[tuple[Any, Any]]:
     if isinstance(node, _CONTAINERS):
         return ((node.item_type, item) for item in data)
     if isinstance(node, ms.TupleType):
@@ -62,10 +64,10 @@ def _fits(node: Any, data: Any) -> bool:
     if isinstance(node, ms.Metadata):
         return _fits(node.type, data)
     if isinstance(node, ms.StructType) and node.tag_field is not None:
-        return isinstance(data, dict) and data.get(node.tag_field) == node.tag
-    if isinstance(data, dict):
+        return is_dict(data) and data.get(node.tag_field) == node.tag
+    if is_dict(data):
         return isinstance(node, (*_MAPPINGS, ms.AnyType, ms.CustomType))
-    if isinstance(data, list):
+    if is_sequence(data):
         return isinstance(node, (*_CONTAINERS, ms.TupleType, ms.AnyType, ms.CustomType))
     return True
 
