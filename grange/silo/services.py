@@ -20,12 +20,18 @@ ServiceSetup = Callable[[Registry], AbstractAsyncContextManager[None]]
 Services = Registry | ServiceSetup
 
 
+_MEANT = (
+    "services= is a svcs.Registry, or a function with @contextlib.asynccontextmanager that takes the registry and "
+    "yields once"
+)
+
+
 @asynccontextmanager
 async def open_services(services: Services) -> AsyncGenerator[Registry]:
     """The registry of one silo. A registry that was given is used as it is and left open: its owner closes it.
 
     A set-up function runs once for each silo, with a new registry, which is closed at the end. Raises its errors, and
-    ConfigurationError if it does not return an async context manager.
+    ConfigurationError if it does not take one registry or does not return an async context manager.
     """
     if isinstance(services, Registry):
         yield services
@@ -33,13 +39,26 @@ async def open_services(services: Services) -> AsyncGenerator[Registry]:
     if not callable(cast("object", services)):
         raise ConfigurationError(f"services= is a svcs.Registry or a function that fills one, not {services!r:.100}")
     async with Registry() as registry:
+        _check_takes_registry(services, registry)
         opening = cast("object", services(registry))
         if not isinstance(opening, AbstractAsyncContextManager):
             if inspect.iscoroutine(opening):
                 opening.close()  # without this, Python would warn that it was never awaited
-            raise ConfigurationError(
-                f"services= is a svcs.Registry, or a function with @contextlib.asynccontextmanager that takes the "
-                f"registry and yields once; {getattr(services, '__qualname__', services)!r} returned {opening!r}"
-            )
+            raise ConfigurationError(f"{_MEANT}; {_name(services)} returned {opening!r:.100}")
         async with cast("AbstractAsyncContextManager[None]", opening):
             yield registry
+
+
+def _check_takes_registry(services: ServiceSetup, registry: Registry) -> None:
+    try:
+        signature = inspect.signature(services)
+    except ValueError:  # some callables that are written in C have none
+        return
+    try:
+        signature.bind(registry)
+    except TypeError as error:
+        raise ConfigurationError(f"{_MEANT}; {_name(services)} does not take it: {error}") from None
+
+
+def _name(services: object) -> str:
+    return repr(getattr(services, "__qualname__", services))[:100]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import svcs
@@ -125,6 +126,16 @@ async def test_a_function_that_is_no_context_manager_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"asynccontextmanager.*wrong' returned"):
         async with TestCluster(grains=[Reader], silos=1, services=wrong):  # type: ignore[arg-type]
             pass
+
+
+async def test_a_class_or_a_function_of_other_arguments_is_refused() -> None:
+    class Prices: ...
+
+    wrong: Any
+    for wrong in (Prices, lambda: None, lambda one, two: None):
+        with pytest.raises(ConfigurationError, match=r"services= is .*(Prices|lambda).* does not take it: "):
+            async with TestCluster(grains=[Reader], silos=1, services=wrong):
+                pass
 
 
 def test_errors_of_timers_and_one_way_calls_show_where_logging_is_not_set_up() -> None:
