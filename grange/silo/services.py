@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import cast
 
-from grange.errors import ConfigurationError
+from grange.errors import ConfigurationError, ServicesUnavailable
 from grange.grains.registry import Registry
 
 ServiceSetup = Callable[[Registry], AbstractAsyncContextManager[None]]
 """Fills a registry before the `yield` and frees resources after it: a function with `@asynccontextmanager`."""
 
 Services = Registry | ServiceSetup
-
 
 _MEANT = (
     "services= is a svcs.Registry, or a function with @contextlib.asynccontextmanager that takes the registry and "
@@ -30,8 +29,9 @@ _MEANT = (
 async def open_services(services: Services) -> AsyncGenerator[Registry]:
     """The registry of one silo. A registry that was given is used as it is and left open: its owner closes it.
 
-    A set-up function runs once for each silo, with a new registry, which is closed at the end. Raises its errors, and
-    ConfigurationError if it does not take one registry or does not return an async context manager.
+    A set-up function runs once for each silo, with a new registry, which is closed at the end. Raises its errors, but
+    ServicesUnavailable for an OSError before its `yield`; and ConfigurationError if it does not take one registry or
+    does not return an async context manager.
     """
     if isinstance(services, Registry):
         yield services
@@ -45,7 +45,13 @@ async def open_services(services: Services) -> AsyncGenerator[Registry]:
             if inspect.iscoroutine(opening):
                 opening.close()  # without this, Python would warn that it was never awaited
             raise ConfigurationError(f"{_MEANT}; {_name(services)} returned {opening!r:.100}")
-        async with cast("AbstractAsyncContextManager[None]", opening):
+        async with AsyncExitStack() as parts:
+            try:
+                await parts.enter_async_context(cast("AbstractAsyncContextManager[None]", opening))
+            except OSError as error:
+                raise ServicesUnavailable(
+                    f"services= could not be set up by {_name(services)}: {type(error).__name__}: {error}"
+                ) from error
             yield registry
 
 
