@@ -32,6 +32,7 @@
     │   ├── JoinFailed                this silo could not become active
     │   ├── DeclaredDead              the other silos declared this silo dead; its process must end
     │   └── SelfFenced                this silo was cut off for too long; its process must end
+    ├── ServicesUnavailable           services= of the silo could not reach what it needs (also an OSError)
     └── HandshakeRefused              the other side has a different cluster, protocol version or identity
 """
 
@@ -246,6 +247,13 @@ class DeclaredDead(MembershipError):
 
 class SelfFenced(MembershipError):
     """This silo was cut off from its cluster for too long. Its process must end; restart it where it is connected."""
+
+
+class ServicesUnavailable(GrangeError, OSError):
+    """The function `services=` of a silo raised an OSError at the start, such as a refused connection or a time-out.
+
+    The silo has not started. Start it again when the service is back.
+    """
 
 
 class HandshakeRefused(GrangeError):

@@ -18,7 +18,7 @@ class CounterState:
 
 
 class Counter(Grain[str], name="counter"):
-    """A number that survives restarts: `grange call counter/ann add 5`."""
+    """A number that survives restarts: `grange call counter/ann add 5 --gateway 127.0.0.1:30000`."""
 
     def __init__(self, state: PersistentState[CounterState]) -> None:
         self.state = state

@@ -172,11 +172,9 @@ class LocalCluster:
             await silo.active.wait()
         names = ", ".join(silo.name for silo in self._silos)
         self._write("", f"{names}: one cluster. State is kept in {self._options.data}. Try, from another shell:")
-        gateway_option = (
-            "" if self._silos[0].gateway == f"{_HOST}:{FIRST_GATEWAY}" else f" --gateway {self._silos[0].gateway}"
-        )
+        # Also for the usual port: without the option, a command asks the cluster that is configured in that shell.
         for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
-            self._write("", f"  grange {command}{gateway_option}")
+            self._write("", f"  grange {command} --gateway {self._silos[0].gateway}")
         self._write("", "Ctrl-C stops all.")
 
     def _arguments(self, table: str) -> list[str]:

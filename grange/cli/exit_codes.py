@@ -11,6 +11,7 @@ from grange.errors import (
     JoinFailed,
     MembershipError,
     SelfFenced,
+    ServicesUnavailable,
     StorageError,
 )
 
@@ -48,6 +49,7 @@ def exit_code(error: Exception) -> ExitCode:
         (SelfFenced, ExitCode.FENCED),
         (MembershipError, ExitCode.STORE_UNUSABLE),
         (StorageError, ExitCode.STORE_UNUSABLE),
+        (ServicesUnavailable, ExitCode.STORE_UNUSABLE),
         (GrangeError, ExitCode.FAILED),
         (OutputLost, ExitCode.FAILED),
     )

@@ -88,9 +88,10 @@ def _prepare(path: Path) -> None:
     folder = path.absolute().parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _no_folder(path) from error
     except OSError as error:
-        reason = "it is a file" if os.path.isfile(folder) else error.strerror
-        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made or used: {reason}") from error
+        raise DatabaseUnavailable(f"the folder of {name_of(path)} cannot be made or used: {error.strerror}") from error
     if os.path.isdir(path):
         raise ConfigurationError(f"{name_of(path)} is a folder; name another file, or another data folder")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -99,12 +100,20 @@ def _prepare(path: Path) -> None:
         )
 
 
+def _no_folder(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name_of(path)} cannot be made: its folder or a part of the path is a file; name a folder"
+    )
+
+
 def is_there(path: Path) -> bool:
-    """Whether there is a file. Raises DatabaseUnavailable if that cannot be known."""
+    """Whether there is a file. Raises DatabaseUnavailable if that cannot be known, ConfigurationError for no folder."""
     try:
         path.stat()
     except FileNotFoundError:
         return False
+    except NotADirectoryError as error:
+        raise _no_folder(path) from error
     except OSError as error:
         raise DatabaseUnavailable(f"{name_of(path)} cannot be read: {error.strerror}") from error
     return True

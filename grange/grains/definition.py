@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_origin
 
 import msgspec
 
@@ -72,13 +72,11 @@ def define(cls: type[Addressable], given: Mapping[str, Any], base_names: frozens
 
 def spec_of(cls: type[Addressable]) -> InterfaceSpec:
     """The specification of a class for callers and the runtime, made at first use and kept on the class."""
-    if isinstance(cls, Addressable):
-        raise ConfigurationError(f"{type(cls).__name__}() is an object; give the class itself: {type(cls).__name__}")
+    if not isinstance(cast("object", cls), type):
+        raise ConfigurationError(_not_a_class(cls))
     spec = cls.__dict__.get(_SPEC)
     if spec is None or spec.cls is not cls:  # a class that was made anew has a copy of the attributes
         definition: Definition | None = cls.__dict__.get(DEFINITION)
-        if not isinstance(cast("object", cls), type):
-            raise ConfigurationError(f"{cls!r} is not a class; derive a class from it: class Closed({cls!r})")
         if definition is None:
             raise ConfigurationError(
                 f"{cls.__name__} is not a grain class or interface that you defined; derive from Grain"
@@ -97,6 +95,14 @@ def spec_of(cls: type[Addressable]) -> InterfaceSpec:
             ) from error
         setattr(cls, _SPEC, spec)
     return cast("InterfaceSpec", spec)
+
+
+def _not_a_class(given: object) -> str:
+    if isinstance(given, Addressable):
+        return f"{type(given).__name__}() is an object; give the class itself: {type(given).__name__}"
+    if get_origin(given) is not None:
+        return f"{given!r} is not a class; derive a class from it: class Closed({given!r})"
+    return f"{given!r:.100} is not a class; give the grain class or interface itself, as in get_grain(Cart, 'ann')"
 
 
 def interfaces_of(cls: type[Addressable]) -> dict[type, str]:

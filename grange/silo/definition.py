@@ -20,7 +20,7 @@ from grange.silo.services import Services
 def as_classes(grains: Iterable[type[Grain[Any]]]) -> tuple[type[Grain[Any]], ...]:
     """The argument `grains=` of `Silo`, each class once. Raises ConfigurationError for all but a list of classes."""
     if isinstance(grains, type):
-        raise ConfigurationError(f"grains= is a list of classes, not one class: Silo(grains=[{grains.__name__}])")
+        raise ConfigurationError(f"grains= is a list of classes, not one class: grains=[{grains.__name__}]")
     given = _items("grains", grains, (type, Grain), "classes")
     return cast("tuple[type[Grain[Any]], ...]", tuple(dict.fromkeys(given)))
 

@@ -10,13 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from grange import clock
 from grange.aio.uninterrupted import uninterrupted
 from grange.client.client import Client
+from grange.errors import ConfigurationError
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
 from grange.membership.model.provider import MembershipTable
@@ -26,6 +27,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
+from grange.silo.definition import as_classes, as_errors, as_strategies
 from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
@@ -89,11 +91,11 @@ class TestCluster:
         virtual_time: bool = True,
         **options: Any,
     ) -> None:
-        self._grains = tuple(grains)
-        self._count = silos
+        self._grains = as_classes(grains)
+        self._count = _at_least_one(silos)
         self._services = services
-        self._errors = tuple(errors)
-        self._placement = tuple(placement)
+        self._errors = as_errors(errors)
+        self._placement = as_strategies(placement)
         self._options = options
         self._virtual = virtual_time
         self._parts = AsyncExitStack()
@@ -324,6 +326,12 @@ class _TestEnvironment:
     @asynccontextmanager
     async def storages(self) -> AsyncGenerator[Mapping[str, GrainStorage]]:
         yield self.databases
+
+
+def _at_least_one(silos: int) -> int:
+    if not isinstance(cast("object", silos), int) or silos < 1:
+        raise ConfigurationError(f"silos= is the number of silos at the start, 1 or more, not {silos!r:.100}")
+    return silos
 
 
 def _node(silo: Silo) -> str:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import svcs
 
 from grange import ConfigurationError, Grain
+from grange.errors import ServicesUnavailable
 from grange.testing import TestCluster
 
 
@@ -112,7 +114,7 @@ async def test_a_set_up_that_fails_stops_the_start_and_closes_what_it_opened() -
             raise OSError("no route to the price service")
             yield
 
-    with pytest.raises(OSError, match="price service"):
+    with pytest.raises(ServicesUnavailable, match=r"services= .*failing': OSError: no route to the price service"):
         async with TestCluster(grains=[Reader], silos=1, services=failing):
             pass
     assert services.log == ["opened", "closed"]
@@ -125,6 +127,16 @@ async def test_a_function_that_is_no_context_manager_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"asynccontextmanager.*wrong' returned"):
         async with TestCluster(grains=[Reader], silos=1, services=wrong):  # type: ignore[arg-type]
             pass
+
+
+async def test_a_class_or_a_function_of_other_arguments_is_refused() -> None:
+    class Prices: ...
+
+    wrong: Any
+    for wrong in (Prices, lambda: None, lambda one, two: None):
+        with pytest.raises(ConfigurationError, match=r"services= is .*(Prices|lambda).* does not take it: "):
+            async with TestCluster(grains=[Reader], silos=1, services=wrong):
+                pass
 
 
 def test_errors_of_timers_and_one_way_calls_show_where_logging_is_not_set_up() -> None:

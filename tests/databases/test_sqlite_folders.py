@@ -22,7 +22,12 @@ async def refusal(path: Path) -> str:
 
 async def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("")
-    assert (await refusal(tmp_path / "notes" / "state.db")).endswith("cannot be made or used: it is a file")
+    for folder in ("notes", "notes/deeper"):
+        with pytest.raises(ConfigurationError, match="a part of the path is a file; name a folder"):
+            async with open_sqlite(tmp_path / folder / "state.db", 1.0, 0.5, "FULL"):
+                pass
+        with pytest.raises(ConfigurationError, match="a part of the path is a file; name a folder"):
+            is_there(tmp_path / folder / "state.db")
 
 
 async def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:

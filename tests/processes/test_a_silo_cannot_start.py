@@ -54,8 +54,9 @@ async def test_the_name_of_the_data_folder_is_taken_as_it_is(silos: Silos, folde
 async def test_a_file_in_place_of_the_data_folder_is_named(silos: Silos) -> None:
     (silos.folder / "notes").write_text("")
     silo = await silos.start("--data", "notes")
-    assert await silo.ended() == STORE_UNUSABLE
-    assert "'notes/cluster.db' cannot be made or used: it is a file" in complaint(silo)
+    assert await silo.ended() == USAGE
+    assert "option 'data' (--data): " in complaint(silo)
+    assert "'notes/cluster.db' cannot be made: its folder or a part of the path is a file" in complaint(silo)
 
 
 @pytest.mark.parametrize(("option", "scheme"), [("--membership", "redis"), ("--storage", "postgresql")])

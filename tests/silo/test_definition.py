@@ -9,10 +9,12 @@ import pytest
 import svcs
 
 from grange import ConfigurationError, Grain, GrainInterface
+from grange.grains.definition import spec_of
 from grange.membership.model.member import Implementations
 from grange.placement.strategies import RandomChoice, builtin_strategies
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.silo import Silo
+from grange.testing import TestContext
 from grange.testing.cluster import KeywordConfig
 
 T = TypeVar("T")
@@ -93,13 +95,21 @@ def test_two_interfaces_of_one_name_stop_the_start() -> None:
 
 
 def test_one_class_in_place_of_a_list_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"list of classes, not one class: Silo\(grains=\[One\]\)"):
+    with pytest.raises(ConfigurationError, match=r"list of classes, not one class: grains=\[One\]"):
         as_classes(One)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_an_object_in_place_of_its_class_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"One\(\) is an object; give the class itself: One"):
         definition(One()).check()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("given", ["One", 1, None])
+def test_what_is_no_class_at_all_is_named(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"is not a class; give the grain class or interface itself"):
+        spec_of(given)
+    with pytest.raises(ConfigurationError, match=f"{given!r} is not a class"):
+        TestContext(given, 1)
 
 
 def test_two_classes_of_one_name_are_both_named() -> None:

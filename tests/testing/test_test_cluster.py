@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,19 @@ async def test_a_cluster_that_runs_is_not_entered_again() -> None:
         assert await cluster.get_grain(Cart, "a").where()
     async with cluster:
         assert await cluster.get_grain(Cart, "a").where()
+
+
+def test_wrong_arguments_are_named_at_once() -> None:
+    one_class: Any = Cart
+    with pytest.raises(ConfigurationError, match=r"grains= is a list of classes, not one class: grains=\[Cart\]"):
+        TestCluster(one_class)
+    for silos in (0, -1):
+        with pytest.raises(ConfigurationError, match=f"silos= is .*1 or more, not {silos}"):
+            TestCluster([Cart], silos=silos)
+
+
+async def test_a_name_in_place_of_a_class_is_named() -> None:
+    name: Any = "Cart"
+    async with TestCluster([Cart], silos=1) as cluster:
+        with pytest.raises(ConfigurationError, match=r"'Cart' is not a class; give the grain class"):
+            cluster.get_grain(name, "a")
