@@ -118,7 +118,10 @@ def _cause(error: Exception) -> Exception:
 
 def _printable_usage(error: click.ClickException) -> click.ClickException:
     """The same error; what the command line holds may have come from elsewhere, too."""
-    text = printable(error.format_message())
+    text = error.format_message()
+    if isinstance(error, click.MissingParameter):  # click lists the choices with line breaks and tabs
+        text = " ".join(text.split())
+    text = printable(text)
     return click.UsageError(text, error.ctx) if isinstance(error, click.UsageError) else click.ClickException(text)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import click
@@ -18,7 +19,7 @@ from grange.client.client import Client
 from grange.client.options import ClientOptions
 from grange.databases.sqlite import is_there, path_of
 from grange.databases.urls import scheme_of, shown_url
-from grange.errors import MembershipError, MembershipUnavailable
+from grange.errors import MembershipError, MembershipUnavailable, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.providers.rows import table_errors
 from grange.membership.urls import open_table
@@ -48,10 +49,14 @@ class Seconds(click.FloatRange):
 
 
 class Gateways(msgspec.Struct, frozen=True):
-    """The gateways of a cluster, and in words where they were found; empty if the user named them."""
+    """The gateways of a cluster, and in words where they were found; empty if the user named them.
+
+    `lack`: why the membership table names no gateway; empty if it does or was not read.
+    """
 
     places: tuple[str, ...]
     origin: str = ""
+    lack: str = ""
 
 
 class RemoteCluster(msgspec.Struct, frozen=True):
@@ -75,13 +80,20 @@ class RemoteCluster(msgspec.Struct, frozen=True):
             found = await self.find()
             if found.origin and not self.is_quiet:
                 complain(printable(f"asking {', '.join(found.places)}, {found.origin}"))
-            async with Client(
+            client = Client(
                 found.places,
                 cluster=self.name,
                 name="grange-cli",
                 response_timeout=response_timeout,
                 options=ClientOptions(connect_timeout=self.connect_timeout),
-            ) as client:
+            )
+            async with AsyncExitStack() as parts:
+                try:
+                    await parts.enter_async_context(client)
+                except SiloUnavailable as error:
+                    if not found.lack:
+                        raise
+                    raise SiloUnavailable(f"{found.lack}, and {error}") from error
                 return await question(client)
 
         return asyncio.run(connected())
@@ -100,10 +112,12 @@ class RemoteCluster(msgspec.Struct, frozen=True):
         except MembershipError as error:
             if self.config.membership:
                 raise MembershipUnavailable(f"{error}; name a gateway by --gateway to do without the table") from error
-            return Gateways((here,), f"because {place} cannot be read: {error}")
-        if found:
-            return Gateways(found, f"found in {place}")
-        return Gateways((here,), f"because {place} lists no active silo")
+            lack = f"{place} cannot be read: {error}"
+        else:
+            if found:
+                return Gateways(found, f"found in {place}")
+            lack = f"{place} lists no active silo"
+        return Gateways((here,), f"because {lack}", lack)
 
 
 async def gateways_of(config: SiloConfig, seconds: float) -> tuple[str, ...]:

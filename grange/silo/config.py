@@ -22,7 +22,7 @@ from grange.errors import ConfigurationError
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.runtime.options import RuntimeOptions
-from grange.silo.option_errors import OptionError, explained, unknown_option
+from grange.silo.option_errors import OptionError, explained, unknown_option, wrong_type
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import Folder, Host, Names, Port, Seconds, Text, Urls, Word, is_loopback, is_wildcard
 from grange.storage.options import StorageOptions
@@ -251,4 +251,4 @@ def _origin(path: tuple[str, ...], keywords: Iterable[str]) -> str:
 def _reason(error: msgspec.ValidationError, name: str, value: object) -> str:
     if error.__cause__ is not None:
         return str(error.__cause__)
-    return f"{str(error).partition(' - at')[0]}, not {value!r:.100}"
+    return wrong_type(str(error).partition(" - at")[0], value)

@@ -6,6 +6,7 @@ No message shows a value that may hold a password. Pure.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
@@ -37,6 +38,12 @@ _HEADINGS: Mapping[str, str] = MappingProxyType({
     "membership": "the options of the membership protocol stand in [membership_options]",
     "storage": "the options of storage stand in [storage_options], further storages in [storages]",
 })  # fmt: skip
+
+_KINDS: Mapping[str, str] = MappingProxyType({
+    "int": "a whole number", "float": "a number, without a unit", "bool": _FLAG, "str": "a text", "array": "a list",
+})  # fmt: skip
+
+_EXPECTED = re.compile(r"Expected `(\w+)( \| null)?`(, got .*)?")
 
 SIMILAR = 0.75
 """Least similarity of two names (0 to 1, by `difflib`) at which one is suggested for the other."""
@@ -105,3 +112,10 @@ def _found(option: str, value: object) -> str:
     if option in URLS:
         return f", not {HIDDEN} of the type {kind}"
     return f", not {text if len(text) <= 100 else text[:99] + HIDDEN}"
+
+
+def wrong_type(text: str, value: object) -> str:
+    """What is wrong with the value of an option, in plain words where msgspec's `text` names a type that has some."""
+    found = _EXPECTED.fullmatch(text)
+    kind = _KINDS.get(found[1]) if found is not None else None
+    return f"{text if kind is None else f'must be {kind}'}, not {value!r:.100}"

@@ -296,7 +296,8 @@ class PersistentState(Generic[T]):
         try:
             return self._codec.decode(payload)
         except (TypeError, ValueError, RecursionError) as error:
+            key = " ([...] stands for a key of the mapping there)" if "[...]" in str(error) else ""
             raise StorageError(
-                f"state {self._name!r} of {self._grain_id} does not fit its type: {error}; "
+                f"state {self._name!r} of {self._grain_id} does not fit its type: {error}{key}; "
                 f"was the type changed, or the row edited?"
             ) from error

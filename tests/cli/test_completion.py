@@ -74,6 +74,10 @@ def test_the_script_of_each_shell_is_printed(shell: str, registers: str) -> None
     assert result.stderr == ""
 
 
+def test_without_a_shell_the_shells_are_listed_in_one_line() -> None:
+    assert "Choose from: bash, zsh, fish\n" in CliRunner().invoke(main, ["completion"]).stderr
+
+
 def test_an_unknown_shell_is_refused() -> None:
     result = CliRunner().invoke(main, ["completion", "csh"])
     assert result.exit_code == 2

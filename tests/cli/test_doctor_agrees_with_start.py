@@ -166,4 +166,4 @@ async def test_sqlite(use: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("this is not a database" * 100)
     await agree(WORKS, data=tmp_path, **{use: f"sqlite:///{tmp_path}/new/file.db"})
     await agree(AWAY, data=tmp_path, **{use: f"sqlite:///{tmp_path}/notes.txt"})
-    await agree(AWAY, data=tmp_path, **{use: f"sqlite:///{tmp_path}/notes.txt/file.db"})
+    await agree(WRONG, data=tmp_path, **{use: f"sqlite:///{tmp_path}/notes.txt/file.db"})

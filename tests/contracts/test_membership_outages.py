@@ -277,7 +277,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """A file has the name of the folder."""
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(MembershipUnavailable, match="cannot be made"):
+    with pytest.raises(ConfigurationError, match="cannot be made"):
         async with open_table(f"sqlite:///{tmp_path}/file/membership.db", "one"):
             pass
 

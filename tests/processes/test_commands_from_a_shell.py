@@ -245,6 +245,8 @@ async def test_dev_runs_a_cluster_until_it_is_interrupted(silos: Silos) -> None:
     dev = await silos.command("dev", "tests.processes.counters:silo")
     gateway = (await dev.output_line("silo-1 | active; clients reach it at")).split()[-1]
     await dev.output_line("silo-1, silo-2: one cluster")
+    for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
+        assert await dev.output_line(f"  grange {command}") == f"  grange {command} --gateway {gateway}"
     status = await silos.command("status", "--gateway", gateway, "--json")
     assert await status.ended() == 0
     assert [silo["name"] for silo in json.loads("".join(status.printed))["silos"]] == ["silo-1", "silo-2"]

@@ -156,6 +156,7 @@ async def test_silos_are_drained_from_a_shell_until_the_last_is_gone(silos: Silo
     assert dead.printed == [f"silo two ({second.address}) is dead already; there is nothing to drain"]
     last = await drain(first.gateway, first)
     assert (await last.ended(), await first.ended()) == (0, 0), last.errors
+    assert last.errors == ""  # that no gateway answers any more is what was asked
 
 
 async def test_all_silos_come_back_on_their_ports_after_all_were_killed(silos: Silos) -> None:

@@ -58,7 +58,8 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"port": 70_000}, "option 'port'"),
         ({"drain_timeout": 0}, "option 'drain_timeout'"),
         ({"runtime": {"idle": 1}}, r"unknown option 'runtime\.idle': known are"),
-        ({"runtime": {"idle_timeout": "soon"}}, r"option 'runtime\.idle_timeout': .*not 'soon'"),
+        ({"runtime": {"idle_timeout": "10m"}}, r"'runtime\.idle_timeout': must be a number, without a unit, not '10m'"),
+        ({"runtime": {"mailbox_limit": "many"}}, r"'runtime\.mailbox_limit': must be a whole number, not 'many'"),
         (
             {"runtime": {"collect_period": 0}},
             r"option 'runtime\.collect_period': .* must be a number of seconds above 0.*, not 0",

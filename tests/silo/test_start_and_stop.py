@@ -12,7 +12,7 @@ import pytest
 
 from grange import ConfigurationError, Grain, StorageUnavailable
 from grange.client import Client
-from grange.errors import HandshakeRefused, MembershipUnavailable, SiloUnavailable
+from grange.errors import HandshakeRefused, SiloUnavailable
 from grange.membership.agent import MembershipAgent
 from grange.silo import Silo
 from grange.silo.environment import ConfiguredEnvironment
@@ -153,7 +153,7 @@ async def test_each_step_of_a_silos_life_is_in_its_log(caplog: pytest.LogCapture
 async def test_a_data_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     silo = embedded(data=tmp_path / "file")
-    with pytest.raises(MembershipUnavailable, match=r"folder of the SQLite file .*file/.* cannot be made"):
+    with pytest.raises(ConfigurationError, match=r"option 'data': the SQLite file .*file/.* cannot be made"):
         await silo.start()
 
 

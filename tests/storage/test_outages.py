@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.errors import (
+    ConfigurationError,
+    InconsistentStateError,
+    StorageError,
+    StorageUnavailable,
+    WriteOutcomeUnknown,
+)
 from grange.proto.ids import GrainId
 from grange.servers.postgres import PostgresServer
 from grange.servers.redis import RedisServer
@@ -184,7 +190,7 @@ async def test_a_locked_sqlite_file_fails_typed_and_heals_by_itself(tmp_path: Pa
 
 async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageUnavailable, match="cannot be made"):
+    with pytest.raises(ConfigurationError, match="cannot be made"):
         async with open_storage(f"sqlite:///{tmp_path}/file/state.db", "svc"):
             pass
 

@@ -202,6 +202,14 @@ async def test_a_text_with_a_nul_character_is_refused_by_its_place(
     assert storage.calls == []
 
 
+async def test_the_place_of_a_wrong_value_below_a_key_is_explained(storage: FaultyStorage) -> None:
+    storage.inner.seed(ANN, "state", b'{"ann": "seven"}')
+    codec = JsonCodec[dict[str, int]](dict[str, int])
+    state: PersistentState[dict[str, int]] = PersistentState(storage, ANN, "state", codec, dict)
+    with pytest.raises(StorageError, match=r"`\$\[\.{3}\]` \(\[\.{3}\] stands for a key of the mapping there\); was"):
+        await state.load()
+
+
 async def test_a_detached_state_works_on_copies() -> None:
     """A grain in a unit test that forgets to write loses its change at the next read, as in production."""
     state = PersistentState.detached(Flight(1), exists=True)
