@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from grange.errors import (
@@ -19,6 +21,11 @@ from grange.proto.ids import GrainId
 NOT_EXECUTED = "not executed"
 UNKNOWN = "outcome unknown"
 EXECUTED = "executed"
+
+MAX_DEPTH = 500
+"""Levels of arrays and objects in the arguments of a call."""
+
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def grain_id_from(text: str) -> GrainId:
@@ -51,8 +58,23 @@ def arguments_from(text: str | None) -> bytes:
     except msgspec.DecodeError as error:
         raise ConfigurationError(f"the arguments are not JSON ({error}); {_remedy(text.strip(), str(error))}") from None
     except RecursionError:
-        raise ConfigurationError("the arguments are nested too deeply; a grain takes flatter values") from None
+        too_deep = True
+    else:
+        too_deep = _depth(text) > MAX_DEPTH
+    if too_deep:  # how deep a decoder can go differs between versions of Python
+        raise ConfigurationError(
+            f"the arguments are nested too deeply: {MAX_DEPTH} levels at most; a grain takes flatter values"
+        )
     return data if data[:1] in (b"[", b"{") else b"[" + data + b"]"
+
+
+def _depth(text: str) -> int:
+    """How many levels of arrays and objects JSON text has."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", _TEXT.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _remedy(text: str, problem: str) -> str:

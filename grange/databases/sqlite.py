@@ -14,6 +14,7 @@ from typing import Literal
 import aiosqlite
 
 from grange.aio.awake import AwakeTimeout
+from grange.aio.uninterrupted import uninterrupted
 from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
 from grange.databases.findings import StoreFinding, bad, judge_sqlite, ok
 from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
@@ -69,10 +70,12 @@ async def open_sqlite(
     commits in one. Raises ConfigurationError for a SQLite that is too old, and DatabaseError.
     """
     _prepare(path)
-    with sqlite_errors(name_of(path)):
-        # isolation_level=None: a transaction begins only where the code says so. timeout=0: `_use_wal` waits itself.
-        connection = await aiosqlite.connect(path, isolation_level=None, timeout=0)
+    # isolation_level=None: a transaction begins only where the code says so. timeout=0: `_use_wal` waits itself.
+    connection = aiosqlite.connect(path, isolation_level=None, timeout=0)
     try:
+        with sqlite_errors(name_of(path)):
+            # A cancellation half-way would lose the connection that the thread is about to open.
+            await uninterrupted(_opened(connection))
         async with bounded(name_of(path), timeout):
             await _use_wal(connection, lock_timeout)
             await connection.execute(f"PRAGMA busy_timeout = {lock_timeout * 1000:.0f}")
@@ -80,6 +83,10 @@ async def open_sqlite(
         yield connection
     finally:
         await connection.close()
+
+
+async def _opened(connection: aiosqlite.Connection) -> None:
+    await connection
 
 
 def _prepare(path: Path) -> None:

@@ -6,6 +6,7 @@ resolves all of them. A method that overrides one of a base class or interface h
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -120,7 +121,8 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[s
             raise ConfigurationError(
                 f"{place} is an async generator; return a list, or make its name start with an underscore"
             )
-        if inspect.iscoroutinefunction(function):
+        # Since Python 3.13 `inspect` looks into a partialmethod, whose signature it does not give.
+        if inspect.iscoroutinefunction(function) and not isinstance(function, functools.partialmethod):
             owner = next(base for base in cls.__mro__ if name in base.__dict__)
             declared = Declared(name, function, owner, inherited_options(name, cls.__mro__))
             _check_signature(place, declared)

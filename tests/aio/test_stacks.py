@@ -26,7 +26,7 @@ class Walker(Grain):
         helper()
 
     async def work_in_a_task(self) -> None:
-        await asyncio.wait_for(self._part(), 5)
+        await asyncio.create_task(self._part())
 
     async def pass_on(self) -> None:
         await self.get_grain(Walker, "other").work()
