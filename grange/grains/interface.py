@@ -102,6 +102,11 @@ class InterfaceSpec(msgspec.Struct, frozen=True, eq=False):
         return self.options.name
 
 
+def _is_async(member: object) -> bool:
+    """Whether a member is an async function. Since Python 3.13 `inspect` says so of a partialmethod, too."""
+    return inspect.iscoroutinefunction(member) and not isinstance(member, functools.partialmethod)
+
+
 def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[str, Declared]:
     """The public async methods of a class by name, checked without resolving annotations.
 
@@ -121,8 +126,7 @@ def outline(cls: type, base_names: frozenset[str], is_interface: bool) -> dict[s
             raise ConfigurationError(
                 f"{place} is an async generator; return a list, or make its name start with an underscore"
             )
-        # Since Python 3.13 `inspect` looks into a partialmethod, whose signature it does not give.
-        if inspect.iscoroutinefunction(function) and not isinstance(function, functools.partialmethod):
+        if _is_async(function):
             owner = next(base for base in cls.__mro__ if name in base.__dict__)
             declared = Declared(name, function, owner, inherited_options(name, cls.__mro__))
             _check_signature(place, declared)
