@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import chain
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello, Welcome
@@ -35,6 +36,7 @@ class BaseConnection(ABC):
         self._peer_name = handshake.peer_name(accepting)
         self._outbox = Outbox(options, handshake.peer_payload_limit(accepting))
         self._receiver: Receiver | None = None
+        self._arriving: list[Message] = []  # the frame that the receiver is taking
         self._writer_idle = False
         self._closing = False
         self._ended = False
@@ -123,20 +125,20 @@ class BaseConnection(ABC):
 
     # -- called by the medium --
 
-    def _deliver(self, messages: Iterable[Message]) -> None:
-        """Hand arrived messages to the receiver, in order, until the connection ends."""
+    def _deliver(self, messages: list[Message]) -> None:
+        """Hand an arrived frame to the receiver. Empties the list if the connection ends meanwhile."""
         self._last_received = self._loop.time()
         receiver = self._receiver
-        if receiver is None:
+        if receiver is None or self._ended:
             return
-        receive = receiver.receive
-        for message in messages:
-            if self._ended:
-                return
+        self._arriving = messages
+        left = iter(messages)
+        for message in left:  # once, unless the receiver raises: it takes the others, too
             try:
-                receive(message)
+                receiver.receive(chain((message,), left))
             except Exception as error:
                 report(error)
+        self._arriving = []
 
     def _written(self) -> None:
         """Report that a frame has been written."""
@@ -150,6 +152,7 @@ class BaseConnection(ABC):
             return
         self._closing = self._ended = True
         self._error = error
+        self._arriving.clear()  # the receiver gets no more of a frame that it is taking
         self._on_end()
         self._report_end()
 

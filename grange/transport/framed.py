@@ -179,7 +179,7 @@ class FramedConnection(BaseConnection):
             except (ValueError, TypeError) as error:
                 report(error)
                 if isinstance(message, Request) and self._receiver is not None:
-                    self._receiver.receive(Rejection(message.id, Reason.INVALID_CALL, f"cannot be sent: {error}"))
+                    self._receiver.receive([Rejection(message.id, Reason.INVALID_CALL, f"cannot be sent: {error}")])
         return encode_frame(good)
 
 

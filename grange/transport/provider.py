@@ -8,7 +8,7 @@ be read, and no answer waits for anything: this bounds both queues and cannot de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from grange.proto.handshake import Hello, Welcome
@@ -19,8 +19,12 @@ from grange.proto.message import Message
 class Receiver(Protocol):
     """Receives the messages and the end of one connection. Both methods run in the event loop and must not block."""
 
-    def receive(self, message: Message) -> None:
-        """Take one message. An exception goes to the loop's exception handler; the connection stays open."""
+    def receive(self, messages: Iterable[Message]) -> None:
+        """Take the messages of one frame, in order. They end early if the connection ends.
+
+        An exception goes to the loop's exception handler; the connection stays open, and the messages that were not
+        taken yet come in another call.
+        """
         ...
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
 
@@ -45,8 +45,8 @@ class Received:
         self.messages: list[Message] = []
         self.error: Exception | None = None
 
-    def receive(self, message: Message) -> None:
-        self.messages.append(message)
+    def receive(self, messages: Iterable[Message]) -> None:
+        self.messages.extend(messages)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         self.error = error

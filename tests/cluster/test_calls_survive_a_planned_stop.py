@@ -85,6 +85,6 @@ def test_a_goodbye_belongs_to_no_request() -> None:
     """It is delivered once. A peer that does not know it ignores it, because no request has the number 0."""
     goodbyes: list[asyncio.Event] = []
     link = Link(PEER, None, lambda _, answered: goodbyes.append(answered))  # type: ignore[arg-type]
-    link.receive(GOODBYE)
-    link.receive(GOODBYE)
+    link.receive([GOODBYE])
+    link.receive([GOODBYE])
     assert [answered.is_set() for answered in goodbyes] == [True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from grange.aio.loop_binding import LoopBinding
 from grange.grains.interface import MethodSpec
@@ -50,16 +50,17 @@ class Silo:
         assert self.connection is not None
         self.connection.post(message)
 
-    def receive(self, message: Message) -> None:
-        if isinstance(message, Cancel):
-            self.cancelled.append(message.id)
-        if not isinstance(message, Request):
-            return
-        self.requests.append(message)
-        self.came.set()
-        reply = self.script(self, message) if self.script is not None else None
-        if reply is not None:
-            self.post(reply)
+    def receive(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if isinstance(message, Cancel):
+                self.cancelled.append(message.id)
+            if not isinstance(message, Request):
+                continue
+            self.requests.append(message)
+            self.came.set()
+            reply = self.script(self, message) if self.script is not None else None
+            if reply is not None:
+                self.post(reply)
 
     def lost(self, unsent: object, error: Exception | None) -> None:
         """Keep the requests for the test."""

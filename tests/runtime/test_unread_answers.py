@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -85,9 +85,10 @@ class Peer:
     def read_on(self) -> None:
         self.lab.network.heal("silo", self.name)
 
-    def receive(self, message: Message) -> None:
-        assert message.id not in self.answers
-        self.answers[message.id] = message
+    def receive(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            assert message.id not in self.answers
+            self.answers[message.id] = message
 
     def lost(self, unsent: object, error: Exception | None) -> None:
         """The test looks at `connection.closed`."""

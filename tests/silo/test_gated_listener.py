@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from grange.aio.tasks import Tasks
@@ -9,6 +11,7 @@ from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import SiloAddress
+from grange.proto.message import Message
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.options import RuntimeOptions
@@ -24,8 +27,8 @@ HOST = "127.0.0.1"
 class NoMessages:
     """A receiver that expects no message."""
 
-    def receive(self, message: object) -> None:
-        raise AssertionError(message)
+    def receive(self, messages: Iterable[Message]) -> None:
+        raise AssertionError(list(messages))
 
     def lost(self, unsent: object, error: Exception | None) -> None:
         """The test is over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from grange.errors import ConnectionLost, SiloUnavailable
@@ -33,10 +33,11 @@ class RecordingReceiver:
     error: Exception | None = None
     on_message: Callable[[Message], None] = lambda message: None
 
-    def receive(self, message: Message) -> None:
-        self.on_message(message)
-        self.received.append(message.id)
-        self.processes.add(self.loop.process.name)
+    def receive(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.on_message(message)
+            self.received.append(message.id)
+            self.processes.add(self.loop.process.name)
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         assert self.lost_at is None, "called once"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from grange.proto import handshake
@@ -56,11 +56,12 @@ class Inbox:
         self.on_message: Callable[[Message], None] | None = None
         self._changed = asyncio.Event()
 
-    def receive(self, message: Message) -> None:
-        if self.on_message is not None:
-            self.on_message(message)
-        self.messages.append(message)
-        self._changed.set()
+    def receive(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            if self.on_message is not None:
+                self.on_message(message)
+            self.messages.append(message)
+            self._changed.set()
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         self.endings.append((list(unsent), error))
@@ -95,10 +96,11 @@ class Echo(Inbox):
         super().__init__()
         self.connection = connection
 
-    def receive(self, message: Message) -> None:
-        super().receive(message)
-        if isinstance(message, Request):
-            self.connection.post(Response(message.id, message.args))
+    def receive(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            super().receive([message])
+            if isinstance(message, Request):
+                self.connection.post(Response(message.id, message.args))
 
 
 class FakeSilo:

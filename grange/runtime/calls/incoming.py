@@ -7,7 +7,7 @@ import itertools
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -114,16 +114,22 @@ class Incoming:
         """Whether this silo opened the connection."""
         return self._connection.hello.address == silo
 
-    def receive(self, message: Message) -> None:
-        """transport.Receiver: take one message."""
-        if isinstance(message, Request):
-            self._request(message)
-        elif isinstance(message, Cancel):
-            if (call := self._calls.get(message.id)) is not None:
-                call.abandon()
-            elif message.id in self._held:
-                self._refuse_held(message.id, cancelled())
-                self._update_reading()
+    def receive(self, messages: Iterable[Message]) -> None:
+        """transport.Receiver: take the messages of one frame. Its requests came at one time."""
+        now = asyncio.get_running_loop().time()
+        for message in messages:
+            if isinstance(message, Request):
+                self._request(message, now)
+            elif isinstance(message, Cancel):
+                self._cancel(message.id)
+
+    def _cancel(self, number: int) -> None:
+        """The caller of this request has gone."""
+        if (call := self._calls.get(number)) is not None:
+            call.abandon()
+        elif number in self._held:
+            self._refuse_held(number, cancelled())
+            self._update_reading()
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
@@ -214,7 +220,7 @@ class Incoming:
 
     # -- requests --
 
-    def _request(self, request: Request) -> None:
+    def _request(self, request: Request, now: float) -> None:
         if request.id in self._calls or request.id in self._held:
             # The peer could not tell which answer belongs to which request, so end the connection.
             self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
@@ -230,7 +236,6 @@ class Incoming:
             text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
             self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
-        now = asyncio.get_running_loop().time()
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
         small = (request.grain_id.type, request.method) in self.sizes.small
         expected = 0 if small else self.sizes.expected(request)

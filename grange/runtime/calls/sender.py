@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from grange.aio.portions import in_portions
@@ -114,8 +114,12 @@ class Link:
         if self._pending.pop(request_id, None) is not None and self.connection and not self.connection.closed:
             self.connection.post(Cancel(request_id))
 
-    def receive(self, message: Message) -> None:
-        """transport.Receiver: take an answer, a rejection or a status."""
+    def receive(self, messages: Iterable[Message]) -> None:
+        """transport.Receiver: take answers, rejections and statuses."""
+        for message in messages:
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
         if isinstance(message, Response):
             pending = self._pending.pop(message.id, None)
             if pending is not None and not pending.answer.done():
