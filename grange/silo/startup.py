@@ -13,6 +13,7 @@ from functools import partial
 
 import msgspec
 
+from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
@@ -29,7 +30,6 @@ from grange.runtime.activations.activation import ActivationDeps
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.hosted import HostedType
-from grange.runtime.activations.invoker import Invoker
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
@@ -287,7 +287,7 @@ def prepare_hosting(
     collector = Collector(options.collect_period)
     binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, Invoker(), tasks, environment.random, binding, gate
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]

@@ -9,6 +9,7 @@ from typing import Any
 
 import svcs
 
+from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.grains.facets import FacetFactory
@@ -21,7 +22,6 @@ from grange.runtime.activations.activation import Activation, ActivationDeps
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.hosted import HostedType
-from grange.runtime.activations.invoker import Invoker
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
@@ -62,7 +62,7 @@ class Process:
         self.grains = GrainFactory(self.caller.call, lambda _: NO_CANDIDATES)
         references.bind(self.grains)
         self.deps = ActivationDeps(
-            HERE, self.options, self.grains, self.faults, Invoker(), self.tasks, random.Random(0), self.binding
+            HERE, self.options, self.grains, self.faults, EagerStart(), self.tasks, random.Random(0), self.binding
         )  # fmt: skip
         registry = services or svcs.Registry()
         hosted = [HostedType(cls, plans, facets or {}, registry, self.options) for cls in grains]

@@ -1,4 +1,4 @@
-"""One turn: its context, its single outcome, and the limit of nested eager starts."""
+"""One turn: its context, and its single outcome."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 
 from grange import Grain, InconsistentStateError, InvalidCall, StorageError, request_context
+from grange.aio.eager import EagerStart
 from grange.grains.context import current_activation
 from grange.proto.message import Reason
-from grange.runtime.activations.invoker import MAX_EAGER_DEPTH, Invoker, run_turn
+from grange.runtime.activations.invoker import run_turn
 from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, grain_id
-
-eager = pytest.mark.skipif(sys.version_info < (3, 12), reason="turns start eagerly from 3.12 on")
 
 
 class Noted(Invocation):
@@ -77,7 +76,7 @@ async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
         return dict(request_context), current_activation.get()
 
     call, owner = Noted(look), Owner()
-    await Invoker().start(run_turn(call, owner, None, None, lambda *_: None, Gate()))
+    await EagerStart().start(run_turn(call, owner, None, None, lambda *_: None, Gate()))
     assert call.outcomes == ["started", ({"word": "hello"}, owner)]
     assert dict(request_context) == {}
     assert current_activation.get() is None
@@ -153,38 +152,12 @@ async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() ->
 
 async def test_a_cancelled_turn_ends_as_cancelled() -> None:
     forever, ended = Noted(asyncio.Event().wait), []
-    task = Invoker().start(run_turn(forever, None, None, None, lambda *_: ended.append(True), Gate()))
+    task = EagerStart().start(run_turn(forever, None, None, None, lambda *_: ended.append(True), Gate()))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
     assert [type(outcome) for outcome in forever.outcomes] == [str, asyncio.CancelledError]
     assert ended == [True]
-
-
-@eager
-async def test_a_turn_that_waits_for_nothing_ends_before_start_returns() -> None:
-    async def quick() -> None: ...
-
-    call = Noted(quick)
-    assert Invoker().start(run_turn(call, None, None, None, lambda *_: None, Gate())).done()
-
-
-@eager
-async def test_nested_eager_starts_are_limited() -> None:
-    """A chain of calls between grains must not nest stack frames without limit: deeper turns start from the loop."""
-    invoker, nested, deepest = Invoker(), 0, 0
-
-    async def dive(levels: int) -> None:
-        nonlocal nested, deepest
-        nested += 1
-        deepest = max(deepest, nested)
-        started = invoker.start(dive(levels - 1)) if levels else None
-        nested -= 1
-        if started is not None:
-            await started
-
-    await invoker.start(dive(200))
-    assert deepest == MAX_EAGER_DEPTH + 1  # inside one turn that the loop itself started
 
 
 class Chain(Grain):

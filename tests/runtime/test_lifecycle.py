@@ -168,7 +168,7 @@ async def test_a_deactivation_that_is_cancelled_frees_all_resources(made: Make, 
 async def test_what_a_step_raises_reaches_every_waiting_caller(made: Make, step: str) -> None:
     _, grain, steps, claims = made()
     steps.errors[step] = LookupError(f"{step} failed")
-    gate = steps.gates[step] = Gate()  # on Python 3.12+ an activation that awaits nothing is complete at once
+    gate = steps.gates[step] = Gate()  # an activation that awaits nothing is complete at once
     calls = [asyncio.create_task(grain.work()) for _ in range(3)]
     await gate.reached.wait()
     await asyncio.sleep(0)

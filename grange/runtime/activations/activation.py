@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
+from grange.aio.eager import EagerStart
 from grange.aio.interrupts import is_ctrl_c
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace, in_portions
@@ -29,7 +30,7 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
 from grange.runtime.activations.hosted import Built, HostedType
-from grange.runtime.activations.invoker import Invoker, run_turn
+from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.gate import Gate
@@ -60,7 +61,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     options: RuntimeOptions
     grains: GrainFactory
     faults: Faults
-    invoker: Invoker
+    eager: EagerStart
     tasks: Tasks
     random: random.Random
     binding: LoopBinding
@@ -198,7 +199,7 @@ class Activation:
         call.started_at = now
         self.mailbox.start(call)
         plan = self.hosted.plans.get(call.method)
-        call.task = self.owner.deps.invoker.start(run_turn(call, self, self._grain, plan, self._ended, gate))
+        call.task = self.owner.deps.eager.start(run_turn(call, self, self._grain, plan, self._ended, gate))
 
     def _ended(self, call: Invocation, error: BaseException | None) -> None:
         self.mailbox.end(call)

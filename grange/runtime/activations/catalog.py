@@ -105,8 +105,8 @@ class Catalog:
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
 
     def start_activation(self, activation: Activation) -> None:
-        """Start to activate it. On Python 3.12+, an activation that awaits nothing is active when this returns."""
-        self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
+        """Start to activate it. An activation that awaits nothing is usually active when this returns."""
+        self.deps.tasks.adopt(self.deps.eager.start(activate(activation)))
 
     def on_active(self, activation: Activation) -> None:
         """Have the collector watch it."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
@@ -16,29 +14,6 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation, expired
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
-
-MAX_EAGER_DEPTH = 24
-"""Most eager starts nested in one call stack. A deeper turn starts in the next iteration of the event loop instead."""
-
-
-class Invoker:
-    """Starts turns. One per silo, because it bounds the depth of nested eager starts."""
-
-    __slots__ = ("_depth", "_loop")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._depth = 0
-
-    def start(self, turn: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a turn in a task and context of its own. On Python 3.12+ its first step runs before this returns."""
-        if sys.version_info < (3, 12) or self._depth >= MAX_EAGER_DEPTH:
-            return self._loop.create_task(turn, context=Context())
-        self._depth += 1
-        try:
-            return asyncio.Task(turn, loop=self._loop, name="turn", context=Context(), eager_start=True)
-        finally:
-            self._depth -= 1
 
 
 class TurnOwner(Protocol):

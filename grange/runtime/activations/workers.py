@@ -66,7 +66,7 @@ class WorkerPool:
 
     def start_activation(self, activation: Activation) -> None:
         """Start to activate it. The claim is local: the directory holds no workers."""
-        self.deps.tasks.adopt(self.deps.invoker.start(activate(activation)))
+        self.deps.tasks.adopt(self.deps.eager.start(activate(activation)))
 
     def on_active(self, activation: Activation) -> None:
         """Have the collector watch it."""
