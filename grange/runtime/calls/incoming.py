@@ -9,7 +9,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,8 +18,10 @@ from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.invocation import cancelled
@@ -45,10 +47,22 @@ LOOKS_BEFORE_WIDER = 10
 """Looks after which more requests may run whose answers may be large, although those that run have not ended."""
 
 
-class InboundDeps(msgspec.Struct, frozen=True, eq=False):
-    """The parts that all connections of one listener share. `deliver` is the catalog's or a gateway's."""
+class Entry(Protocol):
+    """Takes the requests for grains: the catalog, or a gateway before it."""
 
-    deliver: Callable[[WireCall], None]
+    def direct(self) -> Mapping[GrainId, Target]:
+        """The grains here by id, if turns may start without `deliver`: an empty mapping while requests are refused."""
+        ...
+
+    def deliver(self, call: WireCall) -> None:
+        """Hand a request to its grain, here or elsewhere. An error becomes its outcome."""
+        ...
+
+
+class InboundDeps(msgspec.Struct, frozen=True, eq=False):
+    """The parts that all connections of one listener share."""
+
+    entry: Entry
     targets: SystemTargets
     faults: Faults
     tasks: Tasks
@@ -61,13 +75,13 @@ class Incoming:
     A request is in `_held` while it waits undelivered, in `_calls` until it is answered, and counts in `_share` until
     its turn has ended, also if the connection has ended before.
 
-    The usual request is small and so is its answer, and no answer waits for its peer: it needs no more than `receive`,
-    its turn and `finish`. All others take `_request`.
+    `receive` starts the turn of the usual request: small, with a small answer, for a grain that is here and idle. All
+    others are weighed by `_request`, and delivered.
     """
 
     def __init__(self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None]) -> None:
         self._deps = deps
-        self._deliver = deps.deliver
+        self._deliver = deps.entry.deliver
         self._connection = connection
         self._on_lost = on_lost
         self._share = Share(deps.admission)
@@ -111,22 +125,25 @@ class Incoming:
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take the messages of one frame. Its requests came at one time, and count together."""
         now = asyncio.get_running_loop().time()
-        calls, held, silo, small, deliver = self._calls, self._held, self.admission, self.sizes.small, self._deliver
-        count = total = 0  # of the usual requests of this frame
+        calls, held, silo, small = self._calls, self._held, self.admission, self.sizes.small
+        count = total = 0  # of the requests of this frame whose turns start here
         room, room_bytes = self._room()
+        here = self._deps.entry.direct()
         try:
             for message in messages:
                 if not isinstance(message, Request):
                     self._control(message)
                     continue
-                number, timeout = message.id, message.timeout_ms
+                number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
+                target = here.get(grain_id)
                 if (
-                    (message.grain_id.type, message.method) in small
+                    isinstance(target, Activation)
+                    and (plan := target.ready(message.method)) is not None
+                    and (plan.has_small_result or (grain_id.type, message.method) in small)
                     and size < LARGE
                     and not (message.context or self.full or silo.crowded)
-                    and number not in calls
-                    and number not in held
+                    and not (number in calls or number in held)
                     and count < room
                     and total < room_bytes
                 ):
@@ -134,7 +151,7 @@ class Incoming:
                     total += size
                     deadline = now + timeout / 1000 if timeout else math.inf
                     call = calls[number] = WireCall(self, message, deadline, size)
-                    deliver(call)
+                    target.start(call, plan)
                 else:
                     self._share.add(count, total)
                     count = total = 0

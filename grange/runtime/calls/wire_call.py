@@ -60,7 +60,16 @@ class WireCall(Invocation):
         context: Mapping[str, Scalar] | None = None,
         weighed: Weighed | None = None,
     ) -> None:
-        super().__init__(request.grain_id, request.method, deadline, context)
+        # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
+        self.grain_id = request.grain_id
+        self.method = request.method
+        self.deadline = deadline
+        self.context = context
+        self.started_at = 0.0
+        self.entered = self.caller_gone = False
+        self.keeps_alive = True
+        self.read_only = self.always_interleave = self.interleaves = False
+        self.task = self.holder = None
         self.request = request
         self.size = size
         self.weighed = weighed
