@@ -7,6 +7,7 @@ caller relays the others, so a client needs to reach only one gateway.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -20,9 +21,9 @@ from grange.errors import (
     PayloadTooLarge,
     SiloStopped,
 )
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.catalog import Catalog, Target
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.wire_call import WireCall
@@ -41,6 +42,10 @@ class Gateway:
         self._catalog = catalog
         self._tasks = Tasks()
         self._open = True
+
+    def direct(self) -> Mapping[GrainId, Target]:
+        """The grains of this silo, while the gateway is open."""
+        return self._catalog.direct() if self._open else {}
 
     def deliver(self, call: WireCall) -> None:
         """Deliver or relay one request. Called by `Inbound` for each request of a client."""

@@ -296,8 +296,8 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog.deliver, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway.deliver, client_targets, faults, tasks, admission)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,

@@ -74,7 +74,7 @@ class Process:
         self.catalog.open()
         self.targets = SystemTargets()
         self.admission = Admission(self.options, self.catalog.has_small_answer)
-        self.inbound = Inbound(self.catalog.deliver, self.targets, self.faults, self.tasks, self.admission)
+        self.inbound = Inbound(self.catalog, self.targets, self.faults, self.tasks, self.admission)
 
     def activation(self, reference: Any) -> Activation:
         """The live activation behind a reference."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 
@@ -10,10 +10,12 @@ from grange.aio.tasks import Tasks
 from grange.errors import HandshakeRefused
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Message
+from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.inbound import Inbound
+from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
@@ -34,6 +36,16 @@ class NoMessages:
         """The test is over."""
 
 
+class NoGrains:
+    """The entry of a silo without grains."""
+
+    def direct(self) -> Mapping[GrainId, Target]:
+        return {}
+
+    def deliver(self, call: WireCall) -> None:
+        raise AssertionError(call)
+
+
 class ListenerNet:
     """A network with one listener and one transport that connects to it."""
 
@@ -48,7 +60,7 @@ class ListenerNet:
         return self.address
 
     def admit(self) -> None:
-        inbound = Inbound(lambda call: None, SystemTargets(), Faults(), Tasks(), Admission(RuntimeOptions()))
+        inbound = Inbound(NoGrains(), SystemTargets(), Faults(), Tasks(), Admission(RuntimeOptions()))
         self.listener.admit(self.address, inbound)
 
     async def connect(

@@ -37,6 +37,7 @@ from grange.runtime.gate import Gate
 from grange.runtime.locator import Claims
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
+from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 
 G = TypeVar("G", bound=Addressable)
@@ -77,6 +78,9 @@ class Phase(enum.IntEnum):
     CLOSING = 2  # running requests complete, other requests wait
     ENDING = 3  # `on_deactivate` runs and the claim is released
     GONE = 4
+
+
+_ACTIVE = Phase.ACTIVE
 
 
 class ActivationOwner(Protocol):
@@ -152,6 +156,19 @@ class Activation:
             call.refuse(Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1))
         else:
             self.mailbox.wait(call)
+
+    def ready(self, method: str) -> MethodPlan | None:
+        """The plan of a method if nothing is in the way of its turn. None: `receive` decides on the request."""
+        return self.hosted.plain.get(method) if self.phase is _ACTIVE and not self.mailbox.running else None
+
+    def start(self, call: Invocation, plan: MethodPlan) -> None:
+        """Start the turn of a request for which the activation is `ready`. The turn checks gate and deadline."""
+        call.holder = self
+        options = plan.method.options
+        call.read_only, call.always_interleave = options.read_only, options.always_interleave
+        self.mailbox.running[call] = None
+        deps = self.owner.deps
+        call.task = deps.eager.start(run_turn(call, self, self._grain, plan, self._ended, deps.gate))
 
     def withdraw(self, call: Invocation) -> None:
         """Refuse a waiting request whose caller has gone, and free its place."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from grange.aio.portions import in_portions
 from grange.errors import SiloStopped
@@ -28,6 +29,9 @@ from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.refusal import Refused
 
+Target = Activation | WorkerPool
+"""What the catalog holds for a grain id."""
+
 
 class Catalog:
     """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one."""
@@ -39,7 +43,7 @@ class Catalog:
         self.claims = claims
         self.hosted = hosted
         self._collector = collector
-        self._targets: dict[GrainId, Activation | WorkerPool] = {}
+        self._targets: dict[GrainId, Target] = {}
         self._open = False
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
@@ -56,9 +60,13 @@ class Catalog:
         """Whether absent grains are activated here. False before the silo joins and once it drains."""
         return self._open
 
-    def find(self, grain_id: GrainId) -> Activation | WorkerPool | None:
+    def find(self, grain_id: GrainId) -> Target | None:
         """The live activation or pool of this grain, in any phase."""
         return self._targets.get(grain_id)
+
+    def direct(self) -> Mapping[GrainId, Target]:
+        """All live activations and pools, for turns that start without `deliver`. Empty if this silo is fenced."""
+        return _NONE if self.deps.gate.fenced is not None else self._targets
 
     def deliver(self, call: Invocation) -> None:
         """Hand a request to its grain; create the activation if there is none. An error becomes the call's outcome."""
@@ -247,6 +255,9 @@ class Catalog:
     def _note_empty(self) -> None:
         if self._emptied is not None and not self._targets:
             self._emptied.set()
+
+
+_NONE: Mapping[GrainId, Target] = MappingProxyType({})
 
 
 def _nowhere(_: GrainId) -> None:

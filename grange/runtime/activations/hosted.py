@@ -28,7 +28,7 @@ class HostedType:
 
     __slots__ = (
         "_facets", "_parameters", "_registry", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "mailbox_limit", "options", "plans",
+        "interleaves", "mailbox_limit", "options", "plain", "plans",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,8 @@ class HostedType:
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
+        # The methods whose requests need no look at their arguments before they start.
+        self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets

@@ -42,7 +42,9 @@ async def run_turn(
     raised: BaseException | None = None
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
-        if (gate.clock() <= gate.until or await _pass_gate(call, gate)) and not call.held_back():
+        now = call.started_at = gate.clock()
+        may_start = now <= gate.until and now < call.deadline
+        if (may_start or await _pass_gate(call, gate)) and not call.held_back():
             running = _begin(call, grain, plan)
             if running is not None:
                 value = await running
@@ -58,7 +60,7 @@ async def run_turn(
 
 
 async def _pass_gate(call: Invocation, gate: Gate) -> bool:
-    """Wait until the closed gate opens. False: the request was refused."""
+    """Wait until the closed gate opens. False: the request was refused, perhaps because its time is over."""
     try:
         refused = await gate.passage()
     except asyncio.CancelledError:

@@ -52,6 +52,20 @@ _OPAQUE = frozenset(bytes([first]) for first in (0xC4, 0xC5, 0xC6, 0xD9, 0xDA, 0
 """First bytes of long bytes and texts in MessagePack."""
 
 
+class Weighed(msgspec.Struct, gc=False):
+    """A request whose sizes were looked at, and its deadline in loop time.
+
+    size: bytes of the request in progress; arguments: of its arguments, decoded; expected: of an answer that may be
+    large. See `Share`.
+    """
+
+    request: Request
+    deadline: float
+    size: int
+    arguments: int
+    expected: int
+
+
 class AnswerSizes:
     """The answer sizes of a silo's methods, in bytes. It holds methods that have answered, so peers cannot fill it.
 
@@ -131,6 +145,22 @@ class Share:
         self.expected = 0
         self.window = FIRST_WINDOW
 
+    def room(self) -> tuple[int, int]:
+        """The number of requests that `take` would count for certain, and their bytes apart from those of the last."""
+        silo = self._silo
+        return (
+            min(silo.most_requests - silo.requests, self._most_requests - self.requests),
+            min(silo.most_bytes - silo.request_bytes, self._most_bytes - self.request_bytes),
+        )
+
+    def add(self, number: int, size: int) -> None:
+        """Count requests of `size` bytes in total as in progress; there is `room` for them."""
+        silo = self._silo
+        silo.requests += number
+        self.requests += number
+        silo.request_bytes += size
+        self.request_bytes += size
+
     def take(self, size: int) -> str | None:
         """Count a request of `size` bytes as in progress, or return the reason why it must be refused."""
         silo = self._silo
@@ -138,10 +168,7 @@ class Share:
             return "the silo has too many requests in progress"
         if self.requests >= self._most_requests or self.request_bytes >= self._most_bytes:
             return "this connection has too many requests in progress"
-        silo.requests += 1
-        self.requests += 1
-        silo.request_bytes += size
-        self.request_bytes += size
+        self.add(1, size)
         return None
 
     def give_back(self, size: int) -> None:

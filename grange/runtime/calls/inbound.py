@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
-from grange.runtime.calls.incoming import InboundDeps, Incoming
-from grange.runtime.calls.wire_call import WireCall
+from grange.runtime.calls.incoming import Entry, InboundDeps, Incoming
 from grange.runtime.system_target import SystemTargets
 from grange.transport.provider import Connection
 
@@ -31,17 +30,17 @@ STATUS_LIMIT = 50
 
 
 class Inbound:
-    """All accepted connections of one listener. `deliver` (the catalog's or a gateway's) takes requests for grains."""
+    """All accepted connections of one listener. `entry` (the catalog or a gateway) takes requests for grains."""
 
     def __init__(
         self,
-        deliver: Callable[[WireCall], None],
+        entry: Entry,
         targets: SystemTargets,
         faults: Faults,
         tasks: Tasks,
         admission: Admission,
     ) -> None:
-        self._deps = InboundDeps(deliver, targets, faults, tasks, admission)
+        self._deps = InboundDeps(entry, targets, faults, tasks, admission)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()

@@ -9,18 +9,20 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
-from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge
+from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
-from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, decoded_size
+from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.catalog import Target
+from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
@@ -45,24 +47,26 @@ LOOKS_BEFORE_WIDER = 10
 """Looks after which more requests may run whose answers may be large, although those that run have not ended."""
 
 
-class InboundDeps(msgspec.Struct, frozen=True, eq=False):
-    """The parts that all connections of one listener share. `deliver` is the catalog's or a gateway's."""
+class Entry(Protocol):
+    """Takes the requests for grains: the catalog, or a gateway before it."""
 
-    deliver: Callable[[WireCall], None]
+    def direct(self) -> Mapping[GrainId, Target]:
+        """The grains here by id, if turns may start without `deliver`: an empty mapping while requests are refused."""
+        ...
+
+    def deliver(self, call: WireCall) -> None:
+        """Hand a request to its grain, here or elsewhere. An error becomes its outcome."""
+        ...
+
+
+class InboundDeps(msgspec.Struct, frozen=True, eq=False):
+    """The parts that all connections of one listener share."""
+
+    entry: Entry
     targets: SystemTargets
     faults: Faults
     tasks: Tasks
     admission: Admission
-
-
-class Waiting(msgspec.Struct, gc=False):
-    """A request before it is delivered, with its deadline in loop time and its sizes: see `Share`."""
-
-    request: Request
-    deadline: float
-    size: int
-    arguments_size: int
-    expected: int
 
 
 class Incoming:
@@ -70,15 +74,19 @@ class Incoming:
 
     A request is in `_held` while it waits undelivered, in `_calls` until it is answered, and counts in `_share` until
     its turn has ended, also if the connection has ended before.
+
+    `receive` starts the turn of the usual request: small, with a small answer, for a grain that is here and idle. All
+    others are weighed by `_request`, and delivered.
     """
 
     def __init__(self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None]) -> None:
         self._deps = deps
+        self._deliver = deps.entry.deliver
         self._connection = connection
         self._on_lost = on_lost
         self._share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
-        self._held: OrderedDict[int, Waiting] = OrderedDict()
+        self._held: OrderedDict[int, Weighed] = OrderedDict()
         self._held_bytes = 0
         self._look: asyncio.TimerHandle | None = None
         self._releasing = False
@@ -115,20 +123,55 @@ class Incoming:
         return self._connection.hello.address == silo
 
     def receive(self, messages: Iterable[Message]) -> None:
-        """transport.Receiver: take the messages of one frame. Its requests came at one time."""
+        """transport.Receiver: take the messages of one frame. Its requests came at one time, and count together."""
         now = asyncio.get_running_loop().time()
-        for message in messages:
-            if isinstance(message, Request):
-                self._request(message, now)
-            elif isinstance(message, Cancel):
-                self._cancel(message.id)
+        calls, held, silo, small = self._calls, self._held, self.admission, self.sizes.small
+        count = total = 0  # of the requests of this frame whose turns start here
+        room, room_bytes = self._room()
+        here = self._deps.entry.direct()
+        try:
+            for message in messages:
+                if not isinstance(message, Request):
+                    self._control(message)
+                    continue
+                number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
+                size = len(message.args) + REQUEST_OVERHEAD
+                target = here.get(grain_id)
+                if (
+                    isinstance(target, Activation)
+                    and (plan := target.ready(message.method)) is not None
+                    and (plan.has_small_result or (grain_id.type, message.method) in small)
+                    and size < LARGE
+                    and not (message.context or self.full or silo.crowded)
+                    and not (number in calls or number in held)
+                    and count < room
+                    and total < room_bytes
+                ):
+                    count += 1
+                    total += size
+                    deadline = now + timeout / 1000 if timeout else math.inf
+                    call = calls[number] = WireCall(self, message, deadline, size)
+                    target.start(call, plan)
+                else:
+                    self._share.add(count, total)
+                    count = total = 0
+                    self._request(message, now)
+                    room, room_bytes = self._room()
+        finally:
+            self._share.add(count, total)
 
-    def _cancel(self, number: int) -> None:
-        """The caller of this request has gone."""
-        if (call := self._calls.get(number)) is not None:
+    def _room(self) -> tuple[int, int]:
+        """The requests, and bytes of requests, that may begin in the usual way."""
+        return (0, 0) if self._connection.closed else self._share.room()
+
+    def _control(self, message: Message) -> None:
+        """Take a message that is no request."""
+        if not isinstance(message, Cancel):
+            return
+        if (call := self._calls.get(message.id)) is not None:
             call.abandon()
-        elif number in self._held:
-            self._refuse_held(number, cancelled())
+        elif message.id in self._held:
+            self._refuse_held(message.id, cancelled())
             self._update_reading()
 
     def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
@@ -150,10 +193,10 @@ class Incoming:
         """Send an outcome, if the connection is open."""
         self._calls.pop(message.id, None)
         connection = self._connection
-        if connection.closed:
-            return
         try:
             connection.post(message)
+        except SiloUnavailable:
+            return  # it is closed
         except PayloadTooLarge as error:
             self._answer_without_payload(message, error)
         if connection.full or not isinstance(message, Response) or len(message.payload) >= LARGE:
@@ -169,10 +212,10 @@ class Incoming:
             self._read_at = asyncio.get_running_loop().time()
         self._share.set_answers(unwritten, self.full)
 
-    def ended(self, size: int, arguments_size: int, expected: int) -> None:
+    def ended(self, size: int, weighed: Weighed | None) -> None:
         """A request that had started has its outcome."""
-        if expected or arguments_size >= LARGE:
-            self._share.end(arguments_size, expected)
+        if weighed is not None:
+            self._share.end(weighed.arguments, weighed.expected)
         self._share.give_back(size)
         if self._held:
             self._release()
@@ -237,34 +280,31 @@ class Incoming:
             self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
-        small = (request.grain_id.type, request.method) in self.sizes.small
-        expected = 0 if small else self.sizes.expected(request)
-        if not (self.full or self.admission.crowded or expected or arguments_size >= LARGE):
-            self._begin(request, deadline, size, arguments_size, 0)  # the usual case, without further calls
-        elif self.full or not self._share.may_start(arguments_size, expected):
-            self._hold(Waiting(request, deadline, size, arguments_size, expected))
+        weighed = Weighed(request, deadline, size, arguments_size, self.sizes.expected(request))
+        if self.full or not self._share.may_start(arguments_size, weighed.expected):
+            self._hold(weighed)
         else:
-            self._begin(request, deadline, size, arguments_size, expected)
+            self._begin(weighed)
 
-    def _begin(self, request: Request, deadline: float, size: int, arguments_size: int, expected: int) -> None:
-        if expected or arguments_size >= LARGE:
-            self._share.start(arguments_size, expected)
+    def _begin(self, weighed: Weighed) -> None:
+        request = weighed.request
+        self._share.start(weighed.arguments, weighed.expected)
         if request.grain_id.type == SYSTEM_TYPE:
-            self._deps.tasks.start(self._answer_question(request, size, arguments_size, expected))
+            self._deps.tasks.start(self._answer_question(weighed))
             return
         try:
             context = _read_context(request.context)
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
             self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
-            self.ended(size, arguments_size, expected)
+            self.ended(weighed.size, weighed)
             return
-        call = WireCall(self, request, deadline, context)
-        call.size, call.arguments_size, call.expected = size, arguments_size, expected
+        call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)
         self._calls[request.id] = call
-        self._deps.deliver(call)
+        self._deliver(call)
 
-    async def _answer_question(self, request: Request, size: int, arguments_size: int, expected: int) -> None:
+    async def _answer_question(self, weighed: Weighed) -> None:
+        request = weighed.request
         try:
             answer = self._deps.targets.find(request.grain_id.key)
             if answer is None:
@@ -275,20 +315,25 @@ class Incoming:
             self.sizes.saw(request, len(response.payload))
             self.answer(response)
         finally:
-            self.ended(size, arguments_size, expected)
+            self.ended(weighed.size, weighed)
 
     # -- requests that wait until answers are read --
 
     def hold_back(self, call: WireCall) -> bool:
         """Take back a request whose turn is about to start, if its connection must first read answers."""
-        if self._lost or call.request.one_way or not (self.full or self._share.must_read(call.expected)):
+        request, weighed = call.request, call.weighed
+        expected = weighed.expected if weighed is not None else 0
+        if self._lost or request.one_way or not (self.full or self._share.must_read(expected)):
             return False
-        self._calls.pop(call.request.id, None)
-        self._share.end(call.arguments_size, call.expected)
-        self._hold(Waiting(call.request, call.deadline, call.size, call.arguments_size, call.expected))
+        self._calls.pop(request.id, None)
+        if weighed is None:
+            weighed = Weighed(request, call.deadline, call.size, len(request.args), 0)
+        else:
+            self._share.end(weighed.arguments, expected)
+        self._hold(weighed)
         return True
 
-    def _hold(self, held: Waiting) -> None:
+    def _hold(self, held: Weighed) -> None:
         self._held[held.request.id] = held
         self._held_bytes += held.size
         self._update_reading()
@@ -309,7 +354,7 @@ class Incoming:
             while self._held:
                 number, held = next(iter(self._held.items()))
                 held.expected = self.sizes.expected(held.request)
-                if self.full or not self._share.may_start(held.arguments_size, held.expected):
+                if self.full or not self._share.may_start(held.arguments, held.expected):
                     break
                 self._begin_held(number)
         finally:
@@ -335,10 +380,9 @@ class Incoming:
         self.answer(Rejection(number, refused.reason, refused.message))
 
     def _begin_held(self, number: int) -> None:
-        held = self._pop_held(number)
-        self._begin(held.request, held.deadline, held.size, held.arguments_size, held.expected)
+        self._begin(self._pop_held(number))
 
-    def _pop_held(self, number: int) -> Waiting:
+    def _pop_held(self, number: int) -> Weighed:
         held = self._held.pop(number)
         self._held_bytes -= held.size
         return held

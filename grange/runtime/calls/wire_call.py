@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.proto.message import Reason, Rejection, Request, Response
-from grange.runtime.calls.admission import LARGE, Admission
+from grange.runtime.calls.admission import LARGE, Admission, Weighed
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -37,7 +37,7 @@ class Origin(Protocol):
         """Take back a request whose turn is about to start, if its connection must first read answers."""
         ...
 
-    def ended(self, size: int, arguments_size: int, expected: int) -> None:
+    def ended(self, size: int, weighed: Weighed | None) -> None:
         """A request that had started has its outcome."""
         ...
 
@@ -45,26 +45,34 @@ class Origin(Protocol):
 class WireCall(Invocation):
     """A request from another process. `carrier` is the gateway's task that forwards it to another silo, if any.
 
-    `size`, `arguments_size` and `expected` are its sizes as `Share` counts them; `size` is 0 once its turn has ended.
+    `size` is that of the request as `Share` counts it, 0 once its turn has ended. `weighed`: all its sizes, None if it
+    and its answer are small.
     """
 
-    __slots__ = (
-        "_decoded", "_incoming", "_unknown", "arguments_size", "carrier", "expected", "request", "size",
-        "status_sent",
-    )  # fmt: skip
+    __slots__ = ("_decoded", "_incoming", "_unknown", "carrier", "request", "size", "status_sent", "weighed")
 
     def __init__(
         self,
         incoming: Origin,
         request: Request,
         deadline: float,
-        context: Mapping[str, Scalar] | None,
+        size: int,
+        context: Mapping[str, Scalar] | None = None,
+        weighed: Weighed | None = None,
     ) -> None:
-        super().__init__(request.grain_id, request.method, deadline, context)
+        # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
+        self.grain_id = request.grain_id
+        self.method = request.method
+        self.deadline = deadline
+        self.context = context
+        self.started_at = 0.0
+        self.entered = self.caller_gone = False
+        self.keeps_alive = True
+        self.read_only = self.always_interleave = self.interleaves = False
+        self.task = self.holder = None
         self.request = request
-        self.size = 0
-        self.arguments_size = 0
-        self.expected = 0
+        self.size = size
+        self.weighed = weighed
         self._incoming = incoming
         self._decoded: tuple[Any, ...] | None = None
         self._unknown = False
@@ -104,7 +112,7 @@ class WireCall(Invocation):
             return
         assert plan is not None
         payload = plan.encode_result(value, self.request.encoding, self._incoming.payload_limit)
-        if self.expected or len(payload) >= LARGE:
+        if self.weighed is not None or len(payload) >= LARGE:
             self._incoming.admission.sizes.saw(self.request, len(payload))
         self._incoming.answer(Response(self.request.id, payload))
         self.end()
@@ -141,5 +149,5 @@ class WireCall(Invocation):
     def end(self) -> None:
         """The request is no longer in progress. Only the first call has an effect."""
         if self.size:
-            self._incoming.ended(self.size, self.arguments_size, self.expected)
+            self._incoming.ended(self.size, self.weighed)
             self.size = 0
