@@ -38,8 +38,9 @@ class ByteStream(Protocol):
 class FramedConnection(BaseConnection):
     """Moves messages as frames over a `ByteStream`. One owner awaits `run`, which does all the work.
 
-    The writer takes everything that was queued while the last frame was written. So batches grow with the load, and a
-    single message does not wait. The accepting side stops reading while its queue of answers is full.
+    The writer takes what was queued while the last frame was written, half of it if it is much. So batches grow with
+    the load, a single message does not wait, and both ends work at once. The accepting side stops reading while its
+    queue of answers is full.
     """
 
     def __init__(self, stream: ByteStream, options: TransportOptions, handshake: Handshake, *, accepting: bool) -> None:

@@ -39,7 +39,9 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes in one send queue before callers wait, and before requests of a peer that does not read wait."""
 
     frame_messages: int = 256
-    """Largest number of messages in one frame: a larger batch is not faster and delays its first message."""
+    """Largest number of messages in one frame: a larger batch is not faster and delays its first message. A frame takes
+    all of a short queue and half of one of 64 or more, so that both ends work at once.
+    """
 
     frame_bytes: int = 256 * KIB
     """A frame of this size takes no further message: small answers must not wait behind large ones."""

@@ -9,7 +9,7 @@ import pytest
 from grange.errors import PayloadTooLarge, SiloUnavailable
 from grange.proto.message import Cancel, Message, Reason, Rejection, Status
 from grange.transport.options import TransportOptions
-from grange.transport.outbox import Outbox
+from grange.transport.outbox import WORTH_A_FRAME, Outbox, frame_size
 from tests.transport.net import request
 
 
@@ -85,6 +85,32 @@ def test_a_frame_takes_no_more_than_its_number_of_messages() -> None:
     for number in range(7):
         box.put(Cancel(number))
     assert [len(box.take()) for _ in range(4)] == [3, 3, 1, 0]
+
+
+def test_a_frame_takes_all_of_a_short_queue_and_half_of_a_long_one() -> None:
+    """A frame that carried the whole backlog would leave the peer idle until it came."""
+    assert [frame_size(queued, 256) for queued in (0, 1, 10, 63, 64, 65, 100, 500, 1000)] == [
+        0, 1, 10, 63, 32, 33, 50, 250, 256,
+    ]  # fmt: skip
+
+
+def test_a_backlog_is_cut_into_frames_that_are_worth_their_cost() -> None:
+    box = outbox()
+    for number in range(1000):
+        box.put(Cancel(number))
+    sizes = [len(batch) for batch in iter(box.take, [])]
+    assert sizes == [256, 256, 244, 122, 61, 61]
+
+
+def test_a_frame_is_due_from_a_number_of_messages_or_bytes_on() -> None:
+    box = outbox(frame_bytes=1000)
+    for number in range(WORTH_A_FRAME):
+        assert not box.due
+        box.put(Cancel(number))
+    assert box.due
+    box.take()
+    box.put(request(1, bytes(1000)))
+    assert box.due
 
 
 @pytest.mark.parametrize(
