@@ -18,6 +18,7 @@ from msgspec import inspect as ms
 
 from grange.errors import ConfigurationError
 from grange.proto.checks import Found, Shape, Unfit
+from grange.proto.columns import column_of
 from grange.proto.equality import parts_of
 from grange.proto.lifting import Lift, Lifts
 from grange.proto.message import Encoding
@@ -47,7 +48,7 @@ class Extension(Custom, Protocol):
 class TypedCodec:
     """The codec of one type in one encoding."""
 
-    __slots__ = ("_codec", "_has_moments", "_info", "_lift", "_native", "_shape", "encoding", "kind")
+    __slots__ = ("_codec", "_column", "_has_moments", "_info", "_lift", "_native", "_shape", "encoding", "kind")
 
     def __init__(self, codec: ValueCodec, kind: Any, info: ms.Type, encoding: Encoding) -> None:
         self._codec = codec
@@ -55,6 +56,7 @@ class TypedCodec:
         self.encoding = encoding
         self._info = info
         self._shape: Shape | None = None
+        self._column = column_of(info) if encoding is Encoding.JSON else None
         self._lift: Lift | None = None
         self._has_moments = any(isinstance(node, _MOMENTS) for node in nodes_of(info))
         maker = msgspec.msgpack.Decoder if encoding is Encoding.MSGPACK else msgspec.json.Decoder
@@ -66,6 +68,10 @@ class TypedCodec:
         if self._shape is None:
             self._shape = self._codec.shapes[self.encoding].of(self._info)
         return self._shape
+
+    def is_sure(self, value: Any) -> bool:
+        """Whether the classes inside the value tell that what is written reads back equal; in JSON only."""
+        return self._column is not None and self._column.tells((value,))
 
     def encode(self, value: Any, found: Found | None = None) -> bytes:
         """The bytes of a value. Raises TypeError or ValueError naming the part that cannot be carried."""
@@ -85,8 +91,8 @@ class TypedCodec:
         except RecursionError:
             raise ValueError(TOO_DEEP) from None
 
-    def write(self, value: Any, found: Found) -> bytes:
-        """The bytes of a value that `check` has passed."""
+    def write(self, value: Any, found: Found | None = None) -> bytes:
+        """The bytes of a value that `check` or `is_sure` has passed."""
         return self._codec.write(value, self.encoding, found)
 
     def decode(self, payload: bytes) -> Any:
