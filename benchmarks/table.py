@@ -20,11 +20,9 @@ def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
     Then the percentiles of the time a call takes, in ms, and the processor time of a call, in μs: of the processes
     that call, and of the server.
     """
-    table = _table("grange, limits and peers (medians of rounds; call: ms; CPU: μs a call)")
-    table.add_column("contestant", no_wrap=True)
     headings = ("median", "lowest", "highest", "grange / it", "p50", "p99", "p99.9", "CPU client", "server")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = "grange, limits and peers (medians of rounds; call: ms; CPU: μs a call)"
+    table = plain_table(title, "contestant", *headings)
     for figure in figures:
         _add_rows(table, figure, samples)
         table.add_section()
@@ -87,6 +85,15 @@ def row_of(figure: Figure, samples: Samples, label: str) -> list[str]:
     parts = [values(samples, figure.name, label, part) for part in PARTS]
     medians = [number(statistics.median(found)) if found else "" for found in parts]
     return [number(statistics.median(taken)), number(min(taken)), number(max(taken)), ratio, *medians]
+
+
+def plain_table(title: str, name: str, *headings: str) -> Table:
+    """Return an empty table: a column of names, and columns of numbers."""
+    table = _table(title)
+    table.add_column(name, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def _table(title: str) -> Table:

@@ -1,10 +1,10 @@
 """Sees where the processor time of this process goes, or counts its Python calls, by file and function.
 
-Time: a timer interrupts the process once a millisecond of its processor time (all threads), and the interrupted
-function is noted. Time inside a C function counts for the Python function that called it. Code outside this tree
-counts for the function of this tree that called it; what no such function called, such as the event loop and the
-threads of gRPC, is noted as `""`. Calls: `sys.setprofile` sees each call of a Python function and each resumption of a
-coroutine in the main thread.
+Time: a timer interrupts the process after each millisecond of its processor time (all threads), or, if the kernel's
+clock ticks less often, at each tick, and the interrupted function is noted. Time inside a C function counts for the
+Python function that called it. Code outside this tree counts for the function of this tree that called it; what no
+such function called, such as the event loop and the threads of gRPC, is noted as `""`. Calls: `sys.setprofile` sees
+each call of a Python function and each resumption of a coroutine in the main thread.
 """
 
 import signal
@@ -15,6 +15,8 @@ from types import FrameType
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OURS = (f"{_ROOT}/grange/", f"{_ROOT}/benchmarks/contestants/")
+_BEFORE = len(f"{_ROOT}/")
+_AROUND_THE_LOOP = frozenset({"main", "<module>"})  # of a contestant: these frames wait for the event loop to end
 _INTERVAL = 0.001
 
 Seen = list[tuple[str, str, int]]
@@ -52,8 +54,8 @@ class Watch:
 def place_of(frame: FrameType | None) -> tuple[str, str]:
     """Return file and function of the innermost frame of this tree; empty without one."""
     while frame is not None:
-        code = frame.f_code
-        if code.co_filename.startswith(_OURS):
-            return str(Path(code.co_filename).relative_to(_ROOT)), code.co_qualname
+        file, function = frame.f_code.co_filename, frame.f_code.co_qualname
+        if file.startswith(_OURS) and function not in _AROUND_THE_LOOP:
+            return file[_BEFORE:], function
         frame = frame.f_back
     return "", ""
