@@ -56,6 +56,17 @@ faults: $(READY) ## play every fault from outside in ROUNDS rounds; show figures
 bench: $(READY) ## measure grange and its peers, write benchmarks/results.json
 	$(BIN)/python -m benchmarks
 
+.PHONY: profile
+profile: $(READY) ## where the microseconds of a remote and a local call go, by the steps of docs/one-call.md
+	$(BIN)/python -m benchmarks.profile --functions 10
+
+# BASE is the commit to compare with; GUARD_ROUNDS more rounds are needed on a busier machine.
+BASE ?= HEAD~1
+GUARD_ROUNDS ?= 7
+.PHONY: bench-guard
+bench-guard: $(READY) ## fail if a call takes 10 % more processor time than in the parent commit (BASE=commit)
+	$(BIN)/python -m benchmarks.guard --base "$(BASE)" --rounds $(GUARD_ROUNDS)
+
 .PHONY: dev
 dev: $(READY) ## a local cluster of two silos that keeps running (APP=module:silo)
 	$(BIN)/grange dev $(APP)

@@ -6,6 +6,7 @@ They are in `benchmarks/.venvs`, outside version control. A change of their requ
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import subprocess
 import sys
@@ -61,16 +62,20 @@ def variants(
     ready: list[Variant] = []
     failed: dict[str, str] = {}
     for contestant, python in itertools.product(contestants, pythons):
-        if python.version < contestant.oldest:
+        if python.version < contestant.oldest or not _has(contestant.needs):
             continue
         try:
             executable = environment(contestant, python, log)
         except InstallFailed as error:
             failed[f"{contestant.name}@{python.name}"] = str(error)
             continue
-        command = (executable, "-m", f"benchmarks.contestants.{contestant.module}")
+        command = (executable, "-m", f"benchmarks.contestants.{contestant.module}", *contestant.arguments)
         ready.append(Variant(contestant, python.name, command))
     return ready, failed
+
+
+def _has(module: str | None) -> bool:
+    return module is None or importlib.util.find_spec(module) is not None
 
 
 def environment(contestant: Contestant, python: Interpreter, log: Callable[[str], None]) -> str:

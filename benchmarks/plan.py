@@ -46,12 +46,12 @@ class Lengths:
     seconds: float = 1.5
     activations: int = 10_000
     idle: int = 20_000
-    callers: int = 100
 
     def order(self, figure: Figure) -> dict[str, Any]:
         """Return the line that asks a contestant's process for this figure."""
-        count = self.idle if figure.name == "memory" else self.activations
-        return {"measure": figure.name, "seconds": self.seconds, "count": count, "callers": self.callers}
+        count = self.idle if figure.measure == "memory" else self.activations
+        load = {"measure": figure.measure, "callers": figure.callers, "size": figure.size}
+        return {**load, "seconds": self.seconds, "count": count}
 
 
 QUICK = Lengths(rounds=1, seconds=0.3, activations=1000, idle=5000)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
 STOP_SECONDS = 10.0
+_LINE = 1 << 24
 
 
 class ContestantFailed(Exception):
     """A contestant's process did not start, did not answer in time, ended, or reported a failure."""
+
+
+class MeasurementFailed(ContestantFailed):
+    """A contestant reported an error; its process still runs."""
 
 
 class Worker:
@@ -29,13 +35,12 @@ class Worker:
         self._log = log
         self.introduction: dict[str, Any] = {}
 
-    def processor_seconds(self) -> float | None:
-        """Return the processor time that the process has used so far, all threads; None if unknown."""
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        if not stat.exists():
-            return None
-        user, system = stat.read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    def processor_seconds(self) -> float:
+        """Return the processor time that the process has used so far, all threads; 0.0 if it is unknown."""
+        try:
+            return time.clock_gettime(_clock_of(self.process.pid))
+        except (OSError, AttributeError):  # another system than Linux
+            return 0.0
 
     async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send one order and return the sample. Raises ContestantFailed."""
@@ -58,11 +63,12 @@ class Worker:
             raise self._failed("its process ended")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ContestantFailed(answer["error"])
+            raise MeasurementFailed(answer["error"])
         return answer
 
     def _failed(self, what: str) -> ContestantFailed:
-        return ContestantFailed(f"{what}; see {self._log.relative_to(ROOT)}")
+        log = self._log.relative_to(ROOT) if self._log.is_relative_to(ROOT) else self._log
+        return ContestantFailed(f"{what}; see {log}")
 
     async def stop(self) -> None:
         """End the process: by the end of its input, else by signals."""
@@ -79,14 +85,15 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(command: Sequence[str], log: Path) -> AsyncIterator[Worker]:
-    """Start a process with its standard error in `log`; it is gone when the block ends.
+async def worker(command: Sequence[str], log: Path, root: Path | None = None) -> AsyncIterator[Worker]:
+    """Start a process in the folder `root`, with its standard error in `log`; it is gone when the block ends.
 
-    Raises ContestantFailed when it does not introduce itself.
+    `root` is the tree whose code it runs: this one, unless another is given. Raises ContestantFailed when it does not
+    introduce itself.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors:
-        process = await _start(command, errors)
+        process = await _start(command, errors, root or ROOT)
         running = Worker(process, log)
         try:
             running.introduction = await running.receive(START_SECONDS)
@@ -95,6 +102,14 @@ async def worker(command: Sequence[str], log: Path) -> AsyncIterator[Worker]:
             await running.stop()
 
 
-async def _start(command: Sequence[str], errors: IO[bytes]) -> asyncio.subprocess.Process:
+async def _start(command: Sequence[str], errors: IO[bytes], root: Path) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=errors, cwd=ROOT)
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=errors, cwd=root, env=environment, limit=_LINE
+    )
+
+
+def _clock_of(pid: int) -> int:
+    """Return the number that Linux gives to the processor-time clock of another process."""
+    return (~pid << 3) | 2

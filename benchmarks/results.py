@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.catalog import TARGETS, Contestant, Figure, Target
+from benchmarks.catalog import BEST_PEER, CONTESTANTS, TARGETS, Contestant, Figure, Target
 
 Sample = Mapping[str, float]
+_ADDED = frozenset({"value", "calls", "activations"})
 
 
 @dataclass
@@ -24,12 +25,16 @@ class Samples:
         rows = self.taken.setdefault(figure, {})
         rows.setdefault(label, [None] * self.rounds)[number] = sample
 
+    def rows(self, figure: str) -> dict[str, list[Sample | None]]:
+        """Return the samples of one figure, by label."""
+        return self.taken.get(figure, {})
+
 
 @dataclass(frozen=True)
 class Ratio:
-    """Grange's value divided by another contestant's, per round, both under one Python."""
+    """The value of `subject` divided by that of another contestant, per round, both under one Python."""
 
-    grange: str
+    subject: str
     other: str
     rounds: tuple[float, ...]
 
@@ -49,23 +54,30 @@ class Verdict:
     met: bool
 
 
+def together(samples: Sequence[Sample]) -> dict[str, float]:
+    """Return one sample for clients that measured at once: the sum of their values, the slowest percentiles."""
+    parts = {part for sample in samples for part in sample}
+    return {
+        part: (sum if part in _ADDED else max)(sample[part] for sample in samples if part in sample) for part in parts
+    }
+
+
 def values(samples: Samples, figure: str, label: str, part: str = "value") -> list[float]:
     """Return one variant's values of a figure, in round order, without the rounds that failed."""
-    rows = samples.taken.get(figure, {}).get(label, [])
+    rows = samples.rows(figure).get(label, [])
     return [sample[part] for sample in rows if sample is not None and part in sample]
 
 
-def ratios(samples: Samples, figure: str) -> list[Ratio]:
-    """Return grange against each contestant under the same Python, from the rounds that both completed."""
-    rows = samples.taken.get(figure, {})
+def ratios(samples: Samples, figure: str, subject: str = "grange", part: str = "value") -> list[Ratio]:
+    """Return `subject` against each contestant under the same Python, from the rounds that both completed."""
+    rows = samples.rows(figure)
     found = []
-    for grange in (label for label in rows if label.startswith("grange@")):
-        python = grange.partition("@")[2]
-        for other in (label for label in rows if label != grange and label.endswith(f"@{python}")):
-            pairs = zip(rows[grange], rows[other], strict=True)
-            per_round = tuple(a["value"] / b["value"] for a, b in pairs if a and b and b["value"])
+    for mine in (label for label in rows if name_of(label) == subject):
+        for other in (label for label in rows if label != mine and python_of(label) == python_of(mine)):
+            pairs = zip(rows[mine], rows[other], strict=True)
+            per_round = tuple(a[part] / b[part] for a, b in pairs if a and b and part in a and b.get(part))
             if per_round:
-                found.append(Ratio(grange, other, per_round))
+                found.append(Ratio(mine, other, per_round))
     return found
 
 
@@ -74,7 +86,7 @@ def verdicts(samples: Samples, figure: Figure) -> list[Verdict]:
     judged = []
     for target in (target for target in TARGETS if target.figure == figure.name):
         for python, measured in _measured(samples, target):
-            met = measured >= target.factor if figure.more else measured <= target.factor
+            met = measured >= target.factor if target.more else measured <= target.factor
             judged.append(Verdict(target, python, measured, met))
     return judged
 
@@ -84,29 +96,65 @@ def document(figures: Sequence[Figure], samples: Samples) -> dict[str, Any]:
     return {figure.name: _figure_document(figure, samples) for figure in figures}
 
 
+def samples_of(found: Mapping[str, Any]) -> Samples:
+    """Return the samples from the figures of a `results.json`."""
+    taken = {
+        name: {label: entry["rounds"] for label, entry in figure["values"].items()} for name, figure in found.items()
+    }
+    rounds = max((len(rows) for labels in taken.values() for rows in labels.values()), default=0)
+    return Samples(rounds, taken)
+
+
+def labels_in_order(contestants: Sequence[Contestant], samples: Samples, figure: str) -> list[str]:
+    """Return the labels measured for a figure, in catalogue order and then by Python."""
+    order = [contestant.name for contestant in contestants]
+    known = (label for label in samples.rows(figure) if name_of(label) in order)
+    return sorted(known, key=lambda label: (order.index(name_of(label)), label))
+
+
+def name_of(label: str) -> str:
+    """Return the contestant of a label: `casty` of `casty@3.13`."""
+    return label.partition("@")[0]
+
+
+def python_of(label: str) -> str:
+    """Return the Python of a label: `3.13` of `casty@3.13`."""
+    return label.partition("@")[2]
+
+
 def _measured(samples: Samples, target: Target) -> list[tuple[str, float]]:
+    if target.against == BEST_PEER:
+        return list(_against_best_peer(samples, target))
     if target.against is not None:
-        found = ratios(samples, target.figure)
-        matching = (ratio for ratio in found if ratio.other.partition("@")[0] == target.against)
-        return [(ratio.grange.partition("@")[2], ratio.median) for ratio in matching]
-    own = [label for label in samples.taken.get(target.figure, {}) if label.startswith("grange@")]
-    taken = {label.partition("@")[2]: values(samples, target.figure, label) for label in own}
+        found = ratios(samples, target.figure, target.subject, target.part)
+        return [(python_of(one.subject), one.median) for one in found if name_of(one.other) == target.against]
+    own = [label for label in samples.rows(target.figure) if name_of(label) == target.subject]
+    taken = {python_of(label): values(samples, target.figure, label, target.part) for label in own}
     return [(python, statistics.median(found)) for python, found in taken.items() if found]
 
 
+def _against_best_peer(samples: Samples, target: Target) -> Iterable[tuple[str, float]]:
+    """Yield the ratio to the peer with the least favourable ratio: the peer that does best."""
+    found = ratios(samples, target.figure, target.subject, target.part)
+    peers = [one for one in found if CONTESTANTS[name_of(one.other)].peer]
+    worst = min if target.more else max
+    for python in dict.fromkeys(python_of(one.subject) for one in peers):
+        yield python, worst(one.median for one in peers if python_of(one.subject) == python)
+
+
 def _figure_document(figure: Figure, samples: Samples) -> dict[str, Any]:
-    rows = samples.taken.get(figure.name, {})
+    rows = samples.rows(figure.name)
     return {
         "title": figure.title,
         "unit": figure.unit,
         "better": "more" if figure.more else "less",
         "values": {
-            label: {"median": _round(statistics.median(taken)), "rounds": rows[label]}
+            label: {"median": _round(statistics.median(taken)), "rounds": [_rounded(one) for one in rows[label]]}
             for label in rows
             if (taken := values(samples, figure.name, label))
         },
         "ratios": {
-            f"{ratio.grange} / {ratio.other}": {
+            f"{ratio.subject} / {ratio.other}": {
                 "median": _round(ratio.median),
                 "rounds": [_round(one) for one in ratio.rounds],
             }
@@ -114,6 +162,8 @@ def _figure_document(figure: Figure, samples: Samples) -> dict[str, Any]:
         },
         "targets": [
             {
+                "subject": verdict.target.subject,
+                "part": verdict.target.part,
                 "against": verdict.target.against,
                 "python": verdict.python,
                 "target": verdict.target.factor,
@@ -125,12 +175,9 @@ def _figure_document(figure: Figure, samples: Samples) -> dict[str, Any]:
     }
 
 
-def labels_in_order(contestants: Sequence[Contestant], samples: Samples, figure: str) -> list[str]:
-    """Return the labels measured for a figure, in catalogue order and then by Python."""
-    order = [contestant.name for contestant in contestants]
-    rows = samples.taken.get(figure, {})
-    return sorted(rows, key=lambda label: (order.index(label.partition("@")[0]), label))
+def _rounded(sample: Sample | None) -> Sample | None:
+    return None if sample is None else {part: _round(value) for part, value in sample.items()}
 
 
 def _round(value: float) -> float:
-    return float(f"{value:.4g}")
+    return float(f"{value:.5g}")

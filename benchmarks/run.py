@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +15,8 @@ from benchmarks.catalog import Setting
 from benchmarks.environments import FOLDER
 from benchmarks.plan import Lengths, Session, Variant
 from benchmarks.postgres import database_for
-from benchmarks.processes import ContestantFailed, Worker, worker
-from benchmarks.results import Samples
+from benchmarks.processes import ContestantFailed, MeasurementFailed, Worker, worker
+from benchmarks.results import Sample, Samples, together
 
 
 @dataclass
@@ -47,39 +49,65 @@ async def run(plan: Sequence[Session], lengths: Lengths, server: str | None, pro
 
 async def _session(session: Session, lengths: Lengths, database: list[str], outcome: Outcome) -> None:
     label = session.variant.label
-    async with _processes(session, database) as processes:
-        asked = processes[-1]
+    async with _processes(session, database) as (server, drivers):
         outcome.introductions[label] = {
-            **{name: asked.introduction[name] for name in ("python", "loop", "versions")},
+            **{name: drivers[0].introduction[name] for name in ("python", "loop", "versions")},
             "command": "python " + " ".join(session.variant.command[1:]),
         }
         for figure in session.figures:
-            before = _processor_seconds(processes)
-            sample = await asked.ask(lengths.order(figure))
-            used = _processor_seconds(processes) - before
-            if "calls" in sample and used > 0:
-                sample["processor"] = used / sample["calls"] * 1e6
+            try:
+                sample = await measure(lengths.order(figure), server, drivers)
+            except MeasurementFailed as error:
+                outcome.failures[f"{label}, {figure.name}"] = str(error)
+                continue
             outcome.samples.add(figure.name, label, session.round, sample)
 
 
+async def measure(order: dict[str, Any], server: Worker | None, drivers: Sequence[Worker]) -> Sample:
+    """Let all drivers carry out one order at once, and return their sample with the processor time of a call, in μs.
+
+    `processor` is that of all processes, `client` that of the drivers, and `server` that of the server, if there is
+    one. Several drivers add up to one sample; its percentiles are those of the slowest. Raises ContestantFailed.
+    """
+    processes = [*drivers, *([server] if server else [])]
+    before = [process.processor_seconds() for process in processes]
+    samples = await asyncio.gather(*(driver.ask(order) for driver in drivers))
+    used = [process.processor_seconds() - start for process, start in zip(processes, before, strict=True)]
+    whole = together(samples)
+    if "calls" in whole and sum(used) > 0:
+        per_call = [seconds / whole["calls"] * 1e6 for seconds in used]
+        whole["processor"] = sum(per_call)
+        whole["client"] = sum(per_call[: len(drivers)])
+        if server:
+            whole["server"] = per_call[-1]
+    return whole
+
+
 @asynccontextmanager
-async def _processes(session: Session, database: list[str]) -> AsyncIterator[list[Worker]]:
-    """Start the processes of the session's setting; the last worker gets the orders."""
+async def _processes(session: Session, database: list[str]) -> AsyncIterator[tuple[Worker | None, list[Worker]]]:
+    """Start the processes of the session's setting: the server, and those that get the orders."""
     variant = session.variant
-    if session.setting in (Setting.ALONE, Setting.FRESH) or not variant.contestant.serves:
-        async with _worker(variant, "alone", *database) as alone:
-            yield [alone]
-        return
-    async with _worker(variant, "serve", *database) as server:
-        address = server.introduction["ready"]
-        async with _worker(variant, "drive", "--address", address) as driver:
-            yield [server, driver]
+    async with AsyncExitStack() as started:
+
+        async def start(role: str, *arguments: str) -> Worker:
+            return await started.enter_async_context(start_worker(variant, role, *arguments))
+
+        if session.setting in (Setting.ALONE, Setting.FRESH) or not variant.contestant.serves:
+            yield None, [await start("alone", *database)]
+        elif session.setting is Setting.SILOS:
+            folder = started.enter_context(tempfile.TemporaryDirectory())
+            table = ("--membership", f"sqlite:///{folder}/membership.db")
+            server = await start("serve", *table)
+            yield server, [await start("join", *table)]
+        else:
+            server = await start("serve", *database)
+            drivers = 2 if session.setting is Setting.CLIENTS else 1
+            address = server.introduction["ready"]
+            yield server, [await start("drive", "--address", address) for _ in range(drivers)]
 
 
-def _processor_seconds(processes: Sequence[Worker]) -> float:
-    return sum(process.processor_seconds() or 0.0 for process in processes)
-
-
-def _worker(variant: Variant, role: str, *arguments: str) -> AbstractAsyncContextManager[Worker]:
-    log = FOLDER / "logs" / f"{variant.contestant.module}-{variant.python}-{role}.log"
+def start_worker(variant: Variant, role: str, *arguments: str) -> AbstractAsyncContextManager[Worker]:
+    """Start one process of a variant in a role; its errors go to a log of its own."""
+    name = variant.contestant.name.replace(" ", "-")
+    log = FOLDER / "logs" / f"{name}-{variant.python}-{role}.log"
     return worker([*variant.command, role, *arguments], log)

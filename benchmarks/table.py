@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmarks.catalog import CONTESTANTS, Figure
+from benchmarks.catalog import CONTESTANTS, Figure, Target
 from benchmarks.results import Samples, labels_in_order, ratios, values, verdicts
+
+PARTS = ("p50", "p99", "p99.9", "client", "server")
 
 
 def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
     """Return the table of all figures: median, spread over the rounds, grange divided by that row.
 
-    The last column is the processor time of one call, of all the contestant's processes together.
+    Then the percentiles of the time a call takes, in ms, and the processor time of a call, in μs: of the processes
+    that call, and of the server.
     """
-    table = _table("grange and its peers (median of rounds)")
-    table.add_column("figure", no_wrap=True)
-    table.add_column("contestant", no_wrap=True)
-    for heading in ("median", "lowest", "highest", "grange / it", "CPU μs"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("median", "lowest", "highest", "grange / it", "p50", "p99", "p99.9", "CPU client", "server")
+    title = "grange, limits and peers (medians of rounds; call: ms; CPU: μs a call)"
+    table = plain_table(title, "contestant", *headings)
     for figure in figures:
         _add_rows(table, figure, samples)
         table.add_section()
@@ -31,15 +32,14 @@ def figures_table(figures: Sequence[Figure], samples: Samples) -> Table:
 def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
     """Return the table of targets and measured values. A missed target fails nothing."""
     table = _table("targets")
-    for heading in ("figure", "Python", "target", "measured", ""):
+    for heading in ("figure", "contestant", "Python", "target", "measured", ""):
         table.add_column(heading)
     for figure in figures:
-        sign = "≥" if figure.more else "≤"
         for verdict in verdicts(samples, figure):
             target = verdict.target
-            unit = f"x {target.against}" if target.against else figure.unit
-            wanted, measured = f"{sign} {target.factor:g} {unit}", f"{number(verdict.measured)} {unit}"
-            table.add_row(figure.name, verdict.python, wanted, measured, "met" if verdict.met else "not met")
+            measured = f"{number(verdict.measured)} {unit_of(target, figure)}"
+            row = (figure_of(target), target.subject, verdict.python, wanted(target, figure), measured)
+            table.add_row(*row, "met" if verdict.met else "not met")
     return table
 
 
@@ -60,20 +60,54 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def figure_of(target: Target) -> str:
+    """Name the figure of a target, and the part of it if it is not the value."""
+    return target.figure if target.part == "value" else f"{target.figure} {target.part}"
+
+
+def wanted(target: Target, figure: Figure) -> str:
+    """Write a target: `≥ 2 x casty`."""
+    return f"{'≥' if target.more else '≤'} {target.factor:g} {unit_of(target, figure)}"
+
+
+def unit_of(target: Target, figure: Figure) -> str:
+    """Write what a target is a multiple of."""
+    return f"x {target.against}" if target.against else figure.unit
+
+
+def row_of(figure: Figure, samples: Samples, label: str) -> list[str]:
+    """Return the cells of one contestant's row, without its label; none when it has no value."""
+    taken = values(samples, figure.name, label)
+    if not taken:
+        return []
+    by_other = {ratio.other: ratio.median for ratio in ratios(samples, figure.name)}
+    ratio = f"{by_other[label]:.2f}" if label in by_other else ""
+    parts = [values(samples, figure.name, label, part) for part in PARTS]
+    medians = [number(statistics.median(found)) if found else "" for found in parts]
+    return [number(statistics.median(taken)), number(min(taken)), number(max(taken)), ratio, *medians]
+
+
+def plain_table(title: str, name: str, *headings: str) -> Table:
+    """Return an empty table: a column of names, and columns of numbers."""
+    table = _table(title)
+    table.add_column(name, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD)
 
 
 def _add_rows(table: Table, figure: Figure, samples: Samples) -> None:
-    name = f"{figure.name}, {figure.unit}"
-    by_other = {ratio.other: ratio.median for ratio in ratios(samples, figure.name)}
-    for label in labels_in_order(list(CONTESTANTS.values()), samples, figure.name):
-        taken = values(samples, figure.name, label)
-        if not taken:
-            continue
-        ratio = f"{by_other[label]:.2f}" if label in by_other else ""
-        used = values(samples, figure.name, label, "processor")
-        processor = number(statistics.median(used)) if used else ""
-        spread = (number(min(taken)), number(max(taken)))
-        table.add_row(name, label, number(statistics.median(taken)), *spread, ratio, processor)
-        name = ""
+    rows = [(label, row_of(figure, samples, label)) for label in _labels(figure, samples)]
+    if any(row for _, row in rows):
+        table.add_row(f"[bold]{figure.name}[/bold]", figure.unit)
+    for label, row in rows:
+        if row:
+            table.add_row(label, *row)
+
+
+def _labels(figure: Figure, samples: Samples) -> list[str]:
+    return labels_in_order(list(CONTESTANTS.values()), samples, figure.name)

@@ -19,8 +19,15 @@ class Echo(Askable[int]):
     value: int
 
 
+@dataclass(frozen=True)
+class EchoBytes(Askable[bytes]):
+    """The same message with bytes."""
+
+    value: bytes
+
+
 @casty.actor(initial=None, idle_after=timedelta(hours=1))
-async def echo(ctx: Context[None, Echo]) -> None:
+async def echo(ctx: Context[None, Echo | EchoBytes]) -> None:
     """The empty grain that every contestant has: it returns its argument."""
     async for message in ctx.inbox:
         message.reply_to.tell(message.value)
@@ -41,6 +48,15 @@ class Actors(Target):
 
         return call
 
+    def blob(self, caller: int) -> Call:
+        """Return an ask with bytes."""
+        ask = self.system.ref(echo, f"hot-{caller}").ask
+
+        async def call(value: bytes) -> bytes:
+            return await ask(EchoBytes(value))
+
+        return call
+
     def fresh(self, series: str) -> Call:
         """Return a call that makes a reference and asks it for the first time."""
         reference = self.system.ref
@@ -57,7 +73,7 @@ class Casty(Contestant):
     packages = ("casty",)
 
     @asynccontextmanager
-    async def serve(self, storage: str | None) -> AsyncIterator[str]:
+    async def serve(self, storage: str | None, membership: str | None) -> AsyncIterator[str]:
         """Run the one node."""
         address = f"127.0.0.1:{free_port()}"
         async with ActorSystem(cluster=Cluster(bind=address)):

@@ -1,7 +1,7 @@
 """The loops that time every contestant, so that all contestants are timed in the same way.
 
 Called by `worker.py`. A sample's `calls` count the warm-up too, because the harness divides the processor time of
-all processes by them. Durations are seconds of the running loop unless a name says otherwise.
+all processes by them. Durations are seconds unless a name says otherwise.
 """
 
 import asyncio
@@ -10,8 +10,10 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-Call = Callable[[int], Awaitable[object]]
+# Takes an integer, or bytes where an argument's size is measured, and returns them.
+Call = Callable[[Any], Awaitable[object]]
 Sample = dict[str, float]
 
 _WARM_UP_SHARE = 0.2
@@ -20,46 +22,37 @@ _LOCAL_BATCH = 500
 _BREATH = 50
 
 
-async def throughput(calls: Sequence[Call], seconds: float) -> Sample:
-    """Return calls per second with one endless caller per entry of `calls`, after a warm-up."""
-    clock = asyncio.get_running_loop().time
-    warm = clock() + seconds * _WARM_UP_SHARE
-    end = warm + seconds
+async def throughput(
+    calls: Sequence[Call], seconds: float, argument: bytes = b"", clock: Callable[[], int] = time.perf_counter_ns
+) -> Sample:
+    """Return calls per second with one endless caller per entry of `calls`, after a warm-up.
 
-    async def caller(call: Call) -> tuple[int, int]:
-        counted = number = 0
-        while (now := clock()) < end:
-            await call(number)
-            number += 1
-            counted += now >= warm
-        return counted, number
-
-    counts = await asyncio.gather(*(caller(call) for call in calls))
-    counted, made = (sum(column) for column in zip(*counts, strict=True))
-    return {"value": counted / (clock() - warm), "calls": made}
-
-
-async def latency(call: Call, seconds: float) -> Sample:
-    """Return the 50th and 99th percentile, in milliseconds, of one caller that waits for each answer."""
-    clock = asyncio.get_running_loop().time
-    warm = clock() + seconds * _WARM_UP_SHARE
-    made = 0
-    while clock() < warm:
-        await call(0)
-        made += 1
+    Each call sends `argument`, or without one its number. The sample has the percentiles of the time a call takes,
+    in milliseconds. A caller reads the clock, in nanoseconds, once a call: an answer's moment is the next call's start.
+    """
     taken: list[int] = []
-    end = clock() + seconds
-    while clock() < end:
-        started = time.perf_counter_ns()
-        await call(1)
-        taken.append(time.perf_counter_ns() - started)
-    taken.sort()
-    return {"value": percentile(taken, 0.50) / 1e6, "p99": percentile(taken, 0.99) / 1e6, "calls": made + len(taken)}
+    counts = [0] * len(calls)
+    warm = clock() + int(seconds * _WARM_UP_SHARE * 1e9)
+    end = warm + int(seconds * 1e9)
+
+    async def caller(index: int, call: Call) -> None:
+        number, started = 0, clock()
+        while started < end:
+            await call(argument or number)
+            number += 1
+            answered = clock()
+            if started >= warm:
+                taken.append(answered - started)
+            started = answered
+        counts[index] = number
+
+    await asyncio.gather(*(caller(index, call) for index, call in enumerate(calls)))
+    return {"value": len(taken) / (clock() - warm) * 1e9, "calls": sum(counts), **_percentiles(taken)}
 
 
 async def local(call: Call, seconds: float) -> Sample:
     """Return microseconds per call of one caller in the grain's process: the median batch of 500 calls."""
-    clock = asyncio.get_running_loop().time
+    clock = time.perf_counter
     warm = clock() + seconds * _WARM_UP_SHARE
     end = warm + seconds
     batches: list[float] = []
@@ -82,7 +75,7 @@ async def activation(first_call: Call, count: int) -> Sample:
     started = time.perf_counter_ns()
     for number in range(count):
         await first_call(number)
-    return {"value": (time.perf_counter_ns() - started) / count / 1e3, "activations": count}
+    return {"value": (time.perf_counter_ns() - started) / count / 1e3, "calls": count + 1}
 
 
 async def memory(first_call: Call, count: int) -> Sample:
@@ -96,6 +89,12 @@ async def memory(first_call: Call, count: int) -> Sample:
             await asyncio.sleep(0)
     await asyncio.sleep(0.05)  # lets the loop free finished tasks before the second reading
     return {"value": (_settled_resident_bytes() - before) / count, "activations": count}
+
+
+def _percentiles(nanoseconds: list[int]) -> Sample:
+    nanoseconds.sort()
+    shares = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+    return {name: percentile(nanoseconds, share) / 1e6 for name, share in shares.items()}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -65,7 +65,7 @@ class Ray(Contestant):
     loop = "asyncio"
 
     @asynccontextmanager
-    async def serve(self, storage: str | None) -> AsyncIterator[str]:
+    async def serve(self, storage: str | None, membership: str | None) -> AsyncIterator[str]:
         """Start a cluster of one machine and the actors."""
         context = _init(num_cpus=_ACTORS, include_dashboard=False, object_store_memory=100 << 20)
         actors = [Echo.options(name=f"hot-{n}", lifetime="detached").remote() for n in range(_ACTORS)]

@@ -8,7 +8,7 @@ import xoscar
 from benchmarks.contestants.load import Call
 from benchmarks.contestants.worker import Contestant, Target, free_port, main
 
-_GRAINS = 100
+_GRAINS = 1000
 
 
 class Echo(xoscar.Actor):
@@ -46,7 +46,7 @@ class Xoscar(Contestant):
     packages = ("xoscar", "uvloop")
 
     @asynccontextmanager
-    async def serve(self, storage: str | None) -> AsyncIterator[str]:
+    async def serve(self, storage: str | None, membership: str | None) -> AsyncIterator[str]:
         """Host the hot actors."""
         pool = await xoscar.create_actor_pool(f"127.0.0.1:{free_port()}", n_process=0)
         async with pool:
@@ -62,7 +62,7 @@ class Xoscar(Contestant):
     @asynccontextmanager
     async def alone(self, storage: str | None) -> AsyncIterator[Actors]:
         """Host actors here."""
-        async with self.serve(storage) as address, self.drive(address) as actors:
+        async with self.serve(storage, None) as address, self.drive(address) as actors:
             yield actors
 
 

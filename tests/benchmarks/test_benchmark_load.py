@@ -28,22 +28,41 @@ async def test_activation_calls_each_key_once():
 
     sample = await load.activation(first_call, 5)
     assert keys == [-1, 0, 1, 2, 3, 4]
-    assert sample["activations"] == 5
+    assert sample["calls"] == 6
 
 
-async def test_throughput_runs_one_caller_per_call():
-    """In virtual time: on a busy machine the real time may pass without a single call."""
-    called = set()
+async def virtual_throughput(callers, argument=b""):
+    """Measure one second of virtual time: on a busy machine the real time may pass without a single call."""
+    got = []
 
     def caller(index):
-        async def call(number):
-            called.add(index)
-            await asyncio.sleep(0.001)
+        async def call(value):
+            got.append((index, value))
+            await asyncio.sleep(0.001 * (1 + index))
 
         return call
 
-    with VirtualTime(asyncio.get_running_loop()).installed():
-        sample = await load.throughput([caller(index) for index in range(3)], 1)
-    assert called == {0, 1, 2}
-    assert sample["value"] == pytest.approx(3_000, rel=0.01)
-    assert sample["calls"] >= 3
+    loop = asyncio.get_running_loop()
+    with VirtualTime(loop).installed():
+        clock = lambda: round(loop.time() * 1e9)  # noqa: E731
+        sample = await load.throughput([caller(index) for index in range(callers)], 1, argument, clock)
+    return sample, got
+
+
+async def test_throughput_runs_one_caller_per_call():
+    sample, got = await virtual_throughput(2)
+    assert {index for index, _ in got} == {0, 1}
+    assert sample["value"] == pytest.approx(1_500, rel=0.02)
+    assert sample["calls"] == len(got)
+    assert [value for index, value in got if index == 1][:3] == [0, 1, 2]
+
+
+async def test_throughput_has_the_percentiles_of_the_time_a_call_takes():
+    sample, _ = await virtual_throughput(2)
+    assert sample["p50"] == pytest.approx(1)
+    assert sample["p99"] == sample["p99.9"] == pytest.approx(2)
+
+
+async def test_an_argument_replaces_the_number():
+    _, got = await virtual_throughput(1, b"xy")
+    assert {value for _, value in got} == {b"xy"}

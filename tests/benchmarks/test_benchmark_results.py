@@ -2,8 +2,8 @@
 
 import json
 
-from benchmarks.catalog import CONTESTANTS, FIGURES
-from benchmarks.results import Samples, document, labels_in_order, ratios, values, verdicts
+from benchmarks.catalog import BEST_PEER, CONTESTANTS, FIGURES, Target
+from benchmarks.results import Samples, document, labels_in_order, ratios, samples_of, together, values, verdicts
 
 
 def taken(figure, **by_label):
@@ -17,35 +17,58 @@ def taken(figure, **by_label):
 
 
 def test_a_ratio_is_taken_within_each_round():
-    samples = taken("throughput", grange_11=[100, 20, 60], bare_11=[200, 10, 60])
-    [ratio] = ratios(samples, "throughput")
+    samples = taken("throughput-100", grange_11=[100, 20, 60], bare_11=[200, 10, 60])
+    [ratio] = ratios(samples, "throughput-100")
     assert ratio.rounds == (0.5, 2.0, 1.0)
     assert ratio.median == 1.0
 
 
 def test_a_ratio_never_mixes_interpreters():
-    samples = taken("throughput", grange_11=[100], grange_13=[100], bare_13=[50])
-    assert [(one.grange, one.other) for one in ratios(samples, "throughput")] == [("grange@3.13", "bare@3.13")]
+    samples = taken("throughput-100", grange_11=[100], grange_13=[100], bare_13=[50])
+    assert [(one.subject, one.other) for one in ratios(samples, "throughput-100")] == [("grange@3.13", "bare@3.13")]
 
 
 def test_a_failed_round_is_left_out_of_values_and_ratios():
-    samples = taken("throughput", grange_11=[100, None, 60], bare_11=[200, 10, None])
-    assert values(samples, "throughput", "grange@3.11") == [100, 60]
-    [ratio] = ratios(samples, "throughput")
+    samples = taken("throughput-100", grange_11=[100, None, 60], bare_11=[200, 10, None])
+    assert values(samples, "throughput-100", "grange@3.11") == [100, 60]
+    [ratio] = ratios(samples, "throughput-100")
     assert ratio.rounds == (0.5,)
 
 
-def test_more_is_better_for_throughput_and_less_for_latency():
-    figures = {"throughput": (0.8, True), "latency": (1.1, True)}
-    for name, (value, met) in figures.items():
-        samples = taken(name, grange_11=[value], bare_11=[1.0])
-        [verdict] = verdicts(samples, FIGURES[name])
-        assert verdict.met is met
-    [missed] = verdicts(taken("latency", grange_11=[1.3], bare_11=[1.0]), FIGURES["latency"])
-    assert not missed.met
+def test_more_is_better_for_throughput_and_less_for_a_local_call():
+    [verdict] = verdicts(taken("throughput-100", grange_13=[2.3], casty_13=[1.0]), FIGURES["throughput-100"])
+    assert verdict.met
+    [verdict] = verdicts(taken("throughput-100", grange_13=[2.1], casty_13=[1.0]), FIGURES["throughput-100"])
+    assert not verdict.met
+    [verdict] = verdicts(taken("local", grange_11=[1.0], nigrains_11=[1.0]), FIGURES["local"])
+    assert verdict.met
+    [verdict] = verdicts(taken("local", grange_11=[1.2], nigrains_11=[1.0]), FIGURES["local"])
+    assert not verdict.met
 
 
-def test_a_target_without_an_opponent_judges_the_figure_itself():
+def test_a_target_of_a_percentile_is_judged_by_it():
+    samples = Samples(rounds=1)
+    samples.add("throughput-1", "grange@3.11", 0, {"value": 1, "p50": 0.4})
+    samples.add("throughput-1", "bare@3.11", 0, {"value": 9, "p50": 0.4})
+    [verdict] = verdicts(samples, FIGURES["throughput-1"])
+    assert (verdict.target.part, verdict.measured, verdict.met) == ("p50", 1.0, True)
+
+
+def test_the_socket_road_is_judged_by_its_own_targets_and_the_best_peer():
+    samples = Samples(rounds=1)
+    for label, p50 in {"grange tcp@3.13": 0.1, "casty@3.13": 0.4, "xoscar@3.13": 0.2, "bare@3.13": 0.05}.items():
+        samples.add("throughput-1", label, 0, {"value": 1, "p50": p50})
+    [verdict] = verdicts(samples, FIGURES["throughput-1"])
+    assert (verdict.target.against, verdict.measured, verdict.met) == (BEST_PEER, 0.5, False)
+
+
+def test_clients_at_once_add_up_and_the_slowest_counts():
+    whole = together([{"value": 10, "calls": 30, "p99": 2.0}, {"value": 20, "calls": 40, "p99": 3.0}])
+    assert whole == {"value": 30, "calls": 70, "p99": 3.0}
+
+
+def test_a_target_without_an_opponent_judges_the_figure_itself(monkeypatch):
+    monkeypatch.setattr("benchmarks.results.TARGETS", (Target("memory", None, 1536),))
     [verdict] = verdicts(taken("memory", grange_11=[2000, 1500, 1000]), FIGURES["memory"])
     assert (verdict.measured, verdict.met) == (1500, True)
 
@@ -57,10 +80,16 @@ def test_labels_come_in_catalogue_order_and_then_by_python():
 
 
 def test_the_document_is_json_with_rounds_medians_ratios_and_targets():
-    samples = taken("throughput", grange_11=[100, 20, 60], bare_11=[200, 10, 60])
-    found = json.loads(json.dumps(document([FIGURES["throughput"]], samples)))["throughput"]
+    samples = taken("throughput-100", grange_13=[100, 20, 60], casty_13=[200, 10, None])
+    found = json.loads(json.dumps(document([FIGURES["throughput-100"]], samples)))["throughput-100"]
     assert found["unit"] == "calls/s"
-    assert found["values"]["grange@3.11"]["median"] == 60
-    assert [one["value"] for one in found["values"]["grange@3.11"]["rounds"]] == [100, 20, 60]
-    assert found["ratios"]["grange@3.11 / bare@3.11"] == {"median": 1.0, "rounds": [0.5, 2.0, 1.0]}
-    assert found["targets"] == [{"against": "bare", "python": "3.11", "target": 0.7, "measured": 1.0, "met": True}]
+    assert found["values"]["grange@3.13"]["median"] == 60
+    assert [one["value"] for one in found["values"]["grange@3.13"]["rounds"]] == [100, 20, 60]
+    assert found["ratios"]["grange@3.13 / casty@3.13"] == {"median": 1.25, "rounds": [0.5, 2.0]}
+    [target] = found["targets"]
+    assert (target["against"], target["target"], target["measured"], target["met"]) == ("casty", 2.2, 1.25, False)
+
+
+def test_samples_come_back_from_a_document():
+    samples = taken("throughput-100", grange_13=[100, 20, 60], casty_13=[200, 10, None])
+    assert samples_of(document([FIGURES["throughput-100"]], samples)) == samples

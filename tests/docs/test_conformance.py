@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+from tests.architecture.sources import tracked_texts
 from tests.docs.conformance_page import OURS, PAGE, cited_in, coverage, definitions, page
 from tests.docs.pages import ROOT
 
-ROOMS = ("grange", "tests", "docs", "examples", "benchmarks", "changes")
+ROOMS = ("grange/", "tests/", "docs/", "examples/", "benchmarks/", "changes/")
 
 
 def test_the_page_is_made_from_the_definitions_and_the_tests() -> None:
@@ -14,11 +17,12 @@ def test_the_page_is_made_from_the_definitions_and_the_tests() -> None:
 
 def test_every_cited_id_is_defined() -> None:
     known = set(definitions())
-    files = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in {".py", ".md", ".proto"}]
+    names = {path.relative_to(ROOT).as_posix(): path for path in tracked_texts()}  # not those of an environment
     unknown = {
-        f"{path.relative_to(ROOT).as_posix()}: {id}"
-        for path in [*files, *ROOT.glob("*.md")]
-        if not path.relative_to(ROOT).as_posix().startswith(OURS)
+        f"{name}: {id}"
+        for name, path in names.items()
+        if (path.suffix in {".py", ".md", ".proto"} and name.startswith(ROOMS)) or re.fullmatch(r"[^/]+\.md", name)
+        if not name.startswith(OURS)
         for id in cited_in(path.read_text("utf-8")) - known
     }
     assert sorted(unknown) == []
