@@ -7,13 +7,13 @@ loopback interface, with a second process at the other end.
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from grange.cli.garbage import settle
 from grange.client import Client
 from grange.proto.ids import GrainAddress, GrainId
 from grange.silo import Silo
-from grange.silo.management import ListGrains, encode
+from grange.silo.management import Collect, ListGrains, encode
 from grange.testing import TestCluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +51,30 @@ class Stuck(Grain[int]):
         await asyncio.Event().wait()
 
 
+class Calls:
+    """Calls that begin in one moment and are to fail. `ended` is set by the last one, without a walk over all."""
+
+    def __init__(self, calls: Iterable[Awaitable[object]]) -> None:
+        self.ended = asyncio.Event()
+        self.errors = 0
+        self._tasks = {asyncio.ensure_future(self._run(call)) for call in calls}
+        self._left = len(self._tasks)
+
+    async def _run(self, call: Awaitable[object]) -> None:
+        try:
+            await call
+        except CallError:
+            self.errors += 1
+        self._left -= 1
+        if not self._left:
+            self.ended.set()
+
+    def checked(self, holds: Holds) -> Figures:
+        """The figures. Raises AssertionError unless every call raised a CallError."""
+        assert self.errors == len(self._tasks), f"{self.errors} of {len(self._tasks)} calls failed"
+        return {**holds.document(), "calls": self.errors}
+
+
 def measure(only: Iterable[str] = (), factor: float = 1.0) -> dict[str, Figures]:
     """Run each load in a process of its own. `factor` scales the number of calls, activations and entries."""
     results: dict[str, Figures] = {}
@@ -71,23 +95,23 @@ async def expire_near(many: Callable[[int], int]) -> Figures:
     """Ten thousand calls within a silo expire together."""
     async with TestCluster([Stuck], silos=1) as cluster:
         silo = cluster.silos[0]
-        calls = [asyncio.ensure_future(silo.get_grain(Stuck, n % 100).ping()) for n in range(many(10_000))]
+        calls = Calls(silo.get_grain(Stuck, n % 100).ping() for n in range(many(10_000)))
         await cluster.advance(1)
         with watched() as holds:
-            await asyncio.wait(calls)
-        return _checked(holds, calls)
+            await calls.ended.wait()
+        return calls.checked(holds)
 
 
 async def close_silo(many: Callable[[int], int]) -> Figures:
     """A silo is killed while ten thousand calls within it are in flight."""
     async with TestCluster([Stuck], silos=1) as cluster:
         silo = cluster.silos[0]
-        calls = [asyncio.ensure_future(silo.get_grain(Stuck, n % 100).ping()) for n in range(many(10_000))]
+        calls = Calls(silo.get_grain(Stuck, n % 100).ping() for n in range(many(10_000)))
         await cluster.advance(1)
         with watched() as holds:
             await cluster.kill(silo)
-            await asyncio.wait(calls)
-        return _checked(holds, calls)
+            await calls.ended.wait()
+        return calls.checked(holds)
 
 
 async def first_calls_near(many: Callable[[int], int]) -> Figures:
@@ -153,8 +177,6 @@ async def population(many: Callable[[int], int]) -> Figures:
 
 async def collect_command(many: Callable[[int], int]) -> Figures:
     """An operator collects a million idle activations."""
-    from grange.silo.management import Collect
-
     async with TestCluster([Empty], silos=1) as cluster:
         silo = cluster.silos[0]
         await _fill(silo, many(1_000_000))
@@ -196,8 +218,8 @@ async def expire_far(many: Callable[[int], int]) -> Figures:
     async with _other("serve") as (address, _), Client([address], cluster=_CLUSTER) as client:
         calls = await _stuck_calls(client, many(10_000))
         with watched() as holds:
-            await asyncio.wait(calls)
-        return _checked(holds, calls)
+            await calls.ended.wait()
+        return calls.checked(holds)
 
 
 async def expire_far_silo(many: Callable[[int], int]) -> Figures:
@@ -208,13 +230,12 @@ async def expire_far_silo(many: Callable[[int], int]) -> Figures:
 async def close_client(many: Callable[[int], int]) -> Figures:
     """A client closes while ten thousand of its calls are in flight."""
     async with _other("serve") as (address, _):
-        async with Client([address], cluster=_CLUSTER) as client:
-            calls = await _stuck_calls(client, many(10_000))
-            watch = watched()
-            holds = watch.__enter__()
-        await asyncio.wait(calls)
-        watch.__exit__(None, None, None)
-        return _checked(holds, calls)
+        with contextlib.ExitStack() as stack:
+            async with Client([address], cluster=_CLUSTER) as client:
+                calls = await _stuck_calls(client, many(10_000))
+                holds = stack.enter_context(watched())
+            await calls.ended.wait()
+        return calls.checked(holds)
 
 
 async def lose_silo(many: Callable[[int], int]) -> Figures:
@@ -223,8 +244,8 @@ async def lose_silo(many: Callable[[int], int]) -> Figures:
         calls = await _stuck_calls(client, many(10_000))
         with watched() as holds:
             process.kill()
-            await asyncio.wait(calls)
-        return _checked(holds, calls)
+            await calls.ended.wait()
+        return calls.checked(holds)
 
 
 async def first_calls_far(many: Callable[[int], int]) -> Figures:
@@ -240,9 +261,8 @@ async def _silo_side(load: str, count: int) -> Figures:
         return {**holds.document(), "activations": len(list(silo.catalog.activations()))}
 
 
-async def _stuck_calls(client: Client, count: int) -> list[asyncio.Future[None]]:
-    await asyncio.gather(*(client.get_grain(Stuck, n).ping() for n in range(1)), return_exceptions=True)
-    calls = [asyncio.ensure_future(client.get_grain(Stuck, n % 100).ping()) for n in range(count)]
+async def _stuck_calls(client: Client, count: int) -> Calls:
+    calls = Calls(client.get_grain(Stuck, n % 100).ping() for n in range(count))
     await asyncio.sleep(2)
     return calls
 
@@ -267,7 +287,7 @@ def _silo() -> Silo:
     return Silo([Empty, Stuck], cluster=_CLUSTER, membership="memory://", storage="memory://", port=0, gateway_port=0)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _other(*arguments: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """Another process of this file. Gives the line that it prints first; it is killed at the end of the block."""
     pipe = asyncio.subprocess.PIPE
@@ -289,12 +309,6 @@ async def _other(*arguments: str) -> AsyncIterator[tuple[str, asyncio.subprocess
 async def _fill(silo: Silo, count: int) -> None:
     for begin in range(0, count, _PORTION):
         await asyncio.gather(*(silo.get_grain(Empty, n).ping() for n in range(begin, min(begin + _PORTION, count))))
-
-
-def _checked(holds: Holds, calls: list[asyncio.Future[None]]) -> Figures:
-    failed = [call.exception() for call in calls]
-    assert all(isinstance(error, CallError) for error in failed), failed[:3]
-    return {**holds.document(), "calls": len(calls)}
 
 
 def _environment() -> dict[str, str]:

@@ -152,8 +152,11 @@ class Link:
     def abandon(self, reason: str) -> None:
         """Fail all pending calls with ConnectionLost: this process closes and does not wait for their answers."""
         pending, self._pending = self._pending, {}
-        for entry in pending.values():
+
+        def fail(entry: Pending) -> None:
             entry.fail(ConnectionLost(f"call to {entry.request.grain_id}.{entry.request.method}: {reason}"))
+
+        in_portions(pending.values(), fail)
 
     def _on_goodbye(self) -> None:
         if self._answered is None:

@@ -69,14 +69,13 @@ class Deadlines:
                 self._timers.pop(step).cancel()
 
     def close(self) -> None:
-        """Expire all entries now, because no sweep follows and they would wait for ever."""
+        """Expire all entries, in portions, because no sweep follows and they would wait for ever."""
         for timer in self._timers.values():
             timer.cancel()
         left = [*self._expiring, *(entry for entries in self._steps.values() for entry in entries)]
         for each in (self._timers, self._steps, self._expiring):
             each.clear()
-        for entry in left:
-            entry.expire()
+        in_portions(left, _expire_now)
 
     def _due(self, step: int) -> None:
         now = self._loop.time()
@@ -98,3 +97,7 @@ class Deadlines:
         if entry in self._expiring:
             del self._expiring[entry]
             entry.expire()
+
+
+def _expire_now(entry: Expires) -> None:
+    entry.expire()
