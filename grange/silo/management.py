@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 
@@ -11,6 +12,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import idle_for
 from grange.runtime.calls.inbound import Inbound
@@ -143,21 +145,28 @@ class Management:
             withheld=agent.withheld,
         )
 
-    def grains(self, query: ListGrains) -> GrainList:
-        """List activations of this silo."""
-        now = self._loop.time()
-        matching = [a for a in self._catalog.activations() if not query.type or a.grain_id.type == query.type]
-        listed = tuple(
-            ActivationState(
-                activation.grain_id,
-                activation.phase.name.lower(),
-                max(0.0, now - activation.last_used),
-                activation.mailbox.depth,
-                len(activation.mailbox.running),
-            )
-            for activation in matching[: max(0, min(query.limit, MAX_LISTED))]
+    async def grains(self, query: ListGrains) -> GrainList:
+        """List activations of this silo. It looks at no more of them than it must."""
+        counts = self._catalog.counts()
+        total = counts.get(query.type, 0) if query.type else sum(counts.values())
+        most = max(0, min(query.limit, MAX_LISTED, total))
+        listed: list[ActivationState] = []
+        for batch in self._catalog.batches():
+            matching = (each for each in batch if not query.type or each.grain_id.type == query.type)
+            listed += map(self._state_of, islice(matching, most - len(listed)))
+            if len(listed) == most:
+                break
+            await asyncio.sleep(0)
+        return GrainList(self._address, tuple(listed), total)
+
+    def _state_of(self, activation: Activation) -> ActivationState:
+        return ActivationState(
+            activation.grain_id,
+            activation.phase.name.lower(),
+            max(0.0, self._loop.time() - activation.last_used),
+            activation.mailbox.depth,
+            len(activation.mailbox.running),
         )
-        return GrainList(self._address, listed, len(matching))
 
     async def _answer_view(self, _: bytes) -> bytes:
         return encode(self._agent.view)
@@ -166,7 +175,7 @@ class Management:
         return encode(self.state())
 
     async def _answer_grains(self, question: bytes) -> bytes:
-        return encode(self.grains(msgspec.msgpack.decode(question, type=ListGrains)))
+        return encode(await self.grains(msgspec.msgpack.decode(question, type=ListGrains)))
 
     async def _answer_methods(self, question: bytes) -> bytes:
         """The names of the methods of the grain type in the question; none if this silo does not host it."""
@@ -176,4 +185,5 @@ class Management:
     async def _answer_collect(self, question: bytes) -> bytes:
         age = msgspec.msgpack.decode(question, type=Collect).age
         now = self._loop.time()
-        return encode(self._catalog.deactivate_where(lambda a: idle_for(a, age, now), f"collected after {age:g} s"))
+        reason = f"collected after {age:g} s"
+        return encode(await self._catalog.deactivate_where(lambda a: idle_for(a, age, now), reason))

@@ -37,9 +37,9 @@ class Ring:
 
     # --- DirectoryDeps: the directory asks for activations, and the catalog claims activations in the directory ---
 
-    def registered(self) -> Iterable[GrainAddress]:
+    def registered(self, start: int = 0, count: int | None = None) -> Iterable[GrainAddress]:
         """The activations that won their claim: see `DirectoryDeps`, as for the next four."""
-        return self.hosting.catalog.registered()
+        return self.hosting.catalog.registered(start, count)
 
     def is_registered(self, address: GrainAddress) -> bool:
         """Whether this activation is one of `registered`."""

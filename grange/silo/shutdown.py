@@ -135,7 +135,7 @@ class Shutdown:
         return DrainState(
             deps.address,
             self.phase,
-            sum(1 for _ in deps.catalog.activations()),
+            sum(deps.catalog.counts().values()),
             sum(side.in_progress for side in deps.inbound),
             0.0 if self._began is None else now - self._began,
         )
@@ -223,7 +223,7 @@ class Shutdown:
         await self._close("activations", deps.catalog.cancel_turns)
         await self._close("membership", close_membership)
         await deps.tasks.close(CANCEL_TIMEOUT)
-        deps.catalog.kill()  # activations whose code ignored its cancellation
+        await deps.catalog.kill()  # activations whose code ignored its cancellation
         await self._close("services of grains", deps.catalog.free_killed)
         for listener in deps.listeners:
             await self._close("a port", listener.close)

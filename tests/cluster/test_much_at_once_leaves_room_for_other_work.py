@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from grange import CallTimeout, Grain, PersistentState, response_timeout
+from grange import CallError, CallTimeout, ConnectionLost, Grain, PersistentState, response_timeout
 from grange.aio.portions import PORTION
+from grange.client import Client
+from grange.runtime.activations.activation import Phase
+from grange.silo.management import COLLECT, Collect, encode
 from grange.testing import TestCluster
 
 MANY = 15 * PORTION
@@ -100,3 +104,102 @@ async def test_calls_expire_in_portions(far: bool, grains: int) -> None:
         assert expired.total == MANY
         assert expired.most <= 2 * PORTION
         await cluster.kill(cluster.silos[0])
+
+
+class Watched(Grain[int]):
+    """Counts its ends."""
+
+    async def on_deactivate(self, reason: str) -> None:
+        counts["ended"].one()
+
+    async def ping(self) -> None: ...
+
+
+async def fill(cluster: TestCluster, cls: type[Plain | Watched]) -> None:
+    await asyncio.gather(*(cluster.silos[0].get_grain(cls, number).ping() for number in range(MANY)))
+
+
+@pytest.mark.parametrize("command", [False, True], ids=["idle", "command"])
+async def test_idle_activations_end_in_portions(command: bool) -> None:
+    ended = counts["ended"] = Counts()
+    async with TestCluster([Watched], silos=1) as cluster:
+        await fill(cluster, Watched)
+        await cluster.advance(2)
+        if command:
+            answer = await ask_here(cluster, COLLECT, encode(Collect(1.0)))
+            assert msgspec.msgpack.decode(answer) == MANY
+            await cluster.advance(10)
+        else:
+            await cluster.advance(1000)
+        assert cluster.count() == 0
+        assert ended.total == MANY
+        assert ended.most <= 2 * PORTION
+
+
+async def test_an_activation_that_is_used_before_its_turn_to_be_collected_stays() -> None:
+    counts["ended"] = Counts()
+    async with TestCluster([Watched], silos=1) as cluster:
+        await fill(cluster, Watched)
+        await cluster.advance(2)
+        last = cluster.silos[0].get_grain(Watched, MANY - 1)
+        await asyncio.gather(ask_here(cluster, COLLECT, encode(Collect(1.0))), last.ping())
+        await cluster.advance(10)
+        assert cluster.count() == 1
+
+
+@pytest.mark.parametrize("grains", [1, 15, MANY], ids=["one grain", "some grains", "many grains"])
+async def test_calls_to_a_killed_silo_fail_in_portions(grains: int) -> None:
+    failed = Counts()
+
+    async def call(reference: Stuck) -> None:
+        with pytest.raises(CallError):
+            await reference.ping()
+        failed.one()
+
+    async with TestCluster([Stuck], silos=1) as cluster:
+        silo = cluster.silos[0]
+        calls = asyncio.gather(*(call(silo.get_grain(Stuck, number % grains)) for number in range(MANY)))
+        await cluster.advance(1)
+        await cluster.kill(silo)
+        await calls
+        assert failed.total == MANY
+        assert failed.most <= 3 * PORTION
+
+
+async def test_calls_of_a_client_that_closes_fail_in_portions() -> None:
+    failed = Counts()
+
+    async def call(reference: Stuck) -> None:
+        with pytest.raises(ConnectionLost):
+            await reference.ping()
+        failed.one()
+
+    async with TestCluster([Stuck], silos=1) as cluster:
+        async with Client([cluster.silos[0].gateway], transport=cluster.new_transport("other")) as client:
+            calls = asyncio.gather(*(call(client.get_grain(Stuck, number % 10)) for number in range(MANY)))
+            await cluster.advance(1)
+        await calls
+        assert failed.total == MANY
+        assert failed.most <= 2 * PORTION
+        await cluster.kill(cluster.silos[0])
+
+
+async def test_no_turn_starts_in_a_killed_silo_while_its_activations_are_freed() -> None:
+    async with TestCluster([Plain], silos=1) as cluster:
+        silo = cluster.silos[0]
+        await fill(cluster, Plain)
+        activations = list(silo.catalog.activations())
+        kill = asyncio.create_task(cluster.kill(silo))
+        await asyncio.sleep(0)
+        while not any(each.phase is Phase.GONE for each in activations):
+            await asyncio.sleep(0)
+        assert all(each.phase is Phase.GONE for each in activations)
+        assert silo.catalog.counts()  # most of them are not freed yet
+        await kill
+        assert not silo.catalog.counts()
+
+
+async def ask_here(cluster: TestCluster, service: str, question: bytes) -> bytes:
+    """Ask the first silo as an operator does, through its gateway."""
+    answer: bytes = await cluster.client.ask(cluster.client.gateways[0], service, question)
+    return answer

@@ -95,7 +95,7 @@ class Host:
         """Whether this silo would run user code of the grain."""
         return grain_id in self.won and grain_id not in self.releasing
 
-    def _registered(self) -> Iterator[GrainAddress]:
+    def _registered(self, start: int = 0, count: int | None = None) -> Iterator[GrainAddress]:
         return iter([address for grain_id, address in self.won.items() if grain_id not in self.releasing])
 
     def _is_registered(self, address: GrainAddress) -> bool:

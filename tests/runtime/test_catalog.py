@@ -176,7 +176,7 @@ async def test_only_what_matches_is_deactivated(process: Make) -> None:
     here = process(Cart, services=services(Log()))
     for key in "abc":
         await here.grains.get_grain(Cart, key).work()
-    assert here.catalog.deactivate_where(lambda each: each.key == "b", "chosen") == 1
+    assert await here.catalog.deactivate_where(lambda each: each.key == "b", "chosen") == 1
     await here.tasks.wait()
     assert sorted(each.grain_id.key for each in here.catalog.activations()) == ["a", "c"]
 

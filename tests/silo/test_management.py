@@ -79,7 +79,7 @@ async def test_a_listing_says_when_it_was_cut(limit: int, listed: int) -> None:
     async with TestCluster([Order], silos=1) as cluster:
         for key in range(7):
             await cluster.get_grain(Order, str(key)).touch()
-        grains = cluster.silos[0].management.grains(ListGrains("", limit))
+        grains = await cluster.silos[0].management.grains(ListGrains("", limit))
         assert (len(grains.activations), grains.total) == (listed, 7)
     assert ListGrains().limit == MAX_LISTED
 

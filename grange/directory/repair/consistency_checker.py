@@ -92,13 +92,16 @@ class ConsistencyChecker:
     def _activations(self) -> Iterable[list[GrainAddress]]:
         """Pages of this silo's registered activations: up to `check_limit`, from where the last period stopped."""
         options = self._deps.options
-        registered = iter(self._deps.registered())
-        chosen = islice(registered, self._position, self._position + options.check_limit)
-        seen = 0
-        while page := list(islice(chosen, options.check_page)):
-            seen += len(page)
+        chosen = iter(self._deps.registered(self._position, options.check_limit))
+        page = list(islice(chosen, options.check_page))
+        if not page and self._position:
+            self._position = 0
+            chosen = iter(self._deps.registered(0, options.check_limit))
+            page = list(islice(chosen, options.check_page))
+        self._position += options.check_limit
+        while page:
             yield page
-        self._position = self._position + seen if seen == options.check_limit else 0
+            page = list(islice(chosen, options.check_page))
 
     async def _compare(self, addresses: Sequence[GrainAddress]) -> list[Mismatch]:
         topology = self._current.topology

@@ -1,7 +1,7 @@
 """The entries of a slice, kept in buckets by hash. A lost range is cut off without a walk over all entries. Pure.
 
 A range takes whole buckets with it. Only the buckets at its two ends are searched entry by entry. A silo that joins
-takes about 64 ranges, so at most 128 of the 4,096 buckets are searched.
+takes about 64 ranges, so at most 128 of the 16,384 buckets are searched.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import Range
 from grange.proto.ids import GrainAddress, GrainId
 
-BUCKET_BITS = 12
-"""4,096 buckets: with a million entries about 244 in each, and 32 KB for an empty slice."""
+BUCKET_BITS = 14
+"""16,384 buckets: with a million entries about 61 in each, and 128 KB for an empty slice."""
 
 _SHIFT = 64 - BUCKET_BITS
 

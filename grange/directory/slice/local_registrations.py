@@ -9,14 +9,20 @@ is part of the answer. ADR 0021 argues it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Protocol
 
 from grange.directory.slice.ranges import RangeSet
 from grange.proto.ids import GrainAddress
 
-RegisteredHere = Callable[[], Iterable[GrainAddress]]
-"""Lists this silo's activations whose claim was won and whose release has not begun, as `claim` returned them."""
+
+class RegisteredHere(Protocol):
+    """Lists this silo's activations whose claim was won and whose release has not begun, as `claim` returned them."""
+
+    def __call__(self, start: int = 0, count: int | None = None) -> Iterable[GrainAddress]:
+        """Only those among `count` activations from the `start`-th on, in the order in which they were made."""
+        ...
 
 
 class PendingRegistration:

@@ -124,6 +124,7 @@ class Activation:
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
         self.grain_id = grain_id
         self.hosted = hosted
+        hosted.live += 1
         self.owner = owner
         self.activation_id = owner.deps.random.getrandbits(128)
         self.version = 0
@@ -292,21 +293,32 @@ class Activation:
             self._start(cast("Invocation", call))
         self._schedule_admission()
 
-    def kill(self, reason: str) -> None:
-        """End at once: no turn, timer or hook of this activation starts any more, `on_deactivate` included."""
+    def kill(self, reason: str) -> bool:
+        """End at once: no turn, timer or hook of this activation starts any more, `on_deactivate` included.
+
+        `clear` must follow; marking is apart, because a silo kills all its activations in one moment. False: it was
+        gone already.
+        """
+        if self.phase is Phase.GONE:
+            return False
+        self.phase = Phase.GONE
         self.reason = reason
-        for timer in self.timers:
-            timer.stop()
-        self.close(Refused(Reason.NOT_READY, reason))
+        return True
 
     def close(self, refused: Refused) -> None:
-        """Mark the activation gone and refuse all waiting requests.
+        """Mark the activation gone, unless it was killed while it was activating or ending, and clear it."""
+        if self.phase is not Phase.GONE:
+            self.phase = Phase.GONE
+            self.clear(refused)
+
+    def clear(self, refused: Refused) -> None:
+        """Free all that a gone activation holds, and refuse all waiting requests.
 
         The owner removes it first, so that a repeated call creates a new activation.
         """
-        if self.phase is Phase.GONE:
-            return  # it was killed while it was activating or ending
-        self.phase = Phase.GONE
+        self.hosted.live -= 1
+        for timer in self.timers:
+            timer.stop()
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
         self._refuse_all(refused)

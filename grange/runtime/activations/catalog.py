@@ -6,10 +6,12 @@ Every request to a grain of this silo, from this process or from the wire, enter
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 
-from grange.aio.portions import in_portions
+from grange.aio.portions import PORTION, in_portions
 from grange.errors import SiloStopped
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
@@ -33,6 +35,10 @@ Target = Activation | WorkerPool
 """What the catalog holds for a grain id."""
 
 
+BATCH = 1000
+"""Activations that are looked at, or cleared, before the event loop runs other tasks: a few milliseconds."""
+
+
 class Catalog:
     """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one."""
 
@@ -47,6 +53,7 @@ class Catalog:
         self._open = False
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
+        self._dying: deque[Activation] = deque()  # killed and not cleared yet
         self._killed: list[Built] = []
         self._next_silo: NextSilo = _nowhere
         deps.gate.on_fence(self._refuse_waiting)
@@ -142,12 +149,19 @@ class Catalog:
         for target in list(self._targets.values()):
             yield from target.workers if isinstance(target, WorkerPool) else (target,)
 
-    def registered(self) -> Iterable[GrainAddress]:
+    def batches(self) -> Iterator[list[Activation]]:
+        """Yield `activations`, `BATCH` at a time, for code that lets the event loop run other tasks in between."""
+        activations = self.activations()
+        while batch := list(islice(activations, BATCH)):
+            yield batch
+
+    def registered(self, start: int = 0, count: int | None = None) -> Iterable[GrainAddress]:
         """The entries the directory must hold for this silo: activations that won their claim and have not released it.
 
-        The iterable is lazy: it reads each activation when it yields it. Consume it at once for a consistent snapshot.
+        Only those among `count` targets from the `start`-th on. The iterable is lazy: it reads each activation when it
+        yields it. Consume it at once for a consistent snapshot.
         """
-        targets = list(self._targets.values())
+        targets = list(islice(self._targets.values(), start, None if count is None else start + count))
         return (target.address for target in targets if isinstance(target, Activation) and target.claimed)
 
     def is_registered(self, address: GrainAddress) -> bool:
@@ -184,16 +198,23 @@ class Catalog:
 
     def counts(self) -> dict[str, int]:
         """The number of activations by grain type."""
-        counts: dict[str, int] = {}
-        for activation in self.activations():
-            counts[activation.grain_id.type] = counts.get(activation.grain_id.type, 0) + 1
-        return counts
+        return {name: hosted.live for name, hosted in self.hosted.items() if hosted.live}
 
-    def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
-        """Deactivate every matching activation after its running requests. Returns their number."""
-        chosen = [activation for activation in self.activations() if matches(activation)]
-        for activation in chosen:
-            activation.deactivate(reason)
+    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
+        """Deactivate every matching activation after its running requests. Returns their number.
+
+        They begin to end in portions, after the return; one that does not match any more at its turn stays.
+        """
+        chosen: list[Activation] = []
+        for batch in self.batches():
+            chosen += filter(matches, batch)
+            await asyncio.sleep(0)
+
+        def end(activation: Activation) -> None:
+            if matches(activation):
+                activation.deactivate(reason)
+
+        in_portions(chosen, end)
         return len(chosen)
 
     async def drain(self, next_silo: NextSilo | None = None) -> None:
@@ -218,34 +239,60 @@ class Catalog:
         Activations whose turns do not end are killed. `kill`: kill all activations.
         """
         self._open = False
-        # Close these first: a closing activation starts no turn after the cancelled one.
-        self.deactivate_where(lambda activation: bool(activation.mailbox.running), STOPPING)
-        turns = cancel_running(self.activations(), self.deps.address)
         if kill:
-            self.kill()
+            self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
+        turns: list[Invocation] = []
+        for busy in self._busy():
+            for first in range(0, len(busy), PORTION):
+                portion = busy[first : first + PORTION]
+                for activation in portion:
+                    activation.deactivate(STOPPING)  # first, so that it starts no turn after the cancelled one
+                turns += cancel_running(portion, self.deps.address)
+                await asyncio.sleep(0)
+        await self._clear_killed()
         await wait_cancelled(turns, self.deps.address)
-        for activation in list(self.activations()):
-            if activation.mailbox.running:  # the catalog would never become empty
-                self._kill(activation, f"silo {self.deps.address} has ended, but a turn did not")
+        for stuck in self._busy():  # or the catalog would never become empty
+            self._mark_killed(stuck, f"silo {self.deps.address} has ended, but a turn did not")
+            await self._clear_killed()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """Kill all activations: no turn, timer or hook starts here any more. Waiting requests are refused."""
         self._open = False
-        for activation in list(self.activations()):
-            self._kill(activation, f"silo {self.deps.address} has ended")
+        self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
+        await self._clear_killed()
 
     async def free_killed(self) -> None:
         """Close the services of all activations that were killed. Call it when no task of an activation runs."""
+        ended = SiloStopped(f"silo {self.deps.address} has ended")
         while self._killed:
-            await self._killed.pop().free(SiloStopped(f"silo {self.deps.address} has ended"))
+            await self._killed.pop().free(ended)
+            if len(self._killed) % PORTION == 0:
+                await asyncio.sleep(0)
 
-    def _kill(self, activation: Activation, reason: str) -> None:
-        if activation.built is not None:
-            self._killed.append(activation.built)
-        activation.kill(reason)
+    def _busy(self) -> Iterator[list[Activation]]:
+        """Yield the activations with running turns, of one batch after the other."""
+        for batch in self.batches():
+            yield [activation for activation in batch if activation.mailbox.running]
+
+    def _mark_killed(self, activations: Iterable[Activation], reason: str) -> None:
+        """Kill all these, in one moment. `_clear_killed` must follow."""
+        self._dying += [activation for activation in activations if activation.kill(reason)]
+
+    async def _clear_killed(self) -> None:
+        """Clear those that were killed, also by an earlier call that was cancelled. A refusal wakes a caller."""
+        work = 0
+        while self._dying:
+            activation = self._dying.popleft()
+            if activation.built is not None and activation.built.services is not None:
+                self._killed.append(activation.built)
+            work += 1 + activation.mailbox.depth * BATCH // PORTION
+            activation.clear(Refused(Reason.NOT_READY, activation.reason))
+            if work >= BATCH:
+                work = 0
+                await asyncio.sleep(0)
 
     def _refuse_waiting(self) -> None:
-        in_portions(self.activations(), Activation.refuse_waiting)
+        in_portions(self._targets.values(), _refuse_waiting)
 
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self._targets.get(pool.grain_id) is pool:
@@ -258,6 +305,11 @@ class Catalog:
 
 
 _NONE: Mapping[GrainId, Target] = MappingProxyType({})
+
+
+def _refuse_waiting(target: Activation | WorkerPool) -> None:
+    for activation in target.workers if isinstance(target, WorkerPool) else (target,):
+        activation.refuse_waiting()
 
 
 def _nowhere(_: GrainId) -> None:

@@ -40,8 +40,11 @@ class Collector:
 
     async def _sweep(self, bucket: list[Activation], now: float) -> None:
         ended = 0
-        for position, activation in enumerate(bucket):
-            if position % SWEEP_BATCH == SWEEP_BATCH - 1 or ended == PORTION:
+        bucket.reverse()  # oldest last, and taken first
+        while bucket:
+            # Take each away: to free a million activations at once would hold the loop.
+            activation = bucket.pop()
+            if len(bucket) % SWEEP_BATCH == 0 or ended == PORTION:
                 ended = 0
                 await asyncio.sleep(0)
             if activation.phase > Phase.ACTIVE:

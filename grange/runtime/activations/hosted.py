@@ -24,11 +24,14 @@ MAX_CAUSES = 100
 
 
 class HostedType:
-    """A grain class in one silo. Made at start-up, so that an error in a class stops the start."""
+    """A grain class in one silo. Made at start-up, so that an error in a class stops the start.
+
+    `live` is the number of its activations in this silo, in any phase: a silo may hold too many to count at once.
+    """
 
     __slots__ = (
         "_facets", "_parameters", "_registry", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "mailbox_limit", "options", "plain", "plans",
+        "interleaves", "live", "mailbox_limit", "options", "plain", "plans",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +55,7 @@ class HostedType:
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
         self._registry = registry
+        self.live = 0
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
         self._parameters = tuple(

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from grange.aio.awake import AwakeTimeout
-from grange.aio.portions import Pace
+from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import SiloUnavailable
 from grange.grains.context import context_values
@@ -67,7 +67,7 @@ class Caller:
         self._pace = Pace(BEGUN_AT_ONCE)
         self._loop = get_running_loop()
         self._binding = deps.binding
-        self._waits: set[AwakeTimeout] = set()
+        self._waits: dict[AwakeTimeout, None] = {}  # an ordered set
         self._links: dict[GrainId, Link] = {}
         self._timeout = deps.options.response_timeout
         self._timeout_ms = milliseconds(self._timeout)
@@ -124,8 +124,7 @@ class Caller:
     def end(self) -> None:
         """Refuse all calls from now on, also those that wait for a silo: their requests have not left this process."""
         self._binding.end()
-        for wait in self._waits:
-            wait.expire()
+        in_portions(list(self._waits), self._end_wait)
 
     async def _call_slowly(
         self,
@@ -259,11 +258,15 @@ class Caller:
     @contextmanager
     def _waiting(self, timeout: AwakeTimeout) -> Generator[None]:
         """Have `end` expire this time-out while the call waits."""
-        self._waits.add(timeout)
+        self._waits[timeout] = None
         try:
             yield
         finally:
-            self._waits.discard(timeout)
+            self._waits.pop(timeout, None)
+
+    def _end_wait(self, wait: AwakeTimeout) -> None:
+        if wait in self._waits:
+            wait.expire()
 
     def _check_open(self, grain_id: GrainId) -> None:
         if self._binding.loop is None:
