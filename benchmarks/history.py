@@ -41,9 +41,9 @@ def main() -> int:
 
 
 def records_in(folder: Path) -> list[Path]:
-    """Return the records of a folder, the oldest version first: 0.9 is older than 0.10."""
+    """Return the records of a folder, the oldest version first: 0.9 is older than 0.10. A name without one is last."""
     found = (path for path in folder.glob("*.json") if not path.name.endswith(PROFILE))
-    return sorted(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)])
+    return sorted(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)] or [sys.maxsize])
 
 
 def history_table(records: Mapping[str, Samples]) -> Table:

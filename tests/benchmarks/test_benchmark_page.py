@@ -150,9 +150,9 @@ def test_a_chart_without_points_is_refused():
 
 
 def test_releases_stand_side_by_side_the_oldest_first(tmp_path):
-    for name in ("0.10.0", "0.9.0", "0.9.0.profile"):
+    for name in ("unreleased", "0.10.0", "0.9.0", "0.9.0.profile"):
         (tmp_path / f"{name}.json").write_text(json.dumps({}))
-    assert [path.stem for path in history.records_in(tmp_path)] == ["0.9.0", "0.10.0"]
+    assert [path.stem for path in history.records_in(tmp_path)] == ["0.9.0", "0.10.0", "unreleased"]
     console = Console(width=140, color_system=None)
     with console.capture() as capture:
         console.print(history.history_table({"0.9.0": samples(), "0.10.0": Samples(rounds=1)}))
