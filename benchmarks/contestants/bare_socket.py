@@ -1,8 +1,8 @@
 """The limit of a plain socket: an echo loop with frames, each behind its length, without a runtime.
 
-Messages that are put in one step of the event loop leave together at its end, at most 32 in a frame. The frames are those
-of grange, packed ones by default. Nothing is bounded here, and nothing closes a silent connection, as a road for calls
-must do.
+Messages that are put in one step of the event loop leave together at its end, at most 32 in a frame. The frames are
+those of grange, packed ones by default. Nothing is bounded here, and nothing closes a silent connection, as a road for
+calls must do.
 """
 
 import asyncio
