@@ -21,7 +21,7 @@ from benchmarks.catalog import CONTESTANTS, FIGURES, Figure, Setting
 from benchmarks.history import PROFILE
 from benchmarks.processes import ROOT
 from benchmarks.results import Samples, labels_in_order, name_of, python_of, ratios, samples_of, values, verdicts
-from benchmarks.table import figure_of, number, unit_of, wanted
+from benchmarks.table import figure_of, measured, number, wanted
 
 PAGE = ROOT / "docs" / "performance.md"
 CHARTS = ROOT / "docs" / "charts"
@@ -102,7 +102,7 @@ def targets(record: Record) -> str:
     """Each target and what was measured, on both Pythons."""
     rows = [
         f"| {figure_of(one.target)} | {one.target.subject} | {one.python} | {wanted(one.target, figure)}"
-        f" | {number(one.measured)} {unit_of(one.target, figure)} | {'met' if one.met else '**missed**'} |"
+        f" | {measured(one, figure)} | {'met' if one.met else '**missed**'} |"
         for figure in FIGURES.values()
         for one in verdicts(record.samples, figure)
     ]
@@ -112,8 +112,8 @@ def targets(record: Record) -> str:
 def missed(record: Record) -> str:
     """The targets that were missed."""
     found = [
-        f"- {figure_of(one.target)} of {one.target.subject} on {one.python}: {number(one.measured)}"
-        f" {unit_of(one.target, figure)}, target {wanted(one.target, figure)}"
+        f"- {figure_of(one.target)} of {one.target.subject} on {one.python}: {measured(one, figure)},"
+        f" target {wanted(one.target, figure)}"
         for figure in FIGURES.values()
         for one in verdicts(record.samples, figure)
         if not one.met
@@ -125,7 +125,7 @@ def ahead(record: Record) -> str:
     """The figures in which a peer did better than grange on gRPC, with grange's share of the peer's value."""
     samples = record.samples
     found = [
-        f"- {figure.name}: {ratio.other} (grange / it: {ratio.median:.2f})"
+        f"- {figure.name}: {ratio.other} ({ratio.subject} / it: {ratio.median:.2f})"
         for figure in FIGURES.values()
         for ratio in ratios(samples, figure.name)
         if CONTESTANTS[name_of(ratio.other)].peer and (ratio.median < 1 if figure.more else ratio.median > 1)

@@ -57,16 +57,16 @@ def test_a_note_about_the_run_is_shown():
 
 def test_a_missed_target_is_marked_and_listed():
     assert (
-        "| throughput-100 | grange | 3.13 | ≥ 0.5 x bare packed | 0.333 x bare packed | **missed** |"
+        "| throughput-100 | grange | 3.13 | ≥ 0.5 x bare packed | 0.333 x bare packed@3.13 | **missed** |"
         in page.targets(record())
     )
     text = page.missed(record())
-    assert "- throughput-100 of grange on 3.13: 0.333 x bare packed, target ≥ 0.5 x bare packed" in text
+    assert "- throughput-100 of grange on 3.13: 0.333 x bare packed@3.13, target ≥ 0.5 x bare packed" in text
     assert "throughput-10 " not in text
 
 
 def test_a_peer_that_does_better_is_listed_and_a_limit_is_not():
-    assert page.ahead(record()) == "- local: nigrains@3.13 (grange / it: 1.20)\n"
+    assert page.ahead(record()) == "- local: nigrains@3.13 (grange@3.13 / it: 1.20)\n"
 
 
 def test_a_cell_has_median_and_spread():
