@@ -21,7 +21,8 @@ from benchmarks.results import Samples, name_of, samples_of, values
 from benchmarks.table import number, plain_table
 
 FOLDER = ROOT / "benchmarks" / "history"
-PROFILE = ".profile.json"
+BESIDE = ("profile", "stalls")
+"""Further results of a release, each in a file beside its record: `<version>.profile.json`."""
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def main() -> int:
 
 def records_in(folder: Path) -> list[Path]:
     """Return the records of a folder, the oldest version first: 0.9 is older than 0.10. A name without one is last."""
-    found = (path for path in folder.glob("*.json") if not path.name.endswith(PROFILE))
+    found = (path for path in folder.glob("*.json") if not path.stem.endswith(tuple(f".{name}" for name in BESIDE)))
     return sorted(found, key=lambda path: [int(part) for part in re.findall(r"\d+", path.stem)] or [sys.maxsize])
 
 

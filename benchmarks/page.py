@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import chart, steps
 from benchmarks.catalog import CONTESTANTS, FIGURES, Figure, Setting
-from benchmarks.history import PROFILE
+from benchmarks.history import BESIDE
 from benchmarks.processes import ROOT
 from benchmarks.results import Samples, labels_in_order, name_of, python_of, ratios, samples_of, values, verdicts
 from benchmarks.table import figure_of, measured, number, wanted
@@ -29,17 +29,18 @@ _TABLE = re.compile(r"(?<=<!-- table: )(\w+) -->\n(.*?)(?=<!-- end -->)", re.DOT
 _WIRE = [figure for figure in FIGURES.values() if figure.group == "throughput"]
 _LOADS = [figure for figure in FIGURES.values() if figure.group in {"size", "clients", "silos"}]
 _ALONE = [figure for figure in FIGURES.values() if figure.setting in {Setting.ALONE, Setting.FRESH, Setting.STATE}]
+LONGEST_HOLD = 50.0
 
 Cell = Callable[[Figure, str], str]
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run: the results, and the profile beside it, if there is one. `name` is the file's, below the repository."""
+    """One run: the results, and what is kept beside them by name. `name` is the file's, below the repository."""
 
     name: str
     results: Mapping[str, Any]
-    profile: Mapping[str, Any]
+    beside: Mapping[str, Mapping[str, Any]]
 
     @property
     def samples(self) -> Samples:
@@ -61,11 +62,11 @@ def main() -> int:
 
 
 def load(path: Path) -> Record:
-    """Read a run from its file, and the profile from the file beside it."""
-    beside = path.with_name(path.stem + PROFILE)
-    profile = json.loads(beside.read_text("utf-8")) if beside.exists() else {}
+    """Read a run from its file, and what is kept in the files beside it."""
+    files = {name: path.with_name(f"{path.stem}.{name}.json") for name in BESIDE}
+    beside = {name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()}
     name = path.resolve().relative_to(ROOT).as_posix()
-    return Record(name, json.loads(path.read_text("utf-8")), profile)
+    return Record(name, json.loads(path.read_text("utf-8")), beside)
 
 
 def renewed(page: str, record: Record) -> str:
@@ -152,9 +153,9 @@ def alone(record: Record) -> str:
 
 def profile(record: Record) -> str:
     """The shares of the steps of a call."""
-    if not record.profile:
+    if "profile" not in record.beside:
         return "No profile is on record for this run: `make profile` prints one.\n"
-    found: list[Mapping[str, Any]] = list(record.profile.values())
+    found: list[Mapping[str, Any]] = list(record.beside["profile"].values())
     page = steps.steps_of((ROOT / steps.PAGE).read_text("utf-8"))
     names = steps.in_order({name for one in found for name in (*one["shares"], *one["calls"])}, page)
     rows = []
@@ -170,8 +171,28 @@ def profile(record: Record) -> str:
     )
 
 
+def stalls(record: Record) -> str:
+    """The longest hold of the event loop, load by load."""
+    if "stalls" not in record.beside:
+        return "Not on record for this run.\n"
+    rows = [
+        f"| {name} | {number(longest)} | {number(collector)} | {'met' if longest <= LONGEST_HOLD else '**missed**'} |"
+        for name, longest, collector in _holds("", record.beside["stalls"])
+    ]
+    return _table(("load", "longest hold, ms", "of the garbage collector", f"≤ {LONGEST_HOLD:g} ms"), rows)
+
+
+def _holds(name: str, figures: Mapping[str, Any]) -> Iterable[tuple[str, float, float]]:
+    """Yield name, longest hold and longest pass of the collector, of each load and each part of a load."""
+    if "longest_ms" in figures:
+        yield name, figures["longest_ms"], figures.get("collector_ms", 0.0)
+    for part, inner in figures.items():
+        if isinstance(inner, Mapping):
+            yield from _holds(f"{name}, {part}" if name else part, inner)
+
+
 PARTS: Mapping[str, Callable[[Record], str]] = {
-    part.__name__: part for part in (run, targets, missed, ahead, wire, loads, alone, profile)
+    part.__name__: part for part in (run, targets, missed, ahead, wire, loads, alone, stalls, profile)
 }
 
 

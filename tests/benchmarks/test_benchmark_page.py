@@ -84,10 +84,18 @@ def test_what_was_not_measured_is_said():
 def test_a_profile_has_a_row_for_each_step_and_a_sum():
     one = {"name": "client", "microseconds": 10.0, "overhead": 0.02}
     profile = {"client": {**one, "shares": {"proto/codec.py": 0.25}, "calls": {"proto/codec.py": 3.0}}}
-    text = page.profile(page.Record("x", record().results, profile))
+    text = page.profile(page.Record("x", record().results, {"profile": profile}))
     assert "| proto/codec.py | 2.5 | 3.0 |" in text
     assert "| sum | 10.0 | 3.0 |" in text
     assert "client +2%" in text
+
+
+def test_a_hold_of_each_part_of_a_load_is_judged():
+    hold = {"longest_ms": 20.5, "collector_ms": 3.0, "iterations": 4}
+    stalls = {"expire": hold, "population": {"list": {**hold, "longest_ms": 70.0}, "seconds": 3}}
+    text = page.stalls(page.Record("x", record().results, {"stalls": stalls}))
+    assert "| expire | 20.5 | 3 | met |" in text
+    assert "| population, list | 70 | 3 | **missed** |" in text
 
 
 def test_only_the_parts_between_the_marks_change():
@@ -150,7 +158,7 @@ def test_a_chart_without_points_is_refused():
 
 
 def test_releases_stand_side_by_side_the_oldest_first(tmp_path):
-    for name in ("unreleased", "0.10.0", "0.9.0", "0.9.0.profile"):
+    for name in ("unreleased", "0.10.0", "0.9.0", "0.9.0.profile", "0.9.0.stalls"):
         (tmp_path / f"{name}.json").write_text(json.dumps({}))
     assert [path.stem for path in history.records_in(tmp_path)] == ["0.9.0", "0.10.0", "unreleased"]
     console = Console(width=140, color_system=None)
