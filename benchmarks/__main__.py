@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import shlex
 import signal
 import sys
 import time
@@ -50,7 +51,8 @@ def main() -> int:
     report = {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock),
-        "command": "python -m benchmarks " + " ".join(sys.argv[1:]),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "note": options.note,
         "lengths": dataclasses.asdict(lengths),
         "machine": about,
         "contestants": outcome.introductions,
@@ -68,6 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="number of rounds; each contestant runs once a round (3)")
     parser.add_argument("--peers", metavar="A,B", help="xoscar, casty, nigrains, ray, or none (all but ray)")
     parser.add_argument("--only", metavar="A,B", help="figures or groups: " + ", ".join(catalog.FIGURES))
+    parser.add_argument("--note", metavar="TEXT", help="kept with the results, such as what else the machine did")
     where = "where results go (benchmarks/results.json; with --quick: nowhere)"
     parser.add_argument("--json", type=Path, metavar="PATH", help=where)
     return parser.parse_args()

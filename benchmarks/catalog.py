@@ -117,7 +117,7 @@ _WIRE = frozenset(name for name, figure in FIGURES.items() if figure.setting is 
 _REMOTE = _WIRE | {"clients"}
 _LOCAL = frozenset({"local", "activation", "memory"})
 _PACKED = "grange.proto.packed"
-_TCP = "grange.transport.tcp"
+_TCP = "grange.transport.roads"
 
 CONTESTANTS = {
     contestant.name: contestant

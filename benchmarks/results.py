@@ -32,7 +32,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The value of `subject` divided by that of another contestant, per round, both under one Python."""
+    """The value of `subject` divided by that of another contestant, per round. Both are labels."""
 
     subject: str
     other: str
@@ -46,12 +46,16 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and the measured value: a ratio, or without `against` the figure itself."""
+    """A target and the measured value: a ratio, or without `against` the figure itself.
+
+    `other` is the label of the contestant that the ratio was taken to.
+    """
 
     target: Target
     python: str
     measured: float
     met: bool
+    other: str = ""
 
 
 def together(samples: Sequence[Sample]) -> dict[str, float]:
@@ -69,11 +73,14 @@ def values(samples: Samples, figure: str, label: str, part: str = "value") -> li
 
 
 def ratios(samples: Samples, figure: str, subject: str = "grange", part: str = "value") -> list[Ratio]:
-    """Return `subject` against each contestant under the same Python, from the rounds that both completed."""
+    """Return `subject` against each contestant under the same Python, from the rounds that both completed.
+
+    A contestant that does not run under that Python counts under the oldest one that it ran on.
+    """
     rows = samples.rows(figure)
     found = []
     for mine in (label for label in rows if name_of(label) == subject):
-        for other in (label for label in rows if label != mine and python_of(label) == python_of(mine)):
+        for other in _comparable(mine, rows):
             pairs = zip(rows[mine], rows[other], strict=True)
             per_round = tuple(a[part] / b[part] for a, b in pairs if a and b and part in a and b.get(part))
             if per_round:
@@ -85,9 +92,9 @@ def verdicts(samples: Samples, figure: Figure) -> list[Verdict]:
     """Return each target of this figure that could be judged, once per Python."""
     judged = []
     for target in (target for target in TARGETS if target.figure == figure.name):
-        for python, measured in _measured(samples, target):
+        for python, measured, other in _measured(samples, target):
             met = measured >= target.factor if target.more else measured <= target.factor
-            judged.append(Verdict(target, python, measured, met))
+            judged.append(Verdict(target, python, measured, met, other))
     return judged
 
 
@@ -122,24 +129,46 @@ def python_of(label: str) -> str:
     return label.partition("@")[2]
 
 
-def _measured(samples: Samples, target: Target) -> list[tuple[str, float]]:
-    if target.against == BEST_PEER:
-        return list(_against_best_peer(samples, target))
+def _comparable(mine: str, rows: Iterable[str]) -> list[str]:
+    """Return a label of each other contestant that one is compared with."""
+    of_name: dict[str, list[str]] = {}
+    for label in rows:
+        of_name.setdefault(name_of(label), []).append(label)
+    found = []
+    for name, labels in of_name.items():
+        same = f"{name}@{python_of(mine)}"
+        if name != name_of(mine) and same in labels:
+            found.append(same)
+        elif name != name_of(mine) and _version(mine) < CONTESTANTS[name].oldest:
+            found.append(min(labels, key=_version))
+    return found
+
+
+def _version(label: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in python_of(label).split("."))
+
+
+def _measured(samples: Samples, target: Target) -> list[tuple[str, float, str]]:
+    """Return Python, value and the label that it was compared with."""
     if target.against is not None:
         found = ratios(samples, target.figure, target.subject, target.part)
-        return [(python_of(one.subject), one.median) for one in found if name_of(one.other) == target.against]
+        if target.against == BEST_PEER:
+            found = _of_best_peer(found, target)
+        matching = [one for one in found if target.against in {BEST_PEER, name_of(one.other)}]
+        return [(python_of(one.subject), one.median, one.other) for one in matching]
     own = [label for label in samples.rows(target.figure) if name_of(label) == target.subject]
     taken = {python_of(label): values(samples, target.figure, label, target.part) for label in own}
-    return [(python, statistics.median(found)) for python, found in taken.items() if found]
+    return [(python, statistics.median(found), "") for python, found in taken.items() if found]
 
 
-def _against_best_peer(samples: Samples, target: Target) -> Iterable[tuple[str, float]]:
-    """Yield the ratio to the peer with the least favourable ratio: the peer that does best."""
-    found = ratios(samples, target.figure, target.subject, target.part)
-    peers = [one for one in found if CONTESTANTS[name_of(one.other)].peer]
+def _of_best_peer(found: Iterable[Ratio], target: Target) -> list[Ratio]:
+    """Return, for each Python, the least favourable ratio to a peer: that to the peer that does best."""
+    by_python: dict[str, list[Ratio]] = {}
+    for one in found:
+        if CONTESTANTS[name_of(one.other)].peer:
+            by_python.setdefault(python_of(one.subject), []).append(one)
     worst = min if target.more else max
-    for python in dict.fromkeys(python_of(one.subject) for one in peers):
-        yield python, worst(one.median for one in peers if python_of(one.subject) == python)
+    return [worst(peers, key=lambda one: one.median) for peers in by_python.values()]
 
 
 def _figure_document(figure: Figure, samples: Samples) -> dict[str, Any]:
@@ -165,6 +194,7 @@ def _figure_document(figure: Figure, samples: Samples) -> dict[str, Any]:
                 "subject": verdict.target.subject,
                 "part": verdict.target.part,
                 "against": verdict.target.against,
+                "other": verdict.other,
                 "python": verdict.python,
                 "target": verdict.target.factor,
                 "measured": _round(verdict.measured),

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.catalog import CONTESTANTS, Figure, Target
-from benchmarks.results import Samples, labels_in_order, ratios, values, verdicts
+from benchmarks.results import Samples, Verdict, labels_in_order, python_of, ratios, values, verdicts
 
 PARTS = ("p50", "p99", "p99.9", "client", "server")
 
@@ -37,8 +37,7 @@ def targets_table(figures: Sequence[Figure], samples: Samples) -> Table:
     for figure in figures:
         for verdict in verdicts(samples, figure):
             target = verdict.target
-            measured = f"{number(verdict.measured)} {unit_of(target, figure)}"
-            row = (figure_of(target), target.subject, verdict.python, wanted(target, figure), measured)
+            row = (figure_of(target), target.subject, verdict.python, wanted(target, figure), measured(verdict, figure))
             table.add_row(*row, "met" if verdict.met else "not met")
     return table
 
@@ -67,12 +66,13 @@ def figure_of(target: Target) -> str:
 
 def wanted(target: Target, figure: Figure) -> str:
     """Write a target: `≥ 2 x casty`."""
-    return f"{'≥' if target.more else '≤'} {target.factor:g} {unit_of(target, figure)}"
+    unit = f"x {target.against}" if target.against else figure.unit
+    return f"{'≥' if target.more else '≤'} {target.factor:g} {unit}"
 
 
-def unit_of(target: Target, figure: Figure) -> str:
-    """Write what a target is a multiple of."""
-    return f"x {target.against}" if target.against else figure.unit
+def measured(verdict: Verdict, figure: Figure) -> str:
+    """Write what was measured for a target: `1.8 x casty@3.13`."""
+    return f"{number(verdict.measured)} {f'x {verdict.other}' if verdict.other else figure.unit}"
 
 
 def row_of(figure: Figure, samples: Samples, label: str) -> list[str]:
@@ -80,7 +80,8 @@ def row_of(figure: Figure, samples: Samples, label: str) -> list[str]:
     taken = values(samples, figure.name, label)
     if not taken:
         return []
-    by_other = {ratio.other: ratio.median for ratio in ratios(samples, figure.name)}
+    own = (ratio for ratio in ratios(samples, figure.name) if python_of(ratio.subject) == python_of(label))
+    by_other = {ratio.other: ratio.median for ratio in own}
     ratio = f"{by_other[label]:.2f}" if label in by_other else ""
     parts = [values(samples, figure.name, label, part) for part in PARTS]
     medians = [number(statistics.median(found)) if found else "" for found in parts]

@@ -1,13 +1,15 @@
-"""The limit of a plain socket: an echo loop with packed frames, each behind its length, without a runtime.
+"""The limit of a plain socket: an echo loop with frames, each behind its length, without a runtime.
 
-Messages that are put in one step of the event loop leave together at its end, in frames of at most 32. The frames are
-grange's own. Nothing is bounded here, and nothing closes a silent connection: a road for calls must do more.
+Messages that are put in one step of the event loop leave together at its end, at most 32 in a frame. The frames are
+those of grange, packed ones by default. Nothing is bounded here, and nothing closes a silent connection, as a road for
+calls must do.
 """
 
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from benchmarks.contestants.bare import Calls, Frame, answers, frames_of
 from benchmarks.contestants.worker import Contestant, main
@@ -20,18 +22,17 @@ _LENGTH = struct.Struct(">I")
 class Framed(asyncio.Protocol):
     """One end of the socket."""
 
-    def __init__(self, received: Callable[["Framed", Frame], None]) -> None:
+    def __init__(self, frames: str, received: Callable[["Framed", Frame], None]) -> None:
         self.received = received
-        self.encode, self.decode = frames_of("packed")
+        self.encode, self.decode = frames_of(frames)
         self.loop = asyncio.get_running_loop()
         self.queue: Frame = []
         self.buffer = bytearray()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        """asyncio: keep the transport. That of uvloop is no subclass of those of asyncio."""
+        self.transport = cast("asyncio.Transport", transport)
 
     def put(self, message: Message) -> None:
         """Queue one message; it leaves at the end of this step of the loop, or at once with a full frame."""
@@ -65,12 +66,13 @@ class BareSocket(Contestant):
     """The contestant."""
 
     packages = ("msgspec", "uvloop")
+    choices = {"frames": ("packed", "protobuf")}
 
     @asynccontextmanager
     async def serve(self, storage: str | None, membership: str | None) -> AsyncIterator[str]:
         """Echo every request."""
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Framed(_answer), "127.0.0.1", 0)
+        loop, frames = asyncio.get_running_loop(), self.chosen["frames"]
+        server = await loop.create_server(lambda: Framed(frames, _answer), "127.0.0.1", 0)
         async with server:
             yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
@@ -78,9 +80,9 @@ class BareSocket(Contestant):
     async def drive(self, address: str) -> AsyncIterator[Calls]:
         """Open the one connection."""
         host, _, port = address.rpartition(":")
-        loop = asyncio.get_running_loop()
+        loop, frames = asyncio.get_running_loop(), self.chosen["frames"]
         transport, framed = await loop.create_connection(
-            lambda: Framed(lambda _, frame: calls.answered(frame)), host, int(port)
+            lambda: Framed(frames, lambda _, frame: calls.answered(frame)), host, int(port)
         )
         calls = Calls(framed.put)
         try:

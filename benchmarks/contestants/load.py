@@ -1,7 +1,8 @@
 """The loops that time every contestant, so that all contestants are timed in the same way.
 
 Called by `worker.py`. A sample's `calls` count the warm-up too, because the harness divides the processor time of
-all processes by them. Durations are seconds unless a name says otherwise.
+all processes by them. Durations are seconds unless a name says otherwise. On a busy machine a loop may get no answer
+within its time: then it waits for one.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ async def throughput(
 
     async def caller(index: int, call: Call) -> None:
         number, started = 0, clock()
-        while started < end:
+        while started < end or not taken:
             await call(argument or number)
             number += 1
             answered = clock()
@@ -57,7 +58,7 @@ async def local(call: Call, seconds: float) -> Sample:
     end = warm + seconds
     batches: list[float] = []
     made = 0
-    while (now := clock()) < end:
+    while (now := clock()) < end or not batches:
         started = time.perf_counter_ns()
         for number in range(_LOCAL_BATCH):
             await call(number)

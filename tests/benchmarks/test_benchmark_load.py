@@ -66,3 +66,13 @@ async def test_throughput_has_the_percentiles_of_the_time_a_call_takes():
 async def test_an_argument_replaces_the_number():
     _, got = await virtual_throughput(1, b"xy")
     assert {value for _, value in got} == {b"xy"}
+
+
+async def test_a_measurement_without_an_answer_in_its_time_waits_for_one():
+    async def call(value):
+        await asyncio.sleep(0)
+
+    ticks = iter(range(0, 10**12, 10**9))
+    sample = await load.throughput([call], 0.001, clock=lambda: next(ticks))
+    assert sample["calls"] == 1
+    assert sample["p50"] == pytest.approx(1000)

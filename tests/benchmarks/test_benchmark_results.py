@@ -28,6 +28,16 @@ def test_a_ratio_never_mixes_interpreters():
     assert [(one.subject, one.other) for one in ratios(samples, "throughput-100")] == [("grange@3.13", "bare@3.13")]
 
 
+def test_a_peer_that_needs_a_newer_python_counts_under_that():
+    samples = taken("throughput-100", grange_11=[100], grange_13=[80], casty_13=[50])
+    found = {(one.subject, one.other): one.median for one in ratios(samples, "throughput-100")}
+    assert found == {("grange@3.11", "casty@3.13"): 2.0, ("grange@3.13", "casty@3.13"): 1.6}
+    assert [(one.python, one.other) for one in verdicts(samples, FIGURES["throughput-100"])] == [
+        ("3.11", "casty@3.13"),
+        ("3.13", "casty@3.13"),
+    ]
+
+
 def test_a_failed_round_is_left_out_of_values_and_ratios():
     samples = taken("throughput-100", grange_11=[100, None, 60], bare_11=[200, 10, None])
     assert values(samples, "throughput-100", "grange@3.11") == [100, 60]
@@ -59,7 +69,8 @@ def test_the_socket_road_is_judged_by_its_own_targets_and_the_best_peer():
     for label, p50 in {"grange tcp@3.13": 0.1, "casty@3.13": 0.4, "xoscar@3.13": 0.2, "bare@3.13": 0.05}.items():
         samples.add("throughput-1", label, 0, {"value": 1, "p50": p50})
     [verdict] = verdicts(samples, FIGURES["throughput-1"])
-    assert (verdict.target.against, verdict.measured, verdict.met) == (BEST_PEER, 0.5, False)
+    assert (verdict.target.against, verdict.other, verdict.measured) == (BEST_PEER, "xoscar@3.13", 0.5)
+    assert not verdict.met
 
 
 def test_clients_at_once_add_up_and_the_slowest_counts():
