@@ -13,9 +13,6 @@ T = TypeVar("T")
 PORTION = 100
 """Items in one portion. Ending a call wakes its caller, which takes up to 0.1 ms: one portion takes about 10 ms."""
 
-MOMENT = 0.002
-"""Seconds in which work counts as begun at once; longer than an iteration of the loop that is not busy."""
-
 
 def in_portions(items: Iterable[T], act: Callable[[T], None]) -> None:
     """Call `act` for each item, in order: for the first `PORTION` now, for the others in later iterations of the loop.
@@ -34,40 +31,51 @@ def _next_portion(left: deque[T], act: Callable[[T], None]) -> None:
 
 
 class Pace:
-    """Spreads work that begins in one moment over iterations of the loop: `PORTION` pieces in each.
+    """Spreads work that begins in one iteration of the loop over later ones: at most `portion` pieces in each.
 
     Before a piece of work: `if pace.spent(): await pace.turn()`. The order is kept.
     """
 
-    __slots__ = ("_begun", "_loop", "_since", "_waiting")
+    __slots__ = ("_begun", "_half", "_loop", "_marked", "_portion", "_waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, portion: int = PORTION) -> None:
         self._loop = asyncio.get_running_loop()
-        self._since = 0.0
+        self._portion = portion
+        self._half = portion // 2
         self._begun = 0
+        self._marked = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def spent(self) -> bool:
-        """Count a piece of work. True: so much has begun in the last milliseconds that it must wait for its turn."""
-        now = self._loop.time()
-        if now - self._since > MOMENT and not self._waiting:
-            self._since = now
-            self._begun = 0
+        """Count a piece of work. True: so much has begun in this iteration that it must wait for its turn.
+
+        asyncio does not tell one iteration from the next. So a callback is queued after each half portion: if another
+        half begins before it runs, both begin in one iteration.
+        """
         self._begun += 1
-        return self._begun > PORTION
+        if self._begun < self._half:
+            return False
+        if not self._marked:
+            self._marked = True
+            self._loop.call_soon(self._on_iteration, context=Context())
+        return self._begun > self._portion
 
     async def turn(self) -> None:
         """Wait for a later iteration of the loop."""
         waiter: asyncio.Future[None] = self._loop.create_future()
-        if not self._waiting:
-            self._loop.call_soon(self._release, context=Context())
         self._waiting.append(waiter)
         await waiter
 
-    def _release(self) -> None:
-        for _ in range(min(PORTION, len(self._waiting))):
+    def _on_iteration(self) -> None:
+        """A later iteration has begun: release a portion of those that wait."""
+        released = 0
+        while self._waiting and released < self._portion:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+                released += 1
         if self._waiting:
-            self._loop.call_soon(self._release, context=Context())
+            self._loop.call_soon(self._on_iteration, context=Context())
+        else:
+            self._marked = False
+            self._begun = 0

@@ -27,8 +27,9 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.proto.values import ValueCodec
 from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.link import Link
 from grange.runtime.calls.outgoing import CallerDeps
-from grange.runtime.calls.sender import Link, Sender
+from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans

@@ -25,6 +25,7 @@ from grange.errors import CallError, ConfigurationError, HandshakeRefused, SiloU
 from grange.membership.model.hash_ring import Ring
 from grange.membership.model.member import Implementations, Member, SiloStatus, View
 from grange.proto.ids import GrainId, SiloAddress, split_endpoint
+from grange.runtime.locator import Moved
 from grange.runtime.system_target import Ask
 
 log = logging.getLogger("grange.client")
@@ -103,6 +104,7 @@ class Gateways:
         self.view = View(0)
         self._gateways: dict[SiloAddress, SiloAddress] = {}
         self._ring = Ring(())
+        self._moved: Moved = _ignore
 
     # --- runtime.locator.Locator ----------------------------------------------------------------------------------
 
@@ -133,6 +135,10 @@ class Gateways:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
+
+    def watch(self, moved: Moved) -> None:
+        """See `Locator`."""
+        self._moved = moved
 
     async def wait_for(self, active: set[SiloAddress]) -> None:
         """Read the view repeatedly until exactly these silos are active."""
@@ -224,6 +230,7 @@ class Gateways:
 
     def _avoid(self, gateway: SiloAddress, reason: str) -> None:
         self._avoided[gateway] = self._loop.time() + self._options.avoid_for
+        self._moved(None)
         self._notify(self._contacts.on_failure(gateway, reason))
         self._refresh_wanted.set()
 
@@ -237,9 +244,11 @@ class Gateways:
             self._on_view(_VIEW.decode(await ask(gateway, VIEW_SERVICE, b"", ASK_TIMEOUT)))
         except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
             self._avoided[gateway] = self._loop.time() + self._options.avoid_for
+            self._moved(None)
             self._notify(self._contacts.on_failure(gateway, str(error)))
             return error
-        self._avoided.pop(gateway, None)
+        if self._avoided.pop(gateway, None) is not None:
+            self._moved(None)
         self._notify(self._contacts.on_answer(gateway))
         return None
 
@@ -258,6 +267,7 @@ class Gateways:
             self._on_gateway_dead(gateway)
         self._not_dead = not_dead
         self._ring = Ring(member.address for member in view.active)
+        self._moved(None)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -266,9 +276,16 @@ class Gateways:
         if not self._avoided:
             return self._gateways
         now = self._loop.time()
-        self._avoided = {gateway: until for gateway, until in self._avoided.items() if until > now}
+        avoided = {gateway: until for gateway, until in self._avoided.items() if until > now}
+        if len(avoided) < len(self._avoided):
+            self._avoided = avoided
+            self._moved(None)
         usable = {silo: gateway for silo, gateway in self._gateways.items() if gateway not in self._avoided}
         return usable or self._gateways
+
+
+def _ignore(_grain_id: GrainId | None) -> None:
+    """Do nothing: no caller remembers gateways yet."""
 
 
 def _gateway(member: Member) -> SiloAddress:

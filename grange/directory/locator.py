@@ -18,6 +18,7 @@ from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnav
 from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+from grange.runtime.locator import Moved
 
 logger = logging.getLogger("grange.directory")
 
@@ -31,6 +32,7 @@ class ClusterLocator:
         self._directory = directory
         self._sweep = sweep
         self._cache = PlaceCache(deps.options.cache_size)
+        self._moved: Moved = _ignore
 
     def known(self, grain_id: GrainId) -> SiloAddress | None:
         """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond."""
@@ -60,7 +62,7 @@ class ClusterLocator:
             silo = entry.silo
         else:
             silo = self._choose(strategy, grain_id, self._hosting(grain_id))
-        self._cache.put(grain_id, silo)
+        self._put(grain_id, silo)
         return silo
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
@@ -69,13 +71,17 @@ class ClusterLocator:
         if cached is not None and cached != silo:
             return
         if hint is None or hint == silo or self._current.topology.is_dead(hint):
-            self._cache.drop(grain_id, silo)
+            self._drop(grain_id, silo)
         else:
-            self._cache.put(grain_id, hint)
+            self._put(grain_id, hint)
 
     async def changed(self, seconds: float) -> None:
         """Wait up to `seconds` for a newer view or a recovered range."""
         await self._current.changed.wait(seconds)
+
+    def watch(self, moved: Moved) -> None:
+        """See `Locator`."""
+        self._moved = moved
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """See `Claims`. The winner carries the version under which it was registered; the caller must keep it.
@@ -89,22 +95,31 @@ class ClusterLocator:
             winner = await self._directory.register(address, winner)
         grain_id = address.grain_id
         if winner.silo != self._deps.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
-            self._cache.put(grain_id, winner.silo)
+            self._put(grain_id, winner.silo)
         return winner
 
     async def release(self, address: GrainAddress) -> None:
         """See `Claims`. Drops the grain from the cache before it asks the directory."""
-        self._cache.drop(address.grain_id, address.silo)
+        self._drop(address.grain_id, address.silo)
         try:
             await self._directory.unregister(address)
         except GrangeError as error:
             logger.warning("%s was not unregistered; the next claim will replace it: %s", address, error)
 
     def on_view(self, before: Topology, after: Topology) -> None:
-        """Drop the cached places on silos that are gone in a newer view. Called by `cluster.py`."""
+        """Drop the cached places on silos that are gone in a newer view. Called by `cluster.py`, after the change."""
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
+        self._moved(None)
+
+    def _put(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        self._cache.put(grain_id, silo)
+        self._moved(grain_id)
+
+    def _drop(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        self._cache.drop(grain_id, silo)
+        self._moved(grain_id)
 
     def _is_computed(self, grain_id: GrainId) -> bool:
         hosting = self._current.topology.hosting.get(grain_id.type)
@@ -154,3 +169,7 @@ class ClusterLocator:
         ring_owner = topology.ring.owner(grain_id.ring_hash, hosting.allowed)
         assert ring_owner is not None, "a type is hosted by at least one silo of the ring"
         return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.rng)
+
+
+def _ignore(_grain_id: GrainId | None) -> None:
+    """Do nothing: no caller remembers places yet."""

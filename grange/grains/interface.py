@@ -37,6 +37,7 @@ class MethodSpec:
 
     __slots__ = (
         "arity",
+        "fewest",
         "function",
         "keyword_only",
         "name",
@@ -60,6 +61,9 @@ class MethodSpec:
         self.types: tuple[Any, ...] = tuple(hints[parameter.name] for parameter in self.parameters)
         self.result: Any = hints["return"]
         self.keyword_only = tuple(p.name for p in self.parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
+        # From `fewest` to `arity` positional arguments need no binding; arity + 1: arguments always need it.
+        required = sum(parameter.default is parameter.empty for parameter in self.parameters)
+        self.fewest = self.arity + 1 if self.keyword_only else required
 
     def __repr__(self) -> str:
         return f"{self.owner}.{self.name}"
@@ -69,7 +73,7 @@ class MethodSpec:
 
         Raises InvalidCall (a TypeError) with the method's name.
         """
-        if not kwargs and not self.keyword_only and len(args) == self.arity:
+        if not kwargs and self.fewest <= len(args) <= self.arity:
             return args
         try:
             bound = self.signature.bind(*args, **kwargs)

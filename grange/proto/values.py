@@ -104,6 +104,11 @@ class TypedCodec:
         except RecursionError:
             raise msgspec.DecodeError("the data is nested too deeply") from None
 
+    @property
+    def direct(self) -> Callable[[bytes], Any]:
+        """`decode`, in one step if no part of the type needs another. It may raise RecursionError too."""
+        return self.decode if self._has_moments else self._native
+
     def refuse_unknown_fields(self, payload: bytes) -> None:
         """Raise ValueError for JSON with a field that no class has, at any depth: its value would be lost."""
         path = unknown_field(self._info, msgspec.json.decode(payload))

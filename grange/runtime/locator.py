@@ -6,9 +6,13 @@ Three implementations: `LocalOnly` below (one process, no cluster), `directory/l
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+
+Moved = Callable[[GrainId | None], None]
+"""Takes the grain whose silo may be another one from now on; None: that of any grain."""
 
 
 class Locator(Protocol):
@@ -34,6 +38,13 @@ class Locator(Protocol):
 
     async def changed(self, seconds: float) -> None:
         """Wait until the view of the cluster changes, for at most `seconds`, before a refused call is repeated."""
+        ...
+
+    def watch(self, moved: Moved) -> None:
+        """Call `moved` from now on, before anything is awaited, when `known` may answer differently than before.
+
+        So a caller may remember its answers. There is one watcher.
+        """
         ...
 
 
@@ -72,6 +83,9 @@ class LocalOnly:
     async def changed(self, seconds: float) -> None:
         """Wait the whole time: the view never changes."""
         await asyncio.sleep(seconds)
+
+    def watch(self, moved: Moved) -> None:
+        """Do nothing: every grain is always here."""
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """The claimant wins: the catalog holds one activation per grain."""

@@ -94,12 +94,13 @@ class BaseConnection(ABC):
             self._paused = False
             self._wake_reader()
 
-    def post(self, message: Message) -> None:
+    def post(self, message: Message) -> bool:
         if self._closing:
             raise SiloUnavailable(f"the connection to {self._peer_name} is closed")
-        self._outbox.put(message)
+        has_room = self._outbox.put(message)
         if self._writer_idle:
             self._wake_writer()
+        return has_room
 
     async def ready(self) -> None:
         await self._outbox.ready()

@@ -72,15 +72,18 @@ class Outbox:
         """True when the queue holds enough for a frame that keeps the peer busy while this side fills the next."""
         return len(self._messages) >= WORTH_A_FRAME or self._bytes >= self._frame_bytes
 
-    def put(self, message: Message) -> None:
-        """Append a message. Raises PayloadTooLarge when the message is over a limit."""
-        if isinstance(message, Request):
+    def put(self, message: Message) -> bool:
+        """Append a message, and return whether there is room for more: not `full`.
+
+        Raises PayloadTooLarge when the message is over a limit.
+        """
+        if isinstance(message, Response):
+            payload, header = len(message.payload), 0
+        elif isinstance(message, Request):
             grain_id = message.grain_id
             payload = len(message.args)
             # A character has at most four bytes in UTF-8. For the exact size the text would have to be encoded.
             header = 4 * (len(grain_id.type) + len(grain_id.key) + len(message.method)) + len(message.context)
-        elif isinstance(message, Response):
-            payload, header = len(message.payload), 0
         else:
             payload, header = _control_size(message)
         if payload > self._payload_limit or header > self._header_limit:
@@ -88,6 +91,7 @@ class Outbox:
         size = payload + header
         self._messages.append((message, size))
         self._bytes += size
+        return len(self._messages) < self._max_messages and self._bytes < self._max_bytes
 
     def take(self) -> list[Message]:
         """Remove and return the messages of the next frame: at least one, unless the queue is empty."""

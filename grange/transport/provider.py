@@ -88,8 +88,10 @@ class Connection(Protocol):
         """Take frames from the peer again."""
         ...
 
-    def post(self, message: Message) -> None:
-        """Queue one message without waiting. The caller must not change it afterwards.
+    def post(self, message: Message) -> bool:
+        """Queue one message without waiting, and return whether the queue has room for more: not `full`.
+
+        The caller must not change the message afterwards.
 
         Raises `SiloUnavailable` when the connection is closed and `PayloadTooLarge` when the message is over a limit;
         the message is not sent then.

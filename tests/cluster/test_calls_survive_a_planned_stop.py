@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 
 import pytest
 
 from grange import Grain, SiloAddress
 from grange.errors import HandshakeRefused
+from grange.proto.faults import Faults
 from grange.proto.message import GOODBYE
-from grange.runtime.calls.sender import Link
+from grange.runtime.calls.link import Link
+from grange.runtime.requests.deadlines import Deadlines
 from grange.testing.cluster import TestCluster
 from tests.transport.net import Inbox
 
@@ -81,10 +84,10 @@ async def test_a_client_that_connects_to_a_leaving_silo_is_sent_to_another() -> 
 PEER = SiloAddress("127.0.0.1", 1, 1)
 
 
-def test_a_goodbye_belongs_to_no_request() -> None:
+async def test_a_goodbye_belongs_to_no_request() -> None:
     """It is delivered once. A peer that does not know it ignores it, because no request has the number 0."""
     goodbyes: list[asyncio.Event] = []
-    link = Link(PEER, None, lambda _, answered: goodbyes.append(answered))  # type: ignore[arg-type]
+    link = Link(PEER, Deadlines(), Faults(), count(1), lambda _, answered: goodbyes.append(answered))
     link.receive([GOODBYE])
     link.receive([GOODBYE])
     assert [answered.is_set() for answered in goodbyes] == [True]

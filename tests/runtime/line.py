@@ -16,7 +16,7 @@ from grange.proto.values import ValueCodec
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
-from grange.runtime.locator import Locator
+from grange.runtime.locator import Locator, Moved
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -121,6 +121,9 @@ class Nowhere:
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """Do nothing: there is no cache."""
+
+    def watch(self, moved: Moved) -> None:
+        """Do nothing: there is nothing to remember."""
 
     async def changed(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

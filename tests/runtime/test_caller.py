@@ -28,6 +28,7 @@ from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Rejection, Request, Response
 from grange.runtime.calls.caller import MIN_TIME_LEFT
+from grange.runtime.locator import Moved
 from tests.runtime.line import Line, Silo
 from tests.runtime.process import HERE, Process, settle
 
@@ -70,6 +71,9 @@ class Places:
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         self.invalidated.append((silo, hint, absent))
         self.hint = hint
+
+    def watch(self, moved: Moved) -> None:
+        """Do nothing: a caller asks again after each refusal."""
 
     async def changed(self, seconds: float) -> None:
         self.waited.append(seconds)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.aio.portions import PORTION
-from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines, milliseconds_until, until
+from grange.runtime.requests.deadlines import SWEEP_INTERVAL, DeadlineOrder, Deadlines, milliseconds_until, until
 from grange.testing.loop import VirtualTime
 
 
@@ -135,6 +135,62 @@ async def test_closing_expires_all_entries_at_once(time: VirtualTime) -> None:
     now = time.time()
     await asyncio.sleep(10)
     assert [entry.expired for entry in entries] == [[now]] * 3
+
+
+async def test_closing_holds_the_loop_for_a_portion_at_a_time(time: VirtualTime) -> None:
+    """Ten thousand calls wait when their silo or client ends. They end in the order in which they were due."""
+    deadlines, order = Deadlines(), list[int]()
+    entries = [Entry(lambda number=number: order.append(number)) for number in range(10_000)]  # type: ignore[misc]
+    for number, entry in enumerate(entries):
+        deadlines.add(entry, time.time() + 1 + number % 7)
+    deadlines.close()
+    sizes = [0]
+    while sizes[-1] < len(entries):
+        sizes.append(len(order))
+        await asyncio.sleep(0)
+    assert max(after - before for before, after in pairwise(sizes)) <= PORTION
+    assert order == sorted(range(10_000), key=lambda number: (number % 7, number))
+
+
+class Waiting(Entry):
+    """An entry of a `DeadlineOrder`."""
+
+    def __init__(self, order: DeadlineOrder[Waiting], number: int, deadline: float) -> None:
+        super().__init__()
+        self.order, self.number, self.deadline = order, number, deadline
+        order.entries[number] = self
+        if order.idle:
+            order.start(deadline)
+
+    def expire(self) -> None:
+        del self.order.entries[self.number]
+        super().expire()
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=30), st.floats(0, 1e6))
+def test_deadlines_in_order_are_met_within_a_step(calls: list[tuple[float, bool]], start: float) -> None:
+    """With any pauses between calls of one time-out, also when some of them end in time."""
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        with VirtualTime(loop).installed():
+            await asyncio.sleep(start)
+            order: DeadlineOrder[Waiting] = DeadlineOrder(loop)
+            waiting: list[tuple[Waiting, bool]] = []
+            for number, (pause, ends) in enumerate(calls):
+                await asyncio.sleep(pause)
+                entry = Waiting(order, number, loop.time() + 5)
+                waiting.append((entry, ends))
+                if ends:
+                    loop.call_later(2, order.entries.pop, number)
+            await asyncio.sleep(100)
+            assert order.idle
+            for entry, ends in waiting:
+                assert len(entry.expired) == (0 if ends else 1)
+                for expired in entry.expired:
+                    assert entry.deadline - 1e-6 <= expired <= entry.deadline + SWEEP_INTERVAL + 1e-6
+
+    asyncio.run(check())
 
 
 async def test_time_left_on_the_wire(time: VirtualTime) -> None:

@@ -49,7 +49,7 @@ PLANS = Plans(ValueCodec())
 
 
 def plan(name: str) -> MethodPlan:
-    return PLANS.of(spec_of(Cart).methods[name])
+    return PLANS[spec_of(Cart).methods[name]]
 
 
 def test_a_plan_is_made_once() -> None:

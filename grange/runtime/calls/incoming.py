@@ -72,7 +72,7 @@ class InboundDeps(msgspec.Struct, frozen=True, eq=False):
 class Incoming:
     """One accepted connection and the requests that arrived on it.
 
-    A request is in `_held` while it waits undelivered, in `_calls` until it is answered, and counts in `_share` until
+    A request is in `held` while it waits undelivered, in `_calls` until it is answered, and counts in `share` until
     its turn has ended, also if the connection has ended before.
 
     `receive` starts the turn of the usual request: small, with a small answer, for a grain that is here and idle. All
@@ -84,9 +84,9 @@ class Incoming:
         self._deliver = deps.entry.deliver
         self._connection = connection
         self._on_lost = on_lost
-        self._share = Share(deps.admission)
+        self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
-        self._held: OrderedDict[int, Weighed] = OrderedDict()
+        self.held: OrderedDict[int, Weighed] = OrderedDict()
         self._held_bytes = 0
         self._look: asyncio.TimerHandle | None = None
         self._releasing = False
@@ -107,7 +107,7 @@ class Incoming:
     @property
     def in_progress(self) -> int:
         """Its requests for grains that have no answer yet."""
-        return len(self._calls) + len(self._held)
+        return len(self._calls) + len(self.held)
 
     @property
     def read_at(self) -> float:
@@ -125,7 +125,7 @@ class Incoming:
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take the messages of one frame. Its requests came at one time, and count together."""
         now = asyncio.get_running_loop().time()
-        calls, held, silo, small = self._calls, self._held, self.admission, self.sizes.small
+        calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
         count = total = 0  # of the requests of this frame whose turns start here
         room, room_bytes = self._room()
         here = self._deps.entry.direct()
@@ -153,16 +153,16 @@ class Incoming:
                     call = calls[number] = WireCall(self, message, deadline, size)
                     target.start(call, plan)
                 else:
-                    self._share.add(count, total)
+                    self.share.add(count, total)
                     count = total = 0
                     self._request(message, now)
                     room, room_bytes = self._room()
         finally:
-            self._share.add(count, total)
+            self.share.add(count, total)
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
-        return (0, 0) if self._connection.closed else self._share.room()
+        return (0, 0) if self._connection.closed else self.share.room()
 
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""
@@ -170,7 +170,7 @@ class Incoming:
             return
         if (call := self._calls.get(message.id)) is not None:
             call.abandon()
-        elif message.id in self._held:
+        elif message.id in self.held:
             self._refuse_held(message.id, cancelled())
             self._update_reading()
 
@@ -178,10 +178,10 @@ class Incoming:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
         self._on_lost(self)
-        self._share.set_answers(0, full=False)
-        for held in self._held.values():
-            self._share.give_back(held.size)
-        self._held.clear()
+        self.share.set_answers(0, full=False)
+        for held in self.held.values():
+            self.share.give_back(held.size)
+        self.held.clear()
         self._held_bytes = 0
         self._update_reading()
         calls, self._calls = self._calls, {}
@@ -192,14 +192,14 @@ class Incoming:
     def answer(self, message: Response | Rejection) -> None:
         """Send an outcome, if the connection is open."""
         self._calls.pop(message.id, None)
-        connection = self._connection
         try:
-            connection.post(message)
+            has_room = self._connection.post(message)
         except SiloUnavailable:
             return  # it is closed
         except PayloadTooLarge as error:
+            has_room = False
             self._answer_without_payload(message, error)
-        if connection.full or not isinstance(message, Response) or len(message.payload) >= LARGE:
+        if not has_room or not isinstance(message, Response) or len(message.payload) >= LARGE:
             self._count_answers()
 
     def _count_answers(self) -> None:
@@ -210,15 +210,14 @@ class Incoming:
             self._read_at = math.inf
         elif self._read_at == math.inf:
             self._read_at = asyncio.get_running_loop().time()
-        self._share.set_answers(unwritten, self.full)
+        self.share.set_answers(unwritten, self.full)
 
-    def ended(self, size: int, weighed: Weighed | None) -> None:
-        """A request that had started has its outcome."""
-        if weighed is not None:
-            self._share.end(weighed.arguments, weighed.expected)
-        self._share.give_back(size)
-        if self._held:
-            self._release()
+    def end_weighed(self, weighed: Weighed) -> None:
+        """A weighed request that had started has its outcome."""
+        self.share.end(weighed.arguments, weighed.expected)
+        self.share.give_back(weighed.size)
+        if self.held:
+            self.release()
 
     def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
         """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
@@ -247,7 +246,7 @@ class Incoming:
     def send_goodbye(self) -> None:
         """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
         self._post(GOODBYE)
-        for number in list(self._held):
+        for number in list(self.held):
             self._begin_held(number)
         self._update_reading()
 
@@ -264,31 +263,31 @@ class Incoming:
     # -- requests --
 
     def _request(self, request: Request, now: float) -> None:
-        if request.id in self._calls or request.id in self._held:
+        if request.id in self._calls or request.id in self.held:
             # The peer could not tell which answer belongs to which request, so end the connection.
             self._connection.kill(ConnectionLost(f"two requests with the id {request.id} at once"))
         if self._connection.closed:
             return  # a later message of the same frame; its answer could not be sent
         arguments_size = len(request.args)
         size = arguments_size + len(request.context) + REQUEST_OVERHEAD
-        if (refusal := self._share.take(size)) is not None:
+        if (refusal := self.share.take(size)) is not None:
             self.answer(Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
             return
         if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
-            self._share.give_back(size)
+            self.share.give_back(size)
             text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
             self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
         weighed = Weighed(request, deadline, size, arguments_size, self.sizes.expected(request))
-        if self.full or not self._share.may_start(arguments_size, weighed.expected):
+        if self.full or not self.share.may_start(arguments_size, weighed.expected):
             self._hold(weighed)
         else:
             self._begin(weighed)
 
     def _begin(self, weighed: Weighed) -> None:
         request = weighed.request
-        self._share.start(weighed.arguments, weighed.expected)
+        self.share.start(weighed.arguments, weighed.expected)
         if request.grain_id.type == SYSTEM_TYPE:
             self._deps.tasks.start(self._answer_question(weighed))
             return
@@ -297,7 +296,7 @@ class Incoming:
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
             self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
-            self.ended(weighed.size, weighed)
+            self.end_weighed(weighed)
             return
         call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)
         self._calls[request.id] = call
@@ -315,7 +314,7 @@ class Incoming:
             self.sizes.saw(request, len(response.payload))
             self.answer(response)
         finally:
-            self.ended(weighed.size, weighed)
+            self.end_weighed(weighed)
 
     # -- requests that wait until answers are read --
 
@@ -323,18 +322,18 @@ class Incoming:
         """Take back a request whose turn is about to start, if its connection must first read answers."""
         request, weighed = call.request, call.weighed
         expected = weighed.expected if weighed is not None else 0
-        if self._lost or request.one_way or not (self.full or self._share.must_read(expected)):
+        if self._lost or request.one_way or not (self.full or self.share.must_read(expected)):
             return False
         self._calls.pop(request.id, None)
         if weighed is None:
             weighed = Weighed(request, call.deadline, call.size, len(request.args), 0)
         else:
-            self._share.end(weighed.arguments, expected)
+            self.share.end(weighed.arguments, expected)
         self._hold(weighed)
         return True
 
     def _hold(self, held: Weighed) -> None:
-        self._held[held.request.id] = held
+        self.held[held.request.id] = held
         self._held_bytes += held.size
         self._update_reading()
 
@@ -342,19 +341,19 @@ class Incoming:
         """A frame of answers left this process."""
         self._read_at = math.inf
         self._count_answers()
-        if self._held:
-            self._release()
+        if self.held:
+            self.release()
 
-    def _release(self) -> None:
-        """Deliver held requests, in order, while they may start."""
+    def release(self) -> None:
+        """Deliver held requests, in order, while they may start. Called when a request has its outcome."""
         if self._releasing:
             return  # a request that was delivered has ended at once
         self._releasing = True
         try:
-            while self._held:
-                number, held = next(iter(self._held.items()))
+            while self.held:
+                number, held = next(iter(self.held.items()))
                 held.expected = self.sizes.expected(held.request)
-                if self.full or not self._share.may_start(held.arguments, held.expected):
+                if self.full or not self.share.may_start(held.arguments, held.expected):
                     break
                 self._begin_held(number)
         finally:
@@ -365,36 +364,36 @@ class Incoming:
         """Refuse the held requests whose time is over, and start those that may. Called from time to time."""
         self._look = None
         now = asyncio.get_running_loop().time()
-        for number in [number for number, held in self._held.items() if now >= held.deadline]:
+        for number in [number for number, held in self.held.items() if now >= held.deadline]:
             self._refuse_held(
                 number, Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
             )
         self._looks += 1
         if self._looks % LOOKS_BEFORE_WIDER == 0:
-            self._share.widen()
-        self._release()
+            self.share.widen()
+        self.release()
 
     def _refuse_held(self, number: int, refused: Refused) -> None:
         held = self._pop_held(number)
-        self._share.give_back(held.size)
+        self.share.give_back(held.size)
         self.answer(Rejection(number, refused.reason, refused.message))
 
     def _begin_held(self, number: int) -> None:
         self._begin(self._pop_held(number))
 
     def _pop_held(self, number: int) -> Weighed:
-        held = self._held.pop(number)
+        held = self.held.pop(number)
         self._held_bytes -= held.size
         return held
 
     def _update_reading(self) -> None:
         """Read on from the peer unless too much is held, and look again soon while anything is held."""
-        if self._held and self._look is None:
+        if self.held and self._look is None:
             self._look = asyncio.get_running_loop().call_later(LOOK_PERIOD, self._look_at_held)
-        elif not self._held and self._look is not None:
+        elif not self.held and self._look is not None:
             self._look.cancel()
             self._look = None
-        if len(self._held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self._held and self.full):
+        if len(self.held) >= HELD_REQUESTS or self._held_bytes >= HELD_BYTES or (self.held and self.full):
             self._connection.pause()
         else:
             self._connection.resume()

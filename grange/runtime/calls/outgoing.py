@@ -20,7 +20,8 @@ from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
 from grange.runtime.requests.invocation import LocalCall, LocalOneWay
 from grange.runtime.requests.plan import MethodPlan
 
-_CONTEXT = msgspec.msgpack.Encoder()
+encode_context = msgspec.msgpack.Encoder().encode
+"""Encodes a request context for the wire."""
 
 
 class CallerDeps(msgspec.Struct, eq=False):
@@ -93,7 +94,7 @@ class Outgoing:
             self.plan.method.name,
             self._payload,
             timeout_ms=0 if self.handed_over is not None else milliseconds_until(self.deadline),
-            context=_CONTEXT.encode(self.context) if self.context else b"",
+            context=encode_context(self.context) if self.context else b"",
             one_way=self.handed_over is not None,
         )
 

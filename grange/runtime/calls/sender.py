@@ -1,36 +1,28 @@
 """Sends requests to known silos and waits for their answers. It uses no directory; system services call it directly.
 
-An answer comes back on the connection that carried its request. If that connection breaks, all its pending calls fail
-at once.
+`link.py` has the requests of one connection that wait for their answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from grange.aio.portions import in_portions
-from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
-from grange.proto.faults import Faults, type_name
+from grange.errors import SiloUnavailable
+from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
-from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.proto.message import Request, Response
+from grange.runtime.calls.link import Link
 from grange.runtime.requests.deadlines import Deadlines, until
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import system_id
 from grange.transport.provider import Connection
 
-log = logging.getLogger("grange.runtime")
-
 
 def _nothing() -> None:
     """Do nothing: the default of `posted`."""
-
-
-def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
-    """Do nothing: the default of `Link.on_end`."""
 
 
 class PeerConnections(Protocol):
@@ -47,131 +39,6 @@ class PeerConnections(Protocol):
     def drain(self, address: SiloAddress, answered: asyncio.Event) -> None:
         """Send nothing more on the connection to a leaving peer, and close it once `answered` is set."""
         ...
-
-
-class Pending:
-    """One request that waits for its answer."""
-
-    __slots__ = ("answer", "link", "request", "status", "status_at", "step")
-
-    def __init__(self, link: Link, request: Request, answer: asyncio.Future[Response]) -> None:
-        self.link = link
-        self.request = request
-        self.answer = answer
-        self.status = "status unknown"
-        self.status_at = 0.0
-        self.step = 0
-
-    def on_status(self, status: str) -> None:
-        """Keep the status that the callee reports."""
-        self.status, self.status_at = status, asyncio.get_running_loop().time()
-
-    def expire(self) -> None:
-        """Fail with CallTimeout, and have the callee drop the request if it still waits there."""
-        request = self.request
-        self.link.cancel(request.id)
-        status = self.status
-        if self.status_at:
-            age = asyncio.get_running_loop().time() - self.status_at
-            status = f"{status}, as silo {self.link.silo} reported {age:.1f} s before"
-        self.fail(CallTimeout(f"call to {request.grain_id}.{request.method} timed out: {status}"))
-
-    def fail(self, error: Exception) -> None:
-        """Fail the call with this error, unless it has ended."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-class Link:
-    """The receiver of one outgoing connection, with its pending calls.
-
-    Calls `on_leaving` when the silo sends its goodbye, and `on_end` when the connection ends.
-    """
-
-    def __init__(
-        self, silo: SiloAddress, faults: Faults, on_leaving: Callable[[SiloAddress, asyncio.Event], None]
-    ) -> None:
-        self.silo = silo
-        self._on_leaving = on_leaving
-        self._answered: asyncio.Event | None = None
-        self._faults = faults
-        self._pending: dict[int, Pending] = {}
-        self.connection: Connection | None = None
-        self.on_end: Callable[[SiloAddress, Exception | None], None] = _ignore
-
-    def add(self, pending: Pending) -> None:
-        """Add a request that waits for its answer."""
-        self._pending[pending.request.id] = pending
-
-    def remove(self, request_id: int) -> None:
-        """Remove a request, answered or not."""
-        self._pending.pop(request_id, None)
-        if self._answered is not None and not self._pending:
-            self._answered.set()
-
-    def cancel(self, request_id: int) -> None:
-        """Remove a request that is still pending, and send a Cancel for it."""
-        if self._pending.pop(request_id, None) is not None and self.connection and not self.connection.closed:
-            self.connection.post(Cancel(request_id))
-
-    def receive(self, messages: Iterable[Message]) -> None:
-        """transport.Receiver: take answers, rejections and statuses."""
-        for message in messages:
-            self._take(message)
-
-    def _take(self, message: Message) -> None:
-        if isinstance(message, Response):
-            pending = self._pending.pop(message.id, None)
-            if pending is not None and not pending.answer.done():
-                pending.answer.set_result(message)
-        elif isinstance(message, Rejection) and message.id == GOODBYE.id:
-            self._on_goodbye()
-        elif isinstance(message, Rejection):
-            pending = self._pending.pop(message.id, None)
-            if pending is not None:
-                pending.fail(self._refused(message))
-        elif isinstance(message, Status) and message.id in self._pending:
-            self._pending[message.id].on_status(message.text)
-
-    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
-        """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
-
-        The outcome of the others is unknown. Calls `on_end` first, so that a call that is repeated at once avoids this
-        silo.
-        """
-        self.on_end(self.silo, error)
-        if self._answered is not None:
-            self._answered.set()
-        unsent_ids = {message.id for message in unsent if isinstance(message, Request)}
-        pending, self._pending = self._pending, {}
-
-        def fail(entry: Pending) -> None:
-            if entry.request.id in unsent_ids:
-                entry.fail(SiloUnavailable(f"the connection to {self.silo} broke before the request left"))
-            else:
-                entry.fail(ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}"))
-
-        in_portions(pending.values(), fail)
-
-    def abandon(self, reason: str) -> None:
-        """Fail all pending calls with ConnectionLost: this process closes and does not wait for their answers."""
-        pending, self._pending = self._pending, {}
-        for entry in pending.values():
-            entry.fail(ConnectionLost(f"call to {entry.request.grain_id}.{entry.request.method}: {reason}"))
-
-    def _on_goodbye(self) -> None:
-        if self._answered is None:
-            self._answered = asyncio.Event()
-            if not self._pending:
-                self._answered.set()
-            self._on_leaving(self.silo, self._answered)
-
-    def _refused(self, message: Rejection) -> Exception:
-        cause = self._faults.read(message.fault) if message.fault else None
-        if message.reason is Reason.LOST:
-            stopped = isinstance(cause, RemoteError) and cause.type_name == type_name(SiloStopped)
-            return SiloStopped(message.message) if stopped else ConnectionLost(message.message)
-        return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
 
 
 class Sender:
@@ -191,7 +58,17 @@ class Sender:
 
     def receiver_for(self, silo: SiloAddress) -> Link:
         """Make the receiver of a new connection to this silo. The peers call it before they connect."""
-        link = self._links[silo] = Link(silo, self._faults, self._peers.drain)
+        link = self._links[silo] = Link(silo, self._deadlines, self._faults, self._ids, self._peers.drain)
+        return link
+
+    def link(self, silo: SiloAddress) -> Link | None:
+        """The link to this silo if requests can be posted to it now, else None."""
+        connection = self._peers.current(silo)
+        link = self._links.get(silo)
+        if connection is None or link is None:  # None: the silo was declared dead
+            return None
+        link.connection = connection
+        link.open = True
         return link
 
     def drop_link(self, silo: SiloAddress) -> None:
@@ -212,28 +89,16 @@ class Sender:
 
         Raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome unknown).
         """
-        connection = self._peers.current(silo)
-        if connection is None or connection.full:
-            connection = await self._writable(silo, deadline)
-        link = self._links.get(silo)
-        if link is None:  # the silo was declared dead during the wait for the connection
-            raise SiloUnavailable(f"silo {silo} is dead")
-        link.connection = connection
-        request.id = next(self._ids)
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        pending = Pending(link, request, answer)
-        link.add(pending)
+        link = self.link(silo)
+        if link is None or link.connection.full:
+            link = await self._writable(silo, deadline)
+        pending = link.post(request, deadline)
+        posted()
         try:
-            connection.post(request)
-            posted()
-            pending.step = self._deadlines.add(pending, deadline)
-            return await answer
+            return await pending.answer
         except asyncio.CancelledError:
-            link.cancel(request.id)
+            link.withdraw(pending)
             raise
-        finally:
-            link.remove(request.id)
-            self._deadlines.discard(pending, pending.step)
 
     async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         """Ask a service of a silo (`system_target.Ask`)."""
@@ -247,13 +112,16 @@ class Sender:
             raise self._faults.read(response.payload)
         return response.payload
 
-    async def _writable(self, silo: SiloAddress, deadline: float) -> Connection:
+    async def _writable(self, silo: SiloAddress, deadline: float) -> Link:
         """Wait for a connection with room in its queue. Raises SiloUnavailable if there is none by `deadline`."""
         try:
             async with until(deadline):
                 connection = self._peers.current(silo) or await self._peers.get(silo)
                 if connection.full:
                     await connection.ready()
-                return connection
         except TimeoutError:
             raise SiloUnavailable(f"no connection to {silo} took the request in time") from None
+        link = self.link(silo)
+        if link is None:  # the connection ended, or the silo was declared dead, during the wait
+            raise SiloUnavailable(f"the connection to {silo} ended before the request left")
+        return link

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.proto.message import Reason, Rejection, Request, Response
-from grange.runtime.calls.admission import LARGE, Admission, Weighed
+from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -19,11 +20,17 @@ STATUS_SHARE_LEFT = 0.75
 
 
 class Origin(Protocol):
-    """The connection by which a request came: `Incoming`. `full`: it holds as many answers as it may."""
+    """The connection by which a request came: `Incoming`.
+
+    full: it holds as many answers as it may; share: its part of what the silo admits; held: requests that wait
+    undelivered.
+    """
 
     payload_limit: int
     full: bool
     admission: Admission
+    share: Share
+    held: OrderedDict[int, Weighed]
 
     def answer(self, message: Response | Rejection) -> None:
         """Send an outcome, if the connection is open."""
@@ -37,8 +44,8 @@ class Origin(Protocol):
         """Take back a request whose turn is about to start, if its connection must first read answers."""
         ...
 
-    def ended(self, size: int, weighed: Weighed | None) -> None:
-        """A request that had started has its outcome."""
+    def release(self) -> None:
+        """Deliver held requests, in order, while they may start. Called when a request has its outcome."""
         ...
 
 
@@ -149,5 +156,9 @@ class WireCall(Invocation):
     def end(self) -> None:
         """The request is no longer in progress. Only the first call has an effect."""
         if self.size:
-            self._incoming.ended(self.size, self.weighed)
-            self.size = 0
+            incoming, size, self.size = self._incoming, self.size, 0
+            if self.weighed is not None:
+                incoming.share.end(self.weighed.arguments, self.weighed.expected)
+            incoming.share.give_back(size)
+            if incoming.held:
+                incoming.release()

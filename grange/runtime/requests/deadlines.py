@@ -1,13 +1,19 @@
-"""Deadlines of many calls with few timers: entries expire in sweeps, so a call needs no timer of its own."""
+"""Deadlines of many calls with few timers: entries expire in sweeps, so a call needs no timer of its own.
+
+`DeadlineOrder` is for calls with one time-out, which are due in the order in which they were made: a call that ends in
+time costs nothing but its removal from a dict. `Deadlines` is for any deadline.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from typing import Protocol
+from contextvars import Context
+from itertools import islice
+from typing import Generic, Protocol, TypeVar
 
 from grange.aio.awake import GRACE, STOP_THRESHOLD, AwakeTimeout
-from grange.aio.portions import in_portions
+from grange.aio.portions import PORTION, in_portions
 
 SWEEP_INTERVAL = 0.02
 """Seconds between two sweeps; upper bound of how late a call times out, unless this process was suspended. A call never
@@ -22,10 +28,14 @@ def until(deadline: float) -> AwakeTimeout:
     return AwakeTimeout(max(0.0, deadline - asyncio.get_running_loop().time()))
 
 
+def milliseconds(seconds: float) -> int:
+    """A time-out as a request carries it: at least 1 ms; 0 (no limit) if above `MAX_TIMEOUT_MS`."""
+    return 0 if seconds * 1000 > MAX_TIMEOUT_MS else max(1, int(seconds * 1000))
+
+
 def milliseconds_until(deadline: float) -> int:
-    """The time left in milliseconds, as a request carries it: at least 1; 0 (no limit) if above `MAX_TIMEOUT_MS`."""
-    left = (deadline - asyncio.get_running_loop().time()) * 1000
-    return 0 if left > MAX_TIMEOUT_MS else max(1, int(left))
+    """The time left in milliseconds, as a request carries it."""
+    return milliseconds(deadline - asyncio.get_running_loop().time())
 
 
 class Expires(Protocol):
@@ -36,11 +46,78 @@ class Expires(Protocol):
         ...
 
 
+class InOrder(Protocol):
+    """An entry of `DeadlineOrder`. `deadline` is in loop time."""
+
+    deadline: float
+
+    def expire(self) -> None:
+        """The deadline has passed; the entry must leave `DeadlineOrder.entries`. Called once, in the event loop."""
+        ...
+
+
+E = TypeVar("E", bound=InOrder)
+
+
+class DeadlineOrder(Generic[E]):
+    """The deadlines of calls that are due in the order in which they were made, with one timer for all of them.
+
+    The owner adds to `entries` and removes from it. After an addition it calls `start` if `idle`.
+    """
+
+    __slots__ = ("_due", "_loop", "_timer", "entries", "idle")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.entries: dict[int, E] = {}
+        self.idle = True
+        self._loop = loop
+        self._due = 0.0
+        self._timer: asyncio.Handle | None = None
+
+    def start(self, deadline: float) -> None:
+        """Start the timer: the first entry is due at `deadline`, which must not be infinite."""
+        self.idle = False
+        self._due = max(deadline, math.ceil(deadline / SWEEP_INTERVAL) * SWEEP_INTERVAL)
+        self._timer = self._loop.call_at(self._due, self._on_due, context=Context())
+
+    def take_all(self) -> list[E]:
+        """Remove all entries and the timer."""
+        taken = list(self.entries.values())
+        self.entries.clear()
+        self.idle = True
+        if self._timer is not None:
+            self._timer.cancel()
+        return taken
+
+    def _on_due(self) -> None:
+        now = self._loop.time()
+        if now - self._due > STOP_THRESHOLD:
+            # This process was suspended, as in `Deadlines`. Postpone once only.
+            self._timer = self._loop.call_at(now + GRACE, self._sweep)
+        else:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Expire the first entries if their time is over, in portions. Those that end meanwhile do not expire."""
+        now = max(self._due, self._loop.time())
+        first = list(islice(self.entries.items(), PORTION))
+        for number, entry in first:
+            if entry.deadline > now:
+                self.start(entry.deadline)
+                return
+            if number in self.entries:  # the end of another entry may have ended it
+                entry.expire()
+        if self.entries:
+            self._timer = self._loop.call_soon(self._sweep, context=Context())
+        else:
+            self.idle = True
+
+
 class Deadlines:
     """The deadlines of one silo or client. An entry is removed by `discard`, or when it expires."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._steps: dict[int, dict[Expires, None]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._expiring: dict[Expires, None] = {}
@@ -53,7 +130,7 @@ class Deadlines:
         entries = self._steps.get(step)
         if entries is None:
             entries = self._steps[step] = {}
-            self._timers[step] = self._loop.call_at(step * SWEEP_INTERVAL, self._due, step)
+            self._timers[step] = self.loop.call_at(step * SWEEP_INTERVAL, self._due, step)
         entries[entry] = None
         return step
 
@@ -69,28 +146,29 @@ class Deadlines:
                 self._timers.pop(step).cancel()
 
     def close(self) -> None:
-        """Expire all entries now, because no sweep follows and they would wait for ever."""
+        """Expire all entries from now on, in portions, because no sweep follows and they would wait for ever."""
         for timer in self._timers.values():
             timer.cancel()
-        left = [*self._expiring, *(entry for entries in self._steps.values() for entry in entries)]
-        for each in (self._timers, self._steps, self._expiring):
-            each.clear()
-        for entry in left:
-            entry.expire()
+        left = {entry: None for step in sorted(self._steps) for entry in self._steps[step]}
+        self._timers.clear()
+        self._steps.clear()
+        self._expire_all(left)
 
     def _due(self, step: int) -> None:
-        now = self._loop.time()
+        now = self.loop.time()
         if now - step * SWEEP_INTERVAL > STOP_THRESHOLD:
             # This process was suspended, and the answers may wait in its sockets. Postpone once only: the next sweep
             # may be late again.
-            self._timers[step] = self._loop.call_at(now + GRACE, self._sweep, step)
+            self._timers[step] = self.loop.call_at(now + GRACE, self._sweep, step)
         else:
             self._sweep(step)
 
     def _sweep(self, step: int) -> None:
-        """Expire the entries of this step in portions. Those that end before their turn comes do not expire."""
         self._timers.pop(step, None)
-        entries = self._steps.pop(step, {})
+        self._expire_all(self._steps.pop(step, {}))
+
+    def _expire_all(self, entries: dict[Expires, None]) -> None:
+        """Expire these entries in portions. Those that end before their turn comes do not expire."""
         self._expiring.update(entries)
         in_portions(entries, self._expire)
 

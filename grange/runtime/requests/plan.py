@@ -37,8 +37,9 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_codec", "_decode_full", "_exact", "_full_prefix", "_native", "_result", "_shapes", "_shared",
-        "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method", "payload_limit", "timeout",
+        "_codec", "_decode_full", "_decode_result", "_exact", "_full_prefix", "_native", "_result", "_shapes",
+        "_shared", "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method", "one_way",
+        "payload_limit", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -48,6 +49,7 @@ class MethodPlan:
         codec.check(method.result, f"{place}, result")
         self.method = method
         self.timeout = method.options.timeout
+        self.one_way = method.options.one_way
         self.has_small_result = _is_small(method.result)
         self._codec = codec
         self.payload_limit = payload_limit
@@ -55,6 +57,7 @@ class MethodPlan:
         self._shapes = tuple(codec.of(kind).shape for kind in method.types)
         self._exact = tuple(shape.exact for shape in self._shapes)
         self._result = codec.of(method.result)
+        self._decode_result = self._result.direct
         # Texts so short that arguments which are shared can never be over the limit together.
         short = min(MAX_SHARED_TEXT, (payload_limit - 5) // max(method.arity, 1) - LEAF_BYTES)
         self._shared = tuple(codec.shared(kind, short) for kind in method.types)
@@ -140,7 +143,7 @@ class MethodPlan:
     def decode_result(self, payload: bytes) -> Any:
         """Decode a result from the wire. Raises InvalidResult."""
         try:
-            return self._result.decode(payload)
+            return self._decode_result(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators
             raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from error
 
@@ -172,24 +175,24 @@ def _never(value: object) -> bool:
     return False
 
 
-class Plans:
-    """The plans of one silo or client, made at first use."""
+class Plans(dict[MethodSpec, MethodPlan]):
+    """The plans of one silo or client: `plans[method]`, made at first use.
+
+    Raises ConfigurationError for an annotation that cannot be encoded.
+    """
 
     def __init__(self, codec: ValueCodec, payload_limit: int = RuntimeOptions().payload_limit) -> None:
+        super().__init__()
         self.codec = codec
         self._payload_limit = payload_limit
-        self._plans: dict[MethodSpec, MethodPlan] = {}
 
-    def of(self, method: MethodSpec) -> MethodPlan:
-        """The plan of a method. Raises ConfigurationError for an annotation that cannot be encoded."""
-        plan = self._plans.get(method)
-        if plan is None:
-            plan = self._plans[method] = MethodPlan(method, self.codec, self._payload_limit)
+    def __missing__(self, method: MethodSpec) -> MethodPlan:
+        plan = self[method] = MethodPlan(method, self.codec, self._payload_limit)
         return plan
 
     def of_interface(self, spec: InterfaceSpec) -> dict[str, MethodPlan]:
         """The plans of all methods of a class, by name."""
-        return {name: self.of(method) for name, method in spec.methods.items()}
+        return {name: self[method] for name, method in spec.methods.items()}
 
 
 def _is_small(kind: Any) -> bool:

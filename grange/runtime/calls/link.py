@@ -1,0 +1,201 @@
+"""One outgoing connection: posts requests, and gives each caller its answer.
+
+An answer comes back on the connection that carried its request. If that connection breaks, all its pending calls fail
+at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+
+import msgspec
+
+from grange.aio.portions import in_portions
+from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
+from grange.proto.faults import Faults, type_name
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
+from grange.runtime.requests.deadlines import DeadlineOrder, Deadlines
+from grange.runtime.requests.refusal import Refused
+from grange.transport.provider import Connection
+
+
+class Pending(msgspec.Struct, eq=False):
+    """One request that waits for its answer. `deadline` is in loop time; `step` is that of its entry in `Deadlines`."""
+
+    link: Link
+    id: int
+    grain_id: GrainId
+    method: str
+    deadline: float
+    answer: asyncio.Future[Response]
+    step: int = 0
+    status: str = "status unknown"
+    status_at: float = 0.0
+
+    def on_status(self, status: str) -> None:
+        """Keep the status that the callee reports."""
+        self.status, self.status_at = status, asyncio.get_running_loop().time()
+
+    def expire(self) -> None:
+        """Fail with CallTimeout, and have the callee drop the request if it still waits there."""
+        self.link.withdraw(self)
+        status = self.status
+        if self.status_at:
+            age = asyncio.get_running_loop().time() - self.status_at
+            status = f"{status}, as silo {self.link.silo} reported {age:.1f} s before"
+        self.fail(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
+
+    def fail(self, error: Exception) -> None:
+        """Fail the call with this error, unless it has ended."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Link:
+    """The receiver of one outgoing connection, with its pending calls.
+
+    open: whether `connection` takes requests: from its handshake until the silo's goodbye or the end. `Sender.link`
+    sets both. `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye.
+    """
+
+    connection: Connection
+
+    def __init__(
+        self,
+        silo: SiloAddress,
+        deadlines: Deadlines,
+        faults: Faults,
+        ids: Iterator[int],
+        on_leaving: Callable[[SiloAddress, asyncio.Event], None],
+    ) -> None:
+        self.silo = silo
+        self.open = False
+        self.on_end: Callable[[SiloAddress, Exception | None], None] = _ignore
+        self._on_leaving = on_leaving
+        self._answered: asyncio.Event | None = None  # after the goodbye: set when no call is pending
+        self._faults = faults
+        self._ids = ids
+        self._loop = deadlines.loop
+        self._order: DeadlineOrder[Pending] = DeadlineOrder(self._loop)
+        self._pending = self._order.entries  # the calls with the usual time-out
+        self._deadlines = deadlines
+        self._others: dict[int, Pending] = {}  # the calls with a deadline of their own
+
+    def post(self, request: Request, deadline: float, *, usual: bool = False) -> Pending:
+        """Queue a request, and set its `id`. The caller awaits `answer`, and calls `withdraw` if it is cancelled.
+
+        `answer` raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome
+        unknown). `usual`: the call has the usual time-out and is posted right when it is made.
+
+        Raises SiloUnavailable if the connection is closed, and PayloadTooLarge. The request is not sent then.
+        """
+        number = request.id = next(self._ids)
+        pending = Pending(self, number, request.grain_id, request.method, deadline, self._loop.create_future())
+        (self._pending if usual else self._others)[number] = pending
+        try:
+            self.connection.post(request)
+        except BaseException:
+            self._take(number)
+            raise
+        if not usual:
+            pending.step = self._deadlines.add(pending, deadline)
+        elif self._order.idle:
+            self._order.start(deadline)
+        return pending
+
+    def withdraw(self, pending: Pending) -> None:
+        """Remove a request that is still pending, and send a Cancel for it."""
+        if self._take(pending.id) is not None and not self.connection.closed:
+            self.connection.post(Cancel(pending.id))
+
+    def receive(self, messages: Iterable[Message]) -> None:
+        """transport.Receiver: take answers, rejections and statuses."""
+        usual = self._pending
+        for message in messages:
+            if isinstance(message, Response):
+                pending = usual.pop(message.id, None) or self._take(message.id)
+                if pending is not None and not pending.answer.done():
+                    pending.answer.set_result(message)
+            else:
+                self._receive_other(message)
+        if self._answered is not None:
+            self._check_answered(self._answered)
+
+    def lost(self, unsent: Sequence[Message], error: Exception | None) -> None:
+        """transport.Receiver: fail all pending calls. Those in `unsent` were certainly not executed.
+
+        The outcome of the others is unknown. Calls `on_end` first, so that a call that is repeated at once avoids this
+        silo.
+        """
+        self.open = False
+        self.on_end(self.silo, error)
+        if self._answered is not None:
+            self._answered.set()
+        unsent_ids = {message.id for message in unsent if isinstance(message, Request)}
+
+        def fail(pending: Pending) -> Exception:
+            if pending.id in unsent_ids:
+                return SiloUnavailable(f"the connection to {self.silo} broke before the request left")
+            return ConnectionLost(f"the connection to {self.silo} broke after the request had left: {error}")
+
+        self._fail_all(fail)
+
+    def abandon(self, reason: str) -> None:
+        """Fail all pending calls with ConnectionLost: this process closes and does not wait for their answers."""
+        self._fail_all(lambda pending: ConnectionLost(f"call to {pending.grain_id}.{pending.method}: {reason}"))
+
+    def _fail_all(self, error: Callable[[Pending], Exception]) -> None:
+        """Fail all pending calls, in the order in which they were made, in portions."""
+        pending = sorted([*self._order.take_all(), *self._others.values()], key=attrgetter("id"))
+        self._others.clear()
+
+        def fail(entry: Pending) -> None:
+            self._deadlines.discard(entry, entry.step)
+            entry.fail(error(entry))
+
+        in_portions(pending, fail)
+
+    def _take(self, number: int) -> Pending | None:
+        """Remove a request that is pending. None: it is not."""
+        pending = self._pending.pop(number, None)
+        if pending is None and (pending := self._others.pop(number, None)) is not None:
+            self._deadlines.discard(pending, pending.step)
+        if self._answered is not None:
+            self._check_answered(self._answered)
+        return pending
+
+    def _receive_other(self, message: Message) -> None:
+        if isinstance(message, Rejection) and message.id == GOODBYE.id:
+            self._on_goodbye()
+        elif isinstance(message, Rejection):
+            if (pending := self._take(message.id)) is not None:
+                pending.fail(self._refused(message))
+        elif isinstance(message, Status):
+            pending = self._pending.get(message.id) or self._others.get(message.id)
+            if pending is not None:
+                pending.on_status(message.text)
+
+    def _on_goodbye(self) -> None:
+        self.open = False
+        if self._answered is None:
+            self._answered = asyncio.Event()
+            self._check_answered(self._answered)
+            self._on_leaving(self.silo, self._answered)
+
+    def _check_answered(self, answered: asyncio.Event) -> None:
+        if not (self._pending or self._others):
+            answered.set()
+
+    def _refused(self, message: Rejection) -> Exception:
+        cause = self._faults.read(message.fault) if message.fault else None
+        if message.reason is Reason.LOST:
+            stopped = isinstance(cause, RemoteError) and cause.type_name == type_name(SiloStopped)
+            return SiloStopped(message.message) if stopped else ConnectionLost(message.message)
+        return Refused(message.reason, message.message, message.hint, message.retry_after_ms / 1000, cause)
+
+
+def _ignore(_silo: SiloAddress, _error: Exception | None) -> None:
+    """Do nothing: the default of `Link.on_end`."""
