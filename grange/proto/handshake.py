@@ -13,6 +13,9 @@ PROTOCOL_MIN = 1
 PROTOCOL_MAX = 1
 """The protocol versions that this code supports. They do not follow the package version."""
 
+PACKED = 1
+"""The version of packed frames that this code reads and writes (`packed.py`)."""
+
 
 class Role(enum.IntEnum):
     """The kind of process that opens a connection."""
@@ -24,7 +27,8 @@ class Role(enum.IntEnum):
 class Hello(msgspec.Struct, frozen=True):
     """The greeting of the opening side. `target` is the silo it wants to reach (None: any silo at that endpoint).
 
-    `payload_limit` is the largest payload it accepts, in bytes; its transport sets it (0: the default of 4 MiB).
+    Its transport sets `payload_limit`, the largest payload it accepts, in bytes (0: the default of 4 MiB), and
+    `packed`, the highest version of packed frames it reads (0: none).
     """
 
     cluster: str
@@ -36,12 +40,14 @@ class Hello(msgspec.Struct, frozen=True):
     protocol_max: int = PROTOCOL_MAX
     manifest: str = ""
     payload_limit: int = 0
+    packed: int = 0
 
 
 class Welcome(msgspec.Struct, frozen=True):
     """The greeting of the accepting side: its address and the protocol version of the connection.
 
-    `payload_limit` is the largest payload it accepts, in bytes; its transport sets it (0: the default of 4 MiB).
+    Its transport sets `payload_limit`, the largest payload it accepts, in bytes (0: the default of 4 MiB), and
+    `packed`, the version of packed frames that both sides write from now on (0: protobuf frames).
     """
 
     cluster: str
@@ -49,6 +55,7 @@ class Welcome(msgspec.Struct, frozen=True):
     protocol: int
     manifest: str = ""
     payload_limit: int = 0
+    packed: int = 0
 
 
 def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "") -> Welcome:
@@ -85,6 +92,12 @@ def check(hello: Hello, welcome: Welcome) -> None:
         raise HandshakeRefused(
             f"silo {welcome.address} chose protocol {welcome.protocol}, "
             f"this side supports {hello.protocol_min} to {hello.protocol_max}; upgrade the older side",
+            code="protocol-version",
+        )
+    if welcome.packed > hello.packed:
+        raise HandshakeRefused(
+            f"silo {welcome.address} chose packed frames of version {welcome.packed}, this side reads none above "
+            f"{hello.packed}; upgrade this side",
             code="protocol-version",
         )
     if hello.target is not None and hello.target != welcome.address:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 import xxhash
 
 from grange.errors import ConfigurationError
+
+UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+UInt64 = Annotated[int, msgspec.Meta(ge=0)]
+"""The numbers of the wire; a decoder refuses all others. MessagePack itself has no integers above 64 bits."""
 
 
 class GrainId(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=False):
@@ -48,8 +54,8 @@ class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=F
     """
 
     host: str
-    port: int
-    generation: int
+    port: UInt32
+    generation: UInt64
 
     def __str__(self) -> str:
         return f"{self.endpoint}@{self.generation}"

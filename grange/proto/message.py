@@ -1,6 +1,8 @@
 """The messages that two processes exchange after the handshake.
 
-Payloads are bytes already; `grange.proto.values` makes them. The transport puts messages into frames.
+Payloads are bytes already; `grange.proto.values` makes them. The transport puts messages into frames. The order, types
+and tags of the fields are the contract of packed frames (`packed.py`): a new field needs a default and comes last, and
+a tag is the number of the message's list in the protobuf frame.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import enum
 
 import msgspec
 
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import GrainId, SiloAddress, UInt32, UInt64
 
 
 class Encoding(enum.IntEnum):
@@ -19,31 +21,31 @@ class Encoding(enum.IntEnum):
     JSON = 1
 
 
-class Request(msgspec.Struct, gc=False):
+class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     """A request to run `method` of the grain with these arguments. `id` is unique per connection and direction.
 
     `args` is an array of positional arguments. `timeout_ms` is the time left when it was sent (0: no limit). `context`
     is the request context as MessagePack (empty: none). `view` is the sender's membership version.
     """
 
-    id: int
+    id: UInt64
     grain_id: GrainId
     method: str
     args: bytes
     encoding: Encoding = Encoding.MSGPACK
-    timeout_ms: int = 0
+    timeout_ms: UInt32 = 0
     context: bytes = b""
     one_way: bool = False
-    view: int = 0
+    view: UInt64 = 0
 
 
-class Response(msgspec.Struct, gc=False):
+class Response(msgspec.Struct, array_like=True, tag=5, gc=False):
     """The request was executed. `payload` is the result, or the fault (`grange.proto.faults`) if `failed`.
 
     The response to a one-way request has no payload: it means that the receiver accepted the request.
     """
 
-    id: int
+    id: UInt64
     payload: bytes = b""
     failed: bool = False
 
@@ -64,14 +66,14 @@ class Reason(enum.IntEnum):
     LOST = 11  # the outcome is unknown: the silo stopped, or a gateway lost its connection to the silo
 
 
-class Rejection(msgspec.Struct, gc=False):
+class Rejection(msgspec.Struct, array_like=True, tag=6, gc=False):
     """The request was refused before user code ran. The caller's retry loop repeats only NOT_HERE and NOT_READY."""
 
-    id: int
+    id: UInt64
     reason: Reason
     message: str = ""
     hint: SiloAddress | None = None
-    retry_after_ms: int = 0
+    retry_after_ms: UInt32 = 0
     fault: bytes = b""
 
 
@@ -80,16 +82,16 @@ GOODBYE = Rejection(0, Reason.NOT_READY, "this silo is leaving and takes no more
 opening side ends the stream when it has all answers, so no answer on its way is lost."""
 
 
-class Cancel(msgspec.Struct, gc=False):
+class Cancel(msgspec.Struct, array_like=True, tag=7, gc=False):
     """The caller of request `id` no longer waits: drop the request if it has not started."""
 
-    id: int
+    id: UInt64
 
 
-class Status(msgspec.Struct, gc=False):
+class Status(msgspec.Struct, array_like=True, tag=8, gc=False):
     """The progress of request `id`, for the caller's time-out message ("queued at 3", "running for 12 s")."""
 
-    id: int
+    id: UInt64
     text: str
 
 

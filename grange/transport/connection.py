@@ -12,7 +12,7 @@ from itertools import chain
 
 from grange.errors import SiloUnavailable
 from grange.proto.handshake import Hello, Welcome
-from grange.proto.message import Message
+from grange.proto.message import Message, Reason, Rejection, Request
 from grange.transport.handshake import Handshake, report
 from grange.transport.options import TransportOptions
 from grange.transport.outbox import Outbox
@@ -34,6 +34,7 @@ class BaseConnection(ABC):
         self._accepting = accepting
         self._loop = loop
         self._peer_name = handshake.peer_name(accepting)
+        self._frames = handshake.frames
         self._outbox = Outbox(options, handshake.peer_payload_limit(accepting))
         self._receiver: Receiver | None = None
         self._arriving: list[Message] = []  # the frame that the receiver is taking
@@ -140,6 +141,23 @@ class BaseConnection(ABC):
             except Exception as error:
                 report(error)
         self._arriving = []
+
+    def _encode(self, batch: list[Message]) -> bytes:
+        """The frame of a batch, without its messages that cannot be encoded. Requests among those are rejected."""
+        try:
+            return self._frames.encode(batch)
+        except (ValueError, TypeError):
+            return self._frames.encode([message for message in batch if self._can_be_encoded(message)])
+
+    def _can_be_encoded(self, message: Message) -> bool:
+        try:
+            self._frames.encode([message])
+        except (ValueError, TypeError) as error:
+            report(error)
+            if isinstance(message, Request) and self._receiver is not None:
+                self._receiver.receive([Rejection(message.id, Reason.INVALID_CALL, f"cannot be sent: {error}")])
+            return False
+        return True
 
     def _written(self) -> None:
         """Report that a frame has been written."""

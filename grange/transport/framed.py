@@ -8,8 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from grange.errors import ConnectionLost
-from grange.proto.codec import InvalidFrame, decode_frame, encode_frame
-from grange.proto.message import Message, Reason, Rejection, Request
+from grange.proto.codec import InvalidFrame
 from grange.transport.connection import BaseConnection
 from grange.transport.handshake import Handshake, report
 from grange.transport.options import TransportOptions
@@ -125,11 +124,11 @@ class FramedConnection(BaseConnection):
     # -- moving --
 
     async def _read(self) -> None:
-        limit = self._options.frame_limit
+        decode, limit = self._frames.decode, self._options.frame_limit
         outbox = self._outbox
         while (data := await self._stream.read()) is not None:
             try:
-                messages = decode_frame(data, limit)
+                messages = decode(data, limit)
             except InvalidFrame as error:
                 raise ConnectionLost(f"{self._peer_name} sent an invalid frame: {error}") from error
             self._deliver(messages)
@@ -151,10 +150,7 @@ class FramedConnection(BaseConnection):
                 self._writer_idle = True
                 await self._wakeup
             batch = outbox.take()
-            try:
-                data = encode_frame(batch)
-            except (ValueError, TypeError):
-                data = self._encode_one_by_one(batch)
+            data = self._encode(batch)
             del batch  # its payloads are copied into the frame; the write may wait for the peer
             await write(data)
             del data
@@ -169,19 +165,6 @@ class FramedConnection(BaseConnection):
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None and not wakeup.done():
             wakeup.set_result(None)
-
-    def _encode_one_by_one(self, batch: list[Message]) -> bytes:
-        """Encode a batch without its messages that cannot be encoded; answer requests among those with a rejection."""
-        good: list[Message] = []
-        for message in batch:
-            try:
-                encode_frame([message])
-                good.append(message)
-            except (ValueError, TypeError) as error:
-                report(error)
-                if isinstance(message, Request) and self._receiver is not None:
-                    self._receiver.receive([Rejection(message.id, Reason.INVALID_CALL, f"cannot be sent: {error}")])
-        return encode_frame(good)
 
 
 def _fault(task: asyncio.Task[None]) -> Exception | None:

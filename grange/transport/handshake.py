@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from grange.errors import GrangeError, HandshakeRefused
-from grange.proto.handshake import Hello, Welcome, check
+from grange.proto import codec, packed
+from grange.proto.handshake import PACKED, Hello, Welcome, check
+from grange.proto.message import Message
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Admit
+
+
+class FrameCodec(NamedTuple):
+    """The encoding of all frames after the greetings. `decode` takes the limit in bytes and raises InvalidFrame."""
+
+    encode: Callable[[list[Message]], bytes]
+    decode: Callable[[bytes, int], list[Message]]
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -26,10 +37,18 @@ class Handshake(msgspec.Struct, frozen=True):
         """The payload limit of the other side in bytes; 0 when the peer stated none."""
         return self.hello.payload_limit if accepting else self.welcome.payload_limit
 
+    @property
+    def frames(self) -> FrameCodec:
+        """Packed frames if both sides agreed on them, else protobuf."""
+        if self.welcome.packed:
+            return FrameCodec(packed.encode_frame, packed.decode_frame)
+        return FrameCodec(codec.encode_frame, codec.decode_frame)
+
 
 def with_limits(hello: Hello, options: TransportOptions) -> Hello:
-    """Add the payload limit of the sending transport to its Hello."""
-    return msgspec.structs.replace(hello, payload_limit=options.payload_limit)
+    """Add to a Hello what the sending transport accepts: its payload limit, and packed frames."""
+    offered = PACKED if options.packed_frames else 0
+    return msgspec.structs.replace(hello, payload_limit=options.payload_limit, packed=offered)
 
 
 def answer(hello: Hello, admit: Admit, options: TransportOptions) -> Handshake:
@@ -38,7 +57,8 @@ def answer(hello: Hello, admit: Admit, options: TransportOptions) -> Handshake:
         welcome = admit(hello)
     except Exception as error:
         raise refusal(error) from None
-    return Handshake(hello, msgspec.structs.replace(welcome, payload_limit=options.payload_limit))
+    chosen = min(hello.packed, PACKED) if options.packed_frames else 0
+    return Handshake(hello, msgspec.structs.replace(welcome, payload_limit=options.payload_limit, packed=chosen))
 
 
 def conclude(hello: Hello, welcome: Welcome) -> Handshake:

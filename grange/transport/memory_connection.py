@@ -16,7 +16,7 @@ from grange.transport.paired import PairedConnection
 
 
 class MemoryConnection(PairedConnection):
-    """Delivers copies of messages, as decoding would make them, in batches of a frame's size. Both ends end together.
+    """Delivers frames: it encodes and decodes the messages as on a real network. Both ends end together.
 
     `MemoryTransport.connect` makes the pairs.
     """
@@ -51,7 +51,7 @@ class MemoryConnection(PairedConnection):
         return self._network.is_cut(self.local, self.remote)
 
     def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
-        batch = [copy.copy(message) for message in self._outbox.take()]
+        batch = self._frames.decode(self._encode(self._outbox.take()), self._options.frame_limit)
         if self._network.fate is not None:
             batch = self._apply_fate(self._network.fate, batch)
         if self._network.latency > 0 or self._in_flight:

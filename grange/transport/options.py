@@ -46,6 +46,11 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     frame_bytes: int = 256 * KIB
     """A frame of this size takes no further message: small answers must not wait behind large ones."""
 
+    packed_frames: bool = True
+    """Write packed frames (MessagePack) to peers that read them too: they take a fifth of the time. Off: write protobuf
+    frames, which tools for gRPC can read.
+    """
+
     payload_limit: int = DEFAULT_PAYLOAD_LIMIT
     """Largest payload of one message, sent or received; the handshake states it. Larger data belongs in storage."""
 

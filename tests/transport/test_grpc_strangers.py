@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import ModuleType
 
 import grpc
 import grpc.aio
 import pytest
 
 from grange.errors import ConnectionLost, HandshakeRefused, SiloUnavailable
+from grange.proto import codec, packed
 from grange.proto.codec import decode_greeting, encode_frame, encode_greeting
 from grange.proto.message import Cancel
 from grange.transport.provider import Transport
@@ -152,8 +154,8 @@ class Raw:
     async def __aexit__(self, *_: object) -> None:
         await self.channel.close()
 
-    async def greet(self, net: Net) -> None:
-        await self.call.write(encode_greeting(net.hello()))
+    async def greet(self, net: Net, packed: bool = False) -> None:
+        await self.call.write(encode_greeting(net.hello(packed=int(packed))))
         assert isinstance(await self.call.read(), bytes)
 
     async def drain(self) -> grpc.StatusCode:
@@ -188,16 +190,19 @@ async def test_a_caller_without_a_greeting_is_refused_in_time(net: Net, silo: Fa
         assert "in time" in str(decode_greeting(data, 10_000))
 
 
-async def test_garbage_after_the_greeting_ends_that_connection_only(net: Net, silo: FakeSilo) -> None:
+@pytest.mark.parametrize("frames", [codec, packed], ids=["protobuf", "packed"])
+async def test_garbage_after_the_greeting_ends_that_connection_only(
+    net: Net, silo: FakeSilo, frames: ModuleType
+) -> None:
     dice = random.Random(11)
     endings: set[grpc.StatusCode] = set()
-    good = encode_frame([request(number) for number in range(20)])
+    good = frames.encode_frame([request(number) for number in range(20)])
     for _ in range(30):
         bad = bytearray(good)
         for _ in range(dice.randint(1, 6)):
             bad[dice.randrange(len(bad))] = dice.randrange(256)
         async with Raw(silo.address.port) as raw:
-            await raw.greet(net)
+            await raw.greet(net, packed=frames is packed)
             await raw.call.write(bytes(bad))
             await raw.call.done_writing()
             endings.add(await raw.drain())
@@ -209,9 +214,10 @@ async def test_garbage_after_the_greeting_ends_that_connection_only(net: Net, si
     await still_serves(net, silo)
 
 
-async def test_a_peer_learns_that_its_frame_was_invalid(net: Net, silo: FakeSilo) -> None:
+@pytest.mark.parametrize("is_packed", [False, True])
+async def test_a_peer_learns_that_its_frame_was_invalid(net: Net, silo: FakeSilo, is_packed: bool) -> None:
     async with Raw(silo.address.port) as raw:
-        await raw.greet(net)
+        await raw.greet(net, is_packed)
         await raw.call.write(b"\xff\xff\xff")
         with pytest.raises(grpc.aio.AioRpcError, match="invalid frame") as caught:
             await raw.call.read()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from grange.errors import ConfigurationError, HandshakeRefused, SiloUnavailable
-from grange.proto.handshake import PROTOCOL_MAX, Hello, Role, Welcome
+from grange.proto.handshake import PROTOCOL_MAX, Hello, Role, Welcome, check
 from grange.proto.ids import SiloAddress
+from grange.transport.handshake import answer
+from grange.transport.options import TransportOptions
 from grange.transport.provider import Connection
 from tests.transport.net import CLUSTER, FakeSilo, Inbox, Net, collect_reports, request
 
@@ -39,6 +41,32 @@ async def test_both_sides_learn_the_identity_of_the_other(net: Net, silo: FakeSi
         assert (side.welcome.cluster, side.welcome.address) == (CLUSTER, silo.address)
         assert side.welcome.protocol == PROTOCOL_MAX
         assert not side.closed
+
+
+@pytest.mark.parametrize(("here", "there", "agreed"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+async def test_packed_frames_need_both_sides(net: Net, here: bool, there: bool, agreed: int) -> None:
+    """A side of an earlier version does not offer them."""
+    silo = await net.silo(net.transport(packed_frames=there), echo=True)
+    transport, inbox = net.transport(packed_frames=here), Inbox()
+    connection = await transport.connect("127.0.0.1", silo.address.port, net.hello(), inbox)
+    for side in (connection, silo.connection):
+        assert (side.hello.packed, side.welcome.packed) == (int(here), agreed)
+    connection.post(request(1))
+    assert [message.id for message in await inbox.count(1)] == [1]
+
+
+async def test_packed_frames_that_were_not_offered_are_refused_by_the_opening_side() -> None:
+    hello = Hello(CLUSTER, Role.CLIENT, "tester", packed=1)
+    welcome = Welcome(CLUSTER, SiloAddress("h", 1, 1), PROTOCOL_MAX, packed=2)
+    with pytest.raises(HandshakeRefused, match="packed frames of version 2") as caught:
+        check(hello, welcome)
+    assert caught.value.code == "protocol-version"
+
+
+async def test_a_peer_of_a_later_version_gets_the_packed_frames_of_this_one() -> None:
+    hello = Hello(CLUSTER, Role.CLIENT, "tester", packed=9)
+    handshake = answer(hello, lambda _: Welcome(CLUSTER, SiloAddress("h", 1, 1), PROTOCOL_MAX), TransportOptions())
+    assert handshake.welcome.packed == 1
 
 
 async def test_another_cluster_is_refused_by_name(net: Net, silo: FakeSilo) -> None:

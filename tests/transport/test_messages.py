@@ -24,8 +24,9 @@ EVERY_KIND: list[Message] = [
 ]
 
 
-async def test_every_kind_of_message_arrives_as_it_was(net: Net) -> None:
-    silo, connection, inbox = await net.pair()
+@pytest.mark.parametrize("packed", [True, False])
+async def test_every_kind_of_message_arrives_as_it_was(net: Net, packed: bool) -> None:
+    silo, connection, inbox = await net.pair(packed_frames=packed)
     for message in EVERY_KIND:
         connection.post(message)
         silo.connection.post(message)
@@ -122,6 +123,19 @@ async def test_the_smaller_limit_of_both_sides_applies(net: Net) -> None:
     assert not low.closed
     with pytest.raises(PayloadTooLarge):
         silo.connections[1].post(Response(1, bytes(501)))
+
+
+async def test_only_the_request_that_cannot_be_encoded_is_refused(net: Net) -> None:
+    """Also in memory: a test must not accept what a network refuses."""
+    reports = collect_reports()
+    silo, connection, inbox = await net.pair()
+    for number, key in ((1, "ann"), (2, "\ud800"), (3, "eve")):
+        connection.post(request(number, key=key))
+    assert [message.id for message in await silo.inbox.count(2)] == [1, 3]
+    (rejection,) = await inbox.count(1)
+    assert isinstance(rejection, Rejection)
+    assert (rejection.id, rejection.reason) == (2, Reason.INVALID_CALL)
+    assert [type(report) for report in reports] == [UnicodeEncodeError]
 
 
 async def test_an_exception_of_a_receiver_is_reported_and_ends_nothing(net: Net) -> None:

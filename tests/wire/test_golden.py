@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 
 from grange.errors import HandshakeRefused
+from grange.proto import packed
 from grange.proto._generated.grange.v1 import silo_pb2
 from grange.proto.codec import decode_frame, decode_greeting, encode_frame, encode_greeting
 from grange.proto.handshake import Hello, Role, Welcome
@@ -47,10 +48,35 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
         "0a440a0470726f641a02733122140a0831302e302e302e3110e7561880d095ffbc312a140a0831302e302e302e3110e7561880d095ffbc313001380242036162634880808002",
     ),
     "hello of a client": (Hello("prod", Role.CLIENT, "c"), "0a0f0a0470726f6410011a016330013801"),
+    "hello that offers packed frames": (
+        Hello("prod", Role.CLIENT, "c", packed=1),
+        "0a110a0470726f6410011a0163300138015001",
+    ),
+    "welcome to packed frames": (
+        Welcome("prod", SILO, 1, packed=1),
+        "12200a0470726f6412140a0831302e302e302e3110e7561880d095ffbc3118013001",
+    ),
     "welcome": (
         Welcome("prod", SILO, 1, "abc", 4_194_304),
         "12280a0470726f6412140a0831302e302e302e3110e7561880d095ffbc31180122036162632880808002",
     ),
+}
+PACKED: dict[str, str] = {
+    "smallest request": "919a040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200",
+    "fullest request": (
+        "919a04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307"
+    ),
+    "response": "919405cd012cc40101c2",
+    "fault": "91940501c40180c3",
+    "nothing": "91940500c400c2",
+    "rejection": (
+        "9197060101a56d6f76656483a4686f7374a831302e302e302e31a4706f7274cd2b67aa67656e65726174696f6e"
+        "cf0000018bcfe5680064c40180"
+    ),
+    "bare rejection": "919706010aa0c000c400",
+    "cancel": "91920705",
+    "status": "91930805ab7175657565642061742033",
+    "mixed": "93920703940502c40101c29a040182a474797065a161a36b6579a162a163c401900000c400c200",
 }
 REFUSAL = "1a130a0d77726f6e672d636c757374657212026e6f"
 
@@ -60,6 +86,13 @@ def test_frames_keep_their_bytes(name: str) -> None:
     messages, frozen = FRAMES[name]
     assert encode_frame(messages).hex() == frozen
     assert sorted(decode_frame(bytes.fromhex(frozen), 1000), key=repr) == sorted(messages, key=repr)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_packed_frames_keep_their_bytes(name: str) -> None:
+    messages, frozen = FRAMES[name][0], PACKED[name]
+    assert packed.encode_frame(messages).hex() == frozen
+    assert packed.decode_frame(bytes.fromhex(frozen), 1000) == messages
 
 
 @pytest.mark.parametrize("name", GREETINGS)

@@ -95,7 +95,7 @@ class SiloAddress(_message.Message):
     def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("cluster", "role", "name", "address", "target", "protocol_min", "protocol_max", "manifest", "payload_limit")
+    __slots__ = ("cluster", "role", "name", "address", "target", "protocol_min", "protocol_max", "manifest", "payload_limit", "packed")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +105,7 @@ class Hello(_message.Message):
     PROTOCOL_MAX_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     role: Role
     name: str
@@ -114,21 +115,24 @@ class Hello(_message.Message):
     protocol_max: int
     manifest: str
     payload_limit: int
-    def __init__(self, cluster: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ...) -> None: ...
+    packed: int
+    def __init__(self, cluster: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("cluster", "address", "protocol", "manifest", "payload_limit")
+    __slots__ = ("cluster", "address", "protocol", "manifest", "payload_limit", "packed")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PACKED_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     address: SiloAddress
     protocol: int
     manifest: str
     payload_limit: int
-    def __init__(self, cluster: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ...) -> None: ...
+    packed: int
+    def __init__(self, cluster: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("code", "message")
