@@ -60,7 +60,7 @@ class Gateway:
         else:
             call.holder = self
             link = self._caller.link(grain_id)
-            if link is None or link.connection.full:
+            if link is None or not link.has_room():
                 call.carrier = self._tasks.start(self._relay(call))
             else:
                 self._post(call, link)

@@ -92,7 +92,7 @@ class Caller:
             return await self._call_slowly(grain_id, plan, args, deadline)
         known = self._links.get(grain_id)
         link = known if known is not None and known.open else self.link(grain_id)
-        if link is None or link.connection.full:
+        if link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline)
         usual = plan.timeout is None
         left = self._timeout_ms if usual else milliseconds_until(deadline)
