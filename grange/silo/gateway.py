@@ -20,11 +20,13 @@ from grange.errors import (
     NoSuchGrain,
     PayloadTooLarge,
     SiloStopped,
+    SiloUnavailable,
 )
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.message import Reason
+from grange.proto.message import Reason, Request, Response
 from grange.runtime.activations.catalog import Catalog, Target
-from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.caller import Caller, Refusal
+from grange.runtime.calls.link import Link, Pending
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.deadlines import milliseconds_until
@@ -41,6 +43,7 @@ class Gateway:
         self._sender = sender
         self._catalog = catalog
         self._tasks = Tasks()
+        self._posted: dict[asyncio.Future[Response], None] = {}  # an ordered set, because `close` cancels in order
         self._open = True
 
     def direct(self) -> Mapping[GrainId, Target]:
@@ -49,22 +52,31 @@ class Gateway:
 
     def deliver(self, call: WireCall) -> None:
         """Deliver or relay one request. Called by `Inbound` for each request of a client."""
+        grain_id = call.grain_id
         if not self._open:
             call.refuse(Refused(Reason.NOT_READY, f"the gateway of {self._here} is closing"))
-        elif self._catalog.find(call.grain_id) is not None:
-            self._catalog.deliver(call)
+        elif self._catalog.find(grain_id) is not None or self._caller.target(grain_id) == self._here:
+            self._catalog.deliver(call)  # it answers the client, also with a refusal
         else:
             call.holder = self
-            call.carrier = self._tasks.start(self._relay(call))
+            link = self._caller.link(grain_id)
+            if link is None or not link.has_room():
+                call.carrier = self._tasks.start(self._relay(call))
+            else:
+                self._post(call, link)
 
     async def drain(self) -> None:
         """Refuse further requests, and wait for the outcomes of the relayed ones."""
         self._open = False
+        await self._wait_for_posted()
         await self._tasks.wait()
 
     async def close(self) -> None:
         """Refuse further requests, and cancel the relayed ones: their outcome is unknown."""
         self._open = False
+        for answer in self._posted:
+            answer.cancel()
+        await self._wait_for_posted()
         await self._tasks.close()
 
     def status(self, call: Invocation) -> str:
@@ -72,39 +84,89 @@ class Gateway:
         return f"relayed to another silo by the gateway of {self._here}"
 
     def withdraw(self, call: Invocation) -> None:
-        """`Holder`: do nothing. `WireCall.abandon` cancels the task that relays the request."""
+        """`Holder`: do nothing. `WireCall.abandon` cancels the carrier of the request."""
 
-    async def _relay(self, call: WireCall) -> None:
+    def _post(self, call: WireCall, link: Link) -> None:
+        """Relay a request in the usual case: its link is open and has room, so it needs no task."""
+        try:
+            pending = link.post(_request(call), call.deadline)
+        except (SiloUnavailable, PayloadTooLarge) as error:
+            self._fail(call, link, error)
+            return
+        answer = call.carrier = pending.answer
+        self._posted[answer] = None
+        answer.add_done_callback(lambda _: self._on_answer(call, pending))
+
+    def _on_answer(self, call: WireCall, pending: Pending) -> None:
+        answer = pending.answer
+        del self._posted[answer]
+        if answer.cancelled():  # the client cancelled, or this silo stops
+            pending.link.withdraw(pending)
+            call.fail_unknown(self._stopped())
+        elif (error := answer.exception()) is not None:
+            self._fail(call, pending.link, error)
+        else:
+            call.forward(answer.result())
+
+    def _fail(self, call: WireCall, link: Link, error: BaseException) -> None:
+        """Answer with the outcome of an attempt that failed, or leave its repetition to the retry loop."""
+        if isinstance(error, Refused) and error.reason not in REPEATED:
+            call.refuse(error)
+        elif isinstance(error, Refused | SiloUnavailable):
+            call.carrier = self._tasks.start(self._relay(call, (link.silo, error)))
+        else:
+            self._answer(call, error)
+
+    async def _wait_for_posted(self) -> None:
+        while self._posted:
+            await asyncio.wait(self._posted)
+            await asyncio.sleep(0)  # until their callbacks have run
+
+    async def _relay(self, call: WireCall, refusal: Refusal | None = None) -> None:
         """Call in the client's name, and answer with the outcome: result, refusal, or unknown."""
 
         async def attempt(target: SiloAddress) -> None:
             if target == self._here:
-                self._catalog.deliver(call)  # the catalog answers the client, also with a refusal
+                self._catalog.deliver(call)
             else:
                 await self._send(call, target)
 
         try:
-            await self._caller.repeat(call.grain_id, call.deadline, attempt)
-        except NoSuchGrain as error:
-            call.refuse(Refused(Reason.NO_SUCH_GRAIN, str(error)))
-        except PayloadTooLarge as error:
-            call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
-        except (CallNotExecuted, ConfigurationError) as error:  # ConfigurationError: a placement unknown to this silo
-            call.refuse(Refused(Reason.NOT_READY, str(error)))
+            await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal)
         except asyncio.CancelledError:  # the client cancelled, or this silo stops
-            call.fail_unknown(SiloStopped(f"the gateway of {self._here} stopped while it relayed the call"))
+            call.fail_unknown(self._stopped())
             raise
-        except CallOutcomeUnknown as error:
+        except Exception as error:
+            if not self._answer(call, error):
+                raise
+
+    def _answer(self, call: WireCall, error: BaseException) -> bool:
+        """Answer with an error: the client must get an answer. Returns whether the error was to be expected."""
+        if isinstance(error, NoSuchGrain):
+            call.refuse(Refused(Reason.NO_SUCH_GRAIN, str(error)))
+        elif isinstance(error, PayloadTooLarge):
+            call.refuse(Refused(Reason.PAYLOAD_TOO_LARGE, str(error)))
+        elif isinstance(error, CallNotExecuted | ConfigurationError):  # the latter: a placement unknown to this silo
+            call.refuse(Refused(Reason.NOT_READY, str(error)))
+        elif isinstance(error, CallOutcomeUnknown):
             call.fail_unknown(error)
-        except Exception as error:  # the client must get an answer; the outcome is unknown
+        else:
             call.fail_unknown(ConnectionLost(str(error)))
-            raise
+            return False
+        return True
 
     async def _send(self, call: WireCall, target: SiloAddress) -> None:
-        request = msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))
         try:
-            call.forward(await self._sender.send(target, request, call.deadline))
+            call.forward(await self._sender.send(target, _request(call), call.deadline))
         except Refused as refused:
             if refused.reason in REPEATED:
                 raise
             call.refuse(refused)
+
+    def _stopped(self) -> SiloStopped:
+        return SiloStopped(f"the gateway of {self._here} stopped while it relayed the call")
+
+
+def _request(call: WireCall) -> Request:
+    """The request for the next silo, with the time left at this moment."""
+    return msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))

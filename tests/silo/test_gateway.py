@@ -12,6 +12,7 @@ from grange import (
     Grain,
     InvalidCall,
     NoSuchGrain,
+    SiloStopped,
     SiloUnavailable,
     one_way,
     response_timeout,
@@ -164,6 +165,44 @@ async def test_a_closing_gateway_sends_clients_elsewhere() -> None:
             await gateway._running.hosting.gateway.drain()  # type: ignore[attr-defined]
             with pytest.raises(SiloUnavailable, match=r"the gateway of .* is closing"):
                 await client.get_grain(Cart, "a").brief()
+        finally:
+            await client.__aexit__(None, None, None)
+
+
+async def test_a_gateway_waits_for_relayed_requests_and_then_knows_no_outcome() -> None:
+    """Its drain waits for their answers; its close tells the clients that the outcome is unknown."""
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        entry = gateway._running.hosting.gateway  # type: ignore[attr-defined]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            short, long = asyncio.create_task(cart.run(5)), asyncio.create_task(cart.run(50))
+            await cluster.advance(1)
+            draining = asyncio.create_task(entry.drain())
+            await cluster.advance(10)
+            assert await short == 1
+            assert not draining.done()
+            await entry.close()
+            await draining
+            with pytest.raises(SiloStopped, match=r"the gateway of .* stopped while it relayed the call"):
+                await long
+        finally:
+            await client.__aexit__(None, None, None)
+
+
+async def test_a_usual_request_is_relayed_without_a_task() -> None:
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        entry = gateway._running.hosting.gateway  # type: ignore[attr-defined]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            call = asyncio.create_task(cart.run(5))
+            await cluster.advance(1)
+            assert (len(entry._posted), len(entry._tasks)) == (1, 0)
+            assert await call == 1
+            assert not entry._posted
         finally:
             await client.__aexit__(None, None, None)
 

@@ -91,8 +91,8 @@ class Caller:
         if plan.one_way or (catalog is not None and catalog.find(grain_id) is not None):
             return await self._call_slowly(grain_id, plan, args, deadline)
         known = self._links.get(grain_id)
-        link = known if known is not None and known.open else self._link(grain_id)
-        if link is None or link.connection.full:
+        link = known if known is not None and known.open else self.link(grain_id)
+        if link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline)
         usual = plan.timeout is None
         left = self._timeout_ms if usual else milliseconds_until(deadline)
@@ -147,9 +147,12 @@ class Caller:
                     raise refused.error(grain_id) from None
         return await self.repeat(grain_id, deadline, outgoing.attempt, refusal)
 
-    def _link(self, grain_id: GrainId) -> Link | None:
+    def link(self, grain_id: GrainId) -> Link | None:
         """The open link to the silo of this grain, if both are known without waiting; it is remembered."""
-        target = self._target(grain_id)
+        known = self._links.get(grain_id)
+        if known is not None and known.open:
+            return known
+        target = self.target(grain_id)
         link = None if target is None or target == self._deps.address else self._deps.sender.link(target)
         if link is not None:
             if len(self._links) >= MOST_LINKS:
@@ -194,7 +197,7 @@ class Caller:
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._pace.turn()
-            target = self._target(grain_id) or await self._locate(grain_id, deadline)
+            target = self.target(grain_id) or await self._locate(grain_id, deadline)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -213,7 +216,7 @@ class Caller:
         self._locator.invalidate(grain_id, target, hint, absent)
         await self._wait_before_retry(grain_id, deadline, refusals, hint, cause)
 
-    def _target(self, grain_id: GrainId) -> SiloAddress | None:
+    def target(self, grain_id: GrainId) -> SiloAddress | None:
         """The silo to try, if no wait is needed to find it; else None. Stateless workers run here if hosted here."""
         catalog = self._deps.catalog
         if catalog is not None and catalog.is_open:

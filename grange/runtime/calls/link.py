@@ -58,7 +58,9 @@ class Link:
     """The receiver of one outgoing connection, with its pending calls.
 
     open: whether `connection` takes requests: from its handshake until the silo's goodbye or the end. `Sender.link`
-    sets both. `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye.
+    sets both.
+    crowded: the queue had no room after the last request, so ask `has_room`.
+    `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye.
     """
 
     connection: Connection
@@ -73,6 +75,7 @@ class Link:
     ) -> None:
         self.silo = silo
         self.open = False
+        self.crowded = False
         self.on_end: Callable[[SiloAddress, Exception | None], None] = _ignore
         self._on_leaving = on_leaving
         self._answered: asyncio.Event | None = None  # after the goodbye: set when no call is pending
@@ -83,6 +86,11 @@ class Link:
         self._pending = self._order.entries  # the calls with the usual time-out
         self._deadlines = deadlines
         self._others: dict[int, Pending] = {}  # the calls with a deadline of their own
+
+    def has_room(self) -> bool:
+        """Whether the queue takes a request without waiting for room."""
+        self.crowded = self.connection.full
+        return not self.crowded
 
     def post(self, request: Request, deadline: float, *, usual: bool = False) -> Pending:
         """Queue a request, and set its `id`. The caller awaits `answer`, and calls `withdraw` if it is cancelled.
@@ -96,7 +104,7 @@ class Link:
         pending = Pending(self, number, request.grain_id, request.method, deadline, self._loop.create_future())
         (self._pending if usual else self._others)[number] = pending
         try:
-            self.connection.post(request)
+            self.crowded = not self.connection.post(request)
         except BaseException:
             self._take(number)
             raise

@@ -90,7 +90,7 @@ class Sender:
         Raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome unknown).
         """
         link = self.link(silo)
-        if link is None or link.connection.full:
+        if link is None or not link.has_room():
             link = await self._writable(silo, deadline)
         pending = link.post(request, deadline)
         posted()

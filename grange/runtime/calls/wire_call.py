@@ -50,7 +50,7 @@ class Origin(Protocol):
 
 
 class WireCall(Invocation):
-    """A request from another process. `carrier` is the gateway's task that forwards it to another silo, if any.
+    """A request from another process. `carrier` forwards it to another silo for the gateway, if any.
 
     `size` is that of the request as `Share` counts it, 0 once its turn has ended. `weighed`: all its sizes, None if it
     and its answer are small.
@@ -84,7 +84,7 @@ class WireCall(Invocation):
         self._decoded: tuple[Any, ...] | None = None
         self._unknown = False
         self.status_sent = False
-        self.carrier: asyncio.Task[Any] | None = None
+        self.carrier: asyncio.Future[Any] | None = None
 
     def abandon(self) -> None:
         """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""

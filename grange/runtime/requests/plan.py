@@ -26,6 +26,9 @@ from grange.runtime.requests.argument_errors import in_words
 MAX_SHARED_TEXT = 1024
 """Characters; longer texts are encoded in local calls too, so that sizes are refused as in remote calls."""
 
+MOST_PLAIN = 16
+"""Combinations of argument classes that a plan remembers as encodable without a check."""
+
 _MISSING = object()
 _SMALL = frozenset({None, type(None), bool, int, float, datetime, date, time, timedelta, UUID})
 """Types whose values have a few bytes each."""
@@ -37,7 +40,7 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_codec", "_decode_full", "_decode_result", "_exact", "_full_prefix", "_native", "_result", "_shapes",
+        "_codec", "_decode_full", "_decode_result", "_exact", "_full_prefix", "_native", "_plain", "_result", "_shapes",
         "_shared", "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method", "one_way",
         "payload_limit", "timeout",
     )  # fmt: skip
@@ -56,6 +59,7 @@ class MethodPlan:
         self._native = codec.native[Encoding.MSGPACK]
         self._shapes = tuple(codec.of(kind).shape for kind in method.types)
         self._exact = tuple(shape.exact for shape in self._shapes)
+        self._plain: set[tuple[type, ...]] = set()  # of calls whose arguments needed no check
         self._result = codec.of(method.result)
         self._decode_result = self._result.direct
         # Texts so short that arguments which are shared can never be over the limit together.
@@ -84,15 +88,13 @@ class MethodPlan:
 
         Raises InvalidCall naming the argument that cannot be carried, and PayloadTooLarge.
         """
-        for exact, value in zip(self._exact, args, strict=False):
-            if type(value) not in exact:
-                payload = self._encode_checked(args)
-                break
-        else:
+        if tuple([type(value) for value in args]) in self._plain or self._is_plain(args):
             try:
                 payload = self._native(args)
             except Exception:
                 payload = self._encode_checked(args)  # raises again, and names the argument
+        else:
+            payload = self._encode_checked(args)
         if len(payload) > self.payload_limit:
             raise PayloadTooLarge(
                 f"the arguments of {self.method!r} have {len(payload)} bytes; the limit is {self.payload_limit}: "
@@ -146,6 +148,14 @@ class MethodPlan:
             return self._decode_result(payload)
         except Exception as error:  # includes errors of the author's __post_init__ or validators
             raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from error
+
+    def _is_plain(self, args: tuple[Any, ...]) -> bool:
+        """Whether the classes of these arguments need no check. Remembers them if so."""
+        if any(type(value) not in exact for exact, value in zip(self._exact, args, strict=False)):
+            return False
+        if len(self._plain) < MOST_PLAIN:
+            self._plain.add(tuple([type(value) for value in args]))
+        return True
 
     def _encode_checked(self, args: tuple[Any, ...]) -> bytes:
         found, position = Found(), 0
