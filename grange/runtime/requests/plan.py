@@ -40,9 +40,9 @@ class MethodPlan:
     """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
 
     __slots__ = (
-        "_codec", "_decode_full", "_decode_result", "_exact", "_full_prefix", "_native", "_plain", "_result", "_shapes",
-        "_shared", "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method", "one_way",
-        "payload_limit", "timeout",
+        "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
+        "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method",
+        "one_way", "payload_limit", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -62,13 +62,14 @@ class MethodPlan:
         self._plain: set[tuple[type, ...]] = set()  # of calls whose arguments needed no check
         self._result = codec.of(method.result)
         self._decode_result = self._result.direct
+        self._exact_result = self._result.shape.exact
         # Texts so short that arguments which are shared can never be over the limit together.
         short = min(MAX_SHARED_TEXT, (payload_limit - 5) // max(method.arity, 1) - LEAF_BYTES)
         self._shared = tuple(codec.shared(kind, short) for kind in method.types)
         self._shared_result = codec.shared(method.result, min(MAX_SHARED_TEXT, payload_limit - LEAF_BYTES))
         # The first byte of an array of all arguments, which is decoded faster; -1: decode every array as a struct.
         self._full_prefix = _ARRAY_OF_0 + method.arity if method.arity < 16 else -1
-        self._decode_full = codec.of(types.GenericAlias(tuple, method.types)).decode
+        self._decode_full = codec.of(types.GenericAlias(tuple, method.types)).direct
         self._struct = _struct(method, array_like=True)
         self._struct_by_name = _struct(method, array_like=False)
 
@@ -114,6 +115,8 @@ class MethodPlan:
             struct = codec.decode(payload)
             if encoding is Encoding.JSON:
                 codec.refuse_unknown_fields(payload)
+        except RecursionError:
+            raise InvalidCall(f"{self.method!r}: the data is nested too deeply") from None
         except Exception as error:  # includes errors of the author's __post_init__ or validators: no method ran
             raise InvalidCall(f"{self.method!r}: {in_words(self.method, str(error))}") from error
         values = msgspec.structs.astuple(struct)
@@ -131,16 +134,25 @@ class MethodPlan:
 
     def encode_result(self, value: Any, encoding: Encoding, limit: int) -> bytes:
         """Encode a result for the wire. Raises InvalidResult, also for more than `limit` bytes."""
-        try:
-            result = self._result if encoding is Encoding.MSGPACK else self._codec.of(self.method.result, encoding)
-            payload = result.encode(value)
-        except Exception as error:  # includes errors of the author's classes
-            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from error
+        if encoding is Encoding.MSGPACK and type(value) in self._exact_result:
+            try:
+                payload = self._native(value)
+            except Exception:
+                payload = self._encode_result_checked(value, encoding)  # raises again, and names the part
+        else:
+            payload = self._encode_result_checked(value, encoding)
         if len(payload) > limit:
             raise InvalidResult(
                 f"{self.method!r} was executed, its result has {len(payload)} bytes; the limit is {limit}"
             )
         return payload
+
+    def _encode_result_checked(self, value: Any, encoding: Encoding) -> bytes:
+        try:
+            result = self._result if encoding is Encoding.MSGPACK else self._codec.of(self.method.result, encoding)
+            return result.encode(value)
+        except Exception as error:  # includes errors of the author's classes
+            raise InvalidResult(f"{self.method!r} was executed, its result cannot be sent: {error}") from error
 
     def decode_result(self, payload: bytes) -> Any:
         """Decode a result from the wire. Raises InvalidResult."""
