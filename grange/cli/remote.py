@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from grange.cli.exit_codes import exit_code
 from grange.cli.here import Here, plain_here
 from grange.cli.naming import naming_options
 from grange.cli.output import Output
-from grange.cli.streams import complain
+from grange.cli.streams import complain, json_text
 from grange.client.client import Client
 from grange.client.options import ClientOptions
 from grange.databases.sqlite import is_there, path_of
 from grange.databases.urls import scheme_of, shown_url
-from grange.errors import MembershipError, MembershipUnavailable, SiloUnavailable
+from grange.errors import GrangeError, MembershipError, MembershipUnavailable, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.providers.rows import table_errors
 from grange.membership.urls import open_table
@@ -172,11 +173,25 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         named = sum((bool(gateway), membership is not None, here))
         if named > 1:
             raise click.UsageError("--gateway, --membership and --here exclude one another")
-        remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
-        with naming_options({"membership"} if membership is not None else ()):
-            command(remote, Output(as_json), **own_options)
+        with _errors_as_json() if as_json else nullcontext():
+            remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
+            with naming_options({"membership"} if membership is not None else ()):
+                command(remote, Output(as_json), **own_options)
 
     return wrapped
+
+
+@contextmanager
+def _errors_as_json() -> Generator[None]:
+    """Report an error of grange as an object on standard error, with its exit code; `--debug` shows the traceback."""
+    try:
+        yield
+    except GrangeError as error:
+        if click.get_current_context().find_root().params.get("debug"):
+            raise
+        facts = {"error": {"type": type(error).__name__, "message": str(error)}}
+        complain(json_text(msgspec.json.encode(facts)))
+        raise click.exceptions.Exit(exit_code(error)) from None
 
 
 def remote_cluster(
