@@ -26,6 +26,7 @@
     │   ├── StorageUnavailable        the database is unreachable; a write was not applied
     │   └── WriteOutcomeUnknown       the database's answer was lost: the write may have been applied
     ├── ConfigurationError            a wrong option, URL, class or grain definition (also a ValueError)
+    │   └── OptionError               a wrong option of a silo
     ├── MembershipError               the membership table or the membership protocol failed
     │   ├── MembershipUnavailable     the membership table is unreachable
     │   ├── TableLost                 the database lost the membership table, or was rolled back
@@ -219,6 +220,22 @@ class WriteOutcomeUnknown(StorageError):
 
 class ConfigurationError(GrangeError, ValueError):
     """A wrong option, URL, class or grain definition. The message names it and the remedy."""
+
+
+class OptionError(ConfigurationError):
+    """A wrong option of a silo. `option` is its name, `origin` its variable or file (empty: a keyword)."""
+
+    subject = "option"
+
+    def __init__(self, option: str, problem: str, origin: str = "") -> None:
+        super().__init__(f"{self.subject} {option!r}{f' ({origin})' if origin else ''}: {problem}")
+        self.option = option
+        self.origin = origin
+        self.problem = problem
+
+    def given_by(self, origin: str) -> OptionError:
+        """The same error for an option that came as a keyword, which the caller took from `origin`."""
+        return self if self.origin else type(self)(self.option, self.problem, origin)
 
 
 class MembershipError(GrangeError):

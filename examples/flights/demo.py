@@ -22,7 +22,7 @@ from examples.flights.reader import Comparison, Totals, compare, read_totals
 from examples.flights.source import read_flights
 from grange.client import Client
 from grange.client.options import ClientOptions
-from grange.silo.management import GRAINS, GrainList, ListGrains, encode
+from grange.proto.management import GRAINS, GrainList, ListGrains, encode
 
 CLIENT = ClientOptions(connect_timeout=60.0, refresh_period=1.0)
 """Seconds; silos take some seconds to start on a busy machine."""

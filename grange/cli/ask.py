@@ -14,7 +14,7 @@ from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.client.client import Client
 from grange.errors import NoSuchGrain
 from grange.membership.model.member import SiloStatus
-from grange.silo.management import MAX_LISTED, ListGrains
+from grange.proto.management import MAX_LISTED, ListGrains
 
 ASK_TIMEOUT = 2.0
 """Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""

@@ -18,7 +18,7 @@ from grange.cli.streams import write
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.printable import printable
-from grange.silo.management import METHODS, decode_methods
+from grange.proto.management import METHODS, decode_methods
 
 PATIENCE = 0.5
 """Seconds to find a gateway, and for its answer: a person waits for the completion."""

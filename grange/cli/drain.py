@@ -19,8 +19,7 @@ from grange.cli.inspect import Ask, gateway_address
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import printable
-from grange.silo.management import VIEW
-from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState, Phase
+from grange.proto.management import DRAIN, VIEW, DrainQuestion, DrainState, Phase
 
 ASK_TIMEOUT = 2.0
 """Seconds for one question. A draining silo is busy, but its event loop runs."""

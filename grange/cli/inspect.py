@@ -14,7 +14,7 @@ import msgspec
 from grange.errors import CallError, HandshakeRefused
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
-from grange.silo.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
+from grange.proto.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
 
 A = TypeVar("A")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 
-from grange.silo.option_errors import OptionError
+from grange.errors import OptionError
 
 
 @contextmanager

@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from importlib import import_module
 from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from grange.cli.exit_codes import exit_code
+from grange.cli.here import Here, plain_here
 from grange.cli.naming import naming_options
 from grange.cli.output import Output
-from grange.cli.streams import complain
+from grange.cli.streams import complain, json_text
 from grange.client.client import Client
 from grange.client.options import ClientOptions
 from grange.databases.sqlite import is_there, path_of
 from grange.databases.urls import scheme_of, shown_url
-from grange.errors import MembershipError, MembershipUnavailable, SiloUnavailable
+from grange.errors import GrangeError, MembershipError, MembershipUnavailable, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus
 from grange.membership.providers.rows import table_errors
 from grange.membership.urls import open_table
 from grange.option_ranges import LONGEST
 from grange.printable import printable
 from grange.proto.ids import endpoint_of
-from grange.silo.config import SiloConfig
 
 T = TypeVar("T")
 
@@ -67,7 +69,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     """
 
     name: str
-    config: SiloConfig
+    here: Here
     gateways: tuple[str, ...] = ()
     here_only: bool = False
     connect_timeout: float = 3.0
@@ -102,15 +104,15 @@ class RemoteCluster(msgspec.Struct, frozen=True):
         """The gateways to ask. Raises MembershipUnavailable for a table that was named and cannot be reached."""
         if self.gateways:
             return Gateways(self.gateways)
-        host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
-        here = endpoint_of(host, self.config.gateway_port)
+        host = "127.0.0.1" if self.here.host in ("0.0.0.0", "::") else self.here.host
+        here = endpoint_of(host, self.here.gateway_port)
         if self.here_only:
             return Gateways((here,))
-        place = f"the membership table {shown_url(self.config.membership_url)}"
+        place = f"the membership table {shown_url(self.here.membership_url)}"
         try:
-            found = await gateways_of(self.config, self.connect_timeout)
+            found = await gateways_of(self.here, self.connect_timeout)
         except MembershipError as error:
-            if self.config.membership:
+            if self.here.membership:
                 raise MembershipUnavailable(f"{error}; name a gateway by --gateway to do without the table") from error
             lack = f"{place} cannot be read: {error}"
         else:
@@ -120,19 +122,19 @@ class RemoteCluster(msgspec.Struct, frozen=True):
         return Gateways((here,), f"because {lack}", lack)
 
 
-async def gateways_of(config: SiloConfig, seconds: float) -> tuple[str, ...]:
+async def gateways_of(here: Here, seconds: float) -> tuple[str, ...]:
     """The gateways of the active silos in the membership table; none if there is no table yet.
 
     Raises MembershipError for a table that cannot be read within `seconds`.
     """
-    with config.naming(config.membership_option):
-        if scheme_of(config.membership_url) == "memory":
+    with here.naming():
+        if scheme_of(here.membership_url) == "memory":
             return ()
         with table_errors():
-            if scheme_of(config.membership_url) == "sqlite" and not is_there(path_of(config.membership_url)):
+            if scheme_of(here.membership_url) == "sqlite" and not is_there(path_of(here.membership_url)):
                 return ()  # a question must not create a table
         try:
-            async with asyncio.timeout(seconds), open_table(config.membership_url, config.cluster) as table:
+            async with asyncio.timeout(seconds), open_table(here.membership_url, here.cluster) as table:
                 rows = (await table.read()).rows
         except TimeoutError:
             raise MembershipUnavailable(f"it did not answer within {seconds:g} s") from None
@@ -171,11 +173,25 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
         named = sum((bool(gateway), membership is not None, here))
         if named > 1:
             raise click.UsageError("--gateway, --membership and --here exclude one another")
-        remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
-        with naming_options({"membership"} if membership is not None else ()):
-            command(remote, Output(as_json), **own_options)
+        with _errors_as_json() if as_json else nullcontext():
+            remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
+            with naming_options({"membership"} if membership is not None else ()):
+                command(remote, Output(as_json), **own_options)
 
     return wrapped
+
+
+@contextmanager
+def _errors_as_json() -> Generator[None]:
+    """Report an error of grange as an object on standard error, with its exit code; `--debug` shows the traceback."""
+    try:
+        yield
+    except GrangeError as error:
+        if click.get_current_context().find_root().params.get("debug"):
+            raise
+        facts = {"error": {"type": type(error).__name__, "message": str(error)}}
+        complain(json_text(msgspec.json.encode(facts)))
+        raise click.exceptions.Exit(exit_code(error)) from None
 
 
 def remote_cluster(
@@ -187,9 +203,8 @@ def remote_cluster(
     is_quiet: bool,
 ) -> RemoteCluster:
     """The cluster that these options name; the rest as a silo here would be configured."""
-    given = {"membership": membership, "cluster": cluster}
-    given = {name: value for name, value in given.items() if value is not None}
+    options = (("membership", membership), ("cluster", cluster))
+    given = {name: value for name, value in options if value is not None}
     with naming_options(given):
-        # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
-        config = SiloConfig(**given, insecure=True, advertise="localhost")
-    return RemoteCluster(config.cluster, config, gateways, here, connect_timeout, is_quiet)
+        configured = plain_here(given) or import_module("grange.cli.configured_here").configured_here(given)
+    return RemoteCluster(configured.cluster, configured, gateways, here, connect_timeout, is_quiet)

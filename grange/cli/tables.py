@@ -9,7 +9,7 @@ from grange.cli.inspect import Answer
 from grange.cli.output import Rows
 from grange.membership.model.member import Member, View
 from grange.proto.ids import endpoint_of
-from grange.silo.management import GrainList, SiloState
+from grange.proto.management import GrainList, SiloState
 
 Facts = dict[str, Any]
 """One object as JSON values; the keys are part of the command line's contract."""

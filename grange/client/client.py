@@ -78,8 +78,8 @@ class Client:
         for text in (*gateways, cluster, name):
             if not isinstance(cast("object", text), str):
                 raise ConfigurationError(f"gateways, cluster and name of a client are texts, not {text!r:.100}")
-        if not response_timeout > 0:
-            raise ConfigurationError(f"response_timeout must be a positive number of seconds, not {response_timeout!r}")
+        if isinstance(cast("object", errors), type) or not isinstance(cast("object", errors), Iterable):
+            raise ConfigurationError(f"errors= is a list of exception classes, not {errors!r:.100}")
         self._seeds = gateways
         self._hello = Hello(cluster, Role.CLIENT, name)
         self._faults = Faults(errors)

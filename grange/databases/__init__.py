@@ -6,5 +6,5 @@ Called by the providers of `storage` and `membership`. Open `urls.py` first, the
 - `providers.py`: loads the provider that a URL's scheme names.
 - `errors.py`: the errors of an operation; the rooms above turn them into their own errors.
 - `migrations.py`: which numbered SQL files a database lacks.
-- `checks.py`, `findings.py`: safety checks for `grange doctor` and a silo's start.
+- `checks.py`, `findings.py`, `judges.py`: safety checks for `grange doctor` and a silo's start.
 """

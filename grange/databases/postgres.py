@@ -16,7 +16,8 @@ from grange.databases.errors import (
     at_start,
     is_reset,
 )
-from grange.databases.findings import StoreFinding, judge_postgres, judge_upgrade
+from grange.databases.findings import StoreFinding
+from grange.databases.judges import judge_postgres, judge_upgrade
 from grange.databases.migrations import ADVISORY_LOCK, CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
 from grange.databases.postgres_refusals import UNKNOWN, Login
 from grange.databases.postgres_session import (

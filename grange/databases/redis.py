@@ -30,7 +30,8 @@ from grange.databases.errors import (
     at_start,
     is_reset,
 )
-from grange.databases.findings import StoreFinding, judge_redis
+from grange.databases.findings import StoreFinding
+from grange.databases.judges import judge_redis
 from grange.databases.redis_address import sentinel_address
 from grange.databases.redis_facts import (
     NO_CLUSTER,

@@ -16,7 +16,8 @@ import aiosqlite
 from grange.aio.awake import AwakeTimeout
 from grange.aio.uninterrupted import uninterrupted
 from grange.databases.errors import AnswerLost, DatabaseDamaged, DatabaseError, DatabaseUnavailable
-from grange.databases.findings import StoreFinding, bad, judge_sqlite, ok
+from grange.databases.findings import StoreFinding, bad, ok
+from grange.databases.judges import judge_sqlite
 from grange.databases.migrations import CREATE_SCHEMA_TABLE, SCHEMA_TABLE, plan, shipped_migrations
 from grange.databases.urls import malformed, parse_url
 from grange.errors import ConfigurationError

@@ -56,6 +56,34 @@ class Parameter(msgspec.Struct, frozen=True):
         return get_origin(self.kind) or self.kind
 
 
+class ServiceContainer(Protocol):
+    """The services of one activation: made when they are asked for, closed together. A container of svcs is one."""
+
+    async def aget(self, service: Any, /) -> Any:
+        """The service of this type."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close all services that were made."""
+        ...
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any, /) -> None:
+        """Close them after an error, which those that are registered to see errors get."""
+        ...
+
+
+class Services(Protocol):
+    """The services of one silo. `registry.py` has them from svcs, which a process without grains does not import."""
+
+    def __contains__(self, kind: type, /) -> bool:
+        """Whether a service of this type is registered."""
+        ...
+
+    def container(self) -> ServiceContainer:
+        """A container for one activation."""
+        ...
+
+
 class FacetFactory(Protocol):
     """Makes facets of one type. The silo's start-up has one factory per facet type."""
 

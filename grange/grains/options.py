@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ MayInterleave = Callable[[str, tuple[Any, ...]], bool]
 
 MAX_SECONDS = 10 * 365 * 24 * 3600.0
 """Longest time-out, due time or period, in seconds; a larger number is refused as a mistake."""
+
+SIMILAR = 0.75
+"""Least similarity of two names (0 to 1, by `difflib`) at which one is suggested for the other."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_.]{0,63}")
 
@@ -90,10 +94,12 @@ def snake_case(name: str) -> str:
 
 def check_keywords(owner: str, keywords: Mapping[str, Any], is_interface: bool) -> None:
     """Raise ConfigurationError for an unknown keyword, and for one that has no effect on an interface."""
-    unknown = ", ".join(sorted(set(keywords) - _KNOWN))
+    unknown = sorted(set(keywords) - _KNOWN)
     if unknown:
+        close = difflib.get_close_matches(unknown[0], _KNOWN, n=1, cutoff=SIMILAR)
+        meant = f"did you mean {close[0]}? " if close else ""
         raise ConfigurationError(
-            f"grain class {owner}: unknown option {unknown}; known are {', '.join(sorted(_KNOWN))}"
+            f"grain class {owner}: unknown option {', '.join(unknown)}; {meant}known are {', '.join(sorted(_KNOWN))}"
         )
     misplaced = ", ".join(f"{name}=" for name in sorted(set(keywords) - _OF_INTERFACES))
     if is_interface and misplaced:

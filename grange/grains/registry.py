@@ -29,4 +29,18 @@ def _core_only() -> Generator[None]:
 with _core_only():
     from svcs._core import Container, Registry
 
-__all__ = ["Container", "Registry"]
+__all__ = ["Container", "RegisteredServices", "Registry"]
+
+
+class RegisteredServices:
+    """`facets.Services`, from a registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def __contains__(self, kind: type, /) -> bool:
+        return kind in self._registry
+
+    def container(self) -> Container:
+        """A container for one activation."""
+        return Container(self._registry)

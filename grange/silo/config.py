@@ -18,11 +18,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from grange.databases.urls import shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
-from grange.errors import ConfigurationError
+from grange.errors import ConfigurationError, OptionError
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.runtime.options import RuntimeOptions
-from grange.silo.option_errors import OptionError, explained, unknown_option, wrong_type
+from grange.silo.option_errors import explained, unknown_option, wrong_type
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import Folder, Host, Names, Port, Seconds, Text, Urls, Word, is_loopback, is_wildcard
 from grange.storage.options import StorageOptions

@@ -1,4 +1,7 @@
-"""The system targets that inspect and steer one silo, for clients, the command line and later the dashboard."""
+"""The system targets that inspect and steer one silo, for clients, the command line and later the dashboard.
+
+`proto/management.py` has the questions and answers.
+"""
 
 from __future__ import annotations
 
@@ -11,87 +14,26 @@ import msgspec
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import SiloStatus
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import SiloAddress
+from grange.proto.management import (
+    COLLECT,
+    GRAINS,
+    MAX_LISTED,
+    METHODS,
+    STATUS,
+    VIEW,
+    ActivationState,
+    Collect,
+    GrainList,
+    ListGrains,
+    SiloState,
+    encode,
+)
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import idle_for
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
-
-VIEW = "management.view"
-STATUS = "management.status"
-GRAINS = "management.grains"
-COLLECT = "management.collect"
-METHODS = "management.methods"
-
-MAX_LISTED = 1000
-"""Most activations in one answer; `GrainList.total` shows when a list was cut."""
-
-
-class SiloState(msgspec.Struct, frozen=True):
-    """The state of one silo: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
-
-    `ready`: the silo is active and takes new grains; False while it joins or leaves. `duplicates`, `repaired` and
-    `stale` count the findings of this silo's consistency checker since the start (`RepairCounts`). `table` is "ok",
-    "unreachable" or "lost". `fenced` is the reason why the silo starts no turns; empty while it starts them.
-    `score` is its local health, 0 (healthy) to 8. `withheld` counts its votes that a live connection withheld.
-    """
-
-    address: SiloAddress
-    name: str
-    version: int
-    uptime: float
-    activations: dict[str, int]
-    requests: int
-    ready: bool = True
-    duplicates: int = 0
-    repaired: int = 0
-    stale: int = 0
-    table: str = "ok"
-    fenced: str = ""
-    score: int = 0
-    withheld: int = 0
-
-
-class ListGrains(msgspec.Struct, frozen=True):
-    """Question: list the activations of one `type`, or of all types if it is empty."""
-
-    type: str = ""
-    limit: int = MAX_LISTED
-
-
-class ActivationState(msgspec.Struct, frozen=True):
-    """One activation: `idle` in seconds; `waiting` and `running` count requests."""
-
-    grain_id: GrainId
-    phase: str
-    idle: float
-    waiting: int
-    running: int
-
-
-class GrainList(msgspec.Struct, frozen=True):
-    """Answer: activations of one silo. `total` counts all that matched."""
-
-    address: SiloAddress
-    activations: tuple[ActivationState, ...]
-    total: int
-
-
-class Collect(msgspec.Struct, frozen=True):
-    """Question: deactivate activations that have been idle for `age` seconds; the answer is their number."""
-
-    age: float
-
-
-def encode(message: msgspec.Struct | int) -> bytes:
-    """Encode a question or an answer for the wire."""
-    return msgspec.msgpack.encode(message)
-
-
-def decode_methods(answer: bytes) -> list[str]:
-    """The names of methods in an answer to `METHODS`."""
-    return msgspec.msgpack.decode(answer, type=list[str])
 
 
 class Management:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import pydantic
 
 from grange.databases.urls import HIDDEN
-from grange.errors import ConfigurationError
+from grange.errors import OptionError
 
 URLS = frozenset({"membership", "storage", "storages"})
 """The options whose values may hold passwords; no message shows them."""
@@ -47,22 +47,6 @@ _EXPECTED = re.compile(r"Expected `(\w+)( \| null)?`(, got .*)?")
 
 SIMILAR = 0.75
 """Least similarity of two names (0 to 1, by `difflib`) at which one is suggested for the other."""
-
-
-class OptionError(ConfigurationError):
-    """A wrong option of a silo. `option` is its name, `origin` its variable or file (empty: a keyword)."""
-
-    subject = "option"
-
-    def __init__(self, option: str, problem: str, origin: str = "") -> None:
-        super().__init__(f"{self.subject} {option!r}{f' ({origin})' if origin else ''}: {problem}")
-        self.option = option
-        self.origin = origin
-        self.problem = problem
-
-    def given_by(self, origin: str) -> OptionError:
-        """The same error for an option that came as a keyword, which the caller took from `origin`."""
-        return self if self.origin else type(self)(self.option, self.problem, origin)
 
 
 class UnknownOption(OptionError):

@@ -7,7 +7,6 @@ the next one begins. The system target `management.drain` starts a stop and repo
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -17,6 +16,7 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.proto.ids import SiloAddress
+from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
@@ -26,9 +26,6 @@ from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 
 log = logging.getLogger("grange.silo")
-
-DRAIN = "management.drain"
-"""Name of the system target: a `DrainQuestion` in, a `DrainState` out. The name is on the wire."""
 
 LEAVE_TIMEOUT = 10.0
 """Seconds for writing LEAVING into the membership table. Membership itself stops trying earlier (`stop_timeout`) and
@@ -47,34 +44,6 @@ know that message."""
 
 PART_TIMEOUT = 10.0
 """Seconds for closing each part after the drain; membership, the slowest part, takes up to 5 s."""
-
-
-class Phase(enum.StrEnum):
-    """The progress of a stop; it only moves forward. The values are on the wire and in the output of `grange drain`."""
-
-    SERVING = "serving"
-    LEAVING = "leaving"  # the table shows LEAVING: no silo places a grain here any more
-    MOVING = "moving"  # idle activations deactivate; running calls complete, then their activations deactivate
-    CANCELLING = "cancelling"  # only if calls were still running at the drain time-out
-    HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries
-    DISMISSING = "dismissing"  # GOODBYE on every connection
-    STOPPED = "stopped"
-
-
-class DrainQuestion(msgspec.Struct, frozen=True):
-    """`begin`: start the stop unless it has started. Without it the question only reads the progress."""
-
-    begin: bool = False
-
-
-class DrainState(msgspec.Struct, frozen=True):
-    """Progress of a stop: the `activations` and `requests` left in this silo, and the `seconds` since it began."""
-
-    address: SiloAddress
-    phase: Phase
-    activations: int
-    requests: int
-    seconds: float
 
 
 class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):

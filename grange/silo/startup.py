@@ -19,6 +19,7 @@ from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
 from grange.grains.ref import GrainFactory, ReferenceExtension
+from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
@@ -290,7 +291,9 @@ def prepare_hosting(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
     )
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    hosted = [HostedType(cls, calls.plans, facets, stores.services, options) for cls in definition.grains]
+    hosted = [
+        HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
+    ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)

@@ -29,7 +29,7 @@ from grange.errors import RemoteError
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import LOGGERS, PrintableArguments, TextBlock, printable, printable_json
 from grange.proto.ids import GrainId, SiloAddress
-from grange.silo.management import ActivationState, GrainList, SiloState
+from grange.proto.management import ActivationState, GrainList, SiloState
 from grange.silo.store_checks import StoreReport
 from tests.architecture.sources import PACKAGE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,8 +132,10 @@ def test_a_command_says_which_gateways_it_asks() -> None:
     )
     reason = "the membership table sqlite:///.grange/cluster.db lists no active silo, and no gateway could be reached: "
     assert error.startswith(f"error: {reason}")
-    (error,) = grange("silos", "--connect-timeout", "0.1", "--json")[1]
-    assert error.startswith(f"error: {reason}")
+    code, (line,) = grange("silos", "--connect-timeout", "0.1", "--json")
+    error = json.loads(line)["error"]
+    assert (code, error["type"]) == (1, "SiloUnavailable")
+    assert error["message"].startswith(reason)
     assert len(grange("silos", "--connect-timeout", "0.1", "--gateway", "127.0.0.1:1")[1]) == 1
 
 
@@ -142,6 +145,19 @@ def test_an_option_of_the_command_line_is_named_as_it_is_written() -> None:
         "error: option 'cluster' (--cluster): needs a name, not a blank text: "
         "every silo and client of the cluster gives the same one"
     ]
+
+
+@pytest.mark.parametrize("command", [["silos"], ["status"], ["grains"], ["drain", "a:1"]])
+def test_an_error_is_an_object_for_programs(command: list[str]) -> None:
+    code, (line,) = grange(*command, "--json", "--cluster", " ")
+    assert code == 2
+    assert json.loads(line) == {
+        "error": {
+            "type": "OptionError",
+            "message": "option 'cluster' (--cluster): needs a name, not a blank text: "
+            "every silo and client of the cluster gives the same one",
+        }
+    }
 
 
 def test_one_way_to_name_a_cluster_is_enough() -> None:

@@ -39,7 +39,7 @@ from grange.errors import (
 from grange.membership.model.member import Member, SiloStatus
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
-from grange.silo.management import SiloState
+from grange.proto.management import SiloState
 
 
 @pytest.mark.parametrize(

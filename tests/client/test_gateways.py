@@ -372,3 +372,18 @@ def test_a_client_takes_texts(options: dict[str, Any]) -> None:
     """A cluster that is no text was searched for until the time-out."""
     with pytest.raises(ConfigurationError, match="gateways"):
         Client(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"response_timeout": "5"}, "response_timeout must be a number of seconds above 0"),
+        ({"response_timeout": None}, "response_timeout must be a number of seconds above 0"),
+        ({"errors": ValueError}, "errors= is a list of exception classes"),
+        ({"errors": 5}, "errors= is a list of exception classes"),
+        ({"errors": [5]}, "errors= must name exception classes"),
+    ],
+)
+def test_a_client_names_a_wrong_option(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Client(["a:1"], **options)

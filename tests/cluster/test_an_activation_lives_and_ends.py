@@ -10,7 +10,7 @@ import pytest
 import svcs
 
 from grange import ActivationFailed, Grain, PersistentState, one_way
-from grange.silo.management import Collect, encode
+from grange.proto.management import Collect, encode
 from grange.testing.cluster import TestCluster
 
 

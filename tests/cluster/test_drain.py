@@ -14,7 +14,7 @@ from grange.cli.drain import DrainCommand, member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.proto.ids import SiloAddress
-from grange.silo.shutdown import DRAIN, DrainQuestion, DrainState, Phase
+from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
 from grange.silo.silo import Silo, run_until
 from grange.testing import TestCluster
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grange.databases.findings import Level, judge_postgres, judge_redis, judge_schema, judge_sqlite
+from grange.databases.findings import Level
+from grange.databases.judges import judge_postgres, judge_redis, judge_schema, judge_sqlite
 from grange.databases.redis_facts import parsed_info, version_of
 
 GOOD_REDIS = {

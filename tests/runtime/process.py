@@ -15,6 +15,7 @@ from grange.aio.tasks import Tasks
 from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
 from grange.grains.ref import GrainFactory, ReferenceExtension
+from grange.grains.registry import RegisteredServices
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
@@ -64,8 +65,8 @@ class Process:
         self.deps = ActivationDeps(
             HERE, self.options, self.grains, self.faults, EagerStart(), self.tasks, random.Random(0), self.binding
         )  # fmt: skip
-        registry = services or svcs.Registry()
-        hosted = [HostedType(cls, plans, facets or {}, registry, self.options) for cls in grains]
+        registered = RegisteredServices(services or svcs.Registry())
+        hosted = [HostedType(cls, plans, facets or {}, registered, self.options) for cls in grains]
         self.faults.register(error for each in hosted for error in each.options.errors)
         self.collector = Collector(self.options.collect_period)
         self.catalog = deps.catalog = Catalog(

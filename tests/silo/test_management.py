@@ -10,7 +10,7 @@ import pytest
 
 from grange import Grain
 from grange.membership.model.member import View
-from grange.silo.management import (
+from grange.proto.management import (
     COLLECT,
     GRAINS,
     MAX_LISTED,

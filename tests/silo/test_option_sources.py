@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from grange import ConfigurationError
 from grange.databases.sqlite import path_of
+from grange.errors import OptionError
 from grange.silo.config import SiloConfig
-from grange.silo.option_errors import OptionError
 from grange.silo.option_sources import LARGEST_FILE
 
 URL = "postgresql://user:t0psecret@db/shop"

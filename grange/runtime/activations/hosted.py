@@ -8,10 +8,9 @@ from typing import Any, cast
 
 from grange.errors import ConfigurationError
 from grange.grains.definition import spec_of
-from grange.grains.facets import Facet, FacetFactory, Parameter, constructor_parameters
+from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
-from grange.grains.registry import Container, Registry
 from grange.proto.ids import GrainId
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.plan import MethodPlan, Plans
@@ -30,7 +29,7 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_registry", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
+        "_facets", "_parameters", "_services", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
         "interleaves", "live", "mailbox_limit", "options", "plain", "plans",
     )  # fmt: skip
 
@@ -39,7 +38,7 @@ class HostedType:
         cls: type[Grain[Any]],
         plans: Plans,
         facets: Mapping[Any, FacetFactory],
-        registry: Registry,
+        services: Services,
         defaults: RuntimeOptions,
     ) -> None:
         spec = spec_of(cls)
@@ -54,7 +53,7 @@ class HostedType:
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
-        self._registry = registry
+        self._services = services
         self.live = 0
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
@@ -97,7 +96,7 @@ class HostedType:
             built.facets = (*built.facets, facet)
             return facet
         if built.services is None:
-            built.services = Container(self._registry)
+            built.services = self._services.container()
         return await built.services.aget(parameter.kind)
 
     def _check(self, parameters: Sequence[Parameter]) -> None:
@@ -111,7 +110,7 @@ class HostedType:
                 )
 
     def _is_provided(self, parameter: Parameter) -> bool:
-        is_service = isinstance(parameter.kind, type) and parameter.kind in self._registry
+        is_service = isinstance(parameter.kind, type) and parameter.kind in self._services
         return is_service or parameter.origin in self._facets
 
 
@@ -123,7 +122,7 @@ class Built:
     def __init__(self, grain: Grain[Any]) -> None:
         self.grain = grain
         self.facets: tuple[Facet, ...] = ()
-        self.services: Container | None = None
+        self.services: ServiceContainer | None = None
 
     async def load(self) -> None:
         """Load all facets, one after another."""

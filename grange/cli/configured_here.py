@@ -1,0 +1,23 @@
+"""This machine's silo by its full configuration, which is imported for what `here.py` does not read by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from grange.cli.here import Here
+from grange.silo.config import SiloConfig
+
+
+def configured_here(given: Mapping[str, str]) -> Here:
+    """As `plain_here`. Raises ConfigurationError for a wrong option."""
+    # insecure and advertise: nothing listens here, so these checks of a silo's configuration must not fail
+    config = SiloConfig(**given, insecure=True, advertise="localhost")
+    return Here(
+        cluster=config.cluster,
+        host=config.host,
+        gateway_port=config.gateway_port,
+        membership=config.membership,
+        membership_url=config.membership_url,
+        option=config.membership_option,
+        origin=config.wrong((config.membership_option,), "").origin,
+    )

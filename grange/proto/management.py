@@ -1,0 +1,117 @@
+"""The questions of operators to one silo, and its answers: names of system targets and messages. Pure.
+
+`silo/management.py` and `silo/shutdown.py` answer them; the command line asks them without importing a silo.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from grange.proto.ids import GrainId, SiloAddress
+
+VIEW = "management.view"
+STATUS = "management.status"
+GRAINS = "management.grains"
+COLLECT = "management.collect"
+METHODS = "management.methods"
+DRAIN = "management.drain"
+"""Names of system targets. They are on the wire."""
+
+MAX_LISTED = 1000
+"""Most activations in one answer; `GrainList.total` shows when a list was cut."""
+
+
+class SiloState(msgspec.Struct, frozen=True):
+    """The state of one silo: `activations` by grain type, `uptime` in seconds, `requests` in progress from outside.
+
+    `ready`: the silo is active and takes new grains; False while it joins or leaves. `duplicates`, `repaired` and
+    `stale` count the findings of this silo's consistency checker since the start (`RepairCounts`). `table` is "ok",
+    "unreachable" or "lost". `fenced` is the reason why the silo starts no turns; empty while it starts them.
+    `score` is its local health, 0 (healthy) to 8. `withheld` counts its votes that a live connection withheld.
+    """
+
+    address: SiloAddress
+    name: str
+    version: int
+    uptime: float
+    activations: dict[str, int]
+    requests: int
+    ready: bool = True
+    duplicates: int = 0
+    repaired: int = 0
+    stale: int = 0
+    table: str = "ok"
+    fenced: str = ""
+    score: int = 0
+    withheld: int = 0
+
+
+class ListGrains(msgspec.Struct, frozen=True):
+    """Question: list the activations of one `type`, or of all types if it is empty."""
+
+    type: str = ""
+    limit: int = MAX_LISTED
+
+
+class ActivationState(msgspec.Struct, frozen=True):
+    """One activation: `idle` in seconds; `waiting` and `running` count requests."""
+
+    grain_id: GrainId
+    phase: str
+    idle: float
+    waiting: int
+    running: int
+
+
+class GrainList(msgspec.Struct, frozen=True):
+    """Answer: activations of one silo. `total` counts all that matched."""
+
+    address: SiloAddress
+    activations: tuple[ActivationState, ...]
+    total: int
+
+
+class Collect(msgspec.Struct, frozen=True):
+    """Question: deactivate activations that have been idle for `age` seconds; the answer is their number."""
+
+    age: float
+
+
+def encode(message: msgspec.Struct | int) -> bytes:
+    """Encode a question or an answer for the wire."""
+    return msgspec.msgpack.encode(message)
+
+
+def decode_methods(answer: bytes) -> list[str]:
+    """The names of methods in an answer to `METHODS`."""
+    return msgspec.msgpack.decode(answer, type=list[str])
+
+
+class Phase(enum.StrEnum):
+    """The progress of a stop; it only moves forward. The values are on the wire and in the output of `grange drain`."""
+
+    SERVING = "serving"
+    LEAVING = "leaving"  # the table shows LEAVING: no silo places a grain here any more
+    MOVING = "moving"  # idle activations deactivate; running calls complete, then their activations deactivate
+    CANCELLING = "cancelling"  # only if calls were still running at the drain time-out
+    HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries
+    DISMISSING = "dismissing"  # GOODBYE on every connection
+    STOPPED = "stopped"
+
+
+class DrainQuestion(msgspec.Struct, frozen=True):
+    """`begin`: start the stop unless it has started. Without it the question only reads the progress."""
+
+    begin: bool = False
+
+
+class DrainState(msgspec.Struct, frozen=True):
+    """Progress of a stop: the `activations` and `requests` left in this silo, and the `seconds` since it began."""
+
+    address: SiloAddress
+    phase: Phase
+    activations: int
+    requests: int
+    seconds: float
