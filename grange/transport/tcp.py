@@ -30,6 +30,11 @@ class TcpTransport:
         self._connections: set[TcpConnection] = set()
         self._closed = False
 
+    @property
+    def road(self) -> None:
+        """See `provider.Transport`. This is the road itself."""
+        return None
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         if self._closed:
