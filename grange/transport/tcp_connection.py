@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from collections.abc import Callable
 
 from grange.errors import ConnectionLost
@@ -22,6 +23,9 @@ FLUSH_AT = 32
 
 LATE = 1.0
 """Seconds by which a timer may be late; beyond, this process stood still, and what its peer sent is perhaps unread."""
+
+ROUNDING = 0.001
+"""Seconds by which the loop may call a timer early."""
 
 
 class TcpConnection(BaseConnection):
@@ -44,7 +48,7 @@ class TcpConnection(BaseConnection):
         self._sent_end = False
         self._end_timer: asyncio.TimerHandle | None = None
         self._ping_timer: asyncio.TimerHandle | None = None
-        self._pinged = False
+        self._pinged_at = math.inf  # infinite: no ping is unanswered
 
     def start(self) -> None:
         """Move messages from now on: the greetings are exchanged, and the receiver is attached."""
@@ -154,21 +158,24 @@ class TcpConnection(BaseConnection):
         self._ping_timer = self._loop.call_at(due, self._keep_alive, due, context=self._context)
 
     def _keep_alive(self, due: float) -> None:
-        """Show life if nothing else was sent; ask for a sign when none came for a while; end when none answers."""
+        """Ask for a sign of life when none came for a while, and end when none answers. Show life in any case."""
         socket, options = self._socket, self._options
         now = self._loop.time()
-        quiet = 0.0 if socket.held else now - socket.heard
-        if self._pinged and quiet >= options.keepalive_timeout and now - due < LATE:
-            self._end(ConnectionLost(f"{self._peer_name} gave no sign of life for {quiet:.1f} s"))
+        if socket.held or socket.heard >= self._pinged_at or now - due >= LATE:
+            self._pinged_at = math.inf
+        if now - self._pinged_at >= options.keepalive_timeout - ROUNDING:
+            self._end(ConnectionLost(f"{self._peer_name} gave no sign of life for {now - socket.heard:.1f} s"))
             return
-        self._pinged = quiet >= options.keepalive_time * 0.99
-        if socket.clear and (self._pinged or not socket.wrote):
-            socket.mark(PING if self._pinged else ALIVE)
+        left = options.keepalive_time - (0.0 if socket.held else now - socket.heard)
+        asks = left <= ROUNDING and self._pinged_at == math.inf
+        if asks:
+            self._pinged_at = now
+        if socket.clear and (asks or not socket.wrote):
+            socket.mark(PING if asks else ALIVE)
         socket.wrote = False
-        if self._pinged:
-            self._keep_alive_after(options.keepalive_timeout)
-        else:
-            self._keep_alive_after(options.keepalive_time - quiet)
+        if self._pinged_at < math.inf:
+            left = min(options.keepalive_time, self._pinged_at + options.keepalive_timeout - now)
+        self._keep_alive_after(left)
 
     # -- ending --
 
