@@ -1,7 +1,7 @@
 """A connection over a plain socket. No task moves its messages: the loop calls it when bytes arrive or may leave.
 
 The first message of a turn of the loop schedules a flush for the end of that turn; so a lone message does not wait, and
-a batch grows with the load. A batch of `FLUSH_AT` is sent at once, so that the peer works on it meanwhile.
+a batch grows with the load. When enough is queued for a frame it is sent at once, so that the peer works meanwhile.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from grange.transport.connection import BaseConnection
 from grange.transport.handshake import Handshake
 from grange.transport.options import TransportOptions
 from grange.transport.tcp_socket import ALIVE, END, PING, FrameSocket
-
-FLUSH_AT = 32
-"""Messages at which a frame is sent before the end of the turn. Of 24 to 48, measured, each was as good."""
 
 LATE = 1.0
 """Seconds by which a timer may be late; beyond, this process stood still, and what its peer sent is perhaps unread."""
@@ -43,7 +40,7 @@ class TcpConnection(BaseConnection):
         socket.sink = self
         self._context = contextvars.Context()  # of no call: the request context of a poster must not leak
         self._writer_idle = True  # `post` calls `_wake_writer` always
-        self._queued = 0
+        self._flush_due = False
         self._started = False
         self._sent_end = False
         self._end_timer: asyncio.TimerHandle | None = None
@@ -71,20 +68,21 @@ class TcpConnection(BaseConnection):
     # -- writing --
 
     def _wake_writer(self) -> None:
-        self._queued += 1
-        if self._queued == 1:
+        if self._outbox.due:
+            if self._send_frames():
+                self._loop.call_soon(self._report_written, context=self._context)  # not inside `post`
+        elif not self._flush_due:
+            self._flush_due = True
             self._loop.call_soon(self._flush, context=self._context)
-        elif self._queued >= FLUSH_AT and self._send_frames():
-            self._loop.call_soon(self._report_written, context=self._context)  # not inside `post`
 
     def _flush(self) -> None:
         """Send what is queued; called by the loop."""
+        self._flush_due = False
         if self._send_frames():
             self._report_written()
 
     def _send_frames(self) -> bool:
         """Send frames as long as they leave this process at once. Returns whether any was sent and all have left."""
-        self._queued = 0
         socket, outbox = self._socket, self._outbox
         if not self._started or self._ended or not socket.clear:
             return False
