@@ -36,9 +36,11 @@ def check_ranges(
 
     An option whose default is a float is a duration above 0 of at most `longest` seconds; one whose default is an
     integer is a number or a size above 0 of at most `LARGEST`; one whose default is a bool is a bool. The options named
-    in `zero` may be 0, too. Infinity and NaN are no values.
+    in `zero` may be 0, too. Infinity and NaN are no values. Texts are checked by their class.
     """
     for name, default in defaults.items():
+        if isinstance(default, str):
+            continue
         value, least = options[name], "0 or more" if name in zero else "above 0"
         if isinstance(default, bool):
             fits, allowed = isinstance(value, bool), "true or false"

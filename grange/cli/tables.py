@@ -22,6 +22,7 @@ def member_facts(member: Member) -> Facts:
         "name": member.name,
         "status": str(member.status),
         "gateway": gateway_of(member),
+        "road": "tcp" if member.road else "grpc",
         "started": member.started.isoformat(timespec="seconds"),
         "labels": list(member.labels),
         "grains": dict(sorted(member.grains.items())),

@@ -37,6 +37,7 @@ from grange.transport.grpc import GrpcTransport
 from grange.transport.options import TransportOptions
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
+from grange.transport.roads import TwoRoads
 
 G = TypeVar("G", bound=Addressable)
 
@@ -169,7 +170,7 @@ class Client:
     async def _connect(self, parts: AsyncExitStack) -> None:
         transport, options = self._transport, TransportOptions()
         if transport is None:
-            transport = GrpcTransport(options)
+            transport = TwoRoads(options) if self._options.road == "tcp" else GrpcTransport(options)
             parts.push_async_callback(transport.close)
         deadlines, references, tasks = Deadlines(), ReferenceExtension(), Tasks()
         parts.callback(deadlines.close)
@@ -178,8 +179,9 @@ class Client:
         self._sender.connect_through(peers)
         parts.push_async_callback(peers.close)
         self._gateways = Gateways(
-            self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners
-        )
+            self._seeds, self._options, self._random, partial(_forget, peers, self._sender), self._listeners,
+            transport.road,
+        )  # fmt: skip
         plans = Plans(ValueCodec([references]), self._runtime.payload_limit)
         self._binding = LoopBinding("this client")
         deps = CallerDeps(self._sender, self._faults, deadlines, self._runtime, self._binding)

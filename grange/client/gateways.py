@@ -27,6 +27,7 @@ from grange.membership.model.member import Implementations, Member, SiloStatus, 
 from grange.proto.ids import GrainId, SiloAddress, split_endpoint
 from grange.runtime.locator import Moved
 from grange.runtime.system_target import Ask
+from grange.transport.provider import Road
 
 log = logging.getLogger("grange.client")
 
@@ -86,6 +87,7 @@ class Gateways:
         rng: random.Random,
         on_gateway_dead: Callable[[SiloAddress], None] = lambda _: None,
         listeners: Listeners | None = None,
+        road: Road | None = None,
     ) -> None:
         if not known:
             raise ConfigurationError("a client needs at least one gateway: Client(['127.0.0.1:30000'])")
@@ -94,6 +96,7 @@ class Gateways:
         self._random = rng
         self._on_gateway_dead = on_gateway_dead  # drops the connections to a gateway whose silo is dead
         self._listeners = listeners or Listeners()
+        self._road = road
         self._contacts = Contacts()
         self._closed = False
         self._not_dead: frozenset[SiloAddress] = frozenset()
@@ -260,9 +263,12 @@ class Gateways:
         # A lower version without any of our silos means that the cluster and its table were created anew.
         self.view = view
         self._gateways = {member.address: _gateway(member) for member in view.active if member.gateway}
+        living = [member for member in view.members if member.status is not SiloStatus.DEAD]
+        if self._road is not None:
+            self._road.learn({_gateway(each).endpoint: each.gateway_road for each in living if each.gateway_road})
         self._notify(self._contacts.on_list(self._gateways.values()))
         # A leaving silo still sends answers; a dead one does not.
-        not_dead = frozenset(_gateway(member) for member in view.members if member.status is not SiloStatus.DEAD)
+        not_dead = frozenset(_gateway(member) for member in living)
         for gateway in self._not_dead - not_dead:
             self._on_gateway_dead(gateway)
         self._not_dead = not_dead

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
+from grange.errors import ConfigurationError
 from grange.option_ranges import check_ranges, values_and_defaults
 
 
@@ -21,5 +24,12 @@ class ClientOptions(msgspec.Struct, frozen=True):
     avoid_for: float = 2.0
     """Seconds during which a gateway that failed gets no calls, if there is another."""
 
+    road: Literal["grpc", "tcp"] = "grpc"
+    """How connections are carried: `grpc`, or `tcp` for plain sockets, which are faster, to the silos that have them.
+    Other silos, and the first gateway, are reached by gRPC.
+    """
+
     def __post_init__(self) -> None:
         check_ranges("client", *values_and_defaults(self))
+        if self.road not in ("grpc", "tcp"):
+            raise ConfigurationError(f"client option road must be 'grpc' or 'tcp', not {self.road!r:.100}")

@@ -24,7 +24,19 @@ from grange.option_ranges import OutOfRange
 from grange.runtime.options import RuntimeOptions
 from grange.silo.option_errors import explained, unknown_option, wrong_type
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
-from grange.silo.option_values import Folder, Host, Names, Port, Seconds, Text, Urls, Word, is_loopback, is_wildcard
+from grange.silo.option_values import (
+    Folder,
+    Host,
+    Names,
+    Port,
+    Road,
+    Seconds,
+    Text,
+    Urls,
+    Word,
+    is_loopback,
+    is_wildcard,
+)
 from grange.storage.options import StorageOptions
 from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
@@ -56,6 +68,14 @@ class SiloConfig(BaseSettings):
     """Port for clients; 0 picks a free one."""
     probe_port: Port = 0
     """Port that answers other silos' probes, also while a turn blocks the event loop; 0 picks a free one."""
+    road: Road = "grpc"
+    """How connections are carried: `grpc`, or `tcp` for plain sockets, which are faster, between silos and clients that
+    all have it. Others are reached, and reach this silo, by gRPC.
+    """
+    road_port: Port = 0
+    """Port for other silos by plain sockets, with `road = "tcp"`; 0 picks a free one."""
+    gateway_road_port: Port = 0
+    """Port for clients by plain sockets, with `road = "tcp"`; 0 picks a free one."""
     data: Folder = Path(".grange")
     """Folder of the embedded databases."""
     membership: str = ""
@@ -95,7 +115,7 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(values)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self._check_address, self._check_storages,
+            self.storage_settings, self._check_address, self._check_road, self._check_storages,
         ):  # fmt: skip
             check()
 
@@ -221,6 +241,13 @@ class SiloConfig(BaseSettings):
                 f"{host!r} is not loopback, and traffic is neither encrypted nor authenticated; use a network that "
                 "only the cluster reaches and set the option insecure (--insecure), or stay on 127.0.0.1",
             )
+
+    def _check_road(self) -> None:
+        for option in ("road_port", "gateway_road_port"):
+            if self.road == "grpc" and getattr(self, option):
+                raise self.wrong(
+                    (option,), "this port is opened only with the option road = 'tcp'; add it, or remove this"
+                )
 
     def _check_storages(self) -> None:
         if self.storage and "default" in self.storages:

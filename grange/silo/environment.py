@@ -21,6 +21,7 @@ from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
 from grange.transport.provider import Transport
+from grange.transport.roads import TwoRoads
 
 
 class SiloEnvironment(Protocol):
@@ -97,8 +98,9 @@ class ConfiguredEnvironment:
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:
-        """gRPC."""
-        transport = GrpcTransport(self._config.transport_options())
+        """gRPC, with plain sockets beside it if the option `road` says so."""
+        kind = TwoRoads if self._config.road == "tcp" else GrpcTransport
+        transport = kind(self._config.transport_options())
         try:
             yield transport
         finally:

@@ -1,10 +1,12 @@
-"""An open port that refuses connections until the silo is ready to answer.
+"""An open port that refuses connections until the silo is ready to answer; by gRPC, and by the faster road if any.
 
 The port opens first, because a silo's address contains it. A connection that comes too early is refused with the code
 "starting", at which its peer tries again.
 """
 
 from __future__ import annotations
+
+import asyncio
 
 from grange.errors import HandshakeRefused
 from grange.proto.handshake import Hello, Role, Welcome, answer
@@ -20,14 +22,15 @@ _WRONG_PORT = {
 
 
 class GatedListener:
-    """One port, for silos or for clients. In order: `listen`, `admit`, `drain`, `close`."""
+    """The ports for silos, or for clients. In order: `listen`, `listen_road`, `admit`, `drain`, `close`."""
 
     def __init__(self, role: Role, cluster: str) -> None:
         self._role = role
         self._cluster = cluster
         self._address: SiloAddress | None = None
         self._inbound: Inbound | None = None
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
+        self._road_port = 0
         self._draining = False
 
     async def listen(self, transport: Transport, host: str, port: int) -> int:
@@ -35,8 +38,21 @@ class GatedListener:
 
         Raises ConfigurationError if the port is in use.
         """
-        self._listener = await transport.listen(host, port, self._admit, self._accept)
-        return self._listener.port
+        listener = await transport.listen(host, port, self._admit, self._accept)
+        self._listeners.append(listener)
+        return listener.port
+
+    async def listen_road(self, transport: Transport, host: str, port: int) -> None:
+        """Open the port of the faster road, if the transport has one. Raises ConfigurationError as `listen` does."""
+        if transport.road is not None:
+            listener = await transport.road.listen(host, port, self._admit, self._accept)
+            self._listeners.append(listener)
+            self._road_port = listener.port
+
+    @property
+    def road_port(self) -> int:
+        """The number of the port of the faster road; 0: there is none."""
+        return self._road_port
 
     def admit(self, address: SiloAddress, inbound: Inbound) -> None:
         """Admit connections from now on, for the silo at `address`; `inbound` receives their messages."""
@@ -48,9 +64,8 @@ class GatedListener:
         self._draining = True
 
     async def close(self) -> None:
-        """Close the port and every connection that it accepted."""
-        if self._listener is not None:
-            await self._listener.close()
+        """Close the ports and every connection that they accepted."""
+        await asyncio.gather(*(listener.close() for listener in self._listeners))
 
     def _admit(self, hello: Hello) -> Welcome:
         if self._address is None:

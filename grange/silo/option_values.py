@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -110,4 +110,5 @@ Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.After
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]
 Port = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=65535)]
+Road = Literal["grpc", "tcp"]
 Seconds = Annotated[float, pydantic.BeforeValidator(_number), pydantic.Field(gt=0, le=LONGEST, allow_inf_nan=False)]

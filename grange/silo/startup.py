@@ -104,7 +104,8 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
-    # The guards subscribe first: a grain that moves here in this view must wait until the deaths are recorded.
+    cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
+    # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
     cluster.agent.subscribe(silo.drop_connections)
@@ -131,6 +132,10 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
         port = await silo_listener.listen(transport, config.host, config.port)
     with config.naming("gateway_port"):
         gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
+    with config.naming("road_port"):
+        await silo_listener.listen_road(transport, config.host, config.road_port)
+    with config.naming("gateway_road_port"):
+        await client_listener.listen_road(transport, config.host, config.gateway_road_port)
     return OpenPorts(
         transport=transport,
         probe_port=probe_port,
@@ -248,6 +253,8 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         name=ports.name,
         gateway=ports.gateway_port,
         probe=ports.probe_port.port,
+        road=ports.silo_listener.road_port,
+        gateway_road=ports.client_listener.road_port,
         run=f"{environment.random.getrandbits(64):016x}",
         labels=definition.config.labels,
         grains=definition.placements(),

@@ -1,6 +1,7 @@
 """The core of every connection, independent of the medium: it queues, delivers in order, and ends exactly once.
 
-`framed.py` adds a stream of frames (gRPC), `paired.py` two ends in one process (the memory network and the simulation).
+`framed.py` adds a stream of frames (gRPC), `tcp_connection.py` a plain socket, and `paired.py` two ends in one process
+(the memory network and the simulation).
 """
 
 from __future__ import annotations

@@ -44,6 +44,11 @@ class GrpcTransport:
         self._running: dict[asyncio.Task[None], FramedConnection] = {}
         self._closed = False
 
+    @property
+    def road(self) -> None:
+        """See `provider.Transport`. `roads.py` adds one."""
+        return None
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         if self._closed:

@@ -32,6 +32,11 @@ class MemoryTransport:
         """The name of this process, as `MemoryNetwork.partition` and `kill` take it."""
         return self._node.name
 
+    @property
+    def road(self) -> None:
+        """See `provider.Transport`. Memory is fast."""
+        return None
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         self._check_alive()

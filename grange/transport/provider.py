@@ -8,7 +8,7 @@ be read, and no answer waits for anything: this bounds both queues and cannot de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from grange.proto.handshake import Hello, Welcome
@@ -159,8 +159,25 @@ class ProbeLine(Protocol):
         ...
 
 
+class Road(Protocol):
+    """A faster way to the peers that have it too, on ports of its own. `Transport.connect` takes it where it can."""
+
+    async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
+        """Open a port of this road. Raises `ConfigurationError` as `Transport.listen` does."""
+        ...
+
+    def learn(self, ports: Mapping[str, int]) -> None:
+        """The peers that have this road, from now on: their ports by the host:port at which others reach them."""
+        ...
+
+
 class Transport(Protocol):
     """Listens and connects for one silo or client."""
+
+    @property
+    def road(self) -> Road | None:
+        """The faster road beside this network; None: there is none."""
+        ...
 
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """Open a port. Raises `ConfigurationError`, with the address, when it is in use or not one of this machine."""

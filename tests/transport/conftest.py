@@ -1,4 +1,4 @@
-"""Both transports behind one fixture: every test that uses `net` runs once over each."""
+"""All transports behind one fixture: every test that uses `net` runs once over each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from tests.transport.net import Net
 
 
-@pytest.fixture(params=["memory", "grpc"])
+@pytest.fixture(params=["memory", "grpc", "tcp"])
 async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
-    """A network of either kind; all its transports are closed afterwards."""
+    """A network of each kind; all its transports are closed afterwards."""
     made = Net(request.param)
     yield made
     await asyncio.gather(*(transport.close() for transport in made.transports))

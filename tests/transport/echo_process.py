@@ -1,19 +1,33 @@
-"""A process with one listener that answers every request; prints its port. Started by test_grpc_process."""
+"""A process with one listener that answers every request; prints its port. Started by test_processes.
+
+Its argument is the kind of network. It blocks its event loop for the seconds that a request names.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 
+from grange.proto.message import Message
 from tests.transport.net import Net
 
 
-async def serve() -> None:
+def block(message: Message) -> None:
+    """Block the event loop if the request says so."""
+    args = getattr(message, "args", b"")
+    if args.startswith(b"block "):
+        time.sleep(float(args[6:]))
+
+
+async def serve(kind: str) -> None:
     """Listen until this process is killed."""
-    net = Net("grpc")
+    net = Net(kind)
     silo = await net.silo(net.transport(), echo=True)
+    silo.on_message = block
     print(silo.address.port, flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(sys.argv[1]))

@@ -15,6 +15,7 @@ from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Connection, Listener, Transport
+from grange.transport.tcp import TcpTransport
 
 CLUSTER = "test"
 
@@ -112,12 +113,14 @@ class FakeSilo:
         self.connections: list[Connection] = []
         self.inboxes: list[Inbox] = []
         self.listener: Listener | None = None
+        self.on_message: Callable[[Message], None] | None = None
 
     def admit(self, hello: Hello) -> Welcome:
         return handshake.answer(hello, CLUSTER, self.address)
 
     def accept(self, connection: Connection) -> Inbox:
         inbox = Echo(connection) if self.echo else Inbox()
+        inbox.on_message = self.on_message
         self.connections.append(connection)
         self.inboxes.append(inbox)
         return inbox
@@ -135,7 +138,7 @@ class FakeSilo:
 
 
 class Net:
-    """Builds transports and silos of one kind, memory or gRPC."""
+    """Builds transports and silos of one kind, memory, gRPC or plain sockets."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -145,7 +148,10 @@ class Net:
     def transport(self, **options: float) -> Transport:
         chosen = TransportOptions(**options)  # type: ignore[arg-type]
         made: Transport
-        made = MemoryTransport(self.memory, options=chosen) if self.kind == "memory" else GrpcTransport(chosen)
+        if self.kind == "memory":
+            made = MemoryTransport(self.memory, options=chosen)
+        else:
+            made = GrpcTransport(chosen) if self.kind == "grpc" else TcpTransport(chosen)
         self.transports.append(made)
         return made
 

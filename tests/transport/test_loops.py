@@ -26,11 +26,12 @@ def run_on_uvloop() -> Run:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_connection_works_from_start_to_end_on_uvloop(run_on_uvloop: Run, times: int) -> None:
+@pytest.mark.parametrize("kind", ["grpc", "tcp"])
+def test_a_connection_works_from_start_to_end_on_uvloop(run_on_uvloop: Run, kind: str, times: int) -> None:
     """Also on several loops one after another in one process: gRPC's poller must not keep the first."""
 
     async def life() -> None:
-        net = Net("grpc")
+        net = Net(kind)
         silo, connection, inbox = await net.pair(echo=True)
         for number in range(1_000):
             await connection.ready()
@@ -48,9 +49,10 @@ def test_a_connection_works_from_start_to_end_on_uvloop(run_on_uvloop: Run, time
         run_on_uvloop(life())
 
 
-def test_a_broken_peer_on_uvloop(run_on_uvloop: Run) -> None:
+@pytest.mark.parametrize("kind", ["grpc", "tcp"])
+def test_a_broken_peer_on_uvloop(run_on_uvloop: Run, kind: str) -> None:
     async def life() -> None:
-        net = Net("grpc")
+        net = Net(kind)
         silo, connection, inbox = await net.pair()
         connection.post(request(1))
         await silo.inbox.count(1)
@@ -61,9 +63,10 @@ def test_a_broken_peer_on_uvloop(run_on_uvloop: Run) -> None:
     run_on_uvloop(life())
 
 
-def test_no_task_outlives_its_transport(run_on_uvloop: Run) -> None:
+@pytest.mark.parametrize("kind", ["grpc", "tcp"])
+def test_no_task_outlives_its_transport(run_on_uvloop: Run, kind: str) -> None:
     async def life() -> None:
-        net = Net("grpc")
+        net = Net(kind)
         await net.pair(echo=True)
         await net.pair(echo=True)
         await asyncio.gather(*(transport.close() for transport in net.transports))

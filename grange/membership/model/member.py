@@ -42,11 +42,11 @@ class Implementations(msgspec.Struct, frozen=True):
 class Member(msgspec.Struct, frozen=True):
     """One silo's row in the table.
 
-    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `alive` is the
-    last time at which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it
-    tells two processes apart that chose the same address. `labels` are words chosen by the operator for placement,
-    `grains` the grain types that it hosts with the names of their placements, `interfaces` the types that implement
-    each interface.
+    `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `road` and
+    `gateway_road` are the ports of the faster road for silos and for clients (0: none). `alive` is the last time at
+    which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
+    processes apart that chose the same address. `labels` are words chosen by the operator for placement, `grains` the
+    grain types that it hosts with the names of their placements, `interfaces` the types that implement each interface.
     """
 
     address: SiloAddress
@@ -56,6 +56,8 @@ class Member(msgspec.Struct, frozen=True):
     name: str = ""
     gateway: int = 0
     probe: int = 0
+    road: int = 0
+    gateway_road: int = 0
     votes: tuple[Vote, ...] = ()
     run: str = ""
     labels: tuple[str, ...] = ()

@@ -25,6 +25,11 @@ class SimulatedTransport:
         self._opened: list[SimulatedConnection] = []
         self._listeners: list[SimulatedListener] = []
 
+    @property
+    def road(self) -> None:
+        """See `provider.Transport`. There is one network."""
+        return None
+
     async def listen(self, host: str, port: int, admit: Admit, accept: Accept) -> Listener:
         """See `provider.Transport`."""
         self._check_alive()

@@ -19,18 +19,18 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-async def net() -> AsyncIterator[Net]:
-    made = Net("grpc")
+@pytest.fixture(params=["grpc", "tcp"])
+async def net(request: pytest.FixtureRequest) -> AsyncIterator[Net]:
+    made = Net(request.param)
     yield made
     await asyncio.gather(*(transport.close() for transport in made.transports))
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def echo(net: Net) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """A process that answers every request, and its port."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.transport.echo_process", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.transport.echo_process", net.kind, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     yield process, int(await asyncio.wait_for(process.stdout.readline(), 30))
@@ -94,3 +94,16 @@ async def test_a_stopped_peer_is_lost_after_keepalive(net: Net, echo: tuple[asyn
     process.send_signal(signal.SIGSTOP)
     _unsent, error = await inbox.ended()
     assert isinstance(error, ConnectionLost)
+
+
+async def test_a_peer_whose_loop_is_blocked_is_not_lost(net: Net, echo: tuple[asyncio.subprocess.Process, int]) -> None:
+    """F7 at the level of the transport: threads show life, so a turn that blocks ends no connection."""
+    _process, port = echo
+    inbox = Inbox()
+    transport = net.transport(keepalive_time=1.0, keepalive_timeout=3.0)
+    connection = await transport.connect("127.0.0.1", port, net.hello(), inbox)
+    connection.post(request(1, b"block 6"))
+    await inbox.count(1)
+    assert inbox.endings == []
+    await connection.close()
+    assert inbox.endings == [([], None)]

@@ -1,0 +1,150 @@
+"""A listener for plain sockets, and the handshake of its side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from grange.errors import ConnectionLost, HandshakeRefused
+from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
+from grange.proto.handshake import Hello
+from grange.transport.handshake import answer, refusal
+from grange.transport.listening import cannot_listen
+from grange.transport.options import TransportOptions
+from grange.transport.provider import Accept, Admit
+from grange.transport.tcp_connection import TcpConnection
+from grange.transport.tcp_keeper import Keeper
+from grange.transport.tcp_socket import FrameSocket
+
+BACKLOG = 1024
+"""Connections that the system completes before this process accepts them: all clients of a silo that has restarted."""
+
+
+class TcpListener:
+    """See `provider.Listener`."""
+
+    def __init__(
+        self, place: tuple[str, int], options: TransportOptions, keeper: Keeper, admit: Admit, accept: Accept
+    ) -> None:
+        self.options = options
+        self.admit = admit
+        self.accept = accept
+        self.greeting: set[FrameSocket] = set()
+        self.connections: set[TcpConnection] = set()
+        self._place = place
+        self._keeper = keeper
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    async def start(self) -> None:
+        """Open the port. Raises CannotListen."""
+        loop = asyncio.get_running_loop()
+        host, port = self._place
+        try:
+            family, kind, protocol, _, address = (
+                await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            )[0]
+            opened = socket.socket(family, kind, protocol)
+        except (OSError, UnicodeError):
+            raise cannot_listen(host, port) from None
+        try:
+            with contextlib.suppress(OSError, AttributeError):  # a port whose last connections time out may be opened
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(address)
+            self._port = opened.getsockname()[1]
+            self._server = await loop.create_server(self._make_socket, sock=opened, backlog=BACKLOG)
+        except OSError:
+            opened.close()
+            raise cannot_listen(host, port) from None
+        except BaseException:
+            opened.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the port and every connection accepted on it, after these have written their queues."""
+        if self._server is not None:
+            self._server.close()
+        for greeting in list(self.greeting):
+            greeting.abort()
+        await asyncio.gather(*(connection.close() for connection in list(self.connections)))
+
+    def _make_socket(self) -> FrameSocket:
+        return FrameSocket(self.options.header_limit, asyncio.get_running_loop(), self._opened, self._keeper.discard)
+
+    def _opened(self, opened: FrameSocket) -> _Greeting:
+        self._keeper.add(opened)
+        return _Greeting(self, opened)
+
+
+class _Greeting:
+    """The sink of an accepted socket until its handshake is over, and of a refused one to its end."""
+
+    def __init__(self, listener: TcpListener, opened: FrameSocket) -> None:
+        self._listener = listener
+        self._socket = opened
+        self._refused = False
+        listener.greeting.add(opened)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(listener.options.connect_timeout, self._refuse_late)
+
+    def on_frame(self, data: bytes) -> None:
+        """FrameSink: the Hello."""
+        listener = self._listener
+        try:
+            handshake = answer(self._hello(data), listener.admit, listener.options)
+            connection = TcpConnection(self._socket, listener.options, handshake, accepting=True)
+            try:
+                connection.attach(listener.accept(connection))
+            except Exception as error:
+                raise refusal(error) from None
+        except HandshakeRefused as refused:
+            self._refuse(refused)
+            return
+        self._timer.cancel()
+        listener.greeting.discard(self._socket)
+        listener.connections.add(connection)
+        connection.on_released(lambda: listener.connections.discard(connection))
+        self._socket.write(encode_greeting(handshake.welcome))
+        connection.start()
+
+    def on_end(self) -> None:
+        """FrameSink: the peer ends before it has begun."""
+        self._socket.abort()
+
+    def on_invalid(self, reason: str) -> None:
+        """FrameSink: refuse."""
+        self._refuse(HandshakeRefused(reason, code="malformed"))
+
+    def on_writable(self) -> None:
+        """FrameSink: nothing waits to be written."""
+
+    def on_closed(self, error: ConnectionLost) -> None:
+        """FrameSink: forget the socket."""
+        self._timer.cancel()
+        self._listener.greeting.discard(self._socket)
+
+    def _hello(self, data: bytes) -> Hello:
+        try:
+            greeting = decode_greeting(data, self._listener.options.header_limit)
+        except InvalidFrame as error:
+            raise HandshakeRefused(str(error), code="malformed") from None
+        if not isinstance(greeting, Hello):
+            raise HandshakeRefused("the first frame must hold a Hello", code="malformed")
+        return greeting
+
+    def _refuse(self, refused: HandshakeRefused) -> None:
+        """Send the refusal, and let the peer close the socket."""
+        self._refused = True
+        self._socket.sink = self
+        self._socket.write(encode_greeting(refused))
+        self._socket.ignore_rest()
+
+    def _refuse_late(self) -> None:
+        if not self._refused:
+            self._socket.write(encode_greeting(HandshakeRefused("no Hello came in time", code="malformed")))
+        self._socket.abort()
