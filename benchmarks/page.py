@@ -162,13 +162,17 @@ def profile(record: Record) -> str:
     for name in names:
         cells = [(one["shares"].get(name, 0) * one["microseconds"], one["calls"].get(name, 0)) for one in found]
         if any(microseconds >= 0.1 or calls >= 0.5 for microseconds, calls in cells):
-            rows.append(f"| {name} | " + " | ".join(f"{used:.1f} | {calls:.1f}" for used, calls in cells) + " |")
+            rows.append(f"| {name} | " + " | ".join(_nonzero(cell) for pair in cells for cell in pair) + " |")
     sums = " | ".join(f"{one['microseconds']:.1f} | {sum(one['calls'].values()):.1f}" for one in found)
     headings = [heading for one in found for heading in (f"{one['name']} μs", "Python calls")]
     overhead = ", ".join(f"{one['name']} {one['overhead']:+.0%}" for one in found)
     return (
         _table(("step", *headings), [*rows, f"| sum | {sums} |"]) + f"\nThe timer added to these times: {overhead}.\n"
     )
+
+
+def _nonzero(value: float) -> str:
+    return f"{value:.1f}" if value >= 0.05 else ""
 
 
 def stalls(record: Record) -> str:

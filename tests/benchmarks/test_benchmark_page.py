@@ -2,6 +2,7 @@
 
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -128,6 +129,7 @@ def test_the_page_shows_the_run_that_it_names():
 def test_a_chart_has_a_line_for_each_contestant():
     [(name, svg)] = page.charts(samples()).items()
     assert name == "throughput-3.13.svg"
+    ElementTree.fromstring(svg)
     assert svg.count("<polyline") == 3
     assert ">bare packed</text>" in svg
 
