@@ -1,4 +1,4 @@
-"""Silos and clients with the road `tcp`: sockets where both sides have them, and the faults of gRPC."""
+"""Silos and clients with the road `tcp`: sockets where both sides have them, and gRPC's behaviour at each fault."""
 
 from __future__ import annotations
 
