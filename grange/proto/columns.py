@@ -22,7 +22,7 @@ import msgspec
 from msgspec import inspect as ms
 
 from grange.proto.shapes import may_change
-from grange.proto.zones import is_plain
+from grange.proto.zones import class_as_any, is_plain
 
 Look = Callable[[Sequence[Any]], bool]
 """Judges a column of values whose classes are right."""
@@ -42,6 +42,14 @@ class Column(NamedTuple):
         return self.classes.issuperset(map(type, column)) and self.look(column)
 
 
+def _finite(column: Sequence[Any]) -> bool:
+    return all(map(math.isfinite, column))
+
+
+def _plain(column: Sequence[Any]) -> bool:
+    return all(map(is_plain, column))
+
+
 _LEAVES: dict[type[ms.Type], Column] = {
     ms.NoneType: Column(frozenset({types.NoneType})),
     ms.BoolType: Column(frozenset({bool})),
@@ -50,8 +58,8 @@ _LEAVES: dict[type[ms.Type], Column] = {
     ms.BytesType: Column(frozenset({bytes})),
     ms.UUIDType: Column(frozenset({uuid.UUID})),
     ms.DateType: Column(frozenset({dt.date})),
-    ms.FloatType: Column(frozenset({float}), lambda column: all(map(math.isfinite, column))),
-    ms.DateTimeType: Column(frozenset({dt.datetime}), lambda column: all(map(is_plain, column))),
+    ms.FloatType: Column(frozenset({float}), _finite),
+    ms.DateTimeType: Column(frozenset({dt.datetime}), _plain),
 }
 _COLLECTIONS: dict[type[ms.Type], type] = {
     ms.ListType: list, ms.VarTupleType: tuple, ms.SetType: set, ms.FrozenSetType: frozenset
@@ -69,7 +77,7 @@ def _column(node: Any, outer: tuple[ms.Type, ...]) -> Column | None:
         return None
     if isinstance(node, ms.Metadata):
         return _column(node.type, outer)
-    kind: Any = type(node)
+    kind = class_as_any(node)
     if kind in _LEAVES:
         return _LEAVES[kind]
     if isinstance(node, ms.EnumType):
@@ -80,11 +88,20 @@ def _column(node: Any, outer: tuple[ms.Type, ...]) -> Column | None:
     if isinstance(node, ms.DictType):
         return _mapping(node, inner)
     if kind in _COLLECTIONS:
-        item = _column(node.item_type, inner)
-        return item and Column(frozenset({_COLLECTIONS[kind]}), lambda column: item.tells(chain.from_iterable(column)))
+        return _collection(_COLLECTIONS[kind], _column(node.item_type, inner))
     if isinstance(node, ms.TupleType):
         return _fixed_tuple(node, inner)
     return _structured(node, inner) if isinstance(node, ms.DataclassType | ms.StructType) else None
+
+
+def _collection(cls: type, item: Column | None) -> Column | None:
+    if item is None:
+        return None
+
+    def look(column: Sequence[Any]) -> bool:
+        return item.tells(chain.from_iterable(column))
+
+    return Column(frozenset({cls}), look)
 
 
 def _optional(node: ms.UnionType, inner: tuple[ms.Type, ...]) -> Column | None:
@@ -93,9 +110,14 @@ def _optional(node: ms.UnionType, inner: tuple[ms.Type, ...]) -> Column | None:
     column = _column(parts[0], inner) if len(parts) == 1 else None
     if column is None:
         return None
-    look = column.look
-    classes = column.classes | {types.NoneType}
-    return Column(classes, look and (lambda some: look([value for value in some if value is not None])))
+    classes, look = column.classes | {types.NoneType}, column.look
+    if look is None:
+        return Column(classes)
+
+    def look_at_others(values: Sequence[Any]) -> bool:
+        return look([value for value in values if value is not None])
+
+    return Column(classes, look_at_others)
 
 
 def _mapping(node: ms.DictType, inner: tuple[ms.Type, ...]) -> Column | None:
@@ -104,8 +126,9 @@ def _mapping(node: ms.DictType, inner: tuple[ms.Type, ...]) -> Column | None:
     if key is None or item is None:
         return None
 
-    def look(column: Sequence[Any]) -> bool:
-        return key.tells(chain.from_iterable(column)) and item.tells(chain.from_iterable(map(dict.values, column)))
+    def look(column: Sequence[dict[Any, Any]]) -> bool:
+        items = (value.values() for value in column)
+        return key.tells(chain.from_iterable(column)) and item.tells(chain.from_iterable(items))
 
     return Column(frozenset({dict}), look)
 

@@ -30,7 +30,7 @@ def json_of(kind: Any) -> TypedCodec:
     return CODEC.of(kind, Encoding.JSON)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(fits() | misfits())
 def test_a_sure_value_reads_back_equal(typed: tuple[Any, Any]) -> None:
     kind, value = typed
