@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chart, steps
+from benchmarks import chart
 from benchmarks.catalog import CONTESTANTS, FIGURES, Figure, Setting
 from benchmarks.history import BESIDE
 from benchmarks.processes import ROOT
@@ -155,9 +155,7 @@ def profile(record: Record) -> str:
     """The shares of the steps of a call."""
     if "profile" not in record.beside:
         return "No profile is on record for this run: `make profile` prints one.\n"
-    found: list[Mapping[str, Any]] = list(record.beside["profile"].values())
-    page = steps.steps_of((ROOT / steps.PAGE).read_text("utf-8"))
-    names = steps.in_order({name for one in found for name in (*one["shares"], *one["calls"])}, page)
+    found, names = record.beside["profile"]["processes"], record.beside["profile"]["rows"]
     rows = []
     for name in names:
         cells = [(one["shares"].get(name, 0) * one["microseconds"], one["calls"].get(name, 0)) for one in found]

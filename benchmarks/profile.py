@@ -59,7 +59,8 @@ def main() -> int:
         return 1
     _print(console, options, profiles, steps)
     if options.json:
-        report = {one.name: one.__dict__ for one in profiles}
+        names = {name for one in profiles for name in (*one.shares, *one.calls)}
+        report = {"rows": in_order(names, steps), "processes": [one.__dict__ for one in profiles]}
         options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     return 0
 

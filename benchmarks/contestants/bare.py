@@ -53,7 +53,7 @@ class Outgoing:
         count = size = 0
         for message in self.messages[:FRAME_MESSAGES]:
             count += 1
-            size += len(message.args if isinstance(message, Request) else getattr(message, "payload", b""))
+            size += size_of(message)
             if size >= FRAME_BYTES:
                 break
         frame = self.messages[:count]
@@ -87,6 +87,11 @@ class Calls(Target):
             return _decode_value(await future)
 
         return call
+
+
+def size_of(message: Message) -> int:
+    """Return the bytes of the arguments or of the result."""
+    return len(message.args if isinstance(message, Request) else getattr(message, "payload", b""))
 
 
 def answers(frame: Frame) -> Frame:

@@ -1,8 +1,8 @@
 """The limit of a plain socket: an echo loop with frames, each behind its length, without a runtime.
 
-Messages that are put in one step of the event loop leave together at its end, at most 32 in a frame. The frames are
-those of grange, packed ones by default. Nothing is bounded here, and nothing closes a silent connection, as a road for
-calls must do.
+Messages that are put in one step of the event loop leave together at its end, at most 32 or 256 KiB in a frame. The
+frames are those of grange, packed ones by default. Nothing is bounded here, and nothing closes a silent connection, as
+a road for calls must do.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
-from benchmarks.contestants.bare import Calls, Frame, answers, frames_of
+from benchmarks.contestants.bare import FRAME_BYTES, Calls, Frame, answers, frames_of, size_of
 from benchmarks.contestants.worker import Contestant, main
 from grange.proto.message import Message
 
@@ -27,6 +27,7 @@ class Framed(asyncio.Protocol):
         self.encode, self.decode = frames_of(frames)
         self.loop = asyncio.get_running_loop()
         self.queue: Frame = []
+        self.size = 0
         self.buffer = bytearray()
         self.transport: asyncio.Transport | None = None
 
@@ -37,16 +38,17 @@ class Framed(asyncio.Protocol):
     def put(self, message: Message) -> None:
         """Queue one message; it leaves at the end of this step of the loop, or at once with a full frame."""
         self.queue.append(message)
-        if len(self.queue) == 1:
-            self.loop.call_soon(self.flush)
-        elif len(self.queue) >= _FLUSH_AT:
+        self.size += size_of(message)
+        if len(self.queue) == _FLUSH_AT or self.size >= FRAME_BYTES:
             self.flush()
+        elif len(self.queue) == 1:
+            self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what is queued as one frame."""
         if self.queue and self.transport is not None:
             data = self.encode(self.queue)
-            self.queue = []
+            self.queue, self.size = [], 0
             self.transport.write(_LENGTH.pack(len(data)) + data)
 
     def data_received(self, data: bytes) -> None:
@@ -57,7 +59,7 @@ class Framed(asyncio.Protocol):
             end = start + _LENGTH.size + _LENGTH.unpack_from(buffer, start)[0]
             if len(buffer) < end:
                 break
-            self.received(self, self.decode(bytes(buffer[start + _LENGTH.size : end])))
+            self.received(self, self.decode(bytes(memoryview(buffer)[start + _LENGTH.size : end])))
             start = end
         del buffer[:start]
 

@@ -53,8 +53,8 @@ async def test_grange_is_called_in_its_process(monkeypatch, tmp_path):
     assert "server" not in found["local"]
 
 
-@pytest.mark.parametrize("name", ["bare", "bare socket"])
+@pytest.mark.parametrize("name", ["bare", "bare packed", "bare socket"])
 async def test_the_limits_answer(monkeypatch, tmp_path, name):
-    arguments = ("--frames", "protobuf")
+    arguments = CONTESTANTS[name].arguments
     found = await carried_out(monkeypatch, tmp_path, name, "throughput-100", "size-64k", arguments=arguments)
     assert all(sample["value"] > 0 for sample in found.values())

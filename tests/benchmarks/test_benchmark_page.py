@@ -84,9 +84,10 @@ def test_what_was_not_measured_is_said():
 
 def test_a_profile_has_a_row_for_each_step_and_a_sum():
     one = {"name": "client", "microseconds": 10.0, "overhead": 0.02}
-    profile = {"client": {**one, "shares": {"proto/codec.py": 0.25}, "calls": {"proto/codec.py": 3.0}}}
+    client = {**one, "shares": {"b": 0.25, "a": 0.5}, "calls": {"b": 3.0}}
+    profile = {"rows": ["b", "a"], "processes": [client]}
     text = page.profile(page.Record("x", record().results, {"profile": profile}))
-    assert "| proto/codec.py | 2.5 | 3.0 |" in text
+    assert "| b | 2.5 | 3.0 |\n| a | 5.0 |  |\n" in text
     assert "| sum | 10.0 | 3.0 |" in text
     assert "client +2%" in text
 
