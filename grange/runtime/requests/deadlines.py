@@ -100,17 +100,18 @@ class DeadlineOrder(Generic[E]):
     def _sweep(self) -> None:
         """Expire the first entries if their time is over, in portions. Those that end meanwhile do not expire."""
         now = max(self._due, self._loop.time())
-        first = list(islice(self.entries.items(), PORTION))
-        for number, entry in first:
-            if entry.deadline > now:
-                self.start(entry.deadline)
-                return
-            if number in self.entries:  # the end of another entry may have ended it
-                entry.expire()
-        if self.entries:
+        first = list(islice(self.entries.items(), PORTION + 1))
+        due = [each for each in first[:PORTION] if each[1].deadline <= now]
+        # The next timer comes before the work, so that an error in it does not lose the rest.
+        if len(due) == len(first):
+            self.idle = True
+        elif len(due) == PORTION:
             self._timer = self._loop.call_soon(self._sweep, context=Context())
         else:
-            self.idle = True
+            self.start(first[len(due)][1].deadline)
+        for number, entry in due:
+            if number in self.entries:  # the end of another entry may have ended it
+                entry.expire()
 
 
 class Deadlines:

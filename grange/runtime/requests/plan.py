@@ -84,7 +84,7 @@ class MethodPlan:
                 return self.decode(self.encode(args))
         return args
 
-    def encode(self, args: tuple[Any, ...]) -> bytes:
+    def encode(self, args: tuple[object, ...]) -> bytes:
         """Encode arguments for the wire.
 
         Raises InvalidCall naming the argument that cannot be carried, and PayloadTooLarge.
@@ -161,7 +161,7 @@ class MethodPlan:
         except Exception as error:  # includes errors of the author's __post_init__ or validators
             raise InvalidResult(f"{self.method!r} was executed, its result does not fit: {error}") from error
 
-    def _is_plain(self, args: tuple[Any, ...]) -> bool:
+    def _is_plain(self, args: tuple[object, ...]) -> bool:
         """Whether the classes of these arguments need no check. Remembers them if so."""
         if any(type(value) not in exact for exact, value in zip(self._exact, args, strict=False)):
             return False
