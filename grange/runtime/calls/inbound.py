@@ -15,6 +15,7 @@ from grange.errors import ConnectionLost
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
+from grange.runtime.calls.backlog import Backlog
 from grange.runtime.calls.incoming import InboundDeps, Incoming
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.system_target import SystemTargets
@@ -41,7 +42,7 @@ class Inbound:
         tasks: Tasks,
         admission: Admission,
     ) -> None:
-        self._deps = InboundDeps(deliver, targets, faults, tasks, admission)
+        self._deps = InboundDeps(Backlog(deliver).deliver, targets, faults, tasks, admission)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
