@@ -158,7 +158,7 @@ def node(address: str, seconds: float) -> Figures:
     command = [program, "client.mjs", str(ROOT / "grange" / "proto"), address, _CLUSTER, str(seconds), str(CALLERS)]
     done = subprocess.run(command, cwd=NODE, capture_output=True, text=True, timeout=60 + 4 * seconds)
     if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-3:]}
+        return {"error": done.stderr.strip().splitlines()[:3]}
     figures: Figures = json.loads(done.stdout)
     return figures
 

@@ -5,7 +5,7 @@ import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
 const [folder, address, cluster, seconds, callers] = process.argv.slice(2);
-const definition = loader.loadSync("grange/v1/silo.proto", { includeDirs: [folder], longs: Number, keepCase: true });
+const definition = loader.loadSync("grange/v1/silo.proto", { includeDirs: [folder], longs: Number, keepCase: true, arrays: true });
 const { Silo } = grpc.loadPackageDefinition(definition).grange.v1;
 const client = new Silo(address, grpc.credentials.createInsecure());
 const stream = client.Connect();
@@ -15,7 +15,7 @@ let queued = [];
 
 stream.on("data", (frame) => {
   if (frame.refusal) throw new Error(frame.refusal.message);
-  if (frame.welcome) run();
+  if (frame.welcome) run().catch((error) => { console.error(error.message); process.exit(1); });
   for (const response of frame.responses) settle(response.id, response.failed ? "failed" : null, response.payload);
   for (const rejection of frame.rejections) settle(rejection.id, rejection.message, null);
 });
