@@ -15,7 +15,8 @@ from grange.errors import ConnectionLost
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
-from grange.runtime.calls.incoming import Entry, InboundDeps, Incoming
+from grange.runtime.calls.backlog import Backlog, Entry
+from grange.runtime.calls.incoming import InboundDeps, Incoming
 from grange.runtime.system_target import SystemTargets
 from grange.transport.provider import Connection
 
@@ -40,7 +41,7 @@ class Inbound:
         tasks: Tasks,
         admission: Admission,
     ) -> None:
-        self._deps = InboundDeps(entry, targets, faults, tasks, admission)
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()

@@ -9,7 +9,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -18,11 +18,11 @@ from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
-from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
+from grange.runtime.calls.backlog import Backlog
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
@@ -47,22 +47,10 @@ LOOKS_BEFORE_WIDER = 10
 """Looks after which more requests may run whose answers may be large, although those that run have not ended."""
 
 
-class Entry(Protocol):
-    """Takes the requests for grains: the catalog, or a gateway before it."""
-
-    def direct(self) -> Mapping[GrainId, Target]:
-        """The grains here by id, if turns may start without `deliver`: an empty mapping while requests are refused."""
-        ...
-
-    def deliver(self, call: WireCall) -> None:
-        """Hand a request to its grain, here or elsewhere. An error becomes its outcome."""
-        ...
-
-
 class InboundDeps(msgspec.Struct, frozen=True, eq=False):
     """The parts that all connections of one listener share."""
 
-    entry: Entry
+    backlog: Backlog
     targets: SystemTargets
     faults: Faults
     tasks: Tasks
@@ -81,7 +69,7 @@ class Incoming:
 
     def __init__(self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None]) -> None:
         self._deps = deps
-        self._deliver = deps.entry.deliver
+        self._backlog = deps.backlog
         self._connection = connection
         self._on_lost = on_lost
         self.share = Share(deps.admission)
@@ -128,7 +116,7 @@ class Incoming:
         calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
         count = total = 0  # of the requests of this frame whose turns start here
         room, room_bytes = self._room()
-        here = self._deps.entry.direct()
+        here = self._backlog.entry.direct()
         try:
             for message in messages:
                 if not isinstance(message, Request):
@@ -153,16 +141,25 @@ class Incoming:
                     call = calls[number] = WireCall(self, message, deadline, size)
                     target.start(call, plan)
                 else:
-                    self.share.add(count, total)
+                    self._begun(count, total)
                     count = total = 0
                     self._request(message, now)
                     room, room_bytes = self._room()
         finally:
-            self.share.add(count, total)
+            self._begun(count, total)
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
-        return (0, 0) if self._connection.closed else self.share.room()
+        if self._connection.closed:
+            return 0, 0
+        requests, size = self.share.room()
+        return min(requests, self._backlog.room()), size
+
+    def _begun(self, requests: int, size: int) -> None:
+        """Count requests that began in the usual way, and their bytes."""
+        if requests:
+            self.share.add(requests, size)
+            self._backlog.begin(requests)
 
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""
@@ -300,7 +297,7 @@ class Incoming:
             return
         call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)
         self._calls[request.id] = call
-        self._deliver(call)
+        self._backlog.deliver(call)
 
     async def _answer_question(self, weighed: Weighed) -> None:
         request = weighed.request

@@ -86,6 +86,11 @@ class WireCall(Invocation):
         self.status_sent = False
         self.carrier: asyncio.Future[Any] | None = None
 
+    @property
+    def origin(self) -> Origin:
+        """The connection by which it came."""
+        return self._incoming
+
     def abandon(self) -> None:
         """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
         super().abandon()

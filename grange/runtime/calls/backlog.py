@@ -1,0 +1,157 @@
+"""Keeps a silo useful under more requests than it can run: it starts few in one iteration of the event loop.
+
+Without a bound, all requests of a frame start at once, and the iteration takes as long as all their turns. Meanwhile
+the next requests age in the sockets, where no deadline is checked. So the silo would run only requests whose callers
+have given up. Here they wait in the silo instead:
+
+- Each connection has a queue of its own, and the queues take turns. One flooding peer does not delay the others.
+- A queue whose oldest request has waited long serves the newest first, which can still be answered in time. The older
+  ones are refused when their time is over.
+- The number of starts in one iteration follows from how long the last iterations took.
+
+While iterations are short, a request passes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextvars import Context
+from typing import Protocol
+
+from grange.proto.ids import GrainId
+from grange.runtime.activations.catalog import Target
+from grange.runtime.calls.wire_call import Origin, WireCall
+from grange.runtime.requests.invocation import Invocation, cancelled, expired
+
+ITERATION = 0.01
+"""Seconds that one iteration of the loop should take at most while requests wait."""
+
+FIRST_STARTS = 64
+"""Requests that start in one iteration until many more turn out to take little time."""
+
+WATCHED = FIRST_STARTS // 2
+"""Requests after which iterations are watched, so that a few requests cost nothing."""
+
+MOST_STARTS = 4096
+"""Most requests that start in one iteration: the messages of a full frame."""
+
+LONG_WAIT = 0.1
+"""Seconds; a queue whose oldest request has waited longer serves the newest first."""
+
+DROPS = 20
+"""Most requests refused in a queue for each one that starts: a refusal takes a few microseconds."""
+
+
+class Entry(Protocol):
+    """Takes the requests for grains: the catalog, or a gateway before it."""
+
+    def direct(self) -> Mapping[GrainId, Target]:
+        """The grains here by id, if turns may start without `deliver`: an empty mapping while requests are refused."""
+        ...
+
+    def deliver(self, call: WireCall) -> None:
+        """Hand a request to its grain, here or elsewhere. An error becomes its outcome."""
+        ...
+
+
+class Backlog:
+    """The requests of one listener that wait until the loop has time for them. `entry` takes those that begin.
+
+    `_begun` counts those of this iteration, or since the last that was watched; `_ran` those of the last.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[Origin, deque[tuple[float, WireCall]]] = {}  # in the order of their turns
+        self._most = FIRST_STARTS
+        self._begun = 0
+        self._ran = 0
+        self._at = 0.0
+        self._watching = False
+
+    def room(self) -> int:
+        """The number of requests that may begin now without `deliver`."""
+        return 0 if self._queues else self._most - self._begun
+
+    def begin(self, number: int) -> None:
+        """Count requests that began without `deliver`."""
+        self._begun += number
+        if self._begun >= WATCHED and not self._watching:
+            self._watch()
+
+    def deliver(self, call: WireCall) -> None:
+        """Deliver the request now, or once the loop has time for it."""
+        if self._begun < self._most and not self._queues:
+            self.begin(1)
+            self.entry.deliver(call)
+            return
+        if not self._watching:
+            self._watch()
+        call.holder = self
+        queue = self._queues.get(call.origin)
+        if queue is None:
+            queue = self._queues[call.origin] = deque()
+        queue.append((self._loop.time(), call))
+
+    def status(self, call: Invocation) -> str:
+        """`Holder`: the progress of a request that waits here."""
+        return "waiting: the silo has more requests than it can start"
+
+    def withdraw(self, call: Invocation) -> None:
+        """`Holder`: refuse a request whose caller has gone. It stays in its queue, and is passed over."""
+        call.refuse(cancelled())
+
+    def _watch(self) -> None:
+        self._watching, self._ran, self._at = True, 0, self._loop.time()
+        self._loop.call_soon(self._next_iteration, context=Context())
+
+    def _next_iteration(self) -> None:
+        """Called at the start of each iteration, as long as requests come or wait."""
+        now = self._loop.time()
+        self._adapt(now - self._at, max(self._ran, self._begun))
+        self._at, self._ran, self._begun = now, self._begun, 0
+        if not (self._queues or self._ran):
+            self._watching = False
+            return
+        self._loop.call_soon(self._next_iteration, context=Context())
+        while self._queues and self._begun < self._most:
+            origin = next(iter(self._queues))
+            queue = self._queues.pop(origin)
+            call = _take(queue, now)
+            if queue:
+                self._queues[origin] = queue  # behind the others
+            if call is not None:
+                self._begun += 1
+                self.entry.deliver(call)
+
+    def _adapt(self, took: float, started: int) -> None:
+        """Set the number of starts so that an iteration takes about `ITERATION`."""
+        if took > ITERATION:
+            self._most = max(1, min(self._most, int(started * ITERATION / took)))
+        elif 4 * started < self._most:
+            self._most = max(FIRST_STARTS, self._most // 2)  # unused: the next calls may take longer
+        elif took < ITERATION / 2:
+            self._most = min(MOST_STARTS, 2 * self._most)
+
+
+def _take(queue: deque[tuple[float, WireCall]], now: float) -> WireCall | None:
+    """Remove the request to start, after those in front that must not start any more. None: there is none yet."""
+    for _ in range(DROPS):
+        if not queue:
+            return None
+        arrived, oldest = queue[0]
+        refused = expired(oldest, now)
+        if refused is None:
+            break
+        queue.popleft()
+        if not oldest.caller_gone:  # else `withdraw` has refused it
+            oldest.refuse(refused)
+    else:
+        return None
+    _, call = queue.pop() if now - arrived > LONG_WAIT else queue.popleft()
+    if call.caller_gone:
+        return None
+    return call

@@ -1,0 +1,156 @@
+"""Requests that arrive faster than they can start: they wait for their turn, fairly and with their deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from grange.grains.context import Scalar
+from grange.proto.ids import GrainId
+from grange.proto.message import Reason, Rejection, Request, Response
+from grange.runtime.activations.catalog import Target
+from grange.runtime.calls.admission import Admission, Share, Weighed
+from grange.runtime.calls.backlog import FIRST_STARTS, LONG_WAIT, Backlog
+from grange.runtime.calls.wire_call import WireCall
+from grange.runtime.options import RuntimeOptions
+from grange.testing.loop import VirtualTime
+
+
+class Peer:
+    """A connection that keeps the answers (`wire_call.Origin`)."""
+
+    payload_limit = 1000
+    full = False
+
+    def __init__(self) -> None:
+        self.admission = Admission(RuntimeOptions())
+        self.share = Share(self.admission)
+        self.held: OrderedDict[int, Weighed] = OrderedDict()
+        self.answers: list[Response | Rejection] = []
+
+    def answer(self, message: Response | Rejection) -> None:
+        self.answers.append(message)
+
+    def fault(self, error: BaseException) -> bytes:
+        return b""
+
+    def hold_back(self, call: WireCall) -> bool:
+        return False
+
+    def release(self) -> None: ...
+
+    def call(self, number: int, seconds: float = 60.0) -> WireCall:
+        context: dict[str, Scalar] = {}
+        request = Request(number, GrainId("cart", "a"), "add", b"")
+        return WireCall(self, request, asyncio.get_running_loop().time() + seconds, 1, context)
+
+    def numbers(self) -> list[tuple[int, Any]]:
+        return [(answer.id, answer.reason) for answer in self.answers if isinstance(answer, Rejection)]
+
+
+class Silo:
+    """A backlog whose turns take `seconds` of the loop each."""
+
+    def __init__(self, time: VirtualTime) -> None:
+        self.time = time
+        self.seconds = 0.0
+        self.started: list[WireCall] = []
+        self.backlog = Backlog(self)
+
+    def direct(self) -> Mapping[GrainId, Target]:
+        return {}
+
+    def deliver(self, call: WireCall) -> None:
+        self.started.append(call)
+        asyncio.get_running_loop().call_soon(self._hold)
+
+    def _hold(self) -> None:
+        self.time._now += self.seconds
+
+    async def iterations(self, count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+
+async def test_requests_pass_at_once_while_there_is_time() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(FIRST_STARTS):
+            silo.backlog.deliver(peer.call(number))
+        assert len(silo.started) == FIRST_STARTS
+
+
+async def test_short_turns_raise_the_number_of_starts() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(20 * FIRST_STARTS):
+            silo.backlog.deliver(peer.call(number))
+        assert len(silo.started) == FIRST_STARTS
+        await silo.iterations(8)
+        assert len(silo.started) == 20 * FIRST_STARTS
+        assert [call.request.id for call in silo.started] == list(range(20 * FIRST_STARTS))
+
+
+async def test_long_turns_lower_the_number_of_starts() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        silo.seconds = 0.001
+        for number in range(500):
+            silo.backlog.deliver(peer.call(number))
+        await silo.iterations(3)
+        counts = []
+        for _ in range(10):
+            before = len(silo.started)
+            await silo.iterations(1)
+            counts.append(len(silo.started) - before)
+        assert max(counts) <= 10
+
+
+async def test_connections_take_turns() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, flooding, other = Silo(time), Peer(), Peer()
+        silo.seconds = 0.001
+        for number in range(1000):
+            silo.backlog.deliver(flooding.call(number))
+        silo.backlog.deliver(other.call(1))
+        await silo.iterations(2)
+        assert any(call.origin is other for call in silo.started)
+
+
+async def test_a_queue_that_has_waited_long_serves_the_newest_first_and_refuses_the_oldest() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        silo.seconds = 0.001
+        for number in range(FIRST_STARTS):
+            silo.backlog.deliver(peer.call(number))
+        for number in range(1000, 1500):
+            silo.backlog.deliver(peer.call(number, seconds=3 * LONG_WAIT))
+        while len(silo.started) < FIRST_STARTS + 150:
+            await silo.iterations(1)
+        silo.backlog.deliver(peer.call(9999))
+        begun = len(silo.started)
+        await silo.iterations(3)
+        assert 9999 in [call.request.id for call in silo.started[begun:]]
+        time._now += 3 * LONG_WAIT
+        await silo.iterations(200)
+        refused = peer.numbers()
+        assert refused
+        assert {reason for _, reason in refused} == {Reason.EXPIRED}
+        assert len(silo.started) + len(refused) == FIRST_STARTS + 501
+
+
+async def test_a_request_whose_caller_has_gone_is_refused_at_once_and_never_starts() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        calls = [peer.call(number) for number in range(FIRST_STARTS + 2)]
+        for call in calls:
+            silo.backlog.deliver(call)
+        assert "more requests" in silo.backlog.status(calls[-1])
+        calls[-2].abandon()
+        assert peer.numbers() == [(FIRST_STARTS, Reason.CANCELLED)]
+        await silo.iterations(4)
+        assert calls[-1] in silo.started
+        assert calls[-2] not in silo.started
+        assert peer.numbers() == [(FIRST_STARTS, Reason.CANCELLED)]
