@@ -39,8 +39,8 @@ class TransportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Payload bytes in one send queue before callers wait, and before requests of a peer that does not read wait."""
 
     frame_messages: int = 256
-    """Largest number of messages in one frame: a larger batch is not faster and delays its first message. A frame takes
-    all of a short queue and half of one of 64 or more, so that both ends work at once.
+    """Largest number of messages in one frame: a larger batch is not faster and delays its first message. A frame
+    that would take a whole queue of 64 or more takes half of it, so that both ends work at once.
     """
 
     frame_bytes: int = 256 * KIB

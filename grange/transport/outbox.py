@@ -14,13 +14,15 @@ WORTH_A_FRAME = 32
 
 
 def frame_size(queued: int, most: int) -> int:
-    """How many of the queued messages the next frame takes, at most `most`: all of a short queue, half of a long one.
+    """How many of the queued messages the next frame takes, at most `most`: half of a long queue that would fit.
 
     A frame with a whole backlog makes the two processes take turns: the peer idles until it comes, and this side until
     its answers come. A half keeps the peer busy while this side makes the other half. Halves of a short queue are not
-    worth their cost: a frame costs as much as twenty messages (ADR 0068).
+    worth their cost: a frame costs as much as twenty messages (ADR 0068). A queue over `most` leaves a rest anyway.
     """
-    return min(most, queued if queued < 2 * WORTH_A_FRAME else (queued + 1) // 2)
+    if queued < 2 * WORTH_A_FRAME or queued > most:
+        return min(queued, most)
+    return (queued + 1) // 2
 
 
 class Outbox:
