@@ -10,7 +10,7 @@ from benchmarks.contestants import load
 from benchmarks.contestants.load import Call, Sample
 from benchmarks.contestants.worker import Contestant, Target, main
 from grange import Grain, PersistentState, response_timeout
-from grange.client import Client
+from grange.client import Client, ClientOptions
 from grange.silo import Silo
 
 _CLUSTER = "benchmarks"
@@ -125,7 +125,7 @@ class Grange(Contestant):
     @asynccontextmanager
     async def drive(self, address: str) -> AsyncIterator[Grains]:
         """Connect as a client of that silo."""
-        async with Client([address], cluster=_CLUSTER, **self._road()) as client:
+        async with Client([address], cluster=_CLUSTER, options=ClientOptions(**self._road())) as client:
             yield Grains(client)
 
     @asynccontextmanager
