@@ -56,7 +56,12 @@ class WireCall(Invocation):
     and its answer are small.
     """
 
-    __slots__ = ("_decoded", "_incoming", "_unknown", "carrier", "request", "size", "status_sent", "weighed")
+    announces_start = True
+    can_be_held_back = True
+    carrier: asyncio.Future[Any] | None = None
+    status_sent = False
+    _decoded: tuple[Any, ...] | None = None
+    _unknown = False
 
     def __init__(
         self,
@@ -72,19 +77,10 @@ class WireCall(Invocation):
         self.method = request.method
         self.deadline = deadline
         self.context = context
-        self.started_at = 0.0
-        self.entered = self.caller_gone = False
-        self.keeps_alive = True
-        self.read_only = self.always_interleave = self.interleaves = False
-        self.task = self.holder = None
         self.request = request
         self.size = size
         self.weighed = weighed
         self._incoming = incoming
-        self._decoded: tuple[Any, ...] | None = None
-        self._unknown = False
-        self.status_sent = False
-        self.carrier: asyncio.Future[Any] | None = None
 
     def abandon(self) -> None:
         """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
