@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from grange.errors import CallOutcomeUnknown
@@ -62,6 +62,7 @@ class WireCall(Invocation):
     status_sent = False
     _decoded: tuple[Any, ...] | None = None
     _unknown = False
+    weighed: Weighed | None = None
 
     def __init__(
         self,
@@ -76,11 +77,11 @@ class WireCall(Invocation):
         self.grain_id = request.grain_id
         self.method = request.method
         self.deadline = deadline
-        self.context = context
         self.request = request
         self.size = size
-        self.weighed = weighed
         self._incoming = incoming
+        if weighed is not None:
+            self.context, self.weighed = context, weighed
 
     def abandon(self) -> None:
         """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
@@ -93,10 +94,18 @@ class WireCall(Invocation):
         return not self.status_sent and now >= self.deadline - STATUS_SHARE_LEFT * self.request.timeout_ms / 1000
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """The arguments, decoded at first use by the types of the method."""
+        """The arguments, decoded at first use by the types of the method. Used if `may_interleave` looks at them."""
         if self._decoded is None:
             self._decoded = plan.decode(self.request.args, self.request.encoding)
         return self._decoded
+
+    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
+        """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
+        assert plan is not None
+        request, args = self.request, self._decoded
+        if args is None:
+            args = plan.decode(request.args, request.encoding)
+        return plan.method.invoke(grain, *args)  # type: ignore[no-any-return]
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
