@@ -17,67 +17,110 @@ import sys
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any
+
+if sys.version_info >= (3, 12):
+    from asyncio import current_task
+else:
+    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]  # `asyncio.current_task` of 3.11 is a Python function
+
+    current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = _current_tasks.get
 
 MAX_DEPTH = 24
 """Most eager starts nested in one call stack. A deeper task starts in the next iteration of the event loop instead."""
+
+MAX_IN_A_ROW = 200
+"""Every so many starts, one is left to the event loop. So the loop runs also beside code that starts tasks without end
+and never suspends, such as a grain that calls another one again and again."""
+
+NAME = "turn"
+"""The name of the tasks."""
 
 
 class EagerStart:
     """Starts tasks in the running loop. One per silo, because it bounds the depth of nested eager starts.
 
+    `start(coroutine)` runs a coroutine in a task and context of its own, and returns the task. The first step has ended
+    then, but for `MAX_DEPTH` and `MAX_IN_A_ROW`. A KeyboardInterrupt or SystemExit that leaves the first step ends the
+    task and is raised by `start`. Other errors stay in the task.
+
     A task factory of the loop is used if it is set before this object is made.
     """
 
-    __slots__ = ("_attributes", "_call_soon", "_coroutine", "_depth", "_loop", "_make", "_may_be_built_in", "_step")
+    __slots__ = (
+        "_attributes",
+        "_call_soon",
+        "_coroutine",
+        "_depth",
+        "_left",
+        "_loop",
+        "_make",
+        "_stand_in",
+        "_step",
+        "start",
+    )
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._attributes: dict[str, Any] | None = getattr(self._loop, "__dict__", None)
-        has_factory = self._loop.get_task_factory() is not None
-        self._make: Callable[..., asyncio.Task[Any]] = self._loop.create_task if has_factory else self._make_task
-        self._may_be_built_in = not has_factory
-        self._call_soon = self._loop.call_soon
         self._depth = 0
+        self._left = MAX_IN_A_ROW
+        self._make: Callable[..., asyncio.Task[Any]] = partial(asyncio.Task, loop=self._loop, name=NAME)
+        self._call_soon = self._loop.call_soon
+        self._stand_in = self._take
         self._coroutine: Coroutine[Any, Any, Any] | None = None
         self._step: Callable[[], object] | None = None
+        self._attributes: dict[str, Any] | None = getattr(self._loop, "__dict__", None)
+        self.start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]] = self._start_by_hand
+        if self._loop.get_task_factory() is not None:
+            self._make = partial(self._loop.create_task, name=NAME)
+        elif sys.version_info >= (3, 12):
+            self._make = partial(asyncio.Task, loop=self._loop, name=NAME, eager_start=True)
+            self.start = self._start_built_in
 
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine in a task and context of its own. Its first step has ended when this returns.
-
-        A KeyboardInterrupt or SystemExit that leaves the first step ends the task and is raised here. Other errors stay
-        in the task.
-        """
-        context = Context()
-        if self._depth >= MAX_DEPTH:
-            return self._loop.create_task(coroutine, name="turn", context=context)
+    def _start_built_in(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have asyncio run the first step."""
+        if self._depth >= MAX_DEPTH or self._left <= 0:
+            return self._start_later(coroutine)
+        self._left -= 1
         self._depth += 1
         try:
-            if sys.version_info >= (3, 12) and self._may_be_built_in:
-                return asyncio.Task(coroutine, loop=self._loop, name="turn", context=context, eager_start=True)
-            return self._start_by_hand(coroutine, context)
+            return self._make(coroutine, context=Context())
         finally:
             self._depth -= 1
 
-    def _start_by_hand(self, coroutine: Coroutine[Any, Any, None], context: Context) -> asyncio.Task[None]:
-        attributes = self._attributes
-        if attributes is None or "call_soon" in attributes:
-            # `call_soon` cannot be replaced, or other code has replaced it and must see the task.
-            return self._make(coroutine, name="turn", context=context)
+    def _start_by_hand(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Make a task, take its first step from it, and run that as the loop would, inside the step of another task."""
+        loop, attributes = self._loop, self._attributes
+        if self._depth >= MAX_DEPTH or self._left <= 0 or attributes is None or "call_soon" in attributes:
+            return self._start_later(coroutine)
+        self._left -= 1
+        context = Context()
         self._coroutine = coroutine
-        attributes["call_soon"] = self._take
+        attributes["call_soon"] = self._stand_in
         try:
-            task = self._make(coroutine, name="turn", context=context)
+            task = self._make(coroutine, context=context)
         finally:
             del attributes["call_soon"]
-            self._coroutine = None
-        step, self._step = self._step, None
-        if step is not None:
-            self._run(step, context)
+            self._coroutine, step, self._step = None, self._step, None
+        if step is None:
+            return task
+        outer = current_task(loop)
+        if outer is not None:
+            _leave_task(loop, outer)
+        self._depth += 1
+        try:
+            context.run(step)
+        finally:
+            self._depth -= 1
+            if outer is not None:
+                _enter_task(loop, outer)
         return task
 
-    def _make_task(self, coroutine: Coroutine[Any, Any, None], name: str, context: Context) -> asyncio.Task[None]:
-        return asyncio.Task(coroutine, loop=self._loop, name=name, context=context)
+    def _start_later(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Leave the start to the loop; also if other code has replaced its `call_soon` and must see the task."""
+        self._left = MAX_IN_A_ROW
+        return self._loop.create_task(coroutine, name=NAME, context=Context())
 
     def _take(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:
         """Stand in for the loop's `call_soon` while a task is made: keep its first step, and pass all else on.
@@ -89,15 +132,3 @@ class EagerStart:
             self._step = callback
             return None
         return self._call_soon(callback, *args, context=context)
-
-    def _run(self, step: Callable[[], object], context: Context) -> None:
-        """Run the first step of a task, as the loop would, but inside the step of another task."""
-        loop = self._loop
-        outer = asyncio.current_task(loop)
-        if outer is not None:
-            _leave_task(loop, outer)
-        try:
-            context.run(step)
-        finally:
-            if outer is not None:
-                _enter_task(loop, outer)

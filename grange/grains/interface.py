@@ -33,12 +33,16 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
 
 
 class MethodSpec:
-    """One callable method: its name, parameters, types and options. Compared by identity."""
+    """One callable method: its name, parameters, types and options. Compared by identity.
+
+    `invoke(grain, *args)` calls the method with all arguments in the order of the signature; it returns the coroutine.
+    """
 
     __slots__ = (
         "arity",
         "fewest",
         "function",
+        "invoke",
         "keyword_only",
         "name",
         "options",
@@ -64,6 +68,7 @@ class MethodSpec:
         # From `fewest` to `arity` positional arguments need no binding; arity + 1: arguments always need it.
         required = sum(parameter.default is parameter.empty for parameter in self.parameters)
         self.fewest = self.arity + 1 if self.keyword_only else required
+        self.invoke: Callable[..., Any] = self._invoke_with_keywords if self.keyword_only else function
 
     def __repr__(self) -> str:
         return f"{self.owner}.{self.name}"
@@ -85,10 +90,7 @@ class MethodSpec:
             bound.apply_defaults()
         return tuple(bound.arguments.values())
 
-    def invoke(self, grain: object, args: tuple[Any, ...]) -> Any:
-        """Call the method on a grain; returns its coroutine."""
-        if not self.keyword_only:
-            return self.function(grain, *args)
+    def _invoke_with_keywords(self, grain: object, *args: Any) -> Any:
         split = self.arity - len(self.keyword_only)
         return self.function(grain, *args[:split], **dict(zip(self.keyword_only, args[split:], strict=False)))
 

@@ -109,9 +109,11 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 def _steady_clock() -> Callable[[], float]:
-    """The running loop's clock; under uvloop, which caches its time for an iteration, `time.monotonic`."""
+    """The running loop's clock. That of asyncio is `time.monotonic`. uvloop caches its time for an iteration."""
     loop = asyncio.get_running_loop()
-    return time.monotonic if type(loop).__module__.startswith("uvloop") else loop.time
+    is_uvloop = type(loop).__module__.startswith("uvloop")
+    is_asyncio = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
+    return time.monotonic if is_uvloop or is_asyncio else loop.time
 
 
 def _nothing() -> None:

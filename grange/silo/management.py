@@ -106,8 +106,8 @@ class Management:
             activation.grain_id,
             activation.phase.name.lower(),
             max(0.0, self._loop.time() - activation.last_used),
-            activation.mailbox.depth,
-            len(activation.mailbox.running),
+            len(activation.waiting),
+            len(activation.running),
         )
 
     async def _answer_view(self, _: bytes) -> bytes:

@@ -27,9 +27,9 @@ from grange.membership.model.member import Member, SiloStatus
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
-from grange.runtime.activations.activation import ActivationDeps
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
+from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller

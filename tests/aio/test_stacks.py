@@ -82,7 +82,7 @@ async def test_of_a_turn_that_waits() -> None:
         call = asyncio.create_task(cluster.silos[0].get_grain(Walker, "a").hang())
         await reached.wait()
         activation = next(cluster.silos[0].catalog.activations())
-        (turn,) = activation.mailbox.running
+        (turn,) = activation.running
         assert functions(waiting_stack(turn.task)) == ["hang", "_hang_deeper", "wait"]  # type: ignore[attr-defined]
         call.cancel()
         await asyncio.wait([call])

@@ -208,7 +208,7 @@ async def test_a_call_that_a_gateway_forwarded_ends_as_one_that_was_sent_directl
             key += "0"
         cluster.network.partition("client", silo.gateway)
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(1000))
-        while not any(each.mailbox.running for each in silo.catalog.activations()):
+        while not any(each.running for each in silo.catalog.activations()):
             await cluster.advance(0.1)
         assert other._running.hosting.client_inbound.in_progress == 1
         stop = asyncio.create_task(cluster.stop(silo))
@@ -226,7 +226,7 @@ async def test_a_gateway_that_stops_ends_the_calls_that_it_forwarded_in_time() -
             key += "0"
         cluster.network.partition("client", other.gateway)
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(10))
-        while not any(each.mailbox.running for each in other.catalog.activations()):
+        while not any(each.running for each in other.catalog.activations()):
             await cluster.advance(0.1)
         stop = asyncio.create_task(cluster.stop(silo))
         with pytest.raises(SiloStopped, match="stopped while it relayed the call"):

@@ -19,9 +19,10 @@ from grange.grains.registry import RegisteredServices
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
-from grange.runtime.activations.activation import Activation, ActivationDeps
+from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
+from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller

@@ -296,7 +296,7 @@ async def test_a_turn_at_the_gate_when_the_silo_ends_was_not_executed(here: Here
     here.gate.pause()
     refused = asyncio.ensure_future(here.refused("write"))
     await settle(30)
-    for running in here.process.activation(here.journal()).mailbox.running:
+    for running in here.process.activation(here.journal()).running:
         running.task.cancel()  # type: ignore[attr-defined]
     await settle()
     assert [each.reason for each in await refused] == [Reason.NOT_READY]

@@ -26,6 +26,8 @@ from tests.runtime.process import Process, grain_id
 class Noted(Invocation):
     """A request that runs any coroutine function and records its outcome."""
 
+    announces_start = True
+
     def __init__(self, code: Callable[[], Any]) -> None:
         super().__init__(grain_id("noted"), "run", float("inf"), {"word": "hello"})
         self.code = code
@@ -54,10 +56,17 @@ class Noted(Invocation):
 
 
 class Owner:
-    """An activation. `lost`: a turn that ran beside this one could not store its changes."""
+    """An activation. `lost`: a turn that ran beside this one could not store its changes. `errors` of ended turns."""
+
+    grain = None
 
     def __init__(self, lost: StorageError | None = None) -> None:
         self.lost = lost
+        self.reason = "" if lost is None else "lost"
+        self.errors: list[BaseException | None] = []
+
+    def end(self, call: Invocation, error: BaseException | None) -> None:
+        self.errors.append(error)
 
     def check_saved(self) -> None:
         if self.lost is not None:
@@ -65,10 +74,10 @@ class Owner:
 
 
 async def take_turn(call: Noted, owner: Owner | None = None) -> tuple[list[Any], list[BaseException | None]]:
-    """Run one turn. Returns its outcomes and the errors that were passed to `ended`."""
-    errors: list[BaseException | None] = []
-    await run_turn(call, owner or Owner(), None, None, lambda _, error: errors.append(error), Gate())
-    return call.outcomes, errors
+    """Run one turn. Returns its outcomes and the errors with which it ended."""
+    owner = owner or Owner()
+    await run_turn(call, None, owner, Gate())
+    return call.outcomes, owner.errors
 
 
 async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
@@ -76,7 +85,7 @@ async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
         return dict(request_context), current_activation.get()
 
     call, owner = Noted(look), Owner()
-    await EagerStart().start(run_turn(call, owner, None, None, lambda *_: None, Gate()))
+    await EagerStart().start(run_turn(call, None, owner, Gate()))
     assert call.outcomes == ["started", ({"word": "hello"}, owner)]
     assert dict(request_context) == {}
     assert current_activation.get() is None
@@ -116,15 +125,15 @@ async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it_if_it_may_
     async def interrupt() -> None:
         raise KeyboardInterrupt
 
-    call, ended = Noted(interrupt), []
+    call, owner = Noted(interrupt), Owner()
     before = signal.signal(signal.SIGINT, signal.default_int_handler if ctrl_c else lambda *_: None)
     try:
         with pytest.raises(KeyboardInterrupt) if ctrl_c else nullcontext():
-            await run_turn(call, Owner(), None, None, lambda *_: ended.append(True), Gate())
+            await run_turn(call, None, owner, Gate())
     finally:
         signal.signal(signal.SIGINT, before)
     assert [type(outcome) for outcome in call.outcomes] == [str, KeyboardInterrupt]
-    assert ended == [True]
+    assert len(owner.errors) == 1
 
 
 async def test_arguments_that_do_not_fit_are_a_refusal() -> None:
@@ -151,13 +160,13 @@ async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() ->
 
 
 async def test_a_cancelled_turn_ends_as_cancelled() -> None:
-    forever, ended = Noted(asyncio.Event().wait), []
-    task = EagerStart().start(run_turn(forever, None, None, None, lambda *_: ended.append(True), Gate()))
+    forever, owner = Noted(asyncio.Event().wait), Owner()
+    task = EagerStart().start(run_turn(forever, None, owner, Gate()))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
     assert [type(outcome) for outcome in forever.outcomes] == [str, asyncio.CancelledError]
-    assert ended == [True]
+    assert len(owner.errors) == 1
 
 
 class Chain(Grain):

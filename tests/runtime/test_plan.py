@@ -324,7 +324,7 @@ async def test_keyword_only_arguments_reach_the_method_by_name() -> None:
 
     spec = spec_of(Echo).methods["say"]
     for args, kwargs in (((1,), {"c": 3}), ((1, 2), {"c": 3, "d": 4}), ((), {"c": 3, "a": 1})):
-        assert await spec.invoke(Echo(), spec.bind(args, kwargs)) == (1, 2, 3, 4)
+        assert await spec.invoke(Echo(), *spec.bind(args, kwargs)) == (1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(

@@ -9,33 +9,23 @@ from __future__ import annotations
 import asyncio
 import enum
 import math
-import random
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Protocol, TypeVar
 
-import msgspec
-
-from grange.aio.eager import EagerStart
-from grange.aio.interrupts import is_ctrl_c
-from grange.aio.loop_binding import LoopBinding
-from grange.aio.portions import Pace, in_portions
-from grange.aio.tasks import Tasks
-from grange.errors import InvalidCall, StorageError
+from grange.aio.portions import in_portions
+from grange.errors import StorageError
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
-from grange.grains.ref import GrainFactory
-from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
+from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from grange.runtime.activations.timers import GrainTimer
-from grange.runtime.gate import Gate
 from grange.runtime.locator import Claims
-from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -53,21 +43,6 @@ nothing is answered from its memory or stored."""
 CLOSING_ADMIT_INTERVAL = 0.2
 """Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
 last turns. With immediate admission, a steady load could keep the activation from ever ending."""
-
-
-class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
-    """The parts that all activations of one silo share. Made once at start-up."""
-
-    address: SiloAddress
-    options: RuntimeOptions
-    grains: GrainFactory
-    faults: Faults
-    eager: EagerStart
-    tasks: Tasks
-    random: random.Random
-    binding: LoopBinding
-    gate: Gate = msgspec.field(default_factory=Gate)
-    pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
 
 
 class Phase(enum.IntEnum):
@@ -113,12 +88,13 @@ class ActivationOwner(Protocol):
 class Activation:
     """One activation of one grain, and the grain's context (`grains.grain.GrainContext`).
 
-    It is kept small, because a silo may hold millions.
+    It is kept small, because a silo may hold millions. `turn` is the running request while no other one runs or waits.
+    As soon as there are two, or one waits, `mailbox` holds them all and decides. An idle activation has neither.
     """
 
     __slots__ = (
         "activation_id", "built", "claimed", "grain_id", "hosted", "keep_until", "last_used", "mailbox", "owner",
-        "phase", "reason", "timers", "version",
+        "phase", "reason", "timers", "turn", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
@@ -132,12 +108,26 @@ class Activation:
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
         self.reason = ""
-        self.mailbox = Mailbox(hosted.options.reentrant)
+        self.turn: Invocation | None = None
+        self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
         self.keep_until = -math.inf  # loop time before which the idle collector must not end it
 
     # --- requests -------------------------------------------------------------------------------------------------
+
+    def ready(self, method: str) -> MethodPlan | None:
+        """The plan of a method if nothing is in the way of its turn. None: `receive` decides on the request."""
+        if self.phase is _ACTIVE and self.turn is None and self.mailbox is None:
+            return self.hosted.plain.get(method)
+        return None
+
+    def start(self, call: Invocation, plan: MethodPlan) -> None:
+        """Start the turn of a request for whose method the activation is `ready`. The turn checks gate and deadline."""
+        self.turn = call
+        call.holder = self
+        deps = self.owner.deps
+        call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
 
     def receive(self, call: Invocation) -> None:
         """Take one request for this grain: run it now, queue it, or refuse it."""
@@ -145,87 +135,105 @@ class Activation:
             self.last_used = self.owner.deps.gate.clock()
         call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
-            if not self._apply_options(call):
+            self._copy_options(call)
+            if not self.hosted.ask_predicate(self.grain, call):
                 return
-            if self.phase is Phase.ACTIVE and self.mailbox.may_run(call):
+            if self.phase is Phase.ACTIVE and self._may_run(call):
                 self._start(call)
                 return
         elif self.phase is Phase.GONE:
             call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
             return
-        if self.mailbox.depth >= self.hosted.mailbox_limit:
-            call.refuse(Refused(Reason.OVERLOADED, f"{self.mailbox.depth} requests wait already", retry_after=0.1))
+        mailbox = self._open_mailbox()
+        if mailbox.depth >= self.hosted.mailbox_limit:
+            call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
         else:
-            self.mailbox.wait(call)
+            mailbox.wait(call)
 
-    def ready(self, method: str) -> MethodPlan | None:
-        """The plan of a method if nothing is in the way of its turn. None: `receive` decides on the request."""
-        return self.hosted.plain.get(method) if self.phase is _ACTIVE and not self.mailbox.running else None
+    @property
+    def running(self) -> Collection[Invocation]:
+        """The requests whose turns have started and not ended."""
+        if self.mailbox is not None:
+            return self.mailbox.running
+        return () if self.turn is None else (self.turn,)
 
-    def start(self, call: Invocation, plan: MethodPlan) -> None:
-        """Start the turn of a request for which the activation is `ready`. The turn checks gate and deadline."""
-        call.holder = self
-        options = plan.method.options
-        call.read_only, call.always_interleave = options.read_only, options.always_interleave
-        self.mailbox.running[call] = None
-        deps = self.owner.deps
-        call.task = deps.eager.start(run_turn(call, self, self._grain, plan, self._ended, deps.gate))
+    @property
+    def waiting(self) -> Collection[Invocation]:
+        """The requests that wait for their turn, in order."""
+        return () if self.mailbox is None else self.mailbox.waiting or ()
+
+    def take_waiting(self) -> list[Invocation]:
+        """Remove and return all waiting requests, in order."""
+        if self.mailbox is None:
+            return []
+        taken = self.mailbox.take_all()
+        self._close_mailbox()
+        return taken
 
     def withdraw(self, call: Invocation) -> None:
         """Refuse a waiting request whose caller has gone, and free its place."""
-        if self.mailbox.drop(call):
+        if self.mailbox is not None and self.mailbox.drop(call):
+            self._close_mailbox()
             call.refuse(cancelled())
 
     def status(self, call: Invocation) -> str:
         """The progress of a request, for the caller's time-out message."""
-        position = self.mailbox.position(call)
+        position = None if self.mailbox is None else self.mailbox.position(call)
         if position is not None:
             place = f"{position + 1}" if position < MAX_COUNTED else f"{MAX_COUNTED + 1} or later"
-            return f"queued at {place} of {self.mailbox.depth} ({self.phase.name.lower()})"
+            return f"queued at {place} of {len(self.waiting)} ({self.phase.name.lower()})"
         return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
 
-    def _apply_options(self, call: Invocation) -> bool:
-        """Copy the method's options into the request. False: `may_interleave` failed and the request was refused."""
+    def _open_mailbox(self) -> Mailbox[Invocation]:
+        """The mailbox; if there is none, one that holds the running request."""
+        if self.mailbox is None:
+            self.mailbox = Mailbox(self.hosted.options.reentrant)
+            if self.turn is not None:
+                self._copy_options(self.turn)
+                self.mailbox.start(self.turn)
+                self.turn = None
+        return self.mailbox
+
+    def _close_mailbox(self) -> None:
+        """Drop the mailbox if it has nothing to decide."""
+        if self.mailbox is not None and self.mailbox.idle:
+            self.mailbox = None
+
+    def _may_run(self, call: Invocation) -> bool:
+        return (self.turn is None and self.mailbox is None) or self._open_mailbox().may_run(call)
+
+    def _copy_options(self, call: Invocation) -> None:
+        """Copy the method's options, which decide beside which requests it may run, into the request."""
         plan = self.hosted.plans.get(call.method)
-        if plan is None:
-            return True  # a timer tick; the catalog has refused unknown methods
-        options = plan.method.options
-        call.read_only = options.read_only
-        call.always_interleave = options.always_interleave
-        if self.hosted.interleaves is None:
-            return True
-        try:
-            call.interleaves = self.hosted.interleaves(self._grain, call.method, call.arguments(plan))
-        except InvalidCall as error:
-            call.refuse(Refused(Reason.INVALID_CALL, str(error)))
-            return False
-        except BaseException as error:  # this runs in the task that delivers requests, which must not end
-            text = f"may_interleave raised {type(error).__qualname__}"
-            call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
-            if is_ctrl_c(error):
-                raise
-            return False
-        return True
+        if plan is not None:  # a timer tick has its own; the catalog has refused unknown methods
+            options = plan.method.options
+            call.read_only = options.read_only
+            call.always_interleave = options.always_interleave
 
     def _start(self, call: Invocation) -> None:
-        gate = self.owner.deps.gate
-        now = gate.clock()
-        refused = expired(call, now)
+        deps = self.owner.deps
+        refused = expired(call, deps.gate.clock())
         if refused is not None:
             call.refuse(refused)
             return
-        call.started_at = now
-        self.mailbox.start(call)
-        plan = self.hosted.plans.get(call.method)
-        call.task = self.owner.deps.eager.start(run_turn(call, self, self._grain, plan, self._ended, gate))
+        if self.mailbox is None:
+            self.turn = call
+        else:
+            self.mailbox.start(call)
+        call.task = deps.eager.start(run_turn(call, self.hosted.plans.get(call.method), self, deps.gate))
 
-    def _ended(self, call: Invocation, error: BaseException | None) -> None:
-        self.mailbox.end(call)
+    def end(self, call: Invocation, error: BaseException | None) -> None:
+        """The turn of this request has ended, with the error that left it."""
+        if self.mailbox is None:
+            self.turn = None
+        else:
+            self.mailbox.end(call)
         if call.keeps_alive:
             self.last_used = self.owner.deps.gate.clock()
         if error is not None and self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
-        self.pump()
+        if self.mailbox is not None or self.phase is not _ACTIVE:
+            self.pump()
 
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
@@ -240,9 +248,10 @@ class Activation:
 
     def pump(self) -> None:
         """Start the requests that may run now; start the deactivation when a closing activation has no turn left."""
-        while self.phase is Phase.ACTIVE and (call := self.mailbox.next()) is not None:
-            self._start(cast("Invocation", call))
-        if self.phase is Phase.CLOSING and not self.mailbox.running:
+        while self.phase is Phase.ACTIVE and self.mailbox is not None and (call := self.mailbox.next()) is not None:
+            self._start(call)
+        self._close_mailbox()
+        if self.phase is Phase.CLOSING and not self.running:
             self.phase = Phase.ENDING
             self.owner.start_deactivation(self)
 
@@ -260,15 +269,15 @@ class Activation:
     @property
     def idle(self) -> bool:
         """Whether it is active and no request runs or waits."""
-        return self.phase is Phase.ACTIVE and self.mailbox.idle
+        return self.phase is Phase.ACTIVE and not self.running and not self.waiting
 
     def on_activated(self, built: Built) -> None:
         """Activation succeeded: start serving, the waiting requests first."""
         self.built = built
         self.phase = Phase.ACTIVE
         self.owner.on_active(self)
-        for call in self.mailbox.take_all():
-            self.receive(cast("Invocation", call))
+        for call in self.take_waiting():
+            self.receive(call)
 
     def deactivate(self, reason: str) -> None:
         """End after the running requests. Later requests wait; then they are refused, and their callers repeat them."""
@@ -289,8 +298,10 @@ class Activation:
 
         One of the last turns may depend, even through other grains, on a request that waits here.
         """
-        while self.phase is Phase.CLOSING and self.reason != UNSAVED and (call := self.mailbox.next()) is not None:
-            self._start(cast("Invocation", call))
+        while self.phase is Phase.CLOSING and self.reason != UNSAVED:
+            if self.mailbox is None or (call := self.mailbox.next()) is None:
+                break
+            self._start(call)
         self._schedule_admission()
 
     def kill(self, reason: str) -> bool:
@@ -325,7 +336,7 @@ class Activation:
 
     def _refuse_all(self, refused: Refused) -> None:
         """Refuse all waiting requests, many of them in portions."""
-        in_portions(self.mailbox.take_all(), lambda call: cast("Invocation", call).refuse(refused))
+        in_portions(self.take_waiting(), lambda call: call.refuse(refused))
 
     def check_turn(self) -> None:
         """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
@@ -340,7 +351,8 @@ class Activation:
         self.owner.deps.binding.check(action)
 
     @property
-    def _grain(self) -> Any:
+    def grain(self) -> Any:
+        """The instance of the grain class."""
         assert self.built is not None, "a turn started before the grain was built"
         return self.built.grain
 

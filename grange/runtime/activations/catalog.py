@@ -15,7 +15,8 @@ from grange.aio.portions import PORTION, in_portions
 from grange.errors import SiloStopped
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
-from grange.runtime.activations.activation import Activation, ActivationDeps
+from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.draining import (
     STOPPING,
     Deactivations,
@@ -40,7 +41,10 @@ BATCH = 1000
 
 
 class Catalog:
-    """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one."""
+    """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one.
+
+    targets: all live activations and pools, for turns that start without `deliver`.
+    """
 
     def __init__(
         self, deps: ActivationDeps, hosted: Mapping[str, HostedType], claims: Claims, collector: IdleWatcher
@@ -49,7 +53,7 @@ class Catalog:
         self.claims = claims
         self.hosted = hosted
         self._collector = collector
-        self._targets: dict[GrainId, Target] = {}
+        self.targets: dict[GrainId, Target] = {}
         self._open = False
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
@@ -69,18 +73,23 @@ class Catalog:
 
     def find(self, grain_id: GrainId) -> Target | None:
         """The live activation or pool of this grain, in any phase."""
-        return self._targets.get(grain_id)
+        return self.targets.get(grain_id)
 
     def direct(self) -> Mapping[GrainId, Target]:
         """All live activations and pools, for turns that start without `deliver`. Empty if this silo is fenced."""
-        return _NONE if self.deps.gate.fenced is not None else self._targets
+        return _NONE if self.deps.gate.fenced is not None else self.targets
 
     def deliver(self, call: Invocation) -> None:
         """Hand a request to its grain; create the activation if there is none. An error becomes the call's outcome."""
-        if self.deps.gate.fenced is not None:
+        target = self.targets.get(call.grain_id)
+        if isinstance(target, Activation) and (plan := target.ready(call.method)) is not None:
+            target.start(call, plan)  # the usual case: the grain is here and idle
+        elif self.deps.gate.fenced is not None:
             call.refuse(self.deps.gate.refusal())
-            return
-        target = self._targets.get(call.grain_id)
+        else:
+            self._deliver_slowly(call, target)
+
+    def _deliver_slowly(self, call: Invocation, target: Target | None) -> None:
         if (
             target is not None
             and (self._open or isinstance(target, Activation))  # the pool of a closed catalog would create workers
@@ -98,11 +107,11 @@ class Catalog:
     def _create(self, call: Invocation, hosted: HostedType) -> None:
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
-            self._targets[call.grain_id] = pool
+            self.targets[call.grain_id] = pool
             pool.receive(call)
             return
         activation = Activation(call.grain_id, hosted, self, asyncio.get_running_loop().time())
-        self._targets[call.grain_id] = activation
+        self.targets[call.grain_id] = activation
         activation.receive(call)
         self.start_activation(activation)
 
@@ -138,15 +147,15 @@ class Catalog:
 
     def on_gone(self, activation: Activation) -> None:
         """Remove it, unless a newer activation has replaced it."""
-        if self._targets.get(activation.grain_id) is activation:
-            del self._targets[activation.grain_id]
+        if self.targets.get(activation.grain_id) is activation:
+            del self.targets[activation.grain_id]
         self._note_empty()
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
     def activations(self) -> Iterator[Activation]:
         """Yield all activations, including workers. Grains that are added meanwhile are left out."""
-        for target in list(self._targets.values()):
+        for target in list(self.targets.values()):
             yield from target.workers if isinstance(target, WorkerPool) else (target,)
 
     def batches(self) -> Iterator[list[Activation]]:
@@ -161,22 +170,22 @@ class Catalog:
         Only those among `count` targets from the `start`-th on. The iterable is lazy: it reads each activation when it
         yields it. Consume it at once for a consistent snapshot.
         """
-        targets = list(islice(self._targets.values(), start, None if count is None else start + count))
+        targets = list(islice(self.targets.values(), start, None if count is None else start + count))
         return (target.address for target in targets if isinstance(target, Activation) and target.claimed)
 
     def is_registered(self, address: GrainAddress) -> bool:
         """Whether exactly this activation is one of `registered`."""
-        target = self._targets.get(address.grain_id)
+        target = self.targets.get(address.grain_id)
         return isinstance(target, Activation) and target.claimed and target.address.same_activation(address)
 
     def is_here(self, address: GrainAddress) -> bool:
         """Whether exactly this activation exists here, in any phase."""
-        target = self._targets.get(address.grain_id)
+        target = self.targets.get(address.grain_id)
         return isinstance(target, Activation) and target.address.same_activation(address)
 
     def deactivate_duplicate(self, address: GrainAddress) -> None:
         """Deactivate this activation, because the directory holds another one. Do not release the directory's entry."""
-        target = self._targets.get(address.grain_id)
+        target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
             target.deactivate("another activation of this grain holds the claim")
@@ -186,7 +195,7 @@ class Catalog:
 
         The next activation loads the stored state.
         """
-        target = self._targets.get(address.grain_id)
+        target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
             target.deactivate("another activation of this grain may have changed its state")
 
@@ -272,7 +281,7 @@ class Catalog:
     def _busy(self) -> Iterator[list[Activation]]:
         """Yield the activations with running turns, of one batch after the other."""
         for batch in self.batches():
-            yield [activation for activation in batch if activation.mailbox.running]
+            yield [activation for activation in batch if activation.running]
 
     def _mark_killed(self, activations: Iterable[Activation], reason: str) -> None:
         """Kill all these, in one moment. `_clear_killed` must follow."""
@@ -285,22 +294,22 @@ class Catalog:
             activation = self._dying.popleft()
             if activation.built is not None and activation.built.services is not None:
                 self._killed.append(activation.built)
-            work += 1 + activation.mailbox.depth * BATCH // PORTION
+            work += 1 + len(activation.waiting) * BATCH // PORTION
             activation.clear(Refused(Reason.NOT_READY, activation.reason))
             if work >= BATCH:
                 work = 0
                 await asyncio.sleep(0)
 
     def _refuse_waiting(self) -> None:
-        in_portions(self._targets.values(), _refuse_waiting)
+        in_portions(self.targets.values(), _refuse_waiting)
 
     def _pool_empty(self, pool: WorkerPool) -> None:
-        if self._targets.get(pool.grain_id) is pool:
-            del self._targets[pool.grain_id]
+        if self.targets.get(pool.grain_id) is pool:
+            del self.targets[pool.grain_id]
         self._note_empty()
 
     def _note_empty(self) -> None:
-        if self._emptied is not None and not self._targets:
+        if self._emptied is not None and not self.targets:
             self._emptied.set()
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import cast
 
 from grange.aio.portions import PORTION
 from grange.runtime.activations.activation import Activation, Phase
-from grange.runtime.requests.invocation import Invocation
 
 SWEEP_BATCH = 1000
 """Number of activations examined before the event loop runs other tasks."""
@@ -72,7 +70,6 @@ def idle_for(activation: Activation, seconds: float, now: float) -> bool:
 
 def _unused(activation: Activation) -> bool:
     """Whether it is active and has no request, except ticks of timers that do not keep it alive."""
-    requests = (*activation.mailbox.running, *(activation.mailbox.waiting or ()))
     return activation.phase is Phase.ACTIVE and not any(
-        call.keeps_alive for call in cast("tuple[Invocation, ...]", requests)
+        call.keeps_alive for call in (*activation.running, *activation.waiting)
     )

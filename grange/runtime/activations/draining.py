@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
-from typing import cast
 
 from grange.aio.stacks import waiting_stack
 from grange.errors import SiloStopped
@@ -82,7 +81,7 @@ def cancel_running(activations: Iterable[Activation], address: SiloAddress) -> l
 
     A turn that waits at the closed gate, or whose task has not run yet, has executed nothing: its request is refused.
     """
-    running = [call for activation in activations for call in cast("list[Invocation]", activation.mailbox.running)]
+    running = [call for activation in activations for call in activation.running]
     for call in running:
         if not call.entered:
             call.refuse(Refused(Reason.NOT_READY, f"silo {address} stopped before it could start"))

@@ -6,14 +6,18 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-from grange.errors import ConfigurationError
+from grange.aio.interrupts import is_ctrl_c
+from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
 from grange.proto.ids import GrainId
+from grange.proto.message import Reason
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
+from grange.runtime.requests.refusal import Refused
 
 Predicate = Callable[[Any, str, tuple[Any, ...]], bool]
 """(grain, method, arguments) -> whether this request may interleave."""
@@ -71,6 +75,24 @@ class HostedType:
     def has_facets(self) -> bool:
         """Whether its instances have facets, such as state that outlives an activation."""
         return any(parameter.origin in self._facets for parameter in self._parameters)
+
+    def ask_predicate(self, grain: Any, call: Invocation) -> bool:
+        """Have `may_interleave` look at a request. False: it failed and the request was refused."""
+        plan = self.plans.get(call.method)
+        if self.interleaves is None or plan is None:
+            return True
+        try:
+            call.interleaves = self.interleaves(grain, call.method, call.arguments(plan))
+        except InvalidCall as error:
+            call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+            return False
+        except BaseException as error:  # this runs in the task that delivers requests, which must not end
+            text = f"may_interleave raised {type(error).__qualname__}"
+            call.refuse(Refused(Reason.INVALID_CALL, text, cause=error if isinstance(error, Exception) else None))
+            if is_ctrl_c(error):
+                raise
+            return False
+        return True
 
     async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
         """Build an instance with all its constructor parameters. Its facets are not loaded yet.

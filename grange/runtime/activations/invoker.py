@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
@@ -17,46 +17,57 @@ from grange.runtime.requests.refusal import Refused
 
 
 class TurnOwner(Protocol):
-    """The activation whose turn runs."""
+    """The activation whose turn runs. `reason`: it ends for this reason; empty: it does not."""
+
+    reason: str
+
+    @property
+    def grain(self) -> Any:
+        """The instance of the grain class."""
+        ...
 
     def check_saved(self) -> None:
         """Raise StorageError if memory holds changes that an earlier turn failed to store."""
         ...
 
+    def end(self, call: Invocation, error: BaseException | None) -> None:
+        """The turn of this request has ended, with the error that left it."""
+        ...
 
-async def run_turn(
-    call: Invocation,
-    activation: TurnOwner,
-    grain: Any,
-    plan: MethodPlan | None,
-    ended: Callable[[Invocation, BaseException | None], None],
-    gate: Gate,
-) -> None:
+
+async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
     """Run one turn once the gate lets it start, and report its outcome to `call`.
 
-    Calls `ended(call, error)` exactly once. `error` is the error that left the turn, or None.
+    Calls `activation.end` exactly once.
     """
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
     raised: BaseException | None = None
+    running: Awaitable[Any] | None = None
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
         now = call.started_at = gate.clock()
         may_start = now <= gate.until and now < call.deadline
-        if (may_start or await _pass_gate(call, gate)) and not call.held_back():
-            running = _begin(call, grain, plan)
-            if running is not None:
-                value = await running
+        if (may_start or await _pass_gate(call, gate)) and not (call.can_be_held_back and call.held_back()):
+            call.entered = True
+            running = call.invoke(activation.grain, plan)
+            if call.announces_start:
+                call.started()
+            value = await running
+            if activation.reason:
                 activation.check_saved()
-                call.succeed(plan, value)
+            call.succeed(plan, value)
     except BaseException as error:
-        raised = error
-        call.fail(error)
-        if is_ctrl_c(error):
-            raise
+        if running is None and isinstance(error, InvalidCall):  # the arguments do not fit: the grain's code did not run
+            call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        else:
+            raised = error
+            call.fail(error)
+            if is_ctrl_c(error):
+                raise
     finally:
-        ended(call, raised)
+        activation.end(call, raised)
 
 
 async def _pass_gate(call: Invocation, gate: Gate) -> bool:
@@ -74,15 +85,3 @@ async def _pass_gate(call: Invocation, gate: Gate) -> bool:
         return False
     call.started_at = now
     return True
-
-
-def _begin(call: Invocation, grain: Any, plan: MethodPlan | None) -> Awaitable[Any] | None:
-    """Start the grain's code. None: the arguments do not fit; the request was refused and the code did not run."""
-    call.entered = True
-    try:
-        running = call.invoke(grain, plan)
-    except InvalidCall as error:
-        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
-        return None
-    call.started()
-    return running

@@ -13,7 +13,7 @@ Waiting requests start in order of arrival, but a request that may run overtakes
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 MAX_COUNTED = 1000
 """Most waiting requests that are counted to find the position of one: 20 microseconds in a long queue."""
@@ -27,16 +27,19 @@ class Admitted(Protocol):
     interleaves: bool
 
 
-class Mailbox:
-    """The running and waiting requests of one activation."""
+R = TypeVar("R", bound=Admitted)
+
+
+class Mailbox(Generic[R]):
+    """The running and waiting requests of one activation. It exists while it has something to decide."""
 
     __slots__ = ("_interleaving", "_reentrant", "running", "waiting")
 
     def __init__(self, reentrant: bool = False) -> None:
         self._reentrant = reentrant
         self._interleaving = 0  # number of waiting requests that may run beside any turn; they arrived while activating
-        self.running: dict[Admitted, None] = {}
-        self.waiting: OrderedDict[Admitted, None] | None = None  # any request is removed in constant time
+        self.running: dict[R, None] = {}
+        self.waiting: OrderedDict[R, None] | None = None  # any request is removed in constant time
 
     @property
     def depth(self) -> int:
@@ -48,7 +51,7 @@ class Mailbox:
         """Whether no request runs or waits."""
         return not self.running and not self.waiting
 
-    def may_run(self, request: Admitted) -> bool:
+    def may_run(self, request: R) -> bool:
         """Whether this request may start beside the running ones."""
         if not self.running or self._reentrant or request.always_interleave or request.interleaves:
             return True
@@ -57,22 +60,22 @@ class Mailbox:
             return True
         return all(other.interleaves for other in blocking)
 
-    def wait(self, request: Admitted) -> None:
+    def wait(self, request: R) -> None:
         """Queue a request that may not run yet."""
         if self.waiting is None:
             self.waiting = OrderedDict()
         self.waiting[request] = None
         self._interleaving += _interleaves(request)
 
-    def start(self, request: Admitted) -> None:
+    def start(self, request: R) -> None:
         """Record that a request runs."""
         self.running[request] = None
 
-    def end(self, request: Admitted) -> None:
+    def end(self, request: R) -> None:
         """Record that a running request ended."""
         del self.running[request]
 
-    def next(self) -> Admitted | None:
+    def next(self) -> R | None:
         """Remove and return the first waiting request that may run now; None if there is none."""
         if not self.waiting or (
             not self._reentrant and not self._interleaving and any(_is_exclusive(other) for other in self.running)
@@ -83,28 +86,28 @@ class Mailbox:
                 return self._taken(request)
         return None
 
-    def drop(self, request: Admitted) -> bool:
+    def drop(self, request: R) -> bool:
         """Remove a waiting request. False if it does not wait."""
         if self.waiting is None or request not in self.waiting:
             return False
         self._taken(request)
         return True
 
-    def take_all(self) -> list[Admitted]:
+    def take_all(self) -> list[R]:
         """Remove and return all waiting requests, in order."""
         taken = list(self.waiting or ())
         self.waiting = None
         self._interleaving = 0
         return taken
 
-    def position(self, request: Admitted) -> int | None:
+    def position(self, request: R) -> int | None:
         """The number of requests that wait before this one, at most `MAX_COUNTED`; None if it does not wait."""
         if self.waiting is None or request not in self.waiting:
             return None
         before = enumerate(self.waiting)
         return next(position for position, other in before if other is request or position == MAX_COUNTED)
 
-    def _taken(self, request: Admitted) -> Admitted:
+    def _taken(self, request: R) -> R:
         assert self.waiting is not None
         del self.waiting[request]
         self._interleaving -= _interleaves(request)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.activations.activation import Activation, ActivationDeps, Phase
+from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.locator import Claims, LocalOnly
@@ -76,11 +77,9 @@ class WorkerPool:
         """Start to deactivate it. It runs no turn any more, so a new worker may take its place for what waits."""
         self.deps.tasks.start(deactivate(activation))
         if self._is_open():
-            waiting = [
-                call for worker in self.workers if worker.phase > Phase.ACTIVE for call in worker.mailbox.take_all()
-            ]
+            waiting = [call for worker in self.workers if worker.phase > Phase.ACTIVE for call in worker.take_waiting()]
             for call in waiting:
-                self.receive(cast("Invocation", call))
+                self.receive(call)
 
     def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
         """No hint: any silo that hosts the class can run workers."""
@@ -95,4 +94,4 @@ class WorkerPool:
 
 def _load(worker: Activation) -> tuple[bool, int]:
     """Order of preference: workers that stay, then by the number of requests."""
-    return worker.phase > Phase.ACTIVE, worker.mailbox.depth + len(worker.mailbox.running)
+    return worker.phase > Phase.ACTIVE, len(worker.waiting) + len(worker.running)

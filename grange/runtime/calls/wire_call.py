@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
 from grange.errors import CallOutcomeUnknown
@@ -56,7 +56,13 @@ class WireCall(Invocation):
     and its answer are small.
     """
 
-    __slots__ = ("_decoded", "_incoming", "_unknown", "carrier", "request", "size", "status_sent", "weighed")
+    announces_start = True
+    can_be_held_back = True
+    carrier: asyncio.Future[Any] | None = None
+    status_sent = False
+    _decoded: tuple[Any, ...] | None = None
+    _unknown = False
+    weighed: Weighed | None = None
 
     def __init__(
         self,
@@ -71,20 +77,11 @@ class WireCall(Invocation):
         self.grain_id = request.grain_id
         self.method = request.method
         self.deadline = deadline
-        self.context = context
-        self.started_at = 0.0
-        self.entered = self.caller_gone = False
-        self.keeps_alive = True
-        self.read_only = self.always_interleave = self.interleaves = False
-        self.task = self.holder = None
         self.request = request
         self.size = size
-        self.weighed = weighed
         self._incoming = incoming
-        self._decoded: tuple[Any, ...] | None = None
-        self._unknown = False
-        self.status_sent = False
-        self.carrier: asyncio.Future[Any] | None = None
+        if weighed is not None:
+            self.context, self.weighed = context, weighed
 
     @property
     def origin(self) -> Origin:
@@ -102,10 +99,18 @@ class WireCall(Invocation):
         return not self.status_sent and now >= self.deadline - STATUS_SHARE_LEFT * self.request.timeout_ms / 1000
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
-        """The arguments, decoded at first use by the types of the method."""
+        """The arguments, decoded at first use by the types of the method. Used if `may_interleave` looks at them."""
         if self._decoded is None:
             self._decoded = plan.decode(self.request.args, self.request.encoding)
         return self._decoded
+
+    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
+        """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
+        assert plan is not None
+        request, args = self.request, self._decoded
+        if args is None:
+            args = plan.decode(request.args, request.encoding)
+        return plan.method.invoke(grain, *args)  # type: ignore[no-any-return]
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""

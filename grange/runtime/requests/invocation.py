@@ -40,6 +40,8 @@ class Holder(Protocol):
 class Invocation(ABC):
     """A request as the catalog, the activation and the invoker see it.
 
+    announces_start: whether `started` is called.
+    can_be_held_back: whether `held_back` is asked.
     deadline: loop time after which its turn must not start.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
     started_at: gate time at which its turn started.
@@ -48,10 +50,19 @@ class Invocation(ABC):
     holder: the part of the silo that has it; it sets itself when the request arrives there.
     """
 
-    __slots__ = (
-        "always_interleave", "caller_gone", "context", "deadline", "entered", "grain_id", "holder", "interleaves",
-        "keeps_alive", "method", "read_only", "started_at", "task",
-    )  # fmt: skip
+    # Class attributes are defaults, so that a request sets only what differs.
+    announces_start = False
+    can_be_held_back = False
+    context: Mapping[str, Scalar] | None = None
+    started_at = 0.0
+    entered = False
+    caller_gone = False
+    keeps_alive = True
+    read_only = False
+    always_interleave = False
+    interleaves = False
+    task: asyncio.Task[None] | None = None
+    holder: Holder | None = None
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -60,15 +71,6 @@ class Invocation(ABC):
         self.method = method
         self.deadline = deadline
         self.context = context
-        self.started_at = 0.0
-        self.entered = False
-        self.caller_gone = False
-        self.keeps_alive = True
-        self.read_only = False
-        self.always_interleave = False
-        self.interleaves = False
-        self.task: asyncio.Task[None] | None = None
-        self.holder: Holder | None = None
 
     def abandon(self) -> None:
         """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes."""
@@ -77,7 +79,7 @@ class Invocation(ABC):
             self.holder.withdraw(self)
 
     def held_back(self) -> bool:
-        """Whether the request must wait again, outside the mailbox. Asked when its turn is about to run grain code."""
+        """Whether the request must wait again, outside the mailbox. Asked when its turn is about to start."""
         return False
 
     @abstractmethod
@@ -87,10 +89,9 @@ class Invocation(ABC):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code. Raises InvalidCall, before that code runs, if the arguments do not fit."""
         assert plan is not None
-        return plan.method.invoke(grain, self.arguments(plan))  # type: ignore[no-any-return]
+        return plan.method.invoke(grain, *self.arguments(plan))  # type: ignore[no-any-return]
 
-    @abstractmethod
-    def started(self) -> None:
+    def started(self) -> None:  # noqa: B027
         """The turn started: from now on the request counts as executed."""
 
     @abstractmethod
@@ -111,9 +112,15 @@ class Invocation(ABC):
 
 
 class LocalCall(Invocation):
-    """A call whose caller is in this process. The caller awaits `answer()`."""
+    """A call whose caller is in this process. The caller awaits `answer()`.
 
-    __slots__ = ("_args", "_done", "_error", "_faults", "_plan", "_signal", "_value")
+    done: whether it has its outcome. That is `error`, or the result `value`.
+    """
+
+    done = False
+    value: Any = None
+    error: BaseException | None = None
+    _signal: asyncio.Future[None] | None = None
 
     def __init__(
         self,
@@ -124,13 +131,13 @@ class LocalCall(Invocation):
         context: Mapping[str, Scalar] | None,
         faults: Faults,
     ) -> None:
-        super().__init__(grain_id, plan.method.name, deadline, context)
+        # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
+        self.grain_id = grain_id
+        self.method = plan.method.name
+        self.deadline = deadline
+        self.context = context
         self._plan = plan
         self._faults = faults
-        self._done = False
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._signal: asyncio.Future[None] | None = None
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:
@@ -144,17 +151,23 @@ class LocalCall(Invocation):
             return self._args
         return plan.decode(self._plan.encode(self._args))
 
-    def started(self) -> None:
-        """Do nothing: the caller waits for the end."""
+    def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
+        """Start the grain's code."""
+        if plan is self._plan:
+            return plan.method.invoke(grain, *self._args)  # type: ignore[no-any-return]
+        return super().invoke(grain, plan)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Give the caller its own copy of the result, with the type of the method that it called."""
         assert plan is not None
         if plan is self._plan or plan.method.result == self._plan.method.result:
-            self._value = plan.isolate_result(value)
+            value = plan.isolate_result(value)
         else:
-            self._value = self._plan.decode_result(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
-        self._end(None)
+            value = self._plan.decode_result(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
+        if self._signal is None and not self.done:
+            self.value, self.done = value, True  # the turn never suspended: no caller waits yet
+        else:
+            self._end(None, value)
 
     def fail(self, error: BaseException) -> None:
         """Give the caller the error that a remote caller would get."""
@@ -179,13 +192,14 @@ class LocalCall(Invocation):
 
         If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
         """
-        if not self._done:
-            await self._wait(deadlines)
-        if self._error is not None:
-            raise self._error
-        return self._value
+        if not self.done:
+            await self.wait(deadlines)
+        if self.error is not None:
+            raise self.error
+        return self.value
 
-    async def _wait(self, deadlines: Deadlines) -> None:
+    async def wait(self, deadlines: Deadlines) -> None:
+        """Wait until it is `done`."""
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         try:
@@ -196,11 +210,12 @@ class LocalCall(Invocation):
         finally:
             deadlines.discard(self, step)
 
-    def _end(self, error: BaseException | None) -> None:
-        if self._done:
+    def _end(self, error: BaseException | None, value: Any = None) -> None:
+        if self.done:
             return  # the call has expired; no caller reads a late outcome
-        self._done = True
-        self._error = error
+        self.done = True
+        self.error = error
+        self.value = value
         if self._signal is not None and not self._signal.done():
             self._signal.set_result(None)
 
@@ -208,7 +223,7 @@ class LocalCall(Invocation):
 class LocalOneWay(LocalCall):
     """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
 
-    __slots__ = ()
+    announces_start = True
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -229,8 +244,6 @@ class LocalOneWay(LocalCall):
 class Tick(Invocation):
     """One tick of a timer: a queued request of its own activation, without a caller."""
 
-    __slots__ = ("callback", "ended", "postpone")
-
     def __init__(
         self,
         grain_id: GrainId,
@@ -250,9 +263,6 @@ class Tick(Invocation):
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the timer's callback."""
         return self.callback()
-
-    def started(self) -> None:
-        """Do nothing: a tick has no caller."""
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Schedule the next tick."""
