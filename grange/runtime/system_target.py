@@ -5,10 +5,15 @@ A question and its answer are bytes (msgspec structs of the asking room). A silo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from grange.errors import GrangeError
 from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.message import Reason, Rejection, Request, Response
+
+log = logging.getLogger("grange.runtime")
 
 SYSTEM_TYPE = "grange.system"
 """The grain type of requests for system targets; the grain key is the service's name."""
@@ -41,9 +46,18 @@ class SystemTargets:
             raise ValueError(f"system target {service!r} is served already")
         self._answers[service] = answer
 
-    def find(self, service: str) -> Answer | None:
-        """The service of this name, or None."""
-        return self._answers.get(service)
+    async def answer(self, request: Request, encode: Callable[[BaseException], bytes]) -> Response | Rejection:
+        """The outcome of a question. `encode` makes the payload of an error."""
+        service = request.grain_id.key
+        answer = self._answers.get(service)
+        if answer is None:
+            return Rejection(request.id, Reason.NO_SUCH_GRAIN, f"there is no system target {service!r} here")
+        try:
+            return Response(request.id, await answer(request.args))
+        except Exception as error:
+            if not isinstance(error, GrangeError):
+                log.exception("system target %s failed", service, extra={"event": "system_target_failed"})
+            return Response(request.id, encode(error), failed=True)
 
 
 def system_id(service: str) -> GrainId:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +14,7 @@ import msgspec
 
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
-from grange.errors import ConnectionLost, GrangeError, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
@@ -28,8 +27,6 @@ from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
 from grange.transport.provider import Connection
-
-log = logging.getLogger("grange.runtime")
 
 _CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
@@ -300,16 +297,11 @@ class Incoming:
         self._backlog.deliver(call)
 
     async def _answer_question(self, weighed: Weighed) -> None:
-        request = weighed.request
         try:
-            answer = self._deps.targets.find(request.grain_id.key)
-            if answer is None:
-                text = f"there is no system target {request.grain_id.key!r} here"
-                self.answer(Rejection(request.id, Reason.NO_SUCH_GRAIN, text))
-                return
-            response = await _call_target(answer, request, self)
-            self.sizes.saw(request, len(response.payload))
-            self.answer(response)
+            answer = await self._deps.targets.answer(weighed.request, self.fault)
+            if isinstance(answer, Response):
+                self.sizes.saw(weighed.request, len(answer.payload))
+            self.answer(answer)
         finally:
             self.end_weighed(weighed)
 
@@ -404,12 +396,3 @@ def _read_context(data: bytes) -> Mapping[str, Scalar] | None:
     if not all(isinstance(value, Scalar) for value in context.values()):
         raise ValueError("it holds a value that is not a scalar")
     return context
-
-
-async def _call_target(answer: Callable[[bytes], Awaitable[bytes]], request: Request, incoming: Incoming) -> Response:
-    try:
-        return Response(request.id, await answer(request.args))
-    except Exception as error:
-        if not isinstance(error, GrangeError):
-            log.exception("system target %s failed", request.grain_id.key, extra={"event": "system_target_failed"})
-        return Response(request.id, incoming.fault(error), failed=True)
