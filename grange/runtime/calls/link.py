@@ -41,7 +41,8 @@ class Pending(msgspec.Struct, eq=False):
 
     def expire(self) -> None:
         """Fail with CallTimeout, and have the callee drop the request if it still waits there."""
-        self.link.withdraw(self)
+        if not self.link.withdraw(self):
+            return  # the link ends, and so do its calls, in portions
         status = self.status
         if self.status_at:
             age = asyncio.get_running_loop().time() - self.status_at
@@ -114,10 +115,12 @@ class Link:
             self._order.start(deadline)
         return pending
 
-    def withdraw(self, pending: Pending) -> None:
-        """Remove a request that is still pending, and send a Cancel for it."""
-        if self._take(pending.id) is not None and not self.connection.closed:
+    def withdraw(self, pending: Pending) -> bool:
+        """Remove a request that is still pending, and send a Cancel for it. Returns whether it was pending."""
+        taken = self._take(pending.id) is not None
+        if taken and not self.connection.closed:
             self.connection.post(Cancel(pending.id))
+        return taken
 
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take answers, rejections and statuses."""
