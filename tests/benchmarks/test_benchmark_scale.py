@@ -10,7 +10,7 @@ import pytest
 from benchmarks.chart import Line, chart
 from benchmarks.encodings import Order, from_protobuf, to_protobuf
 from benchmarks.holds import watched
-from benchmarks.overload import Record, closed, opened
+from benchmarks.overload import closed, opened
 from benchmarks.scale import servers
 from benchmarks.stalls import LOADS
 from grange import CallTimeout
