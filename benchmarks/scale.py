@@ -213,8 +213,9 @@ def main() -> int:
     options = parser.parse_args()
     results: Figures = json.loads(options.json.read_text()) if options.json.exists() else {}
     if options.only != "actors":
-        sizes = [size for size in SERVERS if size <= options.most]
-        results["servers"] = {str(size): entry for size, entry in servers(sizes).items()}
+        for size in (size for size in SERVERS if size <= options.most):
+            results.setdefault("servers", {}).update({str(size): entry for size, entry in servers([size]).items()})
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
     if options.only != "servers":
         results["actors"] = actors([count for count in ACTORS if count <= options.most])
     options.json.write_text(json.dumps(results, indent=1) + "\n")
