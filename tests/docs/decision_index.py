@@ -23,7 +23,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Detecting failures": (15, 16, 27, 28, 29, 30, 40, 63),
     "Fencing and pauses": (37, 38, 39),
     "Directory": (20, 21, 22, 23, 24, 25, 26),
-    "Connections": (17, 18, 19, 41, 68, 69),
+    "Connections": (17, 18, 19, 41, 68, 69, 70),
     "Options and the command line": (59,),
     "Stopping a silo": (42, 43, 44, 45),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
