@@ -13,14 +13,14 @@ from grange.testing.cluster import KeywordConfig
 
 @pytest.mark.parametrize("option", ["road_port", "gateway_road_port"])
 def test_a_port_of_the_road_needs_the_road(option: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"option '{option}'.*road = 'tcp'"):
+    with pytest.raises(ConfigurationError, match=rf"option '{option}'.*road = 'tcp'"):
         KeywordConfig(**{option: 5000})
     config: Any = KeywordConfig(**{option: 5000, "road": "tcp"})
     assert getattr(config, option) == 5000
 
 
 def test_a_road_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="option 'road'.*grpc or tcp"):
+    with pytest.raises(ConfigurationError, match=r"option 'road'.*grpc or tcp"):
         KeywordConfig(road="quic")
     with pytest.raises(ConfigurationError, match="client option road must be 'grpc' or 'tcp', not 'quic'"):
         ClientOptions(road="quic")  # type: ignore[arg-type]
