@@ -39,6 +39,10 @@ class Probe(Grain[str], name="probe"):
     async def pid(self) -> int:
         return os.getpid()
 
+    async def pid_of(self, key: str) -> int:
+        """Ask another probe for its process."""
+        return await self.get_grain(Probe, key).pid()
+
     async def hold(self) -> None:
         """Never end; print a line at the start."""
         print(f"holding {self.key}", flush=True)

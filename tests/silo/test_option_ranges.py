@@ -81,7 +81,7 @@ def test_the_drain_time_out_is_a_finite_number(value: object) -> None:
         KeywordConfig(drain_timeout=value)
 
 
-@pytest.mark.parametrize("option", ["port", "gateway_port", "probe_port"])
+@pytest.mark.parametrize("option", ["port", "gateway_port", "probe_port", "road_port", "gateway_road_port"])
 @pytest.mark.parametrize("value", [-1, 65536, 1.5, math.nan, math.inf, 10**400, True, "high", None])
 def test_a_port_is_a_whole_number(option: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"option '{option}': must be a whole number from 0 to 65535"):
