@@ -26,7 +26,7 @@ from tests.runtime.process import Process, grain_id
 class Noted(Invocation):
     """A request that runs any coroutine function and records its outcome."""
 
-    announces_start = True
+    watched = True
 
     def __init__(self, code: Callable[[], Any]) -> None:
         super().__init__(grain_id("noted"), "run", float("inf"), {"word": "hello"})

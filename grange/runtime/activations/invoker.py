@@ -43,16 +43,17 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
+    watched, grain = call.watched, activation.grain
     raised: BaseException | None = None
     running: Awaitable[Any] | None = None
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
         now = call.started_at = gate.clock()
         may_start = now <= gate.until and now < call.deadline
-        if (may_start or await _pass_gate(call, gate)) and not (call.can_be_held_back and call.held_back()):
+        if (may_start or await _pass_gate(call, gate)) and not (watched and call.held_back()):
             call.entered = True
-            running = call.invoke(activation.grain, plan)
-            if call.announces_start:
+            running = call.invoke(grain, plan)
+            if watched:
                 call.started()
             value = await running
             if activation.reason:

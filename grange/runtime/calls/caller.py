@@ -27,7 +27,7 @@ from grange.runtime.calls.link import Link
 from grange.runtime.calls.outgoing import CallerDeps, Outgoing, encode_context
 from grange.runtime.locator import Locator
 from grange.runtime.requests.deadlines import milliseconds, milliseconds_until, until
-from grange.runtime.requests.invocation import log_one_way_failure
+from grange.runtime.requests.invocation import LocalCall, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import REPEATED, Refused
 
@@ -76,23 +76,25 @@ class Caller:
     async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether the call was executed.
 
-        The usual case is here: another process hosts the grain, the link to it is open and has room. Every other call
-        continues in `_call_slowly`, with the same deadline.
+        The usual cases are here: the grain is active in this process, or another process hosts it, and the link to it
+        is open and has room. Every other call continues in `_call_slowly`, with the same deadline.
         """
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
-        if self._pace.spent():
-            await self._pace.turn()
         plan = self._plans[method]
         if kwargs or not method.fewest <= len(args) <= method.arity:
             args = method.bind(args, kwargs)
+        here = self._deps.catalog
+        if here is not None and grain_id in here.targets and not plan.one_way:
+            call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps.faults)
+            here.deliver(call)
+            return call.value if call.done and call.error is None else await self._finish_here(call, plan, args)
+        if self._pace.spent():
+            await self._pace.turn()
         deadline = self._loop.time() + (plan.timeout or self._timeout)
-        catalog = self._deps.catalog
-        if plan.one_way or (catalog is not None and catalog.find(grain_id) is not None):
-            return await self._call_slowly(grain_id, plan, args, deadline)
         known = self._links.get(grain_id)
         link = known if known is not None and known.open else self.link(grain_id)
-        if link is None or (link.crowded and not link.has_room()):
+        if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline)
         usual = plan.timeout is None
         left = self._timeout_ms if usual else milliseconds_until(deadline)
@@ -134,18 +136,21 @@ class Caller:
         deadline: float,
         refusal: Refusal | None = None,
     ) -> Any:
-        """Make the call in this process, one-way, or by the retry loop. `refusal`: that of its first attempt."""
+        """Make the call one-way, or by the retry loop. `refusal`: that of its first attempt."""
         outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
         if plan.one_way:
             return await self._call_one_way(outgoing)
-        catalog = self._deps.catalog
-        if refusal is None and catalog is not None and catalog.find(grain_id) is not None:
-            try:
-                return await outgoing.attempt_locally(catalog)
-            except Refused as refused:
-                if refused.reason not in REPEATED:
-                    raise refused.error(grain_id) from None
         return await self.repeat(grain_id, deadline, outgoing.attempt, refusal)
+
+    async def _finish_here(self, call: LocalCall, plan: MethodPlan, args: tuple[Any, ...]) -> Any:
+        """Wait for the outcome of a call that was delivered in this process. If it is refused, it continues slowly."""
+        deadline = self._loop.time() + (plan.timeout or self._timeout)
+        try:
+            return await call.answer(self._deps.deadlines, deadline)
+        except Refused as refused:
+            assert self._deps.address is not None, "a silo has an address"
+            refusal = self._deps.address, refused.with_traceback(None)
+        return await self._call_slowly(call.grain_id, plan, args, deadline, refusal)
 
     def link(self, grain_id: GrainId) -> Link | None:
         """The open link to the silo of this grain, if both are known without waiting; it is remembered."""

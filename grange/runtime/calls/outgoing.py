@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,11 +79,12 @@ class Outgoing:
 
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
-        call_type = LocalCall if self.handed_over is None else LocalOneWay
-        call = call_type(self.grain_id, self.plan, self.args, self.deadline, self.context, self._deps.faults)
+        call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
+        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps.faults)
+        call.deadline = deadline
         catalog.deliver(call)
         self._on_posted()
-        return await call.answer(self._deps.deadlines)
+        return await call.answer(self._deps.deadlines, deadline)
 
     def request(self) -> Request:
         """The request for the wire, with the time left at this moment."""

@@ -56,8 +56,7 @@ class WireCall(Invocation):
     and its answer are small.
     """
 
-    announces_start = True
-    can_be_held_back = True
+    watched = True
     carrier: asyncio.Future[Any] | None = None
     status_sent = False
     _decoded: tuple[Any, ...] | None = None

@@ -40,19 +40,17 @@ class Holder(Protocol):
 class Invocation(ABC):
     """A request as the catalog, the activation and the invoker see it.
 
-    announces_start: whether `started` is called.
-    can_be_held_back: whether `held_back` is asked.
     deadline: loop time after which its turn must not start.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
     started_at: gate time at which its turn started.
     entered: whether the turn has reached the grain's code.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
+    watched: whether `held_back` is asked and `started` is called.
     holder: the part of the silo that has it; it sets itself when the request arrives there.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
-    announces_start = False
-    can_be_held_back = False
+    watched = False
     context: Mapping[str, Scalar] | None = None
     started_at = 0.0
     entered = False
@@ -112,32 +110,32 @@ class Invocation(ABC):
 
 
 class LocalCall(Invocation):
-    """A call whose caller is in this process. The caller awaits `answer()`.
+    """A call whose caller is in this process. The caller sets its deadline when it waits.
 
     done: whether it has its outcome. That is `error`, or the result `value`.
     """
 
-    done = False
-    value: Any = None
-    error: BaseException | None = None
-    _signal: asyncio.Future[None] | None = None
+    deadline = math.inf
 
     def __init__(
         self,
         grain_id: GrainId,
         plan: MethodPlan,
         args: tuple[Any, ...],
-        deadline: float,
         context: Mapping[str, Scalar] | None,
         faults: Faults,
     ) -> None:
         # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
         self.grain_id = grain_id
         self.method = plan.method.name
-        self.deadline = deadline
         self.context = context
+        self.keeps_alive = True
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
         self._plan = plan
         self._faults = faults
+        self._signal: asyncio.Future[None] | None = None
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:
@@ -187,19 +185,19 @@ class LocalCall(Invocation):
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
         self.abandon()
 
-    async def answer(self, deadlines: Deadlines) -> Any:
-        """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline.
+    async def answer(self, deadlines: Deadlines, deadline: float) -> Any:
+        """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline (loop time).
 
         If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
         """
         if not self.done:
-            await self.wait(deadlines)
+            self.deadline = deadline
+            await self._wait(deadlines)
         if self.error is not None:
             raise self.error
         return self.value
 
-    async def wait(self, deadlines: Deadlines) -> None:
-        """Wait until it is `done`."""
+    async def _wait(self, deadlines: Deadlines) -> None:
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         try:
@@ -223,11 +221,7 @@ class LocalCall(Invocation):
 class LocalOneWay(LocalCall):
     """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
 
-    announces_start = True
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.deadline = math.inf
+    watched = True
 
     def started(self) -> None:
         """Release the caller: the request is accepted."""
