@@ -82,7 +82,7 @@ class Caller:
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
         if self._pace.spent():
-            await self._pace.turn()
+            await self._wait_for_turn(grain_id)
         plan = self._plans[method]
         if kwargs or not method.fewest <= len(args) <= method.arity:
             args = method.bind(args, kwargs)
@@ -196,7 +196,7 @@ class Caller:
                 refusals += 1
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
-                    await self._pace.turn()
+                    await self._wait_for_turn(grain_id)
             target = self.target(grain_id) or await self._locate(grain_id, deadline)
             try:
                 return await attempt(target)
@@ -235,6 +235,11 @@ class Caller:
             raise SiloUnavailable(
                 f"call to {grain_id} was not executed: the grain could not be located in time"
             ) from None
+
+    async def _wait_for_turn(self, grain_id: GrainId) -> None:
+        """Wait for a later iteration of the loop, because so many calls have begun in this one."""
+        await self._pace.turn()
+        self._check_open(grain_id)
 
     async def _wait_before_retry(
         self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, cause: str
