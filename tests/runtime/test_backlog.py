@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from grange.grains.context import Scalar
@@ -12,7 +14,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.admission import Admission, Share, Weighed
-from grange.runtime.calls.backlog import FIRST_STARTS, LONG_WAIT, Backlog
+from grange.runtime.calls.backlog import DROPS, FIRST_STARTS, LONG_WAIT, MOST_STARTS, Backlog
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.options import RuntimeOptions
 from grange.testing.loop import VirtualTime
@@ -29,6 +31,7 @@ class Peer:
         self.share = Share(self.admission)
         self.held: OrderedDict[int, Weighed] = OrderedDict()
         self.answers: list[Response | Rejection] = []
+        self.when_one_ends: Callable[[], None] = lambda: None
 
     def answer(self, message: Response | Rejection) -> None:
         self.answers.append(message)
@@ -39,7 +42,9 @@ class Peer:
     def hold_back(self, call: WireCall) -> bool:
         return False
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Deliver what `when_one_ends` holds, as a connection delivers held requests."""
+        self.when_one_ends()
 
     def call(self, number: int, seconds: float = 60.0) -> WireCall:
         context: dict[str, Scalar] = {}
@@ -154,3 +159,55 @@ async def test_a_request_whose_caller_has_gone_is_refused_at_once_and_never_star
         assert calls[-1] in silo.started
         assert calls[-2] not in silo.started
         assert peer.numbers() == [(FIRST_STARTS, Reason.CANCELLED)]
+
+
+async def test_ten_thousand_that_expire_together_are_refused_over_many_iterations() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        count = MOST_STARTS + 10 * DROPS
+        for number in range(count):
+            silo.backlog.deliver(peer.call(number, seconds=1.0))
+        time._now += 2.0
+        before, most = len(silo.started), 0
+        while len(peer.answers) + len(silo.started) < count:
+            refused = len(peer.answers)
+            await silo.iterations(1)
+            most = max(most, len(peer.answers) - refused)
+        assert most == DROPS
+        assert len(silo.started) - before <= count / DROPS
+
+
+async def test_a_request_that_a_refusal_releases_is_not_lost() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer, other = Silo(time), Peer(), Peer()
+        for number in range(FIRST_STARTS):
+            silo.backlog.deliver(peer.call(number))
+        for number, seconds in (1000, 1.0), (1001, 1.0), (1002, 60.0), (1003, 60.0):
+            silo.backlog.deliver(peer.call(number, seconds))
+        silo.backlog.deliver(other.call(1))
+        released = [peer.call(2000)]
+
+        def release() -> None:
+            if released:
+                silo.backlog.deliver(released.pop())
+
+        peer.held[2000] = Weighed(released[0].request, 0.0, 1, 0, 0)
+        peer.when_one_ends = release
+        time._now += 2.0
+        await silo.iterations(4)
+        assert {1, 1002, 1003, 2000} <= {call.request.id for call in silo.started}
+        assert [number for number, _ in peer.numbers()] == [1000, 1001]
+
+
+async def test_requests_whose_callers_have_gone_are_not_kept() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(FIRST_STARTS + 1):
+            silo.backlog.deliver(peer.call(number))
+        call = peer.call(1000)
+        silo.backlog.deliver(call)
+        gone = weakref.ref(call)
+        call.abandon()
+        del call
+        gc.collect()
+        assert gone() is None

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from grange import (
+    CallerClosed,
     CallTimeout,
     ConnectionLost,
     Grain,
@@ -226,6 +227,20 @@ async def test_arguments_by_name_and_wrong_ones(scene: Scene) -> None:
     with pytest.raises(InvalidCall, match="Expected `int`, got `object`"):
         await scene.add(ANN, object())
     assert len(scene.one.requests) == 1
+
+
+async def test_no_call_leaves_after_the_end_of_its_client(scene: Scene) -> None:
+    """Not even those that wait because so many have begun in one iteration of the loop."""
+    scene.one.script = silent
+    many = 2 * caller.BEGUN_AT_ONCE
+    calls = [asyncio.create_task(scene.add()) for _ in range(many)]
+    await asyncio.sleep(0)
+    scene.here.caller.end()
+    scene.here.sender.abandon("closed")
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    await settle()
+    assert {type(outcome) for outcome in outcomes} == {CallerClosed, ConnectionLost}
+    assert len(scene.one.requests) == sum(isinstance(outcome, ConnectionLost) for outcome in outcomes) < many
 
 
 async def test_a_cancelled_caller_cancels_its_request(scene: Scene) -> None:

@@ -15,7 +15,7 @@ While iterations are short, a request passes at once.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import Context
 from typing import Protocol
@@ -40,8 +40,8 @@ MOST_STARTS = 4096
 LONG_WAIT = 0.1
 """Seconds; a queue whose oldest request has waited longer serves the newest first."""
 
-DROPS = 20
-"""Most requests refused in a queue for each one that starts: a refusal takes a few microseconds."""
+DROPS = 1000
+"""Most requests refused in one iteration because their time is over: a refusal takes a few microseconds."""
 
 
 class Entry(Protocol):
@@ -65,7 +65,7 @@ class Backlog:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._loop = asyncio.get_running_loop()
-        self._queues: dict[Origin, deque[tuple[float, WireCall]]] = {}  # in the order of their turns
+        self._queues: dict[Origin, OrderedDict[WireCall, float]] = {}  # in the order of their turns; when each came
         self._most = FIRST_STARTS
         self._begun = 0
         self._ran = 0
@@ -93,16 +93,19 @@ class Backlog:
         call.holder = self
         queue = self._queues.get(call.origin)
         if queue is None:
-            queue = self._queues[call.origin] = deque()
-        queue.append((self._loop.time(), call))
+            queue = self._queues[call.origin] = OrderedDict()
+        queue[call] = self._loop.time()
 
     def status(self, call: Invocation) -> str:
         """`Holder`: the progress of a request that waits here."""
         return "waiting: the silo has more requests than it can start"
 
     def withdraw(self, call: Invocation) -> None:
-        """`Holder`: refuse a request whose caller has gone. It stays in its queue, and is passed over."""
-        call.refuse(cancelled())
+        """`Holder`: refuse a request that waits here, because its caller has gone."""
+        assert isinstance(call, WireCall)
+        queue = self._queues.get(call.origin)
+        if queue is not None and queue.pop(call, None) is not None:
+            call.refuse(cancelled())
 
     def _watch(self) -> None:
         self._watching, self._ran, self._at = True, 0, self._loop.time()
@@ -117,10 +120,13 @@ class Backlog:
             self._watching = False
             return
         self._loop.call_soon(self._next_iteration, context=Context())
-        while self._queues and self._begun < self._most:
-            origin = next(iter(self._queues))
-            queue = self._queues.pop(origin)
+        drops = DROPS
+        while self._queues and self._begun < self._most and drops:
+            origin, queue = next(iter(self._queues.items()))
+            drops = _refuse_expired(queue, now, drops)
             call = _take(queue, now)
+            # Only now: a refusal may end a connection, or release requests that are held, and change the queue.
+            del self._queues[origin]
             if queue:
                 self._queues[origin] = queue  # behind the others
             if call is not None:
@@ -137,21 +143,18 @@ class Backlog:
             self._most = min(MOST_STARTS, 2 * self._most)
 
 
-def _take(queue: deque[tuple[float, WireCall]], now: float) -> WireCall | None:
-    """Remove the request to start, after those in front that must not start any more. None: there is none yet."""
-    for _ in range(DROPS):
-        if not queue:
-            return None
-        arrived, oldest = queue[0]
-        refused = expired(oldest, now)
-        if refused is None:
-            break
-        queue.popleft()
-        if not oldest.caller_gone:  # else `withdraw` has refused it
-            oldest.refuse(refused)
-    else:
+def _refuse_expired(queue: OrderedDict[WireCall, float], now: float, most: int) -> int:
+    """Refuse the oldest requests whose time is over, at most `most`. Returns how many more may be refused."""
+    while most and queue and (refused := expired(oldest := next(iter(queue)), now)) is not None:
+        del queue[oldest]
+        oldest.refuse(refused)
+        most -= 1
+    return most
+
+
+def _take(queue: OrderedDict[WireCall, float], now: float) -> WireCall | None:
+    """Remove the request to start. None: the queue is empty."""
+    if not queue:
         return None
-    _, call = queue.pop() if now - arrived > LONG_WAIT else queue.popleft()
-    if call.caller_gone:
-        return None
-    return call
+    arrived = next(iter(queue.values()))
+    return queue.popitem(last=now - arrived > LONG_WAIT)[0]

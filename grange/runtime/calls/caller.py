@@ -90,7 +90,7 @@ class Caller:
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args)
         if self._pace.spent():
-            await self._pace.turn()
+            await self._wait_for_turn(grain_id)
         deadline = self._loop.time() + (plan.timeout or self._timeout)
         known = self._links.get(grain_id)
         link = known if known is not None and known.open else self.link(grain_id)
@@ -201,7 +201,7 @@ class Caller:
                 refusals += 1
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
-                    await self._pace.turn()
+                    await self._wait_for_turn(grain_id)
             target = self.target(grain_id) or await self._locate(grain_id, deadline)
             try:
                 return await attempt(target)
@@ -240,6 +240,11 @@ class Caller:
             raise SiloUnavailable(
                 f"call to {grain_id} was not executed: the grain could not be located in time"
             ) from None
+
+    async def _wait_for_turn(self, grain_id: GrainId) -> None:
+        """Wait for a later iteration of the loop, because so many calls have begun in this one."""
+        await self._pace.turn()
+        self._check_open(grain_id)
 
     async def _wait_before_retry(
         self, grain_id: GrainId, deadline: float, refusals: int, hint: SiloAddress | None, cause: str
