@@ -229,6 +229,12 @@ class Plain(enum.Enum):
     ONE = 1
 
 
+class Fallback(msgspec.Struct):
+    """A field that is left out comes back as its default, which is not UNSET."""
+
+    number: int | msgspec.UnsetType = 5
+
+
 REFUSED: list[tuple[Any, Any, str]] = [
     (Animal, Dog("rex"), r"Expected `Animal`, got its subclass `Dog`.*annotate `Dog`"),
     (list[Animal], [Animal(), Dog()], r"subclass `Dog`.*`\$\[1\]`"),
@@ -263,6 +269,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (dict[str, Any], {"a": [{1}]}, r"`set` does not come back.*`\$\['a'\]\[0\]`"),
     (Any, Animal(), "`Animal` does not come back equal"),
     (Any, {(1, 2): 3}, "a key of type `tuple`"),
+    (Fallback, Fallback(msgspec.UNSET), r"Expected `int`, got `UnsetType`.*`\$\.number`"),
     (Hidden, Hidden(1, 2), r"`Hidden` is changed when it is built again.*`\$\._hidden`"),
     (Doubled, Doubled(2), r"`Doubled` is changed.*`\$\.number`"),
     (msgspec.Raw, msgspec.Raw(b"\xc1"), "invalid|malformed|truncated"),
@@ -287,6 +294,7 @@ def test_a_value_that_would_change_is_refused_with_its_path(
         (Any, {"a": [math.nan]}, r"no number nan - at `\$\['a'\]\[0\]`"),
         (Any, b"x", "`bytes` does not come back equal"),
         (Any, {1: 2}, "a key of type `int`"),
+        (Any, {"a": 1, None: 2}, "a key of type `None`"),
         (dict[str | int, int], {1: 1, "1": 2}, r"the key 1 \(int\) is read back from JSON as '1'"),
         (dict[Any, int], {1: 1}, r"the key 1 \(int\) is read back"),
         (dict[int | None, int], {None: 1}, "a key of None cannot be written as JSON"),

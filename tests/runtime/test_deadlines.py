@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.aio.portions import PORTION
-from grange.runtime.requests.deadlines import SWEEP_INTERVAL, DeadlineOrder, Deadlines, milliseconds_until, until
+from grange.runtime.requests.deadlines import (
+    MAX_TIMEOUT_MS,
+    SWEEP_INTERVAL,
+    DeadlineOrder,
+    Deadlines,
+    milliseconds_until,
+    until,
+)
 from grange.testing.loop import VirtualTime
 
 
@@ -103,6 +110,20 @@ async def test_an_entry_that_expires_may_end_and_add_others(time: VirtualTime) -
     await asyncio.sleep(2)
     assert len(first.expired) == len(late.expired) == 1
     assert neighbour.expired == []
+
+
+async def test_an_entry_that_ends_right_after_the_process_was_stopped_does_not_expire(time: VirtualTime) -> None:
+    """F4: its answer may wait in a socket, so the sweep is put off; the others expire then."""
+    deadlines, answered, missed = Deadlines(), Entry(), Entry()
+    step = deadlines.add(answered, time.time() + 5)
+    deadlines.add(missed, time.time() + 5)
+    await asyncio.sleep(1)
+    time._now += 15  # the process is stopped
+    await asyncio.sleep(0.1)
+    assert answered.expired == missed.expired == []
+    deadlines.discard(answered, step)
+    await asyncio.sleep(5)
+    assert (len(answered.expired), len(missed.expired)) == (0, 1)
 
 
 async def test_many_entries_expire_in_portions(time: VirtualTime) -> None:
@@ -200,6 +221,8 @@ async def test_time_left_on_the_wire(time: VirtualTime) -> None:
     assert milliseconds_until(now + 1.5) == 1500
     assert milliseconds_until(now - 5) == 1
     assert milliseconds_until(now) == 1
+    assert milliseconds_until(now + 0.0004) == 1
+    assert milliseconds_until(now + MAX_TIMEOUT_MS / 1000 + 1) == 0
 
 
 async def test_until_ends_at_its_time_or_never(time: VirtualTime) -> None:

@@ -15,6 +15,7 @@ from grange import (
     ConnectionLost,
     Grain,
     InvalidCall,
+    PayloadTooLarge,
     RemoteError,
     SiloUnavailable,
     request_context,
@@ -40,8 +41,10 @@ class Cart(Grain):
     @response_timeout(3)
     async def brief(self) -> int: ...
 
+    async def name(self, text: str) -> int: ...
 
-ADD, BRIEF = (spec_of(Cart).methods[name] for name in ("add", "brief"))
+
+ADD, BRIEF, NAME = (spec_of(Cart).methods[name] for name in ("add", "brief", "name"))
 ANN, BOB = GrainId("cart", "ann"), GrainId("cart", "bob")
 
 
@@ -180,6 +183,60 @@ async def test_after_a_goodbye_calls_go_elsewhere_and_answers_still_come(scene: 
     assert scene.one.connection.closed
 
 
+async def test_calls_that_wait_at_the_goodbye_end_as_others_do(scene: Scene) -> None:
+    """By their answer, their time-out or their cancellation; the connection is closed after the last of them."""
+    scene.one.script = silent
+    brief, missed, cancelled = (
+        asyncio.create_task(scene.here.caller.call(ANN, method, (), {})) for method in (BRIEF, BRIEF, ADD)
+    )
+    await settle()
+    scene.one.post(GOODBYE)
+    await settle()
+    assert scene.one.connection is not None
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert not scene.one.connection.closed, "two calls with a time-out of their own wait still"
+    scene.one.post(Response(scene.one.requests[0].id, msgspec.msgpack.encode(1)))
+    assert await brief == 1
+    with pytest.raises(CallTimeout):
+        await missed
+    await settle()
+    assert scene.one.connection.closed
+    asked = [each.id for each in scene.one.requests]
+    assert scene.one.cancelled == [asked[2], asked[1]]
+
+
+async def test_a_call_is_cancelled_while_its_connection_closes(scene: Scene) -> None:
+    """A Cancel could not be sent any more, which is no error of the call."""
+    scene.one.script = silent
+    cancelled, missed = asyncio.create_task(scene.add()), asyncio.create_task(scene.add())
+    await settle()
+    connection = scene.here.peers.current(scene.one.address)
+    assert connection is not None
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    assert connection.closed
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    with pytest.raises(ConnectionLost):
+        await missed
+    await closing
+    assert scene.one.cancelled == []
+
+
+async def test_a_request_that_is_too_large_waits_for_no_answer(scene: Scene) -> None:
+    """Or the goodbye of its silo would wait for it."""
+    with pytest.raises(PayloadTooLarge):
+        await scene.here.caller.call(ANN, NAME, ("x" * 5_000_000,), {})
+    assert await scene.add() == 1
+    scene.one.post(GOODBYE)
+    await settle()
+    assert scene.one.connection is not None
+    assert scene.one.connection.closed
+
+
 async def test_a_broken_link_is_replaced(scene: Scene) -> None:
     assert await scene.add() == 1
     connection = scene.here.peers.current(scene.one.address)
@@ -198,11 +255,15 @@ async def test_a_full_connection_makes_the_call_wait(line: Make) -> None:
     scene = Scene(here, places, await here.silo(), await here.silo())
     await scene.add()
     here.network.partition("client", scene.one.transport.name)
-    calls = [asyncio.create_task(scene.add()) for _ in range(5)]
-    await settle()
     connection = here.peers.current(scene.one.address)
     assert connection is not None
+    calls = [asyncio.create_task(scene.add()) for _ in range(2)]
+    await settle()
     assert connection.full
+    queued = connection.unwritten
+    calls += [asyncio.create_task(scene.add()) for _ in range(3)]
+    await settle()
+    assert connection.unwritten == queued, "the others wait outside of the queue"
     here.network.heal()
     assert [await call for call in calls] == [1] * 5
     assert len(scene.one.requests) == 6
@@ -279,6 +340,7 @@ async def test_usual_and_other_time_outs_end_in_time(scene: Scene) -> None:
 
     await asyncio.gather(*(call(number % 2 == 0) for number in range(4)))
     assert [round(seconds, 1) for seconds in ended] == [3, 3, 30, 30]
+    assert sorted(each.timeout_ms for each in scene.one.requests) == [3_000] * 2 + [30_000] * 2
     await settle()
     assert len(scene.one.cancelled) == 4
 

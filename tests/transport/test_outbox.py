@@ -102,6 +102,28 @@ def test_a_backlog_is_cut_into_frames_that_are_worth_their_cost() -> None:
     assert sizes == [256, 256, 256, 116, 58, 58]
 
 
+def test_the_bytes_of_a_frame_count_until_it_is_written() -> None:
+    """A silo bounds the answers that its peer has not read, and these are among them."""
+    box = outbox()
+    for number in range(3):
+        box.put(request(number, bytes(1000)))
+    queued = box.unwritten
+    assert queued >= 3000
+    box.take()
+    assert (len(box), box.unwritten) == (0, queued)
+    box.put(Cancel(4))
+    box.written()
+    assert box.unwritten == 0
+
+
+def test_a_put_tells_whether_there_is_room_for_another_by_number_and_by_bytes() -> None:
+    box = outbox(queue_messages=3, queue_bytes=2000)
+    assert [box.put(Cancel(number)) for number in range(3)] == [True, True, False]
+    box.take()
+    assert [box.put(request(number, bytes(1000))) for number in range(2)] == [True, False]
+    assert box.full
+
+
 def test_a_frame_is_due_from_a_number_of_messages_or_bytes_on() -> None:
     box = outbox(frame_bytes=1000)
     for number in range(WORTH_A_FRAME):
