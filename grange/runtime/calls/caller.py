@@ -92,8 +92,7 @@ class Caller:
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
         deadline = self._loop.time() + (plan.timeout or self._timeout)
-        known = self._links.get(grain_id)
-        link = known if known is not None and known.open else self.link(grain_id)
+        link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline)
         usual = plan.timeout is None
