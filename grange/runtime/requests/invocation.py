@@ -195,7 +195,10 @@ class LocalCall(Invocation):
         if not self.done:
             await self.wait(deadlines)
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                self.error = None  # else the error and this call form a cycle
         return self.value
 
     async def wait(self, deadlines: Deadlines) -> None:
