@@ -71,7 +71,11 @@ class TcpConnection(BaseConnection):
         if self._outbox.due:
             if self._send_frames():
                 self._loop.call_soon(self._report_written, context=self._context)  # not inside `post`
-        elif not self._flush_due:
+        else:
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush, context=self._context)
 
@@ -129,7 +133,7 @@ class TcpConnection(BaseConnection):
         if self._accepting:
             self._closing = True
             self._end_within_timeout()
-            self._loop.call_soon(self._flush, context=self._context)
+            self._flush_soon()
         else:
             self._end(None)
 
@@ -178,7 +182,7 @@ class TcpConnection(BaseConnection):
     # -- ending --
 
     async def _drain(self) -> None:
-        self._loop.call_soon(self._flush, context=self._context)
+        self._flush_soon()
         await asyncio.shield(self._released)
 
     def _end_in_order(self) -> None:

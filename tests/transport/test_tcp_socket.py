@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grange.errors import ConnectionLost
-from grange.transport.tcp_socket import ALIVE, END, PING, PORTION, FrameSocket
+from grange.transport.tcp_socket import ALIVE, END, PING, PORTION, PORTION_FRAMES, FrameSocket
 
 LIMIT = 1000
 
@@ -183,6 +183,19 @@ def test_the_loop_does_other_work_between_portions(loop: asyncio.AbstractEventLo
         loop.run_forever()
     assert [count * LIMIT // PORTION for count in delivered] == [1, 2]
     assert len(bench.sink.arrived) == number
+
+
+@pytest.mark.parametrize("shortest", [framed(b""), mark(PING), mark(ALIVE), mark(END)])
+def test_the_shortest_frames_and_marks_are_taken_in_portions_too(
+    loop: asyncio.AbstractEventLoop, bench: Bench, shortest: bytes
+) -> None:
+    bench.socket.data_received(shortest * (3 * PORTION_FRAMES) + framed(b"last"))
+    for _ in range(3):
+        assert bench.sink.arrived[-1:] != [b"last"]
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    assert bench.sink.arrived[-1] == b"last"
+    assert bench.wire.reading
 
 
 def test_a_hold_outlasts_the_end_of_a_portion(loop: asyncio.AbstractEventLoop, bench: Bench) -> None:

@@ -69,6 +69,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
                 raise
     finally:
         activation.end(call, raised)
+        raised = None  # else the error and this frame form a cycle
 
 
 async def _pass_gate(call: Invocation, gate: Gate) -> bool:

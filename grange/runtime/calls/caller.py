@@ -106,6 +106,8 @@ class Caller:
             except asyncio.CancelledError:
                 link.withdraw(pending)
                 raise
+            finally:
+                del pending  # else an error, its future and this frame form a cycle
         except (Refused, SiloUnavailable) as error:
             refusal = link.silo, error.with_traceback(None)
         else:

@@ -99,6 +99,8 @@ class Sender:
         except asyncio.CancelledError:
             link.withdraw(pending)
             raise
+        finally:
+            del pending  # else an error, its future and this frame form a cycle
 
     async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
         """Ask a service of a silo (`system_target.Ask`)."""

@@ -194,7 +194,10 @@ class LocalCall(Invocation):
             self.deadline = deadline
             await self._wait(deadlines)
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                self.error = None  # else the error and this call form a cycle
         return self.value
 
     async def _wait(self, deadlines: Deadlines) -> None:
