@@ -14,10 +14,16 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.admission import Admission, Share, Weighed
-from grange.runtime.calls.backlog import DROPS, FIRST_STARTS, LONG_WAIT, MOST_STARTS, Backlog
+from grange.runtime.calls.backlog import BUDGET, DROPS, EVERY, LONG_WAIT, MOST_STARTS, Backlog
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.options import RuntimeOptions
 from grange.testing.loop import VirtualTime
+
+TURN = BUDGET / EVERY
+"""Seconds of a turn, if `EVERY` turns use up the budget."""
+
+PASS = 2 * EVERY
+"""Requests with such turns that start in a calm iteration: the clock is read first after `EVERY`."""
 
 
 class Peer:
@@ -60,7 +66,7 @@ class Silo:
 
     def __init__(self, time: VirtualTime) -> None:
         self.time = time
-        self.seconds = 0.0
+        self.seconds = TURN
         self.started: list[WireCall] = []
         self.backlog = Backlog(self)
 
@@ -69,9 +75,6 @@ class Silo:
 
     def deliver(self, call: WireCall) -> None:
         self.started.append(call)
-        asyncio.get_running_loop().call_soon(self._hold)
-
-    def _hold(self) -> None:
         self.time._now += self.seconds
 
     async def iterations(self, count: int) -> None:
@@ -82,41 +85,56 @@ class Silo:
 async def test_requests_pass_at_once_while_there_is_time() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
-        for number in range(FIRST_STARTS):
+        silo.seconds = 0.0
+        for number in range(10 * MOST_STARTS):
             silo.backlog.deliver(peer.call(number))
-        assert len(silo.started) == FIRST_STARTS
+        assert len(silo.started) == 10 * MOST_STARTS
 
 
-async def test_short_turns_raise_the_number_of_starts() -> None:
+async def test_starts_take_no_more_than_the_budget_of_an_iteration() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
-        for number in range(20 * FIRST_STARTS):
-            silo.backlog.deliver(peer.call(number))
-        assert len(silo.started) == FIRST_STARTS
-        await silo.iterations(8)
-        assert len(silo.started) == 20 * FIRST_STARTS
-        assert [call.request.id for call in silo.started] == list(range(20 * FIRST_STARTS))
-
-
-async def test_long_turns_lower_the_number_of_starts() -> None:
-    with VirtualTime(asyncio.get_running_loop()).installed() as time:
-        silo, peer = Silo(time), Peer()
-        silo.seconds = 0.001
         for number in range(500):
             silo.backlog.deliver(peer.call(number))
-        await silo.iterations(3)
-        counts = []
-        for _ in range(10):
-            before = len(silo.started)
+        assert len(silo.started) == PASS
+        for iteration in range(1, 10):
             await silo.iterations(1)
-            counts.append(len(silo.started) - before)
-        assert max(counts) <= 10
+            assert len(silo.started) == PASS + iteration * EVERY
+        assert [call.request.id for call in silo.started] == list(range(PASS + 9 * EVERY))
+
+
+async def test_requests_that_start_from_their_frame_use_the_budget_too() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        begun = 0
+        while room := silo.backlog.room():
+            time._now += room * 1.01 * TURN
+            silo.backlog.begin(room)
+            begun += room
+        assert begun == PASS
+        silo.backlog.deliver(peer.call(1))
+        assert silo.started == []
+        await silo.iterations(1)
+        assert len(silo.started) == 1
+        await silo.iterations(2)
+        assert silo.backlog.room() > 0
+
+
+async def test_waiting_requests_with_short_turns_start_in_portions() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(PASS + 2 * MOST_STARTS):
+            silo.backlog.deliver(peer.call(number))
+        silo.seconds = 0.0
+        await silo.iterations(1)
+        assert len(silo.started) == PASS + MOST_STARTS
+        await silo.iterations(1)
+        assert len(silo.started) == PASS + 2 * MOST_STARTS
 
 
 async def test_connections_take_turns() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, flooding, other = Silo(time), Peer(), Peer()
-        silo.seconds = 0.001
         for number in range(1000):
             silo.backlog.deliver(flooding.call(number))
         silo.backlog.deliver(other.call(1))
@@ -127,12 +145,11 @@ async def test_connections_take_turns() -> None:
 async def test_a_queue_that_has_waited_long_serves_the_newest_first_and_refuses_the_oldest() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
-        silo.seconds = 0.001
-        for number in range(FIRST_STARTS):
+        for number in range(PASS):
             silo.backlog.deliver(peer.call(number))
         for number in range(1000, 1500):
             silo.backlog.deliver(peer.call(number, seconds=3 * LONG_WAIT))
-        while len(silo.started) < FIRST_STARTS + 150:
+        while len(silo.started) < PASS + 150:
             await silo.iterations(1)
         silo.backlog.deliver(peer.call(9999))
         begun = len(silo.started)
@@ -143,28 +160,28 @@ async def test_a_queue_that_has_waited_long_serves_the_newest_first_and_refuses_
         refused = peer.numbers()
         assert refused
         assert {reason for _, reason in refused} == {Reason.EXPIRED}
-        assert len(silo.started) + len(refused) == FIRST_STARTS + 501
+        assert len(silo.started) + len(refused) == PASS + 501
 
 
 async def test_a_request_whose_caller_has_gone_is_refused_at_once_and_never_starts() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
-        calls = [peer.call(number) for number in range(FIRST_STARTS + 2)]
+        calls = [peer.call(number) for number in range(PASS + 2)]
         for call in calls:
             silo.backlog.deliver(call)
         assert "more requests" in silo.backlog.status(calls[-1])
         calls[-2].abandon()
-        assert peer.numbers() == [(FIRST_STARTS, Reason.CANCELLED)]
+        assert peer.numbers() == [(PASS, Reason.CANCELLED)]
         await silo.iterations(4)
         assert calls[-1] in silo.started
         assert calls[-2] not in silo.started
-        assert peer.numbers() == [(FIRST_STARTS, Reason.CANCELLED)]
+        assert peer.numbers() == [(PASS, Reason.CANCELLED)]
 
 
 async def test_ten_thousand_that_expire_together_are_refused_over_many_iterations() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
-        count = MOST_STARTS + 10 * DROPS
+        count = PASS + 10 * DROPS
         for number in range(count):
             silo.backlog.deliver(peer.call(number, seconds=1.0))
         time._now += 2.0
@@ -180,7 +197,7 @@ async def test_ten_thousand_that_expire_together_are_refused_over_many_iteration
 async def test_a_request_that_a_refusal_releases_is_not_lost() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer, other = Silo(time), Peer(), Peer()
-        for number in range(FIRST_STARTS):
+        for number in range(PASS):
             silo.backlog.deliver(peer.call(number))
         for number, seconds in (1000, 1.0), (1001, 1.0), (1002, 60.0), (1003, 60.0):
             silo.backlog.deliver(peer.call(number, seconds))
@@ -202,7 +219,7 @@ async def test_a_request_that_a_refusal_releases_is_not_lost() -> None:
 async def test_requests_whose_callers_have_gone_are_not_kept() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
-        for number in range(FIRST_STARTS + 1):
+        for number in range(PASS + 1):
             silo.backlog.deliver(peer.call(number))
         call = peer.call(1000)
         silo.backlog.deliver(call)

@@ -1,15 +1,15 @@
-"""Keeps a silo useful under more requests than it can run: it starts few in one iteration of the event loop.
+"""Keeps a silo useful under more requests than it can run: turns that start take part of the loop's time, not all.
 
-Without a bound, all requests of a frame start at once, and the iteration takes as long as all their turns. Meanwhile
-the next requests age in the sockets, where no deadline is checked. So the silo would run only requests whose callers
-have given up. Here they wait in the silo instead:
+Without a bound, all requests of a frame start at once, and the iteration of the loop takes as long as all their turns.
+Meanwhile the next requests age in the sockets, where no deadline is checked. So the silo would run only requests whose
+callers have given up. Here they wait in the silo instead:
 
+- Starts take at most `BUDGET` of an iteration. The loop then reads what has come, and the others start after that.
 - Each connection has a queue of its own, and the queues take turns. One flooding peer does not delay the others.
 - A queue whose oldest request has waited long serves the newest first, which can still be answered in time. The older
   ones are refused when their time is over.
-- The number of starts in one iteration follows from how long the last iterations took.
 
-While iterations are short, a request passes at once.
+While the starts of an iteration take less, a request passes at once.
 """
 
 from __future__ import annotations
@@ -25,17 +25,14 @@ from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.wire_call import Origin, WireCall
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
 
-ITERATION = 0.01
-"""Seconds that one iteration of the loop should take at most while requests wait."""
+BUDGET = 0.01
+"""Seconds of one iteration of the loop that starts may take. Turns run up to their first wait when they start."""
 
-FIRST_STARTS = 64
-"""Requests that start in one iteration until many more turn out to take little time."""
+EVERY = 8
+"""Starts between two readings of the clock, so that a short turn pays little for the budget."""
 
-WATCHED = FIRST_STARTS // 2
-"""Requests after which iterations are watched, so that a few requests cost nothing."""
-
-MOST_STARTS = 4096
-"""Most requests that start in one iteration: the messages of a full frame."""
+MOST_STARTS = 256
+"""Most waiting requests that start in one iteration. Their turns may begin to work only later, if they wait first."""
 
 LONG_WAIT = 0.1
 """Seconds; a queue whose oldest request has waited longer serves the newest first."""
@@ -59,37 +56,36 @@ class Entry(Protocol):
 class Backlog:
     """The requests of one listener that wait until the loop has time for them. `entry` takes those that begin.
 
-    `_begun` counts those of this iteration, or since the last that was watched; `_ran` those of the last.
+    The budget counts from `_since`: the start of this iteration, once iterations are watched. `_spent`: it is used up.
     """
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Origin, OrderedDict[WireCall, float]] = {}  # in the order of their turns; when each came
-        self._most = FIRST_STARTS
-        self._begun = 0
-        self._ran = 0
-        self._at = 0.0
+        self._unchecked = 0  # starts since the clock was read
+        self._begun = False  # whether a check came in this iteration
+        self._since = 0.0
+        self._spent = False
         self._watching = False
 
     def room(self) -> int:
-        """The number of requests that may begin now without `deliver`."""
-        return 0 if self._queues else self._most - self._begun
+        """The number of requests that may begin now without `deliver`, before the next `begin`."""
+        return 0 if self._queues or self._spent else EVERY - self._unchecked
 
     def begin(self, number: int) -> None:
-        """Count requests that began without `deliver`."""
-        self._begun += number
-        if self._begun >= WATCHED and not self._watching:
-            self._watch()
+        """Count requests that began, at most those of `room`."""
+        self._unchecked += number
+        if self._unchecked >= EVERY:
+            self._unchecked = 0
+            self._check()
 
     def deliver(self, call: WireCall) -> None:
         """Deliver the request now, or once the loop has time for it."""
-        if self._begun < self._most and not self._queues:
-            self.begin(1)
+        if not (self._queues or self._spent):
             self.entry.deliver(call)
+            self.begin(1)
             return
-        if not self._watching:
-            self._watch()
         call.holder = self
         queue = self._queues.get(call.origin)
         if queue is None:
@@ -107,21 +103,28 @@ class Backlog:
         if queue is not None and queue.pop(call, None) is not None:
             call.refuse(cancelled())
 
-    def _watch(self) -> None:
-        self._watching, self._ran, self._at = True, 0, self._loop.time()
-        self._loop.call_soon(self._next_iteration, context=Context())
+    def _check(self) -> None:
+        """Compare the time that the starts of this iteration have taken with the budget."""
+        now = self._loop.time()
+        self._begun = True
+        if self._watching:
+            self._spent = now - self._since >= BUDGET
+        else:
+            self._watching, self._since = True, now
+            self._loop.call_soon(self._next_iteration, context=Context())
 
     def _next_iteration(self) -> None:
-        """Called at the start of each iteration, as long as requests come or wait."""
-        now = self._loop.time()
-        self._adapt(now - self._at, max(self._ran, self._begun))
-        self._at, self._ran, self._begun = now, self._begun, 0
-        if not (self._queues or self._ran):
-            self._watching = False
+        """Start requests that wait. Called in each iteration from a check on, until one passes without a check."""
+        if not (self._queues or self._begun):
+            self._watching = self._spent = False
             return
+        self._begun, self._spent = False, False
         self._loop.call_soon(self._next_iteration, context=Context())
+        now = self._since = self._loop.time()
         drops = DROPS
-        while self._queues and self._begun < self._most and drops:
+        for _ in range(MOST_STARTS):
+            if not (self._queues and drops) or self._loop.time() - now >= BUDGET:
+                break
             origin, queue = next(iter(self._queues.items()))
             drops = _refuse_expired(queue, now, drops)
             call = _take(queue, now)
@@ -130,17 +133,8 @@ class Backlog:
             if queue:
                 self._queues[origin] = queue  # behind the others
             if call is not None:
-                self._begun += 1
                 self.entry.deliver(call)
-
-    def _adapt(self, took: float, started: int) -> None:
-        """Set the number of starts so that an iteration takes about `ITERATION`."""
-        if took > ITERATION:
-            self._most = max(1, min(self._most, int(started * ITERATION / took)))
-        elif 4 * started < self._most:
-            self._most = max(FIRST_STARTS, self._most // 2)  # unused: the next calls may take longer
-        elif took < ITERATION / 2:
-            self._most = min(MOST_STARTS, 2 * self._most)
+        self._spent = self._loop.time() - now >= BUDGET
 
 
 def _refuse_expired(queue: OrderedDict[WireCall, float], now: float, most: int) -> int:

@@ -119,6 +119,10 @@ class Incoming:
                 if not isinstance(message, Request):
                     self._control(message)
                     continue
+                if count >= room:
+                    self._begun(count, total)
+                    count = total = 0
+                    room, room_bytes = self._room()
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
