@@ -35,9 +35,9 @@ class MemoryConnection(PairedConnection):
     def kill(self, error: Exception | None = None) -> None:
         self._end_both(error, error or ConnectionLost(f"{self.local} broke the connection"))
 
-    def resume(self) -> None:
+    def on_repaired(self) -> None:
         """Deliver the held messages and continue to write, because the line is repaired."""
-        self._loop.call_soon(self._resume, context=self._context)
+        self._loop.call_soon(self._go_on, context=self._context)
 
     # -- moving --
 
@@ -86,7 +86,7 @@ class MemoryConnection(PairedConnection):
         arrive()
         self._check_arrived()
 
-    def _resume(self) -> None:
+    def _go_on(self) -> None:
         self._complete_held()
         self._wake_writer()
         self._check_arrived()

@@ -35,7 +35,7 @@ class ConnectionEnd(Protocol):
         """The node at the other end."""
         ...
 
-    def resume(self) -> None:
+    def on_repaired(self) -> None:
         """Deliver the held messages, because the line is repaired."""
         ...
 
@@ -122,7 +122,7 @@ class MemoryNetwork:
             if timer is not None:
                 timer.cancel()
                 for end in self._between(pair):
-                    end.resume()
+                    end.on_repaired()
 
     def kill(self, place: str) -> None:
         """Kill the process at `place`, as SIGKILL does: its listeners vanish, its connections break."""

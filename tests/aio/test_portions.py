@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from grange.aio.portions import PORTION, Pace, in_portions
 from grange.testing.loop import VirtualTime
 
@@ -23,6 +25,25 @@ async def test_little_work_is_done_at_once() -> None:
     done: list[int] = []
     in_portions(range(PORTION), done.append)
     assert len(done) == PORTION
+
+
+async def test_an_error_in_a_portion_does_not_lose_the_others() -> None:
+    reports: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reports.append(context["exception"]))
+    done: list[int] = []
+
+    def act(number: int) -> None:
+        if number in (0, PORTION):
+            raise ValueError(number)
+        done.append(number)
+
+    with pytest.raises(ValueError, match="0"):
+        in_portions(range(3 * PORTION), act)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(reports) == 1
+    assert done[-1] == 3 * PORTION - 1
 
 
 async def test_tasks_that_begin_in_one_moment_take_turns() -> None:

@@ -134,6 +134,7 @@ CARRIED: list[tuple[Any, Any]] = [
     (dict[tuple[int, int], str], {(1, 2): "x"}),
     (dict[Frozen, int], {Frozen(1.0): 1}),
     (dict[str, int], {"zebra": 1, "ant": 2}),
+    (dict[Annotated[str, msgspec.Meta(description="name")], int], {"ann": 1}),
     (Any, {"a": [1, None, 1.5, b"x", {"b": True}]}),
     (list[Animal], [Animal("a")]),
     (Cat | Fish, Fish(1.0)),
@@ -269,6 +270,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (dict[str, Any], {"a": [{1}]}, r"`set` does not come back.*`\$\['a'\]\[0\]`"),
     (Any, Animal(), "`Animal` does not come back equal"),
     (Any, {(1, 2): 3}, "a key of type `tuple`"),
+    (Level, True, "Expected `Level`, got `bool`"),
     (Fallback, Fallback(msgspec.UNSET), r"Expected `int`, got `UnsetType`.*`\$\.number`"),
     (Hidden, Hidden(1, 2), r"`Hidden` is changed when it is built again.*`\$\._hidden`"),
     (Doubled, Doubled(2), r"`Doubled` is changed.*`\$\.number`"),
@@ -406,6 +408,17 @@ class Visit:
     note: str = ""
 
 
+class Came(msgspec.Struct, tag=True, array_like=True):
+    """Its tag is the first item, so a field is at another place than its number says."""
+
+    note: str
+    when: dt.datetime
+
+
+class Went(msgspec.Struct, tag=True, array_like=True):
+    when: dt.datetime
+
+
 NIGHT = dt.datetime(2024, 11, 3, 1, 30, tzinfo=NEW_YORK)
 MOMENTS = [
     dt.datetime(2024, 7, 1, 22, tzinfo=NEW_YORK),
@@ -437,6 +450,7 @@ def test_a_datetime_keeps_instant_offset_zone_and_fold(moment: dt.datetime, enco
         (Frozen, Frozen(1.0, moment)),
         (Renamed, Renamed(note, moment, -0.0)),
         (list[Row | None], [Row(1, moment), None]),
+        (list[Came | Went], [Came(note, moment), Went(moment), Came(note, moment)]),
         (dict[int, dt.datetime | int], {1: moment, 2: 3}),
         (dict[dt.datetime | int, int], {moment: 1}),
         (Annotated[list[dt.datetime], msgspec.Meta(min_length=1, description="when")], [moment]),
@@ -478,6 +492,13 @@ def test_a_zone_that_the_receiver_does_not_have_is_refused_by_name() -> None:
     for key in ("../../etc/passwd", "/etc/passwd", "Europe", "a\0b"):
         with pytest.raises(ValueError, match=r"time zone|RFC3339|datetime"):
             CODEC.of(dt.datetime).decode(msgspec.msgpack.encode(f"2024-01-01T00:00:00+01:00[{key}]"))
+
+
+def test_a_tuple_with_a_moment_that_is_too_long_is_refused() -> None:
+    moment = "2024-07-01T22:00:00-04:00[America/New_York]"
+    assert CODEC.of(tuple[dt.datetime, int]).decode(msgspec.msgpack.encode([moment, 1]))[1] == 1
+    with pytest.raises(ValueError, match="length 2"):
+        CODEC.of(tuple[dt.datetime, int]).decode(msgspec.msgpack.encode([moment, 1, 2]))
 
 
 def test_a_zone_with_other_rules_here_keeps_instant_and_offset() -> None:

@@ -13,6 +13,8 @@ from grange import Grain
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
+from grange.runtime.calls import incoming
+from grange.runtime.calls.admission import LARGE, MIB, Admission, AnswerSizes, Share
 from grange.runtime.calls.inbound import STALL_LIMIT
 from grange.runtime.options import RuntimeOptions
 from grange.transport.memory import MemoryTransport
@@ -198,6 +200,38 @@ async def test_waiting_requests_keep_their_deadlines_and_cancels(lab: Open) -> N
     assert len(RUNS) == runs < 10
 
 
+async def test_a_number_that_waits_is_not_taken_by_another_request(lab: Open) -> None:
+    """Its answer would be taken for the other's, so the connection ends, and no turn of the second starts."""
+    here = lab()
+    peer = await here.peer()
+    peer.ask("count")
+    await asyncio.sleep(1.1)
+    peer.ask("slow", 12)
+    await settle()
+    assert len(RUNS) < 13, "the last of them waits"
+    peer.connection.post(Request(peer.sent, GrainId("big", f"{peer.name}-1"), "count", b"\x90"))
+    await settle()
+    assert peer.connection.closed
+    assert RUNS.count(f"{peer.name}-1") == 1
+
+
+async def test_the_bytes_of_waiting_requests_count_only_while_they_wait(
+    lab: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incoming, "HELD_BYTES", 100_000)
+    here = lab()
+    peer = await here.peer()
+    for number in range(1, 4):
+        peer.stop_reading()
+        peer.ask("big", QUEUE // SIZE)
+        peer.ask("length", 1, [bytes(60_000)])
+        await asyncio.sleep(0.5)
+        assert here.process.inbound.in_progress == 1
+        peer.read_on()
+        await asyncio.sleep(2)
+        assert [type(each) for each in peer.answers.values()] == [Response] * (QUEUE // SIZE + 1) * number
+
+
 async def test_turns_that_take_long_are_limited_by_the_answers_to_expect(lab: Open) -> None:
     """All 60 would end in one moment. The size of the first answer is unknown; others are expected to be as large."""
     here = lab()
@@ -308,3 +342,51 @@ async def test_large_arguments_of_one_connection_wait_for_each_other(lab: Open) 
         await asyncio.sleep(0.1)
     assert most <= 32 * 1024 * 1024
     assert [type(each) for each in peer.answers.values()] == [Response] * 4
+
+
+# --- the counts, without a process -----------------------------------------------------------------------------------
+
+
+def test_a_method_with_large_answers_becomes_one_with_small_answers() -> None:
+    """One large answer is not expected of it for ever."""
+    sizes, asked = AnswerSizes(lambda _: False), Request(1, GrainId("big", "a"), "big", b"")
+    assert sizes.expected(asked) == 2 * MIB
+    sizes.saw(asked, 8 * MIB)
+    assert sizes.expected(asked) == 8 * MIB
+    seen = 0
+    while sizes.expected(asked) and seen < 1000:
+        sizes.saw(asked, 100)
+        seen += 1
+    assert 10 < seen < 100
+    sizes.saw(asked, LARGE)
+    assert sizes.expected(asked) == LARGE
+
+
+def test_large_arguments_of_all_connections_wait_for_each_other() -> None:
+    """A request that is alone always starts, or it would wait for ever."""
+    silo = Admission(RuntimeOptions(admission_bytes=10 * MIB))
+    one, two = Share(silo), Share(silo)
+    assert one.may_start(20 * MIB, 0)
+    one.start(6 * MIB, 0)
+    assert two.may_start(4 * MIB, 0)
+    assert not two.may_start(5 * MIB, 0)
+    assert two.may_start(LARGE - 1, 0)
+    one.end(6 * MIB, 0)
+    assert two.may_start(5 * MIB, 0)
+    assert (silo.arguments, silo.expected) == (0, 0)
+
+
+def test_a_frame_may_begin_as_many_requests_as_one_by_one() -> None:
+    """`room` is what `take` would count for certain, for the connection and for the silo."""
+    for options in (
+        {"connection_requests": 5}, {"admission_limit": 5}, {"connection_bytes": 5000}, {"admission_bytes": 5000}
+    ):  # fmt: skip
+        silo = Admission(RuntimeOptions(**options))  # type: ignore[arg-type]
+        share = Share(silo)
+        share.add(1, 1000)
+        number, size = share.room()
+        taken = 0
+        while share.take(1000) is None:
+            taken += 1
+        assert taken == min(number, -(-size // 1000)) == 4
+        assert min(share.room()) <= 0

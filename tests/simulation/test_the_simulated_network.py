@@ -119,6 +119,23 @@ def test_a_connection_that_ends_in_its_receiver_delivers_no_more_of_the_frame() 
     with_pair(test)
 
 
+def test_a_paused_side_reads_on_when_it_resumes() -> None:
+    async def test(pair: Pair) -> None:
+        for number in range(3):
+            with pair.loop.within(pair.b):
+                pair.far.pause()
+            await asyncio.sleep(0.1)
+            pair.post(number)
+            await asyncio.sleep(1)
+            assert pair.at_b.received == list(range(number))
+            with pair.loop.within(pair.b):
+                pair.far.resume()
+            await asyncio.sleep(0.1)
+            assert pair.at_b.received == list(range(number + 1))
+
+    with_pair(test)
+
+
 def test_a_cut_holds_one_direction_and_healing_delivers_in_order() -> None:
     async def test(pair: Pair) -> None:
         pair.post(1)

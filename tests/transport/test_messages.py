@@ -89,6 +89,21 @@ async def test_a_full_queue_counts_bytes_too(net: Net) -> None:
     await silo.inbox.count(2)
 
 
+async def test_a_paused_side_reads_on_when_it_resumes(net: Net) -> None:
+    """A silo pauses a connection while it holds too many requests of it, again and again."""
+    silo, connection, inbox = await net.pair(frame_messages=1)
+    for times in range(1, 4):
+        silo.connection.pause()
+        for number in range(20):
+            connection.post(request(number))
+        silo.connection.post(Response(times))
+        await inbox.count(times)
+        assert len(silo.inbox.messages) <= 20 * (times - 1) + 2, "the frame that is on its way, and one after it"
+        silo.connection.resume()
+        await silo.inbox.count(20 * times)
+    assert [message.id for message in silo.inbox.messages] == [*range(20)] * 3
+
+
 async def test_the_largest_payload_passes_and_one_byte_more_is_refused(net: Net) -> None:
     """F35: the limit is named, and the connection survives."""
     silo, connection, inbox = await net.pair(echo=True)

@@ -11,6 +11,7 @@ import pytest
 from grange.errors import ConnectionLost
 from grange.proto.message import Response
 from grange.transport.provider import Connection
+from grange.transport.tcp_connection import TcpConnection
 from tests.transport.net import FakeSilo, Inbox, Net, request
 
 BRIEF = {"keepalive_time": 0.2, "keepalive_timeout": 0.4}
@@ -121,3 +122,26 @@ async def test_a_side_that_does_not_read_does_not_take_its_peer_for_dead(line: L
     await line.silo.inbox.count(2)
     line.silo.connection.post(Response(2))
     await line.inbox.count(1)
+
+
+@pytest.mark.parametrize("reason", ["late", "held"])
+async def test_a_ping_is_unanswered_only_if_its_answer_could_be_heard(line: Line, reason: str) -> None:
+    """After a stop of this process, and while frames are held, the answer may wait in the system."""
+    connection, now = line.connection, asyncio.get_running_loop().time()
+    assert isinstance(connection, TcpConnection)
+
+    def look(late: float) -> None:
+        """As ten seconds after a ping, without a sign of life since, by a timer that is late."""
+        assert connection._ping_timer is not None
+        connection._ping_timer.cancel()
+        connection._socket.heard, connection._pinged_at = now - 11, now - 10
+        connection._keep_alive(now - late)
+
+    if reason == "held":
+        connection._socket.hold()
+    look(1.5 if reason == "late" else 0)
+    assert not connection.closed
+    connection._socket.proceed()
+    look(0)
+    assert connection.closed
+    assert "no sign of life for 11" in str(line.inbox.endings[0][1])

@@ -237,6 +237,44 @@ def test_what_the_system_does_not_take_is_written_by_the_loop(bench: Bench) -> N
     assert bytes(received) + bench.wire.written == framed(data)
 
 
+def test_the_rest_of_a_sign_of_life_comes_before_what_follows(bench: Bench) -> None:
+    """The system may take a part of it only, and the other thread does not wait."""
+
+    class Narrow:
+        """Takes two bytes at once."""
+
+        def __init__(self, own: socket.socket) -> None:
+            self.own = own
+
+        def send(self, data: bytes) -> int:
+            return self.own.send(data[:2])
+
+        def close(self) -> None:
+            self.own.close()
+
+    whole = bench.socket._socket
+    assert whole is not None
+    bench.socket._socket = Narrow(whole)  # type: ignore[assignment]
+    bench.socket.show_life()
+    bench.socket.show_life()  # none while a part is owed
+    bench.socket._socket = whole
+    bench.socket.write(b"next")
+    assert bench.wire.far.recv(100) == mark(ALIVE) + framed(b"next")
+
+
+def test_a_peer_is_alive_that_was_not_read_or_has_read(bench: Bench) -> None:
+    """Its signs of life wait in the system while the socket is held; and what it reads, it must be alive to read."""
+    bench.socket.heard = -1000.0
+    bench.socket.hold()
+    assert bench.socket.heard == -1000.0
+    bench.socket.proceed()
+    assert bench.socket.heard >= 0
+    bench.socket.heard = -1000.0
+    bench.socket.pause_writing()
+    bench.socket.resume_writing()
+    assert bench.socket.heard >= 0
+
+
 def test_a_ping_is_not_answered_while_data_waits(bench: Bench) -> None:
     """A peer that does not read could fill the memory of this side with answers."""
     bench.socket.pause_writing()

@@ -240,6 +240,18 @@ async def test_the_mark_of_the_end_brings_the_last_answers_and_a_mark(net: Net, 
     assert error is None
 
 
+async def test_a_request_after_the_mark_of_the_silo_is_not_delivered(net: Net, silo: FakeSilo) -> None:
+    """Its answer could not be sent any more."""
+    async with raw(silo) as peer:
+        await peer.greet(net)
+        closing = asyncio.create_task(silo.connection.close())
+        assert await peer.mark() == END
+        peer.write(framed(encode_frame([request(1)])))
+    await closing
+    assert silo.inbox.endings == [([], None)]
+    assert silo.inbox.messages == []
+
+
 async def test_pings_are_answered_once_for_each_read_and_other_marks_are_no_requests(net: Net, silo: FakeSilo) -> None:
     async with raw(silo) as peer:
         await peer.greet(net)

@@ -39,7 +39,7 @@ class SimulatedConnection(PairedConnection):
 
     # -- for the network --
 
-    def resume(self) -> None:
+    def on_repaired(self) -> None:
         if self._peer is not None:
             self._network.later(self.far, self.process, self._peer._complete_held)
 

@@ -49,7 +49,7 @@ class ConnectionEnd(Protocol):
         """The process at the other end."""
         ...
 
-    def resume(self) -> None:
+    def on_repaired(self) -> None:
         """Complete held arrivals, also when their sender has ended: the line to this end is repaired."""
         ...
 
@@ -113,7 +113,7 @@ class SimulatedNetwork:
         for end in list(self._ends):
             line = lines.get((end.far, end.process))
             if line is not None and line.cut:
-                end.resume()
+                end.on_repaired()
 
     def on_paused(self, process: Process) -> None:
         """Break the connections of a process if it stays paused for KEEPALIVE_TIMEOUT seconds."""
