@@ -1,4 +1,4 @@
-"""Requests that arrive faster than they can start: they wait for their turn, fairly and with their deadlines."""
+"""Requests that arrive faster than they can start (F27, F28): they wait their turn, fairly, with their deadlines."""
 
 from __future__ import annotations
 
