@@ -191,7 +191,10 @@ async def test_waiting_requests_keep_their_deadlines_and_cancels(lab: Open) -> N
     peer.ask("big", 20, seconds=5)
     peer.ask("big", 1, seconds=100)
     peer.connection.post(Cancel(peer.sent))
-    await asyncio.sleep(6)
+    await asyncio.sleep(4)
+    assert here.process.admission.requests > 10
+    await asyncio.sleep(2)
+    assert here.process.admission.requests <= 1, "those whose time is over take no memory"
     runs = len(RUNS)
     peer.read_on()
     await asyncio.sleep(1)
