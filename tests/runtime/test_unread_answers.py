@@ -203,6 +203,25 @@ async def test_waiting_requests_keep_their_deadlines_and_cancels(lab: Open) -> N
     assert len(RUNS) == runs < 10
 
 
+async def test_a_request_that_waited_for_its_grain_waits_again_for_its_peer(lab: Open) -> None:
+    """No turn starts while the answers before it are unread. Meanwhile nothing is expected of it."""
+    here = lab()
+    peer = await here.peer()
+    peer.ask("slow")
+    peer.sent += 1
+    peer.connection.post(Request(peer.sent, GrainId("big", f"{peer.name}-1"), "slow", b"\x90", timeout_ms=30_000))
+    await settle()
+    peer.stop_reading()
+    peer.ask("big", QUEUE // SIZE)
+    await asyncio.sleep(2.5)
+    assert RUNS.count(f"{peer.name}-1") == 1
+    assert here.process.inbound.in_progress == 1
+    assert here.process.admission.expected == 0
+    peer.read_on()
+    await asyncio.sleep(2)
+    assert [type(each) for each in peer.answers.values()] == [Response] * (QUEUE // SIZE + 2)
+
+
 async def test_a_number_that_waits_is_not_taken_by_another_request(lab: Open) -> None:
     """Its answer would be taken for the other's, so the connection ends, and no turn of the second starts."""
     here = lab()
