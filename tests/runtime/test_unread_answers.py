@@ -191,13 +191,35 @@ async def test_waiting_requests_keep_their_deadlines_and_cancels(lab: Open) -> N
     peer.ask("big", 20, seconds=5)
     peer.ask("big", 1, seconds=100)
     peer.connection.post(Cancel(peer.sent))
-    await asyncio.sleep(6)
+    await asyncio.sleep(4)
+    assert here.process.admission.requests > 10
+    await asyncio.sleep(2)
+    assert here.process.admission.requests <= 1, "those whose time is over take no memory"
     runs = len(RUNS)
     peer.read_on()
     await asyncio.sleep(1)
     assert peer.reasons().count(Reason.CANCELLED) == 1
     assert peer.reasons().count(Reason.EXPIRED) == 21 - runs
     assert len(RUNS) == runs < 10
+
+
+async def test_a_request_that_waited_for_its_grain_waits_again_for_its_peer(lab: Open) -> None:
+    """No turn starts while the answers before it are unread. Meanwhile nothing is expected of it."""
+    here = lab()
+    peer = await here.peer()
+    peer.ask("slow")
+    peer.sent += 1
+    peer.connection.post(Request(peer.sent, GrainId("big", f"{peer.name}-1"), "slow", b"\x90", timeout_ms=30_000))
+    await settle()
+    peer.stop_reading()
+    peer.ask("big", QUEUE // SIZE)
+    await asyncio.sleep(2.5)
+    assert RUNS.count(f"{peer.name}-1") == 1
+    assert here.process.inbound.in_progress == 1
+    assert here.process.admission.expected == 0
+    peer.read_on()
+    await asyncio.sleep(2)
+    assert [type(each) for each in peer.answers.values()] == [Response] * (QUEUE // SIZE + 2)
 
 
 async def test_a_number_that_waits_is_not_taken_by_another_request(lab: Open) -> None:
