@@ -30,7 +30,7 @@ from grange.runtime.calls.link import Link, Pending
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.requests.deadlines import milliseconds_until
-from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.invocation import Invocation, cancelled
 from grange.runtime.requests.refusal import REPEATED, Refused
 
 
@@ -112,6 +112,8 @@ class Gateway:
         """Answer with the outcome of an attempt that failed, or leave its repetition to the retry loop."""
         if isinstance(error, Refused) and error.reason not in REPEATED:
             call.refuse(error)
+        elif isinstance(error, Refused | SiloUnavailable) and call.caller_gone:
+            call.refuse(cancelled())  # its client went in the moment of the refusal, and waits for no other silo
         elif isinstance(error, Refused | SiloUnavailable):
             call.carrier = self._tasks.start(self._relay(call, (link.silo, error)))
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
+import math
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -142,25 +144,53 @@ async def test_connections_take_turns() -> None:
         assert any(call.origin is other for call in silo.started)
 
 
+async def test_requests_start_in_order_while_they_have_time() -> None:
+    """Callers that wait for the silo, and have most of their time left, are served in turn: none of them starves."""
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        silo.seconds = 0.001
+        numbers_of_calls = itertools.count()
+        for _ in range(2000):
+            silo.backlog.deliver(peer.call(next(numbers_of_calls)))
+        while len(silo.started) < 4000:
+            begun = len(silo.started)
+            await silo.iterations(1)
+            for _ in silo.started[begun:]:  # its caller makes the next call
+                silo.backlog.deliver(peer.call(next(numbers_of_calls)))
+        numbers = [call.request.id for call in silo.started]
+        assert numbers == list(range(len(numbers)))
+
+
 async def test_a_queue_that_has_waited_long_serves_the_newest_first_and_refuses_the_oldest() -> None:
     with VirtualTime(asyncio.get_running_loop()).installed() as time:
         silo, peer = Silo(time), Peer()
         for number in range(PASS):
             silo.backlog.deliver(peer.call(number))
         for number in range(1000, 1500):
-            silo.backlog.deliver(peer.call(number, seconds=3 * LONG_WAIT))
+            silo.backlog.deliver(peer.call(number, seconds=0.3))
         while len(silo.started) < PASS + 150:
             await silo.iterations(1)
         silo.backlog.deliver(peer.call(9999))
         begun = len(silo.started)
         await silo.iterations(3)
         assert 9999 in [call.request.id for call in silo.started[begun:]]
-        time._now += 3 * LONG_WAIT
+        time._now += 0.3
         await silo.iterations(200)
         refused = peer.numbers()
         assert refused
         assert {reason for _, reason in refused} == {Reason.EXPIRED}
         assert len(silo.started) + len(refused) == PASS + 501
+
+
+async def test_a_queue_serves_the_newest_first_after_a_long_wait_in_any_case() -> None:
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        for number in range(500):
+            silo.backlog.deliver(peer.call(number, seconds=math.inf))
+        time._now += LONG_WAIT + 1
+        silo.backlog.deliver(peer.call(9999))
+        await silo.iterations(2)
+        assert silo.started[PASS].request.id == 9999
 
 
 async def test_a_request_whose_caller_has_gone_is_refused_at_once_and_never_starts() -> None:

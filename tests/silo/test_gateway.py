@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from grange import (
+    CallNotExecuted,
     ConnectionLost,
     Grain,
     InvalidCall,
@@ -20,7 +21,10 @@ from grange import (
 from grange.client.client import Client
 from grange.placement.provider import PlacementContext
 from grange.proto.ids import SiloAddress
-from grange.proto.message import Message, Request
+from grange.proto.message import Message, Reason, Request
+from grange.runtime.calls.wire_call import WireCall
+from grange.runtime.requests.refusal import Refused
+from grange.silo.gateway import Gateway
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 from grange.transport.memory import MemoryTransport
@@ -282,3 +286,28 @@ async def test_the_gateway_itself_follows_a_grain_that_moved() -> None:
             moved += before != now
         assert moved
         await client.__aexit__(None, None, None)
+
+
+async def test_a_request_whose_client_goes_in_the_moment_of_a_refusal_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with TestCluster([Cart], silos=3) as cluster:
+        gateway = cluster.silos[0]
+        client = await through(cluster, gateway)
+        try:
+            cart = await a_cart_away_from(cluster, client, gateway)
+            relayed: list[WireCall] = []
+            deliver = Gateway.deliver
+            monkeypatch.setattr(Gateway, "deliver", lambda self, call: (relayed.append(call), deliver(self, call)))
+            call = asyncio.create_task(cart.run(1))
+            while not relayed:
+                await asyncio.sleep(0)
+            posted = relayed[0].carrier
+            assert posted is not None
+            posted.set_exception(Refused(Reason.NOT_HERE, "moved"))
+            relayed[0].abandon()
+            with pytest.raises(CallNotExecuted, match="stopped waiting"):
+                await call
+            assert relayed[0].carrier is posted
+        finally:
+            await client.__aexit__(None, None, None)

@@ -6,8 +6,9 @@ callers have given up. Here they wait in the silo instead:
 
 - Starts take at most `BUDGET` of an iteration. The loop then reads what has come, and the others start after that.
 - Each connection has a queue of its own, and the queues take turns. One flooding peer does not delay the others.
-- A queue whose oldest request has waited long serves the newest first, which can still be answered in time. The older
-  ones are refused when their time is over.
+- A queue serves the oldest first, so that no caller waits longer than the others. If the oldest has waited for a tenth
+  of its time, the queue serves the newest first, which can still be answered in time. The older ones are refused when
+  their time is over.
 
 While the starts of an iteration take less, a request passes at once.
 """
@@ -34,8 +35,12 @@ EVERY = 8
 MOST_STARTS = 256
 """Most waiting requests that start in one iteration. Their turns may begin to work only later, if they wait first."""
 
-LONG_WAIT = 0.1
-"""Seconds; a queue whose oldest request has waited longer serves the newest first."""
+WAITED_SHARE = 0.1
+"""Share (0 to 1) of its time after which the oldest request of a queue has waited long: then the newest come first. A
+shorter wait is no overload: thousands of callers that repeat their calls wait so long, and all are served in turn."""
+
+LONG_WAIT = 3.0
+"""Seconds after which any request has waited long: the share of the default time-out."""
 
 DROPS = 1000
 """Most requests refused in one iteration because their time is over: a refusal takes a few microseconds."""
@@ -150,5 +155,5 @@ def _take(queue: OrderedDict[WireCall, float], now: float) -> WireCall | None:
     """Remove the request to start. None: the queue is empty."""
     if not queue:
         return None
-    arrived = next(iter(queue.values()))
-    return queue.popitem(last=now - arrived > LONG_WAIT)[0]
+    oldest, arrived = next(iter(queue.items()))
+    return queue.popitem(last=now - arrived > min(WAITED_SHARE * (oldest.deadline - arrived), LONG_WAIT))[0]
