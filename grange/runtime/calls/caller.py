@@ -76,8 +76,7 @@ class Caller:
     async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether the call was executed.
 
-        The usual cases are here: the grain is active in this process, or another process hosts it, and the link to it
-        is open and has room. Every other call continues in `_call_slowly`, with the same deadline.
+        The usual cases are here: the grain is active in this process, or known to be at the other end of an open link.
         """
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
@@ -95,12 +94,11 @@ class Caller:
         link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline)
-        usual = plan.timeout is None
-        left = self._timeout_ms if usual else milliseconds_until(deadline)
+        left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
         request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
         try:
-            pending = link.post(request, deadline, usual=usual)
+            pending = link.post(request, deadline, usual=plan.timeout is None)
             try:
                 response = await pending.answer
             except asyncio.CancelledError:

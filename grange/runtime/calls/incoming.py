@@ -6,29 +6,26 @@ import asyncio
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
-from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
 from grange.runtime.calls.backlog import Backlog
-from grange.runtime.calls.wire_call import WireCall
+from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
 from grange.transport.provider import Connection
 
-_CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 _FAULT = msgspec.msgpack.Encoder()
 
 HELD_REQUESTS = 1000
@@ -136,8 +133,7 @@ class Incoming:
                     and count < room
                     and total < room_bytes
                 ):
-                    count += 1
-                    total += size
+                    count, total = count + 1, total + size
                     deadline = now + timeout / 1000 if timeout else math.inf
                     call = calls[number] = WireCall(self, message, deadline, size)
                     target.start(call, plan)
@@ -290,7 +286,7 @@ class Incoming:
             self._deps.tasks.start(self._answer_question(weighed))
             return
         try:
-            context = _read_context(request.context)
+            context = read_context(request.context)
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
             self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
@@ -390,13 +386,3 @@ class Incoming:
             self._connection.pause()
         else:
             self._connection.resume()
-
-
-def _read_context(data: bytes) -> Mapping[str, Scalar] | None:
-    """Decode a request context. Raises ValueError unless it is a mapping of scalars."""
-    if not data:
-        return None
-    context = _CONTEXT.decode(data)
-    if not all(isinstance(value, Scalar) for value in context.values()):
-        raise ValueError("it holds a value that is not a scalar")
-    return context

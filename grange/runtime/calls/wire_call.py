@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.proto.message import Reason, Rejection, Request, Response
@@ -14,6 +16,8 @@ from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
+
+_CONTEXT = msgspec.msgpack.Decoder(dict[str, Any])
 
 STATUS_SHARE_LEFT = 0.75
 """Share (0 to 1) of a request's time-out that is left when its caller gets a status message."""
@@ -171,3 +175,13 @@ class WireCall(Invocation):
             incoming.share.give_back(size)
             if incoming.held:
                 incoming.release()
+
+
+def read_context(data: bytes) -> Mapping[str, Scalar] | None:
+    """Decode a request context. Raises ValueError unless it is a mapping of scalars."""
+    if not data:
+        return None
+    context = _CONTEXT.decode(data)
+    if not all(isinstance(value, Scalar) for value in context.values()):
+        raise ValueError("it holds a value that is not a scalar")
+    return context
