@@ -364,8 +364,12 @@ def test_json_refuses_types_that_it_never_writes(kind: Any, says: str) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    "kind", [str, int, float, uuid.UUID, dt.date, dt.datetime, Colour, Level, str | int, Any, bytes, Literal["a"]]
-)
+    "kind",
+    [
+        str, int, float, uuid.UUID, dt.date, dt.datetime, Colour, Level, str | int, Any, bytes, Literal["a"],
+        Annotated[str, msgspec.Meta(description="name")], Annotated[str, msgspec.Meta(max_length=9)],
+    ],
+)  # fmt: skip
 def test_keys_that_are_texts_or_numbers_are_allowed(kind: Any, encoding: Encoding) -> None:
     CODEC.check(types.GenericAlias(dict, (kind, int)), "here", encoding)
 

@@ -42,6 +42,13 @@ class Desk(Grain):
     async def where(self) -> bool:
         return current_activation.get() is self._grange and asyncio.current_task() not in TASKS  # type: ignore[attr-defined]
 
+    async def stubborn(self) -> int:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("cancelled") from None
+        return 0
+
     async def many(self, number: int) -> list[int]:
         return list(range(number))
 
@@ -81,12 +88,16 @@ class Peer:
 
 
 class Inbox:
+    """Keeps the answers, and those that came again; an error raised here would only be logged."""
+
     def __init__(self) -> None:
         self.answers: dict[int, Message] = {}
+        self.again: list[Message] = []
 
     def receive(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            assert message.id not in self.answers, "one request, one answer"
+            if message.id in self.answers:
+                self.again.append(message)
             self.answers[message.id] = message
 
     def lost(self, unsent: object, error: Exception | None) -> None:
@@ -100,11 +111,13 @@ Open = Callable[..., Any]
 async def peer(process: Callable[..., Process]) -> AsyncIterator[Open]:
     """Connect to a process whose desks a to f are active. After the test, check that no request is counted."""
     network, transports, processes = MemoryNetwork(), list[MemoryTransport](), list[Process]()
+    inboxes = list[Inbox]()
     NOTES.clear()
 
     async def open_(**options: Any) -> Peer:
         here, inbox = process(Desk, options=RuntimeOptions(**options)), Inbox()
         processes.append(here)
+        inboxes.append(inbox)
 
         def admit(hello: Hello) -> Welcome:
             return answer(hello, "test", HERE)
@@ -124,6 +137,7 @@ async def peer(process: Callable[..., Process]) -> AsyncIterator[Open]:
     for transport in transports:
         await transport.close()
     await asyncio.sleep(40)
+    assert [inbox.again for inbox in inboxes] == [[]] * len(inboxes), "one request, one answer"
     for each in processes:
         counts = each.admission
         assert (each.inbound.in_progress, counts.requests, counts.request_bytes, counts.expected) == (0, 0, 0, 0)
@@ -224,6 +238,15 @@ async def test_a_one_way_request_is_answered_when_its_turn_begins(peer: Open) ->
     (begun,) = await there.frame(there.request("hint", "x", one_way=True))
     assert begun == Response(begun.id)
     assert there.process.admission.requests == 1  # its turn runs
+
+
+async def test_a_turn_that_is_cancelled_at_the_end_of_its_silo_answers_once(peer: Open) -> None:
+    """Its caller has been told that the outcome is unknown, so what the code raises then is no answer."""
+    there = await peer()
+    await there.frame(there.request("stubborn"))
+    await there.process.catalog.cancel_turns()
+    await settle()
+    assert there.reasons() == [Reason.LOST]
 
 
 async def test_the_limits_of_admission_hold_within_a_frame(peer: Open) -> None:
