@@ -84,8 +84,7 @@ class Caller:
         plan = self._plans[method]
         if kwargs or not method.fewest <= len(args) <= method.arity:
             args = method.bind(args, kwargs)
-        here = self._deps.catalog
-        if here is not None and grain_id in here.targets and not plan.one_way:
+        if (here := self._deps.catalog) is not None and grain_id in here.targets and not plan.one_way:
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps.faults)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args)
@@ -95,8 +94,7 @@ class Caller:
         link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline)
-        usual = plan.timeout is None
-        left = self._timeout_ms if usual else milliseconds_until(deadline)
+        left = self._timeout_ms if (usual := plan.timeout is None) else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
         request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
         try:

@@ -136,8 +136,7 @@ class Incoming:
                     and count < room
                     and total < room_bytes
                 ):
-                    count += 1
-                    total += size
+                    count, total = count + 1, total + size
                     deadline = now + timeout / 1000 if timeout else math.inf
                     call = calls[number] = WireCall(self, message, deadline, size)
                     target.start(call, plan)
@@ -357,10 +356,9 @@ class Incoming:
         """Refuse the held requests whose time is over, and start those that may. Called from time to time."""
         self._look = None
         now = asyncio.get_running_loop().time()
+        refused = Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
         for number in [number for number, held in self.held.items() if now >= held.deadline]:
-            self._refuse_held(
-                number, Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
-            )
+            self._refuse_held(number, refused)
         self._looks += 1
         if self._looks % LOOKS_BEFORE_WIDER == 0:
             self.share.widen()
