@@ -353,10 +353,9 @@ class Incoming:
         """Refuse the held requests whose time is over, and start those that may. Called from time to time."""
         self._look = None
         now = asyncio.get_running_loop().time()
+        refused = Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
         for number in [number for number, held in self.held.items() if now >= held.deadline]:
-            self._refuse_held(
-                number, Refused(Reason.EXPIRED, "its time was over while answers to its peer were unread")
-            )
+            self._refuse_held(number, refused)
         self._looks += 1
         if self._looks % LOOKS_BEFORE_WIDER == 0:
             self.share.widen()
