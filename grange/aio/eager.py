@@ -23,9 +23,10 @@ from typing import Any
 if sys.version_info >= (3, 12):
     from asyncio import current_task
 else:
-    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]  # `asyncio.current_task` of 3.11 is a Python function
+    # `asyncio.current_task` of 3.11 is a Python function.
+    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
 
-    current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = _current_tasks.get
+    current_task: Callable[[asyncio.AbstractEventLoop], asyncio.Task[Any] | None] = _current_tasks.get  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 
 MAX_DEPTH = 24
 """Most eager starts nested in one call stack. A deeper task starts in the next iteration of the event loop instead."""

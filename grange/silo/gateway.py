@@ -61,7 +61,7 @@ class Gateway:
             call.holder = self
             link = self._caller.link(grain_id)
             if link is None or not link.has_room():
-                call.carrier = self._tasks.start(self._relay(call))
+                self._start_relay(call)
             else:
                 self._post(call, link)
 
@@ -115,7 +115,7 @@ class Gateway:
         elif isinstance(error, Refused | SiloUnavailable) and call.caller_gone:
             call.refuse(cancelled())  # its client went in the moment of the refusal, and waits for no other silo
         elif isinstance(error, Refused | SiloUnavailable):
-            call.carrier = self._tasks.start(self._relay(call, (link.silo, error)))
+            self._start_relay(call, (link.silo, error))
         else:
             self._answer(call, error)
 
@@ -124,7 +124,16 @@ class Gateway:
             await asyncio.wait(self._posted)
             await asyncio.sleep(0)  # until their callbacks have run
 
-    async def _relay(self, call: WireCall, refusal: Refusal | None = None) -> None:
+    def _start_relay(self, call: WireCall, refusal: Refusal | None = None) -> None:
+        task = call.carrier = self._tasks.start(self._relay(call, refusal))
+        # Here, not in the task: one that is cancelled before its first step runs nothing.
+        task.add_done_callback(lambda _: self._on_relayed(call, task))
+
+    def _on_relayed(self, call: WireCall, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # the client cancelled, or this silo stops
+            call.fail_unknown(self._stopped())
+
+    async def _relay(self, call: WireCall, refusal: Refusal | None) -> None:
         """Call in the client's name, and answer with the outcome: result, refusal, or unknown."""
 
         async def attempt(target: SiloAddress) -> None:
@@ -135,9 +144,6 @@ class Gateway:
 
         try:
             await self._caller.repeat(call.grain_id, call.deadline, attempt, refusal)
-        except asyncio.CancelledError:  # the client cancelled, or this silo stops
-            call.fail_unknown(self._stopped())
-            raise
         except Exception as error:
             if not self._answer(call, error):
                 raise

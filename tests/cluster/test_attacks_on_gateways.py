@@ -10,7 +10,7 @@ import pytest
 from grange import CallTimeout, Grain, response_timeout
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId
-from grange.proto.message import Message, Request
+from grange.proto.message import Cancel, Message, Request
 from grange.testing import TestCluster
 from grange.transport.memory import MemoryTransport
 from grange.transport.options import TransportOptions
@@ -82,6 +82,18 @@ async def test_a_request_id_used_twice_closes_the_connection_and_takes_no_admiss
     assert cluster.silos[0].management.state().requests == 0
     assert "id 7" in str(received.error)
     assert await cluster.get_grain(Echo, "a").get() == "a"
+
+
+async def test_a_request_that_is_cancelled_before_it_is_relayed_is_answered_and_takes_no_admission(
+    cluster: TestCluster, stranger: tuple[Connection, Received]
+) -> None:
+    connection, received = stranger
+    for number in range(1, 6):
+        connection.post(Request(number, GrainId("nowhere", "a"), "get", b"\x90", timeout_ms=1000))
+        connection.post(Cancel(number))
+    await cluster.advance(5)
+    assert [message.id for message in received.messages] == [1, 2, 3, 4, 5]
+    assert cluster.silos[0].management.state().requests == 0
 
 
 async def test_a_peer_that_takes_no_answers_does_not_harm_the_callers_behind_it(cluster: TestCluster) -> None:

@@ -80,7 +80,7 @@ class MethodPlan:
         """
         position = 0
         for value in args:  # counted by hand: `zip` and `enumerate` take two and three times as long
-            look = self._shared[position].get(type(value), _never)
+            look = self._shared[position].get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
             if look is not None and not look(value):
                 return self.decode(self.encode(args))
             position += 1  # noqa: SIM113
