@@ -7,7 +7,8 @@ and none of them can reach the task that called `start`.
 From Python 3.12 on, asyncio can do this itself (`eager_start=True`). On 3.11 a task hands its first step to the
 `call_soon` of its loop as soon as it is made. There `start` takes that step and runs it, in place of the loop. So the
 task is an ordinary `asyncio.Task` in every respect, and all its later steps run as usual. The same way serves a loop
-with a task factory, on every Python. ADR 0067 gives the reasons.
+with a task factory, on every Python, unless the factory itself starts tasks eagerly (`asyncio.eager_task_factory`).
+ADR 0067 gives the reasons.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class EagerStart:
         "_call_soon",
         "_coroutine",
         "_depth",
+        "_is_factory_eager",
         "_left",
         "_loop",
         "_make",
@@ -66,6 +68,7 @@ class EagerStart:
         self._loop = asyncio.get_running_loop()
         self._depth = 0
         self._left = MAX_IN_A_ROW
+        self._is_factory_eager = False
         self._make: Callable[..., asyncio.Task[Any]] = partial(asyncio.Task, loop=self._loop, name=NAME)
         self._call_soon = self._loop.call_soon
         self._stand_in = self._take
@@ -75,12 +78,25 @@ class EagerStart:
         self.start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]] = self._start_by_hand
         if self._loop.get_task_factory() is not None:
             self._make = partial(self._loop.create_task, name=NAME)
+            self._is_factory_eager = self._look_at_factory()
+            if self._is_factory_eager:
+                self.start = self._start_built_in
         elif sys.version_info >= (3, 12):
             self._make = partial(asyncio.Task, loop=self._loop, name=NAME, eager_start=True)
             self.start = self._start_built_in
 
+    def _look_at_factory(self) -> bool:
+        """Whether the task factory runs first steps itself: then one runs while the stand-in is still in place."""
+        seen: list[bool] = []
+
+        async def look() -> None:
+            seen.append("call_soon" in (self._attributes or ()))
+
+        self._start_by_hand(look())
+        return any(seen)
+
     def _start_built_in(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have asyncio run the first step."""
+        """Have asyncio, or the task factory, run the first step."""
         if self._depth >= MAX_DEPTH or self._left <= 0:
             return self._start_later(coroutine)
         self._left -= 1
@@ -121,6 +137,8 @@ class EagerStart:
     def _start_later(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Leave the start to the loop; also if other code has replaced its `call_soon` and must see the task."""
         self._left = MAX_IN_A_ROW
+        if self._is_factory_eager:
+            coroutine = _after_one_iteration(coroutine)
         return self._loop.create_task(coroutine, name=NAME, context=Context())
 
     def _take(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:
@@ -133,3 +151,11 @@ class EagerStart:
             self._step = callback
             return None
         return self._call_soon(callback, *args, context=context)
+
+
+async def _after_one_iteration(coroutine: Coroutine[Any, Any, None]) -> None:
+    try:
+        await asyncio.sleep(0)
+        await coroutine
+    finally:
+        coroutine.close()  # if this was cancelled before it started

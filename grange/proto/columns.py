@@ -64,6 +64,7 @@ _LEAVES: dict[type[ms.Type], Column] = {
 _COLLECTIONS: dict[type[ms.Type], type] = {
     ms.ListType: list, ms.VarTupleType: tuple, ms.SetType: set, ms.FrozenSetType: frozenset
 }  # fmt: skip
+_ENUMS = (enum.Enum, enum.IntEnum, enum.StrEnum)
 _CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz")
 
 
@@ -81,17 +82,31 @@ def _column(node: Any, outer: tuple[ms.Type, ...]) -> Column | None:
     if kind in _LEAVES:
         return _LEAVES[kind]
     if isinstance(node, ms.EnumType):
-        return None if issubclass(node.cls, enum.Flag) else Column(frozenset({node.cls}))
+        return Column(frozenset({node.cls})) if _has_only_its_members(node.cls) else None
     inner = (*outer, node)
     if isinstance(node, ms.UnionType):
         return _optional(node, inner)
     if isinstance(node, ms.DictType):
         return _mapping(node, inner)
     if kind in _COLLECTIONS:
+        if _COLLECTIONS[kind] in (set, frozenset) and class_as_any(node.item_type) not in _LEAVES:
+            return None  # code of the items' class makes their hashes: elements may become equal, or have none yet
         return _collection(_COLLECTIONS[kind], _column(node.item_type, inner))
     if isinstance(node, ms.TupleType):
         return _fixed_tuple(node, inner)
     return _structured(node, inner) if isinstance(node, ms.DataclassType | ms.StructType) else None
+
+
+def _has_only_its_members(cls: type[enum.Enum]) -> bool:
+    """Whether no other value is made from a number, as those of flags, or by the author's `_missing_`."""
+    return not issubclass(cls, enum.Flag) and "_missing_" not in chain.from_iterable(
+        vars(base) for base in cls.__mro__ if base not in _ENUMS
+    )
+
+
+def _is_free(attribute: object) -> bool:
+    """Whether the class leaves the attribute to the `__dict__` of its objects."""
+    return not hasattr(attribute, "__set__")
 
 
 def _collection(cls: type, item: Column | None) -> Column | None:
@@ -151,12 +166,15 @@ def _structured(node: ms.DataclassType | ms.StructType, inner: tuple[ms.Type, ..
     cls: Any = get_origin(node.cls) or node.cls
     if may_change(cls) or any(field.validator for field in getattr(cls, "__attrs_attrs__", ())):
         return None
+    if cls.__getattribute__ not in (object.__getattribute__, msgspec.Struct.__getattribute__):
+        return None
     in_dict = not issubclass(cls, msgspec.Struct) and cls.__dictoffset__ != 0
     plain: list[tuple[Callable[[Any], Any], Callable[[Iterable[Any]], bool]]] = []
     others: list[tuple[Callable[[Any], Any], Column]] = []
     for field in node.fields:
         column = _column(field.type, inner)
-        if column is None or hasattr(inspect.getattr_static(cls, field.name, None), "__set__") == in_dict:
+        attribute = inspect.getattr_static(cls, field.name, None)
+        if column is None or not (_is_free(attribute) if in_dict else inspect.ismemberdescriptor(attribute)):
             return None  # a property, or a slot of a base class, decides what is read and written
         read = operator.itemgetter(field.name) if in_dict else operator.attrgetter(field.name)
         if column.look is None:

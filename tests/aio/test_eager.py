@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -27,7 +28,12 @@ def make_own_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: An
     return OwnTask(coroutine, loop=loop, **options)
 
 
-@pytest.fixture(params=["asyncio", "asyncio debug", "asyncio factory", "uvloop", "uvloop debug", "uvloop factory"])
+LOOPS = [loop + mode for loop in ("asyncio", "uvloop") for mode in ("", " debug", " factory")]
+if sys.version_info >= (3, 12):
+    LOOPS.append("asyncio eager factory")  # uvloop does not support it
+
+
+@pytest.fixture(params=LOOPS)
 def run_it(request: pytest.FixtureRequest) -> Iterator[RunIt]:
     """Run a test in each loop."""
     name, _, mode = request.param.partition(" ")
@@ -41,6 +47,8 @@ def run_it(request: pytest.FixtureRequest) -> Iterator[RunIt]:
         loop.set_exception_handler(lambda _, problem: problems.append(problem))
         if mode == "factory":
             loop.set_task_factory(make_own_task)  # type: ignore[arg-type]
+        if mode == "eager factory" and sys.version_info >= (3, 12):
+            loop.set_task_factory(asyncio.eager_task_factory)
         await test()
         gc.collect()
         assert not problems
@@ -301,6 +309,41 @@ def test_code_that_replaced_call_soon_sees_every_task(run_it: RunIt) -> None:
         finally:
             del vars(loop)["call_soon"]
         assert seen
+
+    run_it(test)
+
+
+def test_a_wait_for_the_next_iteration_is_one(run_it: RunIt) -> None:
+    async def test() -> None:
+        notes: list[str] = []
+
+        async def wait() -> None:
+            await asyncio.sleep(0)
+            notes.append("resumed")
+
+        task = EagerStart().start(wait())
+        notes.append("started")
+        await task
+        assert notes == ["started", "resumed"]
+
+    run_it(test)
+
+
+def test_a_late_start_can_be_cancelled(run_it: RunIt) -> None:
+    """Without a word of a coroutine that was never awaited: warnings are errors."""
+
+    async def test() -> None:
+        eager, late = EagerStart(), list[asyncio.Task[None]]()
+
+        async def dive(levels: int) -> None:
+            if levels:
+                late.append(eager.start(dive(levels - 1)))
+
+        eager.start(dive(MAX_DEPTH))
+        (waiting,) = [task for task in late if not task.done()]
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
     run_it(test)
 

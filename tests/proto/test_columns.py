@@ -107,6 +107,7 @@ SURE: list[tuple[Any, Any]] = [
     (Order, Order("ann", [LINE, Line()], {"apple": LINE})),
     (dict[str, list[Point]], {"a": [Point(0.5), Point(-1.0, "b", frozenset({"c"}))], "b": []}),
     (dict[int, tuple[str, ...]], {1: ("a",), -(2**63): ()}),
+    (set[str], {"a"}),
     (list[Plain], [Plain((1, True), UNIQUE, dt.date.min)]),
     (Box[int], Box(3)),
     (Colour | None, Colour.RED),
@@ -149,6 +150,48 @@ class WithDict(Slotted):
 @attrs.define
 class Validated:
     number: int = attrs.field(validator=attrs.validators.lt(9))
+
+
+@dataclasses.dataclass(slots=True)
+class CappedSlot:
+    number: int
+
+
+SLOT: Any = vars(CappedSlot)["number"]
+setattr(CappedSlot, "number", property(SLOT.__get__, lambda self, value: SLOT.__set__(self, min(value, 9))))  # noqa: B010
+
+
+@dataclasses.dataclass(slots=True)
+class Counting:
+    number: int
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        return value + 1 if name == "number" else value
+
+
+@dataclasses.dataclass(unsafe_hash=True)
+class Hashed:
+    number: int
+
+
+@attrs.frozen(cache_hash=True)
+class KeepsHash:
+    """Its hash is kept by `__init__`, which a decoder does not call."""
+
+    number: int
+
+
+class Open(enum.Enum):
+    """Makes a new member of each value, each time."""
+
+    KNOWN = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Open:
+        made = object.__new__(cls)
+        made._name_, made._value_ = "MADE", 7
+        return made
 
 
 class Words(list[str]):
@@ -208,6 +251,12 @@ NOT_SURE: list[tuple[Any, Any]] = [
     (Capped, Capped(3)),
     (WithDict, WithDict(1, "a")),
     (Validated, Validated(1)),
+    (CappedSlot, CappedSlot(3)),
+    (Counting, Counting(1)),
+    (set[Hashed], {Hashed(1)}),
+    (frozenset[KeepsHash], frozenset({KeepsHash(1)})),
+    (set[Colour], {Colour.RED}),
+    (Open, Open(7)),
     (Box, Box(3)),
     (Any, 1),
 ]

@@ -403,6 +403,21 @@ async def test_a_local_one_way_call_returns_before_its_turn(
     assert "one-way call busy/a.later failed" in caplog.text
 
 
+async def test_a_local_one_way_call_with_unfit_arguments_raises_and_starts_no_turn(
+    process: Callable[..., Process], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one to another process, which such a request does not reach."""
+    here = process(Busy)
+    grain = here.grains.get_grain(Busy, "a")
+    for _ in range(2):  # before the grain is active, and after
+        with pytest.raises(InvalidCall, match="number"):
+            await grain.later("x")  # type: ignore[arg-type]
+        await here.caller.drain()
+        assert await grain.run(1)
+    assert await grain.run(3) == [1, 1, 3]
+    assert not caplog.records
+
+
 async def test_a_local_call_that_expires_in_the_queue_never_runs(process: Callable[..., Process]) -> None:
     here = process(Busy)
     grain = here.grains.get_grain(Busy, "a")

@@ -49,7 +49,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
         now = call.started_at = gate.clock()
-        may_start = now <= gate.until and now < call.deadline
+        may_start = now <= gate.until and now < call.deadline and not call.caller_gone
         if (may_start or await _pass_gate(call, gate)) and not (watched and call.held_back()):
             call.entered = True
             running = call.invoke(grain, plan)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from grange.aio.loop_binding import LoopBinding
+from grange.errors import CallNotExecuted
 from grange.grains.context import Scalar
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
@@ -83,7 +84,8 @@ class Outgoing:
         call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps.faults)
         call.deadline = deadline
         catalog.deliver(call)
-        self._on_posted()
+        if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
+            self._on_posted()
         return await call.answer(self._deps.deadlines, deadline)
 
     def request(self) -> Request:
