@@ -420,6 +420,21 @@ def test_only_what_cannot_change_is_shared(kind: Any, classes: set[type]) -> Non
     assert set(CODEC.shared(kind, 1024)) == classes
 
 
+class Bits(enum.IntFlag):
+    """A flag keeps unknown bits, of any number."""
+
+    ONE = 1
+
+
+def test_what_may_be_long_is_looked_at_and_flags_are_not_shared() -> None:
+    assert CODEC.shared(Bits, 1024) == {}
+    for kind, short, long in ((bytes, b"1234", b"12345"), (str, "1234", "12345")):
+        look = CODEC.shared(kind, 4)[kind]
+        assert look is not None
+        assert look(short)
+        assert not look(long)
+
+
 def test_references_are_shared_by_their_exact_class() -> None:
     assert set(CODEC.shared(Cart, 9)) == {type(FACTORY.get_grain(Cart, "a"))}
     assert set(CODEC.shared(Cart, 9)) != set(CODEC.shared(CartApi, 9))
