@@ -15,7 +15,7 @@ TITLE = re.compile(r"# (\d{4}): (\S.*)")
 STATUS = re.compile(r"(Accepted|Withdrawn|Replaced by \[?\d{4})\b.*")
 
 THEMES: Mapping[str, tuple[int, ...]] = {
-    "The project": (1, 4, 55),
+    "The project": (1, 4, 55, 71),
     "Grain classes": (58,),
     "Calls, gateways and clients": (2, 3, 46, 56, 60, 62, 64, 65, 66, 67),
     "State and stores": (5, 6, 7, 8, 9, 10, 11, 12, 36, 57, 61),
