@@ -253,6 +253,29 @@ async def test_a_gateway_that_failed_is_avoided_for_a_while(time: VirtualTime) -
     assert {grain_id: client.known(grain_id) for grain_id in GRAINS} == placed
 
 
+async def test_callers_forget_their_links_with_each_new_view(time: VirtualTime) -> None:
+    client = gateways(30_000)
+    await client.find(Cluster(view(1, member(0))).ask)
+    moved: list[GrainId | None] = []
+    client.watch(moved.append)
+    newer = Cluster(view(2, member(0), member(1)))
+    await client.find(newer.ask)
+    await client.find(newer.ask)
+    assert moved == [None]
+
+
+async def test_callers_forget_their_links_when_a_gateway_is_avoided_and_used_again(time: VirtualTime) -> None:
+    client = gateways(30_000, avoid_for=2)
+    await client.find(Cluster(view(1, member(0), member(1))).ask)
+    moved: list[GrainId | None] = []
+    client.watch(moved.append)
+    client.disconnected(client.all()[0], None)
+    assert moved == [None]
+    await asyncio.sleep(2.1)
+    client.known(GRAINS[0])
+    assert moved == [None, None]
+
+
 async def test_a_gateway_whose_silo_lacks_the_grain_is_not_avoided(time: VirtualTime) -> None:
     client = gateways(30_000)
     await client.find(Cluster(view(1, member(0), member(1))).ask)

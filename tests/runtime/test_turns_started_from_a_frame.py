@@ -14,6 +14,7 @@ from grange.grains.context import current_activation
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
 from grange.proto.message import Cancel, Message, Reason, Rejection, Request, Response
+from grange.runtime.calls.admission import LARGE
 from grange.runtime.options import RuntimeOptions
 from grange.transport.memory import MemoryTransport
 from grange.transport.memory_network import MemoryNetwork
@@ -38,6 +39,10 @@ class Desk(Grain):
         NOTES.append(f"{self.key} look")
         await asyncio.sleep(1)
         return len(NOTES)
+
+    async def unknown_size(self) -> list[int]:
+        await asyncio.sleep(1)
+        return []
 
     async def where(self) -> bool:
         return current_activation.get() is self._grange and asyncio.current_task() not in TASKS  # type: ignore[attr-defined]
@@ -265,6 +270,16 @@ async def test_the_bytes_of_a_frame_count(peer: Open) -> None:
     there = await peer(connection_bytes=25_000)
     await there.frame(*[there.request("slow", 1.0, "x" * 10_000, key=key) for key in "abcde"])
     assert there.reasons() == [Reason.OVERLOADED] * 2
+
+
+async def test_large_arguments_and_answers_are_weighed(peer: Open) -> None:
+    """A request with large arguments, or whose answer may be large, counts them while its turn runs."""
+    there = await peer()
+    admission = there.process.admission
+    await there.frame(there.request("slow", 1.0, "x" * LARGE))
+    assert admission.arguments >= LARGE
+    await there.frame(there.request("unknown_size", key="b"))
+    assert admission.expected > 0
 
 
 async def test_the_method_is_looked_up_and_the_arguments_are_checked(peer: Open) -> None:
