@@ -32,6 +32,11 @@ class DirectoryClient:
         self._tasks = slice.tasks
         self._registrations = registrations
 
+    def register_now(self, address: GrainAddress) -> GrainAddress | None:
+        """See `GrainDirectory`. Decides for our own ready ranges."""
+        decision = self._partition.register(address)
+        return None if isinstance(decision, Refusal) else decision
+
     async def register(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """See `GrainDirectory`.
 

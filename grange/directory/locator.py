@@ -83,6 +83,14 @@ class ClusterLocator:
         """See `Locator`."""
         self._moved = moved
 
+    def claim_now(self, address: GrainAddress) -> GrainAddress | None:
+        """See `Claims`. It decides if this silo owns the grain's range, and no other activation is registered."""
+        winner = self._directory.register_now(address)
+        if winner is None or not winner.same_activation(address):
+            return None
+        self._note_winner(winner)
+        return winner
+
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """See `Claims`. The winner carries the version under which it was registered; the caller must keep it.
 
@@ -93,9 +101,7 @@ class ClusterLocator:
         winner = await self._directory.register(address, previous)
         while not winner.same_activation(address) and (self._is_over(winner) or await self._has_left(winner)):
             winner = await self._directory.register(address, winner)
-        grain_id = address.grain_id
-        if winner.silo != self._deps.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
-            self._put(grain_id, winner.silo)
+        self._note_winner(winner)
         return winner
 
     async def release(self, address: GrainAddress) -> None:
@@ -112,6 +118,12 @@ class ClusterLocator:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
         self._moved(None)
+
+    def _note_winner(self, winner: GrainAddress) -> None:
+        """Cache the silo of a grain, unless the ring computes it."""
+        grain_id = winner.grain_id
+        if winner.silo != self._deps.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
+            self._put(grain_id, winner.silo)
 
     def _put(self, grain_id: GrainId, silo: SiloAddress) -> None:
         self._cache.put(grain_id, silo)

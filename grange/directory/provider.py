@@ -17,6 +17,10 @@ class GrainDirectory(Protocol):
     or `unregister` that raised may have taken effect, and may be repeated.
     """
 
+    def register_now(self, address: GrainAddress) -> GrainAddress | None:
+        """`register` without waiting. None: it would wait, and nothing was registered."""
+        ...
+
     async def register(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """Register the activation, and return the grain's entry afterwards: this activation, or the one it lost to.
 

@@ -51,6 +51,10 @@ class Locator(Protocol):
 class Claims(Protocol):
     """Decides which activation of a grain may run. `activations/lifecycle.py` calls it before any user code runs."""
 
+    def claim_now(self, address: GrainAddress) -> GrainAddress | None:
+        """Register this activation without waiting. Returns it as it was registered; None: `claim` must decide."""
+        ...
+
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """Register this activation. Returns the winner, perhaps another activation. Only the winner may run user code.
 
@@ -86,6 +90,10 @@ class LocalOnly:
 
     def watch(self, moved: Moved) -> None:
         """Do nothing: every grain is always here."""
+
+    def claim_now(self, address: GrainAddress) -> GrainAddress:
+        """The claimant wins: the catalog holds one activation per grain."""
+        return address
 
     async def claim(self, address: GrainAddress, previous: GrainAddress | None = None) -> GrainAddress:
         """The claimant wins: the catalog holds one activation per grain."""

@@ -18,7 +18,8 @@ from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
-from grange.runtime.system_target import SystemTargets
+from grange.proto.message import Request, Response
+from grange.runtime.system_target import SystemTargets, system_id
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 TYPES = {"cart": "ring", "dice": "random", "pet": "prefer_local"}
@@ -242,12 +243,11 @@ class Cluster:
         return (caller, silo) in self.cut or service in self.unanswered
 
     async def _answer(self, host: Host, service: str, data: bytes) -> bytes:
-        answer = host.targets.find(service)
-        assert answer is not None, service
-        reply = await answer(data)
+        reply = await host.targets.answer(Request(1, system_id(service), "ask", data), _raise)
+        assert isinstance(reply, Response), service
         if host.gate is not None:
             await host.gate.wait()
-        return reply
+        return reply.payload
 
     # --- checks -----------------------------------------------------------------------------------
 
@@ -314,3 +314,7 @@ class Cluster:
 
     def _newest(self) -> ClusterDirectory:
         return max((host.directory for host in self.hosts.values()), key=lambda one: one.topology.version)
+
+
+def _raise(error: BaseException) -> bytes:
+    raise error

@@ -89,12 +89,13 @@ class Activation:
     """One activation of one grain, and the grain's context (`grains.grain.GrainContext`).
 
     It is kept small, because a silo may hold millions. `turn` is the running request while no other one runs or waits.
-    As soon as there are two, or one waits, `mailbox` holds them all and decides. An idle activation has neither.
+    `first` is the one request that waits while it activates. As soon as there are two, or one waits for a turn,
+    `mailbox` holds them all and decides. An idle activation has none of these.
     """
 
     __slots__ = (
-        "activation_id", "built", "claimed", "grain_id", "hosted", "keep_until", "last_used", "mailbox", "owner",
-        "phase", "reason", "timers", "turn", "version",
+        "activation_id", "built", "claimed", "first", "grain_id", "hosted", "keep_until", "last_used", "mailbox",
+        "owner", "phase", "reason", "timers", "turn", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
@@ -108,6 +109,7 @@ class Activation:
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
         self.reason = ""
+        self.first: Invocation | None = None
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
@@ -144,6 +146,9 @@ class Activation:
         elif self.phase is Phase.GONE:
             call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
             return
+        elif self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
+            self.first = call
+            return
         mailbox = self._open_mailbox()
         if mailbox.depth >= self.hosted.mailbox_limit:
             call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
@@ -160,38 +165,50 @@ class Activation:
     @property
     def waiting(self) -> Collection[Invocation]:
         """The requests that wait for their turn, in order."""
-        return () if self.mailbox is None else self.mailbox.waiting or ()
+        if self.mailbox is not None:
+            return self.mailbox.waiting or ()
+        return () if self.first is None else (self.first,)
 
     def take_waiting(self) -> list[Invocation]:
         """Remove and return all waiting requests, in order."""
         if self.mailbox is None:
-            return []
+            first, self.first = self.first, None
+            return [] if first is None else [first]
         taken = self.mailbox.take_all()
         self._close_mailbox()
         return taken
 
     def withdraw(self, call: Invocation) -> None:
         """Refuse a waiting request whose caller has gone, and free its place."""
-        if self.mailbox is not None and self.mailbox.drop(call):
+        if self.first is call:
+            self.first = None
+        elif self.mailbox is not None and self.mailbox.drop(call):
             self._close_mailbox()
-            call.refuse(cancelled())
+        else:
+            return
+        call.refuse(cancelled())
 
     def status(self, call: Invocation) -> str:
         """The progress of a request, for the caller's time-out message."""
-        position = None if self.mailbox is None else self.mailbox.position(call)
+        position = 0 if self.first is call else None
+        if self.mailbox is not None:
+            position = self.mailbox.position(call)
         if position is not None:
             place = f"{position + 1}" if position < MAX_COUNTED else f"{MAX_COUNTED + 1} or later"
             return f"queued at {place} of {len(self.waiting)} ({self.phase.name.lower()})"
         return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
 
     def _open_mailbox(self) -> Mailbox[Invocation]:
-        """The mailbox; if there is none, one that holds the running request."""
+        """The mailbox; if there is none, one that holds the running request, or the first one."""
         if self.mailbox is None:
             self.mailbox = Mailbox(self.hosted.options.reentrant)
             if self.turn is not None:
                 self._copy_options(self.turn)
                 self.mailbox.start(self.turn)
                 self.turn = None
+            if self.first is not None:
+                self.mailbox.wait(self.first)
+                self.first = None
         return self.mailbox
 
     def _close_mailbox(self) -> None:
@@ -276,7 +293,12 @@ class Activation:
         self.built = built
         self.phase = Phase.ACTIVE
         self.owner.on_active(self)
-        for call in self.take_waiting():
+        calls = self.take_waiting()
+        plan = self.ready(calls[0].method) if len(calls) == 1 else None
+        if plan is not None:
+            self.start(calls[0], plan)  # the usual case: only the request for which the activation was made
+            return
+        for call in calls:
             self.receive(call)
 
     def deactivate(self, reason: str) -> None:

@@ -34,7 +34,7 @@ class HostedType:
 
     __slots__ = (
         "_facets", "_parameters", "_services", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "live", "mailbox_limit", "options", "plain", "plans",
+        "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +64,8 @@ class HostedType:
         self._parameters = tuple(
             parameter for parameter in parameters if parameter.required or self._is_provided(parameter)
         )
+        # Whether its instances are ready once they are constructed: no services, facets or `on_activate`.
+        self.waits_for_nothing = not self._parameters and not self.has_on_activate
         self._check(parameters)
 
     @property
@@ -94,13 +96,18 @@ class HostedType:
             return False
         return True
 
+    def build_now(self, context: Any) -> Built:
+        """Build an instance whose class `waits_for_nothing`. Raises any error of the constructor."""
+        built = self._new(context)
+        built.grain.__init__()  # type: ignore[misc]
+        return built
+
     async def build(self, context: Any, grain_id: GrainId, guard: Callable[[], None]) -> Built:
         """Build an instance with all its constructor parameters. Its facets are not loaded yet.
 
         Raises any error of a service factory or of the constructor.
         """
-        built = Built(self.cls.__new__(self.cls))
-        object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
+        built = self._new(context)
         arguments: dict[str, Any] = {}
         try:
             for parameter in self._parameters:
@@ -109,6 +116,11 @@ class HostedType:
         except BaseException:
             await built.close()
             raise
+        return built
+
+    def _new(self, context: Any) -> Built:
+        built = Built(self.cls.__new__(self.cls))
+        object.__setattr__(built.grain, "_grange", context)  # a frozen dataclass refuses plain assignment
         return built
 
     async def _argument(self, built: Built, parameter: Parameter, grain_id: GrainId, guard: Callable[[], None]) -> Any:

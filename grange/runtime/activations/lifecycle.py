@@ -22,28 +22,35 @@ log = logging.getLogger("grange.runtime")
 
 
 async def activate(activation: Activation) -> None:
-    """Activate: from the claim to serving. An error refuses all waiting requests and releases the claim."""
+    """Activate: from the claim to serving. An error refuses all waiting requests and releases the claim.
+
+    In the usual case no step waits: the claim is decided here, the gate is open, and the class only has to be
+    constructed. A time-out is made only for an activation that may wait.
+    """
     current_activation.set(activation)
-    timeout = asyncio.timeout(activation.owner.deps.options.activation_timeout)
+    deps, hosted = activation.owner.deps, activation.hosted
+    timeout: asyncio.Timeout | None = None
     built: Built | None = None
     try:
-        async with timeout:
-            if activation.owner.deps.pace.spent():
-                await activation.owner.deps.pace.turn()
-            _check_key(activation)
-            await _claim(activation)
-            await _pass_gate(activation)
-            built = await activation.hosted.build(activation, activation.grain_id, activation.check_turn)
-            await built.load()
-            if activation.hosted.has_on_activate:
-                await _pass_gate(activation)
-                await built.grain.on_activate()
-            if activation.reason:
-                # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
-                code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
-                raise Refused(code, f"the activation ended while activating: {activation.reason}")
+        _check_key(activation)
+        crowded = deps.pace.spent()
+        if not crowded:
+            _claim_now(activation)
+        if activation.claimed and hosted.waits_for_nothing and deps.gate.clock() <= deps.gate.until:
+            built = hosted.build_now(activation)
+        else:
+            timeout = asyncio.timeout(deps.options.activation_timeout)
+            async with timeout:
+                await _begin(activation, crowded)
+                built = await hosted.build(activation, activation.grain_id, activation.check_turn)
+                await built.load()
+                await _on_activate(activation, built)
+        if activation.reason:
+            # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
+            code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
+            raise Refused(code, f"the activation ended while activating: {activation.reason}")
     except BaseException as error:
-        refused = _refusal(activation, error, timed_out=timeout.expired())
+        refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
         await _tear_down(activation, built, refused)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
@@ -76,6 +83,23 @@ def _check_key(activation: Activation) -> None:
     except ValueError as error:
         text = f"{activation.hosted.name!r} has keys of kind {kind_name(kind)}: {error}"
         raise Refused(Reason.INVALID_CALL, text) from None
+
+
+async def _begin(activation: Activation, crowded: bool) -> None:
+    """Wait for all that must come before user code: a later iteration of the loop if it is crowded, claim and gate."""
+    if crowded:
+        await activation.owner.deps.pace.turn()
+    if not activation.claimed:
+        await _claim(activation)
+    await _pass_gate(activation)
+
+
+def _claim_now(activation: Activation) -> None:
+    """Claim the grain if that needs no wait and this activation wins; else do nothing: `_claim` must follow."""
+    winner = activation.owner.claims.claim_now(activation.address)
+    if winner is not None:
+        activation.version = winner.version
+        activation.claimed = True
 
 
 async def _claim(activation: Activation) -> None:
@@ -124,6 +148,12 @@ async def _tear_down(activation: Activation, built: Built | None, refused: Refus
             if refused.reason is Reason.NOT_HERE and refused.hint is None:
                 refused.hint = activation.owner.next_silo(activation.grain_id)
             activation.close(refused)
+
+
+async def _on_activate(activation: Activation, built: Built) -> None:
+    if activation.hosted.has_on_activate:
+        await _pass_gate(activation)
+        await built.grain.on_activate()
 
 
 def _refusal(activation: Activation, error: BaseException, timed_out: bool) -> Refused:

@@ -76,7 +76,7 @@ class Caller:
     async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether the call was executed.
 
-        The usual cases are here: the grain is active in this process, or known to be at the other end of an open link.
+        The usual cases are here: the grain is or belongs in this process, or is known to be at the end of an open link.
         """
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
@@ -84,7 +84,7 @@ class Caller:
         if kwargs or not method.fewest <= len(args) <= method.arity:
             args = method.bind(args, kwargs)
         here = self._deps.catalog
-        if here is not None and grain_id in here.targets and not plan.one_way:
+        if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps.faults)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args)
@@ -140,6 +140,10 @@ class Caller:
         if plan.one_way:
             return await self._call_one_way(outgoing)
         return await self.repeat(grain_id, deadline, outgoing.attempt, refusal)
+
+    def _begins_here(self, grain_id: GrainId) -> bool:
+        """Whether to create the activation of an absent grain in this process now: it is its place."""
+        return grain_id not in self._links and self.target(grain_id) == self._deps.address and not self._pace.spent()
 
     async def _finish_here(self, call: LocalCall, plan: MethodPlan, args: tuple[Any, ...]) -> Any:
         """Wait for the outcome of a call that was delivered in this process. If it is refused, it continues slowly."""
