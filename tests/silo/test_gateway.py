@@ -298,7 +298,12 @@ async def test_a_request_whose_client_goes_in_the_moment_of_a_refusal_is_not_rep
             cart = await a_cart_away_from(cluster, client, gateway)
             relayed: list[WireCall] = []
             deliver = Gateway.deliver
-            monkeypatch.setattr(Gateway, "deliver", lambda self, call: (relayed.append(call), deliver(self, call)))
+
+            def record(self: Gateway, call: WireCall) -> None:
+                relayed.append(call)
+                deliver(self, call)
+
+            monkeypatch.setattr(Gateway, "deliver", record)
             call = asyncio.create_task(cart.run(1))
             while not relayed:
                 await asyncio.sleep(0)
