@@ -13,7 +13,7 @@ import pytest
 from grange import CallError, CallTimeout, ConnectionLost, Grain, PersistentState, response_timeout
 from grange.aio.portions import PORTION
 from grange.client import Client
-from grange.runtime.activations.activation import Phase
+from grange.runtime.activations.phase import Phase
 from grange.silo.management import COLLECT, Collect, encode
 from grange.testing import TestCluster
 

@@ -12,7 +12,7 @@ from grange import ActivationFailed, CallTimeout, Grain, response_timeout
 from grange.grains.context import current_activation
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activations.activation import Phase
+from grange.runtime.activations.phase import Phase
 from grange.runtime.locator import LocalOnly
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
