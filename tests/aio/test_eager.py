@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from grange.aio.eager import MAX_DEPTH, EagerStart
+from grange.aio.eager import MAX_DEPTH, MAX_IN_A_ROW, EagerStart
 
 Test = Callable[[], Awaitable[None]]
 RunIt = Callable[[Test], None]
@@ -266,6 +266,34 @@ class Careless:
 
         asyncio.get_running_loop().call_soon(self.notes.append, "called")
         self.eager.start(start())
+
+
+def test_after_many_starts_in_a_row_one_is_left_to_the_loop(run_it: RunIt) -> None:
+    """So the loop runs beside code that never suspends and starts tasks without end."""
+
+    async def test() -> None:
+        rounds = 0
+
+        def count() -> None:
+            nonlocal rounds
+            rounds += 1
+
+        async def quick() -> None: ...
+
+        eager = EagerStart()
+        asyncio.get_running_loop().call_soon(count)
+        assert all(eager.start(quick()).done() for _ in range(MAX_IN_A_ROW))
+        assert rounds == 0
+        late = eager.start(quick())
+        assert not late.done()
+        await late
+        assert rounds == 1
+        assert all(eager.start(quick()).done() for _ in range(MAX_IN_A_ROW))
+        last = eager.start(quick())
+        assert not last.done()
+        await last
+
+    run_it(test)
 
 
 def test_a_finalizer_may_run_while_a_task_is_made(run_it: RunIt) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from grange import Grain, PersistentState
 from grange.proto.ids import GrainId
-from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.phase import Phase
 from grange.runtime.locator import LocalOnly
 from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster

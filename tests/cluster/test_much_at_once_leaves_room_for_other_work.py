@@ -13,7 +13,7 @@ import pytest
 from grange import CallError, CallTimeout, ConnectionLost, Grain, PersistentState, response_timeout
 from grange.aio.portions import PORTION
 from grange.client import Client
-from grange.runtime.activations.activation import Phase
+from grange.runtime.activations.phase import Phase
 from grange.silo.management import COLLECT, Collect, encode
 from grange.testing import TestCluster
 
@@ -62,6 +62,15 @@ class Kept(Grain[int]):
     async def ping(self) -> None: ...
 
 
+class Bare(Grain[int]):
+    """Counts its activations, which wait for nothing."""
+
+    def __init__(self) -> None:
+        counts["activated"].one()
+
+    async def ping(self) -> None: ...
+
+
 class Stuck(Grain[int]):
     """Answers nothing in time."""
 
@@ -77,8 +86,8 @@ def activated() -> Counts:
 
 
 @pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
-@pytest.mark.parametrize("cls", [Plain, Kept])
-async def test_activations_begin_in_portions(cls: type[Plain | Kept], far: bool, activated: Counts) -> None:
+@pytest.mark.parametrize("cls", [Bare, Plain, Kept])
+async def test_activations_begin_in_portions(cls: type[Bare | Plain | Kept], far: bool, activated: Counts) -> None:
     async with TestCluster([cls], silos=1) as cluster:
         get = cluster.get_grain if far else cluster.silos[0].get_grain
         references = [get(cls, number) for number in range(MANY)]

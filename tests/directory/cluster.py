@@ -74,7 +74,7 @@ class Host:
         address = self.address(grain_id)
         self.claiming[grain_id] = address
         try:
-            winner = await self.locator.claim(address)
+            winner = self.locator.claim_now(address) or await self.locator.claim(address)
             if winner.same_activation(address):
                 self.won[grain_id] = winner
                 self.cluster.check_single(grain_id)

@@ -72,6 +72,27 @@ def test_prefer_local_places_a_new_grain_with_its_caller_and_finds_an_old_one() 
     run(main())
 
 
+def test_a_claim_is_decided_at_once_by_the_owner_of_the_range_only() -> None:
+    """ADR 0022. A claim that is not won at once has registered nothing."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            first, second = await cluster.start(2)
+            await cluster.quiet()
+            mine, other = (first.address(cluster.owned_by(host, "counter")) for host in (first, second))
+            won = first.locator.claim_now(mine)
+            assert won is not None
+            assert won.same_activation(mine)
+            assert won.version == first.directory.topology.version
+            assert first.directory.partition.entries == [won]
+            assert first.locator.claim_now(first.address(mine.grain_id)) is None
+            assert first.directory.partition.entries == [won]
+            assert first.locator.claim_now(other) is None
+            assert not second.directory.partition.entries
+
+    run(main())
+
+
 def test_registrations_and_look_ups_fill_the_cache_and_a_release_empties_it_first() -> None:
     """DIR-06: register and look-up fill the cache; unregister removes from it before the directory call ends."""
 

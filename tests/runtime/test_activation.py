@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from grange import CallTimeout, Grain, InvalidCall, Overloaded, always_interleave, response_timeout
-from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
+from grange.runtime.activations.phase import Phase
 from tests.runtime.process import Process, settle
 
 Make = Callable[..., Process]

@@ -12,8 +12,8 @@ import svcs
 from grange import ConfigurationError, Grain, NoSuchGrain, SiloStopped, SiloUnavailable
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
-from grange.runtime.activations.activation import Phase
 from grange.runtime.activations.collector import SWEEP_BATCH, idle_for
+from grange.runtime.activations.phase import Phase
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Gate, Process, RecordedCall, ScriptedClaims, settle

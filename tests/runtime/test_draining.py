@@ -9,8 +9,9 @@ from typing import Any
 import svcs
 
 from grange import Grain
-from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.draining import MAX_CONCURRENT_DEACTIVATIONS
+from grange.runtime.activations.phase import Phase
 from grange.runtime.activations.workers import WorkerPool
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import Process, RecordedCall, settle

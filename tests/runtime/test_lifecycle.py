@@ -15,7 +15,7 @@ from grange.grains.facets import Parameter
 from grange.grains.grain import Grain as AnyGrain
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
-from grange.runtime.activations.activation import Phase
+from grange.runtime.activations.phase import Phase
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
 from tests.runtime.process import HERE, Gate, Process, RecordedCall, ScriptedClaims, settle

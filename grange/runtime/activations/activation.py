@@ -7,7 +7,6 @@ activating or closing wait. Requests that still wait when it is gone are refused
 from __future__ import annotations
 
 import asyncio
-import enum
 import math
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol, TypeVar
@@ -24,6 +23,7 @@ from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
+from grange.runtime.activations.phase import SELF_DEACTIVATED, UNSAVED, Phase
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
@@ -33,27 +33,9 @@ from grange.runtime.requests.refusal import Refused
 G = TypeVar("G", bound=Addressable)
 
 
-SELF_DEACTIVATED = "the grain asked for it"
-"""The deactivation reason of an activation whose grain called `deactivate_when_idle`."""
-
-UNSAVED = "a change to its state was not stored"
-"""The deactivation reason after an error of the activation's own state left a turn. No turn starts in it any more, and
-nothing is answered from its memory or stored."""
-
 CLOSING_ADMIT_INTERVAL = 0.2
 """Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
 last turns. With immediate admission, a steady load could keep the activation from ever ending."""
-
-
-class Phase(enum.IntEnum):
-    """The phases of an activation, in order. An activation never goes back."""
-
-    ACTIVATING = 0
-    ACTIVE = 1
-    CLOSING = 2  # running requests complete, other requests wait
-    ENDING = 3  # `on_deactivate` runs and the claim is released
-    GONE = 4
-
 
 _ACTIVE = Phase.ACTIVE
 
@@ -182,10 +164,9 @@ class Activation:
         """Refuse a waiting request whose caller has gone, and free its place."""
         if self.first is call:
             self.first = None
-        elif self.mailbox is not None and self.mailbox.drop(call):
-            self._close_mailbox()
-        else:
+        elif self.mailbox is None or not self.mailbox.drop(call):
             return
+        self._close_mailbox()
         call.refuse(cancelled())
 
     def status(self, call: Invocation) -> str:
@@ -294,12 +275,11 @@ class Activation:
         self.phase = Phase.ACTIVE
         self.owner.on_active(self)
         calls = self.take_waiting()
-        plan = self.ready(calls[0].method) if len(calls) == 1 else None
-        if plan is not None:
+        if len(calls) == 1 and (plan := self.ready(calls[0].method)) is not None:
             self.start(calls[0], plan)  # the usual case: only the request for which the activation was made
-            return
-        for call in calls:
-            self.receive(call)
+        else:
+            for call in calls:
+                self.receive(call)
 
     def deactivate(self, reason: str) -> None:
         """End after the running requests. Later requests wait; then they are refused, and their callers repeat them."""

@@ -10,7 +10,8 @@ import asyncio
 import math
 
 from grange.aio.portions import PORTION
-from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.phase import Phase
 
 SWEEP_BATCH = 1000
 """Number of activations examined before the event loop runs other tasks."""

@@ -14,8 +14,9 @@ from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
-from grange.runtime.activations.activation import SELF_DEACTIVATED, Activation
+from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.hosted import Built
+from grange.runtime.activations.phase import SELF_DEACTIVATED
 from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")

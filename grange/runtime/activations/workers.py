@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from grange.proto.ids import GrainId, SiloAddress
-from grange.runtime.activations.activation import Activation, Phase
+from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
+from grange.runtime.activations.phase import Phase
 from grange.runtime.locator import Claims, LocalOnly
 from grange.runtime.requests.invocation import Invocation
 

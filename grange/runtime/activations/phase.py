@@ -1,0 +1,22 @@
+"""The phases of an activation, and the reasons of its end that other code asks for. Pure."""
+
+from __future__ import annotations
+
+import enum
+
+SELF_DEACTIVATED = "the grain asked for it"
+"""The deactivation reason of an activation whose grain called `deactivate_when_idle`."""
+
+UNSAVED = "a change to its state was not stored"
+"""The deactivation reason after an error of the activation's own state left a turn. No turn starts in it any more, and
+nothing is answered from its memory or stored."""
+
+
+class Phase(enum.IntEnum):
+    """The phases of an activation, in order. An activation never goes back."""
+
+    ACTIVATING = 0
+    ACTIVE = 1
+    CLOSING = 2  # running requests complete, other requests wait
+    ENDING = 3  # `on_deactivate` runs and the claim is released
+    GONE = 4
