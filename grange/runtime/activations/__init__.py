@@ -2,6 +2,6 @@
 
 A request passes `catalog.py`, `activation.py` and `invoker.py`. `mailbox.py` (pure) decides which requests may
 interleave. `lifecycle.py` begins and ends an activation, `hosted.py` describes its class, `timers.py` makes its ticks,
-`phase.py` names its phases, `deps.py` what all of them share, `workers.py` keeps stateless workers, `collector.py` ends idle activations, and
-`draining.py` ends all of them when the silo stops.
+`phase.py` names its phases, `deps.py` what all of them share, `workers.py` keeps stateless workers, `collector.py` ends
+idle activations, and `draining.py` ends all of them when the silo stops.
 """
