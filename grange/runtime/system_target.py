@@ -46,10 +46,14 @@ class SystemTargets:
             raise ValueError(f"system target {service!r} is served already")
         self._answers[service] = answer
 
+    def find(self, service: str) -> Answer | None:
+        """The service of this name, or None."""
+        return self._answers.get(service)
+
     async def answer(self, request: Request, encode: Callable[[BaseException], bytes]) -> Response | Rejection:
         """The outcome of a question. `encode` makes the payload of an error."""
         service = request.grain_id.key
-        answer = self._answers.get(service)
+        answer = self.find(service)
         if answer is None:
             return Rejection(request.id, Reason.NO_SUCH_GRAIN, f"there is no system target {service!r} here")
         try:
