@@ -53,8 +53,10 @@ faults: $(READY) ## play every fault from outside in ROUNDS rounds; show figures
 		$(if $(SEED),--seed $(SEED))
 
 .PHONY: bench
-bench: $(READY) ## measure grange and its peers, write benchmarks/results.json
+bench: $(READY) ## measure grange and its peers, its starts and its longest holds; write benchmarks/results.json
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.stalls
 
 .PHONY: profile
 profile: $(READY) ## where the microseconds of a remote and a local call go, by the steps of docs/one-call.md
