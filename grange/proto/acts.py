@@ -1,0 +1,88 @@
+"""Acts of operators on one silo: the roles, the question, its answer. System targets and messages. Pure."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from grange.proto.ids import SiloAddress
+
+ACT = "management.act"
+AUDIT = "management.audit"
+"""Names of system targets. They are on the wire."""
+
+
+class Level(enum.IntEnum):
+    """What a person or program may do: a higher level includes the lower ones."""
+
+    NONE = 0
+    VIEWER = 1  # read everything
+    OPERATOR = 2  # deactivate, drain, cordon, set log levels
+    ADMIN = 3  # call methods, declare a silo dead
+
+
+class Action(enum.StrEnum):
+    """The acts. Values are on the wire, in the audit log and in the option `actions`."""
+
+    DEACTIVATE = "deactivate"  # target: a grain, or all activations of a type
+    COLLECT = "collect"  # all activations idle for a number of seconds
+    CALL = "call"  # one method of a grain
+    CORDON = "cordon"  # the silo takes no new grains; its grains stay
+    UNCORDON = "uncordon"
+    DRAIN = "drain"
+    LOG_LEVEL = "log level"
+    DUMP_TASKS = "dump tasks"
+    DECLARE_DEAD = "declare dead"
+
+
+class Act(msgspec.Struct, frozen=True):
+    """Question: do this, or with `preview` only tell what it would do.
+
+    `target`: a grain as "type/key", a grain type, a logger name, or a silo, as the action needs. `values` are further
+    arguments as JSON. `expect` is `Acted.expect` of a preview: the act is refused if it no longer holds; empty: do it
+    all the same. `actor` names the person for the audit; it is believed only from a peer that may speak for others.
+    """
+
+    action: Action
+    target: str = ""
+    values: str = ""
+    reason: str = ""
+    expect: str = ""
+    actor: str = ""
+    preview: bool = False
+
+
+class Outcome(enum.StrEnum):
+    """The outcome of an act."""
+
+    DONE = "done"
+    PREVIEWED = "previewed"
+    REFUSED = "refused"  # certainly not done: the role, a switched-off action, or an expectation that does not hold
+    FAILED = "failed"  # it was tried and raised
+    UNKNOWN = "unknown"
+
+
+class Acted(msgspec.Struct, frozen=True):
+    """Answer: the outcome, a sentence, how many things it is about, and the result as JSON."""
+
+    address: SiloAddress
+    outcome: Outcome
+    text: str
+    count: int = 0
+    expect: str = ""
+    result: str = ""
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """One line of the audit, before or after an act."""
+
+    number: int
+    time: float
+    actor: str
+    level: Level
+    action: str
+    target: str
+    reason: str
+    outcome: str
+    text: str

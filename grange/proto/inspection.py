@@ -1,0 +1,157 @@
+"""Questions about the activations of one silo and what stands behind them: system targets and messages. Pure.
+
+`silo/inspection.py` answers them; the command line and the dashboard ask. Lists have a limit, a budget and a cursor.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from grange.proto.ids import GrainId, SiloAddress
+
+FIND = "management.activations"
+DETAIL = "management.activation"
+STATE = "management.state"
+SCHEMA = "management.schema"
+DOUBTS = "management.doubts"
+TASKS = "management.tasks"
+"""Names of system targets. They are on the wire."""
+
+MAX_ROWS = 200
+"""Most rows in one answer to `FIND`."""
+
+
+class FindActivations(msgspec.Struct, frozen=True):
+    """Question: the activations that match all that is given here. Times are in seconds; 0 or empty matches all.
+
+    `prefix` and `contains` are about the key. `min_turn`: the running turn has lasted so long. `sort` is one of "key",
+    "age", "idle", "waiting", "turn"; "key" rises, the others fall. `cursor` is `FoundActivations.cursor` of the page
+    before; empty: the first page.
+    """
+
+    type: str = ""
+    prefix: str = ""
+    contains: str = ""
+    phase: str = ""
+    min_age: float = 0.0
+    min_idle: float = 0.0
+    min_waiting: int = 0
+    min_turn: float = 0.0
+    sort: str = "key"
+    limit: int = 50
+    cursor: str = ""
+
+
+class ActivationRow(msgspec.Struct, frozen=True):
+    """One activation in a list. `age`, `idle` and `turn` (the longest running one; 0: none) are in seconds."""
+
+    grain_id: GrainId
+    phase: str
+    age: float
+    idle: float
+    waiting: int
+    running: int
+    turn: float
+
+
+class FoundActivations(msgspec.Struct, frozen=True):
+    """Answer: the best rows of one silo, in order.
+
+    `matches` counts all that matched among the `looked_at` of `total` activations. `cut`: the budget ended the search
+    before the end. `cursor` continues after the last row; empty: there are no more.
+    """
+
+    address: SiloAddress
+    rows: tuple[ActivationRow, ...]
+    matches: int
+    looked_at: int
+    total: int
+    cut: bool = False
+    cursor: str = ""
+
+
+class RequestRow(msgspec.Struct, frozen=True):
+    """One request that waits or runs: since how many seconds, and how many its caller still waits (-1: no limit).
+
+    `caller` names the peer that sent it, or "this silo". `stack` holds the frames of a running turn, innermost last.
+    """
+
+    method: str
+    caller: str
+    seconds: float
+    left: float
+    stack: tuple[str, ...] = ()
+    trace: str = ""
+
+
+class TimerRow(msgspec.Struct, frozen=True):
+    """One timer of an activation: its callback's name, its period (-1: it fires once), seconds until it is due."""
+
+    name: str
+    period: float
+    due: float
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """One persistent state of an activation, as stored: `json` is redacted, and cut at 64 KiB if `cut`."""
+
+    name: str
+    provider: str
+    etag: str
+    size: int
+    json: str
+    loaded: bool
+    cut: bool = False
+
+
+class ActivationDetail(msgspec.Struct, frozen=True):
+    """Answer to `DETAIL`, whose question is a GrainId: one activation of this silo.
+
+    `view`: the membership version in which it claimed its grain. `placement`: the strategy that chose this silo.
+    `registered`: the address that the grain directory holds; empty if it holds none. `calls` and `errors` are recent
+    ones, kept only while it is watched: texts with the newest first.
+    """
+
+    address: SiloAddress
+    row: ActivationRow
+    activation_id: str
+    view: int
+    placement: str
+    registered: str
+    waiting: tuple[RequestRow, ...]
+    running: tuple[RequestRow, ...]
+    timers: tuple[TimerRow, ...]
+    states: tuple[str, ...]
+    calls: tuple[CallRow, ...] = ()
+
+
+class CallRow(msgspec.Struct, frozen=True):
+    """One call that ended: its method, seconds ago, seconds of wait and turn, and its error ("" if it succeeded)."""
+
+    method: str
+    ago: float
+    wait: float
+    seconds: float
+    error: str = ""
+
+
+class MethodSchema(msgspec.Struct, frozen=True):
+    """One method of a grain type: its parameters and result as JSON Schema (texts), and its first line of help."""
+
+    name: str
+    parameters: str
+    result: str
+    help: str = ""
+    read_only: bool = False
+    one_way: bool = False
+
+
+class DoubtRow(msgspec.Struct, frozen=True):
+    """How one silo sees another: round trip in seconds (-1: unknown), probes missed in a row, its vote in the table."""
+
+    silo: SiloAddress
+    probed: bool
+    rtt: float
+    missed: int
+    voted: bool
+    connected: bool

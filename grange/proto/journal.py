@@ -1,0 +1,109 @@
+"""Questions about what happened in one silo: events, log lines and traces. System targets and messages. Pure.
+
+Each silo keeps a ring of the newest of each. A reader asks for those after the number that it has seen.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from grange.proto.ids import SiloAddress
+
+EVENTS = "management.events"
+LOGS = "management.logs"
+TRACES = "management.traces"
+TRACE = "management.trace"
+"""Names of system targets. They are on the wire."""
+
+
+class After(msgspec.Struct, frozen=True):
+    """Question: at most `limit` entries numbered after `number`. The numbers of a silo begin at 1 with its start."""
+
+    number: int = 0
+    limit: int = 200
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """One event: its number, the time in Unix seconds, its name in the catalogue, a sentence, and its facts."""
+
+    number: int
+    time: float
+    name: str
+    text: str
+    facts: dict[str, str | int | float | bool]
+
+
+class Events(msgspec.Struct, frozen=True):
+    """Answer to `EVENTS`. `lost`: entries after the number asked for that the ring has dropped."""
+
+    address: SiloAddress
+    rows: tuple[EventRow, ...]
+    lost: int = 0
+
+
+class ReadLogs(msgspec.Struct, frozen=True):
+    """Question: lines numbered after `number` of at least `level` (as `logging` counts), that match what is given."""
+
+    number: int = 0
+    limit: int = 200
+    level: int = 20
+    contains: str = ""
+    grain_type: str = ""
+    trace: str = ""
+
+
+class LogRow(msgspec.Struct, frozen=True):
+    """One log line. `facts` are its extra fields; `error` the traceback, if any."""
+
+    number: int
+    time: float
+    level: int
+    logger: str
+    text: str
+    event: str = ""
+    trace: str = ""
+    facts: dict[str, str] = {}
+    error: str = ""
+
+
+class Logs(msgspec.Struct, frozen=True):
+    """Answer to `LOGS`. `last`: the number of the newest line, also if it did not match."""
+
+    address: SiloAddress
+    rows: tuple[LogRow, ...]
+    last: int
+    lost: int = 0
+
+
+class SpanRow(msgspec.Struct, frozen=True):
+    """One span: times in Unix seconds; `wait` is the part that it waited in a mailbox, in seconds.
+
+    `kind` is "client", "server", "activation", "directory", "storage" or "timer". `error` is a type name or empty.
+    """
+
+    trace: str
+    span: str
+    parent: str
+    kind: str
+    name: str
+    start: float
+    seconds: float
+    wait: float = 0.0
+    error: str = ""
+    facts: dict[str, str | int | float | bool] = {}
+
+
+class RootRow(msgspec.Struct, frozen=True):
+    """One trace in a list: its root span in this silo, why it was kept ("error", "slow" or "sample")."""
+
+    span: SpanRow
+    kept: str
+
+
+class Traces(msgspec.Struct, frozen=True):
+    """Answer to `TRACES` (question: `After`), the newest first; and to `TRACE` (question: a trace id), in `spans`."""
+
+    address: SiloAddress
+    roots: tuple[RootRow, ...] = ()
+    spans: tuple[SpanRow, ...] = ()
+    sampling: float = 0.0
