@@ -24,6 +24,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.counters import TrafficFigures
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -43,7 +44,7 @@ from grange.runtime.system_target import SystemTargets
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
-from grange.silo.figures import Figures, FigureSources
+from grange.silo.figures import Figures
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
@@ -53,9 +54,10 @@ from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
 from grange.silo.ring import Ring
-from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
+from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
+from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -80,6 +82,7 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
+    stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -87,7 +90,7 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
-        inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
+        inspection=Inspection(Figures(stages, definition.config.labels, environment.utc_now)),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
@@ -298,8 +301,9 @@ def prepare_hosting(
     collector = Collector(options.collect_period)
     binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
-    )
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate,
+        calls.deps.figures,
+    )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
         HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
@@ -308,9 +312,9 @@ def prepare_hosting(
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
-    admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, TrafficFigures("silo"))
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, TrafficFigures("client"))
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
@@ -321,27 +325,9 @@ def prepare_hosting(
         client_targets=client_targets,
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
+        admission=admission,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
-
-
-def prepare_inspection(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, hosting: Hosting
-) -> Inspection:
-    """The figures of this silo, and the questions about its activations."""
-    sources = FigureSources(
-        address=ports.address,
-        name=ports.name,
-        cluster=ports.cluster,
-        labels=definition.config.labels,
-        catalog=hosting.catalog,
-        agent=cluster.agent,
-        directory=cluster.directory,
-        silo_inbound=hosting.silo_inbound,
-        client_inbound=hosting.client_inbound,
-        now=environment.utc_now,
-    )
-    return Inspection(Figures(sources))
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
