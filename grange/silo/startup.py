@@ -49,10 +49,12 @@ from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
+from grange.silo.publisher import Publisher
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
@@ -83,6 +85,7 @@ async def assemble(
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
+    figures = Figures(stages, definition.config.labels, environment.utc_now)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -90,9 +93,11 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
-        inspection=Inspection(Figures(stages, definition.config.labels, environment.utc_now)),
+        inspection=Inspection(figures),
+        publisher=Publisher(figures.snapshot),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
@@ -109,6 +114,9 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
+    if silo.real_time:
+        hosting.tasks.start(silo.publisher.run())
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.

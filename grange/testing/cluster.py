@@ -257,8 +257,9 @@ class TestCluster:
         )
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
-            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer
-        )
+            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer,
+            self.time is None,
+        )  # fmt: skip
         await silo.start(environment)
         self.silos.append(silo)
         return silo
@@ -295,6 +296,7 @@ class _TestEnvironment:
     random: random.Random
     now: Callable[[], datetime]
     identity: Callable[[SiloAddress], SiloAddress]
+    real_time: bool
 
     def utc_now(self) -> datetime:
         return self.now()

@@ -213,6 +213,7 @@ class _MachineEnvironment:
         self._deps = deps
         self._process = process
         self._clock = clock
+        self.real_time = False
         self.random = random.Random(deps.rng.getrandbits(64))
 
     def utc_now(self) -> datetime:
