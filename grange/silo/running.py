@@ -8,7 +8,6 @@ from grange.membership.model.member import SiloStatus, View
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
-from grange.silo.publisher import Publisher
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
 
@@ -23,7 +22,6 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     calls: Calls
     hosting: Hosting
     inspection: Inspection
-    publisher: Publisher
     real_time: bool
     shutdown: Shutdown
     lifecycle: Lifecycle

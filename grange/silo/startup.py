@@ -54,7 +54,6 @@ from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
-from grange.silo.publisher import Publisher
 from grange.silo.ring import Ring
 from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
@@ -94,7 +93,6 @@ async def assemble(
         calls=calls,
         hosting=hosting,
         inspection=Inspection(figures),
-        publisher=Publisher(figures.snapshot),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
         real_time=environment.real_time,
@@ -115,7 +113,6 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     if silo.real_time:
-        hosting.tasks.start(silo.publisher.run())
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
