@@ -51,6 +51,7 @@ from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
 from grange.silo.ring import Ring
+from grange.silo.roles import Roles
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
@@ -306,8 +307,9 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    level_of = Roles(environment.tokens()).level_of
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, level_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, level_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
