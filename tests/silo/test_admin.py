@@ -218,7 +218,7 @@ async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
         while 'grange_activations{type="idle"} 1' not in (answer := await get(base(silo) + "/metrics")).text:
             assert answer.status_code == 200  # the figures are at most a second old
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-        assert "ann" not in answer.text
+        assert '"ann"' not in answer.text
         other = await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         assert other.headers["content-type"].startswith("application/openmetrics-text")
         assert other.text.endswith("# EOF\n")
