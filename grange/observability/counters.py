@@ -190,12 +190,11 @@ class SentFigures:
 
 
 class TrafficFigures:
-    """Messages and bytes exchanged with one kind of peer; see `TrafficSnapshot`."""
+    """Messages and bytes of some connections; see `TrafficSnapshot`."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent", "peer", "shed")
+    __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent", "shed")
 
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
+    def __init__(self) -> None:
         self.messages_sent = 0
         self.messages_received = 0
         self.bytes_sent = 0
@@ -212,10 +211,10 @@ class TrafficFigures:
         self.messages_received += messages
         self.bytes_received += size
 
-    def snapshot(self, connections: int) -> TrafficSnapshot:
+    def snapshot(self, peer: str, connections: int) -> TrafficSnapshot:
         """Its state now, with this number of open connections."""
         return TrafficSnapshot(
-            self.peer,
+            peer,
             self.messages_sent,
             self.messages_received,
             self.bytes_sent,

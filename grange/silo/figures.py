@@ -104,16 +104,16 @@ class Figures:
         return sum(1 for _ in takewhile(lambda call: call.started_at <= limit, deps.turns))
 
     def _traffic(self) -> tuple[TrafficSnapshot, ...]:
-        silos, clients, peers = (
-            self._stages.hosting.silo_inbound,
-            self._stages.hosting.client_inbound,
-            self._stages.links.peers,
-        )
-        both = TrafficFigures("silo")
+        hosting, peers = self._stages.hosting, self._stages.links.peers
+        silos, clients = hosting.silo_inbound, hosting.client_inbound
+        both = TrafficFigures()
         for each in (silos.traffic, peers.traffic):
             both.sent(each.messages_sent, each.bytes_sent)
             both.received(each.messages_received, each.bytes_received)
-        return both.snapshot(len(silos.connected) + peers.connected), clients.traffic.snapshot(len(clients.connected))
+        return (
+            both.snapshot("silo", len(silos.connected) + peers.connected),
+            clients.traffic.snapshot("client", len(clients.connected)),
+        )
 
     def _directory(self) -> DirectorySnapshot:
         directory = self._stages.cluster.directory

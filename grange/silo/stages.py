@@ -25,10 +25,12 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
+from grange.silo.roles import Roles
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
@@ -37,6 +39,7 @@ from grange.transport.provider import Transport
 class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 1: the open ports, which admit no connection yet. `host` and `port` are the silo's endpoint."""
 
+    admin: AdminPort
     transport: Transport
     probe_port: ProbePort
     silo_listener: GatedListener
@@ -49,6 +52,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
 
+    admin: AdminPort
     transport: Transport
     probe_port: ProbePort
     silo_listener: GatedListener
@@ -100,6 +104,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
 
     tasks: Tasks
+    roles: Roles
     collector: Collector
     catalog: Catalog
     gateway: Gateway

@@ -18,13 +18,13 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
+from grange.errors import ConfigurationError
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
-from grange.observability.counters import TrafficFigures
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -41,6 +41,8 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
+from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
@@ -55,6 +57,7 @@ from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
 from grange.silo.ring import Ring
+from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
@@ -99,6 +102,7 @@ async def assemble(
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
+    show_to_admin(silo, definition.config)
     return silo
 
 
@@ -127,12 +131,18 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
+    ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    admin = await parts.enter_async_context(AdminPort())
+    with config.naming("http"):
+        if config.http != "off" and not environment.real_time:
+            raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
+        await admin.open(config)
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
     silo_listener = GatedListener(Role.SILO, config.cluster)
@@ -148,6 +158,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     with config.naming("gateway_road_port"):
         await client_listener.listen_road(transport, config.host, config.gateway_road_port)
     return OpenPorts(
+        admin=admin,
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
@@ -176,6 +187,7 @@ async def open_stores(
         storages, address, environment.random, timeout, environment.writer, environment.first_change()
     )
     ports = Ports(
+        admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
         silo_listener=opened.silo_listener,
@@ -318,11 +330,13 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, TrafficFigures("silo"))
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, TrafficFigures("client"))
+    roles = Roles(environment.tokens())
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.level_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.level_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
+        roles=roles,
         collector=collector,
         catalog=catalog,
         gateway=gateway,

@@ -50,14 +50,13 @@ class Peers:
         receiver_for: ReceiverFor,
         options: TransportOptions,
         rng: Random,
-        traffic: TrafficFigures | None = None,
     ) -> None:
         self._transport = transport
         self._hello_for = hello_for
         self._receiver_for = receiver_for
         self._options = options
         self._rng = rng
-        self.traffic = TrafficFigures("silo") if traffic is None else traffic
+        self.traffic = TrafficFigures()
         self._peers: dict[SiloAddress, _Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: dict[Connection, SiloAddress] = {}
