@@ -33,6 +33,7 @@ from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
 from grange.silo.shutdown import Shutdown
+from grange.silo.steering import Steering
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
 from grange.transport.provider import Transport
@@ -125,6 +126,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     hosting: Hosting
     inspection: Inspection
     shutdown: Shutdown
+    steering: Steering
     lifecycle: Lifecycle
     loop_watch: LoopWatch
 

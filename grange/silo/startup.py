@@ -57,6 +57,7 @@ from grange.silo.roles import Roles
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
+from grange.silo.steering import Steering, SteeringDeps
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -81,6 +82,9 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
+    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
+    steering = prepare_steering(definition, environment, ports, stores, shutdown, lifecycle)
+    parts.callback(steering.close)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -89,7 +93,8 @@ async def assemble(
         calls=calls,
         hosting=hosting,
         inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
-        shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
+        shutdown=shutdown,
+        steering=steering,
         lifecycle=lifecycle,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
@@ -307,12 +312,13 @@ def prepare_hosting(
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    catalog.takes = cluster.directory.locator.takes
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer)
-    level_of = Roles(environment.tokens()).level_of
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, level_of)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, level_of)
+    asker_of = Roles(environment.tokens()).asker_of
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, asker_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, asker_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
@@ -364,6 +370,27 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
     )
 
 
+def prepare_steering(
+    definition: SiloDefinition,
+    environment: SiloEnvironment,
+    ports: Ports,
+    stores: Stores,
+    shutdown: Shutdown,
+    lifecycle: Lifecycle,
+) -> Steering:
+    """The acts of operators, and what they may read."""
+    return Steering(
+        SteeringDeps(
+            config=definition.config,
+            now=environment.utc_now,
+            name=ports.name,
+            storages=stores.guards.storages,
+            shutdown=shutdown,
+            begin_drain=partial(lifecycle.ask_to_stop, ports.address),
+        )
+    )
+
+
 def serve_system_targets(silo: RunningSilo) -> None:
     """Offer membership and directory to other silos; management and the stop to other silos and to clients."""
     hosting = silo.hosting
@@ -372,4 +399,5 @@ def serve_system_targets(silo: RunningSilo) -> None:
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
         silo.inspection.serve(targets)
-        silo.shutdown.serve(targets, silo.ask_to_stop)
+        silo.shutdown.serve(targets)
+        silo.steering.serve(targets)
