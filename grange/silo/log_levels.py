@@ -65,8 +65,8 @@ class LogLevels:
 
 def _logger(name: str) -> logging.Logger:
     if name == "root":
-        return logging.getLogger()
-    found = logging.getLogger().manager.loggerDict.get(name)
+        return logging.root
+    found = logging.root.manager.loggerDict.get(name)
     if not isinstance(found, logging.Logger):
         raise ValueError(f"there is no logger {name!r:.100}; try 'grange', 'root', or the name that a log line shows")
     return found

@@ -57,7 +57,7 @@ from grange.silo.roles import Roles
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
-from grange.silo.steering import Steering, SteeringDeps
+from grange.silo.steering import Steering
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -83,7 +83,9 @@ async def assemble(
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    steering = prepare_steering(definition, environment, ports, stores, shutdown, lifecycle)
+    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
+    storages = stores.guards.storages
+    steering = Steering(definition.config, environment.utc_now, ports.name, storages, shutdown, begin_drain)
     parts.callback(steering.close)
     silo = RunningSilo(
         ports=ports,
@@ -366,27 +368,6 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             inbound=(hosting.client_inbound, hosting.silo_inbound),
             tasks=hosting.tasks,
             drain_timeout=config.drain_timeout,
-        )
-    )
-
-
-def prepare_steering(
-    definition: SiloDefinition,
-    environment: SiloEnvironment,
-    ports: Ports,
-    stores: Stores,
-    shutdown: Shutdown,
-    lifecycle: Lifecycle,
-) -> Steering:
-    """The acts of operators, and what they may read."""
-    return Steering(
-        SteeringDeps(
-            config=definition.config,
-            now=environment.utc_now,
-            name=ports.name,
-            storages=stores.guards.storages,
-            shutdown=shutdown,
-            begin_drain=partial(lifecycle.ask_to_stop, ports.address),
         )
     )
 

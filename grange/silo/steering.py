@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-import msgspec
-
 from grange.runtime.system_target import SystemTargets
 from grange.silo.acts import Acts
 from grange.silo.audit import AuditTrail
@@ -21,39 +19,39 @@ from grange.silo.tasks import serve_tasks
 from grange.storage.provider import GrainStorage
 
 
-class SteeringDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The parts of a silo that its steering needs. `begin_drain` starts the stop; it may be called again."""
-
-    config: SiloConfig
-    now: Callable[[], datetime]
-    name: str
-    storages: Mapping[str, GrainStorage]
-    shutdown: Shutdown
-    begin_drain: Callable[[], None]
-
-
 class Steering:
-    """The parts, which a page or a tool of this process may use too."""
+    """The parts, which a page or a tool of this process may use too.
 
-    def __init__(self, deps: SteeringDeps) -> None:
-        stopping = deps.shutdown.deps
+    `now` is the wall clock. `begin_drain` starts the stop of the silo; it may be called again.
+    """
+
+    def __init__(
+        self,
+        config: SiloConfig,
+        now: Callable[[], datetime],
+        name: str,
+        storages: Mapping[str, GrainStorage],
+        shutdown: Shutdown,
+        begin_drain: Callable[[], None],
+    ) -> None:
+        stopping = shutdown.deps
         address, catalog = stopping.address, stopping.catalog
         self._address = address
         self._levels = LogLevels()
-        self.audit = AuditTrail(address, deps.now)
+        self.audit = AuditTrail(address, now)
         deeds = Deeds(
             DeedDeps(
-                name=deps.name,
+                name=name,
                 catalog=catalog,
                 caller=stopping.caller,
                 agent=stopping.agent,
                 levels=self._levels,
-                drained=deps.shutdown.state,
-                begin_drain=deps.begin_drain,
+                drained=shutdown.state,
+                begin_drain=begin_drain,
             )
         )
-        self.acts = Acts(address, deeds.all(), deps.config.actions, self.audit)
-        self.states = StoredStates(address, catalog, deps.storages, Redaction(deps.config.redact))
+        self.acts = Acts(address, deeds.all(), config.actions, self.audit)
+        self.states = StoredStates(address, catalog, storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
 
     def serve(self, targets: SystemTargets) -> None:
