@@ -21,9 +21,10 @@ from benchmarks.holds import Holds, watched
 from grange import CallError, Grain, response_timeout
 from grange.cli.garbage import settle
 from grange.client import Client
+from grange.proto.acts import ACT, Act, Action
 from grange.proto.ids import GrainAddress, GrainId
 from grange.silo import Silo
-from grange.silo.management import Collect, ListGrains, encode
+from grange.silo.management import ListGrains, encode
 from grange.testing import TestCluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,7 +183,8 @@ async def collect_command(many: Callable[[int], int]) -> Figures:
         await _fill(silo, many(1_000_000))
         await cluster.advance(5)
         with watched() as holds:
-            await silo.management._answer_collect(encode(Collect(1.0)))
+            act = Act(Action.COLLECT, values='{"idle": 1}', reason="a benchmark")
+            await cluster.client.ask(cluster.client.gateways[0], ACT, encode(act))
             await cluster.advance(10)
         return {**holds.document(), "left": cluster.count()}
 

@@ -50,6 +50,11 @@ class ClusterLocator:
             return None
         return strategy.choose(self._context(grain_id, hosting, topology))
 
+    def takes(self, grain_type: str) -> bool:
+        """Whether a new grain of this type may be placed on this silo; not while it is cordoned."""
+        topology, me = self._current.topology, self._deps.me
+        return me not in topology.cordoned or me in topology.hosting[grain_type].silos
+
     async def locate(self, grain_id: GrainId) -> SiloAddress:
         """See `Locator`. Also raises ConfigurationError if this silo does not know the type's placement strategy."""
         hosting = self._hosting(grain_id)

@@ -35,7 +35,14 @@ from grange.membership.table.rebuild import Rebuild
 from grange.membership.table.refresher import Refresher
 from grange.membership.table.session import Decide, Session
 from grange.membership.table.shared_read import SharedRead
-from grange.membership.table.transitions import death_error, leave, mark_dead, must_end
+from grange.membership.table.transitions import (
+    death_error,
+    declare_dead,
+    leave,
+    mark_dead,
+    must_end,
+    set_cordon,
+)
 from grange.membership.table.views import Subscriber, Views
 from grange.membership.table.writer import TableWriter
 from grange.proto.ids import SiloAddress
@@ -201,6 +208,20 @@ class MembershipAgent:
         self._tasks.start(self._refresher.write_alive(me, self._now))
         await Join(me, self._writer, self._peers, self._voter.suspect, self._options).run()
         log.info("silo %s is active in version %d", self.me, self.view.version)
+
+    async def cordon(self, cordoned: bool) -> None:
+        """Write whether this silo takes new grains. Waits for the table as long as it must.
+
+        Raises DeclaredDead when other silos declared this silo dead meanwhile.
+        """
+        await self._writer.persist(partial(set_cordon, me=self.me, cordoned=cordoned))
+
+    async def declare_dead(self, silo: SiloAddress) -> None:
+        """Write the death of another silo, as an operator wants it. Waits for the table as long as it must.
+
+        Raises DeclaredDead when other silos declared this silo dead meanwhile.
+        """
+        await self._writer.persist(partial(declare_dead, me=self.me, target=silo, now=self._now()))
 
     async def leave(self) -> None:
         """Become LEAVING: no silo places new grains here, calls still arrive. Drain afterwards, then `stop`.

@@ -14,7 +14,6 @@ from grange.proto.ids import GrainId, SiloAddress
 VIEW = "management.view"
 STATUS = "management.status"
 GRAINS = "management.grains"
-COLLECT = "management.collect"
 METHODS = "management.methods"
 DRAIN = "management.drain"
 """Names of system targets. They are on the wire."""
@@ -73,12 +72,6 @@ class GrainList(msgspec.Struct, frozen=True):
     total: int
 
 
-class Collect(msgspec.Struct, frozen=True):
-    """Question: deactivate activations that have been idle for `age` seconds; the answer is their number."""
-
-    age: float
-
-
 def encode(message: msgspec.Struct | int) -> bytes:
     """Encode a question or an answer for the wire."""
     return msgspec.msgpack.encode(message)
@@ -99,12 +92,6 @@ class Phase(enum.StrEnum):
     HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries
     DISMISSING = "dismissing"  # GOODBYE on every connection
     STOPPED = "stopped"
-
-
-class DrainQuestion(msgspec.Struct, frozen=True):
-    """`begin`: start the stop unless it has started. Without it the question only reads the progress."""
-
-    begin: bool = False
 
 
 class DrainState(msgspec.Struct, frozen=True):

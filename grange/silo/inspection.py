@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from grange.proto.acts import Level
 from grange.proto.inspection import FIGURES
 from grange.runtime.system_target import SystemTargets
 from grange.silo.figures import Figures
@@ -17,7 +18,7 @@ class Inspection:
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
-        targets.serve(FIGURES, self._answer_figures)
+        targets.serve(FIGURES, self._answer_figures, Level.VIEWER)
 
     async def _answer_figures(self, _: bytes) -> bytes:
         return msgspec.msgpack.encode(self.figures.snapshot())

@@ -17,14 +17,12 @@ from grange.membership.model.member import SiloStatus
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.management import (
-    COLLECT,
     GRAINS,
     MAX_LISTED,
     METHODS,
     STATUS,
     VIEW,
     ActivationState,
-    Collect,
     GrainList,
     ListGrains,
     SiloState,
@@ -32,7 +30,6 @@ from grange.proto.management import (
 )
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
-from grange.runtime.activations.collector import idle_for
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 
@@ -63,7 +60,6 @@ class Management:
         targets.serve(VIEW, self._answer_view, Level.NONE)  # clients find gateways by it
         targets.serve(STATUS, self._answer_status, Level.VIEWER)
         targets.serve(GRAINS, self._answer_grains, Level.VIEWER)
-        targets.serve(COLLECT, self._answer_collect, Level.OPERATOR)
         targets.serve(METHODS, self._answer_methods, Level.VIEWER)
 
     def state(self) -> SiloState:
@@ -124,9 +120,3 @@ class Management:
         """The names of the methods of the grain type in the question; none if this silo does not host it."""
         hosted = self._catalog.hosted.get(question.decode())
         return msgspec.msgpack.encode([] if hosted is None else sorted(hosted.plans))
-
-    async def _answer_collect(self, question: bytes) -> bytes:
-        age = msgspec.msgpack.decode(question, type=Collect).age
-        now = self._loop.time()
-        reason = f"collected after {age:g} s"
-        return encode(await self._catalog.deactivate_where(lambda a: idle_for(a, age, now), reason))

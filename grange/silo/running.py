@@ -10,6 +10,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
+from grange.silo.steering import Steering
 
 
 class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -24,6 +25,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     inspection: Inspection
     real_time: bool
     shutdown: Shutdown
+    steering: Steering
     lifecycle: Lifecycle
     loop_watch: LoopWatch
 

@@ -62,6 +62,7 @@ from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
+from grange.silo.steering import Steering
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -86,6 +87,11 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
+    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
+    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
+    storages = stores.guards.storages
+    steering = Steering(definition.config, environment.utc_now, ports.name, storages, shutdown, begin_drain)
+    parts.callback(steering.close)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.labels, environment.utc_now)
     silo = RunningSilo(
@@ -96,7 +102,8 @@ async def assemble(
         calls=calls,
         hosting=hosting,
         inspection=Inspection(figures),
-        shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
+        shutdown=shutdown,
+        steering=steering,
         lifecycle=lifecycle,
         real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
@@ -327,12 +334,13 @@ def prepare_hosting(
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    catalog.takes = cluster.directory.locator.takes
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
     roles = Roles(environment.tokens())
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.level_of)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.level_of)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.asker_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.asker_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
@@ -375,4 +383,5 @@ def serve_system_targets(silo: RunningSilo) -> None:
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
         silo.inspection.serve(targets)
-        silo.shutdown.serve(targets, silo.ask_to_stop)
+        silo.shutdown.serve(targets)
+        silo.steering.serve(targets)

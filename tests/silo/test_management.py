@@ -10,13 +10,12 @@ import pytest
 
 from grange import Grain
 from grange.membership.model.member import View
+from grange.proto.acts import ACT
 from grange.proto.management import (
-    COLLECT,
     GRAINS,
     MAX_LISTED,
     STATUS,
     VIEW,
-    Collect,
     GrainList,
     ListGrains,
     SiloState,
@@ -90,20 +89,8 @@ async def test_a_silo_reports_its_view() -> None:
         assert {each.address for each in view.active} == {silo.address for silo in cluster.silos}
 
 
-async def test_a_collection_counts_the_activations_that_it_deactivates() -> None:
-    async with TestCluster([Order], silos=1) as cluster:
-        for key in range(3):
-            await cluster.get_grain(Order, str(key)).touch()
-        assert await ask(cluster, COLLECT, Collect(10), int) == 0
-        await cluster.advance(10)
-        await cluster.get_grain(Order, "0").touch()
-        assert await ask(cluster, COLLECT, Collect(10), int) == 2
-        await cluster.advance(1)
-        assert cluster.count() == 1
-
-
-@pytest.mark.parametrize("question", [b"", b"\xc1", b"\x91" * 100_000, encode(Collect(1))[:3]])
-@pytest.mark.parametrize("service", [GRAINS, COLLECT])
+@pytest.mark.parametrize("question", [b"", b"\xc1", b"\x91" * 100_000, encode(ListGrains("cart"))[:3]])
+@pytest.mark.parametrize("service", [GRAINS, ACT])
 async def test_a_malformed_question_is_an_error_for_its_sender(service: str, question: bytes) -> None:
     """The silo answers the next question."""
     async with TestCluster([Order], silos=1) as cluster:

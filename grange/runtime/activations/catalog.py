@@ -44,6 +44,7 @@ class Catalog:
     """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one.
 
     targets: all live activations and pools, for turns that start without `deliver`.
+    takes: whether a new grain of this type may be here; not while the silo is cordoned.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Catalog:
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
         self._open = False
+        self.takes: Callable[[str], bool] = _always
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._dying: deque[Activation] = deque()  # killed and not cleared yet
@@ -126,6 +128,9 @@ class Catalog:
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
+        if not self.takes(call.grain_id.type):
+            text = f"silo {self.deps.address} is cordoned and takes no new grains"
+            return Refused(Reason.NOT_HERE, text)
         return None
 
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
@@ -322,6 +327,11 @@ _NONE: Mapping[GrainId, Target] = MappingProxyType({})
 def _refuse_waiting(target: Activation | WorkerPool) -> None:
     for activation in target.workers if isinstance(target, WorkerPool) else (target,):
         activation.refuse_waiting()
+
+
+def _always(_: str) -> bool:
+    """The default of `Catalog.takes`: no operator says otherwise."""
+    return True
 
 
 def _nowhere(_: GrainId) -> None:

@@ -15,7 +15,7 @@ from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.observability.counters import TrafficFigures
-from grange.proto.acts import Level
+from grange.proto.acts import Asker
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -65,13 +65,13 @@ class Incoming:
     """
 
     def __init__(
-        self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None], level: Level
+        self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None], asker: Asker
     ) -> None:
         self._deps = deps
         self._backlog = deps.backlog
         self._connection = connection
         self._on_lost = on_lost
-        self._level = level
+        self._asker = asker
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
         self.held: OrderedDict[int, Weighed] = OrderedDict()
@@ -311,7 +311,7 @@ class Incoming:
 
     async def _answer_question(self, weighed: Weighed) -> None:
         try:
-            answer = await self._deps.targets.answer(weighed.request, self.fault, self._level)
+            answer = await self._deps.targets.answer(weighed.request, self.fault, self._asker)
             if isinstance(answer, Response):
                 self.sizes.saw(weighed.request, len(answer.payload))
             self.answer(answer)
