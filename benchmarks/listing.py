@@ -1,6 +1,6 @@
 """The cost of looking at a silo with many activations: `python -m benchmarks.listing`.
 
-Seconds, and the longest hold of the event loop, of the status, the figures and lists, at 1,000 and 1,000,000 activations.
+Seconds and longest hold of the event loop: of the status, the figures and lists, at 1,000 and 1,000,000 activations.
 """
 
 import asyncio
