@@ -84,13 +84,14 @@ class Search:
     def look(self, activations: Iterable[Activation]) -> None:
         """Look at these activations, and keep the best."""
         found: list[tuple[Place, Activation]] = []
+        worst = self._best[-1][0] if len(self._best) > self._question.limit else None
         for activation in activations:
             self.looked_at += 1
             if self._fits(activation):
                 self.matches += 1
                 grain_id = activation.grain_id
                 place = self._sort(activation), grain_id.type, grain_id.key, activation.activation_id
-                if self._after is None or place > self._after:
+                if (self._after is None or place > self._after) and (worst is None or place < worst):
                     found.append((place, activation))
         if found:
             # One more than a page: it tells whether there is another one.
