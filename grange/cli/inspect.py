@@ -1,5 +1,7 @@
 """Asks every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
 
+If all refuse the role of the client, each function raises Unauthorized.
+
 Called by the commands, which pass `Client.ask`.
 """
 
@@ -11,10 +13,11 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from grange.errors import CallError, HandshakeRefused
+from grange.errors import CallError, HandshakeRefused, Unauthorized
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
-from grange.proto.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
+from grange.proto.inspection import FIND, MAX_ROWS, ActivationRow, FindActivations, FoundActivations
+from grange.proto.management import STATUS, SiloState, encode
 
 A = TypeVar("A")
 
@@ -23,11 +26,12 @@ Ask = Callable[[SiloAddress, str, bytes, float], Awaitable[bytes]]
 
 
 class Answer(msgspec.Struct, Generic[A], frozen=True):
-    """The answer of one silo. Without one, `answer` is None and `problem` is the reason."""
+    """The answer of one silo. Without one, `answer` is None and `problem` is the reason. `refused`: the role lacks."""
 
     member: Member
     answer: A | None
     problem: str = ""
+    refused: bool = False
 
 
 async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
@@ -35,9 +39,32 @@ async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloS
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
 
 
-async def grain_lists(ask: Ask, view: View, query: ListGrains, seconds: float) -> list[Answer[GrainList]]:
-    """The activations of each active or leaving silo. `seconds` is the time-out for one silo."""
-    return await _ask_all(ask, view, (GRAINS, encode(query), seconds), GrainList)
+async def found_activations(
+    ask: Ask, view: View, query: FindActivations, limit: int, seconds: float
+) -> list[Answer[FoundActivations]]:
+    """The activations of each active or leaving silo that match, at most `limit` of each, page by page.
+
+    `seconds` is the time-out for one page of one silo.
+    """
+    answers = await _ask_all(ask, view, (FIND, encode(_page(query, limit, "")), seconds), FoundActivations)
+
+    async def complete(answer: Answer[FoundActivations]) -> Answer[FoundActivations]:
+        found = answer.answer
+        rows: list[ActivationRow] = [] if found is None else [*found.rows]
+        while found is not None and found.cursor and len(rows) < limit:
+            question = FIND, encode(_page(query, limit - len(rows), found.cursor)), seconds
+            further = await _ask_one(ask, answer.member, question, FoundActivations)
+            if further.answer is None:
+                return further
+            found = further.answer
+            rows += found.rows
+        return answer if found is None else Answer(answer.member, msgspec.structs.replace(found, rows=tuple(rows)))
+
+    return list(await asyncio.gather(*map(complete, answers)))
+
+
+def _page(query: FindActivations, limit: int, cursor: str) -> FindActivations:
+    return msgspec.structs.replace(query, limit=min(limit, MAX_ROWS), cursor=cursor)
 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:
@@ -56,11 +83,14 @@ def gateway_address(member: Member) -> SiloAddress:
 
 async def _ask_all(ask: Ask, view: View, question: tuple[str, bytes, float], kind: type[A]) -> list[Answer[A]]:
     members = [each for each in view.with_status(SiloStatus.ACTIVE, SiloStatus.LEAVING) if each.gateway]
-    return list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in members)))
+    answers = list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in members)))
+    if answers and all(answer.refused for answer in answers):
+        raise Unauthorized(answers[0].problem)
+    return answers
 
 
 async def _ask_one(ask: Ask, member: Member, question: tuple[str, bytes, float], kind: type[A]) -> Answer[A]:
     try:
         return Answer(member, msgspec.msgpack.decode(await ask(gateway_address(member), *question), type=kind))
     except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
-        return Answer(member, None, str(error))
+        return Answer(member, None, str(error), refused=isinstance(error, Unauthorized))

@@ -45,8 +45,7 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
     if isinstance(value, dict | tuple | list):
-        assert not value
-        return "none"
+        return str([*value]).replace("'", '"') if value else "none"
     return f'"{value}"'
 
 
