@@ -32,6 +32,7 @@ _TEXTS = "a list of texts"
 
 _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "road_port": _PORT, "gateway_road_port": _PORT,
+    "http": f"{_PORT}, or off", "http_hosts": "a list of texts",
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
     "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS,
     "actions": _TEXTS, "redact": _TEXTS,

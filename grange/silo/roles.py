@@ -55,15 +55,19 @@ class Roles:
             return Level.ADMIN
         if not hello.token:
             return Level.NONE
-        given = hello.token.encode()
-        # Each is compared, so that the time tells nothing about the tokens.
-        matching = [level for token, level in self._levels if hmac.compare_digest(token, given)]
-        if not matching:
+        level = self.level_of_token(hello.token)
+        if level is Level.NONE:
             self._unknown.log_warning(
                 f"the client {hello.name!r} sent a token that this silo does not know: it has no role in management",
                 "unknown_token",
             )
-        return max(matching, default=Level.NONE)
+        return level
+
+    def level_of_token(self, token: str) -> Level:
+        """The level that a token gives; NONE if this silo does not know it. Any thread may ask."""
+        given = token.encode()
+        # Each is compared, so that the time tells nothing about the tokens.
+        return max((level for known, level in self._levels if hmac.compare_digest(known, given)), default=Level.NONE)
 
 
 def configured_tokens(config: SiloConfig) -> Tokens:

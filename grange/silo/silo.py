@@ -128,6 +128,11 @@ class Silo:
         return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
+    def http(self) -> str:
+        """The admin port for probes and browsers: host:port, or empty without the option `http`."""
+        return self._running.ports.admin.place
+
+    @property
     def view(self) -> View:
         """The newest view of the cluster that this silo has."""
         return self._running.cluster.agent.view

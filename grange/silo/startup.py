@@ -18,6 +18,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
+from grange.errors import ConfigurationError
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
@@ -40,23 +41,27 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
+from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
-from grange.silo.figures import Figures, FigureSources
+from grange.silo.figures import Figures
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
-from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
+from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
+from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
 from grange.silo.steering import Steering
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
@@ -82,10 +87,11 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
+    stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
+    figures = Figures(stages, definition.config.labels, environment.utc_now)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
-    storages = stores.guards.storages
-    steering = Steering(definition.config, environment.utc_now, ports.name, storages, shutdown, begin_drain)
+    steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
     parts.callback(steering.close)
     silo = RunningSilo(
         ports=ports,
@@ -94,13 +100,15 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
-        inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
+        inspection=Inspection(figures),
         shutdown=shutdown,
         steering=steering,
         lifecycle=lifecycle,
+        real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
+    show_to_admin(silo, definition.config)
     return silo
 
 
@@ -114,6 +122,8 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
+    if silo.real_time:
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -124,15 +134,22 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
+    hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
+    ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    admin = await parts.enter_async_context(AdminPort())
+    with config.naming("http"):
+        if config.http != "off" and not environment.real_time:
+            raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
+        await admin.open(config)
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
     silo_listener = GatedListener(Role.SILO, config.cluster)
@@ -148,6 +165,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     with config.naming("gateway_road_port"):
         await client_listener.listen_road(transport, config.host, config.gateway_road_port)
     return OpenPorts(
+        admin=admin,
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
@@ -176,6 +194,7 @@ async def open_stores(
         storages, address, environment.random, timeout, environment.writer, environment.first_change()
     )
     ports = Ports(
+        admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
         silo_listener=opened.silo_listener,
@@ -306,24 +325,25 @@ def prepare_hosting(
     collector = Collector(options.collect_period)
     binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
-    )
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate,
+        calls.deps.figures,
+    )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
         HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
-    catalog.takes = cluster.directory.locator.takes
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
-    admission = Admission(options, catalog.has_small_answer)
-    asker_of = Roles(environment.tokens()).asker_of
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, asker_of)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, asker_of)
+    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
+    roles = Roles(environment.tokens())
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.asker_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.asker_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
+        roles=roles,
         collector=collector,
         catalog=catalog,
         gateway=gateway,
@@ -331,27 +351,9 @@ def prepare_hosting(
         client_targets=client_targets,
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
+        admission=admission,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
-
-
-def prepare_inspection(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, hosting: Hosting
-) -> Inspection:
-    """The figures of this silo, and the questions about its activations."""
-    sources = FigureSources(
-        address=ports.address,
-        name=ports.name,
-        cluster=ports.cluster,
-        labels=definition.config.labels,
-        catalog=hosting.catalog,
-        agent=cluster.agent,
-        directory=cluster.directory,
-        silo_inbound=hosting.silo_inbound,
-        client_inbound=hosting.client_inbound,
-        now=environment.utc_now,
-    )
-    return Inspection(Figures(sources))
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:

@@ -273,6 +273,7 @@ class TestCluster:
             self.table,
             self.storages,
             self._rng(),
+            not self._virtual,
             wall.now,
             self.writer,
             configured_tokens(config),
@@ -311,6 +312,7 @@ class _TestEnvironment:
     membership: MembershipTable
     databases: Mapping[str, GrainStorage]
     random: random.Random
+    real_time: bool
     now: Callable[[], datetime]
     identity: Callable[[SiloAddress], SiloAddress]
     secrets: Tokens

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
+from grange.observability.counters import TrafficFigures
 from grange.proto.acts import Asker
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello
@@ -35,7 +36,7 @@ STATUS_LIMIT = 50
 class Inbound:
     """All accepted connections of one listener. `entry` (the catalog or a gateway) takes requests for grains.
 
-    `asker_of` tells what the peer of a Hello may ask the system targets.
+    `asker_of` tells what the peer of a Hello may ask the system targets. `traffic` counts messages.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class Inbound:
         admission: Admission,
         asker_of: Callable[[Hello], Asker],
     ) -> None:
-        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission)
+        self.traffic = TrafficFigures()
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, self.traffic)
         self._asker_of = asker_of
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
