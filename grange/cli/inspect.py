@@ -16,7 +16,7 @@ import msgspec
 from grange.errors import CallError, HandshakeRefused, Unauthorized
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
-from grange.proto.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
+from grange.proto.management import STATUS, SiloState
 
 A = TypeVar("A")
 
@@ -36,11 +36,6 @@ class Answer(msgspec.Struct, Generic[A], frozen=True):
 async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
     """The state of each active or leaving silo. `seconds` is the time-out for one silo."""
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
-
-
-async def grain_lists(ask: Ask, view: View, query: ListGrains, seconds: float) -> list[Answer[GrainList]]:
-    """The activations of each active or leaving silo. `seconds` is the time-out for one silo."""
-    return await _ask_all(ask, view, (GRAINS, encode(query), seconds), GrainList)
 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:
