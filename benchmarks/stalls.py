@@ -23,8 +23,9 @@ from grange.cli.garbage import settle
 from grange.client import Client
 from grange.proto.acts import ACT, Act, Action
 from grange.proto.ids import GrainAddress, GrainId
+from grange.proto.inspection import FindActivations
+from grange.proto.management import encode
 from grange.silo import Silo
-from grange.silo.management import ListGrains, encode
 from grange.testing import TestCluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,10 +157,10 @@ async def population(many: Callable[[int], int]) -> Figures:
         figures["fill"] = holds.document()
         management = silo.management
         with watched() as holds:
-            await management._answer_grains(encode(ListGrains()))
+            await silo.inspection.find(FindActivations())
         figures["list"] = holds.document()
         with watched() as holds:
-            await management._answer_grains(encode(ListGrains("empty")))
+            await silo.inspection.find(FindActivations("empty", sort="age"))
         figures["list_type"] = holds.document()
         with watched() as holds:
             await management._answer_status(b"")

@@ -31,11 +31,12 @@ def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, 
     grain_id = GrainId(grain_type, key)
 
     async def question(client: Client) -> Answers[ActivationDetail]:
-        return await ask_each(client, chosen(client.view, ""), Question(DETAIL, encode(grain_id), ActivationDetail))
+        kind: Any = ActivationDetail | None  # None: it is not there
+        return await ask_each(client, chosen(client.view, ""), Question(DETAIL, encode(grain_id), kind))
 
     answers = cluster.ask(question)
     if not answers.given:
-        raise NoSuchGrain(f"no silo has an activation of {grain_id}: {'; '.join(answers.notes()) or 'none answered'}")
+        raise NoSuchGrain("; ".join([f"no silo has an activation of {grain_id}", *answers.notes()]))
     details = [msgspec.to_builtins(detail) for _, detail in answers.given]
     parts: list[Any] = []
     for member, detail in answers.given:

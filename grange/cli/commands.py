@@ -1,4 +1,6 @@
-"""The command `grange`: the group of its subcommands, and the report of an error. docs/operations/command-line.md describes them.
+"""The command `grange`: the group of its subcommands, and the report of an error.
+
+docs/operations/command-line.md describes them.
 
 Tables are for people, `--json` is for programs. The exit codes are those of `exit_codes.py`. An error is one line on
 standard error; with `--debug` it is the traceback. The module of a subcommand is imported when that subcommand runs.

@@ -28,4 +28,6 @@ def deactivate_command(
     if output.as_json and not yes:
         raise click.UsageError("--json needs --yes, because a program cannot be asked")
     target = f"{grain_type}/{key}" if key else grain_type
-    carry_out(cluster, output, Act(Action.DEACTIVATE, target, reason=options["reason"]), options["silo"], confirm=not yes)
+    carry_out(
+        cluster, output, Act(Action.DEACTIVATE, target, reason=options["reason"]), options["silo"], confirm=not yes
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
 
 import msgspec
 
@@ -24,24 +24,7 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
     `cursor` of the query holds those of the silos, as the output shows it.
     """
     cursors = read_cursor(query.cursor)
-
-    async def question(client: Client) -> Answers[FoundActivations]:
-        known = {name for member in client.view.active for name in member.grains}
-        if query.type not in known:
-            raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
-        given: list[Any] = []
-        problems: list[Any] = []
-        for member in chosen(client.view, silo):
-            address = str(member.address)
-            if cursors and address not in cursors:
-                continue  # it had no more rows
-            asked = msgspec.structs.replace(query, cursor=cursors.get(address, ""))
-            found = await ask_each(client, [member], Question(FIND, encode(asked), FoundActivations))
-            given += found.given
-            problems += found.problems
-        return Answers(tuple(given), tuple(problems))
-
-    answers = cluster.ask(question)
+    answers = cluster.ask(lambda client: _search(client, query, silo, cursors))
     rows = [(name_of(member), row) for member, found in answers.given for row in found.rows]
     rows.sort(key=lambda each: _order(each[1], query.sort))
     matches = sum(found.matches for _, found in answers.given)
@@ -52,15 +35,34 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
     notes += [f"the search was cut at its budget on: {', '.join(cut)}"] if cut else []
     notes += [f"more: --cursor {cursor}"] if cursor else []
     facts = {
-        "activations": [_facts(silo, row) for silo, row in rows],
+        "activations": [row_facts(silo, row) for silo, row in rows],
         "total": matches,
         "looked_at": looked,
-        "activations_of_type": total,
+        "activations_in_all": total,
         "cut": cut,
         "cursor": cursor,
         "problems": answers.problem_facts(),
     }
-    output.show(facts, _table(facts["activations"]), *notes, *answers.notes())
+    output.show(facts, rows_table(facts["activations"]), *notes, *answers.notes())
+
+
+async def _search(
+    client: Client, query: FindActivations, silo: str, cursors: dict[str, str]
+) -> Answers[FoundActivations]:
+    """The answers of all silos, or of those that have a cursor: the others have shown all their rows."""
+    known = {name for member in client.view.active for name in member.grains}
+    if query.type not in known:
+        raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
+    members = [each for each in chosen(client.view, silo) if not cursors or str(each.address) in cursors]
+    queries = [msgspec.structs.replace(query, cursor=cursors.get(str(each.address), "")) for each in members]
+    parts = await asyncio.gather(
+        *(
+            ask_each(client, [member], Question(FIND, encode(asked), FoundActivations))
+            for member, asked in zip(members, queries, strict=True)
+        )
+    )
+    given = [each for part in parts for each in part.given]
+    return Answers(tuple(given), tuple(each for part in parts for each in part.problems))
 
 
 def read_cursor(text: str) -> dict[str, str]:
@@ -82,7 +84,8 @@ def _order(row: ActivationRow, sort: str) -> tuple[float, str]:
     return (0.0 if sort == "key" else -float(getattr(row, sort)), str(row.grain_id))
 
 
-def _facts(silo: str, row: ActivationRow) -> Facts:
+def row_facts(silo: str, row: ActivationRow) -> Facts:
+    """One activation; `silo` is the name of its silo."""
     return {
         "grain": str(row.grain_id),
         "silo": silo,
@@ -95,7 +98,8 @@ def _facts(silo: str, row: ActivationRow) -> Facts:
     }
 
 
-def _table(rows: list[Facts]) -> Rows:
+def rows_table(rows: list[Facts]) -> Rows:
+    """The table of `grange grains TYPE`."""
     table = table_of("grain", "silo", "phase", "age", "idle", "waiting", "running", "turn")
     for row in rows:
         times = duration(row["age"]), duration(row["idle"])

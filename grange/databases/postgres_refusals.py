@@ -14,7 +14,9 @@ import msgspec
 
 from grange.databases.urls import ESCAPES
 
-MIGRATE = "run `grange migrate` once, as a user that may create tables (docs/operations/configuration.md, Rights in Postgres)"
+MIGRATE = (
+    "run `grange migrate` once, as a user that may create tables (docs/operations/configuration.md, Rights in Postgres)"
+)
 
 POOL_MODES = "set pool_mode = session or transaction (docs/operations/configuration.md, Connection poolers)"
 

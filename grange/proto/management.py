@@ -9,17 +9,13 @@ import enum
 
 import msgspec
 
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import SiloAddress
 
 VIEW = "management.view"
 STATUS = "management.status"
-GRAINS = "management.grains"
 METHODS = "management.methods"
 DRAIN = "management.drain"
 """Names of system targets. They are on the wire."""
-
-MAX_LISTED = 1000
-"""Most activations in one answer; `GrainList.total` shows when a list was cut."""
 
 
 class SiloState(msgspec.Struct, frozen=True):
@@ -45,31 +41,6 @@ class SiloState(msgspec.Struct, frozen=True):
     fenced: str = ""
     score: int = 0
     withheld: int = 0
-
-
-class ListGrains(msgspec.Struct, frozen=True):
-    """Question: list the activations of one `type`, or of all types if it is empty."""
-
-    type: str = ""
-    limit: int = MAX_LISTED
-
-
-class ActivationState(msgspec.Struct, frozen=True):
-    """One activation: `idle` in seconds; `waiting` and `running` count requests."""
-
-    grain_id: GrainId
-    phase: str
-    idle: float
-    waiting: int
-    running: int
-
-
-class GrainList(msgspec.Struct, frozen=True):
-    """Answer: activations of one silo. `total` counts all that matched."""
-
-    address: SiloAddress
-    activations: tuple[ActivationState, ...]
-    total: int
 
 
 def encode(message: msgspec.Struct | int) -> bytes:

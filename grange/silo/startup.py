@@ -7,6 +7,7 @@ silos, and then the silo joins, so it answers before any other silo knows it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
@@ -100,7 +101,7 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
-        inspection=Inspection(figures),
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
         shutdown=shutdown,
         steering=steering,
         lifecycle=lifecycle,
@@ -313,20 +314,15 @@ def prepare_calls(
 
 
 def prepare_hosting(
-    definition: SiloDefinition,
-    environment: SiloEnvironment,
-    ports: Ports,
-    stores: Stores,
-    cluster: Cluster,
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, cluster: Cluster,
     calls: Calls,
-) -> Hosting:
+) -> Hosting:  # fmt: skip
     """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
-    binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate,
-        calls.deps.figures,
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
+        cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [

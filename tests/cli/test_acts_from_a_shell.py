@@ -304,3 +304,17 @@ async def test_a_watch_asks_again_and_shows_one_object_a_line(tmp_path: Path, mo
         objects = [json.loads(line) for line in result.stdout.splitlines()]
         assert [each["cluster"] for each in objects] == ["default"] * 3
         assert rounds == [2.0] * 3
+
+
+async def test_the_silo_itself_answers_searches_and_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with beside_a_silo(tmp_path, monkeypatch) as shell:
+        for key in ("ann", "anton", "bob"):
+            await shell.silo.get_grain(Cart, key).put("a", "b")
+        rows = await shell.json("grains", "cart", "--prefix", "an", "--limit", "1")
+        assert [row["grain"] for row in rows["activations"]] == ["cart/ann"]
+        rest = await shell.json("grains", "cart", "--prefix", "an", "--cursor", rows["cursor"])
+        assert [row["grain"] for row in rest["activations"]] == ["cart/anton"]
+        assert (await shell.json("activation", "cart", "bob"))[0]["states"] == ["state"]
+        missing = await shell("activation", "cart", "eve")
+        assert missing.exit_code == ExitCode.FAILED
+        assert "no silo has an activation of cart/eve" in missing.stderr

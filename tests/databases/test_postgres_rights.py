@@ -1,4 +1,4 @@
-"""The rights in Postgres that docs/operations/configuration.md names suffice for a silo's whole life, and a missing one is named."""
+"""The rights in Postgres that docs/operations names suffice for a silo's whole life, and a missing one is named."""
 
 from __future__ import annotations
 

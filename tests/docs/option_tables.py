@@ -1,4 +1,4 @@
-"""Generates the option tables of docs/operations/configuration.md from the option classes: `python -m tests.docs.option_tables`.
+"""Generates the option tables of docs/operations/configuration.md: `python -m tests.docs.option_tables`.
 
 The page has each table between `<!-- options: NAME -->` and `<!-- end -->`. Running this module writes all of them.
 """

@@ -43,7 +43,11 @@ def test_ordinary_names_are_shown(name: str) -> None:
         ("*.note", {"note": 1, "a": {"note": 2}}, {"note": "***", "a": {"note": "***"}}),
         ("cart.note", {"note": 1, "a": {"note": 2}}, {"note": "***", "a": {"note": 2}}),
         ("order.note", {"note": 1}, {"note": 1}),
-        ("cart.items.*.price", {"items": {"apple": {"price": 3, "n": 1}}}, {"items": {"apple": {"price": "***", "n": 1}}}),
+        (
+            "cart.items.*.price",
+            {"items": {"apple": {"price": 3, "n": 1}}},
+            {"items": {"apple": {"price": "***", "n": 1}}},
+        ),
         ("cart.items.*.price", {"items": [{"price": 3}]}, {"items": [{"price": "***"}]}),
         ("cart.items.price", {"items": [{"price": 3}]}, {"items": [{"price": "***"}]}),
         ("cart.items.0", {"items": [1, 2]}, {"items": ["***", 2]}),

@@ -160,10 +160,10 @@ class Catalog:
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
-    def activations(self) -> Iterator[Activation]:
-        """Yield all activations, including workers. Grains that are added meanwhile are left out."""
-        for target in list(self.targets.values()):
-            yield from target.workers if isinstance(target, WorkerPool) else (target,)
+    def activations(self, most: int | None = None) -> Iterator[Activation]:
+        """Yield all activations, including workers; those of `most` grains. Grains that come meanwhile are left out."""
+        for target in list(self.targets.values() if most is None else islice(self.targets.values(), most)):
+            yield from tuple(target.workers) if isinstance(target, WorkerPool) else (target,)
 
     def batches(self) -> Iterator[list[Activation]]:
         """Yield `activations`, `BATCH` at a time, for code that lets the event loop run other tasks in between."""

@@ -42,10 +42,7 @@ class TurnOwner(Protocol):
 
 
 async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
-    """Run one turn once the gate lets it start, and report its outcome to `call`.
-
-    Calls `activation.end` exactly once.
-    """
+    """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
@@ -67,6 +64,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             call.succeed(plan, value)
     except BaseException as error:
         if running is None and isinstance(error, InvalidCall):  # the arguments do not fit: the grain's code did not run
+            call.entered = False
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
         else:
             raised = error
@@ -75,7 +73,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
                 raise
     finally:
         now = gate.clock()
-        if running is not None or raised is not None:  # else it was refused, and the grain's code has not run
+        if call.entered:  # else it was refused, and the grain's code has not run
             figures = plan.figures if plan is not None else activation.figures.ticks
             figures.executed(now - call.started_at, raised is not None)
             if call.arrived_at:

@@ -74,10 +74,7 @@ class Caller:
         locator.watch(self._forget)
 
     async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Make one call (`grains.ref.CallsGrains`). An error says whether the call was executed.
-
-        The usual cases are here: the grain is or belongs in this process, or is known to be at the end of an open link.
-        """
+        """Make one call (`grains.ref.CallsGrains`). An error says whether it was executed. The usual cases are here."""
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
         plan = self._plans[method]
@@ -112,8 +109,8 @@ class Caller:
             self._deps.lost(plan, error)
             raise
         else:
-            began = deadline - (plan.timeout or self._timeout)
-            return self._deps.result(plan, response, self._loop.time() - began)
+            took = self._loop.time() - deadline + (plan.timeout or self._timeout)
+            return self._deps.result(plan, response, took)
         return await self._call_slowly(grain_id, plan, args, deadline, refusal)
 
     async def drain(self) -> None:

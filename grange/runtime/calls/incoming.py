@@ -85,6 +85,7 @@ class Incoming:
         self.admission = deps.admission
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
+        self.peer = str(connection.hello.address or connection.hello.name)
         connection.watch(self._on_written)
         connection.count(deps.traffic)
 
@@ -154,9 +155,7 @@ class Incoming:
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
-        if self._connection.closed:
-            return 0, 0
-        requests, size = self.share.room()
+        requests, size = (0, 0) if self._connection.closed else self.share.room()
         return min(requests, self._backlog.room()), size
 
     def _begun(self, requests: int, size: int) -> None:

@@ -26,11 +26,12 @@ STATUS_SHARE_LEFT = 0.75
 class Origin(Protocol):
     """The connection by which a request came: `Incoming`.
 
-    full: it holds as many answers as it may; share: its part of what the silo admits; held: requests that wait
-    undelivered.
+    peer: the silo or client, for people; full: it holds as many answers as it may; share: its part of what the silo
+    admits; held: requests that wait undelivered.
     """
 
     payload_limit: int
+    peer: str
     full: bool
     admission: Admission
     share: Share
