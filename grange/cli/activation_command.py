@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from grange.cli.cluster_wide import Answers, Question, ask_each, ask_first, chosen, name_of
-from grange.cli.completion import complete_grain_type
+from grange.cli.completion import complete_grain_type, complete_key
 from grange.cli.output import Output, Rows
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.tables import duration, table_of
@@ -23,7 +23,7 @@ from grange.proto.management import encode
 
 @click.command("activation")
 @click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
-@click.argument("key")
+@click.argument("key", shell_complete=complete_key)
 @asks_a_cluster
 @watched
 def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, key: str) -> None:
@@ -46,7 +46,7 @@ def activation_command(cluster: RemoteCluster, output: Output, grain_type: str, 
 
 @click.command("state")
 @click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
-@click.argument("key")
+@click.argument("key", shell_complete=complete_key)
 @click.argument("name", required=False, default="")
 @asks_a_cluster
 @watched

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from grange.cli.act_outcome import carry_out
-from grange.cli.completion import complete_grain_type, complete_silo
+from grange.cli.completion import complete_grain_type, complete_key, complete_silo
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.proto.acts import Act, Action
@@ -13,7 +13,7 @@ from grange.proto.acts import Act, Action
 
 @click.command("deactivate")
 @click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
-@click.argument("key", required=False, default="")
+@click.argument("key", required=False, default="", shell_complete=complete_key)
 @click.option("--reason", required=True, help="Why, for the audit.")
 @click.option("--silo", default="", shell_complete=complete_silo, help="On this silo only.")
 @click.option("--yes", is_flag=True, help="Do not ask before it is done.")

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from grange import Grain, PersistentState
 from grange.cli.commands import main
+from grange.cli.completion import complete_key
 from grange.cli.exit_codes import ExitCode
 from grange.proto.acts import Level
 from grange.proto.ids import GrainId
@@ -318,3 +320,16 @@ async def test_the_silo_itself_answers_searches_and_details(tmp_path: Path, monk
         missing = await shell("activation", "cart", "eve")
         assert missing.exit_code == ExitCode.FAILED
         assert "no silo has an activation of cart/eve" in missing.stderr
+
+
+async def test_the_keys_of_active_grains_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that would disturb the terminal is not offered."""
+    async with beside_a_silo(tmp_path, monkeypatch) as shell:
+        for key in ("ann", "anton", "bob", f"an{HOSTILE}"):
+            await shell.silo.get_grain(Cart, key).put("a", "b")
+        context = click.Context(main, info_name="grange")
+        context.params = {"grain_type": "cart", "gateway": [shell.silo.gateway]}
+        parameter = click.Argument(["key"])
+        assert await asyncio.to_thread(complete_key, context, parameter, "an") == ["ann", "anton"]
+        context.params["grain_type"] = "nothing"
+        assert await asyncio.to_thread(complete_key, context, parameter, "an") == []
