@@ -25,7 +25,7 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
     """
     cursors = read_cursor(query.cursor)
     answers = cluster.ask(lambda client: _search(client, query, silo, cursors))
-    rows = [(name_of(member), row) for member, found in answers.given for row in found.rows]
+    rows = [(member, row) for member, found in answers.given for row in found.rows]
     rows.sort(key=lambda each: _order(each[1], query.sort))
     matches = sum(found.matches for _, found in answers.given)
     looked, total = (sum(getattr(found, name) for _, found in answers.given) for name in ("looked_at", "total"))
@@ -35,7 +35,7 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
     notes += [f"the search was cut at its budget on: {', '.join(cut)}"] if cut else []
     notes += [f"more: --cursor {cursor}"] if cursor else []
     facts = {
-        "activations": [row_facts(silo, row) for silo, row in rows],
+        "activations": [row_facts(str(member.address), name_of(member), row) for member, row in rows],
         "total": matches,
         "looked_at": looked,
         "activations_in_all": total,
@@ -84,11 +84,12 @@ def _order(row: ActivationRow, sort: str) -> tuple[float, str]:
     return (0.0 if sort == "key" else -float(getattr(row, sort)), str(row.grain_id))
 
 
-def row_facts(silo: str, row: ActivationRow) -> Facts:
-    """One activation; `silo` is the name of its silo."""
+def row_facts(silo: str, name: str, row: ActivationRow) -> Facts:
+    """One activation, with the address and the name of its silo."""
     return {
         "grain": str(row.grain_id),
         "silo": silo,
+        "silo_name": name,
         "phase": row.phase,
         "age": round(row.age, 1),
         "idle": round(row.idle, 1),
@@ -104,5 +105,7 @@ def rows_table(rows: list[Facts]) -> Rows:
     for row in rows:
         times = duration(row["age"]), duration(row["idle"])
         turn = f"{row['turn']:g} s" if row["turn"] else ""
-        table.add_texts(row["grain"], row["silo"], row["phase"], *times, str(row["waiting"]), str(row["running"]), turn)
+        table.add_texts(
+            row["grain"], row["silo_name"], row["phase"], *times, str(row["waiting"]), str(row["running"]), turn
+        )
     return table

@@ -90,7 +90,7 @@ def table_outputs(text: str) -> str:
         tables.silos_table([member]),
         tables.status_table(answers),
         tables.types_table({text: {text: 1}}, View(1, (member,))),
-        rows_table([row_facts(text, row)]),
+        rows_table([row_facts(text, text, row)]),
         *tables.problems(answers),
         doctored,
     )
