@@ -56,7 +56,7 @@ def member_named(view: View, text: str) -> Member:
 
 
 class RemoteDrain:
-    """The drain of one silo, driven from a client. `state` is the last answer of the silo, `at_start` its activations then."""
+    """The drain of one silo, driven from a client. `state` is its last answer, `at_start` its activations at first."""
 
     def __init__(self, ask: Ask, view: View, member: Member, reason: str) -> None:
         self._ask = ask
