@@ -56,7 +56,7 @@ def member_named(view: View, text: str) -> Member:
 
 
 class RemoteDrain:
-    """The drain of one silo, driven from a client. `state` is the last answer of the silo."""
+    """The drain of one silo, driven from a client. `state` is its last answer, `at_start` its activations at first."""
 
     def __init__(self, ask: Ask, view: View, member: Member, reason: str) -> None:
         self._ask = ask
@@ -65,6 +65,7 @@ class RemoteDrain:
         self._member = member
         self._gateway = gateway_address(member)
         self.state: DrainState | None = None
+        self.at_start = 0
 
     async def begin(self) -> None:
         """Start the drain, or find that it has started.
@@ -74,6 +75,7 @@ class RemoteDrain:
         """
         try:
             acted = await asked_act(self._ask, self._gateway, Act(Action.DRAIN, reason=self._reason), ASK_TIMEOUT)
+            self.at_start = acted.count
             self.state = await self._question()
             if self.state.phase is Phase.SERVING:
                 refuse(acted)
@@ -140,6 +142,7 @@ class DrainCommand:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await self._drain.begin()
+        self._activations = self._drain.at_start
         if self._drain.state is not None:
             self._on_progress(self._drain.state)
         if timeout is not None:
