@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
 
 from grange import clock
+from grange.aio.tasks import Tasks
 from grange.dashboard.cluster import WatchedCluster
 from grange.dashboard.collector import Collector
 from grange.dashboard.headers import Guard, cookie_name, cookie_of, session_of
@@ -41,16 +42,16 @@ class Login(msgspec.Struct, frozen=True):
 
 
 class Dashboard:
-    """The dashboard of one cluster. `app` is its ASGI application; `run` must run beside it.
+    """The dashboard of one cluster. `app` is its application; it asks the silos during the lifespan of that.
 
-    `tokens` gives the token of each level. `is_dev` tells the pages that this cluster is a developer's.
+    `level_of` gives the level of a token; NONE for a wrong one. `is_dev`: the cluster is a developer's own.
     """
 
     def __init__(
         self,
         cluster: WatchedCluster,
         options: DashboardOptions,
-        tokens: Callable[[], Mapping[Level, str]],
+        level_of: Callable[[str], Level],
         version: str,
         is_dev: bool = False,
         utc_now: Callable[[], datetime] = clock.utc_now,
@@ -60,26 +61,30 @@ class Dashboard:
         self._version = version
         self._is_dev = is_dev
         self._on = switched_on(options.actions)
-        self._logins = Logins(tokens, options.users, {name: LEVELS[role] for name, role in options.roles.items()})
+        self._logins = Logins(level_of, options.users, {name: LEVELS[role] for name, role in options.roles.items()})
         self.collector = Collector(cluster, utc_now)
         self.routes = self._routes()
         self.app = self._application()
 
-    async def run(self) -> None:
-        """Ask the silos until this is cancelled."""
-        await self.collector.run()
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:
+        """Ask the silos, until the end says `bye` on every stream."""
+        tasks = Tasks()
+        tasks.start(self.collector.run())
+        try:
+            yield
+        finally:
+            self.collector.live.close()
+            await tasks.close()
 
-    def close(self) -> None:
-        """Say good-bye to all viewers. The application still answers."""
-        self.collector.live.close()
-
-    def _application(self) -> ASGIApp:
-        app = Starlette(
+    def _application(self) -> Starlette:
+        guard = Middleware(Guard, logins=self._logins, hosts=self._options.hosts)
+        return Starlette(
             routes=self.routes,
-            middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
+            middleware=[guard, Middleware(GZipMiddleware, minimum_size=1000)],
             exception_handlers={BadRequest: on_bad_request},
+            lifespan=self._lifespan,
         )
-        return Guard(app, self._logins, self._options.hosts)
 
     def _routes(self) -> list[Route | Mount]:
         return [

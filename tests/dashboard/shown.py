@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from grange import clock
@@ -22,16 +21,14 @@ TOKENS: Mapping[Level, str] = {Level.VIEWER: "view", Level.OPERATOR: "operate", 
 async def dashboard_of(cluster: TestCluster, **options: Any) -> AsyncGenerator[Dashboard]:
     utc_now = clock.utc_now if cluster.time is None else cluster.time.utc_now
     dashboard = Dashboard(
-        ClientCluster(cluster.client, "default"), DashboardOptions(**options), lambda: TOKENS, "0", utc_now=utc_now
+        ClientCluster(cluster.client, "default"), DashboardOptions(**options), level_of, "0", utc_now=utc_now
     )
-    running = asyncio.create_task(dashboard.run())
-    try:
+    async with dashboard.app.router.lifespan_context(dashboard.app):
         yield dashboard
-    finally:
-        dashboard.close()
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
+
+
+def level_of(token: str) -> Level:
+    return next((level for level, expected in TOKENS.items() if token == expected), Level.NONE)
 
 
 async def logged_in(dashboard: Dashboard, level: Level = Level.ADMIN) -> Browser:

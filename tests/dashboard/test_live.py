@@ -90,7 +90,8 @@ async def test_every_stream_says_bye_when_the_dashboard_ends() -> None:
         browser = await logged_in(dashboard)
         async with browser.stream("/api/live?view=overview") as stream:
             await stream.next("hello")
-            dashboard.close()
+            live = dashboard.collector.live
+            live.close()
             assert (await stream.next("bye", "tick")).name == "bye"
             await stream.ended.wait()
         assert (await browser.get("/api/live?view=overview")).status == 503
