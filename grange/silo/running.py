@@ -27,6 +27,7 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
@@ -122,6 +123,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     cluster: Cluster
     calls: Calls
     hosting: Hosting
+    inspection: Inspection
     shutdown: Shutdown
     lifecycle: Lifecycle
     loop_watch: LoopWatch

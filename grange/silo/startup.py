@@ -43,8 +43,10 @@ from grange.runtime.system_target import SystemTargets
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
+from grange.silo.figures import Figures, FigureSources
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
@@ -85,6 +87,7 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
+        inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
@@ -322,6 +325,25 @@ def prepare_hosting(
     )
 
 
+def prepare_inspection(
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, hosting: Hosting
+) -> Inspection:
+    """The figures of this silo, and the questions about its activations."""
+    sources = FigureSources(
+        address=ports.address,
+        name=ports.name,
+        cluster=ports.cluster,
+        labels=definition.config.labels,
+        catalog=hosting.catalog,
+        agent=cluster.agent,
+        directory=cluster.directory,
+        silo_inbound=hosting.silo_inbound,
+        client_inbound=hosting.client_inbound,
+        now=environment.utc_now,
+    )
+    return Inspection(Figures(sources))
+
+
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
     """The stop of this silo: clients first, then other silos."""
     return Shutdown(
@@ -347,4 +369,5 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.directory.serve(hosting.silo_targets)
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
+        silo.inspection.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)
