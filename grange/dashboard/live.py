@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -105,7 +106,7 @@ class Live:
         self._number = 0
         self._channels: dict[str, Channel] = {}
         self._closed = False
-        self.opened = asyncio.Event()
+        self._opened = asyncio.Event()
 
     @property
     def is_watched(self) -> bool:
@@ -116,6 +117,13 @@ class Live:
     def viewers(self) -> int:
         """The number of open streams."""
         return sum(len(channel.viewers) for channel in self._channels.values())
+
+    async def wait_for_viewer(self, until: float) -> None:
+        """Wait until a page opens its stream, but not beyond this loop time."""
+        self._opened.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._opened.wait()
 
     def publish_tick(self) -> None:
         """Send a tick to every viewer. The collector calls it once a second."""
@@ -154,7 +162,7 @@ class Live:
         missed = channel.since(int(number)) if epoch == self._epoch and number.isdecimal() else None
         viewer = Viewer(channel)
         first = [self._message("hello", self._hello(view))] if missed is None else missed
-        self.opened.set()
+        self._opened.set()
         return EventStream(viewer, self._stream(viewer, first))
 
     async def _stream(self, viewer: Viewer, first: list[bytes]) -> AsyncGenerator[bytes]:
