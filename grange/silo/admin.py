@@ -75,7 +75,7 @@ class AdminPort:
         from grange.silo.admin_server import serve
 
         try:
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            with listening, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(serve(listening, names, self.health, self._access, self._stop))
         except Exception:
             log.exception("the admin port of this silo has ended", extra={"event": "admin_port_failed"})

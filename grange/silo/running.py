@@ -33,6 +33,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
+from grange.silo.roles import Roles
 from grange.silo.shutdown import Shutdown
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
@@ -107,6 +108,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
 
     tasks: Tasks
+    roles: Roles
     collector: Collector
     catalog: Catalog
     gateway: Gateway

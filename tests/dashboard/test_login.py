@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from grange import Grain
-from grange.dashboard.login import SESSION_SECONDS, TRIES_A_MINUTE, TooManyTries, Tries, hash_password, matches
+from grange.dashboard.login import (
+    SESSION_SECONDS,
+    TRIES_A_MINUTE,
+    Logins,
+    TooManyTries,
+    Tries,
+    hash_password,
+    matches,
+)
 from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
 from grange.testing.loop import clock_of_loop
