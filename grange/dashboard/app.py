@@ -24,11 +24,11 @@ from grange.dashboard.collector import Collector
 from grange.dashboard.headers import Guard, cookie_name, cookie_of, session_of
 from grange.dashboard.live import TooManyViewers
 from grange.dashboard.login import SESSION_SECONDS, Logins, TooManyTries
-from grange.dashboard.options import LEVELS, DashboardOptions
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad_request, read_body
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
 from grange.dashboard.views import silo_row, silo_rows, type_rows
 from grange.proto.acts import Level
+from grange.silo.dashboard_options import DashboardOptions
 
 STATIC = Path(__file__).parent / "static"
 
@@ -61,9 +61,10 @@ class Dashboard:
         self._version = version
         self._is_dev = is_dev
         self._on = switched_on(options.actions)
-        self._logins = Logins(level_of, options.users, {name: LEVELS[role] for name, role in options.roles.items()})
+        self._logins = Logins(
+            level_of, options.users, {name: Level[role.upper()] for name, role in options.roles.items()}
+        )
         self.collector = Collector(cluster, utc_now)
-        self.routes = self._routes()
         self.app = self._application()
 
     @asynccontextmanager
@@ -78,10 +79,9 @@ class Dashboard:
             await tasks.close()
 
     def _application(self) -> Starlette:
-        guard = Middleware(Guard, logins=self._logins, hosts=self._options.hosts)
         return Starlette(
-            routes=self.routes,
-            middleware=[guard, Middleware(GZipMiddleware, minimum_size=1000)],
+            routes=self._routes(),
+            middleware=[Middleware(Guard, logins=self._logins), Middleware(GZipMiddleware, minimum_size=1000)],
             exception_handlers={BadRequest: on_bad_request},
             lifespan=self._lifespan,
         )

@@ -1,11 +1,12 @@
-"""Guards every request: the host, the origin, the login; and adds the security headers to every response.
+"""Guards every request: the origin and the login; and adds the security headers to every response.
 
-The login is required by default: a new route below `/api` needs nothing to be closed.
+The login is required by default: a new route below `/api` needs nothing to be closed. The host of a request is checked
+before, by `silo/admin_app.py: HostCheck`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from types import MappingProxyType
 
@@ -15,9 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grange.dashboard.login import Logins, Session
 from grange.dashboard.replies import error_reply
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-"""Hosts that are always accepted: other machines cannot give these names to a page of theirs by DNS."""
 
 OPEN = frozenset({"/api/login"})
 """The routes below `/api` that need no login."""
@@ -67,12 +65,11 @@ def cookie_of(request: Headers) -> str:
 
 
 class Guard:
-    """The outermost layer of the dashboard's application. `hosts` are allowed besides loopback."""
+    """The outermost layer of the dashboard's application."""
 
-    def __init__(self, app: ASGIApp, logins: Logins, hosts: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, logins: Logins) -> None:
         self._app = app
         self._logins = logins
-        self._hosts = LOOPBACK | {host.lower() for host in hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: refuse the request, or pass it on with its session."""
@@ -94,10 +91,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        hosts = headers.getlist("host")
-        if len(hosts) != 1 or _without_port(hosts[0]) not in self._hosts:
-            return error_reply(421, "this dashboard is not served under that host; see the option `hosts`")
-        if not _same_origin(headers, hosts[0], scope["method"] in _SAFE_METHODS):
+        if not _same_origin(headers, scope["method"] in _SAFE_METHODS):
             return error_reply(403, "the request comes from another site")
         if scope["method"] not in _SAFE_METHODS and not _is_json(headers):
             return error_reply(415, "send JSON")
@@ -110,15 +104,10 @@ class Guard:
         return None
 
 
-def _without_port(host: str) -> str:
-    name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdecimal() else host.lower()
-
-
-def _same_origin(headers: Headers, host: str, is_safe: bool) -> bool:
+def _same_origin(headers: Headers, is_safe: bool) -> bool:
     """A browser states where a request comes from. A program that states nothing may only read."""
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
+    site, origin, host = headers.get("sec-fetch-site"), headers.get("origin"), headers.get("host", "").lower()
+    if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
         return False
     if site is not None:
         return site == "same-origin" or (is_safe and site == "none")

@@ -21,6 +21,7 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
     publisher = Publisher(silo.inspection.figures.snapshot)
     options = {name: str(value) for name, value in config.__repr_args__() if name is not None}
+    dashboard = config.dashboard_options()
     ports.admin.attach(
-        crossing, publisher, lambda: SiloAccess(crossing, publisher, options, hosting.roles.level_of_token)
+        crossing, publisher, lambda: SiloAccess(crossing, publisher, options, hosting.roles.level_of_token, dashboard)
     )

@@ -9,8 +9,8 @@ from typing import Any
 from grange import clock
 from grange.dashboard.app import Dashboard
 from grange.dashboard.cluster import ClientCluster
-from grange.dashboard.options import DashboardOptions
 from grange.proto.acts import Level
+from grange.silo.dashboard_options import DashboardOptions
 from grange.testing.cluster import TestCluster
 from tests.dashboard.browser import Browser
 
