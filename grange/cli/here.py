@@ -137,6 +137,10 @@ def _is_port(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535
 
 
+def _is_port_or_off(value: object) -> bool:
+    return value == "off" or _is_port(value)
+
+
 def _is_url(value: object) -> bool:
     return isinstance(value, str) and _URL.fullmatch(value) is not None
 
@@ -154,7 +158,8 @@ def _is_flag(value: object) -> bool:
 
 _IS_PLAIN: Mapping[str, Callable[[Any], bool]] = MappingProxyType({
     "cluster": _is_word, "service": _is_word, "name": _is_text, "host": _is_host, "advertise": _is_host,
-    "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "data": _is_word, "membership": _is_url,
+    "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "http": _is_port_or_off, "http_host": _is_host,
+    "data": _is_word, "membership": _is_url,
     "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag,
     **dict.fromkeys(TOKENS, _is_token),
 })  # fmt: skip

@@ -11,8 +11,10 @@ from grange.silo.running import RunningSilo
 
 
 def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
-    """Show this silo to its admin port. Called once its parts exist, before it joins."""
+    """Show this silo to its admin port, if it has one. Called once its parts exist, before it joins."""
     ports, agent, hosting = silo.ports, silo.cluster.agent, silo.hosting
+    if not ports.admin.is_open:
+        return
     dead_after = config.membership_settings().dead_loop_after
     ports.admin.health.watch(
         HealthParts(agent=agent, shutdown=silo.shutdown, loop_watch=silo.loop_watch, dead_after=dead_after)
@@ -21,7 +23,5 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
     publisher = Publisher(silo.inspection.figures.snapshot)
     options = {name: str(value) for name, value in config.__repr_args__() if name is not None}
-    dashboard = config.dashboard_options()
-    ports.admin.attach(
-        crossing, publisher, lambda: SiloAccess(crossing, publisher, options, hosting.roles.level_of_token, dashboard)
-    )
+    access = SiloAccess(crossing, publisher, options, hosting.roles.level_of_token, config.dashboard_options())
+    ports.admin.attach(crossing, publisher, access)

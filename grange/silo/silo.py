@@ -127,9 +127,9 @@ class Silo:
         return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
-    def http_port(self) -> int:
-        """The number of the admin port; 0 without the option `http`."""
-        return self._running.ports.admin.port
+    def http(self) -> str:
+        """The admin port for probes and browsers: host:port, or empty without the option `http`."""
+        return self._running.ports.admin.place
 
     @property
     def view(self) -> View:
