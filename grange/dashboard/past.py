@@ -42,7 +42,7 @@ class Series:
         cells = (
             (self._cells[each % KEPT] if oldest < each <= self.newest else math.nan) for each in _span(first, last)
         )
-        return [None if math.isnan(cell) else round(cell, 6) for cell in cells]
+        return [None if math.isnan(cell) else float(f"{cell:.4g}") for cell in cells]
 
 
 class Past:

@@ -47,7 +47,8 @@ def tick_of(picture: Picture, view: str, points: Points) -> Facts:
         "type": lambda: {"methods": method_rows(picture, name)},
     }
     part = parts[kind]() if kind in parts else {}
-    return {"now": picture.milliseconds, "head": head_of(picture), "points": shown, **part}
+    rounded = {name: short(value) for name, value in shown.items()}
+    return {"now": picture.milliseconds, "head": head_of(picture), "points": rounded, **part}
 
 
 def head_of(picture: Picture) -> Facts:
@@ -98,7 +99,7 @@ def silo_row(picture: Picture, silo: SiloSeen) -> Facts:
         "problem": silo.problem,
         "labels": member.labels,
         "cpu": None if recent is None else round(recent.cpu, 4),
-        "lag": None if recent is None else recent.lag.quantile(0.99),
+        "lag": None if recent is None else short(recent.lag.quantile(0.99)),
         "calls": None if recent is None else _rate(sum(e.calls.count for e in recent.methods.values()), recent.span),
         **(_NO_FIGURES if silo.snapshot is None else _figures(silo.snapshot)),
     }
@@ -184,11 +185,11 @@ def _sum_facts(found: Sum | None) -> Facts:
         "calls": round(each.calls, 3),
         "failed": round(each.failed, 3),
         "refused": round(each.refused, 3),
-        "p50": each.times.quantile(0.5),
-        "p95": each.times.quantile(0.95),
-        "p99": each.times.quantile(0.99),
-        "wait": None if not each.times.count else each.waits.total / each.times.count,
-        "turn": each.turns.mean,
+        "p50": short(each.times.quantile(0.5)),
+        "p95": short(each.times.quantile(0.95)),
+        "p99": short(each.times.quantile(0.99)),
+        "wait": short(each.waits.total / each.times.count if each.times.count else None),
+        "turn": short(each.turns.mean),
     }
 
 
@@ -199,6 +200,11 @@ def _states(picture: Picture, name: str) -> Facts:
         "writes": round(sum(writes / span for (writes, _), span in found), 3),
         "conflicts": round(sum(conflicts / span for (_, conflicts), span in found), 3),
     }
+
+
+def short(value: float | None) -> float | None:
+    """A figure with four digits: the others are noise, and a tick has hundreds of them."""
+    return None if value is None else float(f"{value:.4g}")
 
 
 def _rate(count: int, span: float) -> float:
