@@ -32,13 +32,13 @@ class Chart {
     this.marks = s('g', { class: 'marks' });
     this.paths = options.lines.map((line) => s('path', { class: `line tone-${line.tone}` }));
     this.labels = options.lines.map((line) => s('text', { class: 'direct' }, line.label));
-    this.tips = options.lines.map((line) => s('circle', { class: `tip tone-${line.tone}`, r: 3 }));
+    this.tips = options.lines.map((line) => s('circle', { class: `tip tone-${line.tone}`, r: 3, visibility: 'hidden' }));
     this.rule = s('line', { class: 'rule', visibility: 'hidden' });
     this.svg = s('svg', { class: 'plot', height: HEIGHT, role: 'img', tabindex: '0', onpointermove: (/** @type {any} */ e) => this.point(e), onpointerleave: () => move(null), onkeydown: (/** @type {any} */ e) => this.key(e), onblur: () => move(null) }, this.grid, this.paths, this.marks, this.rule, this.tips, this.labels);
-    this.readout = h('span', { class: 'readout' });
+    this.readout = h('span', { class: 'readout' }, 'waiting for figures');
     this.button = h('button', { type: 'button', class: 'small', 'aria-pressed': 'false', 'aria-label': `${options.title} as a table`, onclick: () => this.toggle() }, 'table');
     this.plot = h('div', { class: 'canvas' }, this.svg);
-    this.element = h('figure', { class: 'chart' }, h('figcaption', null, h('b', null, options.title), ' ', h('span', { class: 'unit' }, options.unit), this.readout, this.button), this.plot);
+    this.element = h('figure', { class: options.lines.length > 3 ? 'chart many' : 'chart' }, h('figcaption', null, h('b', null, options.title), ' ', h('span', { class: 'unit' }, options.unit), this.readout, this.button), this.plot);
     new ResizeObserver(([entry]) => this.resize(entry.contentRect.width)).observe(this.plot);
     cursor.addEventListener('move', (event) => this.follow(/** @type {CustomEvent} */ (event).detail), { signal: options.signal });
   }

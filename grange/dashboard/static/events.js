@@ -8,7 +8,7 @@ import { siloLink } from './parts.js';
 import { failed, loading, state } from './resource.js';
 
 const KEPT = 200;
-const SHOWN = 40;
+const SHOWN = 20;
 
 export class EventList {
   /** @param {import('./main.js').Context} ctx @param {(event: any) => boolean} [wanted] */

@@ -20,6 +20,13 @@ export function resolved(schema, root) {
   return { schema: found, nullable: false };
 }
 
+/** A type in a few words: `string`, `integer or null`, `list of string`. @param {Schema} given @param {Schema} root @returns {string} */
+export function typeName(given, root) {
+  const { schema, nullable } = resolved(given, root);
+  const name = schema.enum ? schema.enum.map((/** @type {any} */ each) => JSON.stringify(each)).join(' | ') : schema.type === 'array' ? `list of ${typeName(schema.items, root)}` : schema.title && schema.type === 'object' ? schema.title : schema.type ?? 'any';
+  return nullable ? `${name} or null` : name;
+}
+
 /** What to write for a type. @param {Schema} schema */
 function hint(schema) {
   if (schema.type === 'array') return `a JSON list${schema.items?.type ? ` of ${schema.items.type}` : ''}`;

@@ -56,7 +56,7 @@ class Shell {
     this.pulse = h('span', { class: 'pulse' });
     this.links = ROUTES.filter(([, , , label]) => label).map(([path, , , label]) => h('a', { href: `/${path}` }, label));
     put(document.body, h('a', { class: 'skip', href: '#main', 'data-plain': true, onclick: () => this.main.querySelector('h1')?.focus() }, 'Skip to the content'), this.top(),
-      h('nav', { class: 'rail', 'aria-label': 'Pages' }, this.links), this.main, this.told);
+      h('nav', { class: 'rail', 'aria-label': 'Pages' }, h('div', null, this.links)), this.main, this.told);
     document.addEventListener('click', (event) => this.follow(event));
     addEventListener('popstate', () => this.show());
     listen({ palette: () => this.palette() });

@@ -35,4 +35,4 @@ export function strip(cells, bounds = BOUNDS) {
 }
 
 /** The scale of a column of strips. @param {number} cells @param {number[]} [bounds] */
-export const stripScale = (cells, bounds = BOUNDS) => h('span', { class: 'strip scale', 'aria-hidden': 'true' }, Array.from({ length: cells }, (_, i) => h('i', null, [1e-3, 0.1, 10].includes(bounds[i]) ? seconds(bounds[i]) : null)));
+export const stripScale = (cells, bounds = BOUNDS) => h('span', { class: 'strip scale', 'aria-hidden': 'true' }, Array.from({ length: cells }, (_, i) => h('i', null, [1e-3, 0.1, 10].includes(bounds[i]) ? h('span', null, seconds(bounds[i])) : null)));

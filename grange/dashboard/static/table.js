@@ -4,7 +4,7 @@
 import { address } from './api.js';
 import { h, put, say } from './dom.js';
 import { whole } from './format.js';
-import { state } from './resource.js';
+import { loading, state } from './resource.js';
 import { ask, asked } from './url.js';
 
 const STEP = 200;
@@ -40,7 +40,8 @@ class View {
     this.rest = h('div', { class: 'rest' });
     this.table = h('table', { 'data-keys': true }, h('caption', { class: 'unseen' }, options.caption), h('thead', null, this.head), this.body);
     this.scroll = h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': options.caption }, this.table);
-    this.none = h('div', { hidden: true });
+    this.none = h('div', null, loading());
+    this.scroll.hidden = true;
     this.element = h('div', { class: 'table' }, options.plain ? null : this.tools(), this.scroll, this.none, this.rest);
     this.drawHead();
   }
@@ -149,7 +150,7 @@ class View {
       const words = [column.label, column.unit ? h('span', { class: 'unit' }, column.unit) : null];
       const fixed = this.options.plain || (this.options.served && !column.by);
       const button = fixed ? h('span', { class: 'label' }, words) : h('button', { type: 'button', onclick: () => this.sortBy(column) }, words, h('span', { class: 'order', 'aria-hidden': 'true' }, order === 'ascending' ? '▲' : order ? '▼' : ''));
-      return h('th', { scope: 'col', class: classOf(column), 'aria-sort': order, title: column.hint }, button);
+      return h('th', { scope: 'col', class: headClass(column), 'aria-sort': order, title: column.hint }, button);
     }));
   }
 
@@ -218,6 +219,9 @@ class View {
 
 /** @param {Column} column */
 const classOf = (column) => [column.figure ? 'figure' : '', column.class ?? ''].join(' ').trim() || null;
+
+/** @param {Column} column */
+const headClass = (column) => (column.figure ? 'figure' : null);
 
 /** Absent values come last in both orders. @param {any} a @param {any} b @param {boolean} falls */
 function compared(a, b, falls) {

@@ -48,13 +48,13 @@ export function timeline({ versions, fences = [], now, span }) {
   const marks = timeMarks(from, now, 6);
   const bars = rows.map((lane, i) => {
     const y = HEAD + i * LANE;
-    const spans = lane.spans.filter((each) => each.to >= from).map((each) => s('rect', { class: `span ${each.status}`, x: at(each.from), y: y + 9, height: each.status === 'dead' ? 2 : 10, width: `${(((each.to - Math.max(each.from, from)) / (now - from)) * 100).toFixed(2)}%` }, s('title', null, `${lane.silo} ${each.status}, from ${when(each.from)}`)));
+    const spans = lane.spans.filter((each) => each.to >= from).map((each) => s('rect', { class: `span ${each.status}`, x: at(each.from), y: each.status === 'dead' ? y + 13 : y + 9, height: each.status === 'dead' ? 2 : 10, width: `${(((each.to - Math.max(each.from, from)) / (now - from)) * 100).toFixed(2)}%` }, s('title', null, `${lane.silo} ${each.status}, from ${when(each.from)}`)));
     const stops = fences.filter((fence) => fence.silo === lane.silo && (fence.to ?? now) >= from).map((fence) => s('rect', { class: 'fence', x: at(fence.from), y: y + 7, height: 14, width: `${((((fence.to ?? now) - Math.max(fence.from, from)) / (now - from)) * 100).toFixed(2)}%` }, s('title', null, `${lane.silo} started no turns from ${when(fence.from)}: ${fence.why}`)));
     const points = lane.marks.filter((each) => each.time >= from).map((each) => s('svg', { x: at(each.time), y: y + 14, overflow: 'visible' }, s('path', { class: `mark ${each.status}`, d: shape(each.status, each.why) }, s('title', null, `version ${each.version}, ${when(each.time)}: ${lane.silo} ${each.status}, by ${each.by}: ${each.why}`))));
     return s('g', null, s('line', { class: 'lane', x1: '0', x2: '100%', y1: y + LANE, y2: y + LANE }), spans, stops, points);
   });
   const svg = s('svg', { width: '100%', height, role: 'img', 'aria-label': `${plural(rows.length, 'silo')} and ${plural(versions.length, 'version')} of the membership table; the table below has them all.` },
-    marks.map((time) => s('g', { class: 'grid' }, s('line', { x1: at(time), x2: at(time), y1: HEAD - 4, y2: height }), s('text', { x: at(time), y: 12, 'text-anchor': 'middle' }, now - from > 36e5 * 36 ? when(time, 0).slice(5, 16) : clock(time).slice(0, now - from < 3e5 ? 8 : 5)))), bars);
+    marks.map((time) => s('g', { class: 'grid' }, s('line', { x1: at(time), x2: at(time), y1: HEAD - 4, y2: height }), s('text', { x: at(time), y: 12, 'text-anchor': now - time < (now - from) * 0.04 ? 'end' : 'middle' }, now - from > 36e5 * 36 ? when(time, 0).slice(5, 16) : clock(time).slice(0, now - from < 3e5 ? 8 : 5)))), bars);
   return h('div', { class: 'timeline' }, h('div', { class: 'names', 'aria-hidden': 'true' }, rows.map((lane) => h('div', { title: lane.silo }, lane.silo))), h('div', { class: 'lanes' }, svg));
 }
 

@@ -31,7 +31,7 @@ const columns = (ctx) => {
     { id: 'callsline', label: '15 min', class: 'sparks', text: stamp, node: line('calls'), by: (row) => row.calls },
     { id: 'cpu', label: 'CPU', unit: '%', figure: true, text: (row) => (row.cpu === null || row.cpu === undefined ? '–' : (row.cpu * 100).toFixed(0)), by: (row) => row.cpu },
     { id: 'cpuline', label: '15 min', class: 'sparks', text: stamp, node: line('cpu'), by: (row) => row.cpu },
-    { id: 'lag', label: 'loop lag p99', unit: 'ms', figure: true, text: (row) => milliseconds(row.lag), by: (row) => row.lag },
+    { id: 'lag', label: 'lag', unit: 'ms', figure: true, hint: 'of the event loop, p99', text: (row) => milliseconds(row.lag), by: (row) => row.lag },
     { id: 'rss', label: 'memory', figure: true, text: (row) => bytes(row.rss), by: (row) => row.rss },
     { id: 'in_flight', label: 'in flight', figure: true, text: (row) => whole(row.in_flight), by: (row) => row.in_flight },
     { id: 'waiting', label: 'waiting', figure: true, text: (row) => whole(row.waiting), by: (row) => row.waiting },

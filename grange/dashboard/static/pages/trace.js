@@ -22,7 +22,7 @@ export function page(ctx) {
       const errors = spans.filter((/** @type {any} */ each) => each.error).length;
       const silos = new Set(spans.map((/** @type {any} */ each) => each.silo).filter(Boolean));
       return put(body, facts([['began', when(start)], ['took', seconds((end - start) / 1000)], ['spans', String(spans.length)], ['silos', plural(silos.size, 'silo')], ['failed', errors ? h('span', { class: 'error' }, plural(errors, 'span')) : 'none']]), gaps(answer), waterfall(spans),
-        h('ul', { class: 'legend' }, h('li', null, h('i', { class: 'block wait' }), 'waits in a mailbox'), h('li', null, h('i', { class: 'block run server' }), 'turn'), h('li', null, h('i', { class: 'block run client' }), 'call, as its caller sees it'), h('li', null, h('i', { class: 'block run storage' }), 'storage and directory'), h('li', null, h('i', { class: 'block run failed' }), 'failed')));
+        h('ul', { class: 'legend' }, h('li', null, h('i', { class: 'block wait' }), 'waits in a mailbox'), h('li', null, h('i', { class: 'block run server' }), 'turn'), h('li', null, h('i', { class: 'block run client' }), 'call, as its caller sees it'), h('li', null, h('i', { class: 'block run activation' }), 'activation'), h('li', null, h('i', { class: 'block run storage' }), 'storage and directory'), h('li', null, h('i', { class: 'block run failed' }), 'failed')));
     },
   });
   return { title: `Trace ${trace.slice(0, 8)}`, element: sheet({ title: copyable(trace, 40), over: [link('/traces', 'Traces')], tools: [link(address('/logs', { trace }), 'Logs')] }, found.element) };

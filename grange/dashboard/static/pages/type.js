@@ -6,6 +6,7 @@ import { address, get, grainPage } from '../api.js';
 import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
 import { count, milliseconds, seconds, share } from '../format.js';
+import { typeName } from '../form.js';
 import { facts, link, section, sheet } from '../parts.js';
 import { resource, state } from '../resource.js';
 import { strip, stripScale, BOUNDS } from '../strip.js';
@@ -95,5 +96,5 @@ function signatures(methods) {
 /** @param {any} schema a JSON Schema, or its text */
 function parameters(schema) {
   const found = typeof schema === 'string' ? JSON.parse(schema || '{}') : schema ?? {};
-  return Object.entries(found.properties ?? {}).map(([name, each]) => `${name}: ${/** @type {any} */ (each).type ?? 'any'}`).join(', ') || 'none';
+  return Object.entries(found.properties ?? {}).map(([name, each]) => `${name}: ${typeName(each, found)}`).join(', ') || 'none';
 }
