@@ -34,7 +34,7 @@ LONGEST_CURSOR = 12_000
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """How far one silo's rows were shown: the cursor of its page, and type and key of the last row shown of it.
+    """How far one silo's rows were shown: the cursor of its page, and of its rows the last one shown and their number.
 
     `done`: the silo has no more rows.
     """
@@ -43,6 +43,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     cursor: str = ""
     type: str = ""
     key: str = ""
+    shown: int = 0
     done: bool = False
 
 
@@ -84,8 +85,8 @@ def questions(find: FindActivations, places: Sequence[Place], silos: Iterable[st
     for silo in silos:
         place = known.get(silo, Place(silo))
         if not place.done:
-            more = min(MAX_ROWS, find.limit * 2) if place.key or place.type else find.limit
-            asked[silo] = msgspec.structs.replace(find, cursor=place.cursor, limit=more)
+            limit = min(MAX_ROWS, find.limit + place.shown)
+            asked[silo] = msgspec.structs.replace(find, cursor=place.cursor, limit=limit)
     return asked
 
 
@@ -100,7 +101,7 @@ def page_of(find: FindActivations, answers: Sequence[Answer[FoundActivations]], 
         ((row, silo) for silo, rows in by_silo.items() for row in rows),
         key=lambda each: (order(each[0]), each[0].grain_id, each[1]),
     )
-    shown = merged[: find.limit]
+    shown = merged[: _certain(merged[: find.limit], by_silo, found_by(found))]
     cut = [member.name for member, answer in found if answer.cut]
     facts: Facts = {
         "rows": [_row_facts(row, names[silo]) for row, silo in shown],
@@ -144,7 +145,7 @@ def whole(parameters: Mapping[str, str], name: str, default: int, least: int, mo
     if not text:
         return default
     try:
-        number = int(text) if len(text) <= 10 and text.isascii() else -1
+        number = int(text) if len(text) <= 16 and text.isascii() else least - 1
     except ValueError:
         number = least - 1
     if not least <= number <= most:
@@ -165,11 +166,29 @@ def _figure(parameters: Mapping[str, str], name: str) -> float:
 
 def _unshown(rows: Sequence[ActivationRow], place: Place | None) -> list[ActivationRow]:
     """The rows of a silo's page that follow the last one shown. If that one has gone, all of them."""
-    if place is None or not (place.type or place.key):
+    if place is None or not place.shown:
         return list(rows)
     last = (place.type, place.key)
     index = next((n for n, row in enumerate(rows) if (row.grain_id.type, row.grain_id.key) == last), -1)
     return list(rows[index + 1 :])
+
+
+def _certain(
+    merged: Sequence[tuple[ActivationRow, str]],
+    by_silo: Mapping[str, list[ActivationRow]],
+    answers: Mapping[str, FoundActivations],
+) -> int:
+    """How many of the merged rows are certainly next: the rows after the last known one of a silo may not be.
+
+    Such a page is shorter than the limit. It happens only if a silo has far more of the best rows than the others.
+    """
+    left = {silo: len(rows) for silo, rows in by_silo.items() if answers[silo].cursor}
+    for index, (_, silo) in enumerate(merged):
+        if silo in left:
+            left[silo] -= 1
+            if not left[silo]:
+                return index + 1
+    return len(merged)
 
 
 def _next_places(
@@ -187,7 +206,7 @@ def _next_places(
             cursor = answers[silo].cursor
             places[silo] = Place(silo, cursor, done=not cursor)
         elif silo in last:
-            places[silo] = Place(silo, before.cursor, last[silo].type, last[silo].key)
+            places[silo] = Place(silo, before.cursor, last[silo].type, last[silo].key, before.shown + counts[silo])
         else:
             places[silo] = before
     return tuple(places.values())
