@@ -102,7 +102,7 @@ class Collector:
     @property
     def dropped(self) -> int:
         """The number of series for which there was no room."""
-        return len(self._past.dropped)
+        return self._past.dropped
 
     def alarms(self, picture: Picture) -> list[Facts]:
         """The alarms that hold now."""
