@@ -24,6 +24,10 @@ from grange.printable import printable, printable_lines
 SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "call": ("call", "Call a grain and print its result as JSON."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
+    "dashboard": (
+        "dashboard_command",
+        "Serve the dashboard of a cluster from this machine, until Ctrl-C, and print the URL that opens it.",
+    ),
     "dev": ("dev_command", "Run a cluster of several silos on this machine, on free ports, until Ctrl-C."),
     "doctor": (
         "doctor",

@@ -25,12 +25,15 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
+from grange.silo.roles import Roles
 from grange.silo.shutdown import Shutdown
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
@@ -40,6 +43,7 @@ from grange.transport.provider import Transport
 class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 1: the open ports, which admit no connection yet. `host` and `port` are the silo's endpoint."""
 
+    admin: AdminPort
     transport: Transport
     probe_port: ProbePort
     silo_listener: GatedListener
@@ -52,6 +56,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
 
+    admin: AdminPort
     transport: Transport
     probe_port: ProbePort
     silo_listener: GatedListener
@@ -103,6 +108,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
 
     tasks: Tasks
+    roles: Roles
     collector: Collector
     catalog: Catalog
     gateway: Gateway
@@ -122,6 +128,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     cluster: Cluster
     calls: Calls
     hosting: Hosting
+    inspection: Inspection
     shutdown: Shutdown
     lifecycle: Lifecycle
     loop_watch: LoopWatch

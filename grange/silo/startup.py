@@ -18,6 +18,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
+from grange.errors import ConfigurationError
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
@@ -40,17 +41,22 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
+from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
+from grange.silo.figures import Figures, FigureSources
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
 from grange.silo.ring import Ring
+from grange.silo.roles import Roles
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
@@ -85,11 +91,13 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
+        inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
+    show_to_admin(silo, definition.config)
     return silo
 
 
@@ -116,12 +124,18 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
+    ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    admin = await parts.enter_async_context(AdminPort())
+    with config.naming("http"):
+        if config.http != "off" and not environment.real_time:
+            raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
+        await admin.open(config)
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
     silo_listener = GatedListener(Role.SILO, config.cluster)
@@ -137,6 +151,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     with config.naming("gateway_road_port"):
         await client_listener.listen_road(transport, config.host, config.gateway_road_port)
     return OpenPorts(
+        admin=admin,
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
@@ -165,6 +180,7 @@ async def open_stores(
         storages, address, environment.random, timeout, environment.writer, environment.first_change()
     )
     ports = Ports(
+        admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
         silo_listener=opened.silo_listener,
@@ -306,11 +322,13 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    roles = Roles(environment.tokens())
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.level_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.level_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
+        roles=roles,
         collector=collector,
         catalog=catalog,
         gateway=gateway,
@@ -320,6 +338,25 @@ def prepare_hosting(
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def prepare_inspection(
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, hosting: Hosting
+) -> Inspection:
+    """The figures of this silo, and the questions about its activations."""
+    sources = FigureSources(
+        address=ports.address,
+        name=ports.name,
+        cluster=ports.cluster,
+        labels=definition.config.labels,
+        catalog=hosting.catalog,
+        agent=cluster.agent,
+        directory=cluster.directory,
+        silo_inbound=hosting.silo_inbound,
+        client_inbound=hosting.client_inbound,
+        now=environment.utc_now,
+    )
+    return Inspection(Figures(sources))
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
@@ -347,4 +384,5 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.directory.serve(hosting.silo_targets)
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
+        silo.inspection.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)

@@ -16,6 +16,7 @@ from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.config import SiloConfig
+from grange.silo.dashboard_options import DashboardOptions
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
 from tests.docs.pages import ROOT
@@ -29,6 +30,7 @@ CLASSES: Mapping[str, type] = {
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "dashboard": DashboardOptions,
     "client": ClientOptions,
 }
 
@@ -59,8 +61,7 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
     if isinstance(value, dict | tuple | list):
-        assert not value
-        return "none"
+        return f"[{', '.join(map(shown, value))}]" if value else "none"
     return f'"{value}"'
 
 
