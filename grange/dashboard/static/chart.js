@@ -28,6 +28,7 @@ class Chart {
     /** @type {any[]} */
     this.events = [];
     this.tabled = false;
+    this.drawn = '';
     this.grid = s('g', { class: 'grid' });
     this.marks = s('g', { class: 'marks' });
     this.paths = options.lines.map((line) => s('path', { class: `line tone-${line.tone}` }));
