@@ -8,8 +8,8 @@ import { InputError } from './form.js';
 import { link, section } from './parts.js';
 
 /** @typedef {{action: string, target: string, title: string, verb: string, silo?: string, form?: import('./form.js').Field | null,
- *   values?: () => any, named?: string, done?: (answer: any) => void}} Act
- * `verb` names the button. `named`: the text that must be typed to confirm. `values`: more arguments, read when asked. */
+ *   aim?: (values: any) => [string, any], named?: string, done?: (answer: any) => void}} Act
+ * `verb` names the button. `named`: the text that must be typed to confirm. `aim`: target and values from what the form gave. */
 
 /** Buttons for acts. One that the reader may not do is not shown, and a line says so.
  * @param {import('./main.js').Context} ctx @param {Act[]} acts */
@@ -27,7 +27,7 @@ export function open(act) {
   document.body.append(dialog);
   dialog.showModal();
   if (act.form) ask(dialog, steps, act);
-  else preview(dialog, steps, act, act.values?.());
+  else preview(dialog, steps, act, undefined);
 }
 
 /** @param {Act} act @param {any} values @param {Record<string, any>} more */
@@ -42,7 +42,8 @@ function ask(dialog, steps, act) {
     event.preventDefault();
     try {
       const given = act.form?.read();
-      preview(dialog, steps, act, act.values ? { ...act.values(), ...given } : given);
+      const [target, values] = act.aim?.(given) ?? [act.target, given];
+      preview(dialog, steps, { ...act, target }, values);
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
     }
@@ -82,16 +83,17 @@ function confirm(dialog, steps, act, values, answer) {
   reason.focus();
 }
 
+/** What an error says of an act that was sent: only an answer of the server tells that it was refused. @param {unknown} error */
+export const outcomeOf = (error) => (error instanceof ApiError && error.status >= 400 && error.status < 500 ? 'refused' : 'unknown');
+
 /** @param {any} dialog @param {any} steps @param {Act} act @param {any} values @param {Record<string, any>} more */
 async function perform(dialog, steps, act, values, more) {
   put(steps, h('p', { class: 'quiet' }, 'Done at once or in a while; the outcome comes here …'));
   try {
     told(dialog, steps, act, await post('/api/act', question(act, values, more)));
   } catch (error) {
-    const status = error instanceof ApiError ? error.status : 0;
     const text = /** @type {Error} */ (error).message;
-    const outcome = status === 0 || status >= 500 ? 'unknown' : 'refused';
-    told(dialog, steps, act, { outcome, text }, status === 409 ? h('button', { type: 'button', onclick: () => preview(dialog, steps, act, values) }, 'Preview again') : null);
+    told(dialog, steps, act, { outcome: outcomeOf(error), text }, error instanceof ApiError && error.status === 409 ? h('button', { type: 'button', onclick: () => preview(dialog, steps, act, values) }, 'Preview again') : null);
   }
 }
 

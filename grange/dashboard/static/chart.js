@@ -28,6 +28,7 @@ class Chart {
     /** @type {any[]} */
     this.events = [];
     this.tabled = false;
+    this.drawn = '';
     this.grid = s('g', { class: 'grid' });
     this.marks = s('g', { class: 'marks' });
     this.paths = options.lines.map((line) => s('path', { class: `line tone-${line.tone}` }));
@@ -104,8 +105,9 @@ class Chart {
     put(this.grid,
       marks.map((mark) => [s('line', { x1: MARGIN.left, x2: right, y1: y(mark), y2: y(mark), class: mark ? null : 'zero' }), s('text', { x: MARGIN.left - 8, y: y(mark) + 4, 'text-anchor': 'end' }, this.options.format(mark))]),
       timeMarks(this.from, this.to, this.width < 420 ? 2 : 5).map((time) => s('text', { x: this.x(time), y: HEIGHT - 4, 'text-anchor': 'middle' }, clock(time).slice(0, 5))));
-    const seen = this.events.filter((event) => event.time >= this.from && event.time <= this.to);
-    put(this.marks, seen.slice(0, 60).map((event) => s('path', { class: 'event', d: `M${this.x(event.time).toFixed(1)} ${floor}v-8m-3 8h6l-3 -5z` }, s('title', null, `${clock(event.time)} ${event.text}`))));
+    let before = Infinity;
+    const seen = this.events.filter((event) => event.time >= this.from && event.time <= this.to && Math.abs(before - this.x(event.time)) > 6 && ((before = this.x(event.time)) || true));
+    put(this.marks, seen.map((event) => s('path', { class: 'event', d: `M${this.x(event.time).toFixed(1)} ${floor}v-8m-3 8h6l-3 -5z` }, s('title', null, `${clock(event.time)} ${event.text}`))));
   }
 
   /** @param {Series[]} series */

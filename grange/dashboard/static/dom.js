@@ -6,7 +6,7 @@ import { printable, printableLines } from './format.js';
 const SVG = 'http://www.w3.org/2000/svg';
 const SAFE_LINK = /^(?:\/(?![/\\])|#|\?|https?:\/\/)/;
 
-/** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
+/** @typedef {Node | string | number | null | undefined | false | any[]} Child a list holds children */
 /** @typedef {Record<string, any>} Props `onclick` listens, `--x` sets a custom property, the others are attributes */
 
 /** An element of HTML. @param {string} tag @param {Props | null} [props] @param {...Child} children @returns {any} */

@@ -12,7 +12,7 @@ const RETRIES = [500, 1000, 2000, 4000, 8000];
 /** Reads a stream of server-sent events. The header that resumes it needs fetch. @param {ReadableStream<Uint8Array>} body
  * @param {(name: string, data: string, id: string) => void} take */
 export async function readEvents(body, take) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
   let rest = '';
   for (;;) {
     const { done, value } = await reader.read();

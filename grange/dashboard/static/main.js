@@ -66,9 +66,9 @@ class Shell {
   top() {
     const out = this.me.user ? h('button', { type: 'button', class: 'small', onclick: () => post('/api/logout', {}).finally(() => location.assign('/')) }, 'Log out') : null;
     return h('header', { class: 'top' }, h('a', { class: 'name', href: '/' }, h('b', null, 'grange'), ' ', h('span', null, this.me.cluster ?? '')), this.strip, this.pulse,
-      h('span', { class: 'who' }, this.me.user ? `${this.me.user}, ` : '', this.me.role ?? ''),
+      h('div', { class: 'mine' }, h('span', { class: 'who' }, this.me.user ? `${this.me.user}, ` : '', this.me.role ?? ''),
       h('button', { type: 'button', class: 'small', onclick: () => this.palette(), 'aria-keyshortcuts': 'Control+K' }, 'Go to', h('kbd', null, 'Ctrl K')),
-      h('button', { type: 'button', class: 'small', onclick: theme }, 'Theme'), h('button', { type: 'button', class: 'small', 'aria-label': 'Keyboard shortcuts', onclick: help }, '?'), out);
+      h('button', { type: 'button', class: 'small', onclick: theme }, 'Theme'), h('button', { type: 'button', class: 'small', 'aria-label': 'Keyboard shortcuts', onclick: help }, '?'), out));
   }
 
   palette() {

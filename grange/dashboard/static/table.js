@@ -117,7 +117,7 @@ class View {
       else this.body.insertBefore(tr, at);
     }
     if (focused && document.activeElement !== focused) /** @type {any} */ (focused).focus({ preventScroll: true });
-    this.drawn = new Map([...trs].map((tr) => [tr.key, this.drawn.get(tr.key)]));
+    this.drawn = new Map(trs.map((tr) => [tr.key, /** @type {any} */ (this.drawn.get(tr.key))]));
   }
 
   /** @param {string} key @param {any} row @param {Column[]} columns */

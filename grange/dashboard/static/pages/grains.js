@@ -12,12 +12,15 @@ import { ask, asked } from '../url.js';
 /** @param {any} row */
 const failures = (row) => (row.calls ? (row.failed ?? 0) / row.calls : null);
 
+/** @param {any} row */
+const spreadOf = (row) => (row.silos ?? []).map((/** @type {[string, number]} */ [name, number]) => `${name}: ${whole(number)}`).join(', ');
+
 /** @type {import('../table.js').Column[]} */
 const COLUMNS = [
   { id: 'type', label: 'type', head: true, text: (row) => row.type, node: (row) => typeLink(row.type) },
   { id: 'placement', label: 'placement', text: (row) => row.placement || '–' },
   { id: 'activations', label: 'activations', figure: true, text: (row) => whole(row.activations), by: (row) => row.activations, node: (row) => h('a', { href: address('/activations', { type: row.type }) }, whole(row.activations)) },
-  { id: 'silos', label: 'on silos', class: 'sharing', text: (row) => (row.silos ?? []).map(([name, n]) => `${name}: ${whole(n)}`).join(', '), node: (row) => h('span', { title: (row.silos ?? []).map(([name, n]) => `${name}: ${whole(n)}`).join(', ') }, shares(row.silos ?? []), h('span', { class: 'unseen' }, (row.silos ?? []).map(([name, n]) => `${name}: ${n}`).join(', '))), by: (row) => (row.silos ?? []).length },
+  { id: 'silos', label: 'on silos', class: 'sharing', text: spreadOf, node: (row) => h('span', { title: spreadOf(row) }, shares(row.silos ?? []), h('span', { class: 'unseen' }, spreadOf(row))), by: (row) => (row.silos ?? []).length },
   { id: 'calls', label: 'calls', unit: '/s', figure: true, text: (row) => count(row.calls), by: (row) => row.calls },
   { id: 'failed', label: 'failed', unit: '%', figure: true, text: (row) => share(failures(row)), by: failures },
   { id: 'p99', label: 'p99', unit: 'ms', figure: true, text: (row) => milliseconds(row.p99), by: (row) => row.p99 },

@@ -5,7 +5,7 @@ import { actSection } from '../act.js';
 import { address, get, grainPage } from '../api.js';
 import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
-import { count, milliseconds, seconds, share } from '../format.js';
+import { count, isFigure, milliseconds, seconds, share } from '../format.js';
 import { typeName } from '../form.js';
 import { facts, link, section, sheet } from '../parts.js';
 import { resource, state } from '../resource.js';
@@ -56,7 +56,7 @@ export function page(ctx) {
     actSection(ctx, [{ action: 'deactivate', target: type, verb: 'Deactivate all', title: `Deactivate all activations of ${type}`, named: type }]), detail.element);
   return {
     title: type, element,
-    hello: (/** @type {any} */ hello) => { bounds = hello.bounds ?? bounds; put(scale, h('span', { class: 'quiet' }, 'darker: more calls  '), stripScale(bounds.length, bounds)); },
+    hello: (/** @type {any} */ hello) => { bounds = hello.bounds?.filter(isFigure) ?? bounds; put(scale, h('span', { class: 'quiet' }, 'stronger: more calls'), stripScale(bounds.length + 1, bounds)); },
     tick: (/** @type {any} */ tick) => {
       if (!tick.methods) return;
       plot(tick.methods);
@@ -84,7 +84,7 @@ function signatures(methods) {
     name: 'signatures', caption: 'Methods and their types', plain: true, key: (row) => row.name, empty: state('This type has no methods.'),
     columns: [
       { id: 'name', label: 'method', head: true, class: 'id', text: (row) => row.name },
-      { id: 'parameters', label: 'parameters', class: 'id', text: (row) => parameters(row.parameters) },
+      { id: 'parameters', label: 'parameters', class: 'id wide', text: (row) => parameters(row.parameters) },
       { id: 'kind', label: 'kind', text: (row) => [row.read_only ? 'read-only' : '', row.one_way ? 'one-way' : ''].filter(Boolean).join(', ') },
       { id: 'help', label: 'what it does', class: 'wide', text: (row) => row.help ?? '' },
     ],
