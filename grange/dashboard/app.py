@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -19,14 +18,16 @@ from starlette.staticfiles import StaticFiles
 
 from grange import clock
 from grange.aio.tasks import Tasks
+from grange.dashboard.actions import Actions
 from grange.dashboard.cluster import WatchedCluster
 from grange.dashboard.collector import Collector
 from grange.dashboard.headers import Guard, cookie_name, cookie_of, session_of
+from grange.dashboard.journal_routes import JournalRoutes
+from grange.dashboard.lists import Lists
 from grange.dashboard.live import TooManyViewers
 from grange.dashboard.login import SESSION_SECONDS, Logins, TooManyTries
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad_request, read_body
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
-from grange.dashboard.views import silo_row, silo_rows, type_rows
 from grange.proto.acts import Level
 from grange.silo.dashboard_options import DashboardOptions
 
@@ -92,9 +93,9 @@ class Dashboard:
             Route("/api/logout", self._logout, methods=["POST"]),
             Route("/api/me", self._me),
             Route("/api/live", self._live),
-            Route("/api/silos", self._silos),
-            Route("/api/silos/{name}", self._silo),
-            Route("/api/types", self._types),
+            *Lists(self._cluster, self.collector).routes(),
+            *JournalRoutes(self._cluster, self.collector).routes(),
+            *Actions(self._cluster, self._on).routes(),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
             Route("/api/{rest:path}", _no_such_route, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
             Route("/{rest:path}", _shell),
@@ -142,20 +143,6 @@ class Dashboard:
             return self.collector.live.open(request.query_params.get("view", "overview"), last)
         except TooManyViewers:
             return error_reply(503, "all streams of this dashboard are in use")
-
-    async def _silos(self, _: Request) -> Response:
-        return json_reply({"silos": silo_rows(self.collector.picture())})
-
-    async def _silo(self, request: Request) -> Response:
-        picture, name = self.collector.picture(), request.path_params["name"]
-        found = next((seen for seen in picture.silos if name in (seen.member.name, str(seen.member.address))), None)
-        if found is None:
-            return error_reply(404, "no living silo has this name")
-        detail: dict[str, Any] = {"options": [], "connections": [], "phases": [], "stuck": []}
-        return json_reply({**silo_row(picture, found), **detail})
-
-    async def _types(self, _: Request) -> Response:
-        return json_reply({"types": type_rows(self.collector.picture())})
 
 
 async def _shell(request: Request) -> Response:

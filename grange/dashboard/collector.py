@@ -13,11 +13,13 @@ from datetime import datetime
 from grange import clock
 from grange.dashboard.changes import Changes, changes_between
 from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_one, askable
+from grange.dashboard.health import alarms_of
+from grange.dashboard.journals import Journals
 from grange.dashboard.live import Live
 from grange.dashboard.past import Past
 from grange.dashboard.picture import Picture, SiloSeen
 from grange.dashboard.points import Points, points_of
-from grange.dashboard.views import hello_of, tick_of
+from grange.dashboard.views import Facts, Shown, hello_of, tick_of
 from grange.membership.model.member import Member
 from grange.observability.snapshot import Snapshot
 from grange.proto.ids import SiloAddress
@@ -72,8 +74,10 @@ class Collector:
         self._past = Past()
         self._asked = float("-inf")
         self._picture: Picture | None = None
+        self._alarms = 0
         self._epoch = secrets.token_hex(4)
         self.live = Live(self._epoch, self._hello, self._tick)
+        self.journals = Journals(cluster, self.live.publish_event)
 
     def picture(self) -> Picture:
         """The cluster as the newest answers show it."""
@@ -95,9 +99,19 @@ class Collector:
             else:
                 await self.live.wait_for_viewer(began + IDLE_INTERVAL)
 
+    @property
+    def dropped(self) -> int:
+        """The number of series for which there was no room."""
+        return self._past.dropped
+
+    def alarms(self, picture: Picture) -> list[Facts]:
+        """The alarms that hold now."""
+        return alarms_of(picture, self.journals.memory.alarms)
+
     async def _round(self) -> None:
+        """Ask all silos at once, for figures and for events."""
         members = askable(self._cluster.view)
-        await asyncio.gather(*(self._ask(member) for member in members))
+        await asyncio.gather(self.journals.read_events(), *(self._ask(member) for member in members))
         living = {member.address for member in askable(self._cluster.view)}
         self._watches = {address: watch for address, watch in self._watches.items() if address in living}
 
@@ -112,12 +126,13 @@ class Collector:
     def _show(self, began: float) -> None:
         picture = self._picture = self.picture()
         self._points = points_of(picture)
+        self._alarms = len(self.alarms(picture))
         span, self._asked = began - self._asked, began
         self._past.add(picture.time, min(span, RECENT), self._points)
         self.live.publish_tick()
 
     def _tick(self, view: str) -> object:
-        return tick_of(self._picture or self.picture(), view, self._points)
+        return tick_of(self._picture or self.picture(), view, self._points, self._alarms)
 
     def _hello(self, view: str) -> object:
-        return hello_of(self.picture(), view, self._points, self._past, self._epoch)
+        return hello_of(self.picture(), view, self._points, self._past, Shown(self._epoch, self._alarms))

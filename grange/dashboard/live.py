@@ -105,7 +105,7 @@ class Live:
         self._tick = tick
         self._number = 0
         self._channels: dict[str, Channel] = {}
-        self._closed = False
+        self.closed = asyncio.Event()
         self._opened = asyncio.Event()
 
     @property
@@ -124,6 +124,12 @@ class Live:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._opened.wait()
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Wait until the streams must end, at most `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.closed.wait()
 
     def publish_tick(self) -> None:
         """Send a tick to every viewer. The collector calls it once a second."""
@@ -147,14 +153,14 @@ class Live:
 
     def close(self) -> None:
         """Say `bye` on every stream, and end it."""
-        self._closed = True
+        self.closed.set()
         for channel in self._channels.values():
             for viewer in channel.viewers:
                 viewer.put(_BYE)
 
     def open(self, view: str, last_id: str = "") -> EventStream:
         """The stream of one page. Raises TooManyViewers."""
-        if self.viewers >= MOST_VIEWERS or self._closed:
+        if self.viewers >= MOST_VIEWERS or self.closed.is_set():
             raise TooManyViewers
         self._forget_channels()
         channel = self._channels.setdefault(view, Channel(view))
@@ -167,11 +173,11 @@ class Live:
 
     async def _stream(self, viewer: Viewer, first: list[bytes]) -> AsyncGenerator[bytes]:
         yield b"retry: 1000\n\n" + b"".join(first)
-        while not self._closed:
+        while not self.closed.is_set():
             message = await _next(viewer)
             if viewer.take_lag():
                 message = b"event: resync\ndata: {}\n\n" + self._message("hello", self._hello(viewer.channel.view))
-            if not self._closed:
+            if not self.closed.is_set():
                 yield message
         yield _BYE
 

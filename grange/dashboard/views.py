@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from grange.dashboard.changes import MethodName, Sum, merged, sums_by_method
 from grange.dashboard.past import Past
 from grange.dashboard.picture import Picture, SiloSeen
@@ -20,20 +22,27 @@ TOP = 10
 """Methods in each list of the overview."""
 
 
-def hello_of(picture: Picture, view: str, points: Points, past: Past, epoch: str) -> Facts:
+class Shown(msgspec.Struct, frozen=True):
+    """What a full state holds besides figures: the name of the collector's run, and the number of alarms."""
+
+    epoch: str
+    alarms: int
+
+
+def hello_of(picture: Picture, view: str, points: Points, past: Past, shown: Shown) -> Facts:
     """The full state of a page, with the series of the last 15 minutes."""
     facts = {
         "cluster": picture.cluster,
-        "epoch": epoch,
+        "epoch": shown.epoch,
         "now": picture.milliseconds,
         "silos": [silo.member.name for silo in picture.silos],
-        "tick": tick_of(picture, view, points),
+        "tick": tick_of(picture, view, points, shown.alarms),
         "series": past.of(*names_of(view, picture)),
     }
     return {**facts, "bounds": [*BOUNDS, None]} if view.startswith("type/") else facts
 
 
-def tick_of(picture: Picture, view: str, points: Points) -> Facts:
+def tick_of(picture: Picture, view: str, points: Points, alarms: int) -> Facts:
     """One second of a page."""
     page, names = names_of(view, picture)
     found = points.get(page, {})
@@ -48,10 +57,10 @@ def tick_of(picture: Picture, view: str, points: Points) -> Facts:
     }
     part = parts[kind]() if kind in parts else {}
     rounded = {name: short(value) for name, value in shown.items()}
-    return {"now": picture.milliseconds, "head": head_of(picture), "points": rounded, **part}
+    return {"now": picture.milliseconds, "head": head_of(picture, alarms), "points": rounded, **part}
 
 
-def head_of(picture: Picture) -> Facts:
+def head_of(picture: Picture, alarms: int) -> Facts:
     """The strip at the top of each page."""
     statuses = Counter(member.status for member in picture.view.members)
     fresh = [snapshot for _, snapshot in picture.fresh()]
@@ -62,7 +71,7 @@ def head_of(picture: Picture) -> Facts:
             "silent": sum(1 for silo in picture.silos if silo.problem),
         },
         "table": next((word for word in ("lost", "unreachable") if word in tables), "ok"),
-        "alarms": 0,
+        "alarms": alarms,
         "activations": sum(each.activations for each in fresh),
         "waiting": sum(each.waiting for each in fresh),
         "in_flight": sum(each.in_flight for each in fresh),

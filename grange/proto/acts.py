@@ -22,6 +22,19 @@ class Level(enum.IntEnum):
     ADMIN = 3  # call methods, declare a silo dead
 
 
+class Asker(msgspec.Struct, frozen=True):
+    """The peer of a connection that asks: its name in the handshake, its level, and whether it is a silo."""
+
+    name: str
+    level: Level
+    is_silo: bool = False
+
+    @property
+    def speaks_for_others(self) -> bool:
+        """Whether it is believed when it names another person as the actor."""
+        return self.is_silo or self.level is Level.ADMIN
+
+
 class Action(enum.StrEnum):
     """The acts. Values are on the wire, in the audit log and in the option `actions`."""
 
@@ -40,8 +53,10 @@ class Act(msgspec.Struct, frozen=True):
     """Question: do this, or with `preview` only tell what it would do.
 
     `target`: a grain as "type/key", a grain type, a logger name, or a silo, as the action needs. `values` are further
-    arguments as JSON. `expect` is `Acted.expect` of a preview: the act is refused if it no longer holds; empty: do it
-    all the same. `actor` names the person for the audit; it is believed only from a peer that may speak for others.
+    arguments as JSON: of CALL `method`, `arguments`, `seconds`; of COLLECT `idle`; of LOG_LEVEL `level`, `seconds`.
+    `expect` is `Acted.expect` of a preview: the act is refused if it no longer holds; empty: do it all the same.
+    `actor` names the person for the audit; it is believed only from a peer that may speak for others. `level` is that
+    of the person: the lower one of it and of the connection counts.
     """
 
     action: Action
@@ -51,6 +66,7 @@ class Act(msgspec.Struct, frozen=True):
     expect: str = ""
     actor: str = ""
     preview: bool = False
+    level: Level = Level.ADMIN
 
 
 class Outcome(enum.StrEnum):
@@ -86,3 +102,11 @@ class AuditRow(msgspec.Struct, frozen=True):
     reason: str
     outcome: str
     text: str
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """Answer to `AUDIT` (question: `journal.After`): the rows in order. `lost`: those that the ring has dropped."""
+
+    address: SiloAddress
+    rows: tuple[AuditRow, ...]
+    lost: int = 0

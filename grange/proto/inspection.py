@@ -156,3 +156,41 @@ class DoubtRow(msgspec.Struct, frozen=True):
     missed: int
     voted: bool
     connected: bool
+
+
+class TaskRow(msgspec.Struct, frozen=True):
+    """One task of the event loop: its name, the coroutine that it runs, and the lines of its stack, innermost last."""
+
+    name: str
+    code: str
+    stack: tuple[str, ...] = ()
+
+
+class Tasks(msgspec.Struct, frozen=True):
+    """Answer to `TASKS`: some of the `total` tasks of the silo's event loop."""
+
+    address: SiloAddress
+    total: int
+    rows: tuple[TaskRow, ...]
+
+
+class ReadState(msgspec.Struct, frozen=True):
+    """Question: the stored states of a grain, or only the one with this `name`."""
+
+    grain_id: GrainId
+    name: str = ""
+
+
+class States(msgspec.Struct, frozen=True):
+    """Answer to `STATE`: one row for each persistent state of the grain's type."""
+
+    address: SiloAddress
+    rows: tuple[StateRow, ...]
+
+
+class TypeSchema(msgspec.Struct, frozen=True):
+    """Answer to `SCHEMA`, whose question is the name of a grain type: its methods, and its first line of help."""
+
+    type: str
+    help: str
+    methods: tuple[MethodSchema, ...]
