@@ -8,7 +8,7 @@ from typing import Any
 Facts = dict[str, Any]
 
 CHANGED, FENCED, LIFTED, STOOD_STILL = "membership_changed", "self_fenced", "fence_lifted", "silo_stood_still"
-"""Names of events in `observability/catalogue.py`."""
+"""Names of events."""
 
 
 def versions_of(events: Iterable[Facts], names: Mapping[str, str]) -> list[Facts]:
