@@ -7,6 +7,8 @@ import { printable } from './format.js';
 import { InputError } from './form.js';
 import { link, section } from './parts.js';
 
+const PATIENCE = 35_000; // the server gives the silos 30 s
+
 /** @typedef {{action: string, target: string, title: string, verb: string, silo?: string, form?: import('./form.js').Field | null,
  *   aim?: (values: any) => [string, any], named?: string, done?: (answer: any) => void}} Act
  * `verb` names the button. `named`: the text that must be typed to confirm. `aim`: target and values from what the form gave. */
@@ -90,7 +92,7 @@ export const outcomeOf = (error) => (error instanceof ApiError && error.status >
 async function perform(dialog, steps, act, values, more) {
   put(steps, h('p', { class: 'quiet' }, 'Done at once or in a while; the outcome comes here …'));
   try {
-    told(dialog, steps, act, await post('/api/act', question(act, values, more)));
+    told(dialog, steps, act, await post('/api/act', question(act, values, more), PATIENCE));
   } catch (error) {
     const text = /** @type {Error} */ (error).message;
     told(dialog, steps, act, { outcome: outcomeOf(error), text }, error instanceof ApiError && error.status === 409 ? h('button', { type: 'button', onclick: () => preview(dialog, steps, act, values) }, 'Preview again') : null);

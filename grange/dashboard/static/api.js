@@ -35,14 +35,14 @@ const wellFormed = (text) => text.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?
 /** Ask for JSON. @param {string} path @param {Query} [query] @param {AbortSignal} [signal] @returns {Promise<any>} */
 export const get = (path, query, signal) => send(address(path, query), { headers: { Accept: 'application/json' } }, signal);
 
-/** Send JSON. @param {string} path @param {unknown} body @param {AbortSignal} [signal] @returns {Promise<any>} */
-export const post = (path, body, signal) => send(path, {
+/** Send JSON. @param {string} path @param {unknown} body @param {number} [patience] in ms @returns {Promise<any>} */
+export const post = (path, body, patience = PATIENCE) => send(path, {
   method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
-}, signal);
+}, undefined, patience);
 
-/** @param {string} path @param {RequestInit} options @param {AbortSignal | undefined} signal */
-async function send(path, options, signal) {
-  const limit = AbortSignal.timeout(PATIENCE);
+/** @param {string} path @param {RequestInit} options @param {AbortSignal | undefined} signal @param {number} [patience] in ms */
+async function send(path, options, signal, patience = PATIENCE) {
+  const limit = AbortSignal.timeout(patience);
   let response;
   let text;
   try {
@@ -51,7 +51,7 @@ async function send(path, options, signal) {
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, limit.aborted ? 'no answer within 10 s' : 'the server cannot be reached');
+    throw new ApiError(0, limit.aborted ? `no answer within ${patience / 1000} s` : 'the server cannot be reached');
   }
   const answer = parsed(text);
   if (response.ok) return answer;

@@ -39,7 +39,7 @@ class Chart {
     this.readout = h('span', { class: 'readout' }, 'waiting for figures');
     this.button = h('button', { type: 'button', class: 'small', 'aria-pressed': 'false', 'aria-label': `${options.title} as a table`, onclick: () => this.toggle() }, 'table');
     this.plot = h('div', { class: 'canvas' }, this.svg);
-    this.element = h('figure', { class: options.lines.length > 3 ? 'chart many' : 'chart' }, h('figcaption', null, h('b', null, options.title), ' ', h('span', { class: 'unit' }, options.unit), this.readout, this.button), this.plot);
+    this.element = h('figure', { class: options.lines.length > 1 ? 'chart many' : 'chart' }, h('figcaption', null, h('b', null, options.title), ' ', h('span', { class: 'unit' }, options.unit), this.readout, this.button), this.plot);
     new ResizeObserver(([entry]) => this.resize(entry.contentRect.width)).observe(this.plot);
     cursor.addEventListener('move', (event) => this.follow(/** @type {CustomEvent} */ (event).detail), { signal: options.signal });
   }
@@ -153,7 +153,7 @@ class Chart {
       set(tip, 'cy', this.y(value));
     });
     if (time !== null) for (const [name, value] of [['x1', this.x(time)], ['x2', this.x(time)], ['y1', MARGIN.top], ['y2', HEIGHT - MARGIN.bottom]]) set(this.rule, String(name), value);
-    put(this.readout, time === null ? null : h('time', null, clock(time)), this.options.lines.map((line, i) => h('span', { class: 'key' }, h('i', { class: `swatch tone-${line.tone}` }), line.label, ' ', h('b', null, this.options.format(time === null ? series[i].last : series[i].at(time))))));
+    put(this.readout, time === null && this.options.lines.length === 1 ? null : h('time', null, clock(time ?? this.to)), this.options.lines.map((line, i) => h('span', { class: 'key' }, h('i', { class: `swatch tone-${line.tone}` }), line.label, ' ', h('b', null, this.options.format(time === null ? series[i].last : series[i].at(time))))));
   }
 
   toggle() {

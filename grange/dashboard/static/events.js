@@ -5,7 +5,7 @@ import { get } from './api.js';
 import { h, put } from './dom.js';
 import { when } from './format.js';
 import { siloLink } from './parts.js';
-import { failed, loading, state } from './resource.js';
+import { failed, gaps, loading, state } from './resource.js';
 
 const KEPT = 200;
 const SHOWN = 20;
@@ -16,6 +16,8 @@ export class EventList {
     this.wanted = wanted;
     /** @type {any[]} */
     this.rows = [];
+    /** @type {string[]} */
+    this.silent = [];
     this.most = SHOWN;
     this.element = h('div', { class: 'events' }, loading());
     this.begin(ctx);
@@ -30,7 +32,8 @@ export class EventList {
   async begin(ctx) {
     try {
       const answer = await get('/api/events', { after: 0 }, ctx.signal);
-      for (const event of answer.rows ?? answer.events ?? answer) this.keep(event);
+      for (const event of answer.rows) this.keep(event);
+      this.silent = answer.silent ?? [];
       this.draw();
     } catch (error) {
       if (!ctx.signal.aborted) put(this.element, failed(error, () => this.begin(ctx)));
@@ -53,7 +56,7 @@ export class EventList {
 
   draw() {
     const more = this.rows.length - this.most;
-    put(this.element, this.rows.length ? h('ol', null, this.rows.slice(0, this.most).map((event) => h('li', null, h('time', null, when(event.time)), h('span', { class: 'id' }, event.name), h('span', { class: 'silo' }, siloLink(event.silo)), h('span', { class: 'text' }, event.text)))) : state('Nothing changed since the silos started.'),
+    put(this.element, gaps({ silent: this.silent }), this.rows.length ? h('ol', null, this.rows.slice(0, this.most).map((event) => h('li', null, h('time', null, when(event.time)), h('span', { class: 'id' }, event.name), h('span', { class: 'silo' }, siloLink(event.silo)), h('span', { class: 'text' }, event.text)))) : this.silent.length ? null : state('Nothing changed since the silos started.'),
       more > 0 ? h('div', { class: 'rest' }, h('button', { type: 'button', onclick: () => { this.most = KEPT; this.draw(); } }, `Show ${more} more`)) : null);
   }
 }

@@ -61,7 +61,7 @@ function field(name, given, root, required) {
   if (usual !== undefined && usual !== null && input.type !== 'checkbox') input.value = typeof usual === 'string' ? usual : JSON.stringify(usual);
   if (input.type === 'checkbox') input.checked = usual === true;
   const problem = h('span', { class: 'problem', role: 'alert' });
-  const element = h('label', { class: 'field' }, h('span', { class: 'name' }, name, required ? null : h('span', { class: 'quiet' }, ' optional')), input, h('span', { class: 'quiet hint' }, schema.description ?? hint(schema)), problem);
+  const element = h('label', { class: 'field' }, h('span', { class: 'name' }, name, required ? null : h('span', { class: 'quiet' }, ' optional')), input, h('span', { class: 'quiet hint' }, schema.description ?? (schema.enum || schema.type === 'boolean' ? null : hint(schema))), problem);
   const read = () => {
     say(problem, '');
     set(input, 'aria-invalid', null);

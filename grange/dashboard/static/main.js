@@ -166,6 +166,7 @@ async function begin() {
     await post('/api/login', { token: decodeURIComponent(token) }).catch(() => undefined);
   }
   const { login } = await import('./pages/login.js');
+  addEventListener('hashchange', () => location.hash.startsWith('#token=') && location.reload());
   addEventListener('grange:login', () => login(), { once: true });
   try {
     new Shell(await get('/api/me'));

@@ -15,7 +15,7 @@ const WAIT = 120;
  * `text` is what a cell shows and the filter searches; `node` draws it otherwise; `by` is what it is sorted by. */
 /** @typedef {{name: string, caption: string, columns: Column[], key: (row: any) => string, sort?: string, plain?: boolean, served?: boolean,
  *   empty?: any, files?: () => string, dim?: (row: any) => string, more?: any, tools?: any, onsort?: (sort: string) => void}} Options
- * `served`: the server sorts and filters, the table only shows. `dim`: the class of a row. `plain`: no tools. */
+ * `empty`: a node, or a function that makes it. `served`: the server sorts and filters, the table only shows. `dim`: the class of a row. `plain`: no tools. */
 
 /** @param {Options} options */
 export function table(options) {
@@ -177,7 +177,7 @@ class View {
     const empty = !total;
     this.scroll.hidden = empty;
     this.none.hidden = !empty;
-    if (empty) put(this.none, this.rows.length ? state('No row matches the filter.') : this.options.empty ?? state('There is nothing here.'));
+    if (empty) put(this.none, this.rows.length ? state('No row matches the filter.') : (typeof this.options.empty === 'function' ? this.options.empty() : this.options.empty) ?? state('There is nothing here.'));
     say(this.count, this.options.served || total === this.rows.length ? `${whole(total)} rows` : `${whole(total)} of ${whole(this.rows.length)} rows`);
     const hidden = total - this.most;
     put(this.rest, hidden > 0 ? h('button', { type: 'button', onclick: () => { this.most += STEP; this.draw(); } }, `Show ${whole(Math.min(STEP, hidden))} more of ${whole(hidden)}`) : null);

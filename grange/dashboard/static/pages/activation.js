@@ -4,10 +4,10 @@
 import { actSection, open, pretty } from '../act.js';
 import { address, get } from '../api.js';
 import { h, put } from '../dom.js';
-import { bytes, duration, seconds, whole } from '../format.js';
+import { bytes, duration, listed, seconds, whole } from '../format.js';
 import { form } from '../form.js';
 import { copyable, facts, id, link, section, sheet, siloLink, status, typeLink } from '../parts.js';
-import { resource, state } from '../resource.js';
+import { gaps, resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { asked } from '../url.js';
 
@@ -43,7 +43,7 @@ export function page(ctx) {
         put(acts, actSection(ctx, [{ action: 'deactivate', target: `${type}/${key}`, verb: 'Deactivate', title: `Deactivate ${type}/${key}` }]));
         if (ctx.can('call')) callable(ctx, acts.querySelector('.acts'), type, key);
       }
-      put(where, summary(answer, row));
+      put(where, gaps(answer), summary(answer, row));
       put(running, answer.running?.length ? answer.running.map(turn) : state('No turn runs now.'));
       waiting.update(answer.waiting ?? []);
       calls.update(answer.calls ?? []);
@@ -64,7 +64,8 @@ function summary(answer, row) {
   return facts([
     ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
     ['placed by', answer.placement || null], ['claimed in table version', whole(answer.view)],
-    ['directory', registered ? h('span', { class: agrees ? null : 'error' }, agrees ? 'agrees' : 'names another: ', agrees ? null : id(registered)) : h('span', { class: 'error' }, 'has no entry')],
+    ['directory', registered ? h('span', { class: agrees ? null : 'error' }, agrees ? 'agrees' : 'names another: ', agrees ? null : id(answer.directory_silo || registered)) : h('span', { class: 'error' }, 'has no entry')],
+    ['also active on', answer.others?.length ? h('span', { class: 'error' }, listed(answer.others)) : null],
     ['waiting', whole(row.waiting)], ['running', whole(row.running)], ['activation', copyable(answer.activation_id ?? '', 24)],
   ]);
 }

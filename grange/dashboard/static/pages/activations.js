@@ -41,16 +41,18 @@ const sorted = () => (asked('sort') || 'key').replace('-', '');
 export function page(ctx) {
   /** @type {string[]} */
   const cursors = [''];
+  let complete = true;
   const note = h('p', { class: 'quiet found', role: 'status' });
   const cut = h('div');
   const pager = h('div', { class: 'buttons pager' });
-  const list = table({ name: 'main', caption: 'Activations', served: true, columns: COLUMNS, key: (row) => `${row.type}/${row.key}@${row.silo}`, sort: 'key', files: () => address('/api/activations', { ...filters(), sort: sorted(), limit: 200 }), onsort: () => restart(), empty: state('No activation matches.', h('p', { class: 'quiet' }, 'A grain is in memory from its first call until it is idle for a while.')) });
+  const list = table({ name: 'main', caption: 'Activations', served: true, columns: COLUMNS, key: (row) => `${row.type}/${row.key}@${row.silo}`, sort: 'key', files: () => address('/api/activations', { ...filters(), sort: sorted(), limit: 200 }), onsort: () => restart(), empty: () => (complete ? state('No activation matches.', h('p', { class: 'quiet' }, 'A grain is in memory from its first call until it is idle for a while.')) : state('No activation matches among those that were looked at.')) });
   const found = resource(ctx, {
     get: (signal) => get('/api/activations', { ...filters(), sort: sorted(), limit: 100, cursor: cursors[cursors.length - 1] }, signal),
     show: (answer, body) => {
       if (!body.firstChild) put(body, note, cut, list.element, pager);
       put(note, told(answer));
       put(cut, gaps(answer));
+      complete = !answer.cut?.length && !answer.silent?.length;
       list.update(answer.rows);
       put(pager, cursors.length > 1 ? h('button', { type: 'button', onclick: () => turn('') }, 'Page before') : null, answer.cursor ? h('button', { type: 'button', onclick: () => turn(answer.cursor) }, 'Next page') : null);
     },

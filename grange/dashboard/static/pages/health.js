@@ -29,15 +29,15 @@ export function page(ctx) {
       { id: 'runbook', label: 'what to do', text: (row) => (row.ok ? '' : row.runbook ?? ''), node: (row) => (row.ok ? null : runbook(row.runbook)) },
     ],
   });
+  const cut = h('div');
   const found = resource(ctx, {
     every: 10,
     get: (signal) => get('/api/health', {}, signal),
     show: (answer, body) => {
-      if (!body.firstChild) put(body, section('Alarms', alarms.element), section('Checks', checks.element));
+      if (!body.firstChild) put(body, cut, section('Alarms', alarms.element), section('Checks', checks.element));
       alarms.update(answer.alarms ?? []);
       checks.update([...(answer.checks ?? [])].sort((a, b) => Number(a.ok) - Number(b.ok)));
-      const cut = gaps(answer);
-      if (cut) body.append(cut);
+      put(cut, gaps(answer));
     },
   });
   return { title: 'Health', element: sheet({ title: 'Health' }, found.element) };

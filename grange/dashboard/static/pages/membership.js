@@ -6,7 +6,7 @@ import { h, put, set } from '../dom.js';
 import { when, whole } from '../format.js';
 import { facts, section, sheet, siloLink, status } from '../parts.js';
 import { matrix } from '../matrix.js';
-import { resource, state } from '../resource.js';
+import { gaps, resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { legend, timeline } from '../timeline.js';
 import { ask, asked } from '../url.js';
@@ -46,7 +46,7 @@ export function page(ctx) {
     show: (found, body) => {
       last = found;
       if (!body.firstChild) put(body, head, section('Every version of the table', spans, lanes), section('Which silo doubts which', h('p', { class: 'quiet' }, 'A row looks at the silos in its columns: round trip of the last probe, probes missed in a row, or its vote.'), doubts), section('Versions', list.element));
-      put(head, facts([['version', whole(found.version ?? Math.max(0, ...(found.versions ?? []).map((/** @type {any} */ each) => each.version)))], ['incarnation', found.incarnation], ['silos', whole((found.silos ?? []).length)]]));
+      put(head, gaps(found), facts([['version', whole(found.version ?? Math.max(0, ...(found.versions ?? []).map((/** @type {any} */ each) => each.version)))], ['incarnation', found.incarnation], ['silos', whole((found.silos ?? []).length)]]));
       draw();
       const names = (found.silos ?? []).map((/** @type {any} */ each) => each.name ?? each);
       put(doubts, names.length > 1 ? matrix(names, found.doubts ?? []) : state('One silo alone probes no other.'));

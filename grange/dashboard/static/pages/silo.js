@@ -20,21 +20,24 @@ function plain(name, caption, columns, rows, none) {
   return list.element;
 }
 
-/** @param {any} detail */
+/** A section of what the silo tells; without anything told it claims nothing. @param {any[] | undefined} rows @param {string} title @param {(rows: any[]) => any} draw */
+const told = (rows, title, draw) => (rows?.length ? section(title, draw(rows)) : null);
+
+/** @param {any[]} detail */
 const phases = (detail) => plain('phases', 'Phases of the start', [
   { id: 'name', label: 'phase', head: true, text: (row) => row.name ?? row.phase },
   { id: 'seconds', label: 'time', figure: true, text: (row) => seconds(row.seconds) },
   { id: 'outcome', label: 'outcome', text: (row) => row.outcome ?? (row.done === false ? 'under way' : 'done') },
-], detail.phases ?? detail.start ?? [], 'This silo does not tell the phases of its start.');
+], detail, '');
 
-/** @param {any} detail */
+/** @param {any[]} detail */
 const options = (detail) => plain('options', 'Options that differ', [
   { id: 'name', label: 'option', head: true, class: 'id', text: (row) => row.name },
   { id: 'value', label: 'here', class: 'id', text: (row) => String(row.value) },
   { id: 'others', label: 'usual', class: 'id', text: (row) => String(row.usual ?? row.others ?? row.default ?? '') },
-], detail.options ?? [], 'All options are as in the other silos.');
+], detail, '');
 
-/** @param {any} detail */
+/** @param {any[]} detail */
 const connections = (detail) => plain('connections', 'Connections', [
   { id: 'peer', label: 'peer', head: true, class: 'id', text: (row) => String(row.peer ?? row.address ?? '') },
   { id: 'kind', label: 'kind', text: (row) => row.kind ?? row.role ?? '' },
@@ -43,7 +46,7 @@ const connections = (detail) => plain('connections', 'Connections', [
   { id: 'pending', label: 'in flight', figure: true, text: (row) => whole(row.pending ?? row.in_flight) },
   { id: 'rtt', label: 'round trip', figure: true, text: (row) => (row.rtt >= 0 ? seconds(row.rtt) : '–') },
   { id: 'age', label: 'age', figure: true, text: (row) => duration(row.age) },
-], detail.connections ?? [], 'It has no connections.');
+], detail, '');
 
 /** @param {any[]} stuck */
 const turns = (stuck) => (stuck.length ? h('ul', { class: 'stuck' }, stuck.map((turn) => h('li', null, h('p', null, keyLink(turn.type, turn.key), ` ${turn.method} runs since ${duration(turn.seconds)}`), turn.stack?.length ? h('pre', null, turn.stack.join('\n')) : null))) : state('No turn is stuck.'));
@@ -78,8 +81,8 @@ export function page(ctx) {
   const detail = resource(ctx, {
     get: (wanted) => get(`/api/silos/${encodeURIComponent(name)}`, {}, wanted),
     show: (answer, body) => put(body, section('Stuck turns', turns(answer.stuck ?? [])),
-      h('div', { class: 'halves' }, section('Start', phases(answer)), section('Options that differ from the other silos', options(answer))),
-      section('Connections', connections(answer))),
+      h('div', { class: 'halves' }, told(answer.phases, 'Start', phases), told(answer.options, 'Options that differ from the other silos', options)),
+      told(answer.connections, 'Connections', connections)),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },
     now, h('div', { class: 'charts' }, charts.map((each) => each.element)), acts(ctx, name), detail.element, section('What happened here', events.element));

@@ -8,7 +8,7 @@ import { h, put } from '../dom.js';
 import { count, isFigure, milliseconds, seconds, share } from '../format.js';
 import { typeName } from '../form.js';
 import { facts, link, section, sheet } from '../parts.js';
-import { resource, state } from '../resource.js';
+import { gaps, resource, state } from '../resource.js';
 import { strip, stripScale, BOUNDS } from '../strip.js';
 import { table } from '../table.js';
 import { go } from '../url.js';
@@ -50,7 +50,7 @@ export function page(ctx) {
   }
   let until = 0;
 
-  const detail = resource(ctx, { every: 30, get: (signal) => get(`/api/types/${encodeURIComponent(type)}`, {}, signal), show: (answer, body) => put(body, section('Options in force', options(answer.options)), section('Methods', signatures(answer.methods ?? []))) });
+  const detail = resource(ctx, { every: 30, get: (signal) => get(`/api/types/${encodeURIComponent(type)}`, {}, signal), show: (answer, body) => put(body, gaps(answer), answer.help ? h('p', null, answer.help) : null, section('Options in force', options(answer.options)), section('Methods', signatures(answer.methods ?? []))) });
   const element = sheet({ title: h('bdi', { class: 'id' }, type), over: [link('/grains', 'Grains')], tools: [link(address('/activations', { type }), 'Activations'), link(address('/logs', { type }), 'Logs')] },
     find(type), plots, section('Methods now', methods.element, scale),
     actSection(ctx, [{ action: 'deactivate', target: type, verb: 'Deactivate all', title: `Deactivate all activations of ${type}`, named: type }]), detail.element);
