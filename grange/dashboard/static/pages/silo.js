@@ -74,7 +74,7 @@ export function page(ctx) {
     chart({ title: 'Calls', unit: 'per second', format: count, signal, lines: [{ name: `calls/${name}`, label: 'calls', tone: 1 }] }),
     chart({ title: 'CPU', unit: 'of one core', format: percent, signal, lines: [{ name: `cpu/${name}`, label: 'CPU', tone: 1 }] }),
     chart({ title: 'Loop lag', unit: 'p99', format: seconds, signal, lines: [{ name: `lag/${name}`, label: 'p99', tone: 1 }] }),
-    chart({ title: 'Activations', unit: 'in memory', format: count, signal, lines: [{ name: `activations/${name}`, label: 'all', tone: 1 }] }),
+    chart({ title: 'Activations', unit: 'in memory', format: count, whole: true, signal, lines: [{ name: `activations/${name}`, label: 'all', tone: 1 }] }),
   ];
   const now = h('div', null, h('p', { class: 'quiet' }, 'Waiting for the first figures …'));
   const events = new EventList(ctx, (event) => event.silo === name);
