@@ -23,7 +23,7 @@ class Chart {
   /** @param {Options} options */
   constructor(options) {
     this.options = options;
-    this.right = Math.min(140, 20 + 7 * Math.max(...options.lines.map((line) => line.label.length)));
+    this.right = Math.min(140, Math.max(76, 20 + 7 * Math.max(...options.lines.map((line) => line.label.length))));
     this.width = 0;
     /** @type {any} */
     this.live = null;
@@ -104,9 +104,11 @@ class Chart {
   /** @param {number[]} marks @param {(value: number) => number} y @param {number} floor */
   drawGrid(marks, y, floor) {
     const right = this.width - this.right;
+    const times = timeMarks(this.from, this.to, this.width < 420 ? 2 : 5);
+    const fine = times.some((time) => time % 60_000);
     put(this.grid,
       marks.map((mark) => [s('line', { x1: MARGIN.left, x2: right, y1: y(mark), y2: y(mark), class: mark ? null : 'zero' }), s('text', { x: MARGIN.left - 8, y: y(mark) + 4, 'text-anchor': 'end' }, this.options.format(mark))]),
-      timeMarks(this.from, this.to, this.width < 420 ? 2 : 5).map((time) => s('text', { x: this.x(time), y: HEIGHT - 4, 'text-anchor': 'middle' }, clock(time).slice(0, 5))));
+      times.map((time) => s('text', { x: this.x(time), y: HEIGHT - 4, 'text-anchor': 'middle' }, clock(time).slice(0, fine ? 8 : 5))));
     let before = Infinity;
     const seen = this.events.filter((event) => event.time >= this.from && event.time <= this.to && Math.abs(before - this.x(event.time)) > 6 && ((before = this.x(event.time)) || true));
     put(this.marks, seen.map((event) => s('path', { class: 'event', d: `M${this.x(event.time).toFixed(1)} ${floor}v-8m-3 8h6l-3 -5z` }, s('title', null, `${clock(event.time)} ${event.text}`))));
