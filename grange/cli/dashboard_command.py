@@ -14,6 +14,7 @@ from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.cli.streams import write
 from grange.client.client import Client
 from grange.dashboard.login import hash_password
+from grange.proto.acts import Level
 from grange.proto.ids import endpoint_of
 from grange.proto.management import STATUS
 from grange.silo.admin import listen
@@ -52,7 +53,7 @@ def dashboard_command(
         url = f"http://{place}/#token={token}"
         # Only here, because it takes long to import: `passwd` and a wrong option do without.
         standalone = import_module("grange.dashboard.standalone")
-        standing = standalone.Standing(cluster.name, token, options, (host, "localhost", *allow_host))
+        standing = standalone.Standing(cluster.name, {Level.ADMIN: token}, options, (host, "localhost", *allow_host))
         with listening:
             await standalone.serve(client, standing, listening, signals.attach(), lambda: _announce(output, url))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 
 import msgspec
@@ -21,10 +21,10 @@ from grange.silo.dashboard_options import DashboardOptions
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What a dashboard of its own serves: `cluster` is its name, `token` opens it, `hosts` are further host names."""
+    """What a dashboard of its own serves: `cluster` is its name, `tokens` open it, `hosts` are further host names."""
 
     cluster: str
-    token: str
+    tokens: Mapping[Level, str]
     options: DashboardOptions
     hosts: Collection[str] = ()
 
@@ -37,7 +37,7 @@ async def serve(
 ) -> None:
     """Serve the dashboard on an open socket until `stop` is set. Calls `started` once it answers."""
     cluster = ClientCluster(client, standing.cluster)
-    dashboard = Dashboard(cluster, standing.options, standing_level(standing.token), version("grange"))
+    dashboard = Dashboard(cluster, standing.options, level_by(standing.tokens), version("grange"))
     app: ASGIApp = HostCheck(dashboard.app, standing.hosts)
     server = HttpServer(HttpConfig(app))
     async with dashboard.app.router.lifespan_context(dashboard.app):
@@ -53,10 +53,12 @@ async def serve(
             await serving
 
 
-def standing_level(token: str) -> Callable[[str], Level]:
-    """The levels of a dashboard of its own: its token is that of an admin. The silos check the client's level again."""
+def level_by(tokens: Mapping[Level, str]) -> Callable[[str], Level]:
+    """Tells the level of a token. The silos check the level of the client again."""
 
     def level_of(given: str) -> Level:
-        return Level.ADMIN if hmac.compare_digest(given.encode(), token.encode()) else Level.NONE
+        # Each is compared, so that the time tells nothing about the tokens.
+        found = [level for level, known in tokens.items() if hmac.compare_digest(given.encode(), known.encode())]
+        return max(found, default=Level.NONE)
 
     return level_of
