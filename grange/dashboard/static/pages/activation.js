@@ -44,7 +44,7 @@ export function page(ctx) {
         if (ctx.can('call')) callable(ctx, acts.querySelector('.acts'), type, key);
       }
       put(where, gaps(answer), summary(answer, row));
-      put(running, answer.running?.length ? answer.running.map(turn) : state('No turn runs now.'));
+      turns(running, answer.running ?? []);
       waiting.update(answer.waiting ?? []);
       calls.update(answer.calls ?? []);
       timers.update(answer.timers ?? []);
@@ -60,7 +60,7 @@ export function page(ctx) {
 /** @param {any} answer @param {any} row */
 function summary(answer, row) {
   const registered = answer.directory ?? answer.registered;
-  const agrees = !registered || registered === answer.address;
+  const agrees = !registered || registered.startsWith(answer.address);
   return facts([
     ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
     ['placed by', answer.placement || null], ['claimed in table version', whole(answer.view)],
@@ -70,10 +70,17 @@ function summary(answer, row) {
   ]);
 }
 
+/** The turns that run: the longest with its stack, the others to be opened. @param {any} box @param {any[]} running */
+function turns(box, running) {
+  if (box.querySelector('details[open]')) return; // it is being read
+  const [first, ...rest] = [...running].sort((a, b) => b.seconds - a.seconds);
+  put(box, first ? turn(first) : state('No turn runs now.'), rest.map((each) => h('details', null, h('summary', null, h('code', null, each.method), ` ${seconds(each.seconds)}`), turn(each))));
+}
+
 /** @param {any} request */
 const turn = (request) => h('div', { class: 'turn' },
   facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
-  request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n')) : null);
+  request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n').replace(/^ {2}/gm, '')) : null);
 
 /** A stored state. Nothing is read from the store before it is asked for. @param {import('../main.js').Context} ctx @param {string} type @param {string} key @param {string} name */
 function stored(ctx, type, key, name) {
