@@ -21,9 +21,11 @@ from benchmarks.holds import Holds, watched
 from grange import CallError, Grain, response_timeout
 from grange.cli.garbage import settle
 from grange.client import Client
+from grange.proto.acts import ACT, Act, Action
 from grange.proto.ids import GrainAddress, GrainId
+from grange.proto.inspection import FindActivations
+from grange.proto.management import encode
 from grange.silo import Silo
-from grange.silo.management import Collect, ListGrains, encode
 from grange.testing import TestCluster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -155,10 +157,10 @@ async def population(many: Callable[[int], int]) -> Figures:
         figures["fill"] = holds.document()
         management = silo.management
         with watched() as holds:
-            await management._answer_grains(encode(ListGrains()))
+            await silo.inspection.find(FindActivations())
         figures["list"] = holds.document()
         with watched() as holds:
-            await management._answer_grains(encode(ListGrains("empty")))
+            await silo.inspection.find(FindActivations("empty", sort="age"))
         figures["list_type"] = holds.document()
         with watched() as holds:
             await management._answer_status(b"")
@@ -182,7 +184,8 @@ async def collect_command(many: Callable[[int], int]) -> Figures:
         await _fill(silo, many(1_000_000))
         await cluster.advance(5)
         with watched() as holds:
-            await silo.management._answer_collect(encode(Collect(1.0)))
+            act = Act(Action.COLLECT, values='{"idle": 1}', reason="a benchmark")
+            await cluster.client.ask(cluster.client.gateways[0], ACT, encode(act))
             await cluster.advance(10)
         return {**holds.document(), "left": cluster.count()}
 

@@ -22,7 +22,8 @@ from examples.flights.reader import Comparison, Totals, compare, read_totals
 from examples.flights.source import read_flights
 from grange.client import Client
 from grange.client.options import ClientOptions
-from grange.proto.management import GRAINS, GrainList, ListGrains, encode
+from grange.proto.inspection import FIND, MAX_ROWS, FindActivations, FoundActivations
+from grange.proto.management import encode
 
 CLIENT = ClientOptions(connect_timeout=60.0, refresh_period=1.0)
 """Seconds; silos take some seconds to start on a busy machine."""
@@ -181,8 +182,8 @@ class Run:
         await self._half.wait()
         victim = self._silos.running[-1]
         address = next(each for each in client.gateways if each.endpoint == victim.gateway)
-        answer = await client.ask(address, GRAINS, encode(ListGrains("flights.aircraft")))
-        living = msgspec.msgpack.decode(answer, type=GrainList).activations
+        answer = await client.ask(address, FIND, encode(FindActivations("flights.aircraft", limit=MAX_ROWS)))
+        living = msgspec.msgpack.decode(answer, type=FoundActivations).rows
         self._watched = frozenset(each.grain_id.key for each in living)
         self._feeder.resume()
         await asyncio.sleep(IN_FLIGHT_AGAIN)

@@ -8,13 +8,16 @@ import click
 
 from grange.cli import tables
 from grange.cli.completion import complete_grain_type
-from grange.cli.inspect import activations_by_type, grain_lists, silo_states
+from grange.cli.inspect import activations_by_type, found_activations, silo_states
 from grange.cli.output import Output
 from grange.cli.remote import RemoteCluster, asks_a_cluster
 from grange.client.client import Client
 from grange.errors import NoSuchGrain
 from grange.membership.model.member import SiloStatus
-from grange.proto.management import MAX_LISTED, ListGrains
+from grange.proto.inspection import FindActivations
+
+MOST_LISTED = 1000
+"""Most activations of one silo that a command lists."""
 
 ASK_TIMEOUT = 2.0
 """Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""
@@ -56,12 +59,12 @@ def silos_command(cluster: RemoteCluster, output: Output, dead_too: bool) -> Non
 
 @click.command("grains")
 @click.argument("grain_type", metavar="[TYPE]", default="", shell_complete=complete_grain_type)
-@click.option("--limit", type=click.IntRange(1, MAX_LISTED), default=100, show_default=True, help="Per silo.")
+@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="Per silo.")
 @asks_a_cluster
 def grains_command(cluster: RemoteCluster, output: Output, grain_type: str, limit: int) -> None:
     """The grain types of the cluster with their activations, or the activations of one TYPE."""
     if grain_type:
-        _list_activations(cluster, output, ListGrains(grain_type, limit))
+        _list_activations(cluster, output, FindActivations(grain_type), limit)
         return
 
     async def question(client: Client) -> Any:
@@ -72,16 +75,16 @@ def grains_command(cluster: RemoteCluster, output: Output, grain_type: str, limi
     output.show(counts, tables.types_table(counts, view), *tables.problems(answers))
 
 
-def _list_activations(cluster: RemoteCluster, output: Output, query: ListGrains) -> None:
+def _list_activations(cluster: RemoteCluster, output: Output, query: FindActivations, limit: int) -> None:
     async def question(client: Client) -> Any:
         known = {name for member in client.view.active for name in member.grains}
         if query.type not in known:
             raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
-        return await grain_lists(client.ask, client.view, query, ASK_TIMEOUT)
+        return await found_activations(client.ask, client.view, query, limit, ASK_TIMEOUT)
 
     answers = cluster.ask(question)
     rows = tables.activation_facts(answers)
-    total = sum(answer.answer.total for answer in answers if answer.answer is not None)
+    total = sum(answer.answer.matches for answer in answers if answer.answer is not None)
     cut = [f"{len(rows)} of {total} are shown"] if len(rows) < total else []
     facts = {"activations": rows, "total": total}
     output.show(facts, tables.activations_table(rows), *cut, *tables.problems(answers))

@@ -36,13 +36,13 @@ def dashboard_command(
 ) -> None:
     """Serve the dashboard of a cluster from this machine, until Ctrl-C, and print the URL that opens it.
 
-    Users and actions come from the table [dashboard] of grange.toml; the role of --token-file limits them all.
+    Users come from the table [dashboard] of grange.toml; the role of --token-file limits them all.
     """
     if click.get_current_context().invoked_subcommand:
         return
     if not (insecure or is_loopback(host)):
         raise click.UsageError(f"{host} is not loopback, and passwords would travel in the clear: give --insecure, too")
-    options = SiloConfig(insecure=True, advertise="localhost").dashboard_options()
+    config = SiloConfig(insecure=True, advertise="localhost")
     token = secrets.token_urlsafe(32)
 
     async def question(client: Client) -> None:
@@ -53,7 +53,13 @@ def dashboard_command(
         url = f"http://{place}/#token={token}"
         # Only here, because it takes long to import: `passwd` and a wrong option do without.
         standalone = import_module("grange.dashboard.standalone")
-        standing = standalone.Standing(cluster.name, {Level.ADMIN: token}, options, (host, "localhost", *allow_host))
+        standing = standalone.Standing(
+            cluster.name,
+            {Level.ADMIN: token},
+            config.dashboard_options(),
+            config.actions,
+            (host, "localhost", *allow_host),
+        )
         with listening:
             await standalone.serve(client, standing, listening, signals.attach(), lambda: _announce(output, url))
 

@@ -15,11 +15,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from grange.cli.asked_act import asked_act, refuse
 from grange.cli.inspect import Ask, gateway_address
 from grange.errors import CallError, ConfigurationError, ConnectionLost, GrangeError, HandshakeRefused, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import printable
-from grange.proto.management import DRAIN, VIEW, DrainQuestion, DrainState, Phase
+from grange.proto.acts import Act, Action
+from grange.proto.management import DRAIN, VIEW, DrainState, Phase
 
 ASK_TIMEOUT = 2.0
 """Seconds for one question. A draining silo is busy, but its event loop runs."""
@@ -56,8 +58,9 @@ def member_named(view: View, text: str) -> Member:
 class RemoteDrain:
     """The drain of one silo, driven from a client. `state` is the last answer of the silo."""
 
-    def __init__(self, ask: Ask, view: View, member: Member) -> None:
+    def __init__(self, ask: Ask, view: View, member: Member, reason: str) -> None:
         self._ask = ask
+        self._reason = reason
         self._view = view
         self._member = member
         self._gateway = gateway_address(member)
@@ -66,11 +69,14 @@ class RemoteDrain:
     async def begin(self) -> None:
         """Start the drain, or find that it has started.
 
-        Raises CallError or HandshakeRefused when the silo cannot be asked. A silo that already refuses connections
-        because it drains needs no question.
+        Raises CallError or HandshakeRefused when the silo cannot be asked, or refuses. A silo that already refuses
+        connections because it drains needs no question.
         """
         try:
-            self.state = await self._question(begin=True)
+            acted = await asked_act(self._ask, self._gateway, Act(Action.DRAIN, reason=self._reason), ASK_TIMEOUT)
+            self.state = await self._question()
+            if self.state.phase is Phase.SERVING:
+                refuse(acted)
         except SiloUnavailable as error:
             if not _is_leaving(error) and not await self.gone():
                 raise
@@ -79,7 +85,7 @@ class RemoteDrain:
         """Ask for the progress until the silo is gone; `report` gets each answer."""
         while True:
             try:
-                self.state = await self._question(begin=False)
+                self.state = await self._question()
                 report(self.state)
             except (CallError, HandshakeRefused):
                 if await self.gone():
@@ -96,7 +102,7 @@ class RemoteDrain:
                 continue
             return view.get(self._member.address) is None or view.is_dead(self._member.address)
         try:
-            await self._question(begin=False)
+            await self._question()
         except ConnectionLost:
             return False  # undecided; the caller asks again
         except SiloUnavailable as error:
@@ -105,17 +111,16 @@ class RemoteDrain:
             return False
         return False
 
-    async def _question(self, begin: bool) -> DrainState:
-        question = msgspec.msgpack.encode(DrainQuestion(begin))
-        return msgspec.msgpack.decode(await self._ask(self._gateway, DRAIN, question, ASK_TIMEOUT), type=DrainState)
+    async def _question(self) -> DrainState:
+        return msgspec.msgpack.decode(await self._ask(self._gateway, DRAIN, b"", ASK_TIMEOUT), type=DrainState)
 
 
 class DrainCommand:
     """One run of the command. Raises ConfigurationError when `text` names no silo or several."""
 
-    def __init__(self, ask: Ask, view: View, text: str, show_progress: bool) -> None:
+    def __init__(self, ask: Ask, view: View, text: str, reason: str, show_progress: bool) -> None:
         self._member = member_named(view, text)
-        self._drain = RemoteDrain(ask, view, self._member)
+        self._drain = RemoteDrain(ask, view, self._member, reason)
         self._bar = _ProgressBar(self._member.name or str(self._member.address)) if show_progress else None
         self._was_leaving = self._member.status is SiloStatus.LEAVING
         self._activations = 0

@@ -25,15 +25,16 @@ from grange.client.client import Client
     help="Watch the silo until it is gone, or only start the drain.",
     show_default=True,
 )
+@click.option("--reason", default="grange drain", show_default=True, help="Why, for the audit.")
 @asks_a_cluster
-def drain_command(cluster: RemoteCluster, output: Output, silo: str, timeout: float, wait: bool) -> None:
+def drain_command(cluster: RemoteCluster, output: Output, silo: str, timeout: float, wait: bool, reason: str) -> None:
     """Stop one SILO in order: its grains move to other silos, no call fails, its process exits with code 0.
 
     SILO is a name, host:port or address, as `grange silos` shows them.
     """
 
     async def question(client: Client) -> DrainCommand:
-        command = DrainCommand(client.ask, client.view, silo, not output.as_json)
+        command = DrainCommand(client.ask, client.view, silo, reason, not output.as_json)
         with _no_gateway_is_expected():
             await command.run(timeout if wait else None)
         return command

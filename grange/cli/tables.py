@@ -9,7 +9,8 @@ from grange.cli.inspect import Answer
 from grange.cli.output import Rows
 from grange.membership.model.member import Member, View
 from grange.proto.ids import endpoint_of
-from grange.proto.management import GrainList, SiloState
+from grange.proto.inspection import FoundActivations
+from grange.proto.management import SiloState
 
 Facts = dict[str, Any]
 """One object as JSON values; the keys are part of the command line's contract."""
@@ -53,7 +54,7 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
     }
 
 
-def activation_facts(answers: Iterable[Answer[GrainList]]) -> list[Facts]:
+def activation_facts(answers: Iterable[Answer[FoundActivations]]) -> list[Facts]:
     """All listed activations, sorted by grain id."""
     rows = [
         {
@@ -66,7 +67,7 @@ def activation_facts(answers: Iterable[Answer[GrainList]]) -> list[Facts]:
         }
         for answer in answers
         if answer.answer is not None
-        for each in answer.answer.activations
+        for each in answer.answer.rows
     ]
     return sorted(rows, key=lambda row: str(row["grain"]))
 

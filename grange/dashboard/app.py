@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from grange.dashboard.live import TooManyViewers
 from grange.dashboard.login import SESSION_SECONDS, Logins, TooManyTries
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad_request, read_body
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
-from grange.proto.acts import Level
+from grange.proto.acts import Action, Level
 from grange.silo.dashboard_options import DashboardOptions
 
 STATIC = Path(__file__).parent / "static"
@@ -45,23 +45,22 @@ class Login(msgspec.Struct, frozen=True):
 class Dashboard:
     """The dashboard of one cluster. `app` is its application; it asks the silos during the lifespan of that.
 
-    `level_of` gives the level of a token; NONE for a wrong one. `is_dev`: the cluster is a developer's own.
+    `level_of` gives the level of a token; NONE for a wrong one. `actions` are those that are switched on, `*` for all.
     """
 
     def __init__(
         self,
         cluster: WatchedCluster,
         options: DashboardOptions,
+        actions: Collection[str],
         level_of: Callable[[str], Level],
         version: str,
-        is_dev: bool = False,
         utc_now: Callable[[], datetime] = clock.utc_now,
     ) -> None:
         self._cluster = cluster
         self._options = options
         self._version = version
-        self._is_dev = is_dev
-        self._on = switched_on(options.actions)
+        self._on = switched_on(actions)
         self._logins = Logins(
             level_of, options.users, {name: Level[role.upper()] for name, role in options.roles.items()}
         )
@@ -134,7 +133,7 @@ class Dashboard:
             "actions": permitted(session.level, self._on),
             "cluster": self._cluster.name,
             "version": self._version,
-            "dev": self._is_dev,
+            "dev": self._on == frozenset(Action),
         })  # fmt: skip
 
     async def _live(self, request: Request) -> Response:

@@ -150,8 +150,9 @@ class Lists:
         found = [(each.member, each.answer) for each in answers if each.answer is not None]
         silent = [each.member.name for each in answers if each.problem]
         if not found:
-            where = f"; no answer from {', '.join(silent)}" if silent else ""
-            return error_reply(404, f"the grain is not active on any silo{where}")
+            if silent:
+                return error_reply(502, f"not active on a silo that answered; no answer from {', '.join(silent)}")
+            return error_reply(404, "the grain is not active on any silo")
         member, detail = found[0]
         facts: dict[str, Any] = msgspec.to_builtins(detail, builtin_types=())
         names = {str(each.address): each.name for each in self._cluster.view.members}

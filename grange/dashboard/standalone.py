@@ -21,11 +21,14 @@ from grange.silo.dashboard_options import DashboardOptions
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What a dashboard of its own serves: `cluster` is its name, `tokens` open it, `hosts` are further host names."""
+    """What a dashboard of its own serves: `cluster` is its name, `tokens` open it.
+
+    `actions` are the acts that it offers, and `hosts` further host names."""
 
     cluster: str
     tokens: Mapping[Level, str]
     options: DashboardOptions
+    actions: Collection[str]
     hosts: Collection[str] = ()
 
     def __repr__(self) -> str:
@@ -37,7 +40,7 @@ async def serve(
 ) -> None:
     """Serve the dashboard on an open socket until `stop` is set. Calls `started` once it answers."""
     cluster = ClientCluster(client, standing.cluster)
-    dashboard = Dashboard(cluster, standing.options, level_by(standing.tokens), version("grange"))
+    dashboard = Dashboard(cluster, standing.options, standing.actions, level_by(standing.tokens), version("grange"))
     app: ASGIApp = HostCheck(dashboard.app, standing.hosts)
     server = HttpServer(HttpConfig(app))
     async with dashboard.app.router.lifespan_context(dashboard.app):

@@ -35,7 +35,14 @@ from grange.membership.table.rebuild import Rebuild
 from grange.membership.table.refresher import Refresher
 from grange.membership.table.session import Decide, Session
 from grange.membership.table.shared_read import SharedRead
-from grange.membership.table.transitions import death_error, leave, mark_dead, must_end
+from grange.membership.table.transitions import (
+    death_error,
+    declare_dead,
+    leave,
+    mark_dead,
+    must_end,
+    set_cordon,
+)
 from grange.membership.table.views import Subscriber, Views
 from grange.membership.table.writer import TableWriter
 from grange.proto.ids import SiloAddress
@@ -57,6 +64,7 @@ class MembershipAgent:
         self._table = table
         self._options = options
         self._liveness = deps.liveness
+        self.figures = deps.figures
         self._now = deps.now
         self._tasks = Tasks()
         self._ended = asyncio.Event()
@@ -77,7 +85,7 @@ class MembershipAgent:
 
         # Failure detection.
         self._voter = Voter(silo, deps, self._views, self._session, self._writer, options)
-        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness)
+        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness, deps.figures)
         self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, self._session.ages, options)
 
         # The self-fence; it ends this silo through `_end_process` when it stays fenced for too long.
@@ -87,6 +95,7 @@ class MembershipAgent:
             fetch=self._peers.fetch,
             hint=self._refresher.hint,
             end_process=self._end_process,
+            figures=deps.figures,
         )
         self._fence = SelfFence(silo, deps.gate, deps.liveness, fence_deps, options)
 
@@ -200,6 +209,20 @@ class MembershipAgent:
         await Join(me, self._writer, self._peers, self._voter.suspect, self._options).run()
         log.info("silo %s is active in version %d", self.me, self.view.version)
 
+    async def cordon(self, cordoned: bool) -> None:
+        """Write whether this silo takes new grains. Waits for the table as long as it must.
+
+        Raises DeclaredDead when other silos declared this silo dead meanwhile.
+        """
+        await self._writer.persist(partial(set_cordon, me=self.me, cordoned=cordoned))
+
+    async def declare_dead(self, silo: SiloAddress) -> None:
+        """Write the death of another silo, as an operator wants it. Waits for the table as long as it must.
+
+        Raises DeclaredDead when other silos declared this silo dead meanwhile.
+        """
+        await self._writer.persist(partial(declare_dead, me=self.me, target=silo, now=self._now()))
+
     async def leave(self) -> None:
         """Become LEAVING: no silo places new grains here, calls still arrive. Drain afterwards, then `stop`.
 
@@ -256,6 +279,8 @@ class MembershipAgent:
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
+        self.figures.changes += 1
+        self.figures.deaths += len(just_voted_dead(before, view))
         self._fence.on_view(view)
         had_row = before.get(self.me) is not None or view.get(self.me) is not None
         must_stop = had_row and must_end(view, self.me)

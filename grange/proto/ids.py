@@ -78,8 +78,8 @@ class SiloAddress(msgspec.Struct, frozen=True, cache_hash=True, order=True, gc=F
 class GrainAddress(msgspec.Struct, frozen=True, gc=False):
     """One activation of a grain and its silo: an entry of the directory.
 
-    `activation` is a random 128-bit number (`Activation.activation_id`); `version` is the membership version under
-    which it was registered.
+    `activation` is a number of 128 bits (`ActivationDeps.new_activation_id`), which no two activations share. `version`
+    is the membership version under which it was registered.
     """
 
     grain_id: GrainId

@@ -9,18 +9,13 @@ import enum
 
 import msgspec
 
-from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.ids import SiloAddress
 
 VIEW = "management.view"
 STATUS = "management.status"
-GRAINS = "management.grains"
-COLLECT = "management.collect"
 METHODS = "management.methods"
 DRAIN = "management.drain"
 """Names of system targets. They are on the wire."""
-
-MAX_LISTED = 1000
-"""Most activations in one answer; `GrainList.total` shows when a list was cut."""
 
 
 class SiloState(msgspec.Struct, frozen=True):
@@ -48,37 +43,6 @@ class SiloState(msgspec.Struct, frozen=True):
     withheld: int = 0
 
 
-class ListGrains(msgspec.Struct, frozen=True):
-    """Question: list the activations of one `type`, or of all types if it is empty."""
-
-    type: str = ""
-    limit: int = MAX_LISTED
-
-
-class ActivationState(msgspec.Struct, frozen=True):
-    """One activation: `idle` in seconds; `waiting` and `running` count requests."""
-
-    grain_id: GrainId
-    phase: str
-    idle: float
-    waiting: int
-    running: int
-
-
-class GrainList(msgspec.Struct, frozen=True):
-    """Answer: activations of one silo. `total` counts all that matched."""
-
-    address: SiloAddress
-    activations: tuple[ActivationState, ...]
-    total: int
-
-
-class Collect(msgspec.Struct, frozen=True):
-    """Question: deactivate activations that have been idle for `age` seconds; the answer is their number."""
-
-    age: float
-
-
 def encode(message: msgspec.Struct | int) -> bytes:
     """Encode a question or an answer for the wire."""
     return msgspec.msgpack.encode(message)
@@ -99,12 +63,6 @@ class Phase(enum.StrEnum):
     HANDING_OVER = "handing over"  # the new owners fetch this silo's directory entries
     DISMISSING = "dismissing"  # GOODBYE on every connection
     STOPPED = "stopped"
-
-
-class DrainQuestion(msgspec.Struct, frozen=True):
-    """`begin`: start the stop unless it has started. Without it the question only reads the progress."""
-
-    begin: bool = False
 
 
 class DrainState(msgspec.Struct, frozen=True):

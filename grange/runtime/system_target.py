@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from grange.errors import GrangeError
-from grange.proto.acts import Level
+from grange.proto.acts import Asker, Level
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason, Rejection, Request, Response
 
@@ -21,6 +21,10 @@ SYSTEM_TYPE = "grange.system"
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 """One service: question in, answer out. A GrangeError or builtin error that it raises is sent back to the asker."""
+
+
+AnswerTo = Callable[[bytes, Asker], Awaitable[bytes]]
+"""One service whose answer depends on the peer that asks."""
 
 
 class Ask(Protocol):
@@ -40,35 +44,46 @@ class SystemTargets:
 
     def __init__(self) -> None:
         self._answers: dict[str, Answer] = {}
+        self._answers_to: dict[str, AnswerTo] = {}
         self._levels: dict[str, Level] = {}
 
     def serve(self, service: str, answer: Answer, level: Level = Level.ADMIN) -> None:
         """Offer a service under this name, for the life of the silo, to connections of at least this level."""
-        if service in self._answers:
-            raise ValueError(f"system target {service!r} is served already")
+        self._add(service, level)
         self._answers[service] = answer
-        self._levels[service] = level
+
+    def serve_to(self, service: str, answer: AnswerTo, level: Level) -> None:
+        """As `serve`, for a service that must know the peer that asks."""
+        self._add(service, level)
+        self._answers_to[service] = answer
 
     def find(self, service: str) -> Answer | None:
         """The service of this name, or None. This process may use it without a level."""
         return self._answers.get(service)
 
     async def answer(
-        self, request: Request, encode: Callable[[BaseException], bytes], level: Level
+        self, request: Request, encode: Callable[[BaseException], bytes], asker: Asker
     ) -> Response | Rejection:
-        """The outcome of a question on a connection of this level. `encode` makes the payload of an error."""
+        """The outcome of a question of this peer. `encode` makes the payload of an error."""
         service = request.grain_id.key
-        answer = self.find(service)
-        if answer is None:
+        needed = self._levels.get(service)
+        if needed is None:
             return Rejection(request.id, Reason.NO_SUCH_GRAIN, f"there is no system target {service!r} here")
-        if level < (needed := self._levels[service]):
-            return Rejection(request.id, Reason.UNAUTHORIZED, lack(service, needed, level))
+        if asker.level < needed:
+            return Rejection(request.id, Reason.UNAUTHORIZED, lack(service, needed, asker.level))
         try:
-            return Response(request.id, await answer(request.args))
+            if (answer := self._answers.get(service)) is not None:
+                return Response(request.id, await answer(request.args))
+            return Response(request.id, await self._answers_to[service](request.args, asker))
         except Exception as error:
             if not isinstance(error, GrangeError):
                 log.exception("system target %s failed", service, extra={"event": "system_target_failed"})
             return Response(request.id, encode(error), failed=True)
+
+    def _add(self, service: str, level: Level) -> None:
+        if service in self._levels:
+            raise ValueError(f"system target {service!r} is served already")
+        self._levels[service] = level
 
 
 def lack(wanted: str, needed: Level, level: Level) -> str:

@@ -9,7 +9,7 @@ request until the silo stops: what it leaves open is cancelled two seconds later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -29,8 +29,8 @@ LevelOf = Callable[[str], Level]
 class SiloAccess:
     """The silo of this process, as its pages see it. Use it in the admin thread.
 
-    `options` are the silo's options as text, without passwords; `dashboard` are those of the dashboard. `version` is
-    that of grange.
+    `options` are the silo's options as text, without passwords; `dashboard` are those of the dashboard, and
+    `actions` the acts that are switched on. `version` is that of grange.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class SiloAccess:
         options: Mapping[str, str],
         level: LevelOf,
         dashboard: DashboardOptions,
+        actions: Collection[str],
     ) -> None:
         self._crossing = crossing
         self._publisher = publisher
@@ -47,6 +48,7 @@ class SiloAccess:
         self.version = version("grange")
         self.options = options
         self.dashboard = dashboard
+        self.actions = actions
 
     @property
     def address(self) -> SiloAddress:

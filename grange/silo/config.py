@@ -21,6 +21,7 @@ from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
+from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_errors import TOKENS, explained, unknown_option, wrong_type
@@ -111,6 +112,12 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may only read in management."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
+    actions: Names = ("deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks")
+    """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
+    `grange dev` does."""
+    redact: Names = ()
+    """Parts of stored states that management shows as `***`, by the name of the state and the path inside it, with
+    `*` for any name: `*.password`, `cart.items.*.price`. Names that look like secrets are never shown."""
     exit_on_dead_loop: bool = False
     """Whether the process ends by itself, with exit code 7, when its event loop has been dead for `dead_loop_after`.
     The default of `grange run` is true; a silo inside a program of yours only logs the alarm `loop_dead`.
@@ -126,7 +133,7 @@ class SiloConfig(BaseSettings):
     storage_options: dict[str, Any] = {}
     """Options of storage providers: `StorageOptions`."""
     dashboard: dict[str, Any] = {}
-    """Users and actions of the dashboard: `DashboardOptions`."""
+    """Users of the dashboard: `DashboardOptions`."""
 
     _keywords: frozenset[str] = pydantic.PrivateAttr(default_factory=frozenset)
 
@@ -139,7 +146,7 @@ class SiloConfig(BaseSettings):
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.dashboard_options, self._check_address, self._check_http, self._check_road,
-            self._check_storages, self._check_tokens,
+            self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
             check()
 
@@ -296,6 +303,12 @@ class SiloConfig(BaseSettings):
             raise self.wrong(
                 ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
+
+    def _check_actions(self) -> None:
+        known = {*map(str, Action), "*"}
+        for name in self.actions:
+            if name not in known:
+                raise self.wrong(("actions",), f"{name!r} is no action; the actions are {', '.join(sorted(known))}")
 
     def _check_tokens(self) -> None:
         given = [(option, getattr(self, option)) for option in sorted(TOKENS) if getattr(self, option)]

@@ -8,28 +8,21 @@ import msgspec
 
 from grange.errors import ConfigurationError
 from grange.option_ranges import OutOfRange
-from grange.proto.acts import Action
 
 ROLES = ("viewer", "operator", "admin")
-
-ALL = "*"
-"""Stands for all actions."""
 
 HASH = re.compile(r"scrypt\$\d{1,9}:\d{1,3}:\d{1,3}\$[A-Za-z0-9+/=]{16,100}\$[A-Za-z0-9+/=]{40,100}")
 """The form of a hash that `grange dashboard passwd` prints: parameters, salt, hash."""
 
 
 class DashboardOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The users of the dashboard, and the actions that it offers. Without users, the tokens of the silo open it."""
+    """The users of the dashboard. Without any, the tokens of the silo open it."""
 
     users: dict[str, str] = {}
     """Users who log in with a password: each name with the hash that `grange dashboard passwd` prints."""
 
     roles: dict[str, str] = {}
     """The role of each user: `viewer`, `operator` or `admin`. A user without one is a viewer."""
-
-    actions: tuple[str, ...] = ("deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks")
-    """The actions that the dashboard offers; `["*"]` stands for all. It refuses the others to every user."""
 
     def __post_init__(self) -> None:
         for user, hashed in self.users.items():
@@ -42,7 +35,3 @@ class DashboardOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"dashboard option roles names {user!r:.100}, which the option users lacks")
             if role not in ROLES:
                 raise OutOfRange(f"dashboard option roles: a role is one of {', '.join(ROLES)}, not {role!r:.100}")
-        for action in self.actions:
-            if action not in (*Action, ALL):
-                known = ", ".join(Action)
-                raise OutOfRange(f"dashboard option actions: {action!r:.100} is none of {known}, or {ALL!r} for all")

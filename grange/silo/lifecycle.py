@@ -71,7 +71,7 @@ class Lifecycle:
     def ask_to_stop(self, address: SiloAddress) -> None:
         """Start a stop in a task of its own, because the caller does not wait; asking again changes nothing.
 
-        `address` is this silo's. Called for the system target `management.drain`. Raises SiloUnavailable during the
+        `address` is this silo's. Called for the act `drain`. Raises SiloUnavailable during the
         start.
         """
         if self._starting:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import islice
 
 import msgspec
 
@@ -17,22 +16,13 @@ from grange.membership.model.member import SiloStatus
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.management import (
-    COLLECT,
-    GRAINS,
-    MAX_LISTED,
     METHODS,
     STATUS,
     VIEW,
-    ActivationState,
-    Collect,
-    GrainList,
-    ListGrains,
     SiloState,
     encode,
 )
-from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.catalog import Catalog
-from grange.runtime.activations.collector import idle_for
 from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 
@@ -62,8 +52,6 @@ class Management:
         """Offer the system targets."""
         targets.serve(VIEW, self._answer_view, Level.NONE)  # clients find gateways by it
         targets.serve(STATUS, self._answer_status, Level.VIEWER)
-        targets.serve(GRAINS, self._answer_grains, Level.VIEWER)
-        targets.serve(COLLECT, self._answer_collect, Level.OPERATOR)
         targets.serve(METHODS, self._answer_methods, Level.VIEWER)
 
     def state(self) -> SiloState:
@@ -88,45 +76,13 @@ class Management:
             withheld=agent.withheld,
         )
 
-    async def grains(self, query: ListGrains) -> GrainList:
-        """List activations of this silo. It looks at no more of them than it must."""
-        counts = self._catalog.counts()
-        total = counts.get(query.type, 0) if query.type else sum(counts.values())
-        most = max(0, min(query.limit, MAX_LISTED, total))
-        listed: list[ActivationState] = []
-        for batch in self._catalog.batches():
-            matching = (each for each in batch if not query.type or each.grain_id.type == query.type)
-            listed += map(self._state_of, islice(matching, most - len(listed)))
-            if len(listed) == most:
-                break
-            await asyncio.sleep(0)
-        return GrainList(self._address, tuple(listed), total)
-
-    def _state_of(self, activation: Activation) -> ActivationState:
-        return ActivationState(
-            activation.grain_id,
-            activation.phase.name.lower(),
-            max(0.0, self._loop.time() - activation.last_used),
-            len(activation.waiting),
-            len(activation.running),
-        )
-
     async def _answer_view(self, _: bytes) -> bytes:
         return encode(self._agent.view)
 
     async def _answer_status(self, _: bytes) -> bytes:
         return encode(self.state())
 
-    async def _answer_grains(self, question: bytes) -> bytes:
-        return encode(await self.grains(msgspec.msgpack.decode(question, type=ListGrains)))
-
     async def _answer_methods(self, question: bytes) -> bytes:
         """The names of the methods of the grain type in the question; none if this silo does not host it."""
         hosted = self._catalog.hosted.get(question.decode())
         return msgspec.msgpack.encode([] if hosted is None else sorted(hosted.plans))
-
-    async def _answer_collect(self, question: bytes) -> bytes:
-        age = msgspec.msgpack.decode(question, type=Collect).age
-        now = self._loop.time()
-        reason = f"collected after {age:g} s"
-        return encode(await self._catalog.deactivate_where(lambda a: idle_for(a, age, now), reason))

@@ -28,12 +28,14 @@ _SECONDS = "a number of seconds above 0, at most 1000000000"
 _PORT = "a whole number from 0 to 65535"
 _TABLE = "a table of options"
 _FLAG = "true or false"
+_TEXTS = "a list of texts"
 
 _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "road_port": _PORT, "gateway_road_port": _PORT,
     "http": f"{_PORT}, or off", "http_hosts": "a list of texts",
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
-    "storage": "a URL", "storages": "a table of names and URLs", "labels": "a list of texts",
+    "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS,
+    "actions": _TEXTS, "redact": _TEXTS,
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "dashboard": _TABLE,

@@ -9,7 +9,7 @@ import msgspec
 
 from grange.admin_token import FILE, make_admin_token
 from grange.aio.throttled_log import ThrottledLog
-from grange.proto.acts import Level
+from grange.proto.acts import Asker, Level
 from grange.proto.handshake import Hello, Role
 from grange.silo.config import SiloConfig
 
@@ -44,6 +44,10 @@ class Roles:
             if token
         ]
         self._unknown = ThrottledLog(log)
+
+    def asker_of(self, hello: Hello) -> Asker:
+        """The peer of a connection, by its Hello."""
+        return Asker(hello.name, self.level_of(hello), hello.role is Role.SILO)
 
     def level_of(self, hello: Hello) -> Level:
         """The level of a connection on the gateway or the silo port; each port admits one kind of peer."""

@@ -1,7 +1,8 @@
 """The planned stop of one silo: a list of steps, each with a phase, a deadline and an action; see `Shutdown.steps`.
 
 SIGTERM, `grange drain` and `Silo.stop` all run it. A step that exceeds its deadline is cancelled with a warning, and
-the next one begins. The system target `management.drain` starts a stop and reports its progress. ADR 0042: the reasons.
+the next one begins. The act `drain` starts a stop, and the system target `management.drain` reports its progress. ADR
+0042: the reasons.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
-from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
+from grange.proto.management import DRAIN, DrainState, Phase
 from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
@@ -80,6 +81,11 @@ class Shutdown:
         self._calls_completed = False
         self.phase = Phase.SERVING
 
+    @property
+    def deps(self) -> ShutdownDeps:
+        """The parts that the stop works on."""
+        return self._deps
+
     def steps(self) -> Sequence[Step]:
         """The drain, in order.
 
@@ -110,15 +116,13 @@ class Shutdown:
             0.0 if self._began is None else now - self._began,
         )
 
-    def serve(self, targets: SystemTargets, begin: Callable[[], None]) -> None:
-        """Offer the system target `management.drain`. `begin` starts the stop of the silo; it may be called again."""
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer the system target `management.drain`, which tells the progress. The act `drain` starts the stop."""
 
-        async def answer(question: bytes) -> bytes:
-            if msgspec.msgpack.decode(question, type=DrainQuestion).begin:
-                begin()
+        async def answer(_: bytes) -> bytes:
             return msgspec.msgpack.encode(self.state())
 
-        targets.serve(DRAIN, answer, Level.OPERATOR)
+        targets.serve(DRAIN, answer, Level.VIEWER)
 
     async def stop(self) -> None:
         """Drain, then close the parts of the silo in reverse order of their start."""

@@ -27,6 +27,7 @@ from grange.silo.management import Management
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
+from grange.silo.steering import Steering
 
 G = TypeVar("G", bound=Addressable)
 
@@ -149,6 +150,11 @@ class Silo:
     def inspection(self) -> Inspection:
         """The figures and activations of this silo, for tests and tools in this process."""
         return self._running.inspection
+
+    @property
+    def steering(self) -> Steering:
+        """The acts of operators on this silo, states and schemas, for tests and tools in this process."""
+        return self._running.steering
 
     @property
     def catalog(self) -> Catalog:

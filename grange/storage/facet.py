@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from grange.errors import ConfigurationError, StorageError
-from grange.grains.facets import Parameter
+from grange.grains.facets import Parameter, constructor_parameters
 from grange.grains.generics import check_complete
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding
@@ -108,6 +108,16 @@ class PersistentStates:
         if made is None:
             made = self._kinds[kind] = (self._codec.of(kind, Encoding.JSON), default_factory(kind, str(kind)))
         return made
+
+
+def places_of(cls: type) -> list[tuple[str, str]]:
+    """The persistent states of a grain class that was checked: the name and the storage of each."""
+    found: list[tuple[str, str]] = []
+    for parameter in constructor_parameters(cls):
+        if parameter.origin is PersistentState:
+            stored = _stored(parameter.name, parameter)
+            found.append(((stored and stored.name) or parameter.name, (stored and stored.provider) or "default"))
+    return found
 
 
 def _stored(place: str, parameter: Parameter) -> Stored | None:

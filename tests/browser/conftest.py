@@ -21,8 +21,8 @@ SHOTS = HERE / "shots"
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
 ]  # fmt: skip
 
 WIDTH, HEIGHT = 1280, 900
@@ -93,7 +93,9 @@ class Tab:
         done = self.devtools.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
         found: list[dict[str, Any]] = json.loads(done["result"]["value"])
         return [
-            f"{each['id']}: {node['html'][:200]} {node.get('failureSummary', '')}" for each in found for node in each["nodes"]
+            f"{each['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
+            for each in found
+            for node in each["nodes"]
         ]
 
     def evaluate(self, expression: str) -> Any:

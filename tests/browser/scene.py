@@ -101,7 +101,7 @@ class Scene:
         listening = await listen("127.0.0.1", 0)
         port = listening.getsockname()[1]
         tokens = {level.name.lower(): token for level, token in TOKENS.items()}
-        standing = Standing("shop", TOKENS, DashboardOptions(actions=("*",)))
+        standing = Standing("shop", TOKENS, DashboardOptions(), ("*",))
         stop = asyncio.Event()
         orders = asyncio.create_task(self._obey(stop))
         facts = {"url": f"http://127.0.0.1:{port}", "tokens": tokens, "silos": [silo.name for silo in self.silos]}
@@ -179,6 +179,7 @@ def options(folder: Path, number: int) -> dict[str, Any]:
         "gateway_port": 0,
         "data": folder,
         "admin_token": TOKENS[Level.ADMIN],
+        "actions": ("*",),
     }
 
 

@@ -65,6 +65,14 @@ def test_a_page_as_another_role(busy: Scene, context: BrowserContext, name: str,
     tab.check(f"{role}-{name}")
 
 
+def test_a_grain_that_is_not_active_is_said_to_be_absent(busy: Scene, context: BrowserContext) -> None:
+    tab = log_in(context, busy)
+    tab.expected = ("404",)  # the browser itself reports the status of every reply
+    tab.open("/g/cart/absent")
+    tab.page.get_by_text("not there").first.wait_for()
+    tab.check("absent-activation")
+
+
 def test_a_wrong_token_shows_the_login(scene: Scene, context: BrowserContext) -> None:
     tab = new_tab(context, scene)
     tab.expected = ("401",)

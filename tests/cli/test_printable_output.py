@@ -29,7 +29,8 @@ from grange.errors import RemoteError
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import LOGGERS, PrintableArguments, TextBlock, printable, printable_json
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.management import ActivationState, GrainList, SiloState
+from grange.proto.inspection import ActivationRow, FoundActivations
+from grange.proto.management import SiloState
 from grange.silo.store_checks import StoreReport
 from tests.architecture.sources import PACKAGE
 
@@ -78,7 +79,7 @@ def table_outputs(text: str) -> str:
     labels, grains = (text,), {text: text}
     member = Member(address, SiloStatus.ACTIVE, NOW, NOW, text, 30000, labels=labels, grains=grains)
     state = SiloState(address, text, 3, 1.5, {text: 2}, 0, table=text, fenced=text)
-    listed = GrainList(address, (ActivationState(GrainId("cart", text), text, 1.0, 0, 0),), 1)
+    listed = FoundActivations(address, (ActivationRow(GrainId("cart", text), text, 1.0, 1.0, 0, 0, 0.0),), 1, 1, 1)
     answers = [Answer(member, state), Answer(member, None, text)]
     report = StoreReport((text,), text, (bad(text, text, text),))
     doctored = Rows("store", "check")

@@ -10,7 +10,8 @@ import pytest
 import svcs
 
 from grange import ActivationFailed, Grain, PersistentState, one_way
-from grange.proto.management import Collect, encode
+from grange.proto.acts import ACT, Act, Action
+from grange.proto.management import encode
 from grange.testing.cluster import TestCluster
 
 
@@ -271,7 +272,8 @@ async def test_collection_can_be_forced() -> None:
         for number in range(2):
             await cluster.get_grain(Default, str(number)).touch()
         for gateway in cluster.client.gateways:
-            await cluster.client.ask(gateway, "management.collect", encode(Collect(age=20)))
+            act = Act(Action.COLLECT, values='{"idle": 20}', reason="a test")
+            await cluster.client.ask(gateway, ACT, encode(act))
         await cluster.advance(1)
         assert cluster.count(Default) == 2
 

@@ -13,8 +13,9 @@ from grange import CallOutcomeUnknown, ConfigurationError, Grain, PersistentStat
 from grange.cli.drain import DrainCommand, member_named
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
+from grange.proto.acts import ACT, Act, Action
 from grange.proto.ids import SiloAddress
-from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
+from grange.proto.management import DRAIN, DrainState, Phase
 from grange.silo.silo import Silo, run_until
 from grange.testing import TestCluster
 
@@ -49,9 +50,11 @@ def gateway_of(silo: Silo) -> SiloAddress:
 
 
 async def asked(client: Client, silo: Silo, begin: bool) -> DrainState:
-    """Call the drain service of a silo through its gateway."""
-    question = msgspec.msgpack.encode(DrainQuestion(begin))
-    return msgspec.msgpack.decode(await client.ask(gateway_of(silo), DRAIN, question), type=DrainState)
+    """Drain a silo, or only ask for its progress, through its gateway."""
+    if begin:
+        act = Act(Action.DRAIN, reason="a test")
+        await client.ask(gateway_of(silo), ACT, msgspec.msgpack.encode(act))
+    return msgspec.msgpack.decode(await client.ask(gateway_of(silo), DRAIN), type=DrainState)
 
 
 async def test_a_drain_reports_its_progress() -> None:
@@ -245,7 +248,7 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_has_stopped() -> N
         ) as client:
             for left in (2, 1, 0):
                 silo = cluster.silos.pop(0)
-                draining = DrainCommand(client.ask, client.view, f"silo-{3 - left}", False)
+                draining = DrainCommand(client.ask, client.view, f"silo-{3 - left}", "a test", False)
                 await draining.run(60)
                 facts = draining.facts()
                 assert (facts["outcome"], facts["phase"]) == ("drained", "stopped")
@@ -254,7 +257,7 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_has_stopped() -> N
                 await silo.stop()
                 if left:
                     await cluster.advance(6)  # longer than the client's refresh period
-                    again = DrainCommand(client.ask, client.view, str(silo.address), False)
+                    again = DrainCommand(client.ask, client.view, str(silo.address), "a test", False)
                     await again.run(60)
                     assert again.facts()["outcome"] == "dead before"
 
@@ -267,11 +270,11 @@ async def test_a_drain_can_be_started_without_waiting_and_joined_later() -> None
             key += "0"
         call = asyncio.create_task(cluster.get_grain(Busy, key).work(10))
         await cluster.advance(0.1)
-        started = DrainCommand(cluster.client.ask, cluster.client.view, silo.gateway, False)
+        started = DrainCommand(cluster.client.ask, cluster.client.view, silo.gateway, "a test", False)
         await started.run(None)
         assert started.facts()["outcome"] == "started"
         await cluster.advance(6)  # the client's view shows it leaving by now
-        late = DrainCommand(cluster.client.ask, cluster.client.view, "silo-1", False)
+        late = DrainCommand(cluster.client.ask, cluster.client.view, "silo-1", "a test", False)
         await late.run(1)
         assert not late.done
         assert late.facts()["was_leaving"]

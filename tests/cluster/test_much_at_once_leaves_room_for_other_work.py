@@ -13,9 +13,11 @@ import pytest
 from grange import CallError, CallTimeout, ConnectionLost, Grain, PersistentState, response_timeout
 from grange.aio.portions import PORTION
 from grange.client import Client
+from grange.proto.acts import ACT, Act, Acted, Action
 from grange.runtime.activations.phase import Phase
-from grange.silo.management import COLLECT, Collect, encode
 from grange.testing import TestCluster
+
+COLLECT = msgspec.msgpack.encode(Act(Action.COLLECT, values='{"idle": 1}', reason="a test"))
 
 MANY = 15 * PORTION
 """Calls in one moment."""
@@ -135,8 +137,8 @@ async def test_idle_activations_end_in_portions(command: bool) -> None:
         await fill(cluster, Watched)
         await cluster.advance(2)
         if command:
-            answer = await ask_here(cluster, COLLECT, encode(Collect(1.0)))
-            assert msgspec.msgpack.decode(answer) == MANY
+            answer = await ask_here(cluster, ACT, COLLECT)
+            assert msgspec.msgpack.decode(answer, type=Acted).count == MANY
             await cluster.advance(10)
         else:
             await cluster.advance(1000)
@@ -151,7 +153,7 @@ async def test_an_activation_that_is_used_before_its_turn_to_be_collected_stays(
         await fill(cluster, Watched)
         await cluster.advance(2)
         last = cluster.silos[0].get_grain(Watched, MANY - 1)
-        await asyncio.gather(ask_here(cluster, COLLECT, encode(Collect(1.0))), last.ping())
+        await asyncio.gather(ask_here(cluster, ACT, COLLECT), last.ping())
         await cluster.advance(10)
         assert cluster.count() == 1
 

@@ -61,7 +61,7 @@ def shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:g}" if isinstance(value, float) else str(value)
     if isinstance(value, dict | tuple | list):
-        return f"[{', '.join(map(shown, value))}]" if value else "none"
+        return str([*value]).replace("'", '"') if value else "none"
     return f'"{value}"'
 
 

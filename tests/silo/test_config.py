@@ -88,7 +88,6 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             {"dashboard": {"roles": {"ann": "admin"}}},
             "option 'dashboard': .* names 'ann', which the option users lacks",
         ),
-        ({"dashboard": {"actions": ["fly"]}}, r"option 'dashboard\.actions': .* 'fly' is none of deactivate"),
         ({"host": "10.1.2.3"}, "not loopback"),
         ({"host": "0.0.0.0", "insecure": True}, "wildcard"),
         ({"advertise": "silo.example"}, "not loopback"),

@@ -8,7 +8,7 @@ import pytest
 
 from grange.aio.tasks import Tasks
 from grange.errors import HandshakeRefused
-from grange.proto.acts import Level
+from grange.proto.acts import Asker, Level
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
@@ -62,7 +62,12 @@ class ListenerNet:
 
     def admit(self) -> None:
         inbound = Inbound(
-            NoGrains(), SystemTargets(), Faults(), Tasks(), Admission(RuntimeOptions()), lambda _: Level.NONE
+            NoGrains(),
+            SystemTargets(),
+            Faults(),
+            Tasks(),
+            Admission(RuntimeOptions()),
+            lambda hello: Asker(hello.name, Level.NONE),
         )
         self.listener.admit(self.address, inbound)
 

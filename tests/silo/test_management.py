@@ -10,15 +10,11 @@ import pytest
 
 from grange import Grain
 from grange.membership.model.member import View
+from grange.proto.acts import ACT
+from grange.proto.inspection import DETAIL, FIND, FindActivations, FoundActivations
 from grange.proto.management import (
-    COLLECT,
-    GRAINS,
-    MAX_LISTED,
     STATUS,
     VIEW,
-    Collect,
-    GrainList,
-    ListGrains,
     SiloState,
     encode,
 )
@@ -58,55 +54,17 @@ async def test_a_silo_reports_its_state() -> None:
         assert state.uptime - before == pytest.approx(14, abs=0.5)
 
 
-async def test_a_silo_lists_its_activations() -> None:
-    async with TestCluster([Cart, Order], silos=1) as cluster:
-        await cluster.get_grain(Order, "a").touch()
-        await cluster.advance(10)
-        calls = [asyncio.create_task(cluster.get_grain(Cart, "a").hold(5)) for _ in range(3)]
-        await cluster.advance(1)
-        carts: GrainList = await ask(cluster, GRAINS, ListGrains("cart"), GrainList)
-        (cart,) = carts.activations
-        assert (str(cart.grain_id), cart.phase, cart.running, cart.waiting) == ("cart/a", "active", 1, 2)
-        everything: GrainList = await ask(cluster, GRAINS, ListGrains(), GrainList)
-        idle = {each.grain_id.type: each.idle for each in everything.activations}
-        assert idle["order"] == pytest.approx(11, abs=0.1)
-        assert everything.total == 2
-        await asyncio.gather(*calls)
-
-
-@pytest.mark.parametrize(("limit", "listed"), [(2, 2), (0, 0), (-5, 0), (10**6, 7)])
-async def test_a_listing_says_when_it_was_cut(limit: int, listed: int) -> None:
-    async with TestCluster([Order], silos=1) as cluster:
-        for key in range(7):
-            await cluster.get_grain(Order, str(key)).touch()
-        grains = await cluster.silos[0].management.grains(ListGrains("", limit))
-        assert (len(grains.activations), grains.total) == (listed, 7)
-    assert ListGrains().limit == MAX_LISTED
-
-
 async def test_a_silo_reports_its_view() -> None:
     async with TestCluster([Order], silos=3) as cluster:
         view: View = await ask(cluster, VIEW, None, View)
         assert {each.address for each in view.active} == {silo.address for silo in cluster.silos}
 
 
-async def test_a_collection_counts_the_activations_that_it_deactivates() -> None:
-    async with TestCluster([Order], silos=1) as cluster:
-        for key in range(3):
-            await cluster.get_grain(Order, str(key)).touch()
-        assert await ask(cluster, COLLECT, Collect(10), int) == 0
-        await cluster.advance(10)
-        await cluster.get_grain(Order, "0").touch()
-        assert await ask(cluster, COLLECT, Collect(10), int) == 2
-        await cluster.advance(1)
-        assert cluster.count() == 1
-
-
-@pytest.mark.parametrize("question", [b"", b"\xc1", b"\x91" * 100_000, encode(Collect(1))[:3]])
-@pytest.mark.parametrize("service", [GRAINS, COLLECT])
+@pytest.mark.parametrize("question", [b"", b"\xc1", b"\x91" * 100_000, encode(FindActivations("cart"))[:3]])
+@pytest.mark.parametrize("service", [FIND, DETAIL, ACT])
 async def test_a_malformed_question_is_an_error_for_its_sender(service: str, question: bytes) -> None:
     """The silo answers the next question."""
     async with TestCluster([Order], silos=1) as cluster:
         with pytest.raises(Exception, match=r"DecodeError|ValidationError|RecursionError|truncated|invalid|recursion"):
             await cluster.client.ask(cluster.client.gateways[0], service, question)
-        assert await ask(cluster, GRAINS, ListGrains(), GrainList)
+        assert await ask(cluster, FIND, FindActivations(), FoundActivations)

@@ -13,9 +13,9 @@ from grange import Grain, Unauthorized
 from grange.admin_token import FILE, make_admin_token, read_admin_token
 from grange.client.client import Client
 from grange.errors import ConfigurationError
-from grange.proto.acts import Level
+from grange.proto.acts import ACT, Act, Action, Level
 from grange.proto.handshake import Hello, Role
-from grange.proto.management import DRAIN, DrainQuestion, encode
+from grange.proto.management import encode
 from grange.silo.roles import Roles, Tokens, tokens_of
 from grange.testing.cluster import KeywordConfig, TestCluster
 
@@ -154,7 +154,7 @@ async def test_a_refused_question_was_not_executed_and_names_the_remedy() -> Non
         silo = cluster.silos[0]
         async with Client([silo.gateway], transport=cluster.new_transport("v"), token=VIEWER) as viewer:
             with pytest.raises(Unauthorized, match="needs the role operator, and this client has the role viewer") as c:
-                await viewer.ask(viewer.gateways[0], DRAIN, encode(DrainQuestion(begin=True)))
+                await viewer.ask(viewer.gateways[0], ACT, encode(Act(Action.DRAIN, reason="a test")))
             assert "Client(token=...)" in str(c.value)
             assert silo.management.state().ready
             await viewer.get_grain(Cart, "a").touch()

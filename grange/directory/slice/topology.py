@@ -14,9 +14,9 @@ _AFTER_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
 
 
 class Hosting(msgspec.Struct, frozen=True):
-    """The active silos that host one grain type, ordered by address, and the name of its placement strategy.
+    """The active silos that take new grains of one type, ordered by address, and the name of its placement strategy.
 
-    `allowed` is the same silos as a filter for the ring; None if every active silo hosts the type.
+    `allowed` is the same silos as a filter for the ring; None if that is every active silo.
     """
 
     silos: tuple[SiloAddress, ...]
@@ -31,7 +31,7 @@ class Topology:
     active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live.
     """
 
-    __slots__ = ("_generations", "_statuses", "_voted_dead", "hosting", "live", "ring", "version")
+    __slots__ = ("_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "live", "ring", "version")
 
     def __init__(self, view: View) -> None:
         self.version = view.version
@@ -41,7 +41,8 @@ class Topology:
             for member in view.with_status(SiloStatus.ACTIVE, SiloStatus.LEAVING)
             if not view.is_dead(member.address)
         )
-        self.hosting = _hosting(view)
+        self.cordoned = frozenset(member.address for member in view.active if member.cordoned)
+        self.hosting = _hosting(view, self.cordoned)
         self._statuses = {member.address: member.status for member in view.members}
         self._voted_dead = frozenset(member.address for member in view.members if member.voted_dead)
         self._generations: dict[str, int] = {}
@@ -118,7 +119,7 @@ def previous_owners(
     return {silo: RangeSet(parts[silo]) for silo in sorted(parts)}
 
 
-def _hosting(view: View) -> dict[str, Hosting]:
+def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]:
     hosts: dict[str, list[SiloAddress]] = {}
     placements: dict[str, str] = {}
     active = view.active
@@ -133,5 +134,10 @@ def _hosting(view: View) -> dict[str, Hosting]:
             placements[grain_type],
             None if len(silos) == len(active) else frozenset(silos),
         )
-        for grain_type, silos in hosts.items()
+        for grain_type, silos in ((name, _open_to_new(silos, cordoned)) for name, silos in hosts.items())
     }
+
+
+def _open_to_new(silos: list[SiloAddress], cordoned: frozenset[SiloAddress]) -> list[SiloAddress]:
+    """The silos that take new grains: those without a cordon, or all if every one has it, so that calls go on."""
+    return [silo for silo in silos if silo not in cordoned] or silos

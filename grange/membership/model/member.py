@@ -45,8 +45,9 @@ class Member(msgspec.Struct, frozen=True):
     `gateway` is the port for clients (0: none), `probe` the port that answers probes (0: the silo port). `road` and
     `gateway_road` are the ports of the faster road for silos and for clients (0: none). `alive` is the last time at
     which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
-    processes apart that chose the same address. `labels` are words chosen by the operator for placement, `grains` the
-    grain types that it hosts with the names of their placements, `interfaces` the types that implement each interface.
+    processes apart that chose the same address. `cordoned`: no new grains are placed there, because an operator said
+    so. `labels` are words chosen by the operator for placement, `grains` the grain types that it hosts with the names
+    of their placements, `interfaces` the types that implement each interface.
     """
 
     address: SiloAddress
@@ -63,6 +64,7 @@ class Member(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     grains: dict[str, str] = {}
     interfaces: dict[str, Implementations] = {}
+    cordoned: bool = False
 
     @property
     def voted_dead(self) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime
 import msgspec
 
 from grange.errors import DeclaredDead, JoinFailed
-from grange.membership.model.member import Member, SiloStatus, View, make_view, moved
+from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view, moved
 from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Row, Table, TableVersion
@@ -105,6 +105,28 @@ def leave(table: Table, me: SiloAddress) -> Change | None:
     """Make `me` LEAVING: no silo places new grains on it. Raises DeclaredDead when `me` was declared dead."""
     own = own_row(table, me)
     return _to(own, SiloStatus.LEAVING) if own.member.status.rank < SiloStatus.LEAVING.rank else None
+
+
+def set_cordon(table: Table, me: SiloAddress, cordoned: bool) -> Change | None:
+    """Write whether `me` takes new grains. Raises DeclaredDead when `me` was declared dead."""
+    own = own_row(table, me)
+    if own.member.cordoned == cordoned:
+        return None
+    return Change(msgspec.structs.replace(own.member, cordoned=cordoned), own.etag)
+
+
+def declare_dead(table: Table, me: SiloAddress, target: SiloAddress, now: datetime) -> Change | None:
+    """Write the death of `target` by the vote of `me`, as an operator wants it. None if it is dead or gone.
+
+    The vote makes it a death by others, so stores fence the silo. Raises DeclaredDead when `me` was declared dead.
+    """
+    own_row(table, me)
+    row = table.get(target)
+    if row is None or row.member.status is SiloStatus.DEAD:
+        return None
+    others = tuple(vote for vote in row.member.votes if vote.voter != me)
+    voted = msgspec.structs.replace(row.member, votes=(*others, Vote(me, now)))
+    return Change(moved(voted, SiloStatus.DEAD), row.etag)
 
 
 def mark_dead(table: Table, me: SiloAddress, run: str = "") -> Change | None:

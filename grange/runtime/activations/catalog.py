@@ -44,6 +44,7 @@ class Catalog:
     """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one.
 
     targets: all live activations and pools, for turns that start without `deliver`.
+    takes: whether a new grain of this type may be here; not while the silo is cordoned.
     """
 
     def __init__(
@@ -52,9 +53,12 @@ class Catalog:
         self.deps = deps
         self.claims = claims
         self.hosted = hosted
+        for name, each in hosted.items():
+            deps.figures.methods.update({(name, figures.method): figures for figures in each.figures.methods})
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
         self._open = False
+        self.takes: Callable[[str], bool] = _always
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._dying: deque[Activation] = deque()  # killed and not cleared yet
@@ -124,6 +128,9 @@ class Catalog:
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
+        if not self.takes(call.grain_id.type):
+            text = f"silo {self.deps.address} is cordoned and takes no new grains"
+            return Refused(Reason.NOT_HERE, text)
         return None
 
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
@@ -153,10 +160,10 @@ class Catalog:
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
-    def activations(self) -> Iterator[Activation]:
-        """Yield all activations, including workers. Grains that are added meanwhile are left out."""
-        for target in list(self.targets.values()):
-            yield from target.workers if isinstance(target, WorkerPool) else (target,)
+    def activations(self, most: int | None = None) -> Iterator[Activation]:
+        """Yield all activations, including workers; those of `most` grains. Grains that come meanwhile are left out."""
+        for target in list(self.targets.values() if most is None else islice(self.targets.values(), most)):
+            yield from tuple(target.workers) if isinstance(target, WorkerPool) else (target,)
 
     def batches(self) -> Iterator[list[Activation]]:
         """Yield `activations`, `BATCH` at a time, for code that lets the event loop run other tasks in between."""
@@ -188,6 +195,7 @@ class Catalog:
         target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
+            target.hosted.figures.duplicates += 1
             target.deactivate("another activation of this grain holds the claim")
 
     def deactivate_if_stateful(self, address: GrainAddress) -> None:
@@ -319,6 +327,11 @@ _NONE: Mapping[GrainId, Target] = MappingProxyType({})
 def _refuse_waiting(target: Activation | WorkerPool) -> None:
     for activation in target.workers if isinstance(target, WorkerPool) else (target,):
         activation.refuse_waiting()
+
+
+def _always(_: str) -> bool:
+    """The default of `Catalog.takes`: no operator says otherwise."""
+    return True
 
 
 def _nowhere(_: GrainId) -> None:

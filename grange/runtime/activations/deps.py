@@ -11,14 +11,21 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
+from grange.observability.counters import CallFigures
 from grange.proto.faults import Faults
-from grange.proto.ids import SiloAddress
+from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.recent_calls import RecentCalls
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.invocation import Invocation
 
 
 class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
-    """The parts that all activations of one silo share. Made once at start-up."""
+    """The parts that all activations of one silo share. Made once at start-up.
+
+    `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
+    which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
+    """
 
     address: SiloAddress
     options: RuntimeOptions
@@ -29,4 +36,19 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     random: random.Random
     binding: LoopBinding
     gate: Gate = msgspec.field(default_factory=Gate)
+    figures: CallFigures = msgspec.field(default_factory=CallFigures)
+    turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
+    epoch: float = 0.0
+    watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+
+    def new_activation_id(self, now: float) -> int:
+        """A number of 128 bits for an activation that begins at this loop time: the milliseconds, then 80 random bits.
+
+        So its age costs no memory. No decision uses the time, which is that of one silo's clock.
+        """
+        return int((self.epoch + now) * 1000) % 2**48 << 80 | self.random.getrandbits(80)
+
+    def age(self, activation_id: int, now: float) -> float:
+        """Seconds since that activation of this silo began."""
+        return max(0.0, self.epoch + now - (activation_id >> 80) / 1000)

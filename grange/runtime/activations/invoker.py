@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
+from grange.observability.counters import TypeFigures
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation, expired
@@ -22,6 +23,11 @@ class TurnOwner(Protocol):
     reason: str
 
     @property
+    def figures(self) -> TypeFigures:
+        """The figures of its grain type."""
+        ...
+
+    @property
     def grain(self) -> Any:
         """The instance of the grain class."""
         ...
@@ -30,16 +36,13 @@ class TurnOwner(Protocol):
         """Raise StorageError if memory holds changes that an earlier turn failed to store."""
         ...
 
-    def end(self, call: Invocation, error: BaseException | None) -> None:
-        """The turn of this request has ended, with the error that left it."""
+    def end(self, call: Invocation, error: BaseException | None, now: float) -> None:
+        """The turn of this request has ended `now`, with the error that left it."""
         ...
 
 
 async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
-    """Run one turn once the gate lets it start, and report its outcome to `call`.
-
-    Calls `activation.end` exactly once.
-    """
+    """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
@@ -61,6 +64,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             call.succeed(plan, value)
     except BaseException as error:
         if running is None and isinstance(error, InvalidCall):  # the arguments do not fit: the grain's code did not run
+            call.entered = False
             call.refuse(Refused(Reason.INVALID_CALL, str(error)))
         else:
             raised = error
@@ -68,7 +72,13 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if is_ctrl_c(error):
                 raise
     finally:
-        activation.end(call, raised)
+        now = gate.clock()
+        if call.entered:  # else it was refused, and the grain's code has not run
+            figures = plan.figures if plan is not None else activation.figures.ticks
+            figures.executed(now - call.started_at, raised is not None)
+            if call.arrived_at:
+                figures.waited(call.started_at - call.arrived_at, now - call.started_at)
+        activation.end(call, raised, now)
         raised = None  # else the error and this frame form a cycle
 
 
@@ -85,5 +95,6 @@ async def _pass_gate(call: Invocation, gate: Gate) -> bool:
     if refused is not None:
         call.refuse(refused)
         return False
+    call.arrived_at = call.arrived_at or call.started_at
     call.started_at = now
     return True

@@ -86,6 +86,24 @@ class GrainTimer:
         if due is not None:
             self._schedule(due)
 
+    @property
+    def name(self) -> str:
+        """The name of its callback."""
+        callback = self._callback
+        while isinstance(callback, partial):
+            callback = callback.func
+        return str(getattr(callback, "__qualname__", type(callback).__qualname__))
+
+    @property
+    def period(self) -> float | None:
+        """Seconds between two ticks; None: it ticks once."""
+        return self._period
+
+    @property
+    def due(self) -> float | None:
+        """Loop time of the next tick; None: none is scheduled, or a tick waits or runs."""
+        return None if self._handle is None else self._handle.when()
+
     def _schedule(self, seconds: float) -> None:
         self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
-from grange.proto.acts import Level
+from grange.observability.counters import TrafficFigures
+from grange.proto.acts import Asker
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
@@ -35,7 +36,7 @@ STATUS_LIMIT = 50
 class Inbound:
     """All accepted connections of one listener. `entry` (the catalog or a gateway) takes requests for grains.
 
-    `level_of` tells what the peer of a Hello may ask the system targets.
+    `asker_of` tells what the peer of a Hello may ask the system targets. `traffic` counts messages.
     """
 
     def __init__(
@@ -45,17 +46,18 @@ class Inbound:
         faults: Faults,
         tasks: Tasks,
         admission: Admission,
-        level_of: Callable[[Hello], Level],
+        asker_of: Callable[[Hello], Asker],
     ) -> None:
-        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission)
-        self._level_of = level_of
+        self.traffic = TrafficFigures()
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, self.traffic)
+        self._asker_of = asker_of
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
 
     def accept(self, connection: Connection) -> Incoming:
         """Make the receiver of a new connection (`transport.Accept`)."""
-        incoming = Incoming(self._deps, connection, self._remove, self._level_of(connection.hello))
+        incoming = Incoming(self._deps, connection, self._remove, self._asker_of(connection.hello))
         self._connected[incoming] = None
         self._disconnected.clear()
         return incoming

@@ -26,11 +26,12 @@ STATUS_SHARE_LEFT = 0.75
 class Origin(Protocol):
     """The connection by which a request came: `Incoming`.
 
-    full: it holds as many answers as it may; share: its part of what the silo admits; held: requests that wait
-    undelivered.
+    peer: the silo or client, for people; full: it holds as many answers as it may; share: its part of what the silo
+    admits; held: requests that wait undelivered.
     """
 
     payload_limit: int
+    peer: str
     full: bool
     admission: Admission
     share: Share
@@ -147,6 +148,11 @@ class WireCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
+        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+        self.pass_on(refused)
+
+    def pass_on(self, refused: Refused) -> None:
+        """Send the refusal of another silo."""
         fault = b"" if refused.cause is None else self._incoming.fault(refused.cause)
         after = int(refused.retry_after * 1000)
         self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))

@@ -214,6 +214,7 @@ class _MachineEnvironment:
         self._deps = deps
         self._process = process
         self._clock = clock
+        self.real_time = False
         self.random = random.Random(deps.rng.getrandbits(64))
         self.real_time = False
 

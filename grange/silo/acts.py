@@ -1,0 +1,113 @@
+"""The acts of operators on one silo: the checks that every act passes, its audit, and its outcome.
+
+`deeds.py` has what each action finds and does. Between `find` and the first await of `do` nothing changes, so what
+`expect` was compared with is what the act meets. Messages: `proto/acts.py`; the reasons: ADR 0076.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, GrangeError, MembershipUnavailable
+from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Level, Outcome
+from grange.proto.ids import SiloAddress
+from grange.proto.journal import After
+from grange.runtime.system_target import SystemTargets
+from grange.silo.audit import AuditTrail
+from grange.silo.deeds import Deed, Done, NotDone
+
+LONGEST_VALUES = 64 * 1024
+"""Characters of `Act.values`."""
+
+LONGEST_TEXT = 3_000
+"""Characters of each other field of an act."""
+
+BEGUN = "begun"
+"""The outcome in the audit row before an act. A row without one after it: the process ended in between."""
+
+
+class Acts:
+    """The acts of one silo. `allowed` is the option `actions`."""
+
+    def __init__(
+        self, address: SiloAddress, deeds: Mapping[Action, Deed], allowed: Collection[str], audit: AuditTrail
+    ) -> None:
+        self._address = address
+        self._deeds = deeds
+        self._allowed = frozenset(allowed)
+        self._audit = audit
+
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer the system targets."""
+        targets.serve_to(ACT, self._answer_act, Level.OPERATOR)
+        targets.serve(AUDIT, self._answer_audit, Level.VIEWER)
+
+    @property
+    def allowed(self) -> list[Action]:
+        """The actions that this silo takes from anyone with the role for them."""
+        return [action for action in self._deeds if not {action, "*"}.isdisjoint(self._allowed)]
+
+    async def act(self, act: Act, asker: Asker) -> Acted:
+        """Do it, or tell what it would do. Each attempt that is no preview is in the audit, before and after."""
+        level = min(asker.level, act.level)
+        actor = _actor(act, asker)
+        deed = self._deeds[act.action]
+        try:
+            self._check(act, deed, level)
+            found = deed.find(act)
+            if act.preview:
+                return Acted(self._address, Outcome.PREVIEWED, found.text, found.count, found.expect)
+            if act.expect and not found.holds(act.expect):
+                text = f"what was expected no longer holds: now {found.text}; look again before you repeat it"
+                self._audit.write(act, actor, level, Outcome.REFUSED, text)
+                return Acted(self._address, Outcome.REFUSED, text, found.count, found.expect)
+        except NotDone as refusal:
+            if not act.preview:
+                self._audit.write(act, actor, level, Outcome.REFUSED, str(refusal))
+            return Acted(self._address, Outcome.REFUSED, str(refusal))
+        self._audit.write(act, actor, level, BEGUN, found.text)
+        outcome, done = Outcome.UNKNOWN, Done("it was interrupted", found.count)
+        try:
+            outcome, done = await _outcome(deed, act)
+        finally:
+            self._audit.write(act, actor, level, outcome, done.text)
+        return Acted(self._address, outcome, done.text, done.count, found.expect, done.result)
+
+    def _check(self, act: Act, deed: Deed, level: Level) -> None:
+        if level < deed.level:
+            has = level.name.lower()
+            raise NotDone(f"the action {act.action!s} needs the role {deed.level.name.lower()}, this is a {has}")
+        if act.action not in self.allowed:
+            raise NotDone(f"the action {act.action!s} is switched off by the option actions of silo {self._address}")
+        if len(act.values) > LONGEST_VALUES or max(map(len, (act.target, act.reason, act.expect))) > LONGEST_TEXT:
+            raise NotDone("the act is too long")
+        if deed.ends and not act.preview and not act.reason.strip():
+            raise NotDone(f"the action {act.action!s} needs a reason, for those who read the audit")
+
+    async def _answer_act(self, question: bytes, asker: Asker) -> bytes:
+        return msgspec.msgpack.encode(await self.act(msgspec.msgpack.decode(question, type=Act), asker))
+
+    async def _answer_audit(self, question: bytes) -> bytes:
+        asked = msgspec.msgpack.decode(question, type=After) if question else After()
+        return msgspec.msgpack.encode(self._audit.after(asked))
+
+
+async def _outcome(deed: Deed, act: Act) -> tuple[Outcome, Done]:
+    try:
+        return Outcome.DONE, await deed.do(act)
+    except (NotDone, CallNotExecuted) as error:
+        return Outcome.REFUSED, Done(str(error))
+    except (CallOutcomeUnknown, MembershipUnavailable, TimeoutError) as error:
+        return Outcome.UNKNOWN, Done(f"{type(error).__name__}: {error}".removesuffix(": "))
+    except GrangeError as error:
+        return Outcome.FAILED, Done(f"{type(error).__name__}: {error}")
+    except Exception as error:  # of the grain that was called
+        return Outcome.FAILED, Done(f"{type(error).__qualname__}: {error}")
+
+
+def _actor(act: Act, asker: Asker) -> str:
+    if not act.actor or asker.speaks_for_others:
+        return act.actor or asker.name
+    return f"{asker.name} (claims to act for {act.actor:.100})"

@@ -1,0 +1,67 @@
+"""The audit of one silo: what operators did here, before and after each act, in a ring and on the logger of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from grange.proto.acts import Act, Audit, AuditRow, Level, Outcome
+from grange.proto.ids import SiloAddress
+from grange.proto.journal import After
+
+log = logging.getLogger("grange.audit")
+
+KEPT = 1000
+"""Rows that a silo keeps. The log has all."""
+
+MOST_ROWS = 200
+"""Most rows in one answer."""
+
+LONGEST = 300
+"""Characters of a target, reason or text in a row."""
+
+
+class AuditTrail:
+    """Writes the rows. `now` is the wall clock: people read the times."""
+
+    def __init__(self, address: SiloAddress, now: Callable[[], datetime]) -> None:
+        self._address = address
+        self._now = now
+        self._number = 0
+        self._rows: deque[AuditRow] = deque(maxlen=KEPT)
+
+    def write(self, act: Act, actor: str, level: Level, outcome: Outcome | str, text: str) -> None:
+        """Add a row, and log it. The values of an act are left out: arguments may hold what no log may show."""
+        self._number += 1
+        row = AuditRow(
+            number=self._number,
+            time=self._now().timestamp(),
+            actor=_short(actor),
+            level=level,
+            action=str(act.action),
+            target=_short(act.target),
+            reason=_short(act.reason),
+            outcome=str(outcome),
+            text=_short(text),
+        )
+        self._rows.append(row)
+        log.info(
+            "%s: %s %s by %s (%s), because: %s; %s",
+            row.outcome, row.action, row.target or "this silo", row.actor, level.name.lower(), row.reason or "-",
+            row.text,
+            extra={"event": "act", "action": row.action, "target": row.target, "actor": row.actor,
+                   "reason": row.reason, "outcome": row.outcome},
+        )  # fmt: skip
+
+    def after(self, question: After) -> Audit:
+        """The oldest rows numbered after the one asked for."""
+        rows = [row for row in self._rows if row.number > question.number]
+        oldest = self._rows[0].number if self._rows else self._number + 1
+        most = max(0, min(question.limit, MOST_ROWS))
+        return Audit(self._address, tuple(rows[:most]), max(0, oldest - 1 - max(0, question.number)))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,309 @@
+"""What each action finds, and does: one `Deed` per action of `proto/acts.py`.
+
+`find` looks without waiting and changes nothing. `do` meets the same until its first await.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from grange.membership.agent import MembershipAgent
+from grange.membership.model.member import Member, SiloStatus
+from grange.proto.acts import Act, Action, Level
+from grange.proto.ids import GrainId, SiloAddress
+from grange.proto.management import DrainState, Phase
+from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.collector import idle_for
+from grange.runtime.activations.workers import WorkerPool
+from grange.runtime.calls.caller import Caller
+from grange.silo.log_levels import LogLevels, level_named
+from grange.silo.tasks import tasks_of_loop
+
+V = TypeVar("V", bound=msgspec.Struct)
+
+TABLE_TIMEOUT = 5.0
+"""Seconds for a change of the membership table. After that its outcome is unknown."""
+
+
+class NotDone(Exception):
+    """The act is refused: certainly nothing was done."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What an act would meet: a sentence, how many things, and what must still hold when it is done.
+
+    `at_most`: `expect` is a number, and it holds as long as there are not more.
+    """
+
+    text: str
+    count: int = 1
+    expect: str = ""
+    at_most: bool = False
+
+    def holds(self, expect: str) -> bool:
+        """Whether what was expected still holds."""
+        if self.at_most:
+            return expect.isdecimal() and len(expect) < 20 and self.count <= int(expect)
+        return expect == self.expect
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The result of an act: a sentence, how many things it was about, and a result as JSON."""
+
+    text: str
+    count: int = 0
+    result: str = ""
+
+
+class Deed(msgspec.Struct, frozen=True):
+    """One action: the role that it needs, and whether it ends something and so needs a reason."""
+
+    level: Level
+    ends: bool
+    find: Callable[[Act], Found]
+    do: Callable[[Act], Awaitable[Done]]
+
+
+class CallValues(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of CALL. `arguments` are an array, or an object by name."""
+
+    method: str
+    arguments: msgspec.Raw = msgspec.Raw(b"[]")
+    seconds: float = 10.0
+
+
+class CollectValues(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of COLLECT: the seconds that an activation has been idle."""
+
+    idle: float
+
+
+class LogLevelValues(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of LOG_LEVEL: the name of a level, and for how many seconds."""
+
+    level: str
+    seconds: float = 600.0
+
+
+class DeedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """The parts of a silo on which the actions work. `drained` tells the progress of its stop."""
+
+    name: str
+    catalog: Catalog
+    caller: Caller
+    agent: MembershipAgent
+    levels: LogLevels
+    drained: Callable[[], DrainState]
+    begin_drain: Callable[[], None]
+
+
+class Deeds:
+    """The actions of one silo."""
+
+    def __init__(self, deps: DeedDeps) -> None:
+        self._name = deps.name
+        self._catalog = deps.catalog
+        self._caller = deps.caller
+        self._agent = deps.agent
+        self._levels = deps.levels
+        self._drained = deps.drained
+        self._begin_drain = deps.begin_drain
+
+    def all(self) -> Mapping[Action, Deed]:
+        """Every action with its role."""
+        operator, admin = Level.OPERATOR, Level.ADMIN
+        return {
+            Action.DEACTIVATE: Deed(operator, True, self._find_activations, self._deactivate),
+            Action.COLLECT: Deed(operator, True, self._find_idle, self._collect),
+            Action.CALL: Deed(admin, False, self._find_method, self._call),
+            Action.CORDON: Deed(operator, True, self._find_uncordoned, self._cordon),
+            Action.UNCORDON: Deed(operator, False, self._find_cordoned, self._uncordon),
+            Action.DRAIN: Deed(operator, True, self._find_serving, self._drain),
+            Action.LOG_LEVEL: Deed(operator, False, self._find_logger, self._set_level),
+            Action.DUMP_TASKS: Deed(operator, False, self._find_tasks, self._dump_tasks),
+            Action.DECLARE_DEAD: Deed(admin, True, self._find_living, self._declare_dead),
+        }
+
+    # --- activations ----------------------------------------------------------------------------------------------
+
+    def _find_activations(self, act: Act) -> Found:
+        grain_type, slash, key = act.target.partition("/")
+        hosted = self._catalog.hosted.get(grain_type)
+        if hosted is None:
+            raise NotDone(f"this silo hosts no grain type {grain_type!r}")
+        if not slash:
+            return _number(hosted.live, f"{hosted.live} activations of {grain_type!r} deactivate after their requests")
+        target = self._catalog.find(GrainId(grain_type, key))
+        if target is None:
+            raise NotDone(f"there is no activation of {act.target!r} in this silo")
+        if isinstance(target, WorkerPool):
+            workers = len(target.workers)
+            return _number(workers, f"{workers} stateless workers of {act.target!r} deactivate after their requests")
+        busy = len(target.running) + len(target.waiting)
+        text = f"the activation of {act.target!r} ({target.phase.name.lower()}) deactivates after its {busy} requests"
+        return Found(text, 1, f"{target.activation_id:032x}")
+
+    async def _deactivate(self, act: Act) -> Done:
+        grain_type, slash, key = act.target.partition("/")
+        reason = f"an operator deactivated it: {act.reason:.200}"
+        if not slash:
+            count = await self._catalog.deactivate_where(lambda each: each.grain_id.type == grain_type, reason)
+            return Done(f"{count} activations of {grain_type!r} deactivate", count)
+        target = self._catalog.find(GrainId(grain_type, key))
+        assert target is not None, "it was found a moment ago"
+        ending = [*target.workers] if isinstance(target, WorkerPool) else [target]
+        for activation in ending:
+            activation.deactivate(reason)
+        return Done(f"{act.target!r} deactivates", len(ending))
+
+    def _find_idle(self, act: Act) -> Found:
+        seconds = _values(act, CollectValues).idle
+        most = sum(self._catalog.counts().values())
+        return _number(most, f"of {most} activations, those idle for {seconds:g} s deactivate")
+
+    async def _collect(self, act: Act) -> Done:
+        idle, now = _values(act, CollectValues).idle, asyncio.get_running_loop().time()
+        reason = f"collected after {idle:g} s"
+        count = await self._catalog.deactivate_where(lambda each: idle_for(each, idle, now), reason)
+        return Done(f"{count} idle activations deactivate", count)
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def _find_method(self, act: Act) -> Found:
+        grain_id, method = _grain(act.target), _values(act, CallValues).method
+        hosted = self._catalog.hosted.get(grain_id.type)
+        if hosted is not None and method not in hosted.plans:
+            raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(sorted(hosted.plans))}")
+        target = self._catalog.find(grain_id)
+        here = f"{target.activation_id:032x}" if isinstance(target, Activation) else "not here"
+        return Found(f"{method!r} of {act.target!r} is called; its activation is {here}", 1, here)
+
+    async def _call(self, act: Act) -> Done:
+        values = _values(act, CallValues)
+        seconds = min(max(values.seconds, 0.001), 300.0)
+        result = await self._caller.call_json(_grain(act.target), values.method, bytes(values.arguments), seconds)
+        return Done(f"{values.method!r} of {act.target!r} was executed", 1, result.decode())
+
+    # --- this silo ------------------------------------------------------------------------------------------------
+
+    def _find_uncordoned(self, act: Act) -> Found:
+        own = self._own(act)
+        open_ones = sum(not each.cordoned for each in self._agent.view.active if each.address != own.address)
+        last = "" if open_ones else "; every other silo is cordoned, too, so new grains still come here"
+        return Found(f"silo {self._name} takes no new grains, and keeps its own{last}", 1, _cordon_of(own))
+
+    def _find_cordoned(self, act: Act) -> Found:
+        return Found(f"silo {self._name} takes new grains again", 1, _cordon_of(self._own(act)))
+
+    async def _cordon(self, act: Act) -> Done:
+        return await self._write_cordon(True)
+
+    async def _uncordon(self, act: Act) -> Done:
+        return await self._write_cordon(False)
+
+    async def _write_cordon(self, cordoned: bool) -> Done:
+        async with asyncio.timeout(TABLE_TIMEOUT):
+            await self._agent.cordon(cordoned)
+        return Done(f"silo {self._name} {'is cordoned' if cordoned else 'takes new grains'}", 1)
+
+    def _find_serving(self, act: Act) -> Found:
+        self._own(act)
+        state = self._drained()
+        if state.phase is not Phase.SERVING:
+            raise NotDone(f"silo {self._name} stops already: {state.phase}")
+        text = f"silo {self._name} stops: {state.activations} activations move, {state.requests} requests complete"
+        return Found(text, state.activations, str(state.phase))
+
+    async def _drain(self, act: Act) -> Done:
+        self._begin_drain()
+        return Done(f"silo {self._name} drains", self._drained().activations)
+
+    def _own(self, act: Act) -> Member:
+        """The row of this silo. The act names it, or names none."""
+        own = self._agent.view.get(self._agent.me)
+        if own is None:
+            raise NotDone("this silo has no row in the membership table yet")
+        if act.target and act.target not in _names(own):
+            raise NotDone(f"this is silo {self._name} ({own.address}), not {act.target!r}")
+        return own
+
+    # --- logs, tasks ----------------------------------------------------------------------------------------------
+
+    def _find_logger(self, act: Act) -> Found:
+        values = _values(act, LogLevelValues)
+        try:
+            level_named(values.level)
+            now = self._levels.current(act.target)
+        except ValueError as error:
+            raise NotDone(str(error)) from None
+        text = f"the logger {act.target!r} has the level {values.level} for {values.seconds:g} s; now it has {now}"
+        return Found(text, 1, now)
+
+    async def _set_level(self, act: Act) -> Done:
+        values = _values(act, LogLevelValues)
+        try:
+            self._levels.set(act.target, level_named(values.level), values.seconds)
+        except ValueError as error:
+            raise NotDone(str(error)) from None
+        return Done(f"the logger {act.target!r} has the level {values.level} for {values.seconds:g} s", 1)
+
+    def _find_tasks(self, act: Act) -> Found:
+        return Found("the tasks of the event loop are listed with their stacks", 1)
+
+    async def _dump_tasks(self, act: Act) -> Done:
+        tasks = tasks_of_loop(self._agent.me)
+        return Done(f"{tasks.total} tasks", tasks.total, msgspec.json.encode(tasks.rows).decode())
+
+    # --- other silos ----------------------------------------------------------------------------------------------
+
+    def _find_living(self, act: Act) -> Found:
+        member = self._other(act)
+        text = f"silo {act.target!r} ({member.address}, {member.status}) is declared dead, and ends if it still runs"
+        return Found(text, 1, f"{member.address} {member.status}")
+
+    async def _declare_dead(self, act: Act) -> Done:
+        member = self._other(act)
+        async with asyncio.timeout(TABLE_TIMEOUT):
+            await self._agent.declare_dead(member.address)
+        return Done(f"silo {member.address} is dead in the membership table", 1)
+
+    def _other(self, act: Act) -> Member:
+        fitting = [each for each in self._agent.view.members if act.target in _names(each)]
+        living = [each for each in fitting if each.status is not SiloStatus.DEAD]
+        if len(living) != 1:
+            raise NotDone(f"{act.target!r} names {len(living)} silos that are not dead")
+        if living[0].address == self._agent.me:
+            raise NotDone("this silo does not declare itself dead; drain it, or ask another silo")
+        return living[0]
+
+
+def _number(count: int, text: str) -> Found:
+    return Found(text, count, str(count), at_most=True)
+
+
+def _names(member: Member) -> tuple[str, ...]:
+    address: SiloAddress = member.address
+    return (member.name or address.endpoint), address.endpoint, str(address)
+
+
+def _cordon_of(member: Member) -> str:
+    return "cordoned" if member.cordoned else "open"
+
+
+def _grain(target: str) -> GrainId:
+    grain_type, slash, key = target.partition("/")
+    if not (grain_type and slash and key):
+        raise NotDone(f"name a grain as type/key, not {target!r}")
+    return GrainId(grain_type, key)
+
+
+def _values(act: Act, kind: type[V]) -> V:
+    try:
+        return msgspec.json.decode(act.values or "{}", type=kind)
+    except msgspec.MsgspecError as error:
+        raise NotDone(f"the values of {act.action!s} do not fit: {error}") from None

@@ -1,0 +1,66 @@
+"""What operators ask of one silo beside its figures: its acts and their audit, stored states, schemas, tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from grange.runtime.system_target import SystemTargets
+from grange.silo.acts import Acts
+from grange.silo.audit import AuditTrail
+from grange.silo.config import SiloConfig
+from grange.silo.deeds import DeedDeps, Deeds
+from grange.silo.log_levels import LogLevels
+from grange.silo.redaction import Redaction
+from grange.silo.schemas import Schemas
+from grange.silo.shutdown import Shutdown
+from grange.silo.states import StoredStates
+from grange.silo.tasks import serve_tasks
+from grange.storage.provider import GrainStorage
+
+
+class Steering:
+    """The parts, which a page or a tool of this process may use too.
+
+    `now` is the wall clock. `begin_drain` starts the stop of the silo; it may be called again.
+    """
+
+    def __init__(
+        self,
+        config: SiloConfig,
+        now: Callable[[], datetime],
+        name: str,
+        storages: Mapping[str, GrainStorage],
+        shutdown: Shutdown,
+        begin_drain: Callable[[], None],
+    ) -> None:
+        stopping = shutdown.deps
+        address, catalog = stopping.address, stopping.catalog
+        self._address = address
+        self._levels = LogLevels()
+        self.audit = AuditTrail(address, now)
+        deeds = Deeds(
+            DeedDeps(
+                name=name,
+                catalog=catalog,
+                caller=stopping.caller,
+                agent=stopping.agent,
+                levels=self._levels,
+                drained=shutdown.state,
+                begin_drain=begin_drain,
+            )
+        )
+        self.acts = Acts(address, deeds.all(), config.actions, self.audit)
+        self.states = StoredStates(address, catalog, storages, Redaction(config.redact))
+        self.schemas = Schemas(address, catalog)
+
+    def serve(self, targets: SystemTargets) -> None:
+        """Offer the system targets."""
+        self.acts.serve(targets)
+        self.states.serve(targets)
+        self.schemas.serve(targets)
+        serve_tasks(targets, self._address)
+
+    def close(self) -> None:
+        """Restore what was set for a while."""
+        self._levels.close()
