@@ -6,7 +6,7 @@ import { address, get } from '../api.js';
 import { h, put } from '../dom.js';
 import { bytes, duration, listed, seconds, whole } from '../format.js';
 import { form } from '../form.js';
-import { copyable, facts, id, link, section, sheet, siloLink, status, typeLink } from '../parts.js';
+import { LiveFacts, copyable, facts, id, link, section, sheet, siloLink, status, typeLink } from '../parts.js';
 import { gaps, resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { asked } from '../url.js';
@@ -25,7 +25,8 @@ const left = (/** @type {any} */ row) => (row.left < 0 ? 'no limit' : seconds(ro
 export function page(ctx) {
   const type = ctx.params[0];
   const key = ctx.params[1] ?? (asked('key') === ' ' ? '' : asked('key'));
-  const where = h('div');
+  const where = new LiveFacts();
+  const cut = h('div');
   const running = h('div');
   const waiting = plain('waiting', 'Waiting requests', [method, { id: 'caller', label: 'caller', class: 'id', text: (row) => row.caller }, { id: 'seconds', label: 'waits', figure: true, text: (row) => seconds(row.seconds) }, { id: 'left', label: 'deadline in', figure: true, text: left }, trace], 'No request waits.');
   const calls = plain('calls', 'Last calls', [method, { id: 'ago', label: 'ago', figure: true, text: (row) => duration(row.ago) }, { id: 'wait', label: 'wait', figure: true, text: (row) => seconds(row.wait) }, { id: 'seconds', label: 'turn', figure: true, text: (row) => seconds(row.seconds) }, { id: 'error', label: 'outcome', class: 'wide', text: (row) => row.error || 'ok', node: (row) => (row.error ? h('span', { class: 'error' }, row.error) : null) }], 'No call ended since this page is open.');
@@ -39,11 +40,12 @@ export function page(ctx) {
     show: (answer, body) => {
       const row = answer.row ?? answer;
       if (!body.firstChild) {
-        put(body, where, section('Running turn', running), section('Waiting requests', waiting.element), section('Last calls and errors', calls.element), h('div', { class: 'halves' }, section('Timers', timers.element), section('State', states)), acts);
+        put(body, cut, where.element, section('Running turn', running), section('Waiting requests', waiting.element), section('Last calls and errors', calls.element), h('div', { class: 'halves' }, section('Timers', timers.element), section('State', states)), acts);
         put(acts, actSection(ctx, [{ action: 'deactivate', target: `${type}/${key}`, verb: 'Deactivate', title: `Deactivate ${type}/${key}` }]));
         if (ctx.can('call')) callable(ctx, acts.querySelector('.acts'), type, key);
       }
-      put(where, gaps(answer), summary(answer, row));
+      put(cut, gaps(answer));
+      where.update(summary(answer, row));
       turns(running, answer.running ?? []);
       waiting.update(answer.waiting ?? []);
       calls.update(answer.calls ?? []);
@@ -61,7 +63,7 @@ export function page(ctx) {
 function summary(answer, row) {
   const registered = answer.directory ?? answer.registered;
   const agrees = !registered || registered.startsWith(answer.address);
-  return facts([
+  return /** @type {[string, any][]} */ ([
     ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
     ['placed by', answer.placement || null], ['claimed in table version', whole(answer.view)],
     ['directory', registered ? h('span', { class: agrees ? null : 'error' }, agrees ? 'agrees' : 'names another: ', agrees ? null : id(answer.directory_silo || registered)) : h('span', { class: 'error' }, 'has no entry')],
