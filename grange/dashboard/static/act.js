@@ -3,7 +3,7 @@
 
 import { ApiError, post } from './api.js';
 import { h, put, say } from './dom.js';
-import { printable } from './format.js';
+import { listed, printable } from './format.js';
 import { InputError } from './form.js';
 import { link, section } from './parts.js';
 
@@ -17,9 +17,9 @@ const PATIENCE = 35_000; // the server gives the silos 30 s
  * @param {import('./main.js').Context} ctx @param {Act[]} acts */
 export function actions(ctx, acts) {
   const may = acts.filter((act) => ctx.can(act.action));
-  const rest = acts.length - may.length;
+  const rest = acts.filter((act) => !ctx.can(act.action)).map((act) => act.verb.toLowerCase());
   return h('div', { class: 'acts' }, may.map((act) => h('button', { type: 'button', onclick: () => open(act) }, `${act.verb} …`)),
-    rest ? h('span', { class: 'quiet' }, may.length ? `${rest} more need another role.` : `Acts need another role than ${ctx.me.role}, or are switched off.`) : null);
+    rest.length ? h('span', { class: 'quiet' }, may.length ? `Not for the role ${ctx.me.role}, or switched off: ${listed(rest)}.` : `Acts need another role than ${ctx.me.role}, or are switched off.`) : null);
 }
 
 /** @param {Act} act */

@@ -2,15 +2,16 @@
 /** A time series: from 0, straight, with its gaps; one cursor for all charts of the page; a sentence and a table for its readers. */
 
 import { h, put, s, set } from './dom.js';
-import { clock, plural } from './format.js';
+import { clock, duration, plural } from './format.js';
 import { KEPT, Series, axis, largest, minutes, path, spaced, spread, timeMarks } from './series.js';
 
 const HEIGHT = 148;
-const MARGIN = { left: 52, right: 76, top: 8, bottom: 20 };
+const LEAST = 120_000; // ms shown, when the figures began less than 15 minutes ago
+const MARGIN = { left: 52, top: 8, bottom: 20 };
 const cursor = new EventTarget();
 
 /** @typedef {{name: string, label: string, tone: number}} Line `name` in the stream; `tone` 1 to 8 of the palette */
-/** @typedef {{title: string, unit: string, lines: Line[], format: (value: any) => string, signal: AbortSignal}} Options `signal` ends with the page */
+/** @typedef {{title: string, unit: string, lines: Line[], format: (value: any) => string, signal: AbortSignal, whole?: boolean}} Options `signal` ends with the page; `whole`: halves mean nothing */
 
 /** @param {Options} options */
 export function chart(options) {
@@ -22,6 +23,7 @@ class Chart {
   /** @param {Options} options */
   constructor(options) {
     this.options = options;
+    this.right = Math.min(140, Math.max(76, 20 + 7 * Math.max(...options.lines.map((line) => line.label.length))));
     this.width = 0;
     /** @type {any} */
     this.live = null;
@@ -68,12 +70,12 @@ class Chart {
   }
 
   get from() {
-    return this.to - (KEPT - 1) * 1000;
+    return Math.min(this.to - LEAST, Math.max(this.to - (KEPT - 1) * 1000, this.live?.first ?? this.to));
   }
 
   /** @param {number} time */
   x(time) {
-    return MARGIN.left + ((time - this.from) / (this.to - this.from)) * (this.width - MARGIN.left - MARGIN.right);
+    return MARGIN.left + ((time - this.from) / (this.to - this.from)) * (this.width - MARGIN.left - this.right);
   }
 
   redraw() {
@@ -83,7 +85,7 @@ class Chart {
     set(this.svg, 'aria-label', sentence);
     if (this.tabled) return this.drawTable(series, sentence);
     if (this.width < 60) return;
-    const { top, marks } = axis(largest(series));
+    const { top, marks } = axis(largest(series), 3, this.options.whole ? 1 : 0);
     const floor = HEIGHT - MARGIN.bottom;
     const y = (/** @type {number} */ value) => floor - (value / top) * (floor - MARGIN.top);
     this.drawGrid(marks, y, floor);
@@ -93,7 +95,7 @@ class Chart {
     const places = spaced(known.map(({ last }) => y(/** @type {number} */ (last))), 14, MARGIN.top + 4, floor);
     this.labels.forEach((label) => set(label, 'visibility', 'hidden'));
     known.forEach(({ i }, n) => {
-      for (const [name, value] of [['x', this.width - MARGIN.right + 8], ['y', places[n] + 4], ['visibility', null]]) set(this.labels[i], String(name), value);
+      for (const [name, value] of [['x', this.width - this.right + 8], ['y', places[n] + 4], ['visibility', null]]) set(this.labels[i], String(name), value);
     });
     this.y = y;
     this.follow(this.time ?? null);
@@ -101,10 +103,12 @@ class Chart {
 
   /** @param {number[]} marks @param {(value: number) => number} y @param {number} floor */
   drawGrid(marks, y, floor) {
-    const right = this.width - MARGIN.right;
+    const right = this.width - this.right;
+    const times = timeMarks(this.from, this.to, this.width < 420 ? 2 : 5);
+    const fine = times.some((time) => time % 60_000);
     put(this.grid,
       marks.map((mark) => [s('line', { x1: MARGIN.left, x2: right, y1: y(mark), y2: y(mark), class: mark ? null : 'zero' }), s('text', { x: MARGIN.left - 8, y: y(mark) + 4, 'text-anchor': 'end' }, this.options.format(mark))]),
-      timeMarks(this.from, this.to, this.width < 420 ? 2 : 5).map((time) => s('text', { x: this.x(time), y: HEIGHT - 4, 'text-anchor': 'middle' }, clock(time).slice(0, 5))));
+      times.map((time) => s('text', { x: this.x(time), y: HEIGHT - 4, 'text-anchor': 'middle' }, clock(time).slice(0, fine ? 8 : 5))));
     let before = Infinity;
     const seen = this.events.filter((event) => event.time >= this.from && event.time <= this.to && Math.abs(before - this.x(event.time)) > 6 && ((before = this.x(event.time)) || true));
     put(this.marks, seen.map((event) => s('path', { class: 'event', d: `M${this.x(event.time).toFixed(1)} ${floor}v-8m-3 8h6l-3 -5z` }, s('title', null, `${clock(event.time)} ${event.text}`))));
@@ -118,13 +122,13 @@ class Chart {
       return found ? `${lines[i].label} now ${each.last === null ? 'without a figure' : format(each.last)}, between ${format(found.low)} and ${format(found.high)}` : `${lines[i].label} without figures`;
     });
     const seen = this.events.filter((event) => event.time >= this.from).length;
-    return `${title}, ${unit}, last 15 minutes: ${said.join('; ')}${seen ? `; ${plural(seen, 'event')}` : ''}.`;
+    return `${title}, ${unit}, last ${duration((this.to - this.from) / 1000)}: ${said.join('; ')}${seen ? `; ${plural(seen, 'event')}` : ''}.`;
   }
 
   /** @param {any} event */
   point(event) {
     const left = event.clientX - this.svg.getBoundingClientRect().left - MARGIN.left;
-    const width = this.width - MARGIN.left - MARGIN.right;
+    const width = this.width - MARGIN.left - this.right;
     const time = this.from + (Math.min(Math.max(left, 0), width) / width) * (this.to - this.from);
     move(Math.round(time / 1000) * 1000);
   }

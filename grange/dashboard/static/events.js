@@ -9,6 +9,7 @@ import { failed, gaps, loading, state } from './resource.js';
 
 const KEPT = 200;
 const SHOWN = 20;
+const TOGETHER = 10_000; // ms
 
 export class EventList {
   /** @param {import('./main.js').Context} ctx @param {(event: any) => boolean} [wanted] */
@@ -48,15 +49,20 @@ export class EventList {
 
   /** @param {any} event */
   keep(event) {
-    if (!this.wanted(event) || this.rows.some((each) => each.number === event.number && each.silo === event.silo && each.time === event.time)) return;
+    if (!this.wanted(event)) return;
+    const same = this.rows.find((each) => each.name === event.name && each.text === event.text && Math.abs(each.time - event.time) < TOGETHER);
+    if (same) { // several silos tell of one change
+      if (!same.silos.includes(event.silo)) same.silos = [...same.silos, event.silo].sort();
+      return;
+    }
     const at = this.rows.findIndex((each) => each.time <= event.time);
-    this.rows.splice(at < 0 ? this.rows.length : at, 0, event);
+    this.rows.splice(at < 0 ? this.rows.length : at, 0, { ...event, silos: [event.silo] });
     this.rows.length = Math.min(this.rows.length, KEPT);
   }
 
   draw() {
     const more = this.rows.length - this.most;
-    put(this.element, gaps({ silent: this.silent }), this.rows.length ? h('ol', null, this.rows.slice(0, this.most).map((event) => h('li', null, h('time', null, when(event.time)), h('span', { class: 'id' }, event.name), h('span', { class: 'silo' }, siloLink(event.silo)), h('span', { class: 'text' }, event.text)))) : this.silent.length ? null : state('Nothing changed since the silos started.'),
+    put(this.element, gaps({ silent: this.silent }), this.rows.length ? h('ol', null, this.rows.slice(0, this.most).map((event) => h('li', null, h('time', null, when(event.time)), h('span', { class: 'id' }, event.name), h('span', { class: 'silo', title: event.silos.join(', ') }, event.silos.length > 1 ? `${event.silos.length} silos` : siloLink(event.silo)), h('span', { class: 'text' }, event.text)))) : this.silent.length ? null : state('Nothing changed since the silos started.'),
       more > 0 ? h('div', { class: 'rest' }, h('button', { type: 'button', onclick: () => { this.most = KEPT; this.draw(); } }, `Show ${more} more`)) : null);
   }
 }

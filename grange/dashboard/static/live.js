@@ -2,7 +2,7 @@
 /** The stream of a view: one for each visible tab. It resumes after a break, and rests while the tab is hidden. */
 
 import { ApiError, address } from './api.js';
-import { Series } from './series.js';
+import { Series, firstOf } from './series.js';
 
 const STALE = 5_000;
 const RETRIES = [500, 1000, 2000, 4000, 8000];
@@ -48,6 +48,8 @@ export class Live {
     /** @type {Map<string, Series>} */
     this.series = new Map();
     this.now = Date.now();
+    /** @type {number | null} the time of the first figure */
+    this.first = null;
     this.heard = performance.now();
     this.state = 'connecting';
     /** @type {any} */
@@ -130,6 +132,7 @@ export class Live {
   hello(hello) {
     this.now = hello.now;
     this.series = new Map(Object.entries(hello.series ?? {}).map(([name, [start, step, values]]) => [name, new Series(start, step, values)]));
+    this.first = firstOf(this.series.values());
     this.listener.hello?.(hello);
     if (hello.tick) this.tick(hello.tick, false);
   }
@@ -141,6 +144,7 @@ export class Live {
     const points = tick.points ?? {};
     for (const name of Object.keys(points)) if (!this.series.has(name)) this.series.set(name, new Series(this.now));
     if (fresh) for (const [name, series] of this.series) series.push(this.now, points[name]);
+    this.first ??= firstOf(this.series.values());
     this.listener.tick?.(tick);
   }
 }

@@ -97,7 +97,10 @@ class Shell {
     for (const each of this.links) set(each, 'aria-current', each.getAttribute('href') === here ? 'page' : null);
     const waiting = setTimeout(() => put(this.main, loading()), 200);
     try {
-      if (!found) return this.drawn({ title: 'Not found', element: state('There is no such page.') });
+      if (!found) {
+        this.live = new Live('quiet', {}, () => this.head());
+        return this.drawn({ title: 'Not found', element: h('div', { class: 'sheet' }, h('h1', { tabindex: '-1' }, 'Not found'), state('There is no such page.')) });
+      }
       const { page } = await import(`./pages/${found.module}.js`);
       if (signal.aborted) return undefined;
       /** @type {Page | undefined} */
@@ -142,9 +145,13 @@ class Shell {
   facts(head) {
     const silos = head.silos ?? {};
     const states = ['active', 'joining', 'leaving', 'dead', 'silent'].filter((each) => silos[each] || each === 'active').map((each) => `${silos[each] ?? 0} ${each}`).join(', ');
-    const pair = (/** @type {string} */ name, /** @type {string} */ value, /** @type {string | null} */ kind = null, /** @type {string} */ href = '') => h('div', { class: kind }, h('dt', null, name), h('dd', null, href ? h('a', { href }, value) : value));
-    put(this.strip, pair('silos', states, silos.silent ? 'moving' : null, '/silos'), pair('table', head.table ?? '–', head.table === 'ok' ? null : 'act', '/membership'),
-      pair('alarms', count(head.alarms), head.alarms ? 'act' : null, '/health'), pair('activations', count(head.activations)), pair('waiting', count(head.waiting)), pair('in flight', count(head.in_flight)));
+    const pair = (/** @type {string} */ name, /** @type {string} */ href) => h('div', null, h('dt', null, name), h('dd', null, h('a', { href })));
+    const told = [[states, silos.silent ? 'moving' : null], [head.table ?? '–', head.table === 'ok' ? null : 'act'], [count(head.alarms), head.alarms ? 'act' : null], [count(head.activations), null], [count(head.waiting), null], [count(head.in_flight), null]];
+    if (!this.strip.firstChild) put(this.strip, pair('silos', '/silos'), pair('table', '/membership'), pair('alarms', '/health'), pair('activations', '/activations'), pair('waiting', '/activations?min_waiting=1&sort=waiting'), pair('in flight', '/activations?min_turn=1&sort=turn'));
+    told.forEach(([text, kind], i) => {
+      set(this.strip.children[i], 'class', kind);
+      say(this.strip.children[i].querySelector('a'), String(text));
+    });
     if (head.alarms !== this.alarms) say(this.told, head.alarms ? `${plural(head.alarms, 'alarm')}` : 'No alarms.');
     this.alarms = head.alarms;
   }

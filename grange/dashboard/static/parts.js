@@ -23,6 +23,28 @@ export const link = (href, ...children) => h('a', { href }, children);
 /** Names and values in pairs. A pair without a value is left out. @param {[string, Child][]} pairs */
 export const facts = (pairs) => h('dl', { class: 'facts' }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== '').map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value))));
 
+/** Facts that change: a value is drawn anew only when its text differs, so that the focus and a selection stay. */
+export class LiveFacts {
+  constructor() {
+    this.element = h('div');
+    this.names = '';
+  }
+
+  /** @param {[string, Child][]} pairs */
+  update(pairs) {
+    const fresh = facts(pairs);
+    const names = [...fresh.querySelectorAll('dt')].map((each) => each.textContent).join();
+    if (names !== this.names) put(this.element, fresh);
+    else {
+      const shown = this.element.querySelectorAll('dd');
+      fresh.querySelectorAll('dd').forEach((/** @type {any} */ each, /** @type {number} */ i) => {
+        if (each.textContent.replace('copy', '') !== shown[i].textContent.replace(/copied|copy/, '')) shown[i].replaceWith(each);
+      });
+    }
+    this.names = names;
+  }
+}
+
 /** An id: monospace, its middle left out if long, in its own direction. @param {string} text @param {number} [most] */
 export const id = (text, most = 48) => h('bdi', { class: 'id', title: text.length > most ? text : null }, text === '' ? '(empty)' : middle(text, most));
 

@@ -45,10 +45,11 @@ export class Series {
   }
 }
 
-/** The top of an axis and its marks, from 0: steps of 1, 2 or 5 times a power of ten. @param {number} max @param {number} [wanted] */
-export function axis(max, wanted = 3) {
+/** The top of an axis and its marks, from 0: steps of 1, 2 or 5 times a power of ten, at least `least`.
+ * @param {number} max @param {number} [wanted] @param {number} [least] */
+export function axis(max, wanted = 3, least = 0) {
   if (!(max > 0)) return { top: 1, marks: [0] };
-  const rough = max / wanted;
+  const rough = Math.max(max / wanted, least);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((times) => times * power).find((size) => size >= rough * 0.9999) ?? power * 10;
   const marks = [];
@@ -92,6 +93,17 @@ export function timeMarks(from, to, most = 6) {
   const marks = [];
   for (let time = Math.ceil((from - zone) / size) * size + zone; time <= to; time += size) marks.push(time);
   return marks;
+}
+
+/** The time of the first figure; null without one. @param {Iterable<Series>} all @returns {number | null} */
+export function firstOf(all) {
+  let first = null;
+  for (const each of all) {
+    const index = each.values.findIndex((value) => value !== null);
+    const time = each.start + index * each.step;
+    if (index >= 0 && (first === null || time < first)) first = time;
+  }
+  return first;
 }
 
 /** Lowest, highest and newest figure; null when there is none. @param {Series} series */

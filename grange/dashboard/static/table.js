@@ -146,7 +146,8 @@ class View {
   drawHead() {
     const { sort } = this;
     put(this.head, this.shown.map((column) => {
-      const order = sort === column.id ? 'ascending' : sort === `-${column.id}` ? 'descending' : null;
+      const rises = sort === column.id && !(this.options.served && column.figure);
+      const order = rises ? 'ascending' : sort.replace('-', '') === column.id ? 'descending' : null;
       const words = [column.label, column.unit ? h('span', { class: 'unit' }, column.unit) : null];
       const fixed = this.options.plain || (this.options.served && !column.by);
       const button = fixed ? h('span', { class: 'label' }, words) : h('button', { type: 'button', onclick: () => this.sortBy(column) }, words, h('span', { class: 'order', 'aria-hidden': 'true' }, order === 'ascending' ? '▲' : order ? '▼' : ''));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { KEPT, Series, axis, largest, minutes, path, spaced, spread, timeMarks } from '../../../grange/dashboard/static/series.js';
+import { KEPT, Series, axis, firstOf, largest, minutes, path, spaced, spread, timeMarks } from '../../../grange/dashboard/static/series.js';
 
 const T = 1_800_000_000_000;
 
@@ -84,4 +84,10 @@ test('labels do not cover each other and stay inside', () => {
   order.slice(1).forEach((place, i) => assert.ok(place - order[i] >= 14));
   const low = spaced([98, 99, 100], 14, 0, 100);
   assert.ok(Math.max(...low) <= 100 && Math.min(...low) >= 0);
+});
+
+test('an axis of whole things has no halves, and a chart begins with the first figure', () => {
+  assert.deepEqual(axis(1, 3, 1).marks, [0, 1]);
+  assert.equal(firstOf([new Series(T, 1, [null, null, 4]), new Series(T, 1, [null])]), T + 2000);
+  assert.equal(firstOf([new Series(T, 1, [null])]), null);
 });

@@ -6,7 +6,7 @@ import { address, get } from '../api.js';
 import { h, put } from '../dom.js';
 import { bytes, duration, listed, seconds, whole } from '../format.js';
 import { form } from '../form.js';
-import { copyable, facts, id, link, section, sheet, siloLink, status, typeLink } from '../parts.js';
+import { LiveFacts, copyable, facts, id, link, section, sheet, siloLink, status, typeLink } from '../parts.js';
 import { gaps, resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { asked } from '../url.js';
@@ -25,7 +25,8 @@ const left = (/** @type {any} */ row) => (row.left < 0 ? 'no limit' : seconds(ro
 export function page(ctx) {
   const type = ctx.params[0];
   const key = ctx.params[1] ?? (asked('key') === ' ' ? '' : asked('key'));
-  const where = h('div');
+  const where = new LiveFacts();
+  const cut = h('div');
   const running = h('div');
   const waiting = plain('waiting', 'Waiting requests', [method, { id: 'caller', label: 'caller', class: 'id', text: (row) => row.caller }, { id: 'seconds', label: 'waits', figure: true, text: (row) => seconds(row.seconds) }, { id: 'left', label: 'deadline in', figure: true, text: left }, trace], 'No request waits.');
   const calls = plain('calls', 'Last calls', [method, { id: 'ago', label: 'ago', figure: true, text: (row) => duration(row.ago) }, { id: 'wait', label: 'wait', figure: true, text: (row) => seconds(row.wait) }, { id: 'seconds', label: 'turn', figure: true, text: (row) => seconds(row.seconds) }, { id: 'error', label: 'outcome', class: 'wide', text: (row) => row.error || 'ok', node: (row) => (row.error ? h('span', { class: 'error' }, row.error) : null) }], 'No call ended since this page is open.');
@@ -39,12 +40,13 @@ export function page(ctx) {
     show: (answer, body) => {
       const row = answer.row ?? answer;
       if (!body.firstChild) {
-        put(body, where, section('Running turn', running), section('Waiting requests', waiting.element), section('Last calls and errors', calls.element), h('div', { class: 'halves' }, section('Timers', timers.element), section('State', states)), acts);
+        put(body, cut, where.element, section('Running turn', running), section('Waiting requests', waiting.element), section('Last calls and errors', calls.element), h('div', { class: 'halves' }, section('Timers', timers.element), section('State', states)), acts);
         put(acts, actSection(ctx, [{ action: 'deactivate', target: `${type}/${key}`, verb: 'Deactivate', title: `Deactivate ${type}/${key}` }]));
         if (ctx.can('call')) callable(ctx, acts.querySelector('.acts'), type, key);
       }
-      put(where, gaps(answer), summary(answer, row));
-      put(running, answer.running?.length ? answer.running.map(turn) : state('No turn runs now.'));
+      put(cut, gaps(answer));
+      where.update(summary(answer, row));
+      turns(running, answer.running ?? []);
       waiting.update(answer.waiting ?? []);
       calls.update(answer.calls ?? []);
       timers.update(answer.timers ?? []);
@@ -60,8 +62,8 @@ export function page(ctx) {
 /** @param {any} answer @param {any} row */
 function summary(answer, row) {
   const registered = answer.directory ?? answer.registered;
-  const agrees = !registered || registered === answer.address;
-  return facts([
+  const agrees = !registered || registered.startsWith(answer.address);
+  return /** @type {[string, any][]} */ ([
     ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
     ['placed by', answer.placement || null], ['claimed in table version', whole(answer.view)],
     ['directory', registered ? h('span', { class: agrees ? null : 'error' }, agrees ? 'agrees' : 'names another: ', agrees ? null : id(answer.directory_silo || registered)) : h('span', { class: 'error' }, 'has no entry')],
@@ -70,10 +72,17 @@ function summary(answer, row) {
   ]);
 }
 
+/** The turns that run: the longest with its stack, the others to be opened. @param {any} box @param {any[]} running */
+function turns(box, running) {
+  if (box.querySelector('details[open]')) return; // it is being read
+  const [first, ...rest] = [...running].sort((a, b) => b.seconds - a.seconds);
+  put(box, first ? turn(first) : state('No turn runs now.'), rest.map((each) => h('details', null, h('summary', null, h('code', null, each.method), ` ${seconds(each.seconds)}`), turn(each))));
+}
+
 /** @param {any} request */
 const turn = (request) => h('div', { class: 'turn' },
   facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
-  request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n')) : null);
+  request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n').replace(/^ {2}/gm, '')) : null);
 
 /** A stored state. Nothing is read from the store before it is asked for. @param {import('../main.js').Context} ctx @param {string} type @param {string} key @param {string} name */
 function stored(ctx, type, key, name) {

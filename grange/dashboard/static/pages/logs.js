@@ -6,7 +6,7 @@ import { h, put, say, set } from '../dom.js';
 import { fineClock, plural } from '../format.js';
 import { readEvents } from '../live.js';
 import { runbook, sheet, siloLink } from '../parts.js';
-import { failed, state } from '../resource.js';
+import { failed, gaps, state } from '../resource.js';
 import { ask, asked } from '../url.js';
 
 const KEPT = 1000;
@@ -36,7 +36,8 @@ class Tail {
     this.button = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => this.pause(!this.paused) }, 'Pause');
     this.list = h('ol', { class: 'log' });
     this.empty = h('div');
-    this.element = h('div', { class: 'tail' }, this.empty, this.list);
+    this.cut = h('div');
+    this.element = h('div', { class: 'tail' }, this.cut, this.empty, this.list);
     ctx.signal.addEventListener('abort', () => this.reading?.abort());
     document.addEventListener('visibilitychange', () => (document.hidden ? this.reading?.abort() : this.follow()), { signal: ctx.signal });
     this.begin();
@@ -51,8 +52,9 @@ class Tail {
       const answer = await get('/api/logs', filters(), this.ctx.signal);
       put(this.empty);
       this.add(answer.rows ?? answer);
-      if (!this.list.firstChild) put(this.empty, state('No line matches.', h('p', { class: 'quiet' }, 'New lines appear here as they come.')));
-      this.cut = answer;
+      const cut = gaps(answer);
+      put(this.cut, cut);
+      if (!this.list.firstChild) put(this.empty, cut ? null : state('No line matches.'), h('p', { class: 'quiet' }, 'New lines appear here as they come.'));
       this.follow();
     } catch (error) {
       if (!this.ctx.signal.aborted) put(this.empty, failed(error, () => this.begin()));

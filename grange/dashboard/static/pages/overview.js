@@ -28,8 +28,8 @@ export function page(ctx) {
   const charts = [
     chart({ title: 'Calls', unit: 'per second', format: count, signal, lines: [{ name: 'calls_ok', label: 'ok', tone: 1 }, { name: 'calls_failed', label: 'failed', tone: 2 }, { name: 'calls_refused', label: 'refused', tone: 4 }] }),
     chart({ title: 'Time of a call', unit: 'wait and run', format: seconds, signal, lines: [{ name: 'p50', label: 'p50', tone: 3 }, { name: 'p95', label: 'p95', tone: 1 }, { name: 'p99', label: 'p99', tone: 2 }] }),
-    chart({ title: 'Activations', unit: 'in memory', format: count, signal, lines: [{ name: 'activations', label: 'all', tone: 1 }] }),
-    chart({ title: 'Waiting', unit: 'requests in mailboxes', format: count, signal, lines: [{ name: 'waiting', label: 'all', tone: 1 }] }),
+    chart({ title: 'Activations', unit: 'in memory', format: count, whole: true, signal, lines: [{ name: 'activations', label: 'all', tone: 1 }] }),
+    chart({ title: 'Waiting', unit: 'requests in mailboxes', format: count, whole: true, signal, lines: [{ name: 'waiting', label: 'all', tone: 1 }] }),
   ];
   const tables = {
     share: top('top-share', 'Methods that take the most time', ['share', 'calls', 'p99'], 'No calls yet.'),

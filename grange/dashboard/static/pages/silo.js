@@ -8,7 +8,7 @@ import { h, put } from '../dom.js';
 import { EventList } from '../events.js';
 import { bytes, count, duration, percent, seconds, whole } from '../format.js';
 import { form } from '../form.js';
-import { copyable, facts, keyLink, link, section, sheet, status } from '../parts.js';
+import { LiveFacts, copyable, keyLink, link, section, sheet, status } from '../parts.js';
 import { resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { drawn } from './silos.js';
@@ -74,9 +74,10 @@ export function page(ctx) {
     chart({ title: 'Calls', unit: 'per second', format: count, signal, lines: [{ name: `calls/${name}`, label: 'calls', tone: 1 }] }),
     chart({ title: 'CPU', unit: 'of one core', format: percent, signal, lines: [{ name: `cpu/${name}`, label: 'CPU', tone: 1 }] }),
     chart({ title: 'Loop lag', unit: 'p99', format: seconds, signal, lines: [{ name: `lag/${name}`, label: 'p99', tone: 1 }] }),
-    chart({ title: 'Activations', unit: 'in memory', format: count, signal, lines: [{ name: `activations/${name}`, label: 'all', tone: 1 }] }),
+    chart({ title: 'Activations', unit: 'in memory', format: count, whole: true, signal, lines: [{ name: `activations/${name}`, label: 'all', tone: 1 }] }),
   ];
-  const now = h('div', null, h('p', { class: 'quiet' }, 'Waiting for the first figures …'));
+  const now = new LiveFacts();
+  put(now.element, h('p', { class: 'quiet' }, 'Waiting for the first figures …'));
   const events = new EventList(ctx, (event) => event.silo === name);
   const detail = resource(ctx, {
     get: (wanted) => get(`/api/silos/${encodeURIComponent(name)}`, {}, wanted),
@@ -85,7 +86,7 @@ export function page(ctx) {
       told(answer.connections, 'Connections', connections)),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },
-    now, h('div', { class: 'charts' }, charts.map((each) => each.element)), acts(ctx, name), detail.element, section('What happened here', events.element));
+    now.element, h('div', { class: 'charts' }, charts.map((each) => each.element)), acts(ctx, name), detail.element, section('What happened here', events.element));
   const draw = () => charts.forEach((each) => each.draw(ctx.live, events.marks));
   return {
     title: name, element, hello: draw,
@@ -93,13 +94,13 @@ export function page(ctx) {
     tick: (/** @type {any} */ tick) => {
       draw();
       const row = (tick.silos ?? [tick.silo]).find((/** @type {any} */ each) => each?.name === name);
-      if (row) put(now, summary(row));
+      if (row) now.update(summary(row));
     },
   };
 }
 
 /** @param {any} row */
-const summary = (row) => facts([
+const summary = (row) => /** @type {[string, any][]} */ ([
   ['status', drawn(row)], ['address', row.address ? copyable(row.address) : null], ['version', row.version], ['uptime', duration(row.uptime)],
   ['memory', bytes(row.rss)], ['in flight', whole(row.in_flight)], ['waiting', whole(row.waiting)], ['activations', whole(row.activations)],
   ['health score', row.score === undefined ? null : `${row.score} of 8`], ['load', row.load === undefined || row.load === null ? null : `${row.load.toFixed(2)}${row.load_cause ? `, by ${row.load_cause}` : ''}`],

@@ -5,7 +5,7 @@ import { actSection } from '../act.js';
 import { address, get, grainPage } from '../api.js';
 import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
-import { count, isFigure, milliseconds, seconds, share } from '../format.js';
+import { count, isFigure, middle, milliseconds, seconds, share } from '../format.js';
 import { typeName } from '../form.js';
 import { facts, link, section, sheet } from '../parts.js';
 import { gaps, resource, state } from '../resource.js';
@@ -39,12 +39,12 @@ export function page(ctx) {
 
   /** @param {any[]} rows */
   function plot(rows) {
-    const busiest = [...rows].sort((a, b) => (b.calls ?? 0) - (a.calls ?? 0)).slice(0, LINES).map((row) => row.method).sort();
+    const busiest = rows.filter((row) => row.cells?.some(Boolean)).sort((a, b) => (b.calls ?? 0) - (a.calls ?? 0)).slice(0, LINES).map((row) => row.method).sort();
     if (drawnFor === busiest.join()) return;
     if (drawnFor && performance.now() < until) return;
     drawnFor = busiest.join();
     until = performance.now() + 60_000;
-    const lines = (/** @type {string} */ what) => busiest.map((method, i) => ({ name: `${what}/${method}`, label: method.slice(0, 11), tone: i + 1 }));
+    const lines = (/** @type {string} */ what) => busiest.map((method, i) => ({ name: `${what}/${method}`, label: middle(method, 16), tone: i + 1 }));
     charts = [chart({ title: 'Calls', unit: 'per second', format: count, lines: lines('calls'), signal: ctx.signal }), chart({ title: 'p99', unit: 'time of a call', format: seconds, lines: lines('p99'), signal: ctx.signal })];
     put(plots, charts.map((each) => each.element));
   }
@@ -84,7 +84,7 @@ function signatures(methods) {
     name: 'signatures', caption: 'Methods and their types', plain: true, key: (row) => row.name, empty: state('This type has no methods.'),
     columns: [
       { id: 'name', label: 'method', head: true, class: 'id', text: (row) => row.name },
-      { id: 'parameters', label: 'parameters', class: 'id wide', text: (row) => parameters(row.parameters) },
+      { id: 'parameters', label: 'parameters', class: 'id wrap', text: (row) => parameters(row.parameters) },
       { id: 'kind', label: 'kind', text: (row) => [row.read_only ? 'read-only' : '', row.one_way ? 'one-way' : ''].filter(Boolean).join(', ') },
       { id: 'help', label: 'what it does', class: 'wide', text: (row) => row.help ?? '' },
     ],
