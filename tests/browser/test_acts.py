@@ -9,7 +9,7 @@ from tests.browser.conftest import Scene, Tab, log_in
 
 def act(tab: Tab, verb: str, reason: str, confirm: str = "") -> str:
     """Do an act as a person does, and return what the dialog says of its outcome."""
-    tab.page.get_by_role("button", name=f"{verb} …").click()
+    tab.page.get_by_role("button", name=f"{verb} …", exact=True).click()
     dialog = tab.page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill(reason)
     if confirm:
