@@ -13,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
+# What the browser tests inject into pages; it is no part of grange.
+AXE := tests/browser/node_modules/.package-lock.json
 NEWEST := .venv-newest
 NEWEST_READY := $(NEWEST)/.ready
 PIP_FLAGS := --quiet --disable-pip-version-check
@@ -115,7 +117,7 @@ test-servers: $(READY) $(TOOLS) ## tests on real Redis, real Postgres, real Prom
 	$(BIN)/python -m pytest -q -m "(servers or processes or tools) and not browser" $(PYTEST_ARGS)
 
 .PHONY: test-browser
-test-browser: $(READY) $(TOOLS) ## every page and action of the dashboard in a real Chromium
+test-browser: $(READY) $(TOOLS) $(AXE) ## every page and action of the dashboard in a real Chromium
 	$(BIN)/python -m pytest -q -m browser $(PYTEST_ARGS)
 
 # The recipe finds the second Python when the target runs, so `make check` does not. It uses AGAIN, because
@@ -151,6 +153,10 @@ $(VENV)/.locked: requirements/dev.txt
 
 $(READY): $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(AXE): tests/browser/package-lock.json | $(TOOLS)
+	cd tests/browser && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 $(TOOLS): scripts/install-tools $(VENV)/.locked

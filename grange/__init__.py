@@ -4,7 +4,7 @@
 
     grange/
       __main__.py  cli/                    the command `grange`
-      testing/                             a cluster inside a test
+      dashboard/   testing/                show a cluster in a browser | a cluster inside a test
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
       storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster

@@ -36,6 +36,10 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "config_command",
         "Check, show or describe the options of a silo: of the code, the environment and grange.toml.",
     ),
+    "dashboard": (
+        "dashboard_command",
+        "Serve the dashboard of a cluster from this machine, until Ctrl-C, and print the URL that opens it.",
+    ),
     "deactivate": (
         "deactivate_command",
         "End the activation of one grain, or all activations of a TYPE, after their running requests.",

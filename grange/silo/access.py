@@ -9,7 +9,7 @@ request until the silo stops: what it leaves open is cancelled two seconds later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -19,6 +19,7 @@ from grange.observability.snapshot import Snapshot
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.silo.crossing import Crossing
+from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.publisher import Publisher
 
 LevelOf = Callable[[str], Level]
@@ -28,15 +29,26 @@ LevelOf = Callable[[str], Level]
 class SiloAccess:
     """The silo of this process, as its pages see it. Use it in the admin thread.
 
-    `options` are the silo's options as text, without passwords. `version` is that of grange.
+    `options` are the silo's options as text, without passwords; `dashboard` are those of the dashboard, and
+    `actions` the acts that are switched on. `version` is that of grange.
     """
 
-    def __init__(self, crossing: Crossing, publisher: Publisher, options: Mapping[str, str], level: LevelOf) -> None:
+    def __init__(
+        self,
+        crossing: Crossing,
+        publisher: Publisher,
+        options: Mapping[str, str],
+        level: LevelOf,
+        dashboard: DashboardOptions,
+        actions: Collection[str],
+    ) -> None:
         self._crossing = crossing
         self._publisher = publisher
         self._level = level
         self.version = version("grange")
         self.options = options
+        self.dashboard = dashboard
+        self.actions = actions
 
     @property
     def address(self) -> SiloAddress:

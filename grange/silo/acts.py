@@ -60,7 +60,9 @@ class Acts:
             if act.preview:
                 return Acted(self._address, Outcome.PREVIEWED, found.text, found.count, found.expect)
             if act.expect and not found.holds(act.expect):
-                raise NotDone(f"what was expected no longer holds: now {found.text}; look again before you repeat it")
+                text = f"what was expected no longer holds: now {found.text}; look again before you repeat it"
+                self._audit.write(act, actor, level, Outcome.REFUSED, text)
+                return Acted(self._address, Outcome.REFUSED, text, found.count, found.expect)
         except NotDone as refusal:
             if not act.preview:
                 self._audit.write(act, actor, level, Outcome.REFUSED, str(refusal))

@@ -52,7 +52,7 @@ class AdminPort:
         """Open the port that the options name, if any. Raises CannotListen if it is in use."""
         if config.http == "off":
             return
-        listening = await _listen(config.admin_host, config.http)
+        listening = await listen(config.admin_host, config.http)
         self.place = endpoint_of(config.admin_host, listening.getsockname()[1])
         names = ("localhost", config.admin_host, config.public_host, *config.http_hosts)
         self._thread = threading.Thread(target=self._run, args=(listening, names), name="grange-admin", daemon=True)
@@ -103,7 +103,7 @@ class AdminPort:
             await self._crossing.close()
 
 
-async def _listen(host: str, port: int) -> socket.socket:
+async def listen(host: str, port: int) -> socket.socket:
     """Open a listening socket. Raises CannotListen."""
     loop = asyncio.get_running_loop()
     try:

@@ -47,7 +47,7 @@ async def serve(
     """Serve until `stop` is done. `access` is done once the silo exists; then the pages are loaded."""
     pages = _Pages()
     async with AsyncExitStack() as lifespans:
-        server = _Server(_Config(admin_app(health, access, pages, names)))
+        server = HttpServer(HttpConfig(admin_app(health, access, pages, names)))
         serving = asyncio.create_task(server.serve([listening]))
         ended = asyncio.ensure_future(asyncio.wrap_future(stop))
         known = asyncio.ensure_future(asyncio.wrap_future(access))
@@ -96,7 +96,7 @@ def path_of(entry: EntryPoint) -> str:
     return "/" if entry.name == "dashboard" else f"/{entry.name}"
 
 
-class _Config(Config):
+class HttpConfig(Config):
     """The settings of uvicorn. It leaves logging alone: that belongs to the process, which may run another uvicorn."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -118,7 +118,7 @@ class _Config(Config):
         """uvicorn: it would change the loggers of the whole process."""
 
 
-class _Server(Server):
+class HttpServer(Server):
     """A server that another thread ends, and that leaves signals to the process."""
 
     def __init__(self, config: Config) -> None:

@@ -23,4 +23,7 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
     publisher = Publisher(silo.inspection.figures.snapshot)
     options = {name: str(value) for name, value in config.__repr_args__() if name is not None}
-    ports.admin.attach(crossing, publisher, SiloAccess(crossing, publisher, options, hosting.roles.level_of_token))
+    access = SiloAccess(
+        crossing, publisher, options, hosting.roles.level_of_token, config.dashboard_options(), config.actions
+    )
+    ports.admin.attach(crossing, publisher, access)

@@ -24,6 +24,7 @@ from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
+from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_errors import TOKENS, explained, unknown_option, wrong_type
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import (
@@ -53,6 +54,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "dashboard": DashboardOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""
 
@@ -141,6 +143,8 @@ class SiloConfig(BaseSettings):
     """Options of connections: `TransportOptions`."""
     storage_options: dict[str, Any] = {}
     """Options of storage providers: `StorageOptions`."""
+    dashboard: dict[str, Any] = {}
+    """Users of the dashboard: `DashboardOptions`."""
 
     _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
 
@@ -154,8 +158,8 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(_paths(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self._check_address, self._check_http, self._check_road, self._check_storages,
-            self._check_tokens, self._check_actions,
+            self.storage_settings, self.dashboard_options, self._check_address, self._check_http, self._check_road,
+            self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
             check()
 
@@ -178,6 +182,8 @@ class SiloConfig(BaseSettings):
                 yield name, {storage: shown_url(url) for storage, url in self.storages.items()}
             elif name in TOKENS:
                 yield name, HIDDEN if value else value
+            elif name == "dashboard":
+                yield name, {key: HIDDEN if key == "users" else each for key, each in self.dashboard.items()}
             else:
                 yield name, shown_url(value) if value and name in ("membership", "storage") else value
 
@@ -256,6 +262,10 @@ class SiloConfig(BaseSettings):
     def storage_settings(self) -> StorageOptions:
         """The options of storage. Raises ConfigurationError naming a wrong key."""
         return self._options("storage_options", self.storage_options, StorageOptions)
+
+    def dashboard_options(self) -> DashboardOptions:
+        """The options of the dashboard. Raises ConfigurationError naming a wrong key."""
+        return self._options("dashboard", self.dashboard, DashboardOptions)
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)

@@ -38,7 +38,7 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "actions": _TEXTS, "redact": _TEXTS,
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
-    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE,
+    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "dashboard": _TABLE,
 })  # fmt: skip
 
 _HEADINGS: Mapping[str, str] = MappingProxyType({

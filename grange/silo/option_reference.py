@@ -16,6 +16,9 @@ import msgspec
 from grange.databases.urls import shown_url
 from grange.silo.config import TABLES, SiloConfig
 
+HIDDEN = "***"
+"""Stands for a secret."""
+
 _BOUNDS: Mapping[str, str] = MappingProxyType({
     "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"
 })  # fmt: skip
@@ -48,12 +51,17 @@ def effective_options(config: SiloConfig) -> list[EffectiveOption]:
         table = msgspec.convert(given, kind, strict=False)
         for key in kind.__struct_fields__:
             source = (config.source_of((name, key)) if key in given else "") or "default"
-            found.append(EffectiveOption(f"{name}.{key}", getattr(table, key), source, own_texts[key]))
+            value = getattr(table, key)
+            if (name, key) == ("dashboard", "users"):
+                value = dict.fromkeys(value, HIDDEN)
+            found.append(EffectiveOption(f"{name}.{key}", value, source, own_texts[key]))
     return found
 
 
 def _shown(name: str, value: Any) -> Any:
-    """A value for people: paths as texts, URLs without passwords."""
+    """A value for people: paths as texts, URLs without passwords, no token."""
+    if name.endswith("_token"):
+        return HIDDEN if value else ""
     if isinstance(value, Mapping):
         return {key: shown_url(str(each)) for key, each in value.items()}
     if name in ("membership", "storage"):

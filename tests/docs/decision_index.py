@@ -26,6 +26,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Connections": (17, 18, 19, 41, 68, 69, 70),
     "Seeing a cluster": (72,),
     "Options, the command line and acts": (59, 76),
+    "Looking at a cluster": (77, 78),
     "Stopping a silo": (42, 43, 44, 45),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }

@@ -14,6 +14,7 @@ from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.config import SiloConfig
+from grange.silo.dashboard_options import DashboardOptions
 from grange.silo.option_reference import meanings
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
@@ -28,6 +29,7 @@ CLASSES: Mapping[str, type] = {
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "dashboard": DashboardOptions,
     "client": ClientOptions,
 }
 

@@ -133,6 +133,8 @@ def check_grange(words: list[str], where: str) -> None:
         while isinstance(command, click.Group):
             context = command.make_context(name, list(arguments), parent=context)
             rest = [*context._protected_args, *context.args]
+            if command.invoke_without_command and not rest:
+                return
             name, found, arguments = command.resolve_command(context, rest)
             assert found is not None
             command = found

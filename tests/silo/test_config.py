@@ -82,6 +82,12 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"transport": {"connect_timeout": -1}}, "connect_timeout"),
         ({"membership_options": {"votes": 0}}, "votes"),
         ({"storage_options": {"connections": 0}}, "connections"),
+        ({"dashboard": {"nothing": 1}}, r"unknown option 'dashboard\.nothing'"),
+        ({"dashboard": {"users": {"ann": "secret"}}}, r"option 'dashboard\.users': .* 'ann' is no hash"),
+        (
+            {"dashboard": {"roles": {"ann": "admin"}}},
+            "option 'dashboard': .* names 'ann', which the option users lacks",
+        ),
         ({"host": "10.1.2.3"}, "not loopback"),
         ({"host": "0.0.0.0", "insecure": True}, "wildcard"),
         ({"advertise": "silo.example"}, "not loopback"),

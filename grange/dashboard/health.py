@@ -1,0 +1,111 @@
+"""The checks of the cluster, and its alarms with their runbooks, from one picture and the newest events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from grange.dashboard.picture import Picture
+
+Facts = dict[str, Any]
+
+ALARMS = frozenset({
+    "dead_row_returned", "deaths_not_recorded", "declared_dead", "drain_timeout", "duplicate_activation",
+    "ended_by_force", "fenced_too_long", "generation_ahead_of_clock", "health_degraded", "lifecycle_failed",
+    "listener_failed", "loop_blocked", "loop_dead", "no_admin_token", "one_way_failed", "page_failed",
+    "part_would_not_end", "range_recovering_long", "registration_repaired", "road_closed", "self_fenced",
+    "silo_declared_dead", "silo_suspected", "storage_batch_failed", "storage_unavailable", "store_not_safe",
+    "system_target_failed", "table_lost", "table_unreachable", "task_failed", "timer_failed", "turn_would_not_end",
+    "unknown_token", "vote_withheld", "write_fenced", "admin_port_failed",
+})  # fmt: skip
+"""The events that a person must look at: those with a page in `docs/runbooks/`, whose name is the runbook's."""
+
+ENDED_BY: Mapping[str, frozenset[str]] = MappingProxyType({
+    "table_reachable": frozenset({"table_unreachable"}),
+    "table_back": frozenset({"table_lost", "table_unreachable"}),
+    "table_rebuilt": frozenset({"table_lost"}),
+    "fence_lifted": frozenset({"self_fenced", "fenced_too_long"}),
+})  # fmt: skip
+"""The alarms of a silo that an event of it ends."""
+
+ALARM_TIME = 900.0
+"""Seconds for which an alarm is shown after its last event, unless another event ends it."""
+
+SLOW_LOOP = 0.2
+"""Seconds of lag (p99) from which an event loop counts as slow."""
+
+
+def alarms_of(picture: Picture, events: Iterable[Facts]) -> list[Facts]:
+    """The alarms that hold, the newest first: those of events, and silos that do not answer."""
+    found: dict[tuple[str, str], Facts] = {}
+    oldest = picture.milliseconds - int(ALARM_TIME * 1000)
+    for event in events:
+        for ended in ENDED_BY.get(event["name"], ()):
+            found.pop((ended, event["silo"]), None)
+        if event["name"] in ALARMS and event["time"] >= oldest:
+            key = (event["name"], event["silo"])
+            first = found[key]["since"] if key in found else event["time"]
+            found[key] = {
+                "name": event["name"], "since": first, "last": event["time"], "text": event["text"],
+                "silo": event["silo"], "runbook": event["name"],
+            }  # fmt: skip
+    return sorted([*found.values(), *_silent(picture)], key=lambda alarm: -alarm["since"])
+
+
+def _silent(picture: Picture) -> list[Facts]:
+    return [
+        {
+            "name": "silo_silent",
+            "since": picture.milliseconds - int((picture.age(silo) or 0.0) * 1000),
+            "last": picture.milliseconds,
+            "text": silo.problem,
+            "silo": silo.member.name,
+            "runbook": "silo_suspected",
+        }
+        for silo in picture.silos
+        if silo.problem
+    ]
+
+
+def checks_of(picture: Picture, dropped: int) -> list[Facts]:
+    """The checks of the whole cluster. `dropped`: series for which the dashboard has no room."""
+    fresh = [(silo.member.name, snapshot) for silo, snapshot in picture.fresh()]
+    silent = [silo.member.name for silo in picture.silos if silo.problem]
+    releases = {snapshot.release for _, snapshot in fresh}
+    views = {snapshot.membership.version for _, snapshot in fresh}
+    tables = [f"{name}: {each.membership.table}" for name, each in fresh if each.membership.table != "ok"]
+    fenced = [f"{name}: {each.membership.fenced}" for name, each in fresh if each.membership.fenced]
+    weak = [f"{name}: {each.membership.score} of 8" for name, each in fresh if each.membership.score]
+    duplicates = [f"{name}: {count} ended" for name, each in fresh if (count := each.directory.duplicates)]
+    stuck = [f"{name}: {each.stuck}" for name, each in fresh if each.stuck]
+    slow = [
+        f"{silo.member.name}: {lag * 1000:.0f} ms"
+        for silo, _ in picture.fresh()
+        if silo.recent is not None and (lag := silo.recent.lag.quantile(0.99)) is not None and lag > SLOW_LOOP
+    ]
+    found = [
+        ("every silo answers", silent, f"{len(fresh)} silos", "silo_suspected"),
+        ("one version of grange", _several(releases), _listed(releases), ""),
+        ("one view of the members", _several(views), f"version {_listed(views)}", ""),
+        ("the membership table answers", tables, "ok", "table_unreachable"),
+        ("no silo is fenced", fenced, "none", "self_fenced"),
+        ("every silo is healthy", weak, "score 0", "health_degraded"),
+        ("one activation for each grain", duplicates, "none found twice", "duplicate_activation"),
+        ("no turn is stuck", stuck, "none of more than 1 s", ""),
+        ("event loops are free", slow, f"lag below {SLOW_LOOP * 1000:.0f} ms", "loop_blocked"),
+        ("every series is shown", [f"{dropped} left out"] if dropped else [], "none left out", ""),
+    ]
+    return [
+        {"name": name, "ok": not problems, "text": "; ".join(problems) or well, "runbook": runbook}
+        for name, problems, well, runbook in found
+    ]
+
+
+def _several(values: set[Any]) -> list[str]:
+    """The values, if they differ."""
+    return sorted(map(str, values)) if len(values) > 1 else []
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, values))) or "none known"

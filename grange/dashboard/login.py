@@ -1,0 +1,168 @@
+"""Logins and sessions: a token from the URL fragment, or a user with a password, becomes a cookie.
+
+Sessions are in memory: a logout ends one for good, and so does the end of the process. Comparisons take the same time
+for every input. Tries are limited for each address, before a password is hashed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from grange.proto.acts import Level
+
+SESSION_SECONDS = 12 * 3600.0
+"""A session ends after this time."""
+
+TRIES_A_MINUTE = 5
+"""Failed logins from one address within a minute; further ones are refused unread."""
+
+MOST_SESSIONS = 1000
+"""Sessions kept at most; a further login ends the oldest one."""
+
+MOST_ADDRESSES = 1000
+"""Addresses whose failures are remembered. When there are more, all unknown ones share one allowance."""
+
+_COST: Final = (2**14, 8, 5)
+"""n, r and p of scrypt: 16 MiB of memory and about 0.2 s."""
+
+_SCHEME = "scrypt"
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A login that holds: the user's name, the level, and the loop time at which it ends."""
+
+    user: str
+    level: Level
+    ends: float
+
+
+class TooManyTries(Exception):
+    """An address failed too often within the last minute. `seconds`: until it may try again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many failed logins; try again in {seconds:.0f} s")
+        self.seconds = seconds
+
+
+def hash_password(password: str) -> str:
+    """The text for the option `users`: parameters, salt and scrypt hash."""
+    salt = secrets.token_bytes(16)
+    n, r, p = _COST
+    return f"{_SCHEME}${n}:{r}:{p}${_text(salt)}${_text(_scrypt(password, salt, _COST))}"
+
+
+def matches(password: str, hashed: str) -> bool:
+    """Whether a password has this hash. Raises ValueError for a text that `hash_password` did not make."""
+    scheme, cost, salt, expected = hashed.split("$")
+    n, r, p = map(int, cost.split(":"))
+    if scheme != _SCHEME or not (2**10 <= n <= 2**20 and 1 <= r <= 32 and 1 <= p <= 32):
+        raise ValueError("not a hash that `grange dashboard passwd` prints")
+    return hmac.compare_digest(_scrypt(password, _bytes(salt), (n, r, p)), _bytes(expected))
+
+
+class Tries:
+    """Counts failed logins of each address. Pure: the caller gives the time."""
+
+    def __init__(self) -> None:
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+
+    def check(self, address: str, now: float) -> None:
+        """Raises TooManyTries if the allowance of this address is used up."""
+        recent = [time for time in self._failed.get(self._key(address), ()) if now - time < 60]
+        if len(recent) >= TRIES_A_MINUTE:
+            raise TooManyTries(60 - (now - recent[0]))
+
+    def failed(self, address: str, now: float) -> None:
+        """Count a failure."""
+        self._forget(now)
+        key = self._key(address)
+        self._failed[key] = [*self._failed.pop(key, ()), now][-TRIES_A_MINUTE:]
+
+    def _key(self, address: str) -> str:
+        return address if address in self._failed or len(self._failed) < MOST_ADDRESSES else ""
+
+    def _forget(self, now: float) -> None:
+        while self._failed and now - next(iter(self._failed.values()))[-1] >= 60:
+            self._failed.popitem(last=False)
+
+
+class Logins:
+    """Checks logins and keeps the sessions. `level_of` gives the level of a token: NONE for a wrong one.
+
+    `users` and `roles` are those of `DashboardOptions`.
+    """
+
+    def __init__(self, level_of: Callable[[str], Level], users: Mapping[str, str], roles: Mapping[str, Level]) -> None:
+        self._level_of = level_of
+        self._users = users
+        self._roles = roles
+        self._tries = Tries()
+        self._hashing = asyncio.Semaphore(1)
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._decoy = hash_password(secrets.token_hex(16)) if users else ""
+
+    async def by_token(self, token: str, address: str) -> str | None:
+        """Log in by token: the value of the cookie, or None. Raises TooManyTries."""
+        now = asyncio.get_running_loop().time()
+        self._tries.check(address, now)
+        found = self._level_of(token)
+        if found is Level.NONE:
+            self._tries.failed(address, now)
+            return None
+        return self._open(f"{found.name.lower()} token", found)
+
+    async def by_password(self, user: str, password: str, address: str) -> str | None:
+        """Log in by user and password: the value of the cookie, or None. Raises TooManyTries."""
+        async with self._hashing:  # one at a time: a hash takes 16 MiB and a processor
+            self._tries.check(address, asyncio.get_running_loop().time())
+            hashed = self._users.get(user, self._decoy)  # an unknown user takes as long as a wrong password
+            is_right = bool(hashed) and await asyncio.to_thread(matches, password, hashed)
+        if not is_right or user not in self._users:
+            self._tries.failed(address, asyncio.get_running_loop().time())
+            return None
+        return self._open(user, self._roles.get(user, Level.VIEWER))
+
+    def session(self, cookie: str) -> Session | None:
+        """The session of a cookie, if it holds."""
+        session = self._sessions.get(_digest(cookie))
+        if session is None or session.ends <= asyncio.get_running_loop().time():
+            return None
+        return session
+
+    def end(self, cookie: str) -> None:
+        """Log out."""
+        self._sessions.pop(_digest(cookie), None)
+
+    def _open(self, user: str, level: Level) -> str:
+        cookie = secrets.token_urlsafe(32)
+        self._sessions[_digest(cookie)] = Session(user, level, asyncio.get_running_loop().time() + SESSION_SECONDS)
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return cookie
+
+
+def _digest(cookie: str) -> str:
+    """Sessions are found by digest, so that the time of the look-up tells nothing about a cookie."""
+    return hashlib.sha256(cookie.encode()).hexdigest()
+
+
+def _scrypt(password: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:
+    n, r, p = cost
+    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r, dklen=32)
+
+
+def _text(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)

@@ -1,0 +1,214 @@
+"""Events, log lines, traces, membership and health of all silos, merged; hostile texts stay text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from grange.dashboard.health import ALARMS
+from grange.proto.inspection import DOUBTS, DoubtRow
+from grange.proto.journal import LOGS, TRACE, TRACES, LogRow, Logs, ReadLogs, RootRow, SpanRow, Traces
+from grange.testing.loop import VirtualTime
+from tests.architecture.sources import ROOT
+from tests.dashboard.fakes import STARTED, FakeCluster, FakeSilo, shown
+from tests.dashboard.shown import logged_in
+
+NOW = STARTED.timestamp()
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(1)>",
+    "\u2028\u2029",
+    "\x00\x1b[31m",
+    "🎈" * 50,
+)
+
+
+async def test_events_of_all_silos_come_in_one_order_and_as_they_happen(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    one, two = cluster.silos
+    one.event("silo_active", NOW + 1)
+    two.event("silo_active", NOW + 2)
+    one.event("loop_blocked", NOW + 3, seconds=2.5)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        rows = (await browser.get("/api/events")).json["rows"]
+        assert [(row["silo"], row["name"]) for row in rows] == [
+            ("silo-1", "loop_blocked"), ("silo-2", "silo_active"), ("silo-1", "silo_active"),
+        ]  # fmt: skip
+        assert rows[0]["time"] == int((NOW + 3) * 1000)
+        async with browser.stream("/api/live?view=overview") as stream:
+            await stream.next("tick")
+            two.event("self_fenced", NOW + 4, seconds=3.0)
+            event = (await stream.next("event")).data
+            assert (event["silo"], event["name"]) == ("silo-2", "self_fenced")
+            tick = (await stream.next("tick")).data
+            assert tick["head"]["alarms"] == 2
+        assert len((await browser.get(f"/api/events?after={int((NOW + 3) * 1000)}")).json["rows"]) == 1
+
+
+async def test_events_of_a_dead_silo_are_remembered(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    cluster.silos[0].event("silo_active", NOW + 1)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        await time.advance(1)
+        del cluster.silos[0]
+        await time.advance(15)
+        assert [row["silo"] for row in (await browser.get("/api/events")).json["rows"]] == ["silo-1"]
+
+
+async def test_the_timeline_shows_each_change_once(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    one, two = cluster.silos
+    for silo in (one, two):
+        silo.event(
+            "membership_changed", NOW + 5 + silo.address.port / 1e5, version=3, member=str(two.address),
+            status="active", change="is active", by=str(two.address), why="it joined",
+        )  # fmt: skip
+    one.event("self_fenced", NOW + 10, seconds=3.0)
+    one.event("fence_lifted", NOW + 14, seconds=4.0)
+    two.event("self_fenced", NOW + 20, seconds=3.0)
+    doubt = DoubtRow(two.address, True, 0.002, 0, False, True)
+    one.answers[DOUBTS] = (doubt,)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        found = (await browser.get("/api/membership")).json
+        assert [(row["version"], row["silo"], row["by"], row["why"]) for row in found["versions"]] == [
+            (3, "silo-2", "silo-2", "is active: it joined")
+        ]
+        assert found["fences"] == [
+            {
+                "silo": "silo-1",
+                "from": int((NOW + 10) * 1000),
+                "to": int((NOW + 14) * 1000),
+                "why": "self_fenced happened",
+            }
+        ]
+        assert found["doubts"][0][0] is None
+        assert found["doubts"][0][1]["rtt"] == 0.002
+        assert found["doubts"][1] == [None, None]
+
+
+def lines(silo: FakeSilo, *texts: str) -> Any:
+    rows = tuple(LogRow(n, NOW + n + silo.address.port / 1e6, 20, "app", text) for n, text in enumerate(texts, 1))
+
+    def answer(question: bytes) -> Logs:
+        asked = msgspec.msgpack.decode(question, type=ReadLogs)
+        after = asked.number if asked.number >= 0 else max(0, len(rows) + asked.number)
+        found = tuple(row for row in rows if row.number > after and asked.contains in row.text)
+        return Logs(silo.address, found, len(rows))
+
+    return answer
+
+
+async def test_log_lines_of_all_silos_are_merged_by_time_and_followed(time: VirtualTime) -> None:
+    cluster = FakeCluster()
+    one, two = cluster.silos
+    one.answers[LOGS], two.answers[LOGS] = lines(one, "a", "b"), lines(two, "c")
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        rows = (await browser.get("/api/logs?level=10")).json["rows"]
+        assert [row["text"] for row in rows] == ["a", "c", "b"]
+        assert [row["text"] for row in (await browser.get("/api/logs?contains=b")).json["rows"]] == ["b"]
+        assert [row["silo"] for row in (await browser.get("/api/logs?silo=silo-2")).json["rows"]] == ["silo-2"]
+        async with browser.stream("/api/logs/follow") as stream:
+            newest = (await stream.next("lines")).data["rows"]
+            assert [row["text"] for row in newest] == ["c", "b"]
+            two.answers[LOGS] = lines(two, "c", "new")
+            assert [row["text"] for row in (await stream.next("lines")).data["rows"]] == ["new"]
+            assert (await stream.next(":")).name == ":"
+            dashboard.collector.live.close()
+            await stream.next("bye")
+            await stream.ended.wait()
+
+
+@pytest.mark.parametrize(
+    ("url", "field"),
+    [
+        ("/api/logs?level=x", "level"),
+        ("/api/logs?level=99", "level"),
+        ("/api/logs?trace=xyz", "trace"),
+        ("/api/logs?silo=none", "silo"),
+        ("/api/logs/follow?silo=none", "silo"),
+        ("/api/events?after=-1", "after"),
+        ("/api/traces?kept=all", "kept"),
+        ("/api/activation?key=a", "type"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(time: VirtualTime, url: str, field: str) -> None:
+    async with shown(FakeCluster(), time) as dashboard:
+        browser = await logged_in(dashboard)
+        reply = await browser.get(url)
+        assert (reply.status, reply.json["error"]["field"]) == (400, field)
+
+
+async def test_a_trace_is_put_together_from_all_silos(time: VirtualTime) -> None:
+    cluster = FakeCluster(silos=3)
+    trace = "ab" * 16
+    spans = [SpanRow(trace, f"{n:016x}", "", "server", "cart/add", NOW + n, 0.5) for n in range(3)]
+    one, two, three = cluster.silos
+    one.answers[TRACE] = Traces(one.address, spans=(spans[2], spans[0]))
+    two.answers[TRACE] = Traces(two.address, spans=(spans[1], spans[0]))
+    three.is_dead = True
+    one.answers[TRACES] = Traces(one.address, roots=(RootRow(spans[0], "error"),), sampling=0.1)
+    two.answers[TRACES] = Traces(two.address, roots=(RootRow(spans[1], "slow"),), sampling=0.1)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        found = (await browser.get(f"/api/traces/{trace}")).json
+        assert [span["span"] for span in found["spans"]] == [span.span for span in spans]
+        assert found["silent"] == ["silo-3"]
+        roots = (await browser.get("/api/traces")).json
+        assert [root["kept"] for root in roots["roots"]] == ["slow", "error"]
+        assert roots["sampling"] == 0.1
+        assert [root["kept"] for root in (await browser.get("/api/traces?kept=error")).json["roots"]] == ["error"]
+        assert (await browser.get("/api/traces/..%2f..")).status == 404
+
+
+async def test_hostile_texts_are_inert_json(time: VirtualTime) -> None:
+    cluster = FakeCluster(silos=1)
+    silo = cluster.silos[0]
+    silo.answers[LOGS] = lines(silo, *HOSTILE)
+    for text in HOSTILE:
+        silo.event("silo_active", NOW, member=text)
+    silo.fill("cart", 1)
+    row = silo.activations[0]
+    silo.activations += [
+        msgspec.structs.replace(row, grain_id=msgspec.structs.replace(row.grain_id, key=text)) for text in HOSTILE
+    ]
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        for url in ("/api/logs", "/api/events", "/api/activations"):
+            reply = await browser.get(url)
+            assert reply.headers["content-type"] == "application/json"
+            assert reply.headers["x-content-type-options"] == "nosniff"
+            texts = json.dumps(reply.json, ensure_ascii=False)
+            assert len(reply.json["rows"]) >= len(HOSTILE), texts
+        assert {row["text"] for row in (await browser.get("/api/logs")).json["rows"]} == set(HOSTILE)
+
+
+def test_every_alarm_has_a_runbook() -> None:
+    pages = {page.stem for page in (ROOT / "docs" / "runbooks").glob("*.md")} - {"README"}
+    assert pages >= ALARMS
+
+
+async def test_an_alarm_ends_by_its_event_or_by_time(time: VirtualTime) -> None:
+    cluster = FakeCluster(silos=1)
+    silo = cluster.silos[0]
+    begin = time.utc_now().timestamp()
+    silo.event("table_unreachable", begin)
+    silo.event("turn_would_not_end", begin)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        alarms = (await browser.get("/api/health")).json["alarms"]
+        assert {alarm["name"]: alarm["runbook"] for alarm in alarms} == {
+            "table_unreachable": "table_unreachable", "turn_would_not_end": "turn_would_not_end",
+        }  # fmt: skip
+        silo.event("table_reachable", begin + 5)
+        alarms = (await browser.get("/api/health")).json["alarms"]
+        assert [alarm["name"] for alarm in alarms] == ["turn_would_not_end"]
+        await time.advance(1000)
+        assert (await browser.get("/api/health")).json["alarms"] == []
