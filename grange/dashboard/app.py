@@ -65,6 +65,7 @@ class Dashboard:
             level_of, options.users, {name: Level[role.upper()] for name, role in options.roles.items()}
         )
         self.collector = Collector(cluster, utc_now)
+        self.lists = Lists(cluster, self.collector)
         self.app = self._application()
 
     @asynccontextmanager
@@ -92,7 +93,7 @@ class Dashboard:
             Route("/api/logout", self._logout, methods=["POST"]),
             Route("/api/me", self._me),
             Route("/api/live", self._live),
-            *Lists(self._cluster, self.collector).routes(),
+            *self.lists.routes(),
             *JournalRoutes(self._cluster, self.collector).routes(),
             *Actions(self._cluster, self._on).routes(),
             Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),

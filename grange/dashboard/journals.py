@@ -119,7 +119,7 @@ class Journals:
     async def traces(self, members: Iterable[Member], kept: str) -> Facts:
         """The roots of these silos, the newest first, of those `kept` for one reason or for any."""
         answers = await ask_all(self._cluster, members, (TRACES, encode(After(-NEWEST, NEWEST))), Traces, ASK_TIMEOUT)
-        roots = [
+        roots: list[Facts] = [
             {**_span_facts(each.member, root.span), "kept": root.kept}
             for each in answers
             if each.answer is not None
@@ -145,7 +145,7 @@ class Journals:
         members = askable(self._cluster.view)
         question = (AUDIT, encode(After(-NEWEST, NEWEST)))
         answers = await ask_all(self._cluster, members, question, Audit, ASK_TIMEOUT)
-        rows = [
+        rows: list[Facts] = [
             {**msgspec.to_builtins(row), "time": _milliseconds(row.time), "silo": each.member.name}
             for each in answers
             if each.answer is not None

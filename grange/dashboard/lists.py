@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -121,7 +122,10 @@ class Lists:
         return json_reply({**facts, "methods": [], "silent": [host.name for host in hosts[:3]]})
 
     async def _activations(self, request: Request) -> Response:
-        parameters = request.query_params
+        return list_reply(request, await self.search(request.query_params), "rows")
+
+    async def search(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """One page of the list of activations, as the API has it. Raises BadRequest for a wrong filter."""
         find, places = filter_of(parameters), decode_cursor(parameters.get("cursor", ""))
         silos = {str(member.address): member for member in askable(self._cluster.view)}
         if only := parameters.get("silo", ""):
@@ -133,8 +137,7 @@ class Lists:
         answers = await asyncio.gather(*(self._find(silos[silo], each) for silo, each in asked.items()))
         page = page_of(find, answers, places)
         seconds = round(asyncio.get_running_loop().time() - began, 4)
-        facts = {**page.facts, "silos": len(silos), "cursor": encode_cursor(page.places), "seconds": seconds}
-        return list_reply(request, facts, "rows")
+        return {**page.facts, "silos": len(silos), "cursor": encode_cursor(page.places), "seconds": seconds}
 
     async def _find(self, member: Member, question: FindActivations) -> Answer[FoundActivations]:
         return await ask_one(self._cluster, member, (FIND, encode(question)), FoundActivations, SEARCH_TIMEOUT)
@@ -158,10 +161,11 @@ class Lists:
         names = {str(each.address): each.name for each in self._cluster.view.members}
         row = {**facts["row"], "type": grain_id.type, "key": grain_id.key}
         shown = {**facts, "row": row, "address": str(detail.address), "silo": member.name, "silent": silent}
+        directory = detail.registered.partition(" ")[0]  # the silo; the activation follows
         return json_reply({
             **shown,
-            "directory": detail.registered,
-            "directory_silo": names.get(detail.registered, ""),
+            "directory": directory,
+            "directory_silo": names.get(directory, ""),
             "others": [other.name for other, _ in found[1:]],
         })  # fmt: skip
 

@@ -108,8 +108,7 @@ class Figures:
         silos, clients = hosting.silo_inbound, hosting.client_inbound
         both = TrafficFigures()
         for each in (silos.traffic, peers.traffic):
-            both.sent(each.messages_sent, each.bytes_sent)
-            both.received(each.messages_received, each.bytes_received)
+            both.add(each)
         return (
             both.snapshot("silo", len(silos.connected) + peers.connected),
             clients.traffic.snapshot("client", len(clients.connected)),

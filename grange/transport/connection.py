@@ -136,8 +136,9 @@ class BaseConnection(ABC):
     def _deliver(self, messages: list[Message], size: int) -> None:
         """Hand an arrived frame of `size` bytes to the receiver. Empties the list if the connection ends meanwhile."""
         self._last_received = self._loop.time()
-        if self._traffic is not None:
-            self._traffic.received(len(messages), size)
+        if (traffic := self._traffic) is not None:
+            traffic.messages_received += len(messages)
+            traffic.bytes_received += size
         receiver = self._receiver
         if receiver is None or self._ended:
             return
@@ -157,8 +158,9 @@ class BaseConnection(ABC):
         except (ValueError, TypeError):
             batch = [message for message in batch if self._can_be_encoded(message)]
             frame = self._frames.encode(batch)
-        if self._traffic is not None:
-            self._traffic.sent(len(batch), len(frame))
+        if (traffic := self._traffic) is not None:
+            traffic.messages_sent += len(batch)
+            traffic.bytes_sent += len(frame)
         return frame
 
     def _can_be_encoded(self, message: Message) -> bool:

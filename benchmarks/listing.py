@@ -1,0 +1,75 @@
+"""The cost of looking at a silo with many activations: `python -m benchmarks.listing`.
+
+Seconds, and the longest hold of the event loop, of the status, the figures and lists, at 1,000 and 1,000,000 activations.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from benchmarks.holds import watched
+from grange import Grain
+from grange.proto.inspection import FindActivations
+from grange.testing import TestCluster
+
+SIZES = (1_000, 1_000_000)
+ROUNDS = 5
+_PORTION = 500
+
+
+class Empty(Grain[int]):
+    """An empty grain."""
+
+    async def ping(self) -> int:
+        """Return at once."""
+        return 0
+
+
+async def measure(size: int) -> dict[str, Any]:
+    """All questions to one silo that holds so many activations."""
+    async with TestCluster([Empty], silos=1) as cluster:
+        silo = cluster.silos[0]
+        for first in range(0, size, _PORTION):
+            await asyncio.gather(*(silo.get_grain(Empty, first + n).ping() for n in range(min(_PORTION, size - first))))
+        find = silo.inspection.find
+
+        async def status() -> None:
+            silo.management.state()
+
+        async def figures() -> None:
+            silo.inspection.figures.snapshot()
+
+        questions: dict[str, Callable[[], Awaitable[object]]] = {
+            "status": status,
+            "figures": figures,
+            "list": lambda: find(FindActivations()),
+            "list by age": lambda: find(FindActivations(sort="age", limit=200)),
+            "list by text": lambda: find(FindActivations(contains="99", sort="idle", limit=200)),
+        }
+        return {name: await _ask(question) for name, question in questions.items()}
+
+
+async def _ask(question: Callable[[], Awaitable[object]]) -> dict[str, Any]:
+    """The median of the processor time, and the longest hold."""
+    seconds: list[float] = []
+    with watched() as holds:
+        for _ in range(ROUNDS):
+            began = time.process_time()
+            await question()
+            seconds.append(time.process_time() - began)
+    return {"seconds": sorted(seconds)[ROUNDS // 2], **holds.document()}
+
+
+def main() -> None:
+    """Print all figures, and the ratio of the status."""
+    found = {size: asyncio.run(measure(size)) for size in SIZES}
+    for size, figures in found.items():
+        print(size, json.dumps(figures, indent=1))
+    small, large = (found[size]["status"]["seconds"] for size in SIZES)
+    print(f"status: {large / small:.2f} times as long (target: at most 2)")
+
+
+if __name__ == "__main__":
+    main()
