@@ -166,7 +166,14 @@ async def measure_lists(count: int, activations: int, pages: int) -> dict[str, A
             silent += len(page["silent"])
     times.sort()
     p50, p95 = times[len(times) // 2], times[int(len(times) * 0.95)]
-    return {"looked_at": looked_at, "cut": cut, "silent": silent, "p50_ms": p50, "p95_ms": p95, "target_ms": LIST_TARGET_MS}
+    return {
+        "looked_at": looked_at,
+        "cut": cut,
+        "silent": silent,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "target_ms": LIST_TARGET_MS,
+    }
 
 
 def main() -> None:

@@ -7,17 +7,15 @@ from typing import Any
 import click
 
 from grange.cli import tables
-from grange.cli.completion import complete_grain_type
-from grange.cli.inspect import activations_by_type, found_activations, silo_states
+from grange.cli.completion import complete_grain_type, complete_silo
+from grange.cli.find_command import SORTS, list_activations
+from grange.cli.inspect import activations_by_type, silo_states
 from grange.cli.output import Output
-from grange.cli.remote import RemoteCluster, asks_a_cluster
+from grange.cli.remote import RemoteCluster, Seconds, asks_a_cluster
+from grange.cli.watch import watched
 from grange.client.client import Client
-from grange.errors import NoSuchGrain
 from grange.membership.model.member import SiloStatus
-from grange.proto.inspection import FindActivations
-
-MOST_LISTED = 1000
-"""Most activations of one silo that a command lists."""
+from grange.proto.inspection import MAX_ROWS, FindActivations
 
 ASK_TIMEOUT = 2.0
 """Seconds for the answer of one silo. `grange status` is a health check: it must not wait for a silo that hangs."""
@@ -25,6 +23,7 @@ ASK_TIMEOUT = 2.0
 
 @click.command("status")
 @asks_a_cluster
+@watched
 def status_command(cluster: RemoteCluster, output: Output) -> None:
     """The state of every silo. Fails when no gateway answers.
 
@@ -47,6 +46,7 @@ def status_command(cluster: RemoteCluster, output: Output) -> None:
 @click.command("silos")
 @click.option("--all", "dead_too", is_flag=True, help="Show dead silos, too.")
 @asks_a_cluster
+@watched
 def silos_command(cluster: RemoteCluster, output: Output, dead_too: bool) -> None:
     """The members of the cluster, as the membership table has them."""
 
@@ -59,13 +59,28 @@ def silos_command(cluster: RemoteCluster, output: Output, dead_too: bool) -> Non
 
 @click.command("grains")
 @click.argument("grain_type", metavar="[TYPE]", default="", shell_complete=complete_grain_type)
-@click.option("--limit", type=click.IntRange(1, MOST_LISTED), default=100, show_default=True, help="Per silo.")
+@click.option("--prefix", default="", help="Of TYPE: keys that begin so.")
+@click.option("--contains", default="", help="Of TYPE: keys with this text inside.")
+@click.option(
+    "--phase", type=click.Choice(["activating", "active", "closing", "ending"]), help="Of TYPE: in this phase."
+)
+@click.option("--silo", default="", shell_complete=complete_silo, help="Of TYPE: on this silo only.")
+@click.option("--idle", "min_idle", type=Seconds(0.0), default=0.0, help="Of TYPE: idle for so many seconds.")
+@click.option("--waiting", "min_waiting", type=click.IntRange(0), default=0, help="Of TYPE: with so many waiting.")
+@click.option("--turn", "min_turn", type=Seconds(0.0), default=0.0, help="Of TYPE: whose turn lasts so many seconds.")
+@click.option("--sort", type=click.Choice(SORTS), default="key", show_default=True, help="Of TYPE: the order.")
+@click.option("--limit", type=click.IntRange(1, MAX_ROWS), default=100, show_default=True, help="Of TYPE: per silo.")
+@click.option("--cursor", default="", help="Of TYPE: continue after an answer that showed this cursor.")
 @asks_a_cluster
-def grains_command(cluster: RemoteCluster, output: Output, grain_type: str, limit: int) -> None:
+@watched
+def grains_command(cluster: RemoteCluster, output: Output, grain_type: str, silo: str, **filters: Any) -> None:
     """The grain types of the cluster with their activations, or the activations of one TYPE."""
     if grain_type:
-        _list_activations(cluster, output, FindActivations(grain_type), limit)
+        given = {name: value for name, value in filters.items() if value is not None}
+        list_activations(cluster, output, FindActivations(grain_type, **given), silo)
         return
+    if silo or any(value for name, value in filters.items() if name not in ("sort", "limit")):
+        raise click.UsageError("name a TYPE: a filter is about the activations of one type")
 
     async def question(client: Client) -> Any:
         return client.view, await silo_states(client.ask, client.view, ASK_TIMEOUT)
@@ -73,18 +88,3 @@ def grains_command(cluster: RemoteCluster, output: Output, grain_type: str, limi
     view, answers = cluster.ask(question)
     counts = activations_by_type(answers)
     output.show(counts, tables.types_table(counts, view), *tables.problems(answers))
-
-
-def _list_activations(cluster: RemoteCluster, output: Output, query: FindActivations, limit: int) -> None:
-    async def question(client: Client) -> Any:
-        known = {name for member in client.view.active for name in member.grains}
-        if query.type not in known:
-            raise NoSuchGrain(f"no silo hosts {query.type!r}; the types are: {', '.join(sorted(known)) or 'none'}")
-        return await found_activations(client.ask, client.view, query, limit, ASK_TIMEOUT)
-
-    answers = cluster.ask(question)
-    rows = tables.activation_facts(answers)
-    total = sum(answer.answer.matches for answer in answers if answer.answer is not None)
-    cut = [f"{len(rows)} of {total} are shown"] if len(rows) < total else []
-    facts = {"activations": rows, "total": total}
-    output.show(facts, tables.activations_table(rows), *cut, *tables.problems(answers))

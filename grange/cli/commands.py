@@ -1,4 +1,6 @@
-"""The command `grange`: the group of its subcommands, and the report of an error. docs/operations.md describes them.
+"""The command `grange`: the group of its subcommands, and the report of an error.
+
+docs/operations/command-line.md describes them.
 
 Tables are for people, `--json` is for programs. The exit codes are those of `exit_codes.py`. An error is one line on
 standard error; with `--debug` it is the traceback. The module of a subcommand is imported when that subcommand runs.
@@ -22,11 +24,21 @@ from grange.cli.streams import complain
 from grange.printable import printable, printable_lines
 
 SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "activation": (
+        "activation_command",
+        "The activation of one grain: where it is, its requests and the stack of its turn, its timers and states.",
+    ),
+    "audit": ("audit_command", "What operators did on the silos of the cluster, the newest last."),
     "call": ("call", "Call a grain and print its result as JSON."),
+    "cordon": ("cordon_command", "Place no new grains on one SILO; its own stay, and their calls go on."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
     "dashboard": (
         "dashboard_command",
         "Serve the dashboard of a cluster from this machine, until Ctrl-C, and print the URL that opens it.",
+    ),
+    "deactivate": (
+        "deactivate_command",
+        "End the activation of one grain, or all activations of a TYPE, after their running requests.",
     ),
     "dev": ("dev_command", "Run a cluster of several silos on this machine, on free ports, until Ctrl-C."),
     "doctor": (
@@ -37,14 +49,23 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "drain_command",
         "Stop one SILO in order: its grains move to other silos, no call fails, its process exits with code 0.",
     ),
+    "events": ("follow_command", "What happened in the silos of the cluster: votes, deaths, fences, acts and more."),
     "grains": ("ask", "The grain types of the cluster with their activations, or the activations of one TYPE."),
+    "log-level": ("log_level_command", "Set the level of one LOGGER in the silos of the cluster for a while."),
+    "logs": ("follow_command", "The newest log lines of the silos of the cluster, in the order of their times."),
     "migrate": (
         "migrate",
         "Make the tables of a silo's stores, or bring them up to date, as the user that their URLs name.",
     ),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
+    "state": (
+        "activation_command",
+        "The stored states of one grain as JSON, or the one with this NAME. Secrets in them are hidden.",
+    ),
     "status": ("ask", "The state of every silo."),
+    "tasks": ("tasks_command", "The tasks of the event loop of one SILO, with the stacks of those that wait."),
+    "uncordon": ("cordon_command", "Place new grains on one SILO again."),
 })  # fmt: skip
 """Each subcommand with its module in this room and the first sentence of its help, so that help imports no module."""
 
@@ -62,7 +83,9 @@ class Commands(click.Group):
         """click.Group: import one subcommand."""
         if cmd_name not in SUBCOMMANDS:
             return None
-        command = getattr(import_module(f"grange.cli.{SUBCOMMANDS[cmd_name][0]}"), f"{cmd_name}_command")
+        command = getattr(
+            import_module(f"grange.cli.{SUBCOMMANDS[cmd_name][0]}"), f"{cmd_name.replace('-', '_')}_command"
+        )
         assert isinstance(command, click.Command)
         return command
 

@@ -5,12 +5,14 @@ A completion is silent: where a cluster does not answer at once, there is nothin
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
+import msgspec
 from click.shell_completion import get_completion_class
 
 from grange.cli.remote import remote_cluster
@@ -18,10 +20,14 @@ from grange.cli.streams import write
 from grange.client.client import Client
 from grange.membership.model.member import SiloStatus
 from grange.printable import printable
+from grange.proto.inspection import FIND, FindActivations, FoundActivations
 from grange.proto.management import METHODS, decode_methods
 
 PATIENCE = 0.5
 """Seconds to find a gateway, and for its answer: a person waits for the completion."""
+
+MOST_KEYS = 20
+"""Keys of one silo that are offered."""
 
 _VARIABLE = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)*Silo\(", re.MULTILINE)
 _LARGEST_MODULE = 256 * 1024
@@ -67,6 +73,19 @@ def complete_silo(ctx: click.Context, _: click.Parameter, incomplete: str) -> li
 def complete_grain_type(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """The grain types of the cluster."""
     return _answers(ctx, _types, incomplete)
+
+
+def complete_key(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Some keys of the grain type of the argument before, of grains that are active and begin so."""
+    asked = FindActivations(str(ctx.params.get("grain_type") or ""), prefix=incomplete, limit=MOST_KEYS)
+
+    async def keys(client: Client) -> Iterable[str]:
+        question = msgspec.msgpack.encode(asked)
+        answers = await asyncio.gather(*(client.ask(each, FIND, question, PATIENCE) for each in client.gateways[:3]))
+        found = [msgspec.msgpack.decode(answer, type=FoundActivations) for answer in answers]
+        return {row.grain_id.key for each in found for row in each.rows}
+
+    return _answers(ctx, keys, incomplete)
 
 
 def complete_grain(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from grange.admin_token import FILE
 from grange.cli.exit_codes import ExitCode
 from grange.cli.process import StopSignals
 from grange.databases.urls import sqlite_url
@@ -41,9 +44,9 @@ STOP_SIGNAL = signal.SIGINT if os.name == "posix" else signal.SIGTERM
 _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 
-_DRAIN_TIMEOUT = "5"
-"""Seconds of the silos' drain time-out, unless the environment sets it: Ctrl-C in development must not wait a minute
-for a call that hangs.
+_DEFAULTS: Mapping[str, str] = MappingProxyType({"GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]'})
+"""Options of the silos, unless the environment sets them. Ctrl-C in development must not wait a minute for a call that
+hangs, and a developer may try every act.
 """
 
 
@@ -179,8 +182,13 @@ class LocalCluster:
         self._write("", f"{names}: one cluster. State is kept in {self._options.data}. Try, from another shell:")
         # Also for the usual port: without the option, a command asks the cluster that is configured in that shell.
         for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
-            self._write("", f"  grange {command} --gateway {self._silos[0].gateway}")
+            self._write("", f"  grange {command} --gateway {self._silos[0].gateway}{self._token_file()}")
         self._write("", "Ctrl-C stops all.")
+
+    def _token_file(self) -> str:
+        """The option that names the token of the folder, unless a command finds it by itself."""
+        path = self._options.data / FILE
+        return "" if self._options.data == Path(".grange") else f" --token-file {shlex.quote(str(path))}"
 
     def _arguments(self, table: str) -> list[str]:
         options = self._options
@@ -214,10 +222,9 @@ def _free_from(first: int) -> Iterator[int]:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of the silos: this one, with a short drain time-out unless it sets one, by any variable."""
-    name = "GRANGE_DRAIN_TIMEOUT"
-    is_set = any(each.upper() in (name, f"{name}_FILE") for each in os.environ)
-    return dict(os.environ) if is_set else {**os.environ, name: _DRAIN_TIMEOUT}
+    """The environment of the silos: this one, with a short drain time-out and all acts unless it sets them."""
+    names = {each.upper().removesuffix("_FILE") for each in os.environ}
+    return {**{name: value for name, value in _DEFAULTS.items() if name not in names}, **os.environ}
 
 
 def _is_active_line(line: str) -> bool:

@@ -18,7 +18,7 @@ from grange.errors import (
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes of `grange`, for supervisors and scripts; docs/operations.md lists them."""
+    """The exit codes of `grange`, for supervisors and scripts; docs/operations/command-line.md lists them."""
 
     CLEAN = 0
     FAILED = 1
@@ -29,6 +29,7 @@ class ExitCode(enum.IntEnum):
     STORE_UNUSABLE = 6
     LOOP_DEAD = 7
     UNAUTHORIZED = 8
+    UNKNOWN = 9
     BUG = 70
     INTERRUPTED = 130
 

@@ -16,8 +16,7 @@ import msgspec
 from grange.errors import CallError, HandshakeRefused, Unauthorized
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
-from grange.proto.inspection import FIND, MAX_ROWS, ActivationRow, FindActivations, FoundActivations
-from grange.proto.management import STATUS, SiloState, encode
+from grange.proto.management import STATUS, SiloState
 
 A = TypeVar("A")
 
@@ -37,34 +36,6 @@ class Answer(msgspec.Struct, Generic[A], frozen=True):
 async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
     """The state of each active or leaving silo. `seconds` is the time-out for one silo."""
     return await _ask_all(ask, view, (STATUS, b"", seconds), SiloState)
-
-
-async def found_activations(
-    ask: Ask, view: View, query: FindActivations, limit: int, seconds: float
-) -> list[Answer[FoundActivations]]:
-    """The activations of each active or leaving silo that match, at most `limit` of each, page by page.
-
-    `seconds` is the time-out for one page of one silo.
-    """
-    answers = await _ask_all(ask, view, (FIND, encode(_page(query, limit, "")), seconds), FoundActivations)
-
-    async def complete(answer: Answer[FoundActivations]) -> Answer[FoundActivations]:
-        found = answer.answer
-        rows: list[ActivationRow] = [] if found is None else [*found.rows]
-        while found is not None and found.cursor and len(rows) < limit:
-            question = FIND, encode(_page(query, limit - len(rows), found.cursor)), seconds
-            further = await _ask_one(ask, answer.member, question, FoundActivations)
-            if further.answer is None:
-                return further
-            found = further.answer
-            rows += found.rows
-        return answer if found is None else Answer(answer.member, msgspec.structs.replace(found, rows=tuple(rows)))
-
-    return list(await asyncio.gather(*map(complete, answers)))
-
-
-def _page(query: FindActivations, limit: int, cursor: str) -> FindActivations:
-    return msgspec.structs.replace(query, limit=min(limit, MAX_ROWS), cursor=cursor)
 
 
 def activations_by_type(answers: list[Answer[SiloState]]) -> dict[str, dict[str, int]]:

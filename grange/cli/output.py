@@ -29,22 +29,30 @@ AMPLE_WIDTH = 10_000
 
 
 class Output(msgspec.Struct, frozen=True):
-    """How a command shows its answer: `as_json` for programs. `fits`: a table is fitted without cutting a cell."""
+    """How a command shows its answer: `as_json` for programs. `fits`: a table is fitted without cutting a cell.
+    `again`: answers follow one another; on a terminal each takes the place of the one before, and JSON is one line."""
 
     as_json: bool
     fits: bool = True
+    again: bool = False
 
     def show(self, facts: Any, *parts: Table | str) -> None:
         """Print `facts` as JSON, or else `parts`. Raises OutputLost."""
         if self.as_json:
-            write(json_text(msgspec.json.format(msgspec.json.encode(facts))))
+            data = msgspec.json.encode(facts)
+            write(json_text(data if self.again else msgspec.json.format(data)))
             return
         console = terminal()
         with console.capture() as captured:
             for part in parts:
                 shown = printable(part) if isinstance(part, str) else part
                 console.print(fitted(shown, console) if isinstance(shown, Table) and self.fits else shown)
-        write(captured.get().rstrip("\n"))
+        text = captured.get().rstrip("\n")
+        write(_in_place(text, console.height) if self.again and console.is_terminal else text)
+
+    def repeated(self) -> Output:
+        """The output of a command that answers again and again."""
+        return msgspec.structs.replace(self, again=True)
 
 
 class Rows(Table):
@@ -56,6 +64,12 @@ class Rows(Table):
     def add_texts(self, *cells: str, style: str | None = None) -> None:
         """Add one row."""
         self.add_row(*(printable(cell) for cell in cells), style=style)
+
+
+def _in_place(text: str, height: int) -> str:
+    """The text over the one before, in one write: no line is empty for a moment, so nothing flickers."""
+    lines = text.split("\n")[: max(1, height - 1)]
+    return "\x1b[H" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J"
 
 
 def terminal() -> Console:

@@ -74,6 +74,7 @@ def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
         "event": "active",
         "address": str(silo.address),
         "gateway": silo.gateway,
+        "road": config.road,
         "http": silo.http,
         "cluster": config.cluster,
         "name": silo.name,
@@ -81,7 +82,7 @@ def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
     }
     text = (
         f"silo {silo.address} of cluster {config.cluster!r} is active: "
-        f"silos reach it at {silo.address.endpoint}, clients at {silo.gateway}"
+        f"silos reach it at {silo.address.endpoint}, clients at {silo.gateway} (by {config.road})"
         + (f", its dashboard is http://{silo.http}/" if silo.http else "")
     )
     try:

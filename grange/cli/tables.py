@@ -9,7 +9,6 @@ from grange.cli.inspect import Answer
 from grange.cli.output import Rows
 from grange.membership.model.member import Member, View
 from grange.proto.ids import endpoint_of
-from grange.proto.inspection import FoundActivations
 from grange.proto.management import SiloState
 
 Facts = dict[str, Any]
@@ -22,6 +21,7 @@ def member_facts(member: Member) -> Facts:
         "address": str(member.address),
         "name": member.name,
         "status": str(member.status),
+        "cordoned": member.cordoned,
         "gateway": gateway_of(member),
         "road": "tcp" if member.road else "grpc",
         "started": member.started.isoformat(timespec="seconds"),
@@ -54,37 +54,21 @@ def state_facts(answer: Answer[SiloState]) -> Facts:
     }
 
 
-def activation_facts(answers: Iterable[Answer[FoundActivations]]) -> list[Facts]:
-    """All listed activations, sorted by grain id."""
-    rows = [
-        {
-            "grain": str(each.grain_id),
-            "silo": str(answer.member.address),
-            "phase": each.phase,
-            "idle": round(each.idle, 1),
-            "waiting": each.waiting,
-            "running": each.running,
-        }
-        for answer in answers
-        if answer.answer is not None
-        for each in answer.answer.rows
-    ]
-    return sorted(rows, key=lambda row: str(row["grain"]))
-
-
 def silos_table(members: Iterable[Member]) -> Rows:
     """The table of `grange silos`."""
-    table = _table("silo", "name", "status", "gateway", "started", "labels", "grain types")
+    table = table_of("silo", "name", "status", "gateway", "road", "started", "labels", "grain types")
     for member in members:
         facts = member_facts(member)
         labels, grains = ", ".join(facts["labels"]), ", ".join(facts["grains"])
-        table.add_texts(*(facts[key] for key in ("address", "name", "status", "gateway", "started")), labels, grains)
+        status = f"{facts['status']}, cordoned" if member.cordoned else facts["status"]
+        place = (facts[key] for key in ("gateway", "road", "started"))
+        table.add_texts(facts["address"], facts["name"], status, *place, labels, grains)
     return table
 
 
 def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
     """The table of `grange status`."""
-    rows = _table("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
+    rows = table_of("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
         state, member = answer.answer, answer.member
         cells = ("", "", "", "", f"no answer: {answer.problem}")
@@ -98,20 +82,11 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
 
 def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Rows:
     """The table of `grange grains`: all types."""
-    table = _table("grain type", "placement", "activations", "on silos")
+    table = table_of("grain type", "placement", "activations", "on silos")
     placements = {name: placement for member in view.active for name, placement in member.grains.items()}
     for name, silos in counts.items():
         spread = ", ".join(f"{silo}: {count}" for silo, count in sorted(silos.items()))
         table.add_texts(name, placements.get(name, ""), str(sum(silos.values())), spread)
-    return table
-
-
-def activations_table(rows: Iterable[Facts]) -> Rows:
-    """The table of `grange grains TYPE`."""
-    table = _table("grain", "silo", "phase", "idle", "waiting", "running")
-    for row in rows:
-        idle = duration(float(row["idle"]))
-        table.add_texts(row["grain"], row["silo"], row["phase"], idle, str(row["waiting"]), str(row["running"]))
     return table
 
 
@@ -134,7 +109,8 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _table(*columns: str) -> Rows:
+def table_of(*columns: str) -> Rows:
+    """An empty table with these columns."""
     table = Rows()
     for column in columns:
         table.add_column(column, no_wrap=column not in {"grain types", "table"})

@@ -14,13 +14,15 @@ import msgspec
 
 from grange.databases.urls import ESCAPES
 
-MIGRATE = "run `grange migrate` once, as a user that may create tables (docs/operations.md, Rights in Postgres)"
+MIGRATE = (
+    "run `grange migrate` once, as a user that may create tables (docs/operations/configuration.md, Rights in Postgres)"
+)
 
-POOL_MODES = "set pool_mode = session or transaction (docs/operations.md, Connection poolers)"
+POOL_MODES = "set pool_mode = session or transaction (docs/operations/configuration.md, Connection poolers)"
 
 POOLER_REMEDY = (
     "remove it from the URL, let the pooler ignore it (PgBouncer: ignore_startup_parameters), "
-    "or name Postgres itself (docs/operations.md, Connection poolers)"
+    "or name Postgres itself (docs/operations/configuration.md, Connection poolers)"
 )
 
 _POOLER_STATE = "08P01"
@@ -106,7 +108,7 @@ def _right_remedy(message: str, login: Login) -> str:
         return f"GRANT EXECUTE ON FUNCTION {name} TO {login.user}"
     if "CONNECT" in message or kind == "database":
         return f"GRANT CONNECT ON DATABASE {login.database} TO {login.user}"
-    return "grant it (docs/operations.md, Rights in Postgres)"
+    return "grant it (docs/operations/configuration.md, Rights in Postgres)"
 
 
 PRIVILEGES: Mapping[str, str] = MappingProxyType(
@@ -118,7 +120,7 @@ PRIVILEGES: Mapping[str, str] = MappingProxyType(
         "grange_dead_silos": "SELECT, INSERT, UPDATE, DELETE",
     }
 )
-"""The rights that a running silo uses, by table. A test compares them with docs/operations.md."""
+"""The rights that a running silo uses, by table. A test compares them with docs/operations/configuration.md."""
 
 
 def privileges_of(table: str) -> str:
@@ -143,7 +145,7 @@ def _no_table(message: str, login: Login) -> str:
 def _mixed_sessions(message: str, _login: Login) -> str:
     return (
         f"a connection pooler gives one session to several clients: {message}; set pool_mode = session, or do not let "
-        "it accept the start-up parameter statement_timeout (docs/operations.md, Connection poolers)"
+        "it accept the start-up parameter statement_timeout (docs/operations/configuration.md, Connection poolers)"
     )
 
 

@@ -17,7 +17,7 @@ NO_TLS = "its port does not speak TLS; write redis:// in place of rediss://, or 
 
 ONLY_TLS = "its port speaks TLS only; write rediss:// in place of redis://, or name its plain port"
 
-RIGHTS = "docs/operations.md, Rights in Redis, has the whole list"
+RIGHTS = "docs/operations/configuration.md, Rights in Redis, has the whole list"
 
 _COMMAND = re.compile(r"(?i:(?:user (\S+)|this user) has no permissions to run the '([\w|-]+)' command)")
 

@@ -105,7 +105,7 @@ class AuditRow(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """Answer to `AUDIT` (question: `journal.After`): the rows in order. `lost`: those that the ring has dropped."""
+    """Answer to `AUDIT` (question: `journal.After`): rows in order. `lost`: those that the ring has dropped."""
 
     address: SiloAddress
     rows: tuple[AuditRow, ...]

@@ -56,11 +56,12 @@ class AuditTrail:
         )  # fmt: skip
 
     def after(self, question: After) -> Audit:
-        """The oldest rows numbered after the one asked for."""
-        rows = [row for row in self._rows if row.number > question.number]
+        """The oldest rows numbered after the one asked for; -n asks for the newest n."""
+        number = question.number if question.number >= 0 else max(0, self._number + question.number)
+        rows = [row for row in self._rows if row.number > number]
         oldest = self._rows[0].number if self._rows else self._number + 1
         most = max(0, min(question.limit, MOST_ROWS))
-        return Audit(self._address, tuple(rows[:most]), max(0, oldest - 1 - max(0, question.number)))
+        return Audit(self._address, tuple(rows[:most]), max(0, oldest - 1 - number))
 
 
 def _short(text: str) -> str:

@@ -81,11 +81,6 @@ class Shutdown:
         self._calls_completed = False
         self.phase = Phase.SERVING
 
-    @property
-    def deps(self) -> ShutdownDeps:
-        """The parts that the stop works on."""
-        return self._deps
-
     def steps(self) -> Sequence[Step]:
         """The drain, in order.
 

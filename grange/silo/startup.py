@@ -88,13 +88,12 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
-    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
-    storages = stores.guards.storages
-    steering = Steering(definition.config, environment.utc_now, ports.name, storages, shutdown, begin_drain)
-    parts.callback(steering.close)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.labels, environment.utc_now)
+    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
+    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
+    steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
+    parts.callback(steering.close)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -136,6 +135,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
+    hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
@@ -330,7 +330,6 @@ def prepare_hosting(
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
-    catalog.takes = cluster.directory.locator.takes
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 
 from grange.runtime.system_target import SystemTargets
@@ -14,9 +14,9 @@ from grange.silo.log_levels import LogLevels
 from grange.silo.redaction import Redaction
 from grange.silo.schemas import Schemas
 from grange.silo.shutdown import Shutdown
+from grange.silo.stages import Stages
 from grange.silo.states import StoredStates
 from grange.silo.tasks import serve_tasks
-from grange.storage.provider import GrainStorage
 
 
 class Steering:
@@ -29,29 +29,27 @@ class Steering:
         self,
         config: SiloConfig,
         now: Callable[[], datetime],
-        name: str,
-        storages: Mapping[str, GrainStorage],
+        stages: Stages,
         shutdown: Shutdown,
         begin_drain: Callable[[], None],
     ) -> None:
-        stopping = shutdown.deps
-        address, catalog = stopping.address, stopping.catalog
+        address, catalog = stages.ports.address, stages.hosting.catalog
         self._address = address
         self._levels = LogLevels()
         self.audit = AuditTrail(address, now)
         deeds = Deeds(
             DeedDeps(
-                name=name,
+                name=stages.ports.name,
                 catalog=catalog,
-                caller=stopping.caller,
-                agent=stopping.agent,
+                caller=stages.calls.caller,
+                agent=stages.cluster.agent,
                 levels=self._levels,
                 drained=shutdown.state,
                 begin_drain=begin_drain,
             )
         )
         self.acts = Acts(address, deeds.all(), config.actions, self.audit)
-        self.states = StoredStates(address, catalog, storages, Redaction(config.redact))
+        self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
 
     def serve(self, targets: SystemTargets) -> None:

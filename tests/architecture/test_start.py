@@ -43,7 +43,11 @@ def test_a_client_imports_nothing_of_a_silo() -> None:
     assert imported_by("grange.client") & (DRIVERS | OF_A_SILO | {"click", "rich"}) == set()
 
 
-@pytest.mark.parametrize("command", ["ask", "call", "completion", "drain_command"])
+@pytest.mark.parametrize(
+    "command",
+    ["activation_command", "ask", "audit_command", "call", "completion", "cordon_command", "deactivate_command",
+     "drain_command", "follow_command", "log_level_command", "tasks_command"],
+)  # fmt: skip
 def test_a_command_that_asks_a_cluster_imports_nothing_of_a_silo(command: str) -> None:
     assert imported_by(f"grange.cli.{command}") & (OF_A_SILO | {"asyncpg", "redis"}) == set()
 

@@ -21,8 +21,8 @@ SHOTS = HERE / "shots"
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-extensions",
 ]  # fmt: skip
 
 WIDTH, HEIGHT = 1280, 900

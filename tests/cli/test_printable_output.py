@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from grange.cli import tables
 from grange.cli.commands import main
 from grange.cli.doctor import facts as doctor_facts
+from grange.cli.find_command import row_facts, rows_table
 from grange.cli.inspect import Answer
 from grange.cli.json_call import error_facts
 from grange.cli.logs import JsonLines, TextLines
@@ -29,7 +30,7 @@ from grange.errors import RemoteError
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.printable import LOGGERS, PrintableArguments, TextBlock, printable, printable_json
 from grange.proto.ids import GrainId, SiloAddress
-from grange.proto.inspection import ActivationRow, FoundActivations
+from grange.proto.inspection import ActivationRow
 from grange.proto.management import SiloState
 from grange.silo.store_checks import StoreReport
 from tests.architecture.sources import PACKAGE
@@ -79,7 +80,7 @@ def table_outputs(text: str) -> str:
     labels, grains = (text,), {text: text}
     member = Member(address, SiloStatus.ACTIVE, NOW, NOW, text, 30000, labels=labels, grains=grains)
     state = SiloState(address, text, 3, 1.5, {text: 2}, 0, table=text, fenced=text)
-    listed = FoundActivations(address, (ActivationRow(GrainId("cart", text), text, 1.0, 1.0, 0, 0, 0.0),), 1, 1, 1)
+    row = ActivationRow(GrainId("cart", text), text, 1.0, 1.0, 0, 0, 0.0)
     answers = [Answer(member, state), Answer(member, None, text)]
     report = StoreReport((text,), text, (bad(text, text, text),))
     doctored = Rows("store", "check")
@@ -89,7 +90,7 @@ def table_outputs(text: str) -> str:
         tables.silos_table([member]),
         tables.status_table(answers),
         tables.types_table({text: {text: 1}}, View(1, (member,))),
-        tables.activations_table(tables.activation_facts([Answer(member, listed)])),
+        rows_table([row_facts(text, row)]),
         *tables.problems(answers),
         doctored,
     )

@@ -1,4 +1,4 @@
-"""The rights in Postgres that docs/operations.md names suffice for a silo's whole life, and a missing one is named."""
+"""The rights in Postgres that docs/operations names suffice for a silo's whole life, and a missing one is named."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from grange.storage.provider import Stamp
 from grange.storage.urls import open_storage, try_storage
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "configuration.md"
 ANN = GrainId("cart", "ann")
 WRITER = SiloAddress("10.0.0.1", 11111, 1)
 

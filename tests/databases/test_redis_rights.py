@@ -24,7 +24,7 @@ from grange.storage.urls import open_storage, try_storage
 from grange.testing.contracts.membership_samples import NOON, a_silo, insert
 from tests.contracts.redis_replicas import PASSWORD, Sentinel, Server
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "configuration.md"
 ANN = GrainId("cart", "ann")
 WRITER = SiloAddress("10.0.0.1", 11111, 1)
 

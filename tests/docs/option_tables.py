@@ -1,4 +1,4 @@
-"""Generates the option tables of docs/operations.md from the option classes: `python -m tests.docs.option_tables`.
+"""Generates the option tables of docs/operations/configuration.md: `python -m tests.docs.option_tables`.
 
 The page has each table between `<!-- options: NAME -->` and `<!-- end -->`. Running this module writes all of them.
 """
@@ -21,7 +21,7 @@ from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
 from tests.docs.pages import ROOT
 
-PAGE = ROOT / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operations" / "configuration.md"
 TABLE = re.compile(r"(?<=<!-- options: )(\w+) -->\n(.*?)(?=<!-- end -->)", re.DOTALL)
 CLASSES: Mapping[str, type] = {
     "silo": SiloConfig,

@@ -10,6 +10,9 @@ import pytest
 from grange.cli.commands import SUBCOMMANDS, main
 from grange.cli.exit_codes import ExitCode
 from tests.docs.option_tables import CLASSES, PAGE, TABLE, renewed
+from tests.docs.pages import ROOT
+
+COMMANDS = ROOT / "docs" / "operations" / "command-line.md"
 
 
 def test_every_option_is_on_the_page_as_its_class_has_it() -> None:
@@ -26,9 +29,9 @@ def command_named(name: str) -> click.Command:
 
 @pytest.mark.parametrize("name", sorted(SUBCOMMANDS))
 def test_every_command_is_on_the_page_with_its_options(name: str) -> None:
-    section = re.search(rf"^### `grange {name}\b.*?(?=^##)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert section, f"docs/operations.md has no section about grange {name}"
-    shared = PAGE.read_text().partition("### Options of every command that asks")[2].partition("### ")[0]
+    section = re.search(rf"^### `grange {name}(?![\w-]).*?(?=^##)", COMMANDS.read_text(), re.MULTILINE | re.DOTALL)
+    assert section, f"docs/operations/command-line.md has no section about grange {name}"
+    shared = COMMANDS.read_text().partition("### Options of every command that asks")[2].partition("### ")[0]
     for parameter in command_named(name).params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             for option in (*parameter.opts, *parameter.secondary_opts):
@@ -36,6 +39,6 @@ def test_every_command_is_on_the_page_with_its_options(name: str) -> None:
 
 
 def test_every_exit_code_is_on_the_page() -> None:
-    section = PAGE.read_text().partition("### Exit codes")[2].partition("## ")[0]
+    section = COMMANDS.read_text().partition("### Exit codes")[2].partition("## ")[0]
     listed = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)
     assert [int(code) for code in listed] == sorted(ExitCode)

@@ -1,0 +1,33 @@
+"""`grange deactivate`: ends activations; the next call activates the grain again, from its stored state."""
+
+from __future__ import annotations
+
+import click
+
+from grange.cli.act_outcome import carry_out
+from grange.cli.completion import complete_grain_type, complete_key, complete_silo
+from grange.cli.output import Output
+from grange.cli.remote import RemoteCluster, asks_a_cluster
+from grange.proto.acts import Act, Action
+
+
+@click.command("deactivate")
+@click.argument("grain_type", metavar="TYPE", shell_complete=complete_grain_type)
+@click.argument("key", required=False, default="", shell_complete=complete_key)
+@click.option("--reason", required=True, help="Why, for the audit.")
+@click.option("--silo", default="", shell_complete=complete_silo, help="On this silo only.")
+@click.option("--yes", is_flag=True, help="Do not ask before it is done.")
+@asks_a_cluster
+def deactivate_command(
+    cluster: RemoteCluster, output: Output, grain_type: str, key: str, yes: bool, **options: str
+) -> None:
+    """End the activation of one grain, or all activations of a TYPE, after their running requests.
+
+    It shows first how many there are, and asks. The next call activates a grain again, from its stored state.
+    """
+    if output.as_json and not yes:
+        raise click.UsageError("--json needs --yes, because a program cannot be asked")
+    target = f"{grain_type}/{key}" if key else grain_type
+    carry_out(
+        cluster, output, Act(Action.DEACTIVATE, target, reason=options["reason"]), options["silo"], confirm=not yes
+    )
