@@ -3,7 +3,7 @@
 
 import { h, put, s, set } from './dom.js';
 import { clock, duration, plural } from './format.js';
-import { KEPT, Series, axis, largest, minutes, path, spaced, spread, timeMarks } from './series.js';
+import { KEPT, Series, axis, largest, minutes, path, spaced, spread, thinned, timeMarks } from './series.js';
 
 const HEIGHT = 148;
 const LEAST = 120_000; // ms shown, when the figures began less than 15 minutes ago
@@ -70,7 +70,7 @@ class Chart {
   }
 
   get from() {
-    return Math.min(this.to - LEAST, Math.max(this.to - (KEPT - 1) * 1000, this.live?.first ?? this.to));
+    return this.live ? begin(this.live) : this.to - LEAST;
   }
 
   /** @param {number} time */
@@ -184,17 +184,20 @@ class Chart {
   }
 }
 
+/** The time at which charts begin. @param {import('./live.js').Live} live */
+const begin = (live) => Math.min(live.now - LEAST, Math.max(live.now - (KEPT - 1) * 1000, live.first ?? live.now));
+
 /** @param {number | null} time */
 const move = (time) => cursor.dispatchEvent(new CustomEvent('move', { detail: time }));
 
-/** A small line without axes, for a cell. @param {Series | undefined} series @param {number} [width] @param {number} [height] */
-export function spark(series, width = 96, height = 18) {
+/** A small line without axes, for a cell. @param {import('./live.js').Live} live @param {string} name @param {number} [width] @param {number} [height] */
+export function spark(live, name, width = 96, height = 18) {
   const svg = s('svg', { class: 'spark', width, height, 'aria-hidden': 'true' });
-  if (!series || !series.values.length) return svg;
+  const to = live.now;
+  const from = begin(live);
+  const series = thinned(live.series.get(name) ?? new Series(to), from, to, width / 3);
   const top = largest([series]) || 1;
-  const to = series.start + series.values.length * series.step;
-  const from = to - KEPT * series.step;
-  const d = path(series, (time) => ((time - from) / (to - from)) * width, (value) => height - 2 - (value / top) * (height - 4), from);
+  const d = path(series, (time) => ((time - from) / (to - from)) * (width - 2), (value) => height - 2 - (value / top) * (height - 4), from);
   svg.append(s('path', { class: 'line tone-1', d }));
   return svg;
 }

@@ -93,7 +93,7 @@ class Shell {
     const { signal } = this.stop;
     const path = parts();
     const found = path && route(path);
-    const here = found?.label ? location.pathname : `/${path?.[0] === 'g' ? 'activations' : path?.[0] ?? ''}`;
+    const here = found?.label ? location.pathname : `/${path?.[0] === 'g' ? 'grains' : path?.[0] ?? ''}`;
     for (const each of this.links) set(each, 'aria-current', each.getAttribute('href') === here ? 'page' : null);
     const waiting = setTimeout(() => put(this.main, loading()), 200);
     try {

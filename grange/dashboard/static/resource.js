@@ -25,7 +25,7 @@ export function failed(error, again = null) {
   const text = error instanceof Error ? error.message : String(error);
   const retry = again && h('button', { type: 'button', onclick: again }, 'Try again');
   if (status === 403) return state('You may not see this.', h('p', { class: 'quiet' }, text), 'refused');
-  if (status === 404) return state(`Not found: ${text}.`);
+  if (status === 404) return state(`This is not there: ${text}.`);
   if (status === 400) return state(error instanceof ApiError && error.field ? `The filter “${error.field}” is not valid.` : 'The question is not valid.', h('p', { class: 'quiet' }, text), 'failed');
   if (status === 0) return state('No answer.', h('p', { class: 'quiet' }, text, ' ', retry), 'failed');
   return state('This could not be shown.', h('p', { class: 'quiet' }, text, ' ', retry), 'failed');

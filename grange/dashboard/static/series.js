@@ -119,6 +119,20 @@ export function spread(series) {
   return { low, high, mean: sum / known.length, last: known[known.length - 1] };
 }
 
+/** Means of equal parts of a time, for small lines; null for a part without figures.
+ * @param {Series} series @param {number} from in ms @param {number} to in ms @param {number} parts */
+export function thinned(series, from, to, parts) {
+  const size = Math.max((to - from) / parts, series.step);
+  const sums = Array.from({ length: Math.ceil((to - from) / size) }, () => ({ sum: 0, count: 0 }));
+  series.values.forEach((value, i) => {
+    const part = sums[Math.floor((series.start + i * series.step - from) / size)];
+    if (value === null || !part) return;
+    part.sum += value;
+    part.count += 1;
+  });
+  return new Series(from + size / 2, size / 1000, sums.map(({ sum, count }) => (count ? sum / count : null)));
+}
+
 /** Means of each minute, the newest first; null for a minute without figures. @param {Series} series @returns {{time: number, mean: Point}[]} */
 export function minutes(series) {
   /** @type {Map<number, number[]>} */

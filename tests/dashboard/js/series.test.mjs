@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { KEPT, Series, axis, firstOf, largest, minutes, path, spaced, spread, timeMarks } from '../../../grange/dashboard/static/series.js';
+import { KEPT, Series, axis, firstOf, largest, minutes, path, spaced, spread, thinned, timeMarks } from '../../../grange/dashboard/static/series.js';
 
 const T = 1_800_000_000_000;
 
@@ -90,4 +90,10 @@ test('an axis of whole things has no halves, and a chart begins with the first f
   assert.deepEqual(axis(1, 3, 1).marks, [0, 1]);
   assert.equal(firstOf([new Series(T, 1, [null, null, 4]), new Series(T, 1, [null])]), T + 2000);
   assert.equal(firstOf([new Series(T, 1, [null])]), null);
+});
+
+test('a small line has means, and keeps its gaps', () => {
+  const thin = thinned(new Series(T, 1, [1, 3, null, null, 5, 7]), T, T + 6000, 3);
+  assert.deepEqual(thin.values, [2, null, 6]);
+  assert.deepEqual(thinned(new Series(T, 1, [1]), T + 9000, T + 12_000, 3).values, [null, null, null]);
 });

@@ -18,7 +18,7 @@ export function login() {
       location.reload();
     } catch (error) {
       const status = error instanceof ApiError ? error.status : 0;
-      say(problem, status === 401 ? 'That is not right.' : status === 429 ? 'Too many tries. Wait a minute.' : `No login: ${/** @type {Error} */ (error).message}.`);
+      say(problem, status === 401 ? 'The token, or the user and password, are wrong.' : status === 429 ? 'Too many tries. Wait a minute.' : `No login: ${/** @type {Error} */ (error).message}.`);
     }
   };
   const field = (/** @type {string} */ name, /** @type {any} */ input) => h('label', { class: 'field' }, h('span', { class: 'name' }, name), input);
