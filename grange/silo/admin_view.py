@@ -6,7 +6,6 @@ from grange.silo.access import SiloAccess
 from grange.silo.config import SiloConfig
 from grange.silo.crossing import Crossing
 from grange.silo.health import HealthParts
-from grange.silo.publisher import Publisher
 from grange.silo.running import RunningSilo
 
 
@@ -21,6 +20,5 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
     )
     me = (ports.address, ports.name, ports.cluster)
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
-    publisher = Publisher(silo.inspection.figures.snapshot)
     options = {name: str(value) for name, value in config.__repr_args__() if name is not None}
-    ports.admin.attach(crossing, publisher, SiloAccess(crossing, publisher, options, hosting.roles.level_of_token))
+    ports.admin.attach(crossing, SiloAccess(crossing, silo.publisher, options, hosting.roles.level_of_token))
