@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import re
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from starlette.routing import Route
 from grange import Grain
 from grange.errors import ConfigurationError, OptionError
 from grange.observability.metrics import METRICS
+from grange.proto.journal import TRACES, RootRow, SpanRow, Traces
 from grange.proto.management import STATUS, SiloState
 from grange.servers.process import free_port
 from grange.silo import admin_server
@@ -247,6 +249,23 @@ async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
 async def test_metrics_answer_while_a_turn_blocks_the_silo(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path) as silo:
         assert await silo.get_grain(Blocker, "a").ask(silo.http, "/metrics") == 200
+
+
+async def test_a_scrape_links_a_slow_call_to_its_trace(tmp_path: Path) -> None:
+    """The silo's own answer about its traces is in place of tracing."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with silo_with_http(tmp_path) as silo:
+        await silo.get_grain(Idle, "a").touch()
+
+        async def answer(_: bytes) -> bytes:
+            span = SpanRow(trace, "00f067aa0ba902b7", "", "server", "idle/touch", time.time(), 0.02)
+            return msgspec.msgpack.encode(Traces(silo.address, (RootRow(span, "slow"),)))
+
+        targets = silo._running.hosting.silo_targets
+        targets._answers[TRACES] = answer
+        text = (await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text"})).text
+        (line,) = [each for each in text.splitlines() if trace in each]
+        assert line.startswith('grange_call_duration_seconds_bucket{type="idle",method="touch",le="0.025"}')
 
 
 VIEWER = "a-viewer's-token-of-24"
