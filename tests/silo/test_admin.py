@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 import re
 import threading
 import time
@@ -191,6 +192,43 @@ async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
             refused = await get(base(silo) + "/livez", headers={"host": host})
             assert refused.status_code == 421, host
             assert "http_hosts" in refused.text
+
+
+async def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "HEAD_TIMEOUT", 0.05)
+    async with silo_with_http(tmp_path) as silo:
+        host, _, port = silo.http.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")  # a head that never ends
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        assert (await get(base(silo) + "/livez")).status_code == 200
+
+
+async def test_a_silo_takes_a_bounded_number_of_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", 2)
+    async with silo_with_http(tmp_path) as silo:
+        host, _, port = silo.http.rpartition(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        while (await get(base(silo) + "/livez")).status_code == 200:
+            pass  # the server has not accepted both yet
+        assert (await get(base(silo) + "/livez")).status_code == 503
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_another_program_keeps_its_loggers(tmp_path: Path) -> None:
+    """uvicorn would take the handlers of its access log away, also from a server of the user's program."""
+    logger, handler = logging.getLogger("uvicorn.access"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        async with silo_with_http(tmp_path) as silo:
+            assert (await get(base(silo) + "/livez")).status_code == 200
+        assert (logger.handlers, logger.propagate) == ([handler], True)
+    finally:
+        logger.removeHandler(handler)
 
 
 async def test_no_admin_port_without_the_option(tmp_path: Path) -> None:
