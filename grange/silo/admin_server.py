@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -161,11 +161,16 @@ class _Protocol(H11Protocol):
         self.timeout_keep_alive_task = None
         super().data_received(data)
         if pending is not None:
-            if self.cycle is None and not self.transport.is_closing():
+            if not self._was_asked and not self.transport.is_closing():
                 self.timeout_keep_alive_task = pending
             else:
                 pending.cancel()
 
     def _close_unless_asked(self) -> None:
-        if self.cycle is None:
+        if not self._was_asked:
             self.transport.close()
+
+    @property
+    def _was_asked(self) -> bool:
+        """Whether a request has come: until then uvicorn has no cycle, although its type says so."""
+        return cast("object", self.cycle) is not None

@@ -147,7 +147,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     admin = await parts.enter_async_context(AdminPort())
-    with config.naming("http"):
+    with config.naming("http", host="http_host" if config.http_host else "host"):
         if config.http != "off" and not environment.real_time:
             raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
         await admin.open(config)
@@ -331,11 +331,11 @@ def prepare_hosting(
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
-    silo_targets, client_targets = SystemTargets(), SystemTargets()
-    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
     roles = Roles(environment.tokens())
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.asker_of)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.asker_of)
+    silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
+    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,

@@ -134,6 +134,10 @@ class Listener(Protocol):
         """The number of the open port, also when port 0 was requested."""
         ...
 
+    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+        """Answer health checks by this from now on, where the network has a standard for them; it must not block."""
+        ...
+
     async def close(self) -> None:
         """Close the port and every connection accepted on it."""
         ...

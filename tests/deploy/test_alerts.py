@@ -39,78 +39,78 @@ def slow(share: float) -> list[dict[str, str]]:
     """100 calls a minute, this share of them slower than the objective."""
     return [
         series(
-            "grange_call_duration_seconds_bucket", f"0+{100 * (1 - share):g}x400", type="cart", method="add", le="0.5"
+            "grange_call_duration_seconds_bucket", f"0+{100 * (1 - share):g}x45", type="cart", method="add", le="0.5"
         ),
-        series("grange_call_duration_seconds_bucket", "0+100x400", type="cart", method="add", le="+Inf"),
-        series("grange_call_duration_seconds_count", "0+100x400", type="cart", method="add"),
+        series("grange_call_duration_seconds_bucket", "0+100x45", type="cart", method="add", le="+Inf"),
+        series("grange_call_duration_seconds_count", "0+100x45", type="cart", method="add"),
     ]
 
 
 QUIET = [
-    series("grange_ready", "1x400"),
-    series("grange_membership_silos", "1x400", status="active"),
-    series("grange_silo_info", "1x400", name="silo-1", address="a", cluster="c", version="1"),
-    series("grange_silo_generation", "5x400"),
+    series("grange_ready", "1x45"),
+    series("grange_membership_silos", "1x45", status="active"),
+    series("grange_silo_info", "1x45", name="silo-1", address="a", cluster="c", version="1"),
+    series("grange_silo_generation", "5x45"),
     *(
-        series(name, "0x400")
+        series(name, "0x45")
         for name in (
             "grange_deaths_total", "grange_false_suspicions_total", "grange_self_fenced_total", "grange_health_score",
             "grange_table_unreachable", "grange_table_lost", "grange_directory_duplicates_total", "grange_stuck_turns",
             "grange_directory_repairs_total", "grange_requests_shed_total",
         )
     ),
-    series("grange_storage_fenced_writes_total", "0x400", provider="default"),
-    series("grange_storage_errors_total", "3x400", provider="default", error="StorageUnavailable"),
-    series("grange_calls_total", "0+1000x400", type="cart", method="add", status="ok"),
-    series("grange_calls_total", "0+1x400", type="cart", method="add", status="failed"),
-    series("grange_calls_rejected_total", "0+1x400", type="cart", method="add", reason="overloaded"),
-    series("grange_activations_failed_total", "0x400", type="cart"),
-    series("grange_event_loop_lag_seconds_bucket", "0+100x400", le="1"),
-    series("grange_event_loop_lag_seconds_bucket", "0+100x400", le="2.5"),
-    series("grange_event_loop_lag_seconds_bucket", "0+100x400", le="+Inf"),
-    series("grange_load", "0.3x400", cause="cpu"),
+    series("grange_storage_fenced_writes_total", "0x45", provider="default"),
+    series("grange_storage_errors_total", "3x45", provider="default", error="StorageUnavailable"),
+    series("grange_calls_total", "0+1000x45", type="cart", method="add", status="ok"),
+    series("grange_calls_total", "0+1x45", type="cart", method="add", status="failed"),
+    series("grange_calls_rejected_total", "0+1x45", type="cart", method="add", reason="overloaded"),
+    series("grange_activations_failed_total", "0x45", type="cart"),
+    series("grange_event_loop_lag_seconds_bucket", "0+100x45", le="1"),
+    series("grange_event_loop_lag_seconds_bucket", "0+100x45", le="2.5"),
+    series("grange_event_loop_lag_seconds_bucket", "0+100x45", le="+Inf"),
+    series("grange_load", "0.3x45", cause="cpu"),
     *slow(0.001),
 ]  # fmt: skip
-"""A silo that serves: what each alert looks at, without its fault. Six hours and more, by the minute."""
+"""A silo that serves: what each alert looks at, without its fault. 45 minutes, by the minute."""
 
 FAULTS: Mapping[str, tuple[list[dict[str, str]], dict[str, str]]] = {
-    "GrangeSiloDead": ([series("grange_deaths_total", "0x377 1x30")], JOB),
-    "GrangeSiloNotScraped": ([series("grange_membership_silos", "2x400", status="active")], JOB),
-    "GrangeNotReady": ([series("grange_ready", "1x370 0x30")], SILO),
-    "GrangeRestartLoop": ([series("grange_silo_generation", "1x370 2 2 3 3 4x30")], SILO),
-    "GrangeFalseSuspicion": ([series("grange_false_suspicions_total", "0x370 1x30")], SILO),
-    "GrangeSelfFenced": ([series("grange_self_fenced_total", "0x370 1x30")], SILO),
-    "GrangeHealthDegraded": ([series("grange_health_score", "0x370 4x30")], SILO),
-    "GrangeTableUnreachable": ([series("grange_table_unreachable", "0x370 1x30")], SILO),
+    "GrangeSiloDead": ([series("grange_deaths_total", "0x37 1x8")], JOB),
+    "GrangeSiloNotScraped": ([series("grange_membership_silos", "2x45", status="active")], JOB),
+    "GrangeNotReady": ([series("grange_ready", "1x30 0x15")], SILO),
+    "GrangeRestartLoop": ([series("grange_silo_generation", "1x30 2 2 3 3 4x10")], SILO),
+    "GrangeFalseSuspicion": ([series("grange_false_suspicions_total", "0x30 1x15")], SILO),
+    "GrangeSelfFenced": ([series("grange_self_fenced_total", "0x30 1x15")], SILO),
+    "GrangeHealthDegraded": ([series("grange_health_score", "0x30 4x15")], SILO),
+    "GrangeTableUnreachable": ([series("grange_table_unreachable", "0x30 1x15")], SILO),
     "GrangeTableLost": (
-        [series("grange_table_lost", "0x370 1x30"), series("grange_table_unreachable", "0x370 1x30")], SILO,
+        [series("grange_table_lost", "0x30 1x15"), series("grange_table_unreachable", "0x30 1x15")], SILO,
     ),
-    "GrangeDuplicateActivation": ([series("grange_directory_duplicates_total", "0x370 1x30")], SILO),
-    "GrangeRegistrationRepaired": ([series("grange_directory_repairs_total", "0x370 2x30")], SILO),
+    "GrangeDuplicateActivation": ([series("grange_directory_duplicates_total", "0x30 1x15")], SILO),
+    "GrangeRegistrationRepaired": ([series("grange_directory_repairs_total", "0x30 2x15")], SILO),
     "GrangeFencedWrite": (
-        [series("grange_storage_fenced_writes_total", "0x370 1x30", provider="default")], STORE,
+        [series("grange_storage_fenced_writes_total", "0x30 1x15", provider="default")], STORE,
     ),
     "GrangeStorageErrors": (
-        [series("grange_storage_errors_total", "3x370 4+1x30", provider="default", error="StorageUnavailable")], STORE,
+        [series("grange_storage_errors_total", "3x30 4+1x15", provider="default", error="StorageUnavailable")], STORE,
     ),
     "GrangeErrorRate": (
-        [series("grange_calls_rejected_total", "0+1x360 400+100x40", type="cart", method="add", reason="overloaded")],
+        [series("grange_calls_rejected_total", "0+1x25 26+100x20", type="cart", method="add", reason="overloaded")],
         TYPE,
     ),
     "GrangeLatencyBurnFast": (slow(0.2), JOB),
     "GrangeLatencyBurnSlow": (slow(0.1), JOB),
-    "GrangeShedding": ([series("grange_requests_shed_total", "0x370 1+1x30")], SILO),
-    "GrangeStuckActivation": ([series("grange_stuck_turns", "0x360 1x40")], SILO),
-    "GrangeActivationsFail": ([series("grange_activations_failed_total", "0x370 1+1x30", type="cart")], TYPE),
-    "GrangeLoopLag": ([series("grange_event_loop_lag_seconds_bucket", "0+90x400", le="1")], SILO),
-    "GrangeLoadHigh": ([series("grange_load", "0.3x360 0.97x40", cause="event loop lag")], SILO),
+    "GrangeShedding": ([series("grange_requests_shed_total", "0x30 1+1x15")], SILO),
+    "GrangeStuckActivation": ([series("grange_stuck_turns", "0x25 1x20")], SILO),
+    "GrangeActivationsFail": ([series("grange_activations_failed_total", "0x30 1+1x15", type="cart")], TYPE),
+    "GrangeLoopLag": ([series("grange_event_loop_lag_seconds_bucket", "0+90x45", le="1")], SILO),
+    "GrangeLoadHigh": ([series("grange_load", "0.3x20 0.97x25", cause="event loop lag")], SILO),
 }  # fmt: skip
 """The series of each fault in place of the quiet ones, and the labels of the alert that it raises."""
 
 ALSO = {"GrangeLatencyBurnFast": {"GrangeLatencyBurnSlow"}}
 """Alerts that a fault raises beside its own."""
 
-AT = "380m"
+AT = "40m"
 
 
 def round_of(name: str, changed: list[dict[str, str]], expected: list[dict[str, Any]]) -> dict[str, Any]:

@@ -24,9 +24,8 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Fencing and pauses": (37, 38, 39),
     "Directory": (20, 21, 22, 23, 24, 25, 26),
     "Connections": (17, 18, 19, 41, 68, 69, 70),
-    "Seeing a cluster": (72,),
     "Options, the command line and acts": (59, 76),
-    "Looking at a cluster": (77, 78),
+    "Seeing a cluster": (72, 75, 77, 78),
     "Stopping a silo": (42, 43, 44, 45),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
+import re
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx2
 import msgspec
 import pytest
@@ -21,6 +25,8 @@ from starlette.routing import Route
 
 from grange import Grain
 from grange.errors import ConfigurationError, OptionError
+from grange.observability.metrics import METRICS
+from grange.proto.journal import TRACES, RootRow, SpanRow, Traces
 from grange.proto.management import STATUS, SiloState
 from grange.servers.process import free_port
 from grange.silo import admin_server
@@ -131,6 +137,22 @@ async def test_a_silo_that_drains_is_live_and_not_ready(tmp_path: Path) -> None:
         await stop
 
 
+async def test_health_checks_of_grpc_follow_readiness(tmp_path: Path) -> None:
+    serving, not_serving = b"\x08\x01", b"\x08\x02"
+    turn = Turn()
+    async with silo_with_http(tmp_path, turn, http="off") as silo, grpc.aio.insecure_channel(silo.gateway) as channel:
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        assert await watch.read() == serving
+        call = asyncio.create_task(silo.get_grain(Waiter, "a").wait())
+        await turn.began.wait()
+        stop = asyncio.create_task(silo.stop())
+        assert await watch.read() == not_serving  # while a call still runs
+        assert not stop.done()
+        turn.end.set()
+        await call
+        await stop
+
+
 class SlowStart(ConfiguredEnvironment):
     """Its stores open when the test lets them."""
 
@@ -170,6 +192,43 @@ async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
             refused = await get(base(silo) + "/livez", headers={"host": host})
             assert refused.status_code == 421, host
             assert "http_hosts" in refused.text
+
+
+async def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "HEAD_TIMEOUT", 0.05)
+    async with silo_with_http(tmp_path) as silo:
+        host, _, port = silo.http.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")  # a head that never ends
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        assert (await get(base(silo) + "/livez")).status_code == 200
+
+
+async def test_a_silo_takes_a_bounded_number_of_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", 2)
+    async with silo_with_http(tmp_path) as silo:
+        host, _, port = silo.http.rpartition(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        while (await get(base(silo) + "/livez")).status_code == 200:
+            pass  # the server has not accepted both yet
+        assert (await get(base(silo) + "/livez")).status_code == 503
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_another_program_keeps_its_loggers(tmp_path: Path) -> None:
+    """uvicorn would take the handlers of its access log away, also from a server of the user's program."""
+    logger, handler = logging.getLogger("uvicorn.access"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        async with silo_with_http(tmp_path) as silo:
+            assert (await get(base(silo) + "/livez")).status_code == 200
+        assert (logger.handlers, logger.propagate) == ([handler], True)
+    finally:
+        logger.removeHandler(handler)
 
 
 async def test_no_admin_port_without_the_option(tmp_path: Path) -> None:
@@ -219,6 +278,7 @@ async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
             assert answer.status_code == 200  # the figures are at most a second old
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert '"ann"' not in answer.text
+        assert re.findall(r"^# TYPE (\w+) ", answer.text, re.MULTILINE) == [metric.name for metric in METRICS]
         other = await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         assert other.headers["content-type"].startswith("application/openmetrics-text")
         assert other.text.endswith("# EOF\n")
@@ -227,6 +287,23 @@ async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
 async def test_metrics_answer_while_a_turn_blocks_the_silo(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path) as silo:
         assert await silo.get_grain(Blocker, "a").ask(silo.http, "/metrics") == 200
+
+
+async def test_a_scrape_links_a_slow_call_to_its_trace(tmp_path: Path) -> None:
+    """The silo's own answer about its traces is in place of tracing."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with silo_with_http(tmp_path) as silo:
+        await silo.get_grain(Idle, "a").touch()
+
+        async def answer(_: bytes) -> bytes:
+            span = SpanRow(trace, "00f067aa0ba902b7", "", "server", "idle/touch", time.time(), 0.02)
+            return msgspec.msgpack.encode(Traces(silo.address, (RootRow(span, "slow"),)))
+
+        targets = silo._running.hosting.silo_targets
+        targets._answers[TRACES] = answer
+        text = (await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text"})).text
+        (line,) = [each for each in text.splitlines() if trace in each]
+        assert line.startswith('grange_call_duration_seconds_bucket{type="idle",method="touch",le="0.025"}')
 
 
 VIEWER = "a-viewer's-token-of-24"

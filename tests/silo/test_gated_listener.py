@@ -61,14 +61,8 @@ class ListenerNet:
         return self.address
 
     def admit(self) -> None:
-        inbound = Inbound(
-            NoGrains(),
-            SystemTargets(),
-            Faults(),
-            Tasks(),
-            Admission(RuntimeOptions()),
-            lambda hello: Asker(hello.name, Level.NONE),
-        )
+        targets = SystemTargets(lambda hello: Asker(hello.name, Level.NONE))
+        inbound = Inbound(NoGrains(), targets, Faults(), Tasks(), Admission(RuntimeOptions()))
         self.listener.admit(self.address, inbound)
 
     async def connect(

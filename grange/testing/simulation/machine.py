@@ -216,7 +216,6 @@ class _MachineEnvironment:
         self._clock = clock
         self.real_time = False
         self.random = random.Random(deps.rng.getrandbits(64))
-        self.real_time = False
 
     def utc_now(self) -> datetime:
         return self._clock.at(self._deps.loop.time())
