@@ -94,7 +94,8 @@ VALUES: Group = MappingProxyType({
     "env": texts("Further environment variables, such as GRANGE_RUNTIME__IDLE_TIMEOUT. Never a secret.",
                  propertyNames={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"enum": sorted(RESERVED)}}),
     "resources": {
-        "cpu": text("500m", "The request. There is no limit: one would stop the loop for parts of each 100 ms.", QUANTITY),
+        "cpu": text("500m", "The request. There is no limit: one would stop the loop for parts of each 100 ms.",
+                    QUANTITY),
         "memoryMiB": whole(512, "The request in MiB. The limit is one and a half of it.", 64, 1048576),
     },
     "podLabels": texts("Further labels of the pods.", propertyNames={"not": {"pattern": r"^app\.kubernetes\.io/"}}),
