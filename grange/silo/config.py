@@ -27,6 +27,7 @@ from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read
 from grange.silo.option_values import (
     Folder,
     Host,
+    HttpPort,
     Names,
     Port,
     Road,
@@ -76,6 +77,16 @@ class SiloConfig(BaseSettings):
     """Port for other silos by plain sockets, with `road = "tcp"`; 0 picks a free one."""
     gateway_road_port: Port = 0
     """Port for clients by plain sockets, with `road = "tcp"`; 0 picks a free one."""
+    http: HttpPort = "off"
+    """Port for the probes of a supervisor, `/metrics` and the dashboard; 0 picks a free one, `off` opens none. The
+    default of `grange run` is 8080.
+    """
+    http_host: Host = ""
+    """Address on which the port of `http` listens; default: `host`."""
+    http_hosts: Names = ()
+    """Further names by which programs and browsers reach the port of `http`. It answers to these, to `host`,
+    `advertise`, `localhost` and every address; another name may be an attack by a foreign page.
+    """
     data: Folder = Path(".grange")
     """Folder of the embedded databases."""
     membership: str = ""
@@ -115,7 +126,8 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(values)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self._check_address, self._check_road, self._check_storages,
+            self.storage_settings, self._check_address, self._check_http, self._check_road,
+            self._check_storages,
         ):  # fmt: skip
             check()
 
@@ -184,6 +196,11 @@ class SiloConfig(BaseSettings):
         """The host in this silo's address."""
         return self.advertise or self.host
 
+    @property
+    def admin_host(self) -> str:
+        """The address on which the port of `http` listens."""
+        return self.http_host or self.host
+
     def runtime_options(self) -> RuntimeOptions:
         """The options of the runtime. Raises ConfigurationError naming a wrong key."""
         return self._options("runtime", self.runtime, RuntimeOptions)
@@ -231,9 +248,8 @@ class SiloConfig(BaseSettings):
                 f"{self.public_host!r} is a wildcard, which nothing can connect to; "
                 "give the option advertise the host by which others reach this silo",
             )
-        public = [
-            (name, host) for name, host in (("host", self.host), (option, self.public_host)) if not is_loopback(host)
-        ]
+        hosts = (("host", self.host), (option, self.public_host), ("http_host", self.admin_host))
+        public = [(name, host) for name, host in hosts if not is_loopback(host)]
         if public and not self.insecure:
             name, host = public[0]
             raise self.wrong(
@@ -241,6 +257,12 @@ class SiloConfig(BaseSettings):
                 f"{host!r} is not loopback, and traffic is neither encrypted nor authenticated; use a network that "
                 "only the cluster reaches and set the option insecure (--insecure), or stay on 127.0.0.1",
             )
+
+    def _check_http(self) -> None:
+        if self.http == "off":
+            for option in ("http_host", "http_hosts"):
+                if getattr(self, option):
+                    raise self.wrong((option,), "the option http opens no port; set it, or remove this")
 
     def _check_road(self) -> None:
         for option in ("road_port", "gateway_road_port"):

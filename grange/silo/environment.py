@@ -32,6 +32,11 @@ class SiloEnvironment(Protocol):
         """The source of every random number of the silo."""
         ...
 
+    @property
+    def real_time(self) -> bool:
+        """Whether the loop's clock is the machine's, so that threads may run beside the loop."""
+        ...
+
     def utc_now(self) -> datetime:
         """The date and time, for people who read stored records. It may be set; durations use the loop's time."""
         ...
@@ -75,6 +80,7 @@ class ConfiguredEnvironment:
         self._config = config
         self._checked: set[str] = set()
         self.random = Random()
+        self.real_time = True
 
     def utc_now(self) -> datetime:
         """The machine's clock."""

@@ -42,6 +42,16 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _http_port(value: Any) -> int | Literal["off"]:
+    if value == "off":
+        return "off"
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65535:
+        raise ValueError  # `option_errors` has the words
+    return value
+
+
 def _text(value: str) -> str:
     if not value.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError(f"must be one line of text without control characters, not {value!a}")
@@ -110,5 +120,6 @@ Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.After
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]
 Port = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=65535)]
+HttpPort = Annotated[int | Literal["off"], pydantic.PlainValidator(_http_port)]
 Road = Literal["grpc", "tcp"]
 Seconds = Annotated[float, pydantic.BeforeValidator(_number), pydantic.Field(gt=0, le=LONGEST, allow_inf_nan=False)]

@@ -25,6 +25,7 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.lifecycle import Lifecycle
@@ -40,6 +41,7 @@ from grange.transport.provider import Transport
 class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 1: the open ports, which admit no connection yet. `host` and `port` are the silo's endpoint."""
 
+    admin: AdminPort
     transport: Transport
     probe_port: ProbePort
     silo_listener: GatedListener
@@ -52,6 +54,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
 
+    admin: AdminPort
     transport: Transport
     probe_port: ProbePort
     silo_listener: GatedListener

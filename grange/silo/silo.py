@@ -126,6 +126,11 @@ class Silo:
         return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
+    def http_port(self) -> int:
+        """The number of the admin port; 0 without the option `http`."""
+        return self._running.ports.admin.port
+
+    @property
     def view(self) -> View:
         """The newest view of the cluster that this silo has."""
         return self._running.cluster.agent.view

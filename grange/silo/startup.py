@@ -18,12 +18,14 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
+from grange.errors import ConfigurationError
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.proto.acts import Level
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -40,16 +42,21 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.access import SiloAccess
+from grange.silo.admin import AdminPort
 from grange.silo.config import SiloConfig
+from grange.silo.crossing import Crossing
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.health import HealthParts
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
+from grange.silo.publisher import Publisher
 from grange.silo.ring import Ring
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
@@ -90,6 +97,7 @@ async def assemble(
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
+    open_admin(silo, definition)
     return silo
 
 
@@ -116,12 +124,18 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.catalog.open()
     log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
     await cluster.agent.join()
+    ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    admin = await parts.enter_async_context(AdminPort())
+    with config.naming("http"):
+        if config.http != "off" and not environment.real_time:
+            raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
+        await admin.open(config)
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
     silo_listener = GatedListener(Role.SILO, config.cluster)
@@ -137,6 +151,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     with config.naming("gateway_road_port"):
         await client_listener.listen_road(transport, config.host, config.gateway_road_port)
     return OpenPorts(
+        admin=admin,
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
@@ -165,6 +180,7 @@ async def open_stores(
         storages, address, environment.random, timeout, environment.writer, environment.first_change()
     )
     ports = Ports(
+        admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
         silo_listener=opened.silo_listener,
@@ -348,3 +364,17 @@ def serve_system_targets(silo: RunningSilo) -> None:
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)
+
+
+def open_admin(silo: RunningSilo, definition: SiloDefinition) -> None:
+    """Show the parts of this silo to its admin port."""
+    ports, agent, hosting = silo.ports, silo.cluster.agent, silo.hosting
+    dead_after = definition.config.membership_settings().dead_loop_after
+    ports.admin.health.watch(
+        HealthParts(agent=agent, shutdown=silo.shutdown, loop_watch=silo.loop_watch, dead_after=dead_after)
+    )
+    me = (ports.address, ports.name, ports.cluster)
+    crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
+    publisher = Publisher(hosting.management.state)
+    options = {name: str(value) for name, value in definition.config.__repr_args__() if name is not None}
+    ports.admin.attach(crossing, publisher, lambda: SiloAccess(crossing, publisher, options, lambda _: Level.NONE))

@@ -257,8 +257,9 @@ class TestCluster:
         )
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
-            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer
-        )
+            name, self._names, self.network, self.table, self.storages, self._rng(), not self._virtual, wall.now,
+            self.writer,
+        )  # fmt: skip
         await silo.start(environment)
         self.silos.append(silo)
         return silo
@@ -293,6 +294,7 @@ class _TestEnvironment:
     membership: MembershipTable
     databases: Mapping[str, GrainStorage]
     random: random.Random
+    real_time: bool
     now: Callable[[], datetime]
     identity: Callable[[SiloAddress], SiloAddress]
 

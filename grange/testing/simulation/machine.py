@@ -214,6 +214,7 @@ class _MachineEnvironment:
         self._process = process
         self._clock = clock
         self.random = random.Random(deps.rng.getrandbits(64))
+        self.real_time = False
 
     def utc_now(self) -> datetime:
         return self._clock.at(self._deps.loop.time())

@@ -1,0 +1,204 @@
+"""The admin port: probes that answer at any time, hosts, pages, and the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from grange import Grain
+from grange.errors import ConfigurationError, OptionError
+from grange.proto.management import STATUS, SiloState
+from grange.silo import admin_server
+from grange.silo.access import SiloAccess
+from grange.silo.silo import Silo
+from grange.testing.cluster import KeywordConfig, TestCluster
+
+
+class Blocker(Grain):
+    """Blocks the event loop until the test lets it go."""
+
+    async def block(self, entered: threading.Event, leave: threading.Event) -> None:
+        entered.set()
+        leave.wait(30)
+
+
+class Idle(Grain, key=str):
+    async def touch(self) -> None: ...
+
+
+def silo_with_http(folder: Path, **options: Any) -> Silo:
+    config = KeywordConfig(
+        **{"port": 0, "gateway_port": 0, "http": 0, "membership": "memory://", "storage": "memory://", "data": folder}
+        | options
+    )
+    return Silo([Idle], config=config)
+
+
+def base(silo: Silo) -> str:
+    return f"http://127.0.0.1:{silo.http_port}"
+
+
+async def get(url: str, **options: Any) -> httpx2.Response:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        return await client.get(url, **options)
+
+
+async def test_probes_answer_by_check(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        for path in ("/livez", "/readyz", "/startupz"):
+            answer = await get(base(silo) + path)
+            assert (answer.status_code, answer.json()) == (200, {"ok": True, "checks": {}})
+        verbose = (await get(base(silo) + "/readyz?verbose")).json()
+        assert set(verbose["checks"]) == {"active", "draining", "fenced"}
+        assert all(check["ok"] and check["text"] for check in verbose["checks"].values())
+
+
+async def test_a_check_can_be_excluded_and_a_misspelt_one_is_named(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        verbose = (await get(base(silo) + "/readyz?verbose&exclude=fenced&exclude=active")).json()
+        assert set(verbose["checks"]) == {"draining"}
+        wrong = await get(base(silo) + "/livez?exclude=lop")
+        assert wrong.status_code == 400
+        assert "lop" in wrong.json()["error"]["message"]
+        assert wrong.json()["error"]["field"] == "exclude"
+
+
+async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path, http_hosts=("ops.example",)) as silo:
+        for host in ("ops.example", "OPS.example:8080", "localhost:1", "127.0.0.1", "[::1]:80", "10.1.2.3"):
+            assert (await get(base(silo) + "/livez", headers={"host": host})).status_code == 200
+        for host in ("evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example", "[evil", "ops.example.:1"):
+            refused = await get(base(silo) + "/livez", headers={"host": host})
+            assert refused.status_code == 421, host
+            assert "http_hosts" in refused.text
+
+
+async def test_no_admin_port_without_the_option(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path, http="off") as silo:
+        assert silo.http_port == 0
+        assert not [thread for thread in threading.enumerate() if thread.name == "grange-admin"]
+
+
+async def test_the_thread_ends_with_the_silo(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        url = base(silo)
+        assert [thread for thread in threading.enumerate() if thread.name == "grange-admin"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "grange-admin"]
+    with pytest.raises(httpx2.ConnectError):
+        await get(url + "/livez")
+
+
+async def test_the_end_of_the_thread_is_an_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def serve(*_: Any) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(admin_server, "serve", serve)
+    async with silo_with_http(tmp_path):
+        pass
+    assert [record.event for record in caplog.records if record.levelname == "ERROR"] == ["admin_port_failed"]
+
+
+async def test_virtual_time_has_no_admin_port() -> None:
+    with pytest.raises(OptionError, match=r"'http'.*virtual time"):
+        async with TestCluster([Idle], http=0):
+            pass
+
+
+async def test_an_occupied_port_names_the_option(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        with pytest.raises(ConfigurationError, match=r"'http'.*in use"):
+            async with silo_with_http(tmp_path, http=silo.http_port):
+                pass
+
+
+Page = Callable[[SiloAccess], Starlette]
+
+
+@pytest.fixture
+def mount(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Replace the entry points of pages."""
+
+    class Entry:
+        def __init__(self, name: str, page: Page) -> None:
+            self.name = name
+            self._page = page
+
+        def load(self) -> Page:
+            return self._page
+
+    def use(**pages: Page) -> None:
+        monkeypatch.setattr(admin_server, "entry_points", lambda group: [Entry(*each) for each in pages.items()])
+
+    return use
+
+
+async def test_a_page_asks_any_silo_of_the_cluster(tmp_path: Path, mount: Callable[..., None]) -> None:
+    def page(access: SiloAccess) -> Starlette:
+        async def silos(_: Request) -> JSONResponse:
+            found = {}
+            for member in access.members().active:
+                answer = await access.ask(member.address, STATUS, b"", 5)
+                found[str(member.address)] = msgspec.msgpack.decode(answer, type=SiloState).name
+            return JSONResponse({"silos": found, "thread": threading.current_thread().name, "own": access.name})
+
+        return Starlette(routes=[Route("/silos", silos)])
+
+    mount(dashboard=page)
+    table = f"sqlite://{tmp_path / 'cluster.db'}"
+    one, two = (silo_with_http(tmp_path, name=name, membership=table) for name in ("one", "two"))
+    async with one, two:
+        await one.wait_for({one.address, two.address})
+        await two.wait_for({one.address, two.address})
+        answer = (await get(base(one) + "/silos")).json()
+        assert answer["silos"] == {str(one.address): "one", str(two.address): "two"}
+        assert answer["thread"] == "grange-admin"
+        assert answer["own"] == "one"
+
+
+async def test_pages_live_from_the_start_to_the_stop(tmp_path: Path, mount: Callable[..., None]) -> None:
+    log: list[str] = []
+
+    def page(access: SiloAccess) -> Starlette:
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+            log.append("begun")
+            yield
+            log.append("ended")
+
+        return Starlette(lifespan=lifespan)
+
+    mount(reports=page)
+    async with silo_with_http(tmp_path) as silo:
+        while (await get(base(silo) + "/reports/")).status_code == 503:
+            pass
+        assert log == ["begun"]
+    assert log == ["begun", "ended"]
+
+
+async def test_a_page_that_fails_leaves_the_others_alone(
+    tmp_path: Path, mount: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: SiloAccess) -> Starlette:
+        raise RuntimeError("no template")
+
+    mount(dashboard=lambda _: Starlette(routes=[Route("/x", lambda _: JSONResponse({}))]), broken=broken)
+    async with silo_with_http(tmp_path) as silo:
+        while (await get(base(silo) + "/x")).status_code == 503:
+            pass
+        answer = await get(base(silo) + "/broken/")
+        assert answer.status_code == 503
+        assert "broken" in answer.text
+        assert "no template" in caplog.text
