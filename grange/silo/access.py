@@ -15,9 +15,9 @@ from importlib.metadata import version
 
 from grange.errors import CallTimeout
 from grange.membership.model.member import View
+from grange.observability.snapshot import Snapshot
 from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
-from grange.proto.management import SiloState
 from grange.silo.crossing import Crossing
 from grange.silo.publisher import Publisher
 
@@ -57,7 +57,7 @@ class SiloAccess:
         """The newest view of the cluster that this silo has."""
         return self._crossing.view()
 
-    def latest(self) -> SiloState:
+    def latest(self) -> Snapshot:
         """The figures of this silo as last published: at most 10 s ago, 1 s while one `watch` is open."""
         return self._publisher.latest
 
@@ -70,7 +70,7 @@ class SiloAccess:
         finally:
             self._publisher.watched -= 1
 
-    async def fresh(self, timeout: float) -> SiloState:
+    async def fresh(self, timeout: float) -> Snapshot:
         """The figures as of the last second; the published ones if the silo does not answer within `timeout` seconds.
 
         So it answers while a turn blocks the silo.

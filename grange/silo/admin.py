@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
@@ -41,8 +40,8 @@ class AdminPort:
 
     def __init__(self) -> None:
         self.health = Health()
-        self.port = 0
-        """The number of the port; 0: there is none."""
+        self.place = ""
+        """Host and port of it; empty: there is none."""
         self._thread: threading.Thread | None = None
         self._access: Future[SiloAccess] = Future()
         self._stop: Future[None] = Future()
@@ -54,28 +53,31 @@ class AdminPort:
         if config.http == "off":
             return
         listening = await _listen(config.admin_host, config.http)
-        self.port = listening.getsockname()[1]
+        self.place = endpoint_of(config.admin_host, listening.getsockname()[1])
         names = ("localhost", config.admin_host, config.public_host, *config.http_hosts)
         self._thread = threading.Thread(target=self._run, args=(listening, names), name="grange-admin", daemon=True)
         self._thread.start()
         log.info(
-            "the admin port of silo %s is %s", config.name or config.public_host,
-            endpoint_of(config.admin_host, self.port), extra={"event": "admin_port_open"},
-        )  # fmt: skip
+            "the admin port %s answers probes while the silo starts", self.place, extra={"event": "admin_port_open"}
+        )
 
-    def attach(self, crossing: Crossing, publisher: Publisher, make_access: Callable[[], SiloAccess]) -> None:
-        """The silo exists: publish its figures and load the pages, if there is a port."""
-        if self._thread is not None:
-            self._crossing = crossing
-            self._tasks.start(publisher.run())
-            self._access.set_result(make_access())
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a port."""
+        return self._thread is not None
+
+    def attach(self, crossing: Crossing, publisher: Publisher, access: SiloAccess) -> None:
+        """The silo exists: publish its figures and load the pages."""
+        self._crossing = crossing
+        self._tasks.start(publisher.run())
+        self._access.set_result(access)
 
     def _run(self, listening: socket.socket, names: tuple[str, ...]) -> None:
         """The thread. The server is loaded here, so that a silo without an admin port does without it."""
         from grange.silo.admin_server import serve
 
         try:
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            with listening, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
                 runner.run(serve(listening, names, self.health, self._access, self._stop))
         except Exception:
             log.exception("the admin port of this silo has ended", extra={"event": "admin_port_failed"})

@@ -16,13 +16,13 @@ import msgspec
 import pydantic
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from grange.databases.urls import shown_url, sqlite_url
+from grange.databases.urls import HIDDEN, shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.runtime.options import RuntimeOptions
-from grange.silo.option_errors import explained, unknown_option, wrong_type
+from grange.silo.option_errors import TOKENS, explained, unknown_option, wrong_type
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import (
     Folder,
@@ -33,6 +33,7 @@ from grange.silo.option_values import (
     Road,
     Seconds,
     Text,
+    Token,
     Urls,
     Word,
     is_loopback,
@@ -99,6 +100,14 @@ class SiloConfig(BaseSettings):
     """Words of your choice about this silo, for placement."""
     insecure: bool = False
     """Allow a public address without TLS and authentication."""
+    admin_token: Token = ""
+    """Secret of clients that may do everything in management: also call methods, and declare a silo dead. Without any
+    token, the silo reads or makes the file `admin-token` in the data folder, which `grange` commands beside it find.
+    """
+    operator_token: Token = ""
+    """Secret of clients that may act: deactivate, drain, cordon, set log levels."""
+    viewer_token: Token = ""
+    """Secret of clients that may only read in management."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     exit_on_dead_loop: bool = False
@@ -126,8 +135,8 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(values)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self._check_address, self._check_http, self._check_road,
-            self._check_storages,
+            self.storage_settings, self._check_address, self._check_http, self._check_road, self._check_storages,
+            self._check_tokens,
         ):  # fmt: skip
             check()
 
@@ -144,10 +153,12 @@ class SiloConfig(BaseSettings):
         return init_settings, EnvironmentSource(settings_cls), TomlSource(settings_cls)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """pydantic: the options for `repr`, without the passwords in URLs."""
+        """pydantic: the options for `repr`, without tokens and the passwords in URLs."""
         for name, value in super().__repr_args__():
             if name == "storages":
                 yield name, {storage: shown_url(url) for storage, url in self.storages.items()}
+            elif name in TOKENS:
+                yield name, HIDDEN if value else value
             else:
                 yield name, shown_url(value) if value and name in ("membership", "storage") else value
 
@@ -276,6 +287,13 @@ class SiloConfig(BaseSettings):
             raise self.wrong(
                 ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
+
+    def _check_tokens(self) -> None:
+        given = [(option, getattr(self, option)) for option in sorted(TOKENS) if getattr(self, option)]
+        for number, (option, token) in enumerate(given):
+            for other, earlier in given[:number]:
+                if token == earlier:
+                    raise self.wrong((option,), f"the option {other!r} has the same token; each role needs its own")
 
 
 def _table_of(name: str) -> str:

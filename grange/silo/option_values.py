@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from grange.admin_token import check_token
 from grange.option_ranges import LONGEST
 
 _HOST_NAME = re.compile(r"(?!-)[\w.-]{1,253}")
@@ -113,9 +114,14 @@ def _labels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _token(value: str) -> str:
+    return check_token(value) if value else value
+
+
 Text = Annotated[str, pydantic.AfterValidator(_text)]
 Word = Annotated[str, pydantic.AfterValidator(_word)]
 Host = Annotated[str, pydantic.AfterValidator(_host)]
+Token = Annotated[str, pydantic.AfterValidator(_token)]
 Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.AfterValidator(_folder)]
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]

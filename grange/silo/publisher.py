@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from grange.proto.management import SiloState
+from grange.observability.snapshot import Snapshot
 
 WATCHED = 1.0
 """Seconds between two publications while a page watches, and the age up to which a scrape takes the last one."""
@@ -20,7 +20,7 @@ class Publisher:
     `make` makes the figures; it must take no longer than a slice of the loop.
     """
 
-    def __init__(self, make: Callable[[], SiloState]) -> None:
+    def __init__(self, make: Callable[[], Snapshot]) -> None:
         self._make = make
         self._loop = asyncio.get_running_loop()
         self._made = self._loop.time()
@@ -34,7 +34,7 @@ class Publisher:
             if self._loop.time() - self._made >= (WATCHED if self.watched else UNWATCHED):
                 self._publish()
 
-    async def renew(self) -> SiloState:
+    async def renew(self) -> Snapshot:
         """The figures, made now unless they are younger than `WATCHED`."""
         if self._loop.time() - self._made >= WATCHED:
             self._publish()

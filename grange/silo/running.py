@@ -28,10 +28,12 @@ from grange.runtime.system_target import SystemTargets
 from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
 from grange.silo.probe_port import ProbePort
+from grange.silo.roles import Roles
 from grange.silo.shutdown import Shutdown
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
@@ -106,6 +108,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
 
     tasks: Tasks
+    roles: Roles
     collector: Collector
     catalog: Catalog
     gateway: Gateway
@@ -125,6 +128,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     cluster: Cluster
     calls: Calls
     hosting: Hosting
+    inspection: Inspection
     shutdown: Shutdown
     lifecycle: Lifecycle
     loop_watch: LoopWatch

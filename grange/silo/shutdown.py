@@ -15,6 +15,7 @@ import msgspec
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
+from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
 from grange.runtime.activations.catalog import Catalog
@@ -117,7 +118,7 @@ class Shutdown:
                 begin()
             return msgspec.msgpack.encode(self.state())
 
-        targets.serve(DRAIN, answer)
+        targets.serve(DRAIN, answer, Level.OPERATOR)
 
     async def stop(self) -> None:
         """Drain, then close the parts of the silo in reverse order of their start."""

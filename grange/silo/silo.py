@@ -21,6 +21,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
 from grange.silo.running import RunningSilo
@@ -126,9 +127,9 @@ class Silo:
         return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
-    def http_port(self) -> int:
-        """The number of the admin port; 0 without the option `http`."""
-        return self._running.ports.admin.port
+    def http(self) -> str:
+        """The admin port for probes and browsers: host:port, or empty without the option `http`."""
+        return self._running.ports.admin.place
 
     @property
     def view(self) -> View:
@@ -143,6 +144,11 @@ class Silo:
     def management(self) -> Management:
         """The state of this silo, for tests and tools in this process."""
         return self._running.hosting.management
+
+    @property
+    def inspection(self) -> Inspection:
+        """The figures and activations of this silo, for tests and tools in this process."""
+        return self._running.inspection
 
     @property
     def catalog(self) -> Catalog:

@@ -25,7 +25,6 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
-from grange.proto.acts import Level
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -42,22 +41,22 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
-from grange.silo.access import SiloAccess
 from grange.silo.admin import AdminPort
+from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
-from grange.silo.crossing import Crossing
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
+from grange.silo.figures import Figures, FigureSources
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
-from grange.silo.health import HealthParts
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
-from grange.silo.publisher import Publisher
 from grange.silo.ring import Ring
+from grange.silo.roles import Roles
 from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
@@ -92,12 +91,13 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
+        inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
-    open_admin(silo, definition)
+    show_to_admin(silo, definition.config)
     return silo
 
 
@@ -322,11 +322,13 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    roles = Roles(environment.tokens())
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.level_of)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.level_of)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
+        roles=roles,
         collector=collector,
         catalog=catalog,
         gateway=gateway,
@@ -336,6 +338,25 @@ def prepare_hosting(
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def prepare_inspection(
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, hosting: Hosting
+) -> Inspection:
+    """The figures of this silo, and the questions about its activations."""
+    sources = FigureSources(
+        address=ports.address,
+        name=ports.name,
+        cluster=ports.cluster,
+        labels=definition.config.labels,
+        catalog=hosting.catalog,
+        agent=cluster.agent,
+        directory=cluster.directory,
+        silo_inbound=hosting.silo_inbound,
+        client_inbound=hosting.client_inbound,
+        now=environment.utc_now,
+    )
+    return Inspection(Figures(sources))
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
@@ -363,18 +384,5 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.directory.serve(hosting.silo_targets)
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
+        silo.inspection.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)
-
-
-def open_admin(silo: RunningSilo, definition: SiloDefinition) -> None:
-    """Show the parts of this silo to its admin port."""
-    ports, agent, hosting = silo.ports, silo.cluster.agent, silo.hosting
-    dead_after = definition.config.membership_settings().dead_loop_after
-    ports.admin.health.watch(
-        HealthParts(agent=agent, shutdown=silo.shutdown, loop_watch=silo.loop_watch, dead_after=dead_after)
-    )
-    me = (ports.address, ports.name, ports.cluster)
-    crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
-    publisher = Publisher(hosting.management.state)
-    options = {name: str(value) for name, value in definition.config.__repr_args__() if name is not None}
-    ports.admin.attach(crossing, publisher, lambda: SiloAccess(crossing, publisher, options, lambda _: Level.NONE))

@@ -17,6 +17,7 @@ from grange.directory.slice.deps import DirectoryDeps
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.placement.strategies import builtin_strategies
+from grange.proto.acts import Level
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Request, Response
 from grange.runtime.system_target import SystemTargets, system_id
@@ -243,7 +244,7 @@ class Cluster:
         return (caller, silo) in self.cut or service in self.unanswered
 
     async def _answer(self, host: Host, service: str, data: bytes) -> bytes:
-        reply = await host.targets.answer(Request(1, system_id(service), "ask", data), _raise)
+        reply = await host.targets.answer(Request(1, system_id(service), "ask", data), _raise, Level.ADMIN)
         assert isinstance(reply, Response), service
         if host.gate is not None:
             await host.gate.wait()

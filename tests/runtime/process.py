@@ -16,6 +16,7 @@ from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
+from grange.proto.acts import Level
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
@@ -75,8 +76,11 @@ class Process:
         )
         self.catalog.open()
         self.targets = SystemTargets()
+        self.level = Level.ADMIN
         self.admission = Admission(self.options, self.catalog.has_small_answer)
-        self.inbound = Inbound(self.catalog, self.targets, self.faults, self.tasks, self.admission)
+        self.inbound = Inbound(
+            self.catalog, self.targets, self.faults, self.tasks, self.admission, lambda _: self.level
+        )
 
     def activation(self, reference: Any) -> Activation:
         """The live activation behind a reference."""

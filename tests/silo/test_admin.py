@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +13,7 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
+import svcs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -19,34 +22,63 @@ from starlette.routing import Route
 from grange import Grain
 from grange.errors import ConfigurationError, OptionError
 from grange.proto.management import STATUS, SiloState
+from grange.servers.process import free_port
 from grange.silo import admin_server
 from grange.silo.access import SiloAccess
+from grange.silo.config import SiloConfig
+from grange.silo.environment import ConfiguredEnvironment
 from grange.silo.silo import Silo
 from grange.testing.cluster import KeywordConfig, TestCluster
 
 
-class Blocker(Grain):
-    """Blocks the event loop until the test lets it go."""
+class Blocker(Grain, key=str):
+    """Its turn blocks the event loop of the silo until the admin port has answered."""
 
-    async def block(self, entered: threading.Event, leave: threading.Event) -> None:
-        entered.set()
-        leave.wait(30)
+    async def ask(self, place: str, path: str) -> int:
+        connection = http.client.HTTPConnection(place, timeout=30)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+class Turn:
+    """A turn that lasts until the test ends it."""
+
+    def __init__(self) -> None:
+        self.began, self.end = asyncio.Event(), asyncio.Event()
+
+    @property
+    def services(self) -> svcs.Registry:
+        registry = svcs.Registry()
+        registry.register_value(Turn, self)
+        return registry
+
+
+class Waiter(Grain, key=str):
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    async def wait(self) -> None:
+        self._turn.began.set()
+        await self._turn.end.wait()
 
 
 class Idle(Grain, key=str):
     async def touch(self) -> None: ...
 
 
-def silo_with_http(folder: Path, **options: Any) -> Silo:
+def silo_with_http(folder: Path, turn: Turn | None = None, **options: Any) -> Silo:
     config = KeywordConfig(
         **{"port": 0, "gateway_port": 0, "http": 0, "membership": "memory://", "storage": "memory://", "data": folder}
         | options
     )
-    return Silo([Idle], config=config)
+    return Silo([Idle, Blocker, Waiter], services=(turn or Turn()).services, config=config)
 
 
 def base(silo: Silo) -> str:
-    return f"http://127.0.0.1:{silo.http_port}"
+    return f"http://{silo.http}"
 
 
 async def get(url: str, **options: Any) -> httpx2.Response:
@@ -74,6 +106,61 @@ async def test_a_check_can_be_excluded_and_a_misspelt_one_is_named(tmp_path: Pat
         assert wrong.json()["error"]["field"] == "exclude"
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/startupz"])
+async def test_probes_answer_while_a_turn_blocks_the_silo(tmp_path: Path, path: str) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        assert await silo.get_grain(Blocker, "a").ask(silo.http, path) == 200
+
+
+async def test_a_silo_that_drains_is_live_and_not_ready(tmp_path: Path) -> None:
+    turn = Turn()
+    async with silo_with_http(tmp_path, turn=turn) as silo:
+        url = base(silo)
+        call = asyncio.create_task(silo.get_grain(Waiter, "a").wait())
+        await turn.began.wait()
+        stop = asyncio.create_task(silo.stop())
+        while (await get(url + "/readyz")).status_code == 200:
+            pass
+        ready = (await get(url + "/readyz")).json()
+        assert not ready["checks"]["draining"]["ok"]
+        assert (await get(url + "/livez")).status_code == 200
+        assert (await get(url + "/startupz")).status_code == 200
+        turn.end.set()
+        await call
+        await stop
+
+
+class SlowStart(ConfiguredEnvironment):
+    """Its stores open when the test lets them."""
+
+    def __init__(self, config: SiloConfig) -> None:
+        super().__init__(config)
+        self.asked, self.open = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def table(self) -> AsyncGenerator[Any]:
+        self.asked.set()
+        await self.open.wait()
+        async with super().table() as table:
+            yield table
+
+
+async def test_probes_answer_while_the_silo_starts(tmp_path: Path) -> None:
+    silo = silo_with_http(tmp_path, http=free_port())
+    config = silo.definition().config
+    environment = SlowStart(config)
+    start = asyncio.create_task(silo.start(environment))
+    await environment.asked.wait()
+    url = f"http://127.0.0.1:{config.http}"
+    assert [(await get(url + path)).status_code for path in ("/livez", "/startupz", "/readyz", "/")] == [
+        200, 503, 503, 503
+    ]  # fmt: skip
+    environment.open.set()
+    await start
+    assert [(await get(url + path)).status_code for path in ("/livez", "/startupz", "/readyz")] == [200, 200, 200]
+    await silo.stop()
+
+
 async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path, http_hosts=("ops.example",)) as silo:
         for host in ("ops.example", "OPS.example:8080", "localhost:1", "127.0.0.1", "[::1]:80", "10.1.2.3"):
@@ -86,7 +173,7 @@ async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
 
 async def test_no_admin_port_without_the_option(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path, http="off") as silo:
-        assert silo.http_port == 0
+        assert silo.http == ""
         assert not [thread for thread in threading.enumerate() if thread.name == "grange-admin"]
 
 
@@ -120,7 +207,7 @@ async def test_virtual_time_has_no_admin_port() -> None:
 async def test_an_occupied_port_names_the_option(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path) as silo:
         with pytest.raises(ConfigurationError, match=r"'http'.*in use"):
-            async with silo_with_http(tmp_path, http=silo.http_port):
+            async with silo_with_http(tmp_path, http=int(silo.http.rpartition(":")[2])):
                 pass
 
 

@@ -14,6 +14,7 @@ import msgspec
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.proto.acts import Level
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -61,11 +62,14 @@ class Incoming:
     others are weighed by `_request`, and delivered.
     """
 
-    def __init__(self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None]) -> None:
+    def __init__(
+        self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None], level: Level
+    ) -> None:
         self._deps = deps
         self._backlog = deps.backlog
         self._connection = connection
         self._on_lost = on_lost
+        self._level = level
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
         self.held: OrderedDict[int, Weighed] = OrderedDict()
@@ -298,7 +302,7 @@ class Incoming:
 
     async def _answer_question(self, weighed: Weighed) -> None:
         try:
-            answer = await self._deps.targets.answer(weighed.request, self.fault)
+            answer = await self._deps.targets.answer(weighed.request, self.fault, self._level)
             if isinstance(answer, Response):
                 self.sizes.saw(weighed.request, len(answer.payload))
             self.answer(answer)
