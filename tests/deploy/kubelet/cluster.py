@@ -17,7 +17,7 @@ from tests.processes.faults.network import Namespaces
 STEP = 0.2
 """Seconds between two looks of the Deployment's controller at its pods."""
 
-LIMIT = 240.0
+LIMIT = 120.0
 """Time limit in seconds of every wait; only a defect takes so long."""
 
 
@@ -66,6 +66,8 @@ class Cluster:
 
         def is_complete() -> bool:
             wanted = self._deployment["spec"]["replicas"]
+            crashing = [pod for pod in self.current() if pod.restarts >= 3]
+            assert not crashing, crashing[0].log[-3000:]
             return len(self.pods) == wanted and sum(pod.ready for pod in self.current()) == wanted
 
         await self.until(is_complete, "the roll-out is complete")

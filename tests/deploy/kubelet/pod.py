@@ -19,9 +19,22 @@ BACKOFF = (1.0, 2.0, 4.0, 8.0)
 
 CONTAINER = """
 set -e
-folder=$1; user=$2; secrets=$3; scratch=$4; shift 4
+folder=$1; user=$2; secrets=$3; scratch=$4; home=$5; kept=$6; shift 6
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p "$secrets" /run/app
+if [ -n "$kept" ]; then
+    IFS=:
+    number=0
+    for path in $kept; do
+        number=$((number + 1)); mkdir -p /run/kept/$number; mount --bind "$path" /run/kept/$number
+    done
+    mount -t tmpfs -o mode=755 tmpfs "$home"
+    number=0
+    for path in $kept; do
+        number=$((number + 1)); mkdir -p "$path"; mount --bind /run/kept/$number "$path"
+    done
+    unset IFS
+fi
 cp "$folder"/secrets/* "$secrets"
 chgrp "$user" "$secrets"/*
 chmod 440 "$secrets"/*
@@ -30,7 +43,10 @@ mount -o remount,bind,ro /
 cd /run/app
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- "$@"
 """
-"""The container: secrets in memory, a read-only root, an empty folder, another user, no capability."""
+"""The container: secrets in memory, a read-only root, an empty folder, another user, no capability.
+
+An interpreter or a checkout in a home that is closed to that user appears in an open folder in its place.
+"""
 
 
 class Pod:
@@ -155,11 +171,14 @@ class Pod:
     async def _start(self) -> asyncio.subprocess.Process:
         spec = self.spec
         container = ("sh", "-c", CONTAINER, "sh", str(self._folder), str(spec.user), spec.secrets_at, spec.scratch_at)
+        needed = {Path(path).resolve() for path in (sys.base_prefix, sys.prefix, ROOT)}
+        home = Path.home().resolve()
+        kept = ":".join(sorted(str(path) for path in needed if path.is_relative_to(home)))
         image = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
                  "PYTHONDONTWRITEBYTECODE": "1", "PYTHONFAULTHANDLER": "1"}  # fmt: skip
         with (self._folder / "log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *(*self._network.enter(self._place), *container, sys.executable, "-m", "grange", *spec.args),
+                *(*self._network.enter(self._place), *container, str(home), kept, sys.executable, "-m", "grange", *spec.args),
                 env={**image, **spec.env},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
