@@ -30,7 +30,7 @@ class Cluster:
         self._secrets = secrets
         self._tasks: dict[Pod, asyncio.Task[None]] = {}
         self._number = 0
-        self._revision = 0
+        self._templates: list[Any] = []
         self._deployment: Mapping[str, Any] = {}
         self.pods: list[Pod] = []
         """All pods that exist, also those that are being deleted."""
@@ -40,9 +40,15 @@ class Cluster:
 
     def apply(self, deployment: Mapping[str, Any]) -> None:
         """`kubectl apply`: another template begins a roll, another `replicas` a change of size."""
-        if deployment["spec"]["template"] != self._deployment.get("spec", {}).get("template"):
-            self._revision += 1
+        template = deployment["spec"]["template"]
+        if template not in self._templates:
+            self._templates.append(template)
         self._deployment = deployment
+
+    @property
+    def _revision(self) -> int:
+        """As with a ReplicaSet, an earlier template has the pods that were made from it."""
+        return self._templates.index(self._deployment["spec"]["template"]) + 1
 
     def current(self) -> list[Pod]:
         """Pods of the newest template that are not being deleted."""

@@ -17,11 +17,14 @@ from grange.client import Client
 from tests.deploy.kubelet.app import Account, Worker
 
 CALLERS = 12
+PAUSE = 0.005
+"""Seconds between two calls of a caller: two cores also run the silos, the stores and other tests."""
+
 FIGURES = (0.5, 0.99, 0.999)
 
 
 class Load:
-    """Callers without pauses: a quarter of them call a grain that stores, the others a grain without state."""
+    """Callers with short pauses: a quarter of them call a grain that stores, the others a grain without state."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -45,6 +48,7 @@ class Load:
                 self._failed.append(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(0.05)
             self._took.append(time.monotonic() - began)
+            await asyncio.sleep(PAUSE)
 
     async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """One line of input, one line of output."""

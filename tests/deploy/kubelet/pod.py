@@ -178,7 +178,16 @@ class Pod:
                  "PYTHONDONTWRITEBYTECODE": "1", "PYTHONFAULTHANDLER": "1"}  # fmt: skip
         with (self._folder / "log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *(*self._network.enter(self._place), *container, str(home), kept, sys.executable, "-m", "grange", *spec.args),
+                *(
+                    *self._network.enter(self._place),
+                    *container,
+                    str(home),
+                    kept,
+                    sys.executable,
+                    "-m",
+                    "grange",
+                    *spec.args,
+                ),
                 env={**image, **spec.env},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

@@ -32,6 +32,11 @@ HOSTS |= {f"p{number}": number + 10 for number in range(1, 200)}
 """The last part of each address. `p1` and so on are pods, which come and go."""
 
 NOWHERE = "02:00:00:00:de:ad"
+BRIDGE = "02:00:00:00:00:01"
+"""The hardware address of the hub. Without one of its own, the bridge takes that of a link, and another one when the
+link goes: the other places would send to the old one for seconds.
+"""
+
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 
@@ -102,7 +107,7 @@ class Namespaces:
     async def build(self) -> None:
         hub = self._namespace(HUB)
         await run("ip", "netns", "add", hub)
-        await self._in(HUB, "link", "add", "br0", "type", "bridge")
+        await self._in(HUB, "link", "add", "br0", "address", BRIDGE, "type", "bridge")
         for name in (HUB, "redis", "postgres"):
             await self._in(HUB, "addr", "add", f"{self.host(name)}/24", "dev", "br0")
         for device in ("lo", "br0"):
