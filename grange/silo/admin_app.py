@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,9 +17,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from grange.observability.prometheus import OPENMETRICS, TEXT, openmetrics_text, prometheus_text
+from grange.proto.acts import Level
+from grange.silo.access import SiloAccess
 from grange.silo.health import Checks, Health, UnknownCheck, without
+from grange.silo.option_values import is_loopback
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+FRESH_TIMEOUT = 0.5
+"""Seconds in which a scrape waits for new figures of the silo; then it takes those that were published."""
 
 
 class HostCheck:
@@ -55,15 +63,48 @@ class HostCheck:
         return True
 
 
-def admin_app(health: Health, pages: ASGIApp, hosts: Collection[str]) -> Starlette:
-    """The application of the admin port. `pages` gets what is not answered here."""
+def admin_app(health: Health, access: Future[SiloAccess], pages: ASGIApp, hosts: Collection[str]) -> Starlette:
+    """The application of the admin port. `access` is done once the silo exists; `pages` get all other paths."""
     routes: list[BaseRoute] = [
         _probe("/livez", health.live),
         _probe("/readyz", health.ready),
         _probe("/startupz", health.started),
+        _metrics(access),
         Mount("/", pages),
     ]
     return Starlette(routes=routes, middleware=[Middleware(HostCheck, allowed=hosts)])
+
+
+def _metrics(known: Future[SiloAccess]) -> Route:
+    """The figures, for a program of this machine or with a token of a viewer. They name grain types and methods."""
+
+    async def answer(request: Request) -> Response:
+        if not known.done():
+            return PlainTextResponse("the silo starts\n", 503, _HEADERS)
+        access = known.result()
+        if not is_from_here(request) and access.level_of(bearer_token(request)) < Level.VIEWER:
+            return PlainTextResponse(
+                "from another machine this needs `Authorization: Bearer TOKEN`, with the option viewer_token\n",
+                401, {**_HEADERS, "www-authenticate": "Bearer"},
+            )  # fmt: skip
+        figures = await access.fresh(FRESH_TIMEOUT)
+        if "application/openmetrics-text" in request.headers.get("accept", ""):
+            return Response(openmetrics_text(figures), 200, _HEADERS, OPENMETRICS)
+        return Response(prometheus_text(figures), 200, _HEADERS, TEXT)
+
+    return Route("/metrics", answer, methods=["GET"])
+
+
+def is_from_here(request: Request) -> bool:
+    """Whether a program of this machine asks for itself: a proxy here passes on what others ask."""
+    passed_on = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip", "via"))
+    return request.client is not None and is_loopback(request.client.host) and not passed_on
+
+
+def bearer_token(request: Request) -> str:
+    """The token of the Authorization header; empty if there is none."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def _probe(path: str, checks: Callable[[], Checks]) -> Route:

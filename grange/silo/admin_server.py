@@ -47,7 +47,7 @@ async def serve(
     """Serve until `stop` is done. `access` is done once the silo exists; then the pages are loaded."""
     pages = _Pages()
     async with AsyncExitStack() as lifespans:
-        server = _Server(_Config(admin_app(health, pages, names)))
+        server = _Server(_Config(admin_app(health, access, pages, names)))
         serving = asyncio.create_task(server.serve([listening]))
         ended = asyncio.ensure_future(asyncio.wrap_future(stop))
         known = asyncio.ensure_future(asyncio.wrap_future(access))

@@ -12,7 +12,7 @@ HEAD = """\
 # Runbooks
 
 One page for each alarm. An alarm is a log record of level WARNING or ERROR whose `event` field is the name of the
-page. All pages have the same headings: what you see, what it means, what to check, what to do, how it is tested. In a
+page; some pages are of an alert of `deploy/prometheus/alerts.yaml` that no log line tells. All pages have the same headings: what you see, what it means, what to check, what to do, how it is tested. In a
 quoted log line, `…` stands for a value. Alarms are throttled: at most one line in some seconds, and the next line
 counts the lines left out.
 
@@ -21,7 +21,7 @@ others.
 
 `python -m tests.docs.runbook_index` generates this table from the pages.
 
-| event | what it means |
+| event or alert | what it means |
 |---|---|
 """
 

@@ -25,6 +25,7 @@ from grange.proto.management import STATUS, SiloState
 from grange.servers.process import free_port
 from grange.silo import admin_server
 from grange.silo.access import SiloAccess
+from grange.silo.admin_app import is_from_here
 from grange.silo.config import SiloConfig
 from grange.silo.environment import ConfiguredEnvironment
 from grange.silo.silo import Silo
@@ -209,6 +210,53 @@ async def test_an_occupied_port_names_the_option(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=r"'http'.*in use"):
             async with silo_with_http(tmp_path, http=int(silo.http.rpartition(":")[2])):
                 pass
+
+
+async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        await silo.get_grain(Idle, "ann").touch()
+        while 'grange_activations{type="idle"} 1' not in (answer := await get(base(silo) + "/metrics")).text:
+            assert answer.status_code == 200  # the figures are at most a second old
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert '"ann"' not in answer.text
+        other = await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        assert other.headers["content-type"].startswith("application/openmetrics-text")
+        assert other.text.endswith("# EOF\n")
+
+
+async def test_metrics_answer_while_a_turn_blocks_the_silo(tmp_path: Path) -> None:
+    async with silo_with_http(tmp_path) as silo:
+        assert await silo.get_grain(Blocker, "a").ask(silo.http, "/metrics") == 200
+
+
+VIEWER = "a-viewer's-token-of-24"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"x-forwarded-for": "203.0.113.7"}, 401),
+        ({"forwarded": "for=203.0.113.7", "authorization": f"Bearer {VIEWER[1:]}"}, 401),
+        ({"via": "1.1 proxy", "authorization": f"Basic {VIEWER}"}, 401),
+        ({"x-forwarded-for": "203.0.113.7", "authorization": f"bearer {VIEWER}"}, 200),
+    ],
+)
+async def test_metrics_are_for_this_machine_or_a_viewer(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    async with silo_with_http(tmp_path, viewer_token=VIEWER) as silo:
+        assert (await get(base(silo) + "/metrics", headers=headers)).status_code == status
+        probe = await get(base(silo) + "/livez", headers=headers)
+        assert probe.status_code == 200
+
+
+def test_a_client_elsewhere_is_not_from_here() -> None:
+    def request(client: tuple[str, int] | None) -> Request:
+        return Request({"type": "http", "headers": [], "client": client})
+
+    assert is_from_here(request(("127.0.0.1", 5)))
+    assert is_from_here(request(("::1", 5)))
+    assert not is_from_here(request(("10.0.0.9", 5)))
+    assert not is_from_here(request(None))
 
 
 Page = Callable[[SiloAccess], Starlette]
