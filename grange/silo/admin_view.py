@@ -17,7 +17,13 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
         return
     dead_after = config.membership_settings().dead_loop_after
     ports.admin.health.watch(
-        HealthParts(agent=agent, shutdown=silo.shutdown, loop_watch=silo.loop_watch, dead_after=dead_after)
+        HealthParts(
+            agent=agent,
+            partition=silo.cluster.directory.partition,
+            shutdown=silo.shutdown,
+            loop_watch=silo.loop_watch,
+            dead_after=dead_after,
+        )
     )
     me = (ports.address, ports.name, ports.cluster)
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)

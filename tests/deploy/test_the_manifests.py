@@ -135,13 +135,13 @@ def test_a_silo_accepts_its_environment(monkeypatch: pytest.MonkeyPatch) -> None
     for each in container()["env"]:
         name = each["name"]
         if name.endswith("_FILE"):  # the files are in the pod
-            name, each = name.removesuffix("_FILE"), {"value": "redis://cache/0"}
-        if name.removeprefix("GRANGE_").lower() not in SiloConfig.model_fields:
-            continue  # the options of the admin port arrive with it
+            name, each = name.removesuffix("_FILE"), {"value": "redis://cache.example/0"}
         field = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
         monkeypatch.setenv(name, downward[field] if field else each["value"])
     config = SiloConfig()
     assert (config.public_host, config.name) == ("10.0.0.7", "grange-5d8-x2x")
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
-    assert (config.port, config.probe_port, config.gateway_port) == (ports["silo"], ports["probe"], ports["gateway"])
+    assert (config.port, config.probe_port, config.gateway_port, config.http) == tuple(
+        ports[name] for name in ("silo", "probe", "gateway", "admin")
+    )
     check_grange(container()["args"], "the pod")

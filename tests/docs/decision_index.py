@@ -25,6 +25,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Directory": (20, 21, 22, 23, 24, 25, 26),
     "Connections": (17, 18, 19, 41, 68, 69, 70),
     "Options and the command line": (59,),
+    "Containers and Kubernetes": (79,),
     "Stopping a silo": (42, 43, 44, 45),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }
