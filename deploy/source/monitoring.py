@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from deploy.source.tree import Given, Late, More
+from deploy.source.tree import Given, Late, More, value
 from deploy.source.workload import SELECTOR, labels, metadata
 
 ALERTS = "alerts.yaml"
@@ -23,13 +23,14 @@ def service_monitor() -> dict[str, Any]:
         'printf "%ds" (int .Values.serviceMonitor.intervalSeconds) | toJson',
         lambda given: f"{given.value('serviceMonitor.intervalSeconds')}s",
     )
+    token = {"type": "Bearer", "credentials": {"name": value("tokens.secret"), "key": value("tokens.viewer")}}
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "ServiceMonitor",
         "metadata": _labelled("serviceMonitor.labels"),
         "spec": {
             "selector": {"matchLabels": SELECTOR},
-            "endpoints": [{"port": "admin", "path": "/metrics", "interval": seconds}],
+            "endpoints": [{"port": "admin", "path": "/metrics", "interval": seconds, "authorization": token}],
         },
     }
 

@@ -89,7 +89,7 @@ VALUES: Group = MappingProxyType({
         "secret": text("grange-tokens", "The Secret with the tokens of operators. You make it.", DNS_NAME),
         "admin": text("admin", "The key in it for the role admin."),
         "operator": text("", "The key in it for the role operator; empty: there is none.", empty=True),
-        "viewer": text("", "The key in it for the role viewer; empty: there is none.", empty=True),
+        "viewer": text("viewer", "The key in it for the role viewer, which Prometheus needs for the metrics."),
     },
     "env": texts("Further environment variables, such as GRANGE_RUNTIME__IDLE_TIMEOUT. Never a secret.",
                  propertyNames={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"enum": sorted(RESERVED)}}),

@@ -166,17 +166,13 @@ def environment() -> list[Any]:
         "GRANGE_MEMBERSHIP_FILE": f"{SECRETS}/membership",
         "GRANGE_STORAGE_FILE": f"{SECRETS}/storage",
         "GRANGE_ADMIN_TOKEN_FILE": f"{SECRETS}/admin-token",
+        "GRANGE_VIEWER_TOKEN_FILE": f"{SECRETS}/viewer-token",
     }
     return [
         {"name": "GRANGE_ADVERTISE", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "GRANGE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         *({"name": name, "value": content} for name, content in fixed.items()),
-        *(
-            When(
-                has(f"tokens.{role}"), {"name": f"GRANGE_{role.upper()}_TOKEN_FILE", "value": f"{SECRETS}/{role}-token"}
-            )
-            for role in ("operator", "viewer")
-        ),
+        When(has("tokens.operator"), {"name": "GRANGE_OPERATOR_TOKEN_FILE", "value": f"{SECRETS}/operator-token"}),
         Spread("env", lambda name, content: {"name": name, "value": content}),
     ]
 
@@ -185,10 +181,8 @@ def secrets() -> list[dict[str, Any]]:
     """Keys of the Secrets, as files."""
     roles = [
         {"key": value("tokens.admin"), "path": "admin-token"},
-        *(
-            When(has(f"tokens.{role}"), {"key": value(f"tokens.{role}"), "path": f"{role}-token"})
-            for role in ("operator", "viewer")
-        ),
+        {"key": value("tokens.viewer"), "path": "viewer-token"},
+        When(has("tokens.operator"), {"key": value("tokens.operator"), "path": "operator-token"}),
     ]
     stores = [{"key": value(f"stores.{name}"), "path": name} for name in ("membership", "storage")]
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import yaml
 from grange.silo.config import SiloConfig
 from tests.architecture.sources import ROOT
 from tests.docs.test_code_blocks import check_grange
+from tests.tools import tool
 
 SILOS = ("silo-1", "silo-2")
 SERVICES = frozenset({"redis", "postgres", *SILOS, "prometheus", "grafana"})
@@ -159,7 +161,11 @@ def test_a_silo_accepts_the_options_of_the_compose_file(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     silo = services()[name]
-    contents = {"storage-url": "postgresql://grange:word@postgres:5432/grange", "admin-token": "t" * 32}
+    contents = {
+        "storage-url": "postgresql://grange:word@postgres:5432/grange",
+        "admin-token": "t" * 32,
+        "viewer-token": "v" * 32,
+    }
     for variable, value in silo["environment"].items():
         if variable.endswith("_FILE"):
             secret = tmp_path / Path(value).name
@@ -187,9 +193,19 @@ def test_a_silo_is_healthy_when_it_takes_calls() -> None:
         ]
 
 
+def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
+    """With the alert rules where the compose file puts them."""
+    shutil.copy(ROOT / "deploy" / "compose" / "prometheus.yaml", tmp_path)
+    shutil.copytree(ROOT / "deploy" / "prometheus", tmp_path / "rules")
+    command = [tool("promtool"), "check", "config", "--syntax-only", tmp_path / "prometheus.yaml"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_prometheus_reads_both_silos_and_grafana_reads_prometheus() -> None:
     folder = ROOT / "deploy" / "compose"
     (job,) = yaml.safe_load((folder / "prometheus.yaml").read_text())["scrape_configs"]
+    assert Path(job["authorization"]["credentials_file"]).name in services()["prometheus"]["secrets"]
     assert job["static_configs"] == [{"targets": [f"{name}:8080" for name in SILOS]}]
     (source,) = yaml.safe_load((folder / "grafana" / "datasources" / "prometheus.yaml").read_text())["datasources"]
     assert source["url"] == "http://prometheus:9090"

@@ -69,16 +69,17 @@ def test_a_probe_decides_after_failures_in_a_row_and_after_one_success() -> None
 
 
 def test_a_pod_gets_its_address_its_name_and_its_secrets() -> None:
-    values = {"tokens": {"viewer": "viewer"}, "drainTimeout": 20, "preStopSleep": 5}
+    values = {"tokens": {"operator": "o"}, "drainTimeout": 20, "preStopSleep": 5}
     secrets = {
         "grange-stores": {"membership": "redis://cache", "storage": "postgresql://db", "other": "x"},
-        "grange-tokens": {"admin": "a", "viewer": "v"},
+        "grange-tokens": {"admin": "a", "viewer": "v", "o": "w"},
     }
     spec = pod_spec(by_source(values)["deployment"]["spec"]["template"], "grange-1-p1", "10.77.0.11", secrets)
     assert spec.env["GRANGE_ADVERTISE"] == "10.77.0.11"
     assert spec.env["GRANGE_NAME"] == "grange-1-p1"
     assert spec.files == {
         "membership": "redis://cache", "storage": "postgresql://db", "admin-token": "a", "viewer-token": "v",
+        "operator-token": "w",
     }  # fmt: skip
     assert (spec.grace, spec.pre_stop, spec.user) == (80, 5, 10001)
     assert spec.readiness == ProbeSpec("/readyz", 8080, 2, 2, 2)

@@ -135,7 +135,7 @@ def test_a_silo_accepts_its_environment(monkeypatch: pytest.MonkeyPatch) -> None
     for each in container()["env"]:
         name = each["name"]
         if name.endswith("_FILE"):  # the files are in the pod
-            name, each = name.removesuffix("_FILE"), {"value": "redis://cache.example/0"}
+            name, each = name.removesuffix("_FILE"), {"value": f"redis://cache/0#{each['value']}"}
         field = each.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
         monkeypatch.setenv(name, downward[field] if field else each["value"])
     config = SiloConfig()

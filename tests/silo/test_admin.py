@@ -292,7 +292,7 @@ async def test_a_page_asks_any_silo_of_the_cluster(tmp_path: Path, mount: Callab
         return Starlette(routes=[Route("/silos", silos)])
 
     mount(dashboard=page)
-    table = f"sqlite://{tmp_path / 'cluster.db'}"
+    table = f"sqlite:///{tmp_path / 'cluster.db'}"
     one, two = (silo_with_http(tmp_path, name=name, membership=table) for name in ("one", "two"))
     async with one, two:
         await one.wait_for({one.address, two.address})
