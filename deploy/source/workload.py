@@ -5,6 +5,7 @@ A Deployment, not a StatefulSet: a silo's identity is its address and generation
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from deploy.source.tree import Given, Late, More, Spread, When, block, has, lacks, release, text_of, value
@@ -173,8 +174,17 @@ def environment() -> list[Any]:
         {"name": "GRANGE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         *({"name": name, "value": content} for name, content in fixed.items()),
         When(has("tokens.operator"), {"name": "GRANGE_OPERATOR_TOKEN_FILE", "value": f"{SECRETS}/operator-token"}),
+        When(has("dashboardHosts"), {"name": "GRANGE_HTTP_HOSTS", "value": hosts()}),
         Spread("env", lambda name, content: {"name": name, "value": content}),
     ]
+
+
+def hosts() -> Late:
+    """A list of names as one option: JSON."""
+    return Late(
+        "toJson .Values.dashboardHosts | toJson",
+        lambda given: json.dumps(given.value("dashboardHosts"), separators=(",", ":")),
+    )
 
 
 def secrets() -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ GOOD: Mapping[str, Mapping[str, Any]] = MappingProxyType({
         "replicas": 300, "resources": {"cpu": "4", "memoryMiB": 16385}, "drainTimeout": 1800,
     },
     "a process that also serves HTTP": {"preStopSleep": 5},
+    "a dashboard behind an Ingress": {"dashboardHosts": ["silos.shop.example", "silos"]},
     "autoscaling": {"autoscaling": {"enabled": True, "minReplicas": 4, "maxReplicas": 40, "targetLoadPercent": 75}},
     "the Prometheus operator and Grafana": {
         "serviceMonitor": {"enabled": True, "intervalSeconds": 30, "labels": {"release": "kube-prometheus"}},
@@ -84,6 +85,7 @@ BAD: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "no tokens": {"tokens": None},
     "a removed value": {"cluster": None},
     "a label that selects": {"podLabels": {"app.kubernetes.io/name": "other"}},
+    "a host with a scheme": {"dashboardHosts": ["https://silos.shop.example"]},
     "little memory": {"resources": {"memoryMiB": 8}},
     "memory with a unit": {"resources": {"memoryMiB": "512Mi"}},
 })  # fmt: skip
