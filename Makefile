@@ -58,6 +58,7 @@ bench: $(READY) ## measure grange and its peers, its starts and its longest hold
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.stalls
+	$(BIN)/python -m benchmarks.scrape
 
 .PHONY: profile
 profile: $(READY) ## where the microseconds of a remote and a local call go, by the steps of docs/one-call.md

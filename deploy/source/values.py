@@ -17,8 +17,8 @@ LARGEST_PORT = 65535
 
 RESERVED = (
     "GRANGE_ADVERTISE", "GRANGE_NAME", "GRANGE_HOST", "GRANGE_CLUSTER", "GRANGE_SERVICE", "GRANGE_PORT",
-    "GRANGE_PROBE_PORT", "GRANGE_GATEWAY_PORT", "GRANGE_HTTP", "GRANGE_HTTP_HOST", "GRANGE_HTTP_HOSTS", "GRANGE_DRAIN_TIMEOUT",
-    "GRANGE_INSECURE", "GRANGE_DATA", "GRANGE_MEMBERSHIP", "GRANGE_MEMBERSHIP_FILE", "GRANGE_STORAGE",
+    "GRANGE_PROBE_PORT", "GRANGE_GATEWAY_PORT", "GRANGE_HTTP", "GRANGE_HTTP_HOST", "GRANGE_HTTP_HOSTS",
+    "GRANGE_DRAIN_TIMEOUT", "GRANGE_INSECURE", "GRANGE_DATA", "GRANGE_MEMBERSHIP", "GRANGE_MEMBERSHIP_FILE", "GRANGE_STORAGE",
     "GRANGE_STORAGE_FILE", "GRANGE_ADMIN_TOKEN", "GRANGE_ADMIN_TOKEN_FILE", "GRANGE_OPERATOR_TOKEN",
     "GRANGE_OPERATOR_TOKEN_FILE", "GRANGE_VIEWER_TOKEN", "GRANGE_VIEWER_TOKEN_FILE",
 )  # fmt: skip
@@ -91,8 +91,8 @@ VALUES: Group = MappingProxyType({
         "operator": text("", "The key in it for the role operator; empty: there is none.", empty=True),
         "viewer": text("viewer", "The key in it for the role viewer, which Prometheus needs for the metrics."),
     },
-    "dashboardHosts": Setting([], "Names by which browsers reach the dashboard, such as that of an Ingress. Addresses and "
-                                  "localhost (kubectl port-forward) always work.",
+    "dashboardHosts": Setting([], "Names by which browsers reach the dashboard, such as that of an Ingress. "
+                                  "Addresses and localhost (kubectl port-forward) always work.",
                               {"type": "array", "items": {"type": "string", "pattern": DNS_NAME}}),
     "env": texts("Further environment variables, such as GRANGE_RUNTIME__IDLE_TIMEOUT. Never a secret.",
                  propertyNames={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"enum": sorted(RESERVED)}}),

@@ -57,6 +57,7 @@ class MembershipAgent:
         self._table = table
         self._options = options
         self._liveness = deps.liveness
+        self.figures = deps.figures
         self._now = deps.now
         self._tasks = Tasks()
         self._ended = asyncio.Event()
@@ -77,7 +78,7 @@ class MembershipAgent:
 
         # Failure detection.
         self._voter = Voter(silo, deps, self._views, self._session, self._writer, options)
-        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness)
+        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness, deps.figures)
         self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, self._session.ages, options)
 
         # The self-fence; it ends this silo through `_end_process` when it stays fenced for too long.
@@ -87,6 +88,7 @@ class MembershipAgent:
             fetch=self._peers.fetch,
             hint=self._refresher.hint,
             end_process=self._end_process,
+            figures=deps.figures,
         )
         self._fence = SelfFence(silo, deps.gate, deps.liveness, fence_deps, options)
 
@@ -256,6 +258,8 @@ class MembershipAgent:
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
+        self.figures.changes += 1
+        self.figures.deaths += len(just_voted_dead(before, view))
         self._fence.on_view(view)
         had_row = before.get(self.me) is not None or view.get(self.me) is not None
         must_stop = had_row and must_end(view, self.me)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from grange.observability.histogram import BOUNDS, Distribution, Histogram
+from grange.observability.histogram import BOUNDS, CELLS, NOTHING, Distribution, Histogram, frozen
 from grange.observability.snapshot import (
     DirectorySnapshot,
     MethodSnapshot,
@@ -25,53 +25,100 @@ TICKS = "(timer)"
 class MethodFigures:
     """The requests for one method of one grain type in this silo; see `MethodSnapshot`.
 
-    `cells` and `total` are the histogram of all turns. Only a request that waited costs more than that: `_late_calls`
-    has the times of these from arrival to outcome, and `_late_turns` their turns, so the times of all calls follow.
+    The histogram of all turns is here, apart from a `Histogram`, because it is added to in each call. Only a request
+    that waited costs more: `_late` has its times, so those of all calls follow.
     """
 
-    __slots__ = ("_late_calls", "_late_turns", "_waits", "cells", "failed", "method", "refused", "total")
+    __slots__ = ("_cells", "_frozen", "_frozen_at", "_late", "_total", "failed", "method", "refused")
 
     def __init__(self, method: str) -> None:
         self.method = method
-        turns = Histogram()
-        self.cells = turns.cells
-        self.total = turns.total
+        self._cells = [0] * CELLS
+        self._total = 0.0
         self.failed = 0
         self.refused: dict[str, int] = {}
-        self._waits = Histogram()
-        self._late_calls = Histogram()
-        self._late_turns = Histogram()
+        self._late: _Late | None = None
+        self._frozen = MethodSnapshot(method)
+        self._frozen_at = (0, 0)
 
-    def executed(self, seconds: float) -> None:
+    def executed(self, seconds: float, failed: bool) -> None:
         """A turn of `seconds` ended."""
-        self.cells[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
+        self._cells[bisect_left(BOUNDS, seconds)] += 1
+        self._total += seconds
+        if failed:
+            self.failed += 1
 
     def waited(self, wait: float, turn: float) -> None:
-        """The request of that turn had waited for it: both in seconds."""
-        self._waits.observe(wait)
-        self._late_calls.observe(wait + turn)
-        self._late_turns.observe(turn)
+        """The request of a turn that is counted already had waited for it: both in seconds."""
+        if self._late is None:
+            self._late = _Late()
+        self._late.observe(wait, turn)
 
     def refuse(self, reason: str) -> None:
         """A request was refused before the grain's code ran."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def snapshot(self) -> MethodSnapshot:
-        """Its state now."""
-        turns = Distribution(tuple(self.cells), self.total)
-        calls = turns.since(self._late_turns.frozen()) + self._late_calls.frozen()
-        return MethodSnapshot(
-            self.method, calls, self.failed, turns.since(Distribution()), self._waits.frozen(), dict(self.refused)
-        )
+        """Its state now; that of the last time if nothing has happened since."""
+        state = sum(self._cells), sum(self.refused.values())
+        if state != self._frozen_at:
+            self._frozen_at = state
+            turns = frozen(self._cells, self._total)
+            calls, waits = (turns, NOTHING) if self._late is None else self._late.snapshots(turns)
+            self._frozen = MethodSnapshot(self.method, calls, self.failed, turns, waits, dict(self.refused))
+        return self._frozen
+
+
+class _Late:
+    """The requests for one method that had to wait: their waits, their turns, and both together."""
+
+    __slots__ = ("_calls", "_turns", "_waits")
+
+    def __init__(self) -> None:
+        self._waits = Histogram()
+        self._turns = Histogram()
+        self._calls = Histogram()
+
+    def observe(self, wait: float, turn: float) -> None:
+        """Add one request: both in seconds."""
+        self._waits.observe(wait)
+        self._turns.observe(turn)
+        self._calls.observe(wait + turn)
+
+    def snapshots(self, turns: Distribution) -> tuple[Distribution, Distribution]:
+        """The times of all calls, given those of all turns; and the waits."""
+        return turns.since(self._turns.frozen()) + self._calls.frozen(), self._waits.frozen()
+
+
+class CallFigures:
+    """The requests and calls of one process that belong to no single method. `methods`: those of the grains here.
+
+    `here`: calls inside this process that wait for their outcome now. `timeouts`: calls whose time was over.
+    """
+
+    __slots__ = ("here", "methods", "refused", "timeouts")
+
+    def __init__(self) -> None:
+        self.here = 0
+        self.timeouts = 0
+        self.refused: dict[str, int] = {}
+        self.methods: dict[tuple[str, str], MethodFigures] = {}
+
+    def refuse(self, grain_type: str, method: str, reason: str) -> None:
+        """A request was refused. Names that no grain here has are not kept: peers may make up any number of them."""
+        figures = self.methods.get((grain_type, method))
+        if figures is not None:
+            figures.refuse(reason)
+        else:
+            self.refused[reason] = self.refused.get(reason, 0) + 1
 
 
 class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 
     __slots__ = (
-        "activation", "collected", "conflicts", "created", "duplicates", "failed", "methods", "name", "placement",
-        "ticks", "waiting", "writes",
+        "activation", "collected", "created", "duplicates", "failed", "methods", "name", "placement", "ticks",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, placement: str, methods: Iterable[MethodFigures]) -> None:
@@ -85,11 +132,9 @@ class TypeFigures:
         self.failed = 0
         self.duplicates = 0
         self.activation = Histogram()
-        self.writes = 0
-        self.conflicts = 0
 
-    def snapshot(self, activations: int) -> TypeSnapshot:
-        """Its state now, with this number of activations."""
+    def snapshot(self, activations: int, writes: int = 0, conflicts: int = 0) -> TypeSnapshot:
+        """Its state now, with the numbers that other parts know."""
         return TypeSnapshot(
             self.name,
             self.placement,
@@ -101,8 +146,8 @@ class TypeFigures:
             self.duplicates,
             self.activation.frozen(),
             tuple(each.snapshot() for each in self.methods),
-            self.writes,
-            self.conflicts,
+            writes,
+            conflicts,
         )
 
 
@@ -120,10 +165,22 @@ class SentFigures:
         self.unknown = 0
         self.timeouts = 0
 
+    def answered(self, seconds: float, failed: bool) -> None:
+        """A call had its answer after `seconds`."""
+        self.calls.observe(seconds)
+        if failed:
+            self.failed += 1
+
+    def lost(self, timed_out: bool) -> None:
+        """The outcome of a call stays unknown."""
+        self.unknown += 1
+        if timed_out:
+            self.timeouts += 1
+
     @property
     def used(self) -> bool:
         """Whether any call was made."""
-        return bool(self.calls.total or self.refused or self.unknown)
+        return bool(any(self.calls.cells) or self.refused or self.unknown)
 
     def snapshot(self) -> OutgoingSnapshot:
         """Its state now."""
@@ -135,7 +192,7 @@ class SentFigures:
 class TrafficFigures:
     """Messages and bytes exchanged with one kind of peer; see `TrafficSnapshot`."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent", "peer")
+    __slots__ = ("bytes_received", "bytes_sent", "messages_received", "messages_sent", "peer", "shed")
 
     def __init__(self, peer: str) -> None:
         self.peer = peer
@@ -143,6 +200,7 @@ class TrafficFigures:
         self.messages_received = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.shed = 0  # requests refused because too many are in progress
 
     def sent(self, messages: int, size: int) -> None:
         """A frame of this many messages and bytes left."""
@@ -167,7 +225,7 @@ class TrafficFigures:
 
 
 class StoreFigures:
-    """The operations of one store; see `StoreSnapshot`. `changes`: the writes and conflicts of each grain type."""
+    """The operations of one store; see `StoreSnapshot`. `changes`: the writes and lost races by grain type."""
 
     __slots__ = ("_operations", "changes", "conflicts", "errors", "fenced", "provider")
 

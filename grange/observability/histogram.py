@@ -76,7 +76,7 @@ class Distribution(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Histogram:
-    """A histogram that grows. Code on the hot path adds to `cells` and `total` itself, as `observe` does."""
+    """A histogram that grows."""
 
     __slots__ = ("cells", "total")
 
@@ -91,11 +91,16 @@ class Histogram:
 
     def frozen(self) -> Distribution:
         """Its state now."""
-        return Distribution(_trimmed(self.cells), self.total)
+        return frozen(self.cells, self.total)
 
 
 NOTHING = Distribution()
 """The histogram without a value."""
+
+
+def frozen(cells: Sequence[int], total: float) -> Distribution:
+    """A frozen histogram with these counts, `CELLS` of them, and this sum."""
+    return Distribution(_trimmed(cells), total)
 
 
 def _trimmed(cells: Sequence[int]) -> tuple[int, ...]:

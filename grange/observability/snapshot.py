@@ -68,8 +68,8 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
 class OutgoingSnapshot(msgspec.Struct, frozen=True, array_like=True):
     """The calls of this silo to one method on other silos, from the call to its outcome.
 
-    `calls` have an answer, and `failed` of them raised. `refused`: certainly not executed. `unknown`: the outcome stays
-    unknown, and in `timeouts` of them because the time was over.
+    `calls` have an answer, and `failed` of them raised. `refused`: no silo took the call in time. `unknown`: the
+    outcome stays unknown, and in `timeouts` of them because the time was over.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset()

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from grange.errors import GrangeError
 from grange.proto.acts import Level
+from grange.proto.handshake import Hello
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason, Rejection, Request, Response
 
@@ -36,9 +37,13 @@ class Ask(Protocol):
 
 
 class SystemTargets:
-    """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it."""
+    """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it.
 
-    def __init__(self) -> None:
+    `level_of` tells what the peer of a Hello may ask.
+    """
+
+    def __init__(self, level_of: Callable[[Hello], Level]) -> None:
+        self.level_of = level_of
         self._answers: dict[str, Answer] = {}
         self._levels: dict[str, Level] = {}
 

@@ -9,11 +9,11 @@ request until the silo stops: what it leaves open is cancelled two seconds later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 
-from grange.errors import CallTimeout
 from grange.membership.model.member import View
 from grange.observability.snapshot import Snapshot
 from grange.proto.acts import Level
@@ -58,17 +58,12 @@ class SiloAccess:
         return self._crossing.view()
 
     def latest(self) -> Snapshot:
-        """The figures of this silo as last published: at most 10 s ago, 1 s while one `watch` is open."""
-        return self._publisher.latest
+        """The figures of this silo as last published: at most 10 s ago, 1 s while a `watch` is open."""
+        return self._publisher.latest()
 
-    @contextmanager
-    def watch(self) -> Generator[None]:
+    def watch(self) -> AbstractContextManager[None]:
         """While this is open, the silo publishes its figures each second."""
-        self._publisher.watched += 1
-        try:
-            yield
-        finally:
-            self._publisher.watched -= 1
+        return self._publisher.watch()
 
     async def fresh(self, timeout: float) -> Snapshot:
         """The figures as of the last second; the published ones if the silo does not answer within `timeout` seconds.
@@ -76,8 +71,9 @@ class SiloAccess:
         So it answers while a turn blocks the silo.
         """
         try:
-            return await self._crossing.cross(self._publisher.renew, timeout)
-        except CallTimeout:
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(self._publisher.ask())
+        except (TimeoutError, RuntimeError):  # the loop stands still, or is closed
             return self.latest()
 
     async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:

@@ -16,13 +16,11 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
-from grange.aio.tasks import Tasks
 from grange.proto.ids import endpoint_of
 from grange.silo.access import SiloAccess
 from grange.silo.config import SiloConfig
 from grange.silo.crossing import Crossing
 from grange.silo.health import Health
-from grange.silo.publisher import Publisher
 from grange.transport.listening import cannot_listen
 
 log = logging.getLogger("grange.silo")
@@ -46,7 +44,6 @@ class AdminPort:
         self._access: Future[SiloAccess] = Future()
         self._stop: Future[None] = Future()
         self._crossing: Crossing | None = None
-        self._tasks = Tasks()
 
     async def open(self, config: SiloConfig) -> None:
         """Open the port that the options name, if any. Raises CannotListen if it is in use."""
@@ -66,10 +63,9 @@ class AdminPort:
         """Whether there is a port."""
         return self._thread is not None
 
-    def attach(self, crossing: Crossing, publisher: Publisher, access: SiloAccess) -> None:
-        """The silo exists: publish its figures and load the pages."""
+    def attach(self, crossing: Crossing, access: SiloAccess) -> None:
+        """The silo exists: load the pages."""
         self._crossing = crossing
-        self._tasks.start(publisher.run())
         self._access.set_result(access)
 
     def _run(self, listening: socket.socket, names: tuple[str, ...]) -> None:
@@ -98,7 +94,6 @@ class AdminPort:
                 "the admin port did not close within %g s; the stop continues without it",
                 STOP_TIMEOUT, extra={"event": "part_would_not_end"},
             )  # fmt: skip
-        await self._tasks.close()
         if self._crossing is not None:
             await self._crossing.close()
 

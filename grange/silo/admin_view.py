@@ -1,4 +1,4 @@
-"""What the admin port sees of a silo: the parts that its probes read, its figures, and the way to ask."""
+"""What the admin port sees of a silo, and what health checks on the other ports do."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from grange.silo.access import SiloAccess
 from grange.silo.config import SiloConfig
 from grange.silo.crossing import Crossing
 from grange.silo.health import HealthParts
-from grange.silo.publisher import Publisher
 from grange.silo.running import RunningSilo
 
 
 def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
-    """Show this silo to its admin port, if it has one. Called once its parts exist, before it joins."""
+    """Show this silo to its health checks, and to its admin port if it has one. Called before it joins."""
     ports, agent, hosting = silo.ports, silo.cluster.agent, silo.hosting
-    if not ports.admin.is_open:
-        return
     dead_after = config.membership_settings().dead_loop_after
-    ports.admin.health.watch(
+    health = ports.admin.health
+    health.watch(
         HealthParts(
             agent=agent,
             partition=silo.cluster.directory.partition,
@@ -25,8 +23,11 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
             dead_after=dead_after,
         )
     )
+    for listener in (ports.silo_listener, ports.client_listener):
+        listener.answer_health(lambda: all(check.ok for check in health.ready().values()))
+    if not ports.admin.is_open:
+        return
     me = (ports.address, ports.name, ports.cluster)
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
-    publisher = Publisher(silo.inspection.figures.snapshot)
     options = {name: str(value) for name, value in config.__repr_args__() if name is not None}
-    ports.admin.attach(crossing, publisher, SiloAccess(crossing, publisher, options, hosting.roles.level_of_token))
+    ports.admin.attach(crossing, SiloAccess(crossing, silo.publisher, options, hosting.roles.level_of_token))

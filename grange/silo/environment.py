@@ -35,7 +35,7 @@ class SiloEnvironment(Protocol):
 
     @property
     def real_time(self) -> bool:
-        """Whether the loop's clock is the machine's, so that threads may run beside the loop."""
+        """Whether the loop's time passes by itself. In virtual time no thread and no measurement is started."""
         ...
 
     def utc_now(self) -> datetime:

@@ -7,6 +7,7 @@ The port opens first, because a silo's address contains it. A connection that co
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from grange.errors import HandshakeRefused
 from grange.proto.handshake import Hello, Role, Welcome, answer
@@ -58,6 +59,11 @@ class GatedListener:
         """Admit connections from now on, for the silo at `address`; `inbound` receives their messages."""
         self._address = address
         self._inbound = inbound
+
+    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+        """Answer the network's health checks by this from now on; before, the answer is "not serving"."""
+        for listener in self._listeners:
+            listener.answer_health(is_serving)
 
     def drain(self) -> None:
         """Refuse further connections, because this silo stops. Open ones continue."""

@@ -1,45 +1,95 @@
-"""Publishes the figures of a silo for the admin thread: as a frozen value, from the silo's loop."""
+"""Publishes the snapshots of one silo for readers in other threads, so that they never read what the loop changes.
+
+`/metrics` and the dashboard read in a thread of their own. A frozen snapshot that is a second old costs them nothing,
+and they have it also while a turn blocks the event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
 
 from grange.observability.snapshot import Snapshot
 
-WATCHED = 1.0
-"""Seconds between two publications while a page watches, and the age up to which a scrape takes the last one."""
+WATCHED_PERIOD = 1.0
+"""Seconds between two snapshots while a reader watches; also the least age at which `ask` makes a new one."""
 
-UNWATCHED = 10.0
-"""Seconds between two publications otherwise: a silo that is not looked at has other work."""
+IDLE_PERIOD = 10.0
+"""Seconds between two snapshots while no reader watches."""
 
 
 class Publisher:
-    """The published figures of one silo. Made in its loop; `latest` and `watched` belong to the admin thread.
+    """The newest snapshot of one silo. Make it in the silo's event loop; `run` is its task there.
 
-    `make` makes the figures; it must take no longer than a slice of the loop.
+    `latest`, `ask` and `watch` may be called from any thread.
     """
 
     def __init__(self, make: Callable[[], Snapshot]) -> None:
         self._make = make
         self._loop = asyncio.get_running_loop()
-        self._made = self._loop.time()
-        self.latest = make()
-        self.watched = 0
+        self._latest = make()
+        self._made_at = self._loop.time()
+        self._lock = threading.Lock()
+        self._watchers = 0
+        self._changed = asyncio.Event()
+
+    def latest(self) -> Snapshot:
+        """The newest published snapshot. `Snapshot.time` tells its age."""
+        return self._latest
+
+    def ask(self) -> Future[Snapshot]:
+        """A snapshot that is at most `WATCHED_PERIOD` old, as soon as the event loop runs.
+
+        Wait for it with a time-out, and use `latest` after that: the loop may be blocked. Raises RuntimeError once the
+        loop is closed.
+        """
+        answer: Future[Snapshot] = Future()
+        self._loop.call_soon_threadsafe(self._answer, answer)
+        return answer
+
+    @contextmanager
+    def watch(self) -> Generator[None]:
+        """Publish each `WATCHED_PERIOD` inside this block."""
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Publish for the life of the silo."""
         while True:
-            await asyncio.sleep(WATCHED)
-            if self._loop.time() - self._made >= (WATCHED if self.watched else UNWATCHED):
+            self._changed.clear()
+            period = WATCHED_PERIOD if self._watchers else IDLE_PERIOD
+            due = self._made_at + period - self._loop.time()
+            if due <= 0:
+                self._publish()
+                continue
+            try:
+                async with asyncio.timeout(due):
+                    await self._changed.wait()
+            except TimeoutError:
                 self._publish()
 
-    async def renew(self) -> Snapshot:
-        """The figures, made now unless they are younger than `WATCHED`."""
-        if self._loop.time() - self._made >= WATCHED:
-            self._publish()
-        return self.latest
-
     def _publish(self) -> None:
-        self.latest = self._make()
-        self._made = self._loop.time()
+        self._latest = self._make()
+        self._made_at = self._loop.time()
+
+    def _answer(self, answer: Future[Snapshot]) -> None:
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            if self._loop.time() - self._made_at >= WATCHED_PERIOD:
+                self._publish()
+            answer.set_result(self._latest)
+        except Exception as error:  # of a part that cannot tell its figures: the reader must not wait for ever
+            answer.set_exception(error)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._watchers += change
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)

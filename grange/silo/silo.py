@@ -24,6 +24,7 @@ from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
+from grange.silo.publisher import Publisher
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
@@ -149,6 +150,11 @@ class Silo:
     def inspection(self) -> Inspection:
         """The figures and activations of this silo, for tests and tools in this process."""
         return self._running.inspection
+
+    @property
+    def publisher(self) -> Publisher:
+        """The newest figures of this silo, for readers in other threads. In virtual time it publishes only if asked."""
+        return self._running.publisher
 
     @property
     def catalog(self) -> Catalog:

@@ -25,6 +25,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.counters import TrafficFigures
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -46,20 +47,23 @@ from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
-from grange.silo.figures import Figures, FigureSources
+from grange.silo.figures import Figures
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
+from grange.silo.publisher import Publisher
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
-from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
+from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
+from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -84,6 +88,8 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
+    stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
+    figures = Figures(stages, definition.config.labels, environment.utc_now)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -91,9 +97,11 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
-        inspection=prepare_inspection(definition, environment, ports, cluster, hosting),
+        inspection=Inspection(figures),
+        publisher=Publisher(figures.snapshot),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
     )
     serve_system_targets(silo)
@@ -111,6 +119,9 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
+    if silo.real_time:
+        hosting.tasks.start(silo.publisher.run())
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -311,8 +322,9 @@ def prepare_hosting(
     collector = Collector(options.collect_period)
     binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
-    )
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate,
+        calls.deps.figures,
+    )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
         HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
@@ -320,11 +332,11 @@ def prepare_hosting(
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
-    silo_targets, client_targets = SystemTargets(), SystemTargets()
-    admission = Admission(options, catalog.has_small_answer)
     roles = Roles(environment.tokens())
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, roles.level_of)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, roles.level_of)
+    silo_targets, client_targets = SystemTargets(roles.level_of), SystemTargets(roles.level_of)
+    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, TrafficFigures("silo"))
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, TrafficFigures("client"))
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
@@ -336,27 +348,9 @@ def prepare_hosting(
         client_targets=client_targets,
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
+        admission=admission,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
-
-
-def prepare_inspection(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, hosting: Hosting
-) -> Inspection:
-    """The figures of this silo, and the questions about its activations."""
-    sources = FigureSources(
-        address=ports.address,
-        name=ports.name,
-        cluster=ports.cluster,
-        labels=definition.config.labels,
-        catalog=hosting.catalog,
-        agent=cluster.agent,
-        directory=cluster.directory,
-        silo_inbound=hosting.silo_inbound,
-        client_inbound=hosting.client_inbound,
-        now=environment.utc_now,
-    )
-    return Inspection(Figures(sources))
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:

@@ -273,10 +273,10 @@ class TestCluster:
             self.table,
             self.storages,
             self._rng(),
-            not self._virtual,
             wall.now,
             self.writer,
             configured_tokens(config),
+            self.time is None,
         )
         await silo.start(environment)
         self.silos.append(silo)
@@ -312,10 +312,10 @@ class _TestEnvironment:
     membership: MembershipTable
     databases: Mapping[str, GrainStorage]
     random: random.Random
-    real_time: bool
     now: Callable[[], datetime]
     identity: Callable[[SiloAddress], SiloAddress]
     secrets: Tokens
+    real_time: bool
 
     def utc_now(self) -> datetime:
         return self.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 import grpc.aio
@@ -13,6 +14,7 @@ from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
 from grange.proto.handshake import Hello
 from grange.proto.ids import endpoint_of
 from grange.transport.framed import FramedConnection
+from grange.transport.grpc_health import GrpcHealth
 from grange.transport.grpc_options import server_options
 from grange.transport.grpc_streams import Context, ServerStream, frame_or_end
 from grange.transport.handshake import answer, refusal
@@ -36,11 +38,16 @@ class GrpcListener:
         self._port = 0
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self._connect)
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Connect": method})]
-        self._server = grpc.aio.server(handlers=handlers, options=server_options(options))
+        self._health = GrpcHealth(SERVICE)
+        self._server = grpc.aio.server(handlers=[*handlers, self._health.handler], options=server_options(options))
 
     @property
     def port(self) -> int:
         return self._port
+
+    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+        """See `provider.Listener`."""
+        self._health.is_serving = is_serving
 
     async def start(self) -> None:
         """Open the port. Raises CannotListen."""
@@ -52,6 +59,7 @@ class GrpcListener:
 
     async def close(self) -> None:
         """Close the port and every connection accepted on it, after these have written their queues."""
+        self._health.close()
         await asyncio.gather(
             self._server.stop(self._options.close_timeout),
             *(connection.close() for connection in list(self._connections)),

@@ -80,6 +80,9 @@ class MemoryListener:
         self.accepted = [other for other in self.accepted if not other.closed]
         self.accepted.append(connection)
 
+    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+        """See `provider.Listener`: there is no standard for it here."""
+
     async def close(self) -> None:
         """Close the port and every connection accepted on it."""
         self.network.unbind(self)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello, Welcome
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Message
@@ -74,6 +75,10 @@ class Connection(Protocol):
         """The payload bytes that were posted and are not yet written to the stream."""
         ...
 
+    def count(self, traffic: TrafficFigures) -> None:
+        """Count the frames from now on in `traffic`."""
+        ...
+
     def watch(self, on_written: Callable[[], None]) -> None:
         """Have `on_written` called each time a frame has been written. It must not raise."""
         ...
@@ -127,6 +132,10 @@ class Listener(Protocol):
     @property
     def port(self) -> int:
         """The number of the open port, also when port 0 was requested."""
+        ...
+
+    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+        """Answer health checks by this from now on, where the network has a standard for them; it must not block."""
         ...
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 
 from grange.errors import ConnectionLost, HandshakeRefused
 from grange.proto.codec import InvalidFrame, decode_greeting, encode_greeting
@@ -64,6 +65,9 @@ class TcpListener:
         except BaseException:
             opened.close()
             raise
+
+    def answer_health(self, is_serving: Callable[[], bool]) -> None:
+        """See `provider.Listener`: there is no standard for it here."""
 
     async def close(self) -> None:
         """Close the port and every connection accepted on it, after these have written their queues."""

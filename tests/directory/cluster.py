@@ -43,7 +43,7 @@ class Host:
         """If not None, the table's answers to this silo wait for this event."""
         self.gate: asyncio.Event | None = None
         """If not None, this silo's answers to other silos wait for this event."""
-        self.targets = SystemTargets()
+        self.targets = SystemTargets(lambda _: Level.ADMIN)
         self.directory = ClusterDirectory(
             DirectoryDeps(
                 me=me,

@@ -75,12 +75,10 @@ class Process:
             self.deps, {each.name: each for each in hosted}, claims or LocalOnly(HERE), self.collector
         )
         self.catalog.open()
-        self.targets = SystemTargets()
         self.level = Level.ADMIN
+        self.targets = SystemTargets(lambda _: self.level)
         self.admission = Admission(self.options, self.catalog.has_small_answer)
-        self.inbound = Inbound(
-            self.catalog, self.targets, self.faults, self.tasks, self.admission, lambda _: self.level
-        )
+        self.inbound = Inbound(self.catalog, self.targets, self.faults, self.tasks, self.admission)
 
     def activation(self, reference: Any) -> Activation:
         """The live activation behind a reference."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx2
 import msgspec
 import pytest
@@ -21,6 +23,7 @@ from starlette.routing import Route
 
 from grange import Grain
 from grange.errors import ConfigurationError, OptionError
+from grange.observability.metrics import METRICS
 from grange.proto.management import STATUS, SiloState
 from grange.servers.process import free_port
 from grange.silo import admin_server
@@ -131,6 +134,22 @@ async def test_a_silo_that_drains_is_live_and_not_ready(tmp_path: Path) -> None:
         await stop
 
 
+async def test_health_checks_of_grpc_follow_readiness(tmp_path: Path) -> None:
+    serving, not_serving = b"\x08\x01", b"\x08\x02"
+    turn = Turn()
+    async with silo_with_http(tmp_path, turn, http="off") as silo, grpc.aio.insecure_channel(silo.gateway) as channel:
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        assert await watch.read() == serving
+        call = asyncio.create_task(silo.get_grain(Waiter, "a").wait())
+        await turn.began.wait()
+        stop = asyncio.create_task(silo.stop())
+        assert await watch.read() == not_serving  # while a call still runs
+        assert not stop.done()
+        turn.end.set()
+        await call
+        await stop
+
+
 class SlowStart(ConfiguredEnvironment):
     """Its stores open when the test lets them."""
 
@@ -219,6 +238,7 @@ async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
             assert answer.status_code == 200  # the figures are at most a second old
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert '"ann"' not in answer.text
+        assert re.findall(r"^# TYPE (\w+) ", answer.text, re.MULTILINE) == [metric.name for metric in METRICS]
         other = await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
         assert other.headers["content-type"].startswith("application/openmetrics-text")
         assert other.text.endswith("# EOF\n")

@@ -61,9 +61,8 @@ class ListenerNet:
         return self.address
 
     def admit(self) -> None:
-        inbound = Inbound(
-            NoGrains(), SystemTargets(), Faults(), Tasks(), Admission(RuntimeOptions()), lambda _: Level.NONE
-        )
+        targets = SystemTargets(lambda _: Level.NONE)
+        inbound = Inbound(NoGrains(), targets, Faults(), Tasks(), Admission(RuntimeOptions()))
         self.listener.admit(self.address, inbound)
 
     async def connect(

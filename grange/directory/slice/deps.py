@@ -13,6 +13,7 @@ from grange.directory.slice.current_view import CurrentView, Refresh
 from grange.directory.slice.hold_timers import HoldTimers
 from grange.directory.slice.local_registrations import RegisteredHere
 from grange.directory.slice.partition import Conflict, Partition
+from grange.observability.counters import DirectoryFigures
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import Ask
@@ -31,6 +32,8 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     `end_unregistered` ends an activation of this silo that turned out not to be the registered one of its grain. It
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
+
+    `figures` counts what this part does.
     """
 
     me: SiloAddress
@@ -44,6 +47,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
     options: DirectoryOptions = DirectoryOptions()
+    figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)
 
 
 class Slice(msgspec.Struct, frozen=True):

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
-from grange.proto.acts import Level
+from grange.observability.counters import TrafficFigures
 from grange.proto.faults import Faults
-from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.backlog import Backlog, Entry
@@ -35,7 +34,7 @@ STATUS_LIMIT = 50
 class Inbound:
     """All accepted connections of one listener. `entry` (the catalog or a gateway) takes requests for grains.
 
-    `level_of` tells what the peer of a Hello may ask the system targets.
+    `traffic` counts their messages.
     """
 
     def __init__(
@@ -45,17 +44,17 @@ class Inbound:
         faults: Faults,
         tasks: Tasks,
         admission: Admission,
-        level_of: Callable[[Hello], Level],
+        traffic: TrafficFigures | None = None,
     ) -> None:
-        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission)
-        self._level_of = level_of
+        self.traffic = TrafficFigures("silo") if traffic is None else traffic
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, self.traffic)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
 
     def accept(self, connection: Connection) -> Incoming:
         """Make the receiver of a new connection (`transport.Accept`)."""
-        incoming = Incoming(self._deps, connection, self._remove, self._level_of(connection.hello))
+        incoming = Incoming(self._deps, connection, self._remove, self._deps.targets.level_of(connection.hello))
         self._connected[incoming] = None
         self._disconnected.clear()
         return incoming

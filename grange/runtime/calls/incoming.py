@@ -14,6 +14,7 @@ import msgspec
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.observability.counters import TrafficFigures
 from grange.proto.acts import Level
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
@@ -50,6 +51,7 @@ class InboundDeps(msgspec.Struct, frozen=True, eq=False):
     faults: Faults
     tasks: Tasks
     admission: Admission
+    traffic: TrafficFigures
 
 
 class Incoming:
@@ -84,6 +86,7 @@ class Incoming:
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         connection.watch(self._on_written)
+        connection.count(deps.traffic)
 
     @property
     def last_received(self) -> float:
@@ -269,12 +272,13 @@ class Incoming:
         arguments_size = len(request.args)
         size = arguments_size + len(request.context) + REQUEST_OVERHEAD
         if (refusal := self.share.take(size)) is not None:
-            self.answer(Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
+            self._deps.traffic.shed += 1
+            self._refuse(request, Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
             return
         if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
             self.share.give_back(size)
             text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
-            self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
+            self._refuse(request, Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
         weighed = Weighed(request, deadline, size, arguments_size, self.sizes.expected(request))
@@ -293,12 +297,17 @@ class Incoming:
             context = read_context(request.context)
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
-            self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
+            self._refuse(request, Rejection(request.id, Reason.INVALID_CALL, refusal))
             self.end_weighed(weighed)
             return
         call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)
         self._calls[request.id] = call
         self._backlog.deliver(call)
+
+    def _refuse(self, request: Request, rejection: Rejection) -> None:
+        """Refuse a request that has not reached the catalog."""
+        self.admission.figures.refuse(request.grain_id.type, request.method, rejection.reason.name.lower())
+        self.answer(rejection)
 
     async def _answer_question(self, weighed: Weighed) -> None:
         try:
@@ -368,7 +377,7 @@ class Incoming:
     def _refuse_held(self, number: int, refused: Refused) -> None:
         held = self._pop_held(number)
         self.share.give_back(held.size)
-        self.answer(Rejection(number, refused.reason, refused.message))
+        self._refuse(held.request, Rejection(number, refused.reason, refused.message))
 
     def _begin_held(self, number: int) -> None:
         self._begin(self._pop_held(number))

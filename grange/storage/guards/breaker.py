@@ -37,7 +37,7 @@ class Breaker:
         rng: random.Random,
         tasks: Tasks,
     ) -> None:
-        self._name = name
+        self.name = name
         self._probe = probe
         self._on_recovery = on_recovery
         self._rng = rng
@@ -67,7 +67,7 @@ class Breaker:
         if self.is_open:
             seconds = asyncio.get_running_loop().time() - self._opened_at
             raise StorageUnavailable(
-                f"{operation}: not tried, the storage {self._name!r} has not been reached for {seconds:.1f} s "
+                f"{operation}: not tried, the storage {self.name!r} has not been reached for {seconds:.1f} s "
                 f"({self._reason})"
             )
 
@@ -106,18 +106,18 @@ class Breaker:
         except StorageError:
             return True  # a store that refuses can be reached
         except Exception as error:  # a defect of the provider must not end the probes: operations would stay refused
-            self._defects.warning(f"the probe of storage {self._name!r} failed", error, "storage_unavailable")
+            self._defects.warning(f"the probe of storage {self.name!r} failed", error, "storage_unavailable")
             return False
         return True
 
     def _open(self, error: StorageError) -> None:
         self._opened_at, self._reason = asyncio.get_running_loop().time(), str(error)
         self._closed.clear()
-        text = f"storage {self._name!r} cannot be reached: operations on its state fail at once, other calls continue"
+        text = f"storage {self.name!r} cannot be reached: operations on its state fail at once, other calls continue"
         self._outages.warning(text, error, "storage_unavailable")
 
     def _close(self) -> None:
         seconds = asyncio.get_running_loop().time() - self._opened_at
         self._on_recovery()
         self._closed.set()
-        log.info("storage %r is back after %.1f s", self._name, seconds, extra={"event": "storage_back"})
+        log.info("storage %r is back after %.1f s", self.name, seconds, extra={"event": "storage_back"})

@@ -214,8 +214,8 @@ class _MachineEnvironment:
         self._deps = deps
         self._process = process
         self._clock = clock
-        self.random = random.Random(deps.rng.getrandbits(64))
         self.real_time = False
+        self.random = random.Random(deps.rng.getrandbits(64))
 
     def utc_now(self) -> datetime:
         return self._clock.at(self._deps.loop.time())

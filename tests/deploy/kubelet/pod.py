@@ -22,30 +22,28 @@ set -e
 folder=$1; user=$2; secrets=$3; scratch=$4; home=$5; kept=$6; shift 6
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p "$secrets" /run/app
-if [ -n "$kept" ]; then
-    IFS=:
-    number=0
-    for path in $kept; do
-        number=$((number + 1)); mkdir -p /run/kept/$number; mount --bind "$path" /run/kept/$number
-    done
-    mount -t tmpfs -o mode=755 tmpfs "$home"
-    number=0
-    for path in $kept; do
-        number=$((number + 1)); mkdir -p "$path"; mount --bind /run/kept/$number "$path"
-    done
-    unset IFS
-fi
 cp "$folder"/secrets/* "$secrets"
 chgrp "$user" "$secrets"/*
 chmod 440 "$secrets"/*
+keep() {
+    number=0; IFS=:
+    for path in $kept; do number=$((number + 1)); "$1" "$path" /run/kept/$number; done
+    unset IFS
+}
+save() { mkdir -p "$2"; mount --bind "$1" "$2"; }
+show() { mkdir -p "$1"; mount --bind "$2" "$1"; }
+keep save
+if [ -n "$kept" ]; then mount -t tmpfs -o mode=755 tmpfs "$home"; fi
 mount --bind "$folder"/tmp "$scratch"
+keep show
 mount -o remount,bind,ro /
 cd /run/app
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all -- "$@"
 """
 """The container: secrets in memory, a read-only root, an empty folder, another user, no capability.
 
-An interpreter or a checkout in a home that is closed to that user appears in an open folder in its place.
+The home of the user of the tests is covered, because it may be closed to that user. The interpreter and the checkout
+stay visible if they are in it, or in the folder that the container may write.
 """
 
 
@@ -173,7 +171,8 @@ class Pod:
         container = ("sh", "-c", CONTAINER, "sh", str(self._folder), str(spec.user), spec.secrets_at, spec.scratch_at)
         needed = {Path(path).resolve() for path in (sys.base_prefix, sys.prefix, ROOT)}
         home = Path.home().resolve()
-        kept = ":".join(sorted(str(path) for path in needed if path.is_relative_to(home)))
+        hidden = (home, Path(spec.scratch_at))
+        kept = ":".join(sorted(str(path) for path in needed if any(path.is_relative_to(each) for each in hidden)))
         image = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1",
                  "PYTHONDONTWRITEBYTECODE": "1", "PYTHONFAULTHANDLER": "1"}  # fmt: skip
         with (self._folder / "log").open("ab") as log:
