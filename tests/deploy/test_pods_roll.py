@@ -54,7 +54,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in (redis, postgres)))
         secrets = {
             "grange-stores": {"membership": redis.url, "storage": postgres.url},
-            "grange-tokens": {"admin": "token-of-the-admin-of-the-pods-0"},
+            "grange-tokens": {role: f"token-of-the-{role}-of-the-pods" for role in ("admin", "viewer")},
         }
         pods = await parts.enter_async_context(cluster(net, tmp_path_factory.mktemp("pods"), secrets))
         pods.apply(deployment("1"))

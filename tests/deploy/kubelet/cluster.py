@@ -32,6 +32,7 @@ class Cluster:
         self._number = 0
         self._templates: list[Any] = []
         self._deployment: Mapping[str, Any] = {}
+        self._controlling: asyncio.Task[None] | None = None
         self.pods: list[Pod] = []
         """All pods that exist, also those that are being deleted."""
         self.past: list[Pod] = []
@@ -62,6 +63,8 @@ class Cluster:
         try:
             async with asyncio.timeout(LIMIT):
                 while not holds():
+                    if self._controlling is not None and self._controlling.done():
+                        self._controlling.result()
                     await asyncio.sleep(STEP / 2)
         except TimeoutError:
             logs = "\n".join(f"--- {pod.spec.name}\n{pod.log[-3000:]}" for pod in self.pods)
@@ -78,8 +81,13 @@ class Cluster:
 
         await self.until(is_complete, "the roll-out is complete")
 
-    async def control(self) -> None:
-        """The controller. Runs until it is cancelled; raises what a pod raises."""
+    def start(self) -> asyncio.Task[None]:
+        """Start the controller; its error is raised by the next wait."""
+        self._controlling = asyncio.create_task(self._control())
+        return self._controlling
+
+    async def _control(self) -> None:
+        """Runs until it is cancelled; raises what a pod raises."""
         while True:
             for pod in [pod for pod, task in self._tasks.items() if task.done()]:
                 self._tasks.pop(pod).result()
@@ -130,7 +138,7 @@ class Cluster:
 async def cluster(network: Namespaces, folder: Path, secrets: Secrets) -> AsyncGenerator[Cluster]:
     """Run a cluster without a Deployment; all its pods end with the block."""
     made = Cluster(network, folder, secrets)
-    controlling = asyncio.create_task(made.control())
+    controlling = made.start()
     try:
         async with made.service:
             yield made
