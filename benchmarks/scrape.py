@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 from grange import Grain
@@ -57,11 +58,12 @@ async def main() -> None:
     """Measure and print."""
     types = [grain_type(number) for number in range(TYPES)]
     with tempfile.TemporaryDirectory() as folder:
-        silo = Silo(types, port=0, gateway_port=0, http=0, membership="memory://", storage="memory://", data=Path(folder))
+        silo = Silo(
+            types, port=0, gateway_port=0, http=0, membership="memory://", storage="memory://", data=Path(folder)
+        )
         async with silo:
-            for cls in types:
-                for each in range(METHODS):
-                    await getattr(silo.get_grain(cls, "a"), f"method_{each}")()
+            for cls, each in product(types, range(METHODS)):
+                await getattr(silo.get_grain(cls, "a"), f"method_{each}")()
             await asyncio.sleep(1.1)  # until the figures are renewed
             size = await asyncio.to_thread(scrape, silo.http, "text/plain")
             figures = silo.publisher.latest()

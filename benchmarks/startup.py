@@ -34,9 +34,7 @@ def ready():
     print(time.perf_counter() - began[0], time.process_time() - began[1])
 {timed}
 """
-_FREE_PORTS: Mapping[str, str] = MappingProxyType(
-    {"GRANGE_PORT": "0", "GRANGE_GATEWAY_PORT": "0", "GRANGE_HTTP": "0"}
-)
+_FREE_PORTS: Mapping[str, str] = MappingProxyType({"GRANGE_PORT": "0", "GRANGE_GATEWAY_PORT": "0", "GRANGE_HTTP": "0"})
 _SERVE = """
 async def main():
     async with silo:

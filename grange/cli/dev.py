@@ -20,8 +20,11 @@ from typing import Any
 
 import msgspec
 
+from grange.cli.configured_here import configured_here
 from grange.cli.exit_codes import ExitCode
+from grange.cli.here import plain_here
 from grange.cli.process import StopSignals
+from grange.cli.token import find_token
 from grange.databases.urls import sqlite_url
 from grange.errors import ConfigurationError
 
@@ -180,6 +183,7 @@ class LocalCluster:
         # Also for the usual port: without the option, a command asks the cluster that is configured in that shell.
         for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
             self._write("", f"  grange {command} --gateway {self._silos[0].gateway}")
+        self._write("", f"The dashboard: {_dashboard(self._silos[0].http, self._options.data)}")
         self._write("", "Ctrl-C stops all.")
 
     def _arguments(self, table: str) -> list[str]:
@@ -189,6 +193,13 @@ class LocalCluster:
             *("--membership", table, "--data", str(options.data), "--host", _HOST),
             *("--log-level", options.log_level),
         ]
+
+
+def _dashboard(place: str, data: Path) -> str:
+    """The URL of the dashboard, with the token that opens it."""
+    given = {"data": str(data)}
+    token = find_token(plain_here(given) or configured_here(given), "", [place], is_own_table=True)
+    return f"http://{place}/#token={token}" if token else f"http://{place}/"
 
 
 def free_ports(silos: int) -> list[tuple[int, int, int]]:

@@ -6,12 +6,14 @@ import functools
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from grange.admin_token import read_admin_token
 from grange.cli.completion import complete_silo_variable
 from grange.cli.exit_codes import OutputLost
 from grange.cli.garbage import settle
@@ -82,9 +84,18 @@ def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
     text = (
         f"silo {silo.address} of cluster {config.cluster!r} is active: "
         f"silos reach it at {silo.address.endpoint}, clients at {silo.gateway}"
-        + (f", its dashboard is http://{silo.http}/" if silo.http else "")
+        + (f", its dashboard is {_dashboard(config, silo.http)}" if silo.http else "")
     )
     try:
         write(json_text(msgspec.json.encode(facts)) if as_json else printable(text))
     except OutputLost as error:  # the silo serves; only the announcement is lost
         log.warning("silo %s is active, but this cannot be told: %s", silo.address, error)
+
+
+def _dashboard(config: SiloConfig, place: str) -> str:
+    """The URL of the dashboard; on a terminal with the token that opens it. Elsewhere it would be kept in a log."""
+    url = f"http://{place}/"
+    if not (sys.stdout is not None and sys.stdout.isatty()):
+        return url
+    token = config.admin_token or config.operator_token or config.viewer_token or read_admin_token(config.data)
+    return f"{url}#token={token}" if token else url

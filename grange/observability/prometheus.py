@@ -16,6 +16,7 @@ import msgspec
 from grange.observability.histogram import BOUNDS, Distribution
 from grange.observability.metrics import METRICS, Metric
 from grange.observability.snapshot import Snapshot
+from grange.proto.journal import RootRow
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -36,6 +37,19 @@ Exemplars = Mapping[tuple[str, ...], Exemplar]
 """The slowest traced request of each type and method."""
 
 NONE: Exemplars = MappingProxyType({})
+
+
+def exemplars_of(roots: Iterable[RootRow], since: float) -> dict[tuple[str, ...], Exemplar]:
+    """The slowest sampled request of each method among the first spans of traces that ended after `since`."""
+    found: dict[tuple[str, ...], Exemplar] = {}
+    for root in roots:
+        span, ended = root.span, root.span.start + root.span.seconds
+        grain_type, _, method = span.name.rpartition("/")
+        known = found.get((grain_type, method))
+        is_request = span.kind == "server" and span.span  # without a span of its own, it was not sampled
+        if is_request and ended > since and (known is None or span.seconds > known.seconds):
+            found[grain_type, method] = Exemplar(span.trace, span.seconds, ended)
+    return found
 
 
 def prometheus_text(figures: Snapshot, metrics: Iterable[Metric] = METRICS) -> str:

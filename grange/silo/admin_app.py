@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 
 import msgspec
@@ -17,13 +17,21 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from grange.observability.prometheus import OPENMETRICS, TEXT, openmetrics_text, prometheus_text
+from grange.errors import CallNotExecuted, CallOutcomeUnknown
+from grange.observability.prometheus import OPENMETRICS, TEXT, exemplars_of, openmetrics_text, prometheus_text
 from grange.proto.acts import Level
+from grange.proto.journal import TRACES, After, RootRow, Traces
 from grange.silo.access import SiloAccess
 from grange.silo.health import Checks, Health, UnknownCheck, without
 from grange.silo.option_values import is_loopback
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+EXEMPLAR_AGE = 60.0
+"""Seconds for which the slowest request of a method is its exemplar; Prometheus scrapes several times in that time."""
+
+MAX_TRACES = 200
+"""Traces among which a scrape looks for exemplars, the newest ones."""
 
 FRESH_TIMEOUT = 0.5
 """Seconds in which a scrape waits for new figures of the silo; then it takes those that were published."""
@@ -89,10 +97,21 @@ def _metrics(known: Future[SiloAccess]) -> Route:
             )  # fmt: skip
         figures = await access.fresh(FRESH_TIMEOUT)
         if "application/openmetrics-text" in request.headers.get("accept", ""):
-            return Response(openmetrics_text(figures), 200, _HEADERS, OPENMETRICS)
+            exemplars = exemplars_of(await _traces(access), figures.time - EXEMPLAR_AGE)
+            return Response(openmetrics_text(figures, exemplars), 200, _HEADERS, OPENMETRICS)
         return Response(prometheus_text(figures), 200, _HEADERS, TEXT)
 
     return Route("/metrics", answer, methods=["GET"])
+
+
+async def _traces(access: SiloAccess) -> Sequence[RootRow]:
+    """The newest traces of this silo; none if it traces nothing, or does not answer now."""
+    question = msgspec.msgpack.encode(After(limit=MAX_TRACES))
+    try:
+        answer = await access.ask(access.address, TRACES, question, FRESH_TIMEOUT)
+    except (CallNotExecuted, CallOutcomeUnknown):
+        return ()
+    return msgspec.msgpack.decode(answer, type=Traces).roots
 
 
 def is_from_here(request: Request) -> bool:

@@ -163,10 +163,10 @@ class SiloConfig(BaseSettings):
                 yield name, shown_url(value) if value and name in ("membership", "storage") else value
 
     @contextmanager
-    def naming(self, *path: str) -> Generator[None]:
+    def naming(self, *path: str, host: str = "host") -> Generator[None]:
         """Let a ConfigurationError inside the `with` name this option, and its variable or file.
 
-        For a port that cannot be opened, that is the option `host` if the host is at fault.
+        For a port that cannot be opened, that is the option `host` (or the given one) if the host is at fault.
         """
         try:
             yield
@@ -174,7 +174,7 @@ class SiloConfig(BaseSettings):
             raise
         except ConfigurationError as error:
             is_host_wrong = isinstance(error, CannotListen) and error.is_host_wrong
-            raise self.wrong(("host",) if is_host_wrong else path, str(error)) from error
+            raise self.wrong((host,) if is_host_wrong else path, str(error)) from error
 
     def wrong(self, path: tuple[str, ...], problem: str) -> OptionError:
         """The error for an option of this configuration, given as its path of names."""

@@ -143,7 +143,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
     admin = await parts.enter_async_context(AdminPort())
-    with config.naming("http"):
+    with config.naming("http", host="http_host" if config.http_host else "host"):
         if config.http != "off" and not environment.real_time:
             raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
         await admin.open(config)

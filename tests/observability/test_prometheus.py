@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from grange.observability.histogram import BOUNDS
 from grange.observability.metrics import METRICS, Kind
-from grange.observability.prometheus import Exemplar, openmetrics_text, prometheus_text
+from grange.observability.prometheus import Exemplar, exemplars_of, openmetrics_text, prometheus_text
 from grange.observability.snapshot import Snapshot
+from grange.proto.journal import RootRow, SpanRow
 from tests.observability.full_snapshot import full_snapshot
 from tests.tools import tool
 
@@ -80,6 +81,26 @@ def test_an_exemplar_stands_at_its_bucket(seconds: float) -> None:
     assert seconds <= float(sample.labels["le"])
     assert sample.exemplar.labels == {"trace_id": exemplar.trace}
     assert (sample.exemplar.value, float(sample.exemplar.timestamp)) == (seconds, exemplar.time)
+
+
+def root(
+    name: str, seconds: float, end: float = 100.0, kind: str = "server", span: str = "s", trace: str = "t"
+) -> RootRow:
+    return RootRow(SpanRow(trace, span, "", kind, name, end - seconds, seconds), "sample")
+
+
+def test_the_exemplar_is_the_slowest_sampled_request_of_the_last_minute() -> None:
+    roots = [
+        root("cart/add", 0.2, trace="quick"),
+        root("cart/add", 0.5, trace="slowest"),
+        root("cart/add", 9.0, 30.0, trace="too old"),
+        root("cart/add", 9.0, kind="client", trace="a call to another silo"),
+        root("cart/add", 9.0, span="", trace="not sampled"),
+        root("a/b/pay", 0.1, trace="other"),
+    ]
+    found = exemplars_of(roots, since=40.0)
+    assert {key: each.trace for key, each in found.items()} == {("cart", "add"): "slowest", ("a/b", "pay"): "other"}
+    assert found["cart", "add"] == Exemplar("slowest", 0.5, 100.0)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))

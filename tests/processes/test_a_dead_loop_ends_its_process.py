@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from grange import CallError
@@ -25,6 +26,12 @@ async def spin(silo: SiloProcess) -> None:
         with suppress(CallError):
             await client.get_grain(Probe, "mad").spin()
     await silo.output_line("spinning mad")
+
+
+async def probe(place: str, path: str) -> int:
+    """Ask the admin port of a silo."""
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        return (await client.get(f"http://{place}{path}")).status_code
 
 
 def first_frame(message: str) -> str:
@@ -58,11 +65,16 @@ async def test_a_process_that_was_stopped_for_longer_goes_on(silos: Silos) -> No
 
 
 async def test_the_option_leaves_the_process_alone(silos: Silos) -> None:
-    silo = await silos.run(GRANGE_EXIT_ON_DEAD_LOOP="false", **QUICK)
+    silo = await silos.start("--http", "0", GRANGE_EXIT_ON_DEAD_LOOP="false", **QUICK)
+    place = (await silo.active())["http"]
+    assert await probe(place, "/livez") == 200
     await spin(silo)
     line = json.loads(await silo.log_line("loop_dead"))
     assert first_frame(line["message"]).endswith("in spin")
     assert silo.running
+    assert await probe(place, "/livez") == 503
+    assert await probe(place, "/startupz") == 200
+    assert await probe(place, "/metrics") == 200
 
 
 async def test_an_interrupt_ends_a_silo_that_does_not_react(silos: Silos) -> None:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from grange.client import Client
 from grange.servers.process import free_port
 from tests.processes.counters import Counter
@@ -280,3 +282,17 @@ async def test_a_silo_of_dev_that_cannot_start_ends_dev(silos: Silos) -> None:
     assert await dev.ended() == 6
     assert sum("ended with code 6" in line for line in dev.printed) == 2
     assert any("silo-1 | error: " in line and "127.0.0.1:1" in line for line in dev.printed)
+
+
+async def test_dev_prints_the_address_that_opens_the_dashboard(silos: Silos) -> None:
+    dev = await silos.command("dev", "tests.processes.counters:silo", "--silos", "1", "--data", "state")
+    line = await dev.output_line("The dashboard: http://127.0.0.1:")
+    url, _, token = line.removeprefix("The dashboard: ").partition("#token=")
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        assert (await client.get("readyz")).status_code == 200
+        elsewhere = {"x-forwarded-for": "203.0.113.7"}
+        assert (await client.get("metrics", headers=elsewhere)).status_code == 401
+        elsewhere["authorization"] = f"Bearer {token}"
+        assert (await client.get("metrics", headers=elsewhere)).status_code == 200
+    dev.signal(signal.SIGINT)
+    assert await dev.ended() == 0

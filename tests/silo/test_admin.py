@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 import re
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ from starlette.routing import Route
 from grange import Grain
 from grange.errors import ConfigurationError, OptionError
 from grange.observability.metrics import METRICS
+from grange.proto.journal import TRACES, RootRow, SpanRow, Traces
 from grange.proto.management import STATUS, SiloState
 from grange.servers.process import free_port
 from grange.silo import admin_server
@@ -191,6 +194,43 @@ async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
             assert "http_hosts" in refused.text
 
 
+async def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "HEAD_TIMEOUT", 0.05)
+    async with silo_with_http(tmp_path) as silo:
+        host, _, port = silo.http.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")  # a head that never ends
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        assert (await get(base(silo) + "/livez")).status_code == 200
+
+
+async def test_a_silo_takes_a_bounded_number_of_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", 2)
+    async with silo_with_http(tmp_path) as silo:
+        host, _, port = silo.http.rpartition(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        while (await get(base(silo) + "/livez")).status_code == 200:
+            pass  # the server has not accepted both yet
+        assert (await get(base(silo) + "/livez")).status_code == 503
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_another_program_keeps_its_loggers(tmp_path: Path) -> None:
+    """uvicorn would take the handlers of its access log away, also from a server of the user's program."""
+    logger, handler = logging.getLogger("uvicorn.access"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        async with silo_with_http(tmp_path) as silo:
+            assert (await get(base(silo) + "/livez")).status_code == 200
+        assert (logger.handlers, logger.propagate) == ([handler], True)
+    finally:
+        logger.removeHandler(handler)
+
+
 async def test_no_admin_port_without_the_option(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path, http="off") as silo:
         assert silo.http == ""
@@ -247,6 +287,23 @@ async def test_metrics_name_types_and_methods(tmp_path: Path) -> None:
 async def test_metrics_answer_while_a_turn_blocks_the_silo(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path) as silo:
         assert await silo.get_grain(Blocker, "a").ask(silo.http, "/metrics") == 200
+
+
+async def test_a_scrape_links_a_slow_call_to_its_trace(tmp_path: Path) -> None:
+    """The silo's own answer about its traces is in place of tracing."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with silo_with_http(tmp_path) as silo:
+        await silo.get_grain(Idle, "a").touch()
+
+        async def answer(_: bytes) -> bytes:
+            span = SpanRow(trace, "00f067aa0ba902b7", "", "server", "idle/touch", time.time(), 0.02)
+            return msgspec.msgpack.encode(Traces(silo.address, (RootRow(span, "slow"),)))
+
+        targets = silo._running.hosting.silo_targets
+        targets._answers[TRACES] = answer
+        text = (await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text"})).text
+        (line,) = [each for each in text.splitlines() if trace in each]
+        assert line.startswith('grange_call_duration_seconds_bucket{type="idle",method="touch",le="0.025"}')
 
 
 VIEWER = "a-viewer's-token-of-24"

@@ -84,6 +84,12 @@ def test_a_secret_comes_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"storage_options": {"connections": 0}}, "connections"),
         ({"host": "10.1.2.3"}, "not loopback"),
         ({"host": "0.0.0.0", "insecure": True}, "wildcard"),
+        ({"http": "on"}, "option 'http': must be a whole number from 0 to 65535, or off, not 'on'"),
+        ({"http": True}, "option 'http': must be .*, not True"),
+        ({"http": 65536}, "option 'http'"),
+        ({"http": 0, "http_host": "0.0.0.0"}, "option 'http_host': .*not loopback"),
+        ({"http_host": "127.0.0.1"}, "option 'http_host': the option http opens no port"),
+        ({"http_hosts": ["ops"]}, "option 'http_hosts': the option http opens no port"),
         ({"advertise": "silo.example"}, "not loopback"),
     ],
 )
@@ -108,6 +114,20 @@ def test_a_wrong_value_of_the_environment_is_named(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=says):
         SiloConfig()
+
+
+@pytest.mark.parametrize(("value", "means"), [("off", "off"), ("0", 0), ("8080", 8080)])
+def test_the_admin_port_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, value: str, means: object
+) -> None:
+    monkeypatch.setenv("GRANGE_HTTP", value)
+    assert SiloConfig().http == means
+
+
+def test_the_admin_port_may_listen_elsewhere_than_the_silo() -> None:
+    config = SiloConfig(host="10.1.2.3", insecure=True, http=0, http_host="127.0.0.1")
+    assert config.admin_host == "127.0.0.1"
+    assert SiloConfig(host="10.1.2.3", insecure=True, http=0).admin_host == "10.1.2.3"
 
 
 def test_the_file_has_tables_and_its_mistakes_are_named(tmp_path: Path) -> None:
