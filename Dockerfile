@@ -4,10 +4,15 @@
 #   COPY shop.py ./
 #   CMD ["run", "shop:silo"]
 #
+# `docker build --target flights -t grange-flights:0.1.0 .` is the image of the example.
+#
 # Every installed package is pinned to its hash. No package is compiled. The process is not root. It is PID 1, so SIGTERM
-# reaches it and drains the silo.
+# reaches it and drains the silo. It works with a read-only root, if /tmp is writable.
 
-FROM python:3.13-slim-bookworm AS build
+# `scripts/pin-base` adds the digest that the registry has today, so that a release is built on known bytes.
+ARG BASE=python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 COPY requirements/build.txt requirements/runtime.txt requirements/
@@ -21,17 +26,25 @@ RUN /tools/bin/python -m hatchling build -t wheel \
     && /venv/bin/pip install --no-deps dist/*.whl \
     && /venv/bin/pip uninstall --yes pip
 
-FROM python:3.13-slim-bookworm AS silo
+FROM ${BASE} AS base
 RUN useradd --system --uid 10001 --user-group --no-create-home grange \
-    && install --directory --owner grange --group grange /app /data
+    && install --directory --owner grange --group grange /app /data \
+    && pip uninstall --yes --no-cache-dir --root-user-action ignore pip
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 USER 10001:10001
-# Silos, their probes, clients.
-ENV GRANGE_PROBE_PORT=11112
-EXPOSE 11111 11112 30000
+# The probe port is fixed, because a free one cannot be exposed. Silos, their probes, clients, operators.
+ENV GRANGE_PROBE_PORT=11112 GRANGE_DATA=/data
+EXPOSE 11111 11112 30000 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 CMD ["grange", "status", "--here"]
+# The admin port answers from a thread of its own, also while a turn blocks the silo.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=6 CMD ["python", "-c", "import http.client, sys; c = http.client.HTTPConnection('127.0.0.1', 8080, timeout=4); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
 ENTRYPOINT ["grange"]
 CMD ["--help"]
+
+FROM base AS flights
+COPY examples examples
+CMD ["run", "examples.flights.app:silo"]
+
+FROM base AS silo

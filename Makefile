@@ -89,6 +89,10 @@ simulate: $(READY) ## whole clusters under faults, one for each seed (SEEDS=2000
 test-simulation: $(READY) ## 200 seeds of the simulation, ten virtual minutes each
 	$(BIN)/python -m grange.testing.simulation --seeds 200 --workers $(WORKERS) --strict
 
+.PHONY: manifests
+manifests: $(READY) ## write deploy/kubernetes and deploy/helm again, from deploy/source
+	$(BIN)/python -m deploy.source
+
 .PHONY: lint
 lint: $(READY) ## format, lint and layers only
 	$(BIN)/ruff format --check .

@@ -15,7 +15,15 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
     ports, agent, hosting = silo.ports, silo.cluster.agent, silo.hosting
     dead_after = config.membership_settings().dead_loop_after
     health = ports.admin.health
-    health.watch(HealthParts(agent=agent, shutdown=silo.shutdown, loop_watch=silo.loop_watch, dead_after=dead_after))
+    health.watch(
+        HealthParts(
+            agent=agent,
+            partition=silo.cluster.directory.partition,
+            shutdown=silo.shutdown,
+            loop_watch=silo.loop_watch,
+            dead_after=dead_after,
+        )
+    )
     for listener in (ports.silo_listener, ports.client_listener):
         listener.answer_health(lambda: all(check.ok for check in health.ready().values()))
     if not ports.admin.is_open:

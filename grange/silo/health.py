@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from grange.directory.slice.partition import Partition
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import SiloStatus
 from grange.proto.management import Phase
@@ -37,6 +38,7 @@ class HealthParts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What the answers are made from. `dead_after` is the membership option `dead_loop_after`, in seconds."""
 
     agent: MembershipAgent
+    partition: Partition
     shutdown: Shutdown
     loop_watch: LoopWatch
     dead_after: float
@@ -68,15 +70,22 @@ class Health:
         return {"loop": Check(True, "the event loop runs" if not still else f"no step of the loop for {still:.1f} s")}
 
     def ready(self) -> Checks:
-        """Whether the silo takes new grains and calls."""
+        """Whether the silo takes new grains and calls.
+
+        A roll ends the next old silo when this one is ready. So this one must own its ranges of the directory by then:
+        calls to their grains would otherwise wait for two recoveries. Ranges that it gains later do not count, because
+        after a crash all silos would be unready at once.
+        """
         parts = self._parts
         if parts is None:
             return {"active": Check(False, "the silo starts")}
+        owned = parts.partition.taken_over
         status, phase, fenced = parts.agent.status, parts.shutdown.phase, parts.agent.fenced
         active = status is SiloStatus.ACTIVE
         serving = phase is Phase.SERVING
         return {
             "active": Check(active, f"the membership table shows {'no row' if status is None else status.name}"),
+            "ranges": Check(owned, f"its share of the directory {'is here' if owned else 'has not arrived yet'}"),
             "draining": Check(serving, "the silo serves" if serving else f"the silo stops: {phase.value}"),
             "fenced": Check(not fenced, f"no turn starts {fenced}" if fenced else "turns start"),
         }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.directory.slice.local_registrations import page_of
-from grange.directory.slice.partition import Conflict, Partition, Refusal, Sealed
+from grange.directory.slice.partition import NOTHING, Conflict, Partition, Refusal, Sealed
 from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import RING_SIZE, Range
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -29,6 +29,25 @@ def ready_partition(version: int = 5) -> Partition:
     partition.advance(version, ALL, frozenset(SILOS), reset=False)
     partition.ready(version, ALL)
     return partition
+
+
+def test_a_slice_is_taken_over_when_all_its_ranges_have_been_ready_at_once() -> None:
+    """Ranges that it gains later do not change that."""
+    half, other = RangeSet([Range(0, RING_SIZE // 2)]), RangeSet([Range(RING_SIZE // 2, RING_SIZE)])
+    partition = Partition()
+    assert not partition.taken_over
+    partition.advance(5, NOTHING, frozenset(SILOS), reset=False)  # joining: it owns nothing yet
+    assert not partition.taken_over
+    partition.advance(6, half, frozenset(SILOS), reset=False)
+    partition.advance(7, half | other, frozenset(SILOS), reset=False)
+    partition.ready(6, half)
+    assert not partition.taken_over
+    partition.ready(7, other)
+    assert partition.taken_over
+    partition.advance(8, half, frozenset(SILOS), reset=False)
+    partition.advance(9, half | other, frozenset(SILOS), reset=False)
+    assert partition.not_ready == other
+    assert partition.taken_over
 
 
 def test_the_first_of_two_registrations_stays() -> None:

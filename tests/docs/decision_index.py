@@ -26,6 +26,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Connections": (17, 18, 19, 41, 68, 69, 70),
     "Options, the command line and acts": (59, 76),
     "Seeing a cluster": (72, 75, 77, 78),
+    "Containers and Kubernetes": (79,),
     "Stopping a silo": (42, 43, 44, 45),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }

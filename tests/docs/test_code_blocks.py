@@ -21,7 +21,21 @@ from tests.docs.pages import ROOT, Block, blocks, pages, shown
 
 SHELLS = {"sh", "bash", "console"}
 LANGUAGES = SHELLS | {"python", "text", "toml", "json", "yaml", "sql", "proto", "ini", "dockerfile"}
-ELSEWHERE = {"pip", "docker", "cd", "git", "curl", "kill", "export", "source", "python3", "psql", "redis-cli"}
+ELSEWHERE = {
+    "pip",
+    "docker",
+    "cd",
+    "git",
+    "curl",
+    "kill",
+    "export",
+    "source",
+    "python3",
+    "psql",
+    "redis-cli",
+    "kubectl",
+    "helm",
+}
 """Programs of other projects; these tests do not check them."""
 
 MODULES_ELSEWHERE = {"grpc_tools.protoc", "pip", "pytest", "venv"}

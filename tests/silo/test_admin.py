@@ -99,13 +99,13 @@ async def test_probes_answer_by_check(tmp_path: Path) -> None:
             answer = await get(base(silo) + path)
             assert (answer.status_code, answer.json()) == (200, {"ok": True, "checks": {}})
         verbose = (await get(base(silo) + "/readyz?verbose")).json()
-        assert set(verbose["checks"]) == {"active", "draining", "fenced"}
+        assert set(verbose["checks"]) == {"active", "ranges", "draining", "fenced"}
         assert all(check["ok"] and check["text"] for check in verbose["checks"].values())
 
 
 async def test_a_check_can_be_excluded_and_a_misspelt_one_is_named(tmp_path: Path) -> None:
     async with silo_with_http(tmp_path) as silo:
-        verbose = (await get(base(silo) + "/readyz?verbose&exclude=fenced&exclude=active")).json()
+        verbose = (await get(base(silo) + "/readyz?verbose&exclude=fenced&exclude=active&exclude=ranges")).json()
         assert set(verbose["checks"]) == {"draining"}
         wrong = await get(base(silo) + "/livez?exclude=lop")
         assert wrong.status_code == 400
@@ -369,7 +369,7 @@ async def test_a_page_asks_any_silo_of_the_cluster(tmp_path: Path, mount: Callab
         return Starlette(routes=[Route("/silos", silos)])
 
     mount(dashboard=page)
-    table = f"sqlite://{tmp_path / 'cluster.db'}"
+    table = f"sqlite:///{tmp_path / 'cluster.db'}"
     one, two = (silo_with_http(tmp_path, name=name, membership=table) for name in ("one", "two"))
     async with one, two:
         await one.wait_for({one.address, two.address})

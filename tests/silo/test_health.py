@@ -7,11 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from grange.directory.slice.partition import Partition
+from grange.directory.slice.ranges import RangeSet
+from grange.membership.model.hash_ring import RING_SIZE, Range
 from grange.membership.model.member import SiloStatus
+from grange.proto.ids import SiloAddress
 from grange.proto.management import Phase
 from grange.silo.health import Checks, Health, HealthParts, UnknownCheck, without
 
 DEAD_AFTER = 60.0
+ALL = RangeSet([Range(0, RING_SIZE)])
+LIVE = frozenset({SiloAddress("silo", 1, 1), SiloAddress("silo", 2, 1)})
 
 
 class Agent(msgspec.Struct):
@@ -32,11 +38,23 @@ class LoopWatch(msgspec.Struct):
 class Silo:
     """The parts that health looks at; a test changes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_ranges: bool = True) -> None:
         self.agent, self.shutdown, self.loop_watch = Agent(), Shutdown(), LoopWatch()
         self.health = Health()
+        self.partition = Partition()
         parts: Any = self.agent, self.shutdown, self.loop_watch
-        self.health.watch(HealthParts(agent=parts[0], shutdown=parts[1], loop_watch=parts[2], dead_after=DEAD_AFTER))
+        self.health.watch(
+            HealthParts(
+                agent=parts[0],
+                partition=self.partition,
+                shutdown=parts[1],
+                loop_watch=parts[2],
+                dead_after=DEAD_AFTER,
+            )
+        )
+        if has_ranges:
+            self.partition.advance(3, ALL, LIVE, reset=False)
+            self.partition.ready(3, ALL)
 
 
 def failing(checks: Checks) -> set[str]:
@@ -93,6 +111,28 @@ def test_a_fenced_silo_is_not_ready_and_says_why() -> None:
     silo.agent.fenced = "for 5 s: no silo probes this one"
     assert failing(silo.health.ready()) == {"fenced"}
     assert "no silo probes this one" in silo.health.ready()["fenced"].text
+
+
+def test_a_silo_is_ready_when_its_ranges_have_been_handed_over() -> None:
+    """A roll goes on when the newest silo is ready, so it must not be ready too early.
+
+    Its view may reach membership a moment before the directory.
+    """
+    silo = Silo(has_ranges=False)
+    assert failing(silo.health.ready()) == {"ranges"}
+    silo.partition.advance(3, ALL, LIVE, reset=False)
+    assert failing(silo.health.ready()) == {"ranges"}
+    silo.partition.ready(3, ALL)
+    assert not failing(silo.health.ready())
+
+
+def test_ranges_that_a_silo_gains_later_do_not_make_it_unready() -> None:
+    """After a crash every silo recovers some; if all were unready, clients would find none."""
+    silo = Silo()
+    silo.partition.advance(4, RangeSet([Range(0, RING_SIZE // 2)]), LIVE, reset=False)
+    silo.partition.advance(5, ALL, LIVE, reset=False)
+    assert silo.partition.not_ready
+    assert not failing(silo.health.ready())
 
 
 def test_a_silo_stays_started() -> None:

@@ -82,6 +82,8 @@ class Partition:
         self._live: frozenset[SiloAddress] = frozenset()
         self._recovering: dict[int, RangeSet] = {}
         self._not_ready = NOTHING
+        self.taken_over = False
+        """Whether all owned ranges have been ready at the same time once. Ranges that move later do not change it."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -218,6 +220,7 @@ class Partition:
         self._not_ready = NOTHING
         for ranges in self._recovering.values():
             self._not_ready |= ranges
+        self.taken_over = self.taken_over or bool(self._owned and not self._not_ready)
 
 
 def _rank(address: GrainAddress) -> tuple[int, int, SiloAddress]:

@@ -28,7 +28,15 @@ PREFIX = "gfault"
 HUB = "hub"
 SUBNET = "10.77.0.0/24"
 HOSTS = {HUB: 254, "redis": 251, "postgres": 252, "a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}
+HOSTS |= {f"p{number}": number + 10 for number in range(1, 200)}
+"""The last part of each address. `p1` and so on are pods, which come and go."""
+
 NOWHERE = "02:00:00:00:de:ad"
+BRIDGE = "02:00:00:00:00:01"
+"""The hardware address of the hub. Without one of its own, the bridge takes that of a link, and another one when the
+link goes: the other places would send to the old one for seconds.
+"""
+
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 
@@ -63,7 +71,7 @@ class Namespaces:
 
     def __init__(self, silos: Sequence[str]) -> None:
         self._prefix = f"{PREFIX}{os.getpid()}-{secrets.token_hex(2)}"
-        self._silos = silos
+        self._silos = list(silos)
         self._unplugged: set[str] = set()
         self._deaf: set[tuple[str, str]] = set()
 
@@ -99,19 +107,32 @@ class Namespaces:
     async def build(self) -> None:
         hub = self._namespace(HUB)
         await run("ip", "netns", "add", hub)
-        await self._in(HUB, "link", "add", "br0", "type", "bridge")
+        await self._in(HUB, "link", "add", "br0", "address", BRIDGE, "type", "bridge")
         for name in (HUB, "redis", "postgres"):
             await self._in(HUB, "addr", "add", f"{self.host(name)}/24", "dev", "br0")
         for device in ("lo", "br0"):
             await self._in(HUB, "link", "set", device, "up")
         for name in self._silos:
-            await run("ip", "netns", "add", self._namespace(name))
-            peer = ("peer", "name", "eth0", "netns", self._namespace(name))
-            await self._in(HUB, "link", "add", f"to-{name}", "type", "veth", *peer)
-            await self._in(HUB, "link", "set", f"to-{name}", "master", "br0", "up")
-            await self._in(name, "addr", "add", f"{self.host(name)}/24", "dev", "eth0")
-            for device in ("lo", "eth0"):
-                await self._in(name, "link", "set", device, "up")
+            await self._join(name)
+
+    async def add(self, name: str) -> None:
+        """Add a place while the others are in use."""
+        self._silos.append(name)
+        await self._join(name)
+
+    async def remove(self, name: str) -> None:
+        """Remove a place whose processes have ended."""
+        await run("ip", "netns", "del", self._namespace(name))
+        self._silos.remove(name)
+
+    async def _join(self, name: str) -> None:
+        await run("ip", "netns", "add", self._namespace(name))
+        peer = ("peer", "name", "eth0", "netns", self._namespace(name))
+        await self._in(HUB, "link", "add", f"to-{name}", "type", "veth", *peer)
+        await self._in(HUB, "link", "set", f"to-{name}", "master", "br0", "up")
+        await self._in(name, "addr", "add", f"{self.host(name)}/24", "dev", "eth0")
+        for device in ("lo", "eth0"):
+            await self._in(name, "link", "set", device, "up")
 
     async def unplug(self, name: str) -> None:
         """Cut this silo from all other places, the stores included."""
