@@ -16,8 +16,15 @@ TRACE = "management.trace"
 """Names of system targets. They are on the wire."""
 
 
+MAX_ROWS = 500
+"""Most rows in one answer."""
+
+
 class After(msgspec.Struct, frozen=True):
-    """Question: at most `limit` entries numbered after `number`. The numbers of a silo begin at 1 with its start."""
+    """Question: at most `limit` entries numbered after `number`, the oldest first. Numbers begin at 1 with the silo.
+
+    A negative number -n asks for the newest n, so a reader that begins with the present asks for those after -200.
+    """
 
     number: int = 0
     limit: int = 200
@@ -34,11 +41,17 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True):
-    """Answer to `EVENTS`. `lost`: entries after the number asked for that the ring has dropped."""
+    """Answer to `EVENTS`. `lost`: entries after the number asked for that the ring has dropped.
+
+    `last`: the number of the newest event. `counts`: all events since the start by name, also those that were so many
+    that the rate limit left them out.
+    """
 
     address: SiloAddress
     rows: tuple[EventRow, ...]
+    last: int
     lost: int = 0
+    counts: dict[str, int] = {}
 
 
 class ReadLogs(msgspec.Struct, frozen=True):

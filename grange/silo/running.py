@@ -12,6 +12,7 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.provider import MembershipTable
+from grange.observability.events import Events
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -27,6 +28,7 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.journal import Journal
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
@@ -50,7 +52,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
+    """The open ports with the names of this silo, and its events. Stage 2 completes the address."""
 
     transport: Transport
     probe_port: ProbePort
@@ -60,6 +62,7 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     address: SiloAddress
     name: str
     cluster: str
+    events: Events
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -111,6 +114,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     silo_inbound: Inbound
     client_inbound: Inbound
     management: Management
+    journal: Journal
 
 
 class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -7,7 +7,6 @@ silos, and then the silo joins, so it answers before any other silo knows it.
 
 from __future__ import annotations
 
-import logging
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -24,6 +23,8 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.catalogue import SiloActive, SiloJoining
+from grange.observability.events import Events
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -45,6 +46,7 @@ from grange.silo.definition import SiloDefinition
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.journal import Journal
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
@@ -55,11 +57,9 @@ from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.storage.facet import PersistentStates
-from grange.storage.guards.stores import StorageGuards
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
-
-log = logging.getLogger("grange.silo")
 
 
 async def assemble(
@@ -87,7 +87,7 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
-        loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
+        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
     )
     serve_system_targets(silo)
     return silo
@@ -114,10 +114,10 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.open()
-    log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
+    ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
-    log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
+    ports.events.publish(SiloActive(ports.cluster))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
@@ -160,9 +160,11 @@ async def open_stores(
     address = await new_address(
         opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
     )
+    events = Events(str(address), environment.utc_now)
     timeout = config.storage_settings().operation_timeout
     guards = StorageGuards(
-        storages, address, environment.random, timeout, environment.writer, environment.first_change()
+        storages,
+        GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
     )
     ports = Ports(
         transport=opened.transport,
@@ -173,6 +175,7 @@ async def open_stores(
         address=address,
         name=config.name or address.endpoint,
         cluster=config.cluster,
+        events=events,
     )
     return ports, Stores(
         table=table,
@@ -210,8 +213,7 @@ def prepare_cluster(
     ring: Ring,
 ) -> Cluster:
     """Stage 4: membership and the directory. The silo is not in the membership table yet."""
-    options = definition.config.membership_settings()
-    gate = Gate()
+    gate, options = Gate(), definition.config.membership_settings()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
         ask=links.sender.ask,
@@ -222,6 +224,7 @@ def prepare_cluster(
         now=environment.utc_now,
         uptime=environment.uptime,
         heard_from=ring.heard_from,
+        events=ports.events,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
     directory = ClusterDirectory(
@@ -236,6 +239,7 @@ def prepare_cluster(
             end_if_stateful=ring.end_if_stateful,
             strategies=definition.strategies,
             rng=environment.random,
+            events=ports.events,
             options=definition.config.directory_options(),
         )
     )
@@ -319,6 +323,7 @@ def prepare_hosting(
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
+        journal=Journal(ports.address, ports.events),
     )
 
 
@@ -335,6 +340,7 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),
             tasks=hosting.tasks,
+            events=ports.events,
             drain_timeout=config.drain_timeout,
         )
     )
@@ -347,4 +353,5 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.directory.serve(hosting.silo_targets)
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
+        hosting.journal.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.errors import InconsistentStateError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.model.member import SiloStatus
-from grange.storage.guards.stores import StorageGuards
+from grange.observability.events import Events
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, JsonCodec
 from grange.testing.loop import VirtualTime
@@ -31,7 +32,8 @@ class Chain(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.store = FaultyStorage()
         self.guards = [
-            StorageGuards({"default": self.store}, silo(number), random.Random(number), TIMEOUT) for number in range(3)
+            StorageGuards({"default": self.store}, GuardDeps(silo(number), random.Random(number), TIMEOUT, Events()))
+            for number in range(3)
         ]
         self.states: dict[int, PersistentState[list[int]]] = {}
         self.acknowledged: list[int] = []

@@ -15,6 +15,7 @@ from grange.membership.table.session import Session
 from grange.membership.table.transitions import Change, suspect
 from grange.membership.table.views import Views
 from grange.membership.table.writer import TableWriter
+from grange.observability.catalogue import SiloDeclaredDead, SiloSuspected, VoteWithheld
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
@@ -86,13 +87,7 @@ class Voter:
         silo, silence = suspicion.silo, suspicion.silence
         if self._logged_vetoes.get(silo) != silence.began:
             self._logged_vetoes[silo] = silence.began
-            log.info(
-                "silo %s does not vote on %s: it missed %d probes, but messages still arrive from it",
-                self._me,
-                silo,
-                silence.missed,
-                extra={"event": "vote_withheld"},
-            )
+            self._deps.events.publish(VoteWithheld(str(silo), silence.missed))
 
     def _log_vote(self, member: Member, suspicion: Suspicion) -> None:
         silence = asyncio.get_running_loop().time() - suspicion.silence.began
@@ -101,8 +96,6 @@ class Voter:
             reason += f", and none to silo {suspicion.witness} either"
         voters = ", ".join(str(vote.voter) for vote in member.votes)
         if member.status is SiloStatus.DEAD:
-            text, event = "silo %s is declared dead by the votes of %s: %s", "silo_declared_dead"
-            log.error(text, member.address, voters, reason, extra={"event": event})
+            self._deps.events.publish(SiloDeclaredDead(str(member.address), f"the votes of {voters}", reason))
         else:
-            text, event = "silo %s is suspected, by the votes of %s so far: %s", "silo_suspected"
-            log.warning(text, member.address, voters, reason, extra={"event": event})
+            self._deps.events.publish(SiloSuspected(str(member.address), voters, reason))
