@@ -34,6 +34,7 @@ from grange.membership.table.rebuild import Rebuild
 from grange.membership.table.refresher import Refresher
 from grange.membership.table.session import Decide, Session, SessionDeps
 from grange.membership.table.shared_read import SharedRead
+from grange.membership.table.timeline import changes, first_read
 from grange.membership.table.transitions import death_error, leave, mark_dead, must_end
 from grange.membership.table.troubles import Troubles
 from grange.membership.table.views import Subscriber, Views
@@ -135,6 +136,14 @@ class MembershipAgent:
     def withheld(self) -> int:
         """Number of votes of this silo that a live connection withheld."""
         return self._voter.withheld
+
+    def last_answer(self, silo: SiloAddress) -> float | None:
+        """Seconds that the newest answer of a silo to a direct probe took; None before the first."""
+        return self._prober.last_answer(silo)
+
+    def missed(self, silo: SiloAddress) -> int:
+        """Probes that this silo has missed in a row."""
+        return self._prober.missed(silo)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Have `subscriber` called with each newer view, once and in order. Returns the function that ends this."""
@@ -259,6 +268,8 @@ class MembershipAgent:
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
+        for event in changes(before, view) if before.version else (first_read(view),):
+            self._events.publish(event)
         self._fence.on_view(view)
         had_row = before.get(self.me) is not None or view.get(self.me) is not None
         must_stop = had_row and must_end(view, self.me)

@@ -96,6 +96,35 @@ class LoopBlocked(Event, frozen=True):
 # --- membership -------------------------------------------------------------------------------------------------------
 
 
+class MembershipRead(Event, frozen=True):
+    """This silo has read the membership table for the first time."""
+
+    NAME, LEVEL, LOGGER = "membership_read", INFO, "membership"
+    SENTENCE = (
+        "silo {me} reads the membership table at version {version}: {active} active, {joining} joining, {dead} dead"
+    )
+    version: int
+    active: int
+    joining: int
+    dead: int
+
+
+class MembershipChanged(Event, frozen=True):
+    """The membership table has a new version: a row was written. `first` is the oldest version that it can be."""
+
+    NAME, LEVEL, LOGGER = "membership_changed", INFO, "membership"
+    SENTENCE = "{versions}: {member} {change}, by {by}: {why}"
+    KEY = ("member", "change")
+    version: int
+    first: int
+    member: str
+    status: str
+    change: str
+    by: str
+    why: str
+    versions: str
+
+
 class SiloSuspected(Event, frozen=True):
     """This silo has voted that another one is dead; the votes are not enough yet."""
 

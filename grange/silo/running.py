@@ -28,7 +28,6 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
-from grange.silo.journal import Journal
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.management import Management
@@ -114,7 +113,6 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     silo_inbound: Inbound
     client_inbound: Inbound
     management: Management
-    journal: Journal
 
 
 class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -43,6 +43,7 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
+from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
@@ -323,7 +324,6 @@ def prepare_hosting(
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
-        journal=Journal(ports.address, ports.events),
     )
 
 
@@ -351,7 +351,12 @@ def serve_system_targets(silo: RunningSilo) -> None:
     hosting = silo.hosting
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    answers = (
+        hosting.management,
+        Journal(silo.ports.address, silo.ports.events),
+        DoubtsTarget(silo.cluster.agent, silo.links.peers),
+    )
     for targets in (hosting.silo_targets, hosting.client_targets):
-        hosting.management.serve(targets)
-        hosting.journal.serve(targets)
+        for each in answers:
+            each.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)

@@ -31,10 +31,7 @@ class Chain(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.store = FaultyStorage()
-        self.guards = [
-            StorageGuards({"default": self.store}, GuardDeps(silo(number), random.Random(number), TIMEOUT, Events()))
-            for number in range(3)
-        ]
+        self.guards = self.loop.run_until_complete(self.make_guards())
         self.states: dict[int, PersistentState[list[int]]] = {}
         self.acknowledged: list[int] = []
         self.tried: set[int] = set()
@@ -42,6 +39,10 @@ class Chain(RuleBasedStateMachine):
         self.fenced: set[int] = set()
         self.versions = 0
         self.number = 0
+
+    async def make_guards(self) -> list[StorageGuards]:
+        deps = [GuardDeps(silo(number), random.Random(number), TIMEOUT, Events()) for number in range(3)]
+        return [StorageGuards({"default": self.store}, each) for each in deps]
 
     def run(self, operation: Coroutine[Any, Any, None]) -> None:
         async def whole() -> None:

@@ -11,9 +11,11 @@ import asyncio
 import logging
 from typing import Protocol
 
+import msgspec
+
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipError, MembershipUnavailable, TableLost
-from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.member import Member, SiloStatus, View, Written
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
@@ -114,7 +116,7 @@ class Rebuild:
                 await self._session.write(change, table.version)
             elif await self._is_my_turn(loss):
                 number = next_number(memory, table, self._refresher.highest_hint)
-                rows = merged(table, memory, self._session.tombstones)
+                rows = _signed(merged(table, memory, self._session.tombstones), own.address, number)
                 if await self._session.rebuild(rows, table.version, number):
                     self._events.publish(catalogue.TableRebuilt(number))
                     await self._announce_rebuilt()
@@ -154,3 +156,9 @@ class Rebuild:
             return reassert(table, tombstones, own)
 
         await self._writer.settle(decide)
+
+
+def _signed(rows: tuple[Member, ...], me: SiloAddress, number: int) -> tuple[Member, ...]:
+    """The rows of a rebuilt table, with the rebuild as the last write of this silo's own row."""
+    written = Written(me, number, "it has rebuilt the lost table")
+    return tuple(msgspec.structs.replace(row, written=written) if row.address == me else row for row in rows)

@@ -11,7 +11,7 @@ import msgspec
 
 from grange import clock
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.model.member import Member, View
+from grange.membership.model.member import Member, View, Written
 from grange.membership.model.messages import Announcement
 from grange.membership.model.observations import Ages, Observations
 from grange.membership.model.provider import MembershipTable, Table, TableVersion, table_version
@@ -115,9 +115,12 @@ class Session:
 
     async def write(self, change: Change, version: TableVersion) -> bool:
         """Make one change to the table as it was at `version`. False: another change was first."""
+        member = change.member
+        if self.memory.me is not None:
+            member = msgspec.structs.replace(member, written=Written(self.memory.me, version.number + 1, change.why))
         if change.row_etag is None:
-            return await self._table.insert(change.member, version)
-        return await self._table.update(change.member, change.row_etag, version)
+            return await self._table.insert(member, version)
+        return await self._table.update(member, change.row_etag, version)
 
     async def rebuild(self, members: tuple[Member, ...], seen: TableVersion, number: int) -> bool:
         """Replace a lost table. False: it has changed since it was read."""
