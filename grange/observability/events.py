@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import ClassVar
 
@@ -25,6 +25,8 @@ from grange.proto.journal import EventRow
 log = logging.getLogger("grange.silo")
 
 Scalar = str | int | float | bool
+
+NO_LABELS: Mapping[str, Scalar] = {}
 
 RING_SIZE = 2000
 """Events that one silo keeps."""
@@ -64,12 +66,15 @@ Subscriber = Callable[[EventRow], None]
 class Events:
     """The events of one silo. Make it in the silo's event loop.
 
-    `me` names the silo in sentences. `now` is the wall clock, for people. `counts` has all events by name, also those
-    that the rate limit leaves out of the log and of the ring.
+    `me` names the silo in sentences. `now` is the wall clock, for people. `labels` are further fields of each log line.
+    `counts` has all events by name, also those that the rate limit leaves out of the log and of the ring.
     """
 
-    def __init__(self, me: str = "", now: Callable[[], datetime] = clock.utc_now) -> None:
+    def __init__(
+        self, me: str = "", now: Callable[[], datetime] = clock.utc_now, labels: Mapping[str, Scalar] = NO_LABELS
+    ) -> None:
         self.me = me
+        self._labels = labels
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -105,11 +110,6 @@ class Events:
         return rows[:limit], lost
 
     @property
-    def last(self) -> int:
-        """The number of the newest event."""
-        return self._ring.last
-
-    @property
     def suppressed(self) -> int:
         """Number of events that the rate limit left out of the log and of the ring."""
         return self._limit.suppressed
@@ -133,7 +133,8 @@ class Events:
             return
         facts = event.facts()
         block = facts.pop(event.BLOCK, "")
-        extra = {"event": event.NAME, "facts": facts, "by_silo": self.me, "limited": True}
+        grain_type = facts.pop("grain_type", "")
+        extra = {**self._labels, "event": event.NAME, "grain_type": grain_type, "facts": facts, "limited": True}
         template, args = ("%s:\n%s", (text, TextBlock(block))) if block else ("%s", (text,))
         logger.log(event.LEVEL, template, *args, exc_info=bug, extra=extra, stacklevel=3)
 

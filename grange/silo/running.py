@@ -13,6 +13,7 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.provider import MembershipTable
 from grange.observability.events import Events
+from grange.observability.log_ring import LogRing
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -127,6 +128,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     shutdown: Shutdown
     lifecycle: Lifecycle
     loop_watch: LoopWatch
+    logs: LogRing | None
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""

@@ -47,7 +47,7 @@ from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
-from grange.silo.journal import Journal
+from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
@@ -71,6 +71,7 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
+    logs = keep_log_lines(parts) if definition.config.keep_logs else None
     opened = await open_ports(parts, definition.config, environment)
     ports, stores = await open_stores(parts, definition, environment, opened)
     links = prepare_links(parts, definition, environment, ports)
@@ -89,6 +90,7 @@ async def assemble(
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        logs=logs,
     )
     serve_system_targets(silo)
     return silo
@@ -161,7 +163,8 @@ async def open_stores(
     address = await new_address(
         opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
     )
-    events = Events(str(address), environment.utc_now)
+    name = config.name or address.endpoint
+    events = Events(str(address), environment.utc_now, {"silo": name, "generation": address.generation})
     timeout = config.storage_settings().operation_timeout
     guards = StorageGuards(
         storages,
@@ -174,7 +177,7 @@ async def open_stores(
         client_listener=opened.client_listener,
         gateway_port=opened.gateway_port,
         address=address,
-        name=config.name or address.endpoint,
+        name=name,
         cluster=config.cluster,
         events=events,
     )
@@ -353,7 +356,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.directory.serve(hosting.silo_targets)
     answers = (
         hosting.management,
-        Journal(silo.ports.address, silo.ports.events),
+        Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
     )
     for targets in (hosting.silo_targets, hosting.client_targets):
