@@ -12,6 +12,7 @@ PYTHON ?= $(shell scripts/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 NEWEST := .venv-newest
 NEWEST_READY := $(NEWEST)/.ready
 PIP_FLAGS := --quiet --disable-pip-version-check
@@ -19,8 +20,8 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 # Workers for the tests that need no server. Tests with servers and processes run one at a time: they measure no times,
 # but two clusters on two cores slow each other down.
 WORKERS ?= 2
-# Tests that need no server, no process and no copy of the tree.
-FAST := not servers and not processes and not planted
+# Tests that need no server, no process, no copy of the tree and no program of the system.
+FAST := not servers and not processes and not planted and not tools and not browser
 # Further arguments for pytest, for example: make check PYTEST_ARGS="-k mailbox"
 PYTEST_ARGS ?=
 # The cluster that `make dev` keeps running, as module:silo.
@@ -37,7 +38,7 @@ demo: $(READY) ## two silos, a month of real flights, one silo killed half-way, 
 	$(BIN)/python -m examples.flights
 
 .PHONY: test
-test: check test-simulation test-planted test-servers test-newest ## everything: check, then seeds, planted bugs, and tests on real servers and processes
+test: check test-simulation test-planted test-servers test-browser test-newest ## everything: check, then seeds, planted bugs, and tests on real servers and processes
 
 .PHONY: check
 check: lint types test-fast ## the fast part: format, lint, layers, types, tests without servers
@@ -110,8 +111,12 @@ test-planted: $(READY) ## bugs planted in a copy of the tree: a check must find 
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m planted $(PYTEST_ARGS)
 
 .PHONY: test-servers
-test-servers: $(READY) ## tests on real Redis, real Postgres and real processes
-	$(BIN)/python -m pytest -q -m "servers or processes" $(PYTEST_ARGS)
+test-servers: $(READY) $(TOOLS) ## tests on real Redis, real Postgres, real Prometheus and real processes
+	$(BIN)/python -m pytest -q -m "(servers or processes or tools) and not browser" $(PYTEST_ARGS)
+
+.PHONY: test-browser
+test-browser: $(READY) $(TOOLS) ## every page and action of the dashboard in a real Chromium
+	$(BIN)/python -m pytest -q -m browser $(PYTEST_ARGS)
 
 # The recipe finds the second Python when the target runs, so `make check` does not. It uses AGAIN, because
 # `make --dry-run` runs every recipe that contains the variable MAKE.
@@ -146,6 +151,10 @@ $(VENV)/.locked: requirements/dev.txt
 
 $(READY): $(VENV)/.locked pyproject.toml
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TOOLS): scripts/install-tools $(VENV)/.locked
+	scripts/install-tools
 	@touch $@
 
 $(NEWEST)/.locked: requirements/test.txt

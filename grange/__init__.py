@@ -10,10 +10,10 @@
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
       grains/      transport/  databases/  classes for authors | sends messages | access to SQLite, Redis, Postgres
-      placement/  observability/           chooses a silo for an activation (pure) | events, figures, traces
+      placement/   observability/          chooses a silo for a new activation (pure) | figures, events, traces
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
-      option_ranges.py                     values that numeric options may have
+      option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
       __init__.py                          re-exports what authors use
 
@@ -44,6 +44,7 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",

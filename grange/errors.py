@@ -10,6 +10,7 @@
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
     │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
+    │   │   ├── Unauthorized              the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
     │   │   ├── WrongLoop             used outside of its event loop or process (also a RuntimeError)
@@ -89,6 +90,14 @@ class ActivationFailed(CallNotExecuted):
 
     The method was certainly not executed. An error that a constructor or `on_activate` raises is not wrapped: the
     caller gets that error itself, with a note.
+    """
+
+
+class Unauthorized(CallNotExecuted):
+    """The role of this client does not allow the request. The message names the role that does.
+
+    It was certainly not executed. Give the client a token of that role: `Client(token=...)`, or `--token-file` of
+    `grange`; to repeat it unchanged fails again.
     """
 
 

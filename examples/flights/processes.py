@@ -15,7 +15,7 @@ from typing import NoReturn, Self
 
 ROOT = Path(__file__).parents[2]
 APP = "examples.flights.app:silo"
-COMMAND = (sys.executable, "-m", "grange", "run", APP, "--port", "0", "--gateway-port", "0")
+COMMAND = (sys.executable, "-m", "grange", "run", APP, "--port", "0", "--gateway-port", "0", "--http", "0")
 ANNOUNCED = ("--json", "--stop-with-stdin")
 """Arguments: print the addresses as JSON, and end when this process has ended for any reason."""
 

@@ -98,7 +98,8 @@ def _answers(ctx: click.Context, question: Callable[[Client], Awaitable[Iterable
     try:
         cluster = remote_cluster(
             tuple(params.get("gateway") or ()), params.get("membership"), bool(params.get("here")),
-            params.get("cluster"), PATIENCE, is_quiet=True,
+            cluster=params.get("cluster"), token_file=params.get("token_file") or "", connect_timeout=PATIENCE,
+            is_quiet=True,
         )  # fmt: skip
         words = cluster.ask(question, PATIENCE)
     except Exception:

@@ -19,5 +19,7 @@ def configured_here(given: Mapping[str, str]) -> Here:
         membership=config.membership,
         membership_url=config.membership_url,
         option=config.membership_option,
+        data=str(config.data),
+        token=config.admin_token or config.operator_token or config.viewer_token,
         origin=config.wrong((config.membership_option,), "").origin,
     )

@@ -30,6 +30,7 @@ Write = Callable[[str, str], None]
 
 FIRST_PORT = 11111
 FIRST_GATEWAY = 30000
+FIRST_HTTP = 8080
 
 STOP_SPREAD = 1.5
 """Seconds within which all silos are asked to stop; with `REACTION_TIMEOUT` below the 5 s that Ctrl-C may take."""
@@ -58,10 +59,14 @@ class DevOptions(msgspec.Struct, frozen=True):
 class LocalSilo:
     """One silo process: its name, its ports and its output. `active` is set once the silo has joined."""
 
-    def __init__(self, name: str, port: int, gateway: int, write: Write) -> None:
+    def __init__(self, name: str, port: int, gateway: int, http: int, write: Write) -> None:
         self.name = name
         self.gateway = f"{_HOST}:{gateway}"
-        self._ports = ("--port", str(port), "--gateway-port", str(gateway), "--probe-port", "0")
+        self.http = f"{_HOST}:{http}"
+        self._ports = (
+            *("--port", str(port), "--gateway-port", str(gateway), "--probe-port", "0"),
+            *("--http", str(http), "--http-host", _HOST),
+        )
         self._write = write
         self._process: asyncio.subprocess.Process | None = None
         self.active = asyncio.Event()
@@ -116,7 +121,7 @@ class LocalCluster:
         self._options = options
         self._write = write
         ports = free_ports(len(options.names))
-        self._silos = [LocalSilo(name, *pair, write) for name, pair in zip(options.names, ports, strict=True)]
+        self._silos = [LocalSilo(name, *own, write) for name, own in zip(options.names, ports, strict=True)]
         self._running: dict[asyncio.Task[int], LocalSilo] = {}
 
     async def run(self, signals: StopSignals) -> int:
@@ -186,10 +191,10 @@ class LocalCluster:
         ]
 
 
-def free_ports(silos: int) -> list[tuple[int, int]]:
-    """A silo port and a gateway port for each silo: the default ports and those above, without ports in use."""
-    ports, gateways = _free_from(FIRST_PORT), _free_from(FIRST_GATEWAY)
-    return [(next(ports), next(gateways)) for _ in range(silos)]
+def free_ports(silos: int) -> list[tuple[int, int, int]]:
+    """A silo, a gateway and an admin port for each silo: the default ports and those above, without ports in use."""
+    ports, gateways, https = map(_free_from, (FIRST_PORT, FIRST_GATEWAY, FIRST_HTTP))
+    return [(next(ports), next(gateways), next(https)) for _ in range(silos)]
 
 
 def _free_from(first: int) -> Iterator[int]:

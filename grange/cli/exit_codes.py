@@ -13,6 +13,7 @@ from grange.errors import (
     SelfFenced,
     ServicesUnavailable,
     StorageError,
+    Unauthorized,
 )
 
 
@@ -27,6 +28,7 @@ class ExitCode(enum.IntEnum):
     FENCED = 5
     STORE_UNUSABLE = 6
     LOOP_DEAD = 7
+    UNAUTHORIZED = 8
     BUG = 70
     INTERRUPTED = 130
 
@@ -50,6 +52,7 @@ def exit_code(error: Exception) -> ExitCode:
         (MembershipError, ExitCode.STORE_UNUSABLE),
         (StorageError, ExitCode.STORE_UNUSABLE),
         (ServicesUnavailable, ExitCode.STORE_UNUSABLE),
+        (Unauthorized, ExitCode.UNAUTHORIZED),
         (GrangeError, ExitCode.FAILED),
         (OutputLost, ExitCode.FAILED),
     )

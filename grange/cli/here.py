@@ -19,11 +19,15 @@ from typing import Any
 
 import msgspec
 
+from grange.admin_token import check_token
 from grange.databases.urls import sqlite_url
 from grange.errors import ConfigurationError, OptionError
 
 PREFIX = "GRANGE_"
 TOML = Path("grange.toml")
+
+TOKENS = ("admin_token", "operator_token", "viewer_token")
+"""The options with tokens, that of the highest role first."""
 
 LARGEST_FILE = 65_536
 """Bytes of `grange.toml` that are read here at most."""
@@ -36,7 +40,8 @@ _URL = re.compile(r"(sqlite|redis|rediss|postgresql|memory)://[!-~]*")
 class Here(msgspec.Struct, frozen=True):
     """The options of this machine's silo. `membership` is empty if `membership_url` is the embedded default.
 
-    `option` gives the place of the membership table, `origin` is its variable or file.
+    `option` gives the place of the membership table, `origin` is its variable or file. `token` is the one of the
+    highest role that is configured; a secret, so `repr` hides it.
     """
 
     cluster: str
@@ -46,6 +51,11 @@ class Here(msgspec.Struct, frozen=True):
     membership_url: str
     option: str
     origin: str
+    data: str
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Here({self.cluster!r}, {self.host!r}, {self.gateway_port})"
 
     @contextmanager
     def naming(self) -> Generator[None]:
@@ -66,6 +76,8 @@ def plain_here(given: Mapping[str, str]) -> Here | None:
     if not all(_IS_PLAIN[name](value) for source in (file, variables, given) for name, value in source.items()):
         return None
     values: dict[str, Any] = {**file, **variables, **given}
+    if len(tokens := [values[name] for name in TOKENS if name in values]) > len(set(tokens)):
+        return None
     membership = values.get("membership", "")
     option = "membership" if membership else "data"
     variable = f"{PREFIX}{option.upper()}" if option in variables else str(TOML) if option in file else ""
@@ -77,6 +89,8 @@ def plain_here(given: Mapping[str, str]) -> Here | None:
         membership_url=membership or sqlite_url(Path(values.get("data", ".grange")) / "cluster.db"),
         option=option,
         origin="" if option in given else variable,
+        data=str(Path(values.get("data", ".grange"))),
+        token=next((values[name] for name in TOKENS if name in values), ""),
     )
 
 
@@ -123,8 +137,19 @@ def _is_port(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535
 
 
+def _is_port_or_off(value: object) -> bool:
+    return value == "off" or _is_port(value)
+
+
 def _is_url(value: object) -> bool:
     return isinstance(value, str) and _URL.fullmatch(value) is not None
+
+
+def _is_token(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(check_token(value))
+    except ValueError:
+        return False
 
 
 def _is_flag(value: object) -> bool:
@@ -133,7 +158,9 @@ def _is_flag(value: object) -> bool:
 
 _IS_PLAIN: Mapping[str, Callable[[Any], bool]] = MappingProxyType({
     "cluster": _is_word, "service": _is_word, "name": _is_text, "host": _is_host, "advertise": _is_host,
-    "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "data": _is_word, "membership": _is_url,
+    "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "http": _is_port_or_off, "http_host": _is_host,
+    "data": _is_word, "membership": _is_url,
     "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag, "keep_logs": _is_flag,
+    **dict.fromkeys(TOKENS, _is_token),
 })  # fmt: skip
 """Whether a value of an option is surely right. An option that is missing here is left to `SiloConfig`."""

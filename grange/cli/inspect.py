@@ -1,5 +1,7 @@
 """Asks every silo of a cluster for its state: one question each, all at once. A missing answer is part of the result.
 
+If all refuse the role of the client, each function raises Unauthorized.
+
 Called by the commands, which pass `Client.ask`.
 """
 
@@ -11,7 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from grange.errors import CallError, HandshakeRefused
+from grange.errors import CallError, HandshakeRefused, Unauthorized
 from grange.membership.model.member import Member, SiloStatus, View
 from grange.proto.ids import SiloAddress
 from grange.proto.management import GRAINS, STATUS, GrainList, ListGrains, SiloState, encode
@@ -23,11 +25,12 @@ Ask = Callable[[SiloAddress, str, bytes, float], Awaitable[bytes]]
 
 
 class Answer(msgspec.Struct, Generic[A], frozen=True):
-    """The answer of one silo. Without one, `answer` is None and `problem` is the reason."""
+    """The answer of one silo. Without one, `answer` is None and `problem` is the reason. `refused`: the role lacks."""
 
     member: Member
     answer: A | None
     problem: str = ""
+    refused: bool = False
 
 
 async def silo_states(ask: Ask, view: View, seconds: float) -> list[Answer[SiloState]]:
@@ -56,11 +59,14 @@ def gateway_address(member: Member) -> SiloAddress:
 
 async def _ask_all(ask: Ask, view: View, question: tuple[str, bytes, float], kind: type[A]) -> list[Answer[A]]:
     members = [each for each in view.with_status(SiloStatus.ACTIVE, SiloStatus.LEAVING) if each.gateway]
-    return list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in members)))
+    answers = list(await asyncio.gather(*(_ask_one(ask, member, question, kind) for member in members)))
+    if answers and all(answer.refused for answer in answers):
+        raise Unauthorized(answers[0].problem)
+    return answers
 
 
 async def _ask_one(ask: Ask, member: Member, question: tuple[str, bytes, float], kind: type[A]) -> Answer[A]:
     try:
         return Answer(member, msgspec.msgpack.decode(await ask(gateway_address(member), *question), type=kind))
     except (CallError, HandshakeRefused, msgspec.DecodeError) as error:
-        return Answer(member, None, str(error))
+        return Answer(member, None, str(error), refused=isinstance(error, Unauthorized))

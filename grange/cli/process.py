@@ -30,6 +30,9 @@ except ImportError:  # uvloop does not support Windows
 
 log = logging.getLogger("grange.silo")
 
+HTTP_PORT = 8080
+"""The admin port of a silo of `grange run`, unless the option `http` says otherwise."""
+
 SAME_SIGNAL = 0.5
 """Seconds in which signals count as one: `timeout`, `make` and terminals signal a process and its group at once."""
 
@@ -172,9 +175,12 @@ async def _serve(
     silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]
 ) -> None:
     config = silo.definition(**overrides).config
-    given = config.model_fields_set
-    for option in {"exit_on_dead_loop", "keep_logs"} - given:
-        overrides = {**overrides, option: True}  # this process has no other work than the silo
+    # This process has no other work than the silo, and a supervisor or a person looks after it.
+    defaults = {"exit_on_dead_loop": True, "keep_logs": True, "http": HTTP_PORT}
+    overrides = {
+        **{name: value for name, value in defaults.items() if name not in config.model_fields_set},
+        **overrides,
+    }
     stop = signals.attach(config.drain_timeout + DRAIN_MARGIN)
     if not await _start(silo, overrides, stop):
         return

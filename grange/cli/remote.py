@@ -18,6 +18,7 @@ from grange.cli.here import Here, plain_here
 from grange.cli.naming import naming_options
 from grange.cli.output import Output
 from grange.cli.streams import complain, json_text
+from grange.cli.token import find_token
 from grange.client.client import Client
 from grange.client.options import ClientOptions
 from grange.databases.sqlite import is_there, path_of
@@ -65,7 +66,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     """A cluster named `name`, to be reached within `connect_timeout` seconds.
 
     `gateways` are those that the user named. Without any they come from the membership table, or `here_only` from the
-    configuration of this machine's own silo.
+    configuration of this machine's own silo. `token_file` is the one that the user named.
     """
 
     name: str
@@ -74,6 +75,7 @@ class RemoteCluster(msgspec.Struct, frozen=True):
     here_only: bool = False
     connect_timeout: float = 3.0
     is_quiet: bool = False
+    token_file: str = ""
 
     def ask(self, question: Callable[[Client], Awaitable[T]], response_timeout: float = 30.0) -> T:
         """Connect, run `question` with the client, disconnect. Returns its result or raises its error."""
@@ -86,6 +88,9 @@ class RemoteCluster(msgspec.Struct, frozen=True):
                 found.places,
                 cluster=self.name,
                 name="grange-cli",
+                token=find_token(
+                    self.here, self.token_file, found.places, is_own_table=not (self.gateways or self.here.membership)
+                ),
                 response_timeout=response_timeout,
                 options=ClientOptions(connect_timeout=self.connect_timeout),
             )
@@ -157,26 +162,22 @@ def asks_a_cluster(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--here", is_flag=True, help="Ask the silo that is configured here, by its own gateway.")
     @click.option("--cluster", help="Name of the cluster.")
     @click.option(
+        "--token-file", metavar="FILE", default="", help="Secret of a role (default: as a silo here would use)."
+    )
+    @click.option(
         "--connect-timeout", type=Seconds(0.1), default=3.0, show_default=True, help="Seconds to find a gateway."
     )
     @click.option("--json", "as_json", is_flag=True, help="Show the answer as JSON.")
     @functools.wraps(command)
-    def wrapped(
-        gateway: tuple[str, ...],
-        membership: str | None,
-        here: bool,
-        cluster: str | None,
-        connect_timeout: float,
-        as_json: bool,
-        **own_options: Any,
-    ) -> None:
+    def wrapped(gateway: tuple[str, ...], membership: str | None, here: bool, as_json: bool, **options: Any) -> None:
         named = sum((bool(gateway), membership is not None, here))
         if named > 1:
             raise click.UsageError("--gateway, --membership and --here exclude one another")
+        shared = {name: options.pop(name) for name in ("cluster", "token_file", "connect_timeout")}
         with _errors_as_json() if as_json else nullcontext():
-            remote = remote_cluster(gateway, membership, here, cluster, connect_timeout, is_quiet=as_json)
+            remote = remote_cluster(gateway, membership, here, is_quiet=as_json, **shared)
             with naming_options({"membership"} if membership is not None else ()):
-                command(remote, Output(as_json), **own_options)
+                command(remote, Output(as_json), **options)
 
     return wrapped
 
@@ -195,16 +196,19 @@ def _errors_as_json() -> Generator[None]:
 
 
 def remote_cluster(
-    gateways: tuple[str, ...],
-    membership: str | None,
-    here: bool,
-    cluster: str | None,
-    connect_timeout: float,
-    is_quiet: bool,
+    gateways: tuple[str, ...] = (),
+    membership: str | None = None,
+    here: bool = False,
+    *,
+    cluster: str | None = None,
+    **reach: Any,
 ) -> RemoteCluster:
-    """The cluster that these options name; the rest as a silo here would be configured."""
+    """The cluster that these options name; the rest as a silo here would be configured.
+
+    `reach` are the last fields of `RemoteCluster`.
+    """
     options = (("membership", membership), ("cluster", cluster))
     given = {name: value for name, value in options if value is not None}
     with naming_options(given):
         configured = plain_here(given) or import_module("grange.cli.configured_here").configured_here(given)
-    return RemoteCluster(configured.cluster, configured, gateways, here, connect_timeout, is_quiet)
+    return RemoteCluster(configured.cluster, configured, gateways, here, **reach)

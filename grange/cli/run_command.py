@@ -37,6 +37,10 @@ log = logging.getLogger("grange.silo")
 @click.option("--road", type=click.Choice(["grpc", "tcp"]), help="tcp: plain sockets beside gRPC (default: grpc).")
 @click.option("--road-port", type=int, help="With --road tcp: port for other silos (default: a free one).")
 @click.option("--gateway-road-port", type=int, help="With --road tcp: port for clients (default: a free one).")
+@click.option(
+    "--http", metavar="PORT|off", help="Port of probes and /metrics (default: 8080; 0: a free one; off: none)."
+)
+@click.option("--http-host", help="Address on which --http listens, if not --host.")
 @click.option("--cluster", help="Name of the cluster.")
 @click.option("--service", help="Name of the application in storage.")
 @click.option("--membership", metavar="URL", help="Membership table (default: SQLite in the data folder).")
@@ -72,6 +76,7 @@ def _announce(config: SiloConfig, as_json: bool, fields: dict[str, str | int], s
         "event": "active",
         "address": str(silo.address),
         "gateway": silo.gateway,
+        "http": silo.http,
         "cluster": config.cluster,
         "name": silo.name,
         "pid": os.getpid(),
@@ -79,6 +84,7 @@ def _announce(config: SiloConfig, as_json: bool, fields: dict[str, str | int], s
     text = (
         f"silo {silo.address} of cluster {config.cluster!r} is active: "
         f"silos reach it at {silo.address.endpoint}, clients at {silo.gateway}"
+        + (f", its dashboard is http://{silo.http}/" if silo.http else "")
     )
     try:
         write(json_text(msgspec.json.encode(facts)) if as_json else printable(text))

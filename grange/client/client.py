@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
+from grange.admin_token import check_token
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.aio.uninterrupted import uninterrupted
@@ -50,7 +51,8 @@ class Client:
 
     `gateways` are the `host:port` of some silos. The client learns the others from them, and calls fail over between
     all of them. `errors` are your exception classes that calls may raise as themselves; those in `errors=` of a grain
-    class are known already. `response_timeout` is in seconds. `transport` replaces the network in tests.
+    class are known already. `token` is a secret that gives this client a role in management (`ask`); calls need none.
+    `response_timeout` is in seconds. `transport` replaces the network in tests.
 
     Entering raises SiloUnavailable if no gateway answers, HandshakeRefused for a wrong cluster or version, and
     RuntimeError if it is or was connected. A client belongs to the event loop and the process that entered it: used in
@@ -66,6 +68,7 @@ class Client:
         *,
         cluster: str = "default",
         name: str = "client",
+        token: str = "",
         errors: Iterable[type[Exception]] = (),
         response_timeout: float = 30.0,
         options: ClientOptions | None = None,
@@ -82,7 +85,7 @@ class Client:
         if isinstance(cast("object", errors), type) or not isinstance(cast("object", errors), Iterable):
             raise ConfigurationError(f"errors= is a list of exception classes, not {errors!r:.100}")
         self._seeds = gateways
-        self._hello = Hello(cluster, Role.CLIENT, name)
+        self._hello = Hello(cluster, Role.CLIENT, name, token=_checked(token))
         self._faults = Faults(errors)
         self._options = options or ClientOptions()
         self._on_connect_failure = on_connect_failure
@@ -133,7 +136,10 @@ class Client:
         await self._gateways.wait_for(set(active))
 
     async def ask(self, gateway: SiloAddress, service: str, question: bytes = b"", seconds: float = 5.0) -> bytes:
-        """Send a request to a management service of one silo. The command line and tools use it."""
+        """Send a request to a management service of one silo. The command line and tools use it.
+
+        Raises Unauthorized (certainly not executed) if the `token` of this client does not allow it.
+        """
         self._check("Client.ask")
         return await self._sender.ask(gateway, service, question, seconds)
 
@@ -224,6 +230,15 @@ class Client:
         link = self._sender.receiver_for(gateway)
         link.on_end = self._gateways.disconnected
         return link
+
+
+def _checked(token: str) -> str:
+    if not isinstance(cast("object", token), str):
+        raise ConfigurationError("token= of a client is a text")
+    try:
+        return check_token(token) if token else token
+    except ValueError as error:
+        raise ConfigurationError(f"token= of a client: {error}") from None
 
 
 def _forget(peers: Peers, sender: Sender, gateway: SiloAddress) -> None:

@@ -49,6 +49,7 @@ class ClusterDirectory:
 
     def __init__(self, deps: DirectoryDeps) -> None:
         self._tasks = Tasks()
+        self.figures = deps.figures
         self._current = CurrentView(deps.refresh)
         self._duplicates = Duplicates(deps, self._tasks)
         self.partition = Partition()

@@ -57,6 +57,7 @@ class DirectoryClient:
 
     async def lookup(self, grain_id: GrainId) -> GrainAddress | None:
         """See `GrainDirectory`."""
+        self._deps.figures.lookups += 1
         decision = self._partition.lookup(grain_id)
         if not isinstance(decision, Refusal):
             return decision

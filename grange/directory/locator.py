@@ -28,6 +28,7 @@ class ClusterLocator:
 
     def __init__(self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep) -> None:
         self._deps = deps
+        self._figures = deps.figures
         self._current = current
         self._directory = directory
         self._sweep = sweep
@@ -38,6 +39,7 @@ class ClusterLocator:
         """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond."""
         cached = self._cache.get(grain_id)
         if cached is not None:
+            self._figures.cache_hits += 1
             return cached
         topology = self._current.topology
         hosting = topology.hosting.get(grain_id.type)
@@ -79,6 +81,11 @@ class ClusterLocator:
         """Wait up to `seconds` for a newer view or a recovered range."""
         await self._current.changed.wait(seconds)
 
+    @property
+    def cached(self) -> int:
+        """The number of grains whose silos are cached."""
+        return len(self._cache)
+
     def watch(self, moved: Moved) -> None:
         """See `Locator`."""
         self._moved = moved
@@ -88,6 +95,7 @@ class ClusterLocator:
         winner = self._directory.register_now(address)
         if winner is None or not winner.same_activation(address):
             return None
+        self._figures.registrations += 1
         self._note_winner(winner)
         return winner
 
@@ -101,6 +109,10 @@ class ClusterLocator:
         winner = await self._directory.register(address, previous)
         while not winner.same_activation(address) and (self._is_over(winner) or await self._has_left(winner)):
             winner = await self._directory.register(address, winner)
+        if winner.same_activation(address):
+            self._figures.registrations += 1
+        else:
+            self._figures.conflicts += 1
         self._note_winner(winner)
         return winner
 

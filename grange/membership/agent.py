@@ -59,12 +59,12 @@ class MembershipAgent:
         self._table = table
         self._options = options
         self._liveness = deps.liveness
+        self.figures = deps.figures
         self._now = deps.now
         self._tasks = Tasks()
         self._ended = asyncio.Event()
         self._end: DeclaredDead | SelfFenced | None = None
-        self._joining = False
-        self._stopping = False
+        self._joining = self._stopping = False
 
         # The table: each successful read calls `_on_table_read`, and each accepted view `_on_view`.
         self._events, troubles = deps.events, Troubles(deps.events)
@@ -80,7 +80,7 @@ class MembershipAgent:
 
         # Failure detection.
         self._voter = Voter(silo, deps, self._views, self._session, self._writer, options)
-        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness)
+        self._prober = Prober(self._peers, self._voter.suspect, options, deps.rng, deps.liveness, deps.figures)
         self._health_monitor = HealthMonitor(silo, deps, self._views, self._prober, self._session.ages, options)
 
         # The self-fence; it ends this silo through `_end_process` when it stays fenced for too long.
@@ -91,6 +91,7 @@ class MembershipAgent:
             hint=self._refresher.hint,
             end_process=self._end_process,
             events=self._events,
+            figures=deps.figures,
         )
         self._fence = SelfFence(silo, deps.gate, deps.liveness, fence_deps, options)
 
@@ -268,6 +269,8 @@ class MembershipAgent:
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
+        self.figures.changes += 1
+        self.figures.deaths += len(just_voted_dead(before, view))
         for event in changes(before, view) if before.version else (first_read(view),):
             self._events.publish(event)
         self._fence.on_view(view)

@@ -1,5 +1,7 @@
-"""Observability: what a silo says about itself. Events, log lines, figures and traces; imported by the rooms above.
+"""What a process says about itself: figures, events, log lines and traces. The rooms above fill it and readers ask it.
 
-Open `events.py` first: one call publishes an event, which is then logged, counted and kept. `catalogue.py` declares
-all events.
+Open `snapshot.py` first: its value is all that the dashboard, `/metrics` and the exporters read of figures.
+`counters.py` holds the figures while they grow; every room that counts gets its part of them at start-up.
+`silo/figures.py` collects them. `events.py` publishes what happens, `catalogue.py` declares it; `log_ring.py` keeps log
+lines.
 """

@@ -67,6 +67,14 @@ class PartWouldNotEnd(Event, frozen=True):
     seconds: float
 
 
+class UnknownToken(Event, frozen=True):
+    """A client sent a token that this silo does not know."""
+
+    NAME, LEVEL, LOGGER = "unknown_token", WARNING, "silo"
+    SENTENCE = "the client {client!r} sent a token that this silo does not know: it has no role in management"
+    client: str
+
+
 class ActionTaken(Event, frozen=True):
     """An operator acted on this silo by the dashboard or the command line."""
 

@@ -16,6 +16,9 @@ PROTOCOL_MAX = 1
 PACKED = 1
 """The version of packed frames that this code reads and writes (`packed.py`)."""
 
+LONGEST_TOKEN = 512
+"""Most characters of a token."""
+
 
 class Role(enum.IntEnum):
     """The kind of process that opens a connection."""
@@ -28,7 +31,8 @@ class Hello(msgspec.Struct, frozen=True):
     """The greeting of the opening side. `target` is the silo it wants to reach (None: any silo at that endpoint).
 
     Its transport sets `payload_limit`, the largest payload it accepts, in bytes (0: the default of 4 MiB), and
-    `packed`, the highest version of packed frames it reads (0: none).
+    `packed`, the highest version of packed frames it reads (0: none). `token` gives a client its role in management
+    (empty: none); it is a secret, so `repr` hides it.
     """
 
     cluster: str
@@ -41,6 +45,13 @@ class Hello(msgspec.Struct, frozen=True):
     manifest: str = ""
     payload_limit: int = 0
     packed: int = 0
+    token: str = ""
+
+    def __repr__(self) -> str:
+        fields = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "token")
+        return (
+            f"Hello({', '.join(f'{name}={value!r}' for name, value in fields)}, token={'***' if self.token else ''!r})"
+        )
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -60,6 +71,8 @@ class Welcome(msgspec.Struct, frozen=True):
 
 def answer(hello: Hello, cluster: str, address: SiloAddress, manifest: str = "") -> Welcome:
     """Answer a Hello as the silo `address` of `cluster`. Raises HandshakeRefused with the values of both sides."""
+    if len(hello.token) > LONGEST_TOKEN:
+        raise HandshakeRefused(f"a token has at most {LONGEST_TOKEN} characters", code="malformed")
     if hello.cluster != cluster:
         raise HandshakeRefused(
             f"silo {address} belongs to cluster {cluster!r}, the caller named {hello.cluster!r}; "

@@ -9,13 +9,14 @@ import msgspec
 
 from grange.proto.ids import GrainId, SiloAddress
 
+FIGURES = "management.figures"
 FIND = "management.activations"
 DETAIL = "management.activation"
 STATE = "management.state"
 SCHEMA = "management.schema"
 DOUBTS = "management.doubts"
 TASKS = "management.tasks"
-"""Names of system targets. They are on the wire."""
+"""Names of system targets. They are on the wire. The answer to `FIGURES` is `observability.snapshot.Snapshot`."""
 
 MAX_ROWS = 200
 """Most rows in one answer to `FIND`."""

@@ -64,6 +64,7 @@ class Reason(enum.IntEnum):
     ACTIVATION_FAILED = 9  # `fault` holds the error of the constructor, the state or on_activate
     CANCELLED = 10  # its caller cancelled it while it waited
     LOST = 11  # the outcome is unknown: the silo stopped, or a gateway lost its connection to the silo
+    UNAUTHORIZED = 12  # the role of the connection does not allow it
 
 
 class Rejection(msgspec.Struct, array_like=True, tag=6, gc=False):

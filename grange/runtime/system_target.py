@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from grange.errors import GrangeError
+from grange.proto.acts import Level
+from grange.proto.handshake import Hello
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason, Rejection, Request, Response
 
@@ -35,33 +37,52 @@ class Ask(Protocol):
 
 
 class SystemTargets:
-    """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it."""
+    """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it.
 
-    def __init__(self) -> None:
+    `level_of` tells what the peer of a Hello may ask.
+    """
+
+    def __init__(self, level_of: Callable[[Hello], Level]) -> None:
+        self.level_of = level_of
         self._answers: dict[str, Answer] = {}
+        self._levels: dict[str, Level] = {}
 
-    def serve(self, service: str, answer: Answer) -> None:
-        """Offer a service under this name, for the life of the silo."""
+    def serve(self, service: str, answer: Answer, level: Level = Level.ADMIN) -> None:
+        """Offer a service under this name, for the life of the silo, to connections of at least this level."""
         if service in self._answers:
             raise ValueError(f"system target {service!r} is served already")
         self._answers[service] = answer
+        self._levels[service] = level
 
     def find(self, service: str) -> Answer | None:
-        """The service of this name, or None."""
+        """The service of this name, or None. This process may use it without a level."""
         return self._answers.get(service)
 
-    async def answer(self, request: Request, encode: Callable[[BaseException], bytes]) -> Response | Rejection:
-        """The outcome of a question. `encode` makes the payload of an error."""
+    async def answer(
+        self, request: Request, encode: Callable[[BaseException], bytes], level: Level
+    ) -> Response | Rejection:
+        """The outcome of a question on a connection of this level. `encode` makes the payload of an error."""
         service = request.grain_id.key
         answer = self.find(service)
         if answer is None:
             return Rejection(request.id, Reason.NO_SUCH_GRAIN, f"there is no system target {service!r} here")
+        if level < (needed := self._levels[service]):
+            return Rejection(request.id, Reason.UNAUTHORIZED, lack(service, needed, level))
         try:
             return Response(request.id, await answer(request.args))
         except Exception as error:
             if not isinstance(error, GrangeError):
                 log.exception("system target %s failed", service, extra={"event": "system_target_failed"})
             return Response(request.id, encode(error), failed=True)
+
+
+def lack(wanted: str, needed: Level, level: Level) -> str:
+    """The text of a refusal: `wanted` needs a higher level than the connection has."""
+    has = f"has the role {level.name.lower()}" if level else "has no role"
+    return (
+        f"{wanted} needs the role {needed.name.lower()}, and this client {has}; connect with a token of that role: "
+        "Client(token=...), or of `grange` --token-file, GRANGE_ADMIN_TOKEN, or admin-token in a silo's data folder"
+    )
 
 
 def system_id(service: str) -> GrainId:

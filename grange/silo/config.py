@@ -16,22 +16,24 @@ import msgspec
 import pydantic
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from grange.databases.urls import shown_url, sqlite_url
+from grange.databases.urls import HIDDEN, shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
 from grange.runtime.options import RuntimeOptions
-from grange.silo.option_errors import explained, unknown_option, wrong_type
+from grange.silo.option_errors import TOKENS, explained, unknown_option, wrong_type
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import (
     Folder,
     Host,
+    HttpPort,
     Names,
     Port,
     Road,
     Seconds,
     Text,
+    Token,
     Urls,
     Word,
     is_loopback,
@@ -76,6 +78,16 @@ class SiloConfig(BaseSettings):
     """Port for other silos by plain sockets, with `road = "tcp"`; 0 picks a free one."""
     gateway_road_port: Port = 0
     """Port for clients by plain sockets, with `road = "tcp"`; 0 picks a free one."""
+    http: HttpPort = "off"
+    """Port for the probes of a supervisor, `/metrics` and the dashboard; 0 picks a free one, `off` opens none. The
+    default of `grange run` is 8080.
+    """
+    http_host: Host = ""
+    """Address on which the port of `http` listens; default: `host`."""
+    http_hosts: Names = ()
+    """Further names by which programs and browsers reach the port of `http`. It answers to these, to `host`,
+    `advertise`, `localhost` and every address; another name may be an attack by a foreign page.
+    """
     data: Folder = Path(".grange")
     """Folder of the embedded databases."""
     membership: str = ""
@@ -88,6 +100,14 @@ class SiloConfig(BaseSettings):
     """Words of your choice about this silo, for placement."""
     insecure: bool = False
     """Allow a public address without TLS and authentication."""
+    admin_token: Token = ""
+    """Secret of clients that may do everything in management: also call methods, and declare a silo dead. Without any
+    token, the silo reads or makes the file `admin-token` in the data folder, which `grange` commands beside it find.
+    """
+    operator_token: Token = ""
+    """Secret of clients that may act: deactivate, drain, cordon, set log levels."""
+    viewer_token: Token = ""
+    """Secret of clients that may only read in management."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
     exit_on_dead_loop: bool = False
@@ -96,7 +116,7 @@ class SiloConfig(BaseSettings):
     """
     keep_logs: bool = False
     """Whether the newest 2,000 log lines of the process are kept in memory, for `grange logs` and the dashboard. The
-    levels of the loggers decide which lines there are. The default of `grange run` is true.
+    levels of the loggers decide which lines there are. The default of `grange run` is true; `http` implies it.
     """
     runtime: dict[str, Any] = {}
     """Options of calls and activations: `RuntimeOptions`."""
@@ -119,7 +139,8 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(values)
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self._check_address, self._check_road, self._check_storages,
+            self.storage_settings, self._check_address, self._check_http, self._check_road, self._check_storages,
+            self._check_tokens,
         ):  # fmt: skip
             check()
 
@@ -136,10 +157,12 @@ class SiloConfig(BaseSettings):
         return init_settings, EnvironmentSource(settings_cls), TomlSource(settings_cls)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """pydantic: the options for `repr`, without the passwords in URLs."""
+        """pydantic: the options for `repr`, without tokens and the passwords in URLs."""
         for name, value in super().__repr_args__():
             if name == "storages":
                 yield name, {storage: shown_url(url) for storage, url in self.storages.items()}
+            elif name in TOKENS:
+                yield name, HIDDEN if value else value
             else:
                 yield name, shown_url(value) if value and name in ("membership", "storage") else value
 
@@ -188,6 +211,11 @@ class SiloConfig(BaseSettings):
         """The host in this silo's address."""
         return self.advertise or self.host
 
+    @property
+    def admin_host(self) -> str:
+        """The address on which the port of `http` listens."""
+        return self.http_host or self.host
+
     def runtime_options(self) -> RuntimeOptions:
         """The options of the runtime. Raises ConfigurationError naming a wrong key."""
         return self._options("runtime", self.runtime, RuntimeOptions)
@@ -235,9 +263,8 @@ class SiloConfig(BaseSettings):
                 f"{self.public_host!r} is a wildcard, which nothing can connect to; "
                 "give the option advertise the host by which others reach this silo",
             )
-        public = [
-            (name, host) for name, host in (("host", self.host), (option, self.public_host)) if not is_loopback(host)
-        ]
+        hosts = (("host", self.host), (option, self.public_host), ("http_host", self.admin_host))
+        public = [(name, host) for name, host in hosts if not is_loopback(host)]
         if public and not self.insecure:
             name, host = public[0]
             raise self.wrong(
@@ -245,6 +272,12 @@ class SiloConfig(BaseSettings):
                 f"{host!r} is not loopback, and traffic is neither encrypted nor authenticated; use a network that "
                 "only the cluster reaches and set the option insecure (--insecure), or stay on 127.0.0.1",
             )
+
+    def _check_http(self) -> None:
+        if self.http == "off":
+            for option in ("http_host", "http_hosts"):
+                if getattr(self, option):
+                    raise self.wrong((option,), "the option http opens no port; set it, or remove this")
 
     def _check_road(self) -> None:
         for option in ("road_port", "gateway_road_port"):
@@ -258,6 +291,13 @@ class SiloConfig(BaseSettings):
             raise self.wrong(
                 ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
+
+    def _check_tokens(self) -> None:
+        given = [(option, getattr(self, option)) for option in sorted(TOKENS) if getattr(self, option)]
+        for number, (option, token) in enumerate(given):
+            for other, earlier in given[:number]:
+                if token == earlier:
+                    raise self.wrong((option,), f"the option {other!r} has the same token; each role needs its own")
 
 
 def _table_of(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member, SiloStatus
+from grange.proto.acts import Level
 from grange.proto.inspection import DOUBTS, DoubtRow, Doubts
 from grange.proto.management import encode
 from grange.runtime.system_target import SystemTargets
@@ -19,7 +20,7 @@ class DoubtsTarget:
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system target."""
-        targets.serve(DOUBTS, self._answer)
+        targets.serve(DOUBTS, self._answer, Level.VIEWER)
 
     def doubts(self) -> Doubts:
         """How this silo sees each other silo that is not dead, now."""

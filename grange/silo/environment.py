@@ -16,6 +16,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
+from grange.silo.roles import Tokens, tokens_of
 from grange.silo.store_checks import check_at_start, naming
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
@@ -30,6 +31,11 @@ class SiloEnvironment(Protocol):
     @property
     def random(self) -> Random:
         """The source of every random number of the silo."""
+        ...
+
+    @property
+    def real_time(self) -> bool:
+        """Whether the loop's time passes by itself. In virtual time no thread and no measurement is started."""
         ...
 
     def utc_now(self) -> datetime:
@@ -55,6 +61,10 @@ class SiloEnvironment(Protocol):
         """The number of this silo's first change, below 2**62: see `Stamps`."""
         ...
 
+    def tokens(self) -> Tokens:
+        """The tokens of clients with a role in management. Raises ConfigurationError."""
+        ...
+
     def transport(self) -> AbstractAsyncContextManager[Transport]:
         """The network."""
         ...
@@ -75,6 +85,7 @@ class ConfiguredEnvironment:
         self._config = config
         self._checked: set[str] = set()
         self.random = Random()
+        self.real_time = True
 
     def utc_now(self) -> datetime:
         """The machine's clock."""
@@ -95,6 +106,10 @@ class ConfiguredEnvironment:
     def first_change(self) -> int:
         """At random."""
         return self.random.getrandbits(62)
+
+    def tokens(self) -> Tokens:
+        """Those of the options, or of the data folder."""
+        return tokens_of(self._config)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

@@ -111,7 +111,7 @@ class Gateway:
     def _fail(self, call: WireCall, link: Link, error: BaseException) -> None:
         """Answer with the outcome of an attempt that failed, or leave its repetition to the retry loop."""
         if isinstance(error, Refused) and error.reason not in REPEATED:
-            call.refuse(error)
+            call.pass_on(error)
         elif isinstance(error, Refused | SiloUnavailable) and call.caller_gone:
             call.refuse(cancelled())  # its client went in the moment of the refusal, and waits for no other silo
         elif isinstance(error, Refused | SiloUnavailable):
@@ -169,7 +169,7 @@ class Gateway:
         except Refused as refused:
             if refused.reason in REPEATED:
                 raise
-            call.refuse(refused)
+            call.pass_on(refused)
 
     def _stopped(self) -> SiloStopped:
         return SiloStopped(f"the gateway of {self._here} stopped while it relayed the call")

@@ -14,10 +14,12 @@ from grange.grains.context import running_grain_type
 from grange.observability.events import Events
 from grange.observability.log_ring import LogRing
 from grange.proto import journal
+from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import MAX_ROWS, After, Logs, ReadLogs
 from grange.proto.management import encode
 from grange.runtime.system_target import SystemTargets
+from grange.silo.config import SiloConfig
 
 
 class Journal:
@@ -30,8 +32,8 @@ class Journal:
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
-        targets.serve(journal.EVENTS, self._answer_events)
-        targets.serve(journal.LOGS, self._answer_logs)
+        targets.serve(journal.EVENTS, self._answer_events, Level.VIEWER)
+        targets.serve(journal.LOGS, self._answer_logs, Level.VIEWER)
 
     def events(self, question: After) -> journal.Events:
         """The events after a number."""
@@ -53,8 +55,13 @@ class Journal:
         return encode(self.logs(msgspec.msgpack.decode(question, type=ReadLogs)))
 
 
-def keep_log_lines(parts: AsyncExitStack) -> LogRing:
-    """Keep the log lines of this process until the silo has stopped. It changes no level of any logger."""
+def keep_log_lines(parts: AsyncExitStack, config: SiloConfig) -> LogRing | None:
+    """Keep the log lines of this process until the silo has stopped, if an option asks for it. No level changes.
+
+    `http` asks for it too, because its pages show the lines.
+    """
+    if not config.keep_logs and config.http == "off":
+        return None
     ring, root = LogRing(running_grain_type), logging.getLogger()
     root.addHandler(ring)
     parts.callback(root.removeHandler, ring)

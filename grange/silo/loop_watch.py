@@ -69,8 +69,14 @@ class LoopWatch:
         self._dead_after = dead_after
         self._on_dead = on_dead
         self._loop_thread = threading.get_ident()
+        self._dead = DeadTime()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grange-loop-watch", daemon=True)
+
+    @property
+    def dead_seconds(self) -> float:
+        """Seconds for which the loop has not run, in steps in which this thread was awake. Any thread may read it."""
+        return self._dead.seconds
 
     def start(self) -> None:
         """Start the thread."""
@@ -83,7 +89,7 @@ class LoopWatch:
 
     def _run(self) -> None:
         warned = now = time.monotonic() - WARN_INTERVAL
-        dead, reported = DeadTime(), False
+        dead, reported = self._dead, False
         while not self._ended.wait(POLL_INTERVAL):
             before, now = now, time.monotonic()
             dead.add(self._liveness.ticked, now - before)

@@ -14,6 +14,7 @@ import msgspec
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import SiloStatus
+from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.management import (
     COLLECT,
@@ -59,11 +60,11 @@ class Management:
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
-        targets.serve(VIEW, self._answer_view)
-        targets.serve(STATUS, self._answer_status)
-        targets.serve(GRAINS, self._answer_grains)
-        targets.serve(COLLECT, self._answer_collect)
-        targets.serve(METHODS, self._answer_methods)
+        targets.serve(VIEW, self._answer_view, Level.NONE)  # clients find gateways by it
+        targets.serve(STATUS, self._answer_status, Level.VIEWER)
+        targets.serve(GRAINS, self._answer_grains, Level.VIEWER)
+        targets.serve(COLLECT, self._answer_collect, Level.OPERATOR)
+        targets.serve(METHODS, self._answer_methods, Level.VIEWER)
 
     def state(self) -> SiloState:
         """The state of this silo now."""

@@ -18,6 +18,9 @@ from grange.errors import OptionError
 URLS = frozenset({"membership", "storage", "storages"})
 """The options whose values may hold passwords; no message shows them."""
 
+TOKENS = frozenset({"admin_token", "operator_token", "viewer_token"})
+"""The options that are secrets; no message shows them."""
+
 OriginOf = Callable[[tuple[str, ...]], str]
 """Names the origin of an option, given as a path of keys: a variable or a file. Empty for a keyword."""
 
@@ -28,10 +31,11 @@ _FLAG = "true or false"
 
 _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "road_port": _PORT, "gateway_road_port": _PORT,
+    "http": f"{_PORT}, or off", "http_hosts": "a list of texts",
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
     "storage": "a URL", "storages": "a table of names and URLs", "labels": "a list of texts",
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
-    "membership_options": _TABLE,
+    "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE,
 })  # fmt: skip
 
@@ -94,7 +98,7 @@ def _found(option: str, value: object) -> str:
     kind, text = type(value).__name__, f"{value!r}"
     if option in _HEADINGS and kind == "dict":
         return f", not a table; {_HEADINGS[option]}"
-    if option in URLS:
+    if option in URLS | TOKENS:
         return f", not {HIDDEN} of the type {kind}"
     return f", not {text if len(text) <= 100 else text[:99] + HIDDEN}"
 

@@ -14,6 +14,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -40,6 +41,11 @@ _OF_KUBERNETES = re.compile(
     r"GRANGE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 """The variables that Kubernetes sets in every container for a service whose name begins with `grange`."""
+
+_NEVER_EMPTY: Mapping[str, str] = MappingProxyType({
+    "membership": "URL", "storage": "URL", "admin_token": "token", "operator_token": "token", "viewer_token": "token",
+})  # fmt: skip
+"""Options whose variable must have a value, and what it is."""
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")
 
@@ -204,8 +210,9 @@ def _value(variable: Variable, text: str, settings: type[BaseSettings]) -> Any:
     """The value of a whole option: JSON for a table or a list, else the text itself."""
     option = variable.path[0]
     field = settings.model_fields[option]
-    if option in ("membership", "storage") and not text.strip():
-        raise ConfigurationError(f"the environment variable {variable.name} is empty; unset it, or give a URL")
+    if option in _NEVER_EMPTY and not text.strip():
+        what = _NEVER_EMPTY[option]
+        raise ConfigurationError(f"the environment variable {variable.name} is empty; unset it, or give a {what}")
     if not _is_table(field) and not _is_list(field):
         if variable.is_file and "\n" in text:
             raise ConfigurationError(

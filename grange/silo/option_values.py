@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from grange.admin_token import check_token
 from grange.option_ranges import LONGEST
 
 _HOST_NAME = re.compile(r"(?!-)[\w.-]{1,253}")
@@ -39,6 +40,16 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _number(value: Any) -> Any:
     if isinstance(value, bool):  # pydantic takes it for 0 or 1
         raise ValueError
+    return value
+
+
+def _http_port(value: Any) -> int | Literal["off"]:
+    if value == "off":
+        return "off"
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65535:
+        raise ValueError  # `option_errors` has the words
     return value
 
 
@@ -103,12 +114,18 @@ def _labels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _token(value: str) -> str:
+    return check_token(value) if value else value
+
+
 Text = Annotated[str, pydantic.AfterValidator(_text)]
 Word = Annotated[str, pydantic.AfterValidator(_word)]
 Host = Annotated[str, pydantic.AfterValidator(_host)]
+Token = Annotated[str, pydantic.AfterValidator(_token)]
 Folder = Annotated[Path, pydantic.BeforeValidator(_given_folder), pydantic.AfterValidator(_folder)]
 Urls = Annotated[dict[str, str], pydantic.AfterValidator(_urls)]
 Names = Annotated[tuple[str, ...], pydantic.AfterValidator(_labels)]
 Port = Annotated[int, pydantic.BeforeValidator(_number), pydantic.Field(ge=0, le=65535)]
+HttpPort = Annotated[int | Literal["off"], pydantic.PlainValidator(_http_port)]
 Road = Literal["grpc", "tcp"]
 Seconds = Annotated[float, pydantic.BeforeValidator(_number), pydantic.Field(gt=0, le=LONGEST, allow_inf_nan=False)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from grange.proto.ids import GrainAddress, SiloAddress
-from grange.silo.running import Calls, Hosting, Links
+from grange.silo.stages import Calls, Hosting, Links
 
 
 class Ring:

@@ -1,119 +1,17 @@
-"""The parts of a running silo: one frozen value per stage of `startup.py`, which makes them."""
+"""A running silo: all its parts, and what happens to them at a change of the cluster and at the stop."""
 
 from __future__ import annotations
 
 import msgspec
 
-from grange.aio.tasks import Tasks
-from grange.directory.cluster import ClusterDirectory
-from grange.grains.ref import GrainFactory, ReferenceExtension
-from grange.grains.registry import Registry
-from grange.membership.agent import MembershipAgent
-from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import SiloStatus, View
-from grange.membership.model.provider import MembershipTable
-from grange.observability.events import Events
 from grange.observability.log_ring import LogRing
-from grange.proto.faults import Faults
-from grange.proto.ids import SiloAddress
-from grange.proto.values import ValueCodec
-from grange.runtime.activations.catalog import Catalog
-from grange.runtime.activations.collector import Collector
-from grange.runtime.calls.caller import Caller
-from grange.runtime.calls.inbound import Inbound
-from grange.runtime.calls.outgoing import CallerDeps
-from grange.runtime.calls.sender import Sender
-from grange.runtime.gate import Gate
-from grange.runtime.requests.deadlines import Deadlines
-from grange.runtime.requests.plan import Plans
-from grange.runtime.system_target import SystemTargets
-from grange.silo.gated_listener import GatedListener
-from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
-from grange.silo.management import Management
-from grange.silo.probe_port import ProbePort
+from grange.silo.publisher import Publisher
 from grange.silo.shutdown import Shutdown
-from grange.storage.guards.stores import StorageGuards
-from grange.transport.peers import Peers
-from grange.transport.provider import Transport
-
-
-class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 1: the open ports, which admit no connection yet. `host` and `port` are the silo's endpoint."""
-
-    transport: Transport
-    probe_port: ProbePort
-    silo_listener: GatedListener
-    client_listener: GatedListener
-    gateway_port: int
-    host: str
-    port: int
-
-
-class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The open ports with the names of this silo, and its events. Stage 2 completes the address."""
-
-    transport: Transport
-    probe_port: ProbePort
-    silo_listener: GatedListener
-    client_listener: GatedListener
-    gateway_port: int
-    address: SiloAddress
-    name: str
-    cluster: str
-    events: Events
-
-
-class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 2: the membership table, the storages behind their guards, and the services of the grains."""
-
-    table: MembershipTable
-    guards: StorageGuards
-    services: Registry
-
-
-class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 3: the connections to known silos, and requests by them."""
-
-    deadlines: Deadlines
-    faults: Faults
-    sender: Sender
-    peers: Peers
-
-
-class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 4: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
-
-    gate: Gate
-    liveness: Liveness
-    agent: MembershipAgent
-    directory: ClusterDirectory
-
-
-class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: calls to a grain, on any silo; `grains` makes the references."""
-
-    references: ReferenceExtension
-    codec: ValueCodec
-    plans: Plans
-    deps: CallerDeps
-    caller: Caller
-    grains: GrainFactory
-
-
-class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
-
-    tasks: Tasks
-    collector: Collector
-    catalog: Catalog
-    gateway: Gateway
-    silo_targets: SystemTargets
-    client_targets: SystemTargets
-    silo_inbound: Inbound
-    client_inbound: Inbound
-    management: Management
+from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
 
 
 class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -125,6 +23,9 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     cluster: Cluster
     calls: Calls
     hosting: Hosting
+    inspection: Inspection
+    publisher: Publisher
+    real_time: bool
     shutdown: Shutdown
     lifecycle: Lifecycle
     loop_watch: LoopWatch

@@ -16,6 +16,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
 from grange.observability.catalogue import DrainTimeout, PartWouldNotEnd, SiloStopped, SiloStopping
 from grange.observability.events import Events
+from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
 from grange.runtime.activations.catalog import Catalog
@@ -117,7 +118,7 @@ class Shutdown:
                 begin()
             return msgspec.msgpack.encode(self.state())
 
-        targets.serve(DRAIN, answer)
+        targets.serve(DRAIN, answer, Level.OPERATOR)
 
     async def stop(self) -> None:
         """Drain, then close the parts of the silo in reverse order of their start."""

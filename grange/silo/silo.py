@@ -21,8 +21,10 @@ from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
+from grange.silo.publisher import Publisher
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
@@ -126,6 +128,11 @@ class Silo:
         return endpoint_of(self._running.ports.address.host, self._running.ports.gateway_port)
 
     @property
+    def http(self) -> str:
+        """The admin port for probes and browsers: host:port, or empty without the option `http`."""
+        return self._running.ports.admin.place
+
+    @property
     def view(self) -> View:
         """The newest view of the cluster that this silo has."""
         return self._running.cluster.agent.view
@@ -138,6 +145,16 @@ class Silo:
     def management(self) -> Management:
         """The state of this silo, for tests and tools in this process."""
         return self._running.hosting.management
+
+    @property
+    def inspection(self) -> Inspection:
+        """The figures and activations of this silo, for tests and tools in this process."""
+        return self._running.inspection
+
+    @property
+    def publisher(self) -> Publisher:
+        """The newest figures of this silo, for readers in other threads. In virtual time it publishes only if asked."""
+        return self._running.publisher
 
     @property
     def catalog(self) -> Catalog:

@@ -17,6 +17,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
+from grange.errors import ConfigurationError
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
@@ -24,6 +25,7 @@ from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
+from grange.observability.counters import TrafficFigures
 from grange.observability.events import Events
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
@@ -41,22 +43,30 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
+from grange.silo.admin import AdminPort
+from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
+from grange.silo.figures import Figures
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
+from grange.silo.publisher import Publisher
 from grange.silo.ring import Ring
-from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
+from grange.silo.roles import Roles
+from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
+from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
@@ -71,7 +81,7 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
-    logs = keep_log_lines(parts) if definition.config.keep_logs else None
+    logs = keep_log_lines(parts, definition.config)
     opened = await open_ports(parts, definition.config, environment)
     ports, stores = await open_stores(parts, definition, environment, opened)
     links = prepare_links(parts, definition, environment, ports)
@@ -80,6 +90,8 @@ async def assemble(
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
+    stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
+    figures = Figures(stages, definition.config.labels, environment.utc_now)
     silo = RunningSilo(
         ports=ports,
         stores=stores,
@@ -87,12 +99,16 @@ async def assemble(
         cluster=cluster,
         calls=calls,
         hosting=hosting,
+        inspection=Inspection(figures),
+        publisher=Publisher(figures.snapshot),
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
+        real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
         logs=logs,
     )
     serve_system_targets(silo)
+    show_to_admin(silo, definition.config)
     return silo
 
 
@@ -106,6 +122,9 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
+    if silo.real_time:
+        hosting.tasks.start(silo.publisher.run())
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -119,12 +138,18 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
+    ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
     """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
+    admin = await parts.enter_async_context(AdminPort())
+    with config.naming("http"):
+        if config.http != "off" and not environment.real_time:
+            raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
+        await admin.open(config)
     transport = await parts.enter_async_context(environment.transport())
     probe_port = await parts.enter_async_context(ProbePort())
     silo_listener = GatedListener(Role.SILO, config.cluster)
@@ -140,6 +165,7 @@ async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: Sil
     with config.naming("gateway_road_port"):
         await client_listener.listen_road(transport, config.host, config.gateway_road_port)
     return OpenPorts(
+        admin=admin,
         transport=transport,
         probe_port=probe_port,
         silo_listener=silo_listener,
@@ -171,6 +197,7 @@ async def open_stores(
         GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
     )
     ports = Ports(
+        admin=opened.admin,
         transport=opened.transport,
         probe_port=opened.probe_port,
         silo_listener=opened.silo_listener,
@@ -303,8 +330,9 @@ def prepare_hosting(
     collector = Collector(options.collect_period)
     binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
-    )
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate,
+        calls.deps.figures,
+    )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
         HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
@@ -312,13 +340,15 @@ def prepare_hosting(
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
-    silo_targets, client_targets = SystemTargets(), SystemTargets()
-    admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    roles = Roles(environment.tokens(), ports.events)
+    silo_targets, client_targets = SystemTargets(roles.level_of), SystemTargets(roles.level_of)
+    admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, TrafficFigures("silo"))
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, TrafficFigures("client"))
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
+        roles=roles,
         collector=collector,
         catalog=catalog,
         gateway=gateway,
@@ -326,6 +356,7 @@ def prepare_hosting(
         client_targets=client_targets,
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
+        admission=admission,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
 
@@ -356,6 +387,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.cluster.directory.serve(hosting.silo_targets)
     answers = (
         hosting.management,
+        silo.inspection,
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
     )

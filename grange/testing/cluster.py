@@ -28,6 +28,7 @@ from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
 from grange.silo.definition import as_classes, as_errors, as_strategies
+from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
 from grange.storage.memory import MemoryStorage
@@ -65,7 +66,8 @@ class TestCluster:
     Time is virtual: when no work is left, the clock jumps to the next timer, so minutes of cluster time take
     milliseconds. All randomness comes from `seed`. State is in memory and shared by all silos, including those added or
     restarted. Inside the block, `silos` are the running silos, `client` is a connected client, `network` the network.
-    Addresses repeat from run to run; in a store that several clusters use, `writer` tells their silos apart.
+    `client` is an admin in management, and so is another client with the token `admin_token`. Addresses repeat from
+    run to run; in a store that several clusters use, `writer` tells their silos apart.
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
@@ -102,6 +104,7 @@ class TestCluster:
         self._entered = False
         self._names = 0
         self._identity = f"test-{uuid.uuid4().hex}"
+        self.admin_token: str = options.get("admin_token", self._identity)
         self.random = random.Random(seed)
         self.storage: GrainStorage = storage or MemoryStorage()
         self.storages: dict[str, GrainStorage] = {**(storages or {}), "default": self.storage}
@@ -239,14 +242,21 @@ class TestCluster:
         transport = MemoryTransport(self.network, "client")
         parts.push_async_callback(transport.close)
         gateways = [silo.gateway for silo in self.silos]
-        client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng())
+        client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng(), token=self.admin_token)
         self._client = await parts.enter_async_context(client)
         await self.stable()
 
     async def _start_silo(self, options: dict[str, Any]) -> Silo:
         self._names += 1
         name = f"silo-{self._names}"
-        values: dict[str, Any] = {"name": name, "port": 0, "gateway_port": 0, **self._options, **options}
+        values: dict[str, Any] = {
+            "name": name,
+            "port": 0,
+            "gateway_port": 0,
+            "admin_token": self.admin_token,
+            **self._options,
+            **options,
+        }
         config = KeywordConfig(**values)
         silo = Silo(
             self._grains,
@@ -257,7 +267,16 @@ class TestCluster:
         )
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(
-            name, self._names, self.network, self.table, self.storages, self._rng(), wall.now, self.writer
+            name,
+            self._names,
+            self.network,
+            self.table,
+            self.storages,
+            self._rng(),
+            wall.now,
+            self.writer,
+            configured_tokens(config),
+            self.time is None,
         )
         await silo.start(environment)
         self.silos.append(silo)
@@ -295,6 +314,8 @@ class _TestEnvironment:
     random: random.Random
     now: Callable[[], datetime]
     identity: Callable[[SiloAddress], SiloAddress]
+    secrets: Tokens
+    real_time: bool
 
     def utc_now(self) -> datetime:
         return self.now()
@@ -310,6 +331,9 @@ class _TestEnvironment:
 
     def first_change(self) -> int:
         return 1
+
+    def tokens(self) -> Tokens:
+        return self.secrets
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import chain
 
 from grange.errors import SiloUnavailable
+from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello, Welcome
 from grange.proto.message import Message, Reason, Rejection, Request
 from grange.transport.handshake import Handshake, report
@@ -47,6 +48,7 @@ class BaseConnection(ABC):
         self._released: asyncio.Future[None] = loop.create_future()
         self._paused = False
         self._on_written: Callable[[], None] | None = None
+        self._traffic: TrafficFigures | None = None
 
     def attach(self, receiver: Receiver) -> None:
         """Set the receiver. Called once, before messages move; reports `lost` at once if the connection has ended."""
@@ -83,6 +85,9 @@ class BaseConnection(ABC):
     @property
     def unwritten(self) -> int:
         return self._outbox.unwritten
+
+    def count(self, traffic: TrafficFigures) -> None:
+        self._traffic = traffic
 
     def watch(self, on_written: Callable[[], None]) -> None:
         self._on_written = on_written
@@ -128,9 +133,11 @@ class BaseConnection(ABC):
 
     # -- called by the medium --
 
-    def _deliver(self, messages: list[Message]) -> None:
-        """Hand an arrived frame to the receiver. Empties the list if the connection ends meanwhile."""
+    def _deliver(self, messages: list[Message], size: int) -> None:
+        """Hand an arrived frame of `size` bytes to the receiver. Empties the list if the connection ends meanwhile."""
         self._last_received = self._loop.time()
+        if self._traffic is not None:
+            self._traffic.received(len(messages), size)
         receiver = self._receiver
         if receiver is None or self._ended:
             return
@@ -146,9 +153,13 @@ class BaseConnection(ABC):
     def _encode(self, batch: list[Message]) -> bytes:
         """The frame of a batch, without its messages that cannot be encoded. Requests among those are rejected."""
         try:
-            return self._frames.encode(batch)
+            frame = self._frames.encode(batch)
         except (ValueError, TypeError):
-            return self._frames.encode([message for message in batch if self._can_be_encoded(message)])
+            batch = [message for message in batch if self._can_be_encoded(message)]
+            frame = self._frames.encode(batch)
+        if self._traffic is not None:
+            self._traffic.sent(len(batch), len(frame))
+        return frame
 
     def _can_be_encoded(self, message: Message) -> bool:
         try:

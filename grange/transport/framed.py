@@ -131,7 +131,7 @@ class FramedConnection(BaseConnection):
                 messages = decode(data, limit)
             except InvalidFrame as error:
                 raise ConnectionLost(f"{self._peer_name} sent an invalid frame: {error}") from error
-            self._deliver(messages)
+            self._deliver(messages, len(data))
             del data, messages  # they must not stay in memory while this side waits
             if self._accepting and outbox.full:
                 await outbox.ready()

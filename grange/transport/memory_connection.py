@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
 from functools import partial
 
 from grange.errors import ConnectionLost
@@ -12,7 +11,7 @@ from grange.proto.message import Message
 from grange.transport.handshake import Handshake
 from grange.transport.memory_network import Fate, MemoryNetwork, Node
 from grange.transport.options import TransportOptions
-from grange.transport.paired import PairedConnection
+from grange.transport.paired import Deliver, PairedConnection
 
 
 class MemoryConnection(PairedConnection):
@@ -50,15 +49,16 @@ class MemoryConnection(PairedConnection):
     def _line_is_cut(self) -> bool:
         return self._network.is_cut(self.local, self.remote)
 
-    def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
-        batch = self._frames.decode(self._encode(self._outbox.take()), self._options.frame_limit)
+    def _send_batch(self, deliver: Deliver) -> None:
+        frame = self._encode(self._outbox.take())
+        batch = self._frames.decode(frame, self._options.frame_limit)
         if self._network.fate is not None:
             batch = self._apply_fate(self._network.fate, batch)
         if self._network.latency > 0 or self._in_flight:
-            self._in_flight.append(partial(deliver, batch))
+            self._in_flight.append(partial(deliver, batch, len(frame)))
             self._loop.call_later(self._network.latency, self._on_arrival, context=self._context)
         else:
-            deliver(batch)
+            deliver(batch, len(frame))
 
     def _apply_fate(self, fate: Fate, batch: list[Message]) -> list[Message]:
         """Draw the fate of each message; return those that arrive in order, and send each delayed one separately."""
@@ -78,7 +78,7 @@ class MemoryConnection(PairedConnection):
         self._delayed -= 1
         if self._ended or self._peer is None:
             return
-        arrive = partial(self._peer._deliver, [message])
+        arrive = partial(self._peer._deliver, [message], 0)
         if self._line_is_cut():
             self._in_flight.appendleft(arrive)
             self._held += 1

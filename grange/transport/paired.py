@@ -15,6 +15,9 @@ from grange.transport.handshake import Handshake
 from grange.transport.options import TransportOptions
 from grange.transport.provider import Receiver
 
+Deliver = Callable[[list[Message], int], None]
+"""Takes the messages of an arrived frame, and its bytes."""
+
 
 class PairedConnection(BaseConnection):
     """One end of a pair; `join` links the two ends.
@@ -126,5 +129,5 @@ class PairedConnection(BaseConnection):
         """Whether the line to the peer is cut at present."""
 
     @abstractmethod
-    def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
-        """Take one batch from the outbox, and have `deliver` called with it when it arrives at the peer."""
+    def _send_batch(self, deliver: Deliver) -> None:
+        """Take one batch from the outbox, and have `deliver` called when it arrives at the peer."""

@@ -10,6 +10,7 @@ from random import Random
 
 from grange.aio.backoff import JITTER, Backoff
 from grange.errors import ConnectionLost, GrangeError, SiloUnavailable
+from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello
 from grange.proto.ids import SiloAddress
 from grange.transport.options import TransportOptions
@@ -34,7 +35,7 @@ class _Peer:
 
 
 class Peers:
-    """The outgoing connections of one silo or client.
+    """The outgoing connections of one silo or client. `traffic` counts their messages.
 
     Concurrent callers share one attempt to connect; cancelling one caller does not end the attempt. After a failure
     there is no attempt for a while (100 ms, doubling to 1 s, with jitter). Callers in that time fail at once with the
@@ -49,12 +50,14 @@ class Peers:
         receiver_for: ReceiverFor,
         options: TransportOptions,
         rng: Random,
+        traffic: TrafficFigures | None = None,
     ) -> None:
         self._transport = transport
         self._hello_for = hello_for
         self._receiver_for = receiver_for
         self._options = options
         self._rng = rng
+        self.traffic = TrafficFigures("silo") if traffic is None else traffic
         self._peers: dict[SiloAddress, _Peer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining: dict[Connection, SiloAddress] = {}
@@ -66,6 +69,11 @@ class Peers:
         if peer is None or peer.connection is None or peer.connection.closed:
             return None
         return peer.connection
+
+    @property
+    def connected(self) -> int:
+        """The number of open connections."""
+        return sum(peer.connection is not None and not peer.connection.closed for peer in self._peers.values())
 
     def last_received(self, address: SiloAddress) -> float:
         """Loop time of the last frame on the live connection to `address`; -inf without a connection."""
@@ -167,6 +175,7 @@ class Peers:
         if waiting.done():  # the attempt was cancelled while the handshake completed
             connection.kill()
             return
+        connection.count(self.traffic)
         peer.connection, peer.attempt, peer.waiting = connection, None, None
         peer.backoff.reset()
         waiting.set_result(connection)

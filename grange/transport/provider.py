@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from grange.observability.counters import TrafficFigures
 from grange.proto.handshake import Hello, Welcome
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Message
@@ -72,6 +73,10 @@ class Connection(Protocol):
     @property
     def unwritten(self) -> int:
         """The payload bytes that were posted and are not yet written to the stream."""
+        ...
+
+    def count(self, traffic: TrafficFigures) -> None:
+        """Count the frames from now on in `traffic`."""
         ...
 
     def watch(self, on_written: Callable[[], None]) -> None:

@@ -124,7 +124,7 @@ class TcpConnection(BaseConnection):
         except InvalidFrame as error:
             self._invalid(str(error), error)
             return
-        self._deliver(messages)
+        self._deliver(messages, len(data))
         if self._paused or (self._accepting and self._outbox.full):
             self._socket.hold()
 

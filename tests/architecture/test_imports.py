@@ -22,6 +22,9 @@ MUTABLE_CALLS = {
 }
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 READ_ONLY = ("Mapping", "Sequence", "Final", "AbstractSet")
+LATE = {"grange/silo/admin.py from grange.silo.admin_server import serve"}
+"""Imports inside functions: of a heavy library that most silos and commands do without. Never to dodge a cycle."""
+
 DANGEROUS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -32,13 +35,13 @@ def test_no_import_exists_only_for_type_checkers() -> None:
 
 
 def test_every_import_stands_at_the_top_of_its_file() -> None:
-    inside = [
-        f"{place} {ast.unparse(found)}"
+    inside = {
+        f"{place.partition(':')[0]} {ast.unparse(found)}"
         for place, function in nodes(PACKAGE, ast.FunctionDef, ast.AsyncFunctionDef)
         for found in ast.walk(function)
         if isinstance(found, (ast.Import, ast.ImportFrom))
-    ]
-    assert inside == []
+    }
+    assert inside == LATE
 
 
 def test_no_module_keeps_mutable_state() -> None:

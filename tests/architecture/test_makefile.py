@@ -12,7 +12,21 @@ import pytest
 
 from tests.architecture.sources import ROOT
 
-TARGETS = ("help", "demo", "test", "check", "bench", "bench-guard", "profile", "faults", "dev", "lock", "clean")
+TARGETS = (
+    "help",
+    "demo",
+    "test",
+    "test-servers",
+    "test-browser",
+    "check",
+    "bench",
+    "bench-guard",
+    "profile",
+    "faults",
+    "dev",
+    "lock",
+    "clean",
+)
 BROKEN = "#!/bin/sh\necho 'command not found' >&2\nexit 127\n"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -38,7 +38,7 @@ async def fill(url: str, *members: Member, cluster: str = "default") -> None:
 async def found(
     *gateways: str, membership: str | None = None, here: bool = False, cluster: str | None = None
 ) -> Gateways:
-    return await remote_cluster(gateways, membership, here, cluster, 2.0, is_quiet=True).find()
+    return await remote_cluster(gateways, membership, here, cluster=cluster, connect_timeout=2.0, is_quiet=True).find()
 
 
 async def test_the_table_of_the_embedded_default_names_the_gateways() -> None:

@@ -240,7 +240,9 @@ async def test_a_silo_is_drained_by_name_and_watched_until_it_has_stopped() -> N
     async with TestCluster([Busy], silos=3) as cluster:
         await asyncio.gather(*(cluster.get_grain(Busy, str(number)).work(0) for number in range(30)))
         transport = cluster.new_transport("shell")
-        async with Client([silo.gateway for silo in cluster.silos], transport=transport) as client:
+        async with Client(
+            [silo.gateway for silo in cluster.silos], transport=transport, token=cluster.admin_token
+        ) as client:
             for left in (2, 1, 0):
                 silo = cluster.silos.pop(0)
                 draining = DrainCommand(client.ask, client.view, f"silo-{3 - left}", False)

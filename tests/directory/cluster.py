@@ -18,6 +18,7 @@ from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
 from grange.observability.events import Events
 from grange.placement.strategies import builtin_strategies
+from grange.proto.acts import Level
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Request, Response
 from grange.runtime.system_target import SystemTargets, system_id
@@ -43,7 +44,7 @@ class Host:
         """If not None, the table's answers to this silo wait for this event."""
         self.gate: asyncio.Event | None = None
         """If not None, this silo's answers to other silos wait for this event."""
-        self.targets = SystemTargets()
+        self.targets = SystemTargets(lambda _: Level.ADMIN)
         self.directory = ClusterDirectory(
             DirectoryDeps(
                 me=me,
@@ -245,7 +246,7 @@ class Cluster:
         return (caller, silo) in self.cut or service in self.unanswered
 
     async def _answer(self, host: Host, service: str, data: bytes) -> bytes:
-        reply = await host.targets.answer(Request(1, system_id(service), "ask", data), _raise)
+        reply = await host.targets.answer(Request(1, system_id(service), "ask", data), _raise, Level.ADMIN)
         assert isinstance(reply, Response), service
         if host.gate is not None:
             await host.gate.wait()

@@ -21,6 +21,10 @@ PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
 
 LOG_LINES = {
+    "admin_port_failed": "The thread of the admin port ended with an unforeseen error.",
+    "admin_port_open": "The admin port answers probes.",
+    "no_admin_token": "The file of the admin token cannot be made, so no client has a role in management.",
+    "page_failed": "A page of the admin port cannot be served.",
     "ended_by_force": "The process did not end after its stop, and is ended by force.",
     "generation_ahead_of_clock": "An earlier silo at this endpoint has a generation ahead of this machine's clock.",
     "lifecycle_failed": "`on_activate`, `on_deactivate` or the end of an activation raised an error.",

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docs.event_catalogue import constants, kinds, names_in_log_calls, trees
 from tests.docs.runbook_index import INDEX, index, pages, section, text_of
@@ -18,6 +19,11 @@ ALARMS = {"warning", "error", "exception", "critical"}
 HEADINGS = ["What you see", "What it means", "What to check", "What to do", "How it is tested"]
 LOG_LINE = re.compile(r"^(INFO|WARNING|ERROR): `([^`\n]+)`$", re.MULTILINE)
 """A quoted log line: its level and its message, with `…` for each value."""
+
+ALERT = re.compile(r"^ALERT: `(\w+)`$", re.MULTILINE)
+"""The name of an alert in deploy/prometheus, on the page of a state that no log line tells."""
+
+RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 
 QUOTED_TEXT = re.compile(r"`((?!grange |make )[a-z…][a-z ,;:…-]+)`")
 """Part of a message that the text of a page quotes: plain words, at least three of them."""
@@ -48,9 +54,21 @@ def test_every_alarm_has_a_page() -> None:
     assert sorted(alarms() - set(pages())) == []
 
 
-def test_every_page_is_of_an_event_that_exists() -> None:
+def alerts() -> dict[str, str]:
+    """The page that each alert names."""
+    rules = [rule for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"] for rule in group["rules"]]
+    return {rule["alert"]: Path(rule["annotations"]["runbook"]).stem for rule in rules}
+
+
+def test_every_page_is_of_an_event_or_of_an_alert() -> None:
     known: set[str] = set().union(*map(constants, trees()))
-    assert sorted(set(pages()) - known) == []
+    assert sorted(set(pages()) - known - set(alerts().values())) == []
+
+
+def test_the_page_of_an_alert_and_the_alert_name_each_other() -> None:
+    named = {(alert, page) for page in pages() for alert in ALERT.findall(text_of(page))}
+    assert named
+    assert sorted(named - set(alerts().items())) == []
 
 
 @pytest.mark.parametrize("page", pages())
@@ -64,7 +82,9 @@ def test_every_page_has_the_same_headings_in_the_same_order(page: str) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_a_page_begins_with_the_log_line_and_its_level(page: str) -> None:
     first = section(page, "What you see").splitlines()[0]
-    assert LOG_LINE.fullmatch(first), f"{first!r} must be LEVEL: `message`, with … for each value"
+    assert LOG_LINE.fullmatch(first) or ALERT.fullmatch(first), (
+        f"{first!r} must be LEVEL: `message`, with … for each value, or ALERT: `name`"
+    )
 
 
 @pytest.mark.parametrize("page", pages())

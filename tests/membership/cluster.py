@@ -20,6 +20,7 @@ from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import MembershipTable, Row, Table, TableVersion
 from grange.membership.providers.memory import MemoryMembershipTable
 from grange.observability.events import Events
+from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.runtime.system_target import SystemTargets
@@ -222,7 +223,7 @@ class Silo:
         self.fatal = asyncio.ensure_future(self.agent.declared_dead())
 
     async def start(self) -> None:
-        targets = SystemTargets()
+        targets = SystemTargets(lambda _: Level.ADMIN)
         self.agent.serve(targets)
         await self.agent.start()
         self.cluster.network.silos[self.address] = targets

@@ -32,6 +32,7 @@ from grange.membership.model.messages import (
     encode,
 )
 from grange.membership.model.options import MembershipOptions
+from grange.proto.acts import Level
 from grange.runtime.system_target import SystemTargets
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import address, member
@@ -170,7 +171,7 @@ async def test_a_probe_on_behalf_of_another_silo(score, answers_it):
     """MEM-11: it is a direct probe, and the answer holds the health score of the third silo."""
     mine, _, answers = peers(encode(ProbeReply(TARGET, 9)) if answers_it else SiloUnavailable("down"))
     mine._liveness.score = score
-    targets = SystemTargets()
+    targets = SystemTargets(lambda _: Level.ADMIN)
     mine.serve(targets)
     answer = await targets.find(PROBE_FOR_SERVICE)(encode(IndirectProbeRequest(TARGET, 1.0)))
     assert decode_probed_for(answer) == IndirectProbeReply(ME, answers_it, score)

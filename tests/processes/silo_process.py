@@ -150,7 +150,7 @@ class Silos:
 
     async def start(self, *options: str, app: str = APP, **environment: str) -> SiloProcess:
         """Start a silo on free ports; do not wait until it is active."""
-        free = ("--port", "0", "--gateway-port", "0", "--json", "--log-json", "--stop-with-stdin")
+        free = ("--port", "0", "--gateway-port", "0", "--http", "off", "--json", "--log-json", "--stop-with-stdin")
         silo = await SiloProcess.start("run", app, *free, *options, folder=self.folder, **environment)
         self._processes.append(silo)
         return silo

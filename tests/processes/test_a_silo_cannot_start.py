@@ -19,7 +19,7 @@ def complaint(silo: SiloProcess) -> str:
     return line
 
 
-@pytest.mark.parametrize("option", ["--port", "--gateway-port", "--probe-port"])
+@pytest.mark.parametrize("option", ["--port", "--gateway-port", "--probe-port", "--http"])
 async def test_a_port_in_use_is_named_with_its_option(silos: Silos, option: str) -> None:
     first = await silos.run()
     taken = first.gateway.rpartition(":")[2]

@@ -179,9 +179,8 @@ async def test_output_that_cannot_be_written_is_no_defect(silos: Silos) -> None:
 
 async def test_a_silo_whose_announcement_is_lost_serves(silos: Silos) -> None:
     port = str(free_port())
-    command = (
-        f"exec {sys.executable} -m grange run tests.processes.counters:silo --port 0 --gateway-port {port} >/dev/full"
-    )
+    options = f"--port 0 --gateway-port {port} --http off"
+    command = f"exec {sys.executable} -m grange run tests.processes.counters:silo {options} >/dev/full"
     silo = await asyncio.create_subprocess_shell(
         command, cwd=silos.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=asyncio.subprocess.PIPE
     )

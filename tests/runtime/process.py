@@ -16,6 +16,7 @@ from grange.grains.facets import FacetFactory
 from grange.grains.grain import Grain
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
+from grange.proto.acts import Level
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
@@ -74,7 +75,8 @@ class Process:
             self.deps, {each.name: each for each in hosted}, claims or LocalOnly(HERE), self.collector
         )
         self.catalog.open()
-        self.targets = SystemTargets()
+        self.level = Level.ADMIN
+        self.targets = SystemTargets(lambda _: self.level)
         self.admission = Admission(self.options, self.catalog.has_small_answer)
         self.inbound = Inbound(self.catalog, self.targets, self.faults, self.tasks, self.admission)
 

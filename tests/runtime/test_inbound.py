@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from grange import Grain, InvalidResult, one_way, request_context
+from grange.proto.acts import Level
 from grange.proto.faults import Fault, Faults
 from grange.proto.handshake import Hello, Role, Welcome, answer
 from grange.proto.ids import GrainId
@@ -340,7 +341,7 @@ def test_a_service_is_offered_once() -> None:
     async def echo(question: bytes) -> bytes:
         return question
 
-    targets = SystemTargets()
+    targets = SystemTargets(lambda _: Level.ADMIN)
     targets.serve("echo", echo)
     with pytest.raises(ValueError, match="'echo' is served already"):
         targets.serve("echo", echo)

@@ -14,6 +14,7 @@ import pytest
 from grange import Grain, InconsistentStateError, InvalidCall, StorageError, request_context
 from grange.aio.eager import EagerStart
 from grange.grains.context import current_activation
+from grange.observability.counters import TypeFigures
 from grange.proto.message import Reason
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.gate import Gate
@@ -64,8 +65,9 @@ class Owner:
         self.lost = lost
         self.reason = "" if lost is None else "lost"
         self.errors: list[BaseException | None] = []
+        self.figures = TypeFigures("cart", "ring", ())
 
-    def end(self, call: Invocation, error: BaseException | None) -> None:
+    def end(self, call: Invocation, error: BaseException | None, now: float) -> None:
         self.errors.append(error)
 
     def check_saved(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from grange.aio.tasks import Tasks
 from grange.errors import HandshakeRefused
+from grange.proto.acts import Level
 from grange.proto.faults import Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
@@ -60,7 +61,8 @@ class ListenerNet:
         return self.address
 
     def admit(self) -> None:
-        inbound = Inbound(NoGrains(), SystemTargets(), Faults(), Tasks(), Admission(RuntimeOptions()))
+        targets = SystemTargets(lambda _: Level.NONE)
+        inbound = Inbound(NoGrains(), targets, Faults(), Tasks(), Admission(RuntimeOptions()))
         self.listener.admit(self.address, inbound)
 
     async def connect(

@@ -48,6 +48,10 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
         "0a440a0470726f641a02733122140a0831302e302e302e3110e7561880d095ffbc312a140a0831302e302e302e3110e7561880d095ffbc313001380242036162634880808002",
     ),
     "hello of a client": (Hello("prod", Role.CLIENT, "c"), "0a0f0a0470726f6410011a016330013801"),
+    "hello with a token": (
+        Hello("prod", Role.CLIENT, "c", token="a-token-of-some-length"),
+        "0a270a0470726f6410011a0163300138015a16612d746f6b656e2d6f662d736f6d652d6c656e677468",
+    ),
     "hello that offers packed frames": (
         Hello("prod", Role.CLIENT, "c", packed=1),
         "0a110a0470726f6410011a0163300138015001",

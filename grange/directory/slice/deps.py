@@ -13,6 +13,7 @@ from grange.directory.slice.current_view import CurrentView, Refresh
 from grange.directory.slice.hold_timers import HoldTimers
 from grange.directory.slice.local_registrations import RegisteredHere
 from grange.directory.slice.partition import Conflict, Partition
+from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
@@ -32,6 +33,8 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     `end_unregistered` ends an activation of this silo that turned out not to be the registered one of its grain. It
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
+
+    `figures` counts what this part does.
     """
 
     me: SiloAddress
@@ -46,6 +49,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     rng: Random
     events: Events
     options: DirectoryOptions = DirectoryOptions()
+    figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)
 
 
 class Slice(msgspec.Struct, frozen=True):

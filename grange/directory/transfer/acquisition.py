@@ -106,6 +106,7 @@ class RangeAcquisition:
         self._partition.ready(version, ranges - missing)
         self._current.changed.fire()
         entries, seconds = sum(map(len, pages)), loop.time() - began
+        self._deps.figures.transfers.observe(seconds)
         logger.info("silo %s handed over %d entries with view %d in %.3f s", silo, entries, version, seconds)
         return missing
 

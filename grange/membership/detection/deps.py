@@ -11,6 +11,7 @@ from datetime import datetime
 from grange import clock
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member
+from grange.observability.counters import MembershipFigures
 from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
@@ -47,3 +48,4 @@ class MembershipDeps:
     probe_line: AskProbe | None = None
     gate: Gate = field(default_factory=Gate)
     events: Events = field(default_factory=Events)
+    figures: MembershipFigures = field(default_factory=MembershipFigures)

@@ -17,10 +17,12 @@ from grange.membership.detection.detector import Detector, ProbeResult, Suspicio
 from grange.membership.detection.gossip import IndirectProbeResult
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.options import MembershipOptions
+from grange.observability.counters import MembershipFigures
 from grange.proto.ids import SiloAddress
 
-Suspect = Callable[[Suspicion], Coroutine[Any, Any, None]]
-"""Called when a silo has missed too many probes in a row, and after each further miss; never raises."""
+Suspect = Callable[[Suspicion], Coroutine[Any, Any, bool]]
+"""Called when a silo has missed too many probes in a row, and after each further miss; never raises. Returns whether
+this silo has voted on it."""
 
 FINAL_PROBE_TIMEOUT = 0.5
 """Seconds of one more direct probe of a suspect right before the vote."""
@@ -53,7 +55,10 @@ class Prober:
         options: MembershipOptions,
         rng: random.Random,
         liveness: Liveness,
+        figures: MembershipFigures | None = None,
     ) -> None:
+        self._figures = MembershipFigures() if figures is None else figures
+        self._suspected: set[SiloAddress] = set()
         self._probes = probes
         self._suspect = suspect
         self._interval = options.probe_interval
@@ -95,6 +100,7 @@ class Prober:
             self._degraded.clear()
         for silo in [silo for silo in self._watched if silo not in silos]:
             self._watched.pop(silo).cancel()
+            self._suspected.discard(silo)
         self._detector.keep(silos)
         self._adaptive_timeout.keep({*silos, *relays})
         for silo in silos:
@@ -121,6 +127,7 @@ class Prober:
         began = _now()
         result = await self._probes.probe(silo, self._timeout(silo))
         if result is ProbeResult.ANSWERED:
+            self._figures.rtt.observe(_now() - began)
             self._adaptive_timeout.answered(silo, _now() - began)
         return result
 
@@ -135,6 +142,9 @@ class Prober:
             return Verdict.ANSWERS
         if result in (ProbeResult.ANSWERED, IndirectProbeResult.REACHED):
             self._degraded.pop(silo, None)
+            if silo in self._suspected:  # the vote was wrong
+                self._suspected.discard(silo)
+                self._figures.false_suspicions += 1
             return self._detector.answered(silo)
         if result in (ProbeResult.UNKNOWN, IndirectProbeResult.DEGRADED):
             return Verdict.MISSED
@@ -161,9 +171,11 @@ class Prober:
 
     async def _report(self, silo: SiloAddress, witness: SiloAddress | None) -> None:
         silence = self._detector.silence(silo)
-        if silence is not None:
-            # In a task of its own: a death that results from the vote cancels this task.
-            await asyncio.shield(self._tasks.start(self._suspect(Suspicion(silo, silence, witness))))
+        if silence is None:
+            return
+        # In a task of its own: a death that results from the vote cancels this task.
+        if await asyncio.shield(self._tasks.start(self._suspect(Suspicion(silo, silence, witness)))):
+            self._suspected.add(silo)
 
     def _choose_relay(self, silo: SiloAddress) -> SiloAddress | None:
         degraded = self._degraded.get(silo, ())

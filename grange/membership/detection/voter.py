@@ -45,12 +45,12 @@ class Voter:
         self._logged_vetoes: dict[SiloAddress, float] = {}
         self.withheld = 0
 
-    async def suspect(self, suspicion: Suspicion) -> None:
-        """Vote, or log why not. Never raises; a vote that failed is tried again with the next missed probe."""
+    async def suspect(self, suspicion: Suspicion) -> bool:
+        """Vote, or log why not. Returns whether a vote was written. Never raises; the next missed probe tries again."""
         silo = suspicion.silo
         if self._is_vetoed(suspicion):
             self._withhold(suspicion)
-            return
+            return False
         self._logged_vetoes.pop(silo, None)
         voters = (self._me,) if suspicion.witness is None else (self._me, suspicion.witness)
         written: list[Member] = []
@@ -66,10 +66,13 @@ class Voter:
             table = await self._writer.settle(decide)
         except Exception as error:
             self._warnings.warning(f"silo {self._me} could not vote on {silo}, which does not answer", error)
-            return
+            return False
         row = table.get(silo)
-        if row is not None and written and row.member.votes == written[-1].votes:
+        voted = row is not None and bool(written) and row.member.votes == written[-1].votes
+        if row is not None and voted:
+            self._deps.figures.suspicions += 1
             self._log_vote(row.member, suspicion)
+        return voted
 
     def _is_vetoed(self, suspicion: Suspicion) -> bool:
         """Whether the silo has sent bytes since its first answer was due, and within the time that a vote takes.

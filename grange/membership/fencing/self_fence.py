@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from grange.aio.tasks import Tasks
 from grange.errors import SelfFenced
@@ -42,6 +42,7 @@ from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
 from grange.membership.table.transitions import view_of
 from grange.observability import catalogue
+from grange.observability.counters import MembershipFigures
 from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
@@ -73,7 +74,7 @@ class FenceDeps:
     `read` reads the table. `ask_version` returns the version that another silo has seen, or None when it does not
     answer within the given seconds. `fetch` takes over the view of another silo. `hint` receives the newest version
     that any prober has seen, at each tick: the probe thread cannot call into the event loop itself. `end_process`
-    receives the error with which this process must end.
+    receives the error with which this process must end. `figures` counts the fences.
     """
 
     read: Callable[[], Awaitable[Table]]
@@ -82,6 +83,7 @@ class FenceDeps:
     hint: Callable[[int], None]
     end_process: Callable[[SelfFenced], None]
     events: Events
+    figures: MembershipFigures = field(default_factory=MembershipFigures)
 
 
 class SelfFence:
@@ -231,6 +233,7 @@ class SelfFence:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, seconds) + TIMER_MARGIN, self._examine)
 
     def _fence(self, proof_age: float) -> None:
+        self._deps.figures.fences += 1
         self._gate.fence(f"silo {self._me} has had no proof of membership for {proof_age:.1f} s, so it starts no turns")
         self._deps.events.publish(catalogue.SelfFenced(proof_age))
 

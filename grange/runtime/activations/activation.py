@@ -8,30 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Protocol, TypeVar
+from collections.abc import Collection
+from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
 from grange.errors import StorageError
-from grange.grains.context import current_activation
-from grange.grains.definition import Addressable
-from grange.grains.grain import Timer
+from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
-from grange.proto.keys import Key, decode_key
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
+from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
-from grange.runtime.activations.phase import SELF_DEACTIVATED, UNSAVED, Phase
+from grange.runtime.activations.phase import UNSAVED, Phase
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
-
-G = TypeVar("G", bound=Addressable)
-
 
 CLOSING_ADMIT_INTERVAL = 0.2
 """Seconds between two admissions of waiting requests to a closing activation. Each admits those that may run beside its
@@ -67,8 +62,8 @@ class ActivationOwner(Protocol):
         ...
 
 
-class Activation:
-    """One activation of one grain, and the grain's context (`grains.grain.GrainContext`).
+class Activation(ActivationContext):
+    """One activation of one grain, and the grain's context (`grain_context.py`).
 
     It is kept small, because a silo may hold millions. `turn` is the running request while no other one runs or waits.
     `first` is the one request that waits while it activates. As soon as there are two, or one waits for a turn,
@@ -76,14 +71,15 @@ class Activation:
     """
 
     __slots__ = (
-        "activation_id", "built", "claimed", "first", "grain_id", "hosted", "keep_until", "last_used", "mailbox",
-        "owner", "phase", "reason", "timers", "turn", "version",
+        "activation_id", "built", "claimed", "first", "last_used", "mailbox", "owner", "phase", "reason", "turn",
+        "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
         self.grain_id = grain_id
         self.hosted = hosted
         hosted.live += 1
+        hosted.figures.created += 1
         self.owner = owner
         self.activation_id = owner.deps.random.getrandbits(128)
         self.version = 0
@@ -96,7 +92,7 @@ class Activation:
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
-        self.keep_until = -math.inf  # loop time before which the idle collector must not end it
+        self.keep_until = -math.inf
 
     # --- requests -------------------------------------------------------------------------------------------------
 
@@ -106,17 +102,23 @@ class Activation:
             return self.hosted.plain.get(method)
         return None
 
-    def start(self, call: Invocation, plan: MethodPlan) -> None:
-        """Start the turn of a request for whose method the activation is `ready`. The turn checks gate and deadline."""
-        self.turn = call
+    def start(self, call: Invocation, plan: MethodPlan | None) -> None:
+        """Start the turn of a request: the activation is `ready`, or its mailbox lets it run. It checks the gate."""
+        if self.mailbox is None:
+            self.turn = call
+        else:
+            self.mailbox.start(call)
         call.holder = self
         deps = self.owner.deps
-        call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
+        task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
+        if not task.done():
+            deps.turns[call] = None
 
     def receive(self, call: Invocation) -> None:
         """Take one request for this grain: run it now, queue it, or refuse it."""
+        now = self.owner.deps.gate.clock()
         if call.keeps_alive:
-            self.last_used = self.owner.deps.gate.clock()
+            self.last_used = now
         call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             self._copy_options(call)
@@ -128,14 +130,15 @@ class Activation:
         elif self.phase is Phase.GONE:
             call.refuse(Refused(Reason.NOT_HERE, "the activation has ended"))
             return
-        elif self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
+        if self.phase is Phase.ACTIVATING and self.first is None and self.mailbox is None:
             self.first = call
-            return
-        mailbox = self._open_mailbox()
-        if mailbox.depth >= self.hosted.mailbox_limit:
+        elif (mailbox := self._open_mailbox()).depth >= self.hosted.mailbox_limit:
             call.refuse(Refused(Reason.OVERLOADED, f"{mailbox.depth} requests wait already", retry_after=0.1))
+            return
         else:
             mailbox.wait(call)
+        call.arrived_at = now
+        self.figures.waiting += 1
 
     @property
     def running(self) -> Collection[Invocation]:
@@ -155,9 +158,11 @@ class Activation:
         """Remove and return all waiting requests, in order."""
         if self.mailbox is None:
             first, self.first = self.first, None
-            return [] if first is None else [first]
-        taken = self.mailbox.take_all()
-        self._close_mailbox()
+            taken = [] if first is None else [first]
+        else:
+            taken = self.mailbox.take_all()
+            self._close_mailbox()
+        self.figures.waiting -= len(taken)
         return taken
 
     def withdraw(self, call: Invocation) -> None:
@@ -166,6 +171,7 @@ class Activation:
             self.first = None
         elif self.mailbox is None or not self.mailbox.drop(call):
             return
+        self.figures.waiting -= 1
         self._close_mailbox()
         call.refuse(cancelled())
 
@@ -197,6 +203,12 @@ class Activation:
         if self.mailbox is not None and self.mailbox.idle:
             self.mailbox = None
 
+    def _next(self) -> Invocation | None:
+        """Take the first waiting request that may run now out of the mailbox."""
+        call = self.mailbox.next() if self.mailbox is not None else None
+        self.figures.waiting -= call is not None
+        return call
+
     def _may_run(self, call: Invocation) -> bool:
         return (self.turn is None and self.mailbox is None) or self._open_mailbox().may_run(call)
 
@@ -209,25 +221,22 @@ class Activation:
             call.always_interleave = options.always_interleave
 
     def _start(self, call: Invocation) -> None:
-        deps = self.owner.deps
-        refused = expired(call, deps.gate.clock())
+        refused = expired(call, self.owner.deps.gate.clock())
         if refused is not None:
             call.refuse(refused)
             return
-        if self.mailbox is None:
-            self.turn = call
-        else:
-            self.mailbox.start(call)
-        call.task = deps.eager.start(run_turn(call, self.hosted.plans.get(call.method), self, deps.gate))
+        self.start(call, self.hosted.plans.get(call.method))
 
-    def end(self, call: Invocation, error: BaseException | None) -> None:
-        """The turn of this request has ended, with the error that left it."""
+    def end(self, call: Invocation, error: BaseException | None, now: float) -> None:
+        """The turn of this request has ended `now`, with the error that left it."""
         if self.mailbox is None:
             self.turn = None
         else:
             self.mailbox.end(call)
         if call.keeps_alive:
-            self.last_used = self.owner.deps.gate.clock()
+            self.last_used = now
+        if call.task is not None:  # it has been suspended
+            self.owner.deps.turns.pop(call, None)
         if error is not None and self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
         if self.mailbox is not None or self.phase is not _ACTIVE:
@@ -246,7 +255,7 @@ class Activation:
 
     def pump(self) -> None:
         """Start the requests that may run now; start the deactivation when a closing activation has no turn left."""
-        while self.phase is Phase.ACTIVE and self.mailbox is not None and (call := self.mailbox.next()) is not None:
+        while self.phase is Phase.ACTIVE and (call := self._next()) is not None:
             self._start(call)
         self._close_mailbox()
         if self.phase is Phase.CLOSING and not self.running:
@@ -301,7 +310,7 @@ class Activation:
         One of the last turns may depend, even through other grains, on a request that waits here.
         """
         while self.phase is Phase.CLOSING and self.reason != UNSAVED:
-            if self.mailbox is None or (call := self.mailbox.next()) is None:
+            if (call := self._next()) is None:
                 break
             self._start(call)
         self._schedule_admission()
@@ -340,61 +349,18 @@ class Activation:
         """Refuse all waiting requests, many of them in portions."""
         in_portions(self.take_waiting(), lambda call: call.refuse(refused))
 
-    def check_turn(self) -> None:
-        """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
-        self._check_loop(f"use of the state of {self.grain_id}")
-        if current_activation.get() is not self:
-            raise RuntimeError(
-                f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
-            )
+    @property
+    def deps(self) -> ActivationDeps:
+        """The parts that all activations of this silo share."""
+        return self.owner.deps
 
-    def _check_loop(self, action: str) -> None:
-        """Raise WrongLoop in a thread or another loop: `asyncio.to_thread` takes the context of the turn along."""
-        self.owner.deps.binding.check(action)
+    @property
+    def figures(self) -> TypeFigures:
+        """The figures of its grain type."""
+        return self.hosted.figures
 
     @property
     def grain(self) -> Any:
         """The instance of the grain class."""
         assert self.built is not None, "a turn started before the grain was built"
         return self.built.grain
-
-    # --- grains.grain.GrainContext --------------------------------------------------------------------------------
-
-    @property
-    def key(self) -> Key:
-        """The key, in the type that the class declares."""
-        return decode_key(self.hosted.options.key, self.grain_id.key)
-
-    def reference(self) -> Any:
-        """A reference to this grain."""
-        return self.owner.deps.grains.from_id(self.hosted.cls, self.grain_id)
-
-    def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
-        """A reference to another grain."""
-        return self.owner.deps.grains.get_grain(grain, key, implementation=implementation)
-
-    def start_timer(
-        self,
-        callback: Callable[[], Awaitable[None]],
-        due: float,
-        period: float | None,
-        interleave: bool,
-        keep_alive: bool,
-    ) -> Timer:
-        """Start a timer that ends with this activation."""
-        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.owner.deps.binding)
-        timer.change(due, period)
-        self.timers = (*(other for other in self.timers if not other.stopped), timer)
-        return timer
-
-    def deactivate_when_idle(self) -> None:
-        """End after the running requests."""
-        self._check_loop(f"deactivate_when_idle of {self.grain_id}")
-        self.deactivate(SELF_DEACTIVATED)
-
-    def delay_deactivation(self, seconds: float) -> None:
-        """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""
-        if math.isnan(seconds) or seconds < 0:
-            raise ValueError(f"delay_deactivation takes 0 or more seconds, not {seconds!r}")
-        self._check_loop(f"delay_deactivation of {self.grain_id}")
-        self.keep_until = asyncio.get_running_loop().time() + seconds if seconds else -math.inf

@@ -52,6 +52,8 @@ class Catalog:
         self.deps = deps
         self.claims = claims
         self.hosted = hosted
+        for name, each in hosted.items():
+            deps.figures.methods.update({(name, figures.method): figures for figures in each.figures.methods})
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
         self._open = False
@@ -188,6 +190,7 @@ class Catalog:
         target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
+            target.hosted.figures.duplicates += 1
             target.deactivate("another activation of this grain holds the claim")
 
     def deactivate_if_stateful(self, address: GrainAddress) -> None:

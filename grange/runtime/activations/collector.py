@@ -49,6 +49,7 @@ class Collector:
             if activation.phase > Phase.ACTIVE:
                 continue
             if _unused(activation) and self._due(activation) <= now:
+                activation.hosted.figures.collected += 1
                 activation.deactivate(f"idle for {activation.hosted.idle_timeout:g} s")
                 ended += 1
             else:

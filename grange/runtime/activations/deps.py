@@ -11,14 +11,19 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
+from grange.observability.counters import CallFigures
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.invocation import Invocation
 
 
 class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
-    """The parts that all activations of one silo share. Made once at start-up."""
+    """The parts that all activations of one silo share. Made once at start-up.
+
+    `turns`: those that have been suspended and have not ended, in the order of their starts.
+    """
 
     address: SiloAddress
     options: RuntimeOptions
@@ -29,4 +34,6 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     random: random.Random
     binding: LoopBinding
     gate: Gate = msgspec.field(default_factory=Gate)
+    figures: CallFigures = msgspec.field(default_factory=CallFigures)
+    turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin

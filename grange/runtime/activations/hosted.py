@@ -12,6 +12,7 @@ from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
+from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.options import RuntimeOptions
@@ -33,7 +34,7 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "has_on_activate", "has_on_deactivate", "idle_timeout",
+        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_timeout",
         "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
     )  # fmt: skip
 
@@ -59,6 +60,9 @@ class HostedType:
         self._facets = facets
         self._services = services
         self.live = 0
+        placement = "stateless_workers" if self.options.stateless_workers else self.options.placement
+        figures = (plan.figures for plan in self.plans.values())
+        self.figures = TypeFigures(self.options.name, placement, figures)
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
         self._parameters = tuple(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
+from grange.observability.counters import TypeFigures
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation, expired
@@ -22,6 +23,11 @@ class TurnOwner(Protocol):
     reason: str
 
     @property
+    def figures(self) -> TypeFigures:
+        """The figures of its grain type."""
+        ...
+
+    @property
     def grain(self) -> Any:
         """The instance of the grain class."""
         ...
@@ -30,8 +36,8 @@ class TurnOwner(Protocol):
         """Raise StorageError if memory holds changes that an earlier turn failed to store."""
         ...
 
-    def end(self, call: Invocation, error: BaseException | None) -> None:
-        """The turn of this request has ended, with the error that left it."""
+    def end(self, call: Invocation, error: BaseException | None, now: float) -> None:
+        """The turn of this request has ended `now`, with the error that left it."""
         ...
 
 
@@ -68,7 +74,13 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if is_ctrl_c(error):
                 raise
     finally:
-        activation.end(call, raised)
+        now = gate.clock()
+        if running is not None or raised is not None:  # else it was refused, and the grain's code has not run
+            figures = plan.figures if plan is not None else activation.figures.ticks
+            figures.executed(now - call.started_at, raised is not None)
+            if call.arrived_at:
+                figures.waited(call.started_at - call.arrived_at, now - call.started_at)
+        activation.end(call, raised, now)
         raised = None  # else the error and this frame form a cycle
 
 
@@ -85,5 +97,6 @@ async def _pass_gate(call: Invocation, gate: Gate) -> bool:
     if refused is not None:
         call.refuse(refused)
         return False
+    call.arrived_at = call.arrived_at or call.started_at
     call.started_at = now
     return True

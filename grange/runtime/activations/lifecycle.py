@@ -30,6 +30,7 @@ async def activate(activation: Activation) -> None:
     """
     current_activation.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
+    began = deps.gate.clock()
     timeout: asyncio.Timeout | None = None
     built: Built | None = None
     try:
@@ -37,7 +38,7 @@ async def activate(activation: Activation) -> None:
         crowded = deps.pace.spent()
         if not crowded:
             _claim_now(activation)
-        if activation.claimed and hosted.waits_for_nothing and deps.gate.clock() <= deps.gate.until:
+        if activation.claimed and hosted.waits_for_nothing and began <= deps.gate.until:
             built = hosted.build_now(activation)
         else:
             timeout = asyncio.timeout(deps.options.activation_timeout)
@@ -52,10 +53,12 @@ async def activate(activation: Activation) -> None:
             raise Refused(code, f"the activation ended while activating: {activation.reason}")
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
+        hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
         await _tear_down(activation, built, refused)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
+        hosted.figures.activation.observe(deps.gate.clock() - began)
         activation.on_activated(built)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from grange.observability.counters import CallFigures
 from grange.proto.message import Encoding, Request
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.system_target import SYSTEM_TYPE
@@ -108,8 +109,14 @@ class Admission:
     that leave answers unread must read, and lose their connections if they read nothing.
     """
 
-    def __init__(self, options: RuntimeOptions, has_small_answer: Callable[[Request], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        options: RuntimeOptions,
+        has_small_answer: Callable[[Request], bool] = lambda _: False,
+        figures: CallFigures | None = None,
+    ) -> None:
         self.options = options
+        self.figures = CallFigures() if figures is None else figures
         self.sizes = AnswerSizes(has_small_answer)
         self.most_requests = options.admission_limit
         self.most_bytes = options.admission_bytes

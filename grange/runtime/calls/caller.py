@@ -18,7 +18,7 @@ from typing import Any
 from grange.aio.awake import AwakeTimeout
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
-from grange.errors import SiloUnavailable
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
 from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
 from grange.proto.ids import GrainId, SiloAddress
@@ -85,7 +85,7 @@ class Caller:
             args = method.bind(args, kwargs)
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
-            call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps.faults)
+            call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args)
         if self._pace.spent():
@@ -108,10 +108,12 @@ class Caller:
                 del pending  # else an error, its future and this frame form a cycle
         except (Refused, SiloUnavailable) as error:
             refusal = link.silo, error.with_traceback(None)
+        except CallOutcomeUnknown as error:
+            self._deps.lost(plan, error)
+            raise
         else:
-            if response.failed:
-                raise self._deps.error(response)
-            return plan.decode_result(response.payload)
+            began = deadline - (plan.timeout or self._timeout)
+            return self._deps.result(plan, response, self._loop.time() - began)
         return await self._call_slowly(grain_id, plan, args, deadline, refusal)
 
     async def drain(self) -> None:
@@ -139,7 +141,15 @@ class Caller:
         outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
         if plan.one_way:
             return await self._call_one_way(outgoing)
-        return await self.repeat(grain_id, deadline, outgoing.attempt, refusal)
+        return await self._repeat(outgoing, refusal)
+
+    async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:
+        """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
+        try:
+            return await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal)
+        except CallNotExecuted:
+            outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
+            raise
 
     def _begins_here(self, grain_id: GrainId) -> bool:
         """Whether to create the activation of an absent grain in this process now: it is its place."""
@@ -303,7 +313,7 @@ class Caller:
         """Repeat a one-way call until a silo accepts it. An error after the hand-over is logged."""
         outgoing.handed_over = handed_over
         try:
-            await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt)
+            await self._repeat(outgoing)
         except Exception as error:
             if handed_over.done():
                 log_one_way_failure(outgoing.grain_id, outgoing.plan.method.name, error)

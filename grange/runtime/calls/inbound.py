@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
+from grange.observability.counters import TrafficFigures
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
@@ -31,7 +32,10 @@ STATUS_LIMIT = 50
 
 
 class Inbound:
-    """All accepted connections of one listener. `entry` (the catalog or a gateway) takes requests for grains."""
+    """All accepted connections of one listener. `entry` (the catalog or a gateway) takes requests for grains.
+
+    `traffic` counts their messages.
+    """
 
     def __init__(
         self,
@@ -40,15 +44,17 @@ class Inbound:
         faults: Faults,
         tasks: Tasks,
         admission: Admission,
+        traffic: TrafficFigures | None = None,
     ) -> None:
-        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission)
+        self.traffic = TrafficFigures("silo") if traffic is None else traffic
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, self.traffic)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()
 
     def accept(self, connection: Connection) -> Incoming:
         """Make the receiver of a new connection (`transport.Accept`)."""
-        incoming = Incoming(self._deps, connection, self._remove)
+        incoming = Incoming(self._deps, connection, self._remove, self._deps.targets.level_of(connection.hello))
         self._connected[incoming] = None
         self._disconnected.clear()
         return incoming

@@ -14,6 +14,8 @@ import msgspec
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.observability.counters import TrafficFigures
+from grange.proto.acts import Level
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -49,6 +51,7 @@ class InboundDeps(msgspec.Struct, frozen=True, eq=False):
     faults: Faults
     tasks: Tasks
     admission: Admission
+    traffic: TrafficFigures
 
 
 class Incoming:
@@ -61,11 +64,14 @@ class Incoming:
     others are weighed by `_request`, and delivered.
     """
 
-    def __init__(self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None]) -> None:
+    def __init__(
+        self, deps: InboundDeps, connection: Connection, on_lost: Callable[[Incoming], None], level: Level
+    ) -> None:
         self._deps = deps
         self._backlog = deps.backlog
         self._connection = connection
         self._on_lost = on_lost
+        self._level = level
         self.share = Share(deps.admission)
         self._calls: dict[int, WireCall] = {}
         self.held: OrderedDict[int, Weighed] = OrderedDict()
@@ -80,6 +86,7 @@ class Incoming:
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         connection.watch(self._on_written)
+        connection.count(deps.traffic)
 
     @property
     def last_received(self) -> float:
@@ -265,12 +272,13 @@ class Incoming:
         arguments_size = len(request.args)
         size = arguments_size + len(request.context) + REQUEST_OVERHEAD
         if (refusal := self.share.take(size)) is not None:
-            self.answer(Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
+            self._deps.traffic.shed += 1
+            self._refuse(request, Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
             return
         if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
             self.share.give_back(size)
             text = f"decoded, its arguments would take about {arguments_size:,} bytes; send fewer or larger values"
-            self.answer(Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
+            self._refuse(request, Rejection(request.id, Reason.PAYLOAD_TOO_LARGE, text))
             return
         deadline = now + request.timeout_ms / 1000 if request.timeout_ms else math.inf
         weighed = Weighed(request, deadline, size, arguments_size, self.sizes.expected(request))
@@ -289,16 +297,21 @@ class Incoming:
             context = read_context(request.context)
         except (ValueError, RecursionError) as error:
             refusal = f"its request context is malformed: {error}"
-            self.answer(Rejection(request.id, Reason.INVALID_CALL, refusal))
+            self._refuse(request, Rejection(request.id, Reason.INVALID_CALL, refusal))
             self.end_weighed(weighed)
             return
         call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)
         self._calls[request.id] = call
         self._backlog.deliver(call)
 
+    def _refuse(self, request: Request, rejection: Rejection) -> None:
+        """Refuse a request that has not reached the catalog."""
+        self.admission.figures.refuse(request.grain_id.type, request.method, rejection.reason.name.lower())
+        self.answer(rejection)
+
     async def _answer_question(self, weighed: Weighed) -> None:
         try:
-            answer = await self._deps.targets.answer(weighed.request, self.fault)
+            answer = await self._deps.targets.answer(weighed.request, self.fault, self._level)
             if isinstance(answer, Response):
                 self.sizes.saw(weighed.request, len(answer.payload))
             self.answer(answer)
@@ -364,7 +377,7 @@ class Incoming:
     def _refuse_held(self, number: int, refused: Refused) -> None:
         held = self._pop_held(number)
         self.share.give_back(held.size)
-        self.answer(Rejection(number, refused.reason, refused.message))
+        self._refuse(held.request, Rejection(number, refused.reason, refused.message))
 
     def _begin_held(self, number: int) -> None:
         self._begin(self._pop_held(number))

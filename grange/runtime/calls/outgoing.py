@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from grange.aio.loop_binding import LoopBinding
-from grange.errors import CallNotExecuted
+from grange.errors import CallError, CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
+from grange.observability.counters import CallFigures
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
@@ -39,16 +40,33 @@ class CallerDeps(msgspec.Struct, eq=False):
     binding: LoopBinding
     address: SiloAddress | None = None
     catalog: Catalog | None = None
+    figures: CallFigures = msgspec.field(default_factory=CallFigures)
 
     def error(self, response: Response) -> Exception:
         """The error to raise for a failed response."""
         return self.faults.read(response.payload)
 
+    def result(self, plan: MethodPlan, response: Response, seconds: float) -> Any:
+        """The result of a call to another process, which took `seconds`, or raise its error."""
+        plan.sent.answered(seconds, response.failed)
+        if response.failed:
+            raise self.error(response)
+        return plan.decode_result(response.payload)
+
+    def lost(self, plan: MethodPlan, error: CallOutcomeUnknown) -> None:
+        """Count a call to another process whose outcome stays unknown."""
+        timed_out = isinstance(error, CallTimeout)
+        plan.sent.lost(timed_out)
+        self.figures.timeouts += timed_out
+
 
 class Outgoing:
-    """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream."""
+    """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream.
 
-    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed_over", "plan")
+    `answered`: whether a silo has executed it.
+    """
+
+    __slots__ = ("_deps", "_payload", "answered", "args", "context", "deadline", "grain_id", "handed_over", "plan")
 
     def __init__(
         self,
@@ -61,6 +79,7 @@ class Outgoing:
     ) -> None:
         self._deps = deps
         self._payload: bytes | None = None
+        self.answered = False
         self.grain_id = grain_id
         self.plan = plan
         self.args = args
@@ -73,20 +92,34 @@ class Outgoing:
         deps = self._deps
         if deps.catalog is not None and target == deps.address:
             return await self.attempt_locally(deps.catalog)
-        response = await deps.sender.send(target, self.request(), self.deadline, self._on_posted)
+        began = deps.deadlines.loop.time()
+        try:
+            response = await deps.sender.send(target, self.request(), self.deadline, self._on_posted)
+        except CallOutcomeUnknown as error:
+            deps.lost(self.plan, error)
+            raise
+        self.answered = True
+        seconds = deps.deadlines.loop.time() - began
+        if self.handed_over is None:
+            return deps.result(self.plan, response, seconds)
+        self.plan.sent.answered(seconds, response.failed)
         if response.failed:
             raise deps.error(response)
-        return None if self.handed_over is not None else self.plan.decode_result(response.payload)
+        return None
 
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
-        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps.faults)
+        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps)
         call.deadline = deadline
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()
-        return await call.answer(self._deps.deadlines, deadline)
+        try:
+            return await call.answer(self._deps.deadlines, deadline)
+        except CallError:
+            self.answered = call.entered
+            raise
 
     def request(self) -> Request:
         """The request for the wire, with the time left at this moment."""

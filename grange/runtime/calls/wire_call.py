@@ -147,6 +147,11 @@ class WireCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
+        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+        self.pass_on(refused)
+
+    def pass_on(self, refused: Refused) -> None:
+        """Send the refusal of another silo."""
         fault = b"" if refused.cause is None else self._incoming.fault(refused.cause)
         after = int(refused.retry_after * 1000)
         self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))

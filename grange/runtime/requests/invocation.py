@@ -13,8 +13,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar
+from grange.observability.counters import CallFigures
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
@@ -42,7 +43,7 @@ class Invocation(ABC):
 
     deadline: loop time after which its turn must not start.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
-    started_at: gate time at which its turn started.
+    started_at: gate time at which its turn started; arrived_at: that of its arrival if it had to wait, else 0.
     entered: whether the turn has reached the grain's code.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called.
@@ -53,6 +54,7 @@ class Invocation(ABC):
     watched = False
     context: Mapping[str, Scalar] | None = None
     started_at = 0.0
+    arrived_at = 0.0
     entered = False
     caller_gone = False
     keeps_alive = True
@@ -109,6 +111,13 @@ class Invocation(ABC):
         self.fail(error)
 
 
+class CallerSide(Protocol):
+    """What a call in this process needs of its caller: `calls/outgoing.py` implements it."""
+
+    faults: Faults
+    figures: CallFigures
+
+
 class LocalCall(Invocation):
     """A call whose caller is in this process. The caller sets its deadline when it waits.
 
@@ -116,6 +125,7 @@ class LocalCall(Invocation):
     """
 
     deadline = math.inf
+    _refused = False  # True: its arguments were refused, and that is counted
 
     def __init__(
         self,
@@ -123,7 +133,7 @@ class LocalCall(Invocation):
         plan: MethodPlan,
         args: tuple[Any, ...],
         context: Mapping[str, Scalar] | None,
-        faults: Faults,
+        side: CallerSide,
     ) -> None:
         # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
         self.grain_id = grain_id
@@ -134,7 +144,7 @@ class LocalCall(Invocation):
         self.value: Any = None
         self.error: BaseException | None = None
         self._plan = plan
-        self._faults = faults
+        self._side = side
         self._signal: asyncio.Future[None] | None = None
         try:
             self._args = plan.isolate(args)
@@ -142,6 +152,9 @@ class LocalCall(Invocation):
             # The request goes to its grain, like one that a remote silo refuses. No turn starts: its caller is gone.
             self.caller_gone = True
             self._end(error)
+            reason = Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.PAYLOAD_TOO_LARGE
+            side.figures.refuse(grain_id.type, self.method, reason.name.lower())
+            self._refused = True
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """The arguments, isolated when the call was made, with the types of the method that runs."""
@@ -169,10 +182,12 @@ class LocalCall(Invocation):
 
     def fail(self, error: BaseException) -> None:
         """Give the caller the error that a remote caller would get."""
-        self._end(self._faults.local(error))
+        self._end(self._side.faults.local(error))
 
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
+        if not self._refused:
+            self._side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
@@ -182,6 +197,7 @@ class LocalCall(Invocation):
     def expire(self) -> None:
         """Fail with CallTimeout, and drop the request if it has not started."""
         status = self.holder.status(self) if self.holder is not None else "status unknown"
+        self._side.figures.timeouts += 1
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
         self.abandon()
 
@@ -203,12 +219,14 @@ class LocalCall(Invocation):
     async def _wait(self, deadlines: Deadlines) -> None:
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
+        self._side.figures.here += 1
         try:
             await self._signal
         except asyncio.CancelledError:
             self.abandon()
             raise
         finally:
+            self._side.figures.here -= 1
             deadlines.discard(self, step)
 
     def _end(self, error: BaseException | None, value: Any = None) -> None:

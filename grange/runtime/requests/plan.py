@@ -16,6 +16,7 @@ import msgspec
 
 from grange.errors import InvalidCall, InvalidResult, PayloadTooLarge
 from grange.grains.interface import InterfaceSpec, MethodSpec
+from grange.observability.counters import MethodFigures, SentFigures
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
 from grange.proto.sharing import LEAF_BYTES
@@ -37,12 +38,15 @@ _ARRAY_OF_0 = 0x90  # msgpack: the first byte of an array of n < 16 items is thi
 
 
 class MethodPlan:
-    """One method with its codecs. Arguments and results over `payload_limit` bytes are refused."""
+    """One method with its codecs. Arguments and results over `payload_limit` bytes are refused.
+
+    `figures`: the requests that this process takes, if it hosts the class; `sent`: its calls to other processes.
+    """
 
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
-        "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "has_small_result", "method",
-        "one_way", "payload_limit", "timeout",
+        "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
+        "method", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -51,6 +55,8 @@ class MethodPlan:
             codec.check(kind, f"{place}, argument {parameter.name!r}")
         codec.check(method.result, f"{place}, result")
         self.method = method
+        self.figures = MethodFigures(method.name)
+        self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
         self.one_way = method.options.one_way
         self.has_small_result = _is_small(method.result)

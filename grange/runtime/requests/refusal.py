@@ -11,6 +11,7 @@ from grange.errors import (
     Overloaded,
     PayloadTooLarge,
     SiloUnavailable,
+    Unauthorized,
 )
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -26,6 +27,7 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
     Reason.INVALID_CALL: InvalidCall,
     Reason.PAYLOAD_TOO_LARGE: PayloadTooLarge,
     Reason.ACTIVATION_FAILED: ActivationFailed,
+    Reason.UNAUTHORIZED: Unauthorized,
 }
 
 

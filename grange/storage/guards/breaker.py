@@ -36,7 +36,7 @@ class Breaker:
         tasks: Tasks,
         events: Events,
     ) -> None:
-        self._name = name
+        self.name = name
         self._probe = probe
         self._on_recovery = on_recovery
         self._rng = rng
@@ -65,7 +65,7 @@ class Breaker:
         if self.is_open:
             seconds = asyncio.get_running_loop().time() - self._opened_at
             raise StorageUnavailable(
-                f"{operation}: not tried, the storage {self._name!r} has not been reached for {seconds:.1f} s "
+                f"{operation}: not tried, the storage {self.name!r} has not been reached for {seconds:.1f} s "
                 f"({self._reason})"
             )
 
@@ -104,17 +104,17 @@ class Breaker:
         except StorageError:
             return True  # a store that refuses can be reached
         except Exception as error:  # a defect of the provider must not end the probes: operations would stay refused
-            self._events.publish(catalogue.StorageProbeFailed(self._name, type(error).__name__), error)
+            self._events.publish(catalogue.StorageProbeFailed(self.name, type(error).__name__), error)
             return False
         return True
 
     def _open(self, error: StorageError) -> None:
         self._opened_at, self._reason = asyncio.get_running_loop().time(), str(error)
         self._closed.clear()
-        self._events.publish(catalogue.StorageUnavailable(self._name, str(error)))
+        self._events.publish(catalogue.StorageUnavailable(self.name, str(error)))
 
     def _close(self) -> None:
         seconds = asyncio.get_running_loop().time() - self._opened_at
         self._on_recovery()
         self._closed.set()
-        self._events.publish(catalogue.StorageBack(self._name, seconds))
+        self._events.publish(catalogue.StorageBack(self.name, seconds))

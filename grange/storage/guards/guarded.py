@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, TypeVar
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.backoff import Backoff
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
+from grange.observability.counters import StoreFigures
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
@@ -29,6 +30,8 @@ class GuardedStorage:
     """A `GrainStorage` around another one. `timeout` in seconds bounds each operation with all its repetitions.
 
     `on_fenced` is called when the store refuses a change because this silo's death is recorded in it.
+
+    `figures` counts the operations.
     """
 
     def __init__(
@@ -46,14 +49,16 @@ class GuardedStorage:
         self._rng = rng
         self._timeout = timeout
         self._on_fenced = on_fenced
-        self.fenced_writes = 0
-        """Changes that the store refused because this silo was declared dead."""
+        self.figures = StoreFigures(breaker.name)
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
         """See `GrainStorage.read`. Waits until every death known to this silo is recorded in the store.
 
         Reads again when another death came meanwhile.
         """
+        return await self._count("read", grain_id, self._read(grain_id, state))
+
+    async def _read(self, grain_id: GrainId, state: str) -> StateRecord:
         operation = f"read of state {state!r} of {grain_id}"
         await self._breaker.check(operation)
         try:
@@ -86,23 +91,44 @@ class GuardedStorage:
         stamp: Stamp | None = None,
     ) -> str:
         """See `GrainStorage.write`. With a stamp, a change whose answer was lost is repeated while there is time."""
-        return await self._change(
+        change = self._change(
             f"write of state {state!r} of {grain_id}",
             lambda: self._storage.write(grain_id, state, payload, etag, schema, stamp),
             stamp,
         )
+        return await self._count("write", grain_id, change)
 
     async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`, and `write`."""
-        return await self._change(
+        change = self._change(
             f"clear of state {state!r} of {grain_id}",
             lambda: self._storage.clear(grain_id, state, etag, stamp),
             stamp,
         )
+        return await self._count("clear", grain_id, change)
 
     async def fence(self, silos: Collection[SiloAddress]) -> None:
         """See `GrainStorage.fence`."""
         await self._storage.fence(silos)
+
+    async def _count(self, operation: str, grain_id: GrainId, work: Coroutine[Any, Any, T]) -> T:
+        """Run an operation, and count its time and its outcome."""
+        loop, figures = asyncio.get_running_loop(), self.figures
+        began = loop.time()
+        try:
+            result = await work
+        except InconsistentStateError as error:
+            if not error.fenced:
+                figures.lost_race(grain_id.type)
+            raise
+        except StorageError as error:
+            figures.error(error)
+            raise
+        finally:
+            figures.ended(operation, loop.time() - began)
+        if operation != "read":
+            figures.wrote(grain_id.type)
+        return result
 
     async def _change(self, operation: str, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
         await self._breaker.check(operation)
@@ -155,5 +181,5 @@ class GuardedStorage:
 
     def _check_fenced(self, error: InconsistentStateError) -> None:
         if error.fenced:
-            self.fenced_writes += 1
+            self.figures.fenced += 1
             self._on_fenced(error)

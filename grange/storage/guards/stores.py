@@ -14,6 +14,7 @@ from grange.aio.tasks import Tasks
 from grange.errors import InconsistentStateError
 from grange.membership.model.member import View
 from grange.observability.catalogue import WriteFenced
+from grange.observability.counters import StoreFigures
 from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
@@ -83,9 +84,14 @@ class StorageGuards:
             self.storages[name] = guarded
 
     @property
+    def figures(self) -> list[StoreFigures]:
+        """The figures of each store, by the first of its names."""
+        return [guarded.figures for guarded in self._guarded]
+
+    @property
     def fenced_writes(self) -> int:
         """Changes that stores refused because this silo was declared dead."""
-        return sum(guarded.fenced_writes for guarded in self._guarded)
+        return sum(each.fenced for each in self.figures)
 
     def subscribe_fenced(self, subscriber: Callable[[], None]) -> None:
         """Have `subscriber` called each time a store refuses a change because this silo's death is recorded in it."""

@@ -13,7 +13,7 @@ from grange.testing.simulation.loop import Process
 from grange.testing.simulation.network import SimulatedNetwork
 from grange.transport.handshake import Handshake
 from grange.transport.options import TransportOptions
-from grange.transport.paired import PairedConnection
+from grange.transport.paired import Deliver, PairedConnection
 
 
 class SimulatedConnection(PairedConnection):
@@ -61,12 +61,12 @@ class SimulatedConnection(PairedConnection):
         with self._network.loop.within(self.process):
             super()._wake_writer()
 
-    def _send_batch(self, deliver: Callable[[list[Message]], None]) -> None:
+    def _send_batch(self, deliver: Deliver) -> None:
         batch: list[Message] = []
         for message in self._outbox.take():
             copies = self._network.copies(self.process, self.far, message)
             batch.extend(copy.copy(message) for _ in range(copies))
-        self._send(lambda _: deliver(batch))
+        self._send(lambda _: deliver(batch, 0))
 
     def _send(self, arrive: Callable[[SimulatedConnection], None]) -> None:
         """Have `arrive` called on the peer, after everything in flight: streams are ordered."""

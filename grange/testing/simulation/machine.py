@@ -15,6 +15,7 @@ from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.membership.model.provider import MembershipTable
 from grange.proto.ids import SiloAddress
+from grange.silo.roles import Tokens
 from grange.silo.silo import Silo, run_until
 from grange.storage.provider import GrainStorage
 from grange.testing.cluster import KeywordConfig
@@ -213,6 +214,7 @@ class _MachineEnvironment:
         self._deps = deps
         self._process = process
         self._clock = clock
+        self.real_time = False
         self.random = random.Random(deps.rng.getrandbits(64))
 
     def utc_now(self) -> datetime:
@@ -229,6 +231,9 @@ class _MachineEnvironment:
 
     def first_change(self) -> int:
         return random.Random(self._process.name).getrandbits(62)
+
+    def tokens(self) -> Tokens:
+        return Tokens()
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

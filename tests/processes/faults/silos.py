@@ -102,6 +102,7 @@ class FaultSilos:
         port, gateway = self._ports.setdefault(name, self._choose_ports())
         arguments = (
             *("run", APP, "--host", self._network.host(name), "--port", str(port), "--gateway-port", str(gateway)),
+            *("--http", "off"),
             *("--cluster", self._cluster, "--name", name, "--insecure", "--json", "--log-json", "--stop-with-stdin"),
         )
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GRANGE_")}

@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14grange/v1/silo.proto\x12\tgrange.v1\"V\n\rProbeQuestion\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x1b\n\x0bProbeAnswer\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"\xb3\x02\n\x05\x46rame\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x10.grange.v1.Hello\x12#\n\x07welcome\x18\x02 \x01(\x0b\x32\x12.grange.v1.Welcome\x12#\n\x07refusal\x18\x03 \x01(\x0b\x32\x12.grange.v1.Refusal\x12$\n\x08requests\x18\x04 \x03(\x0b\x32\x12.grange.v1.Request\x12&\n\tresponses\x18\x05 \x03(\x0b\x32\x13.grange.v1.Response\x12(\n\nrejections\x18\x06 \x03(\x0b\x32\x14.grange.v1.Rejection\x12\"\n\x07\x63\x61ncels\x18\x07 \x03(\x0b\x32\x11.grange.v1.Cancel\x12#\n\x08statuses\x18\x08 \x03(\x0b\x32\x11.grange.v1.Status\"=\n\x0bSiloAddress\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x12\n\ngeneration\x18\x03 \x01(\x04\"\xfb\x01\n\x05Hello\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.grange.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\'\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12&\n\x06target\x18\x05 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x14\n\x0cprotocol_min\x18\x06 \x01(\r\x12\x14\n\x0cprotocol_max\x18\x07 \x01(\r\x12\x10\n\x08manifest\x18\x08 \x01(\t\x12\x15\n\rpayload_limit\x18\t \x01(\x04\x12\x0e\n\x06packed\x18\n \x01(\r\"\x8e\x01\n\x07Welcome\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\'\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x10\n\x08protocol\x18\x03 \x01(\r\x12\x10\n\x08manifest\x18\x04 \x01(\t\x12\x15\n\rpayload_limit\x18\x05 \x01(\x04\x12\x0e\n\x06packed\x18\x06 \x01(\r\"(\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc5\x01\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\ngrain_type\x18\x02 \x01(\t\x12\x11\n\tgrain_key\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x05 \x01(\x0c\x12%\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x13.grange.v1.Encoding\x12\x12\n\ntimeout_ms\x18\x07 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\x0c\x12\x0f\n\x07one_way\x18\t \x01(\x08\x12\x0c\n\x04view\x18\n \x01(\x04\"7\n\x08Response\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x08\"\x98\x01\n\tRejection\x12\n\n\x02id\x18\x01 \x01(\x04\x12!\n\x06reason\x18\x02 \x01(\x0e\x32\x11.grange.v1.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x04hint\x18\x04 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\x12\r\n\x05\x66\x61ult\x18\x06 \x01(\x0c\"\x14\n\x06\x43\x61ncel\x12\n\n\x02id\x18\x01 \x01(\x04\"\"\n\x06Status\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t*&\n\x04Role\x12\r\n\tROLE_SILO\x10\x00\x12\x0f\n\x0bROLE_CLIENT\x10\x01*3\n\x08\x45ncoding\x12\x14\n\x10\x45NCODING_MSGPACK\x10\x00\x12\x11\n\rENCODING_JSON\x10\x01*\xa7\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_NOT_HERE\x10\x01\x12\x14\n\x10REASON_NOT_READY\x10\x02\x12\x15\n\x11REASON_OVERLOADED\x10\x03\x12\x18\n\x14REASON_NO_SUCH_GRAIN\x10\x04\x12\x19\n\x15REASON_NO_SUCH_METHOD\x10\x05\x12\x17\n\x13REASON_INVALID_CALL\x10\x06\x12\x1c\n\x18REASON_PAYLOAD_TOO_LARGE\x10\x07\x12\x12\n\x0eREASON_EXPIRED\x10\x08\x12\x1c\n\x18REASON_ACTIVATION_FAILED\x10\t\x12\x14\n\x10REASON_CANCELLED\x10\n\x12\x0f\n\x0bREASON_LOST\x10\x0b\x32\x39\n\x04Silo\x12\x31\n\x07\x43onnect\x12\x10.grange.v1.Frame\x1a\x10.grange.v1.Frame(\x01\x30\x01\x32@\n\x05Probe\x12\x37\n\x03\x41sk\x12\x18.grange.v1.ProbeQuestion\x1a\x16.grange.v1.ProbeAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14grange/v1/silo.proto\x12\tgrange.v1\"V\n\rProbeQuestion\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\"\x1b\n\x0bProbeAnswer\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\"\xb3\x02\n\x05\x46rame\x12\x1f\n\x05hello\x18\x01 \x01(\x0b\x32\x10.grange.v1.Hello\x12#\n\x07welcome\x18\x02 \x01(\x0b\x32\x12.grange.v1.Welcome\x12#\n\x07refusal\x18\x03 \x01(\x0b\x32\x12.grange.v1.Refusal\x12$\n\x08requests\x18\x04 \x03(\x0b\x32\x12.grange.v1.Request\x12&\n\tresponses\x18\x05 \x03(\x0b\x32\x13.grange.v1.Response\x12(\n\nrejections\x18\x06 \x03(\x0b\x32\x14.grange.v1.Rejection\x12\"\n\x07\x63\x61ncels\x18\x07 \x03(\x0b\x32\x11.grange.v1.Cancel\x12#\n\x08statuses\x18\x08 \x03(\x0b\x32\x11.grange.v1.Status\"=\n\x0bSiloAddress\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x12\n\ngeneration\x18\x03 \x01(\x04\"\x8a\x02\n\x05Hello\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x1d\n\x04role\x18\x02 \x01(\x0e\x32\x0f.grange.v1.Role\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\'\n\x07\x61\x64\x64ress\x18\x04 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12&\n\x06target\x18\x05 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x14\n\x0cprotocol_min\x18\x06 \x01(\r\x12\x14\n\x0cprotocol_max\x18\x07 \x01(\r\x12\x10\n\x08manifest\x18\x08 \x01(\t\x12\x15\n\rpayload_limit\x18\t \x01(\x04\x12\x0e\n\x06packed\x18\n \x01(\r\x12\r\n\x05token\x18\x0b \x01(\t\"\x8e\x01\n\x07Welcome\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\'\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x10\n\x08protocol\x18\x03 \x01(\r\x12\x10\n\x08manifest\x18\x04 \x01(\t\x12\x15\n\rpayload_limit\x18\x05 \x01(\x04\x12\x0e\n\x06packed\x18\x06 \x01(\r\"(\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xc5\x01\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\ngrain_type\x18\x02 \x01(\t\x12\x11\n\tgrain_key\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x05 \x01(\x0c\x12%\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x13.grange.v1.Encoding\x12\x12\n\ntimeout_ms\x18\x07 \x01(\r\x12\x0f\n\x07\x63ontext\x18\x08 \x01(\x0c\x12\x0f\n\x07one_way\x18\t \x01(\x08\x12\x0c\n\x04view\x18\n \x01(\x04\"7\n\x08Response\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x08\"\x98\x01\n\tRejection\x12\n\n\x02id\x18\x01 \x01(\x04\x12!\n\x06reason\x18\x02 \x01(\x0e\x32\x11.grange.v1.Reason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x04hint\x18\x04 \x01(\x0b\x32\x16.grange.v1.SiloAddress\x12\x16\n\x0eretry_after_ms\x18\x05 \x01(\r\x12\r\n\x05\x66\x61ult\x18\x06 \x01(\x0c\"\x14\n\x06\x43\x61ncel\x12\n\n\x02id\x18\x01 \x01(\x04\"\"\n\x06Status\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t*&\n\x04Role\x12\r\n\tROLE_SILO\x10\x00\x12\x0f\n\x0bROLE_CLIENT\x10\x01*3\n\x08\x45ncoding\x12\x14\n\x10\x45NCODING_MSGPACK\x10\x00\x12\x11\n\rENCODING_JSON\x10\x01*\xc0\x02\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_NOT_HERE\x10\x01\x12\x14\n\x10REASON_NOT_READY\x10\x02\x12\x15\n\x11REASON_OVERLOADED\x10\x03\x12\x18\n\x14REASON_NO_SUCH_GRAIN\x10\x04\x12\x19\n\x15REASON_NO_SUCH_METHOD\x10\x05\x12\x17\n\x13REASON_INVALID_CALL\x10\x06\x12\x1c\n\x18REASON_PAYLOAD_TOO_LARGE\x10\x07\x12\x12\n\x0eREASON_EXPIRED\x10\x08\x12\x1c\n\x18REASON_ACTIVATION_FAILED\x10\t\x12\x14\n\x10REASON_CANCELLED\x10\n\x12\x0f\n\x0bREASON_LOST\x10\x0b\x12\x17\n\x13REASON_UNAUTHORIZED\x10\x0c\x32\x39\n\x04Silo\x12\x31\n\x07\x43onnect\x12\x10.grange.v1.Frame\x1a\x10.grange.v1.Frame(\x01\x30\x01\x32@\n\x05Probe\x12\x37\n\x03\x41sk\x12\x18.grange.v1.ProbeQuestion\x1a\x16.grange.v1.ProbeAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'grange.v1.silo_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1436
-  _globals['_ROLE']._serialized_end=1474
-  _globals['_ENCODING']._serialized_start=1476
-  _globals['_ENCODING']._serialized_end=1527
-  _globals['_REASON']._serialized_start=1530
-  _globals['_REASON']._serialized_end=1825
+  _globals['_ROLE']._serialized_start=1451
+  _globals['_ROLE']._serialized_end=1489
+  _globals['_ENCODING']._serialized_start=1491
+  _globals['_ENCODING']._serialized_end=1542
+  _globals['_REASON']._serialized_start=1545
+  _globals['_REASON']._serialized_end=1865
   _globals['_PROBEQUESTION']._serialized_start=35
   _globals['_PROBEQUESTION']._serialized_end=121
   _globals['_PROBEANSWER']._serialized_start=123
@@ -46,23 +46,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SILOADDRESS']._serialized_start=462
   _globals['_SILOADDRESS']._serialized_end=523
   _globals['_HELLO']._serialized_start=526
-  _globals['_HELLO']._serialized_end=777
-  _globals['_WELCOME']._serialized_start=780
-  _globals['_WELCOME']._serialized_end=922
-  _globals['_REFUSAL']._serialized_start=924
-  _globals['_REFUSAL']._serialized_end=964
-  _globals['_REQUEST']._serialized_start=967
-  _globals['_REQUEST']._serialized_end=1164
-  _globals['_RESPONSE']._serialized_start=1166
-  _globals['_RESPONSE']._serialized_end=1221
-  _globals['_REJECTION']._serialized_start=1224
-  _globals['_REJECTION']._serialized_end=1376
-  _globals['_CANCEL']._serialized_start=1378
-  _globals['_CANCEL']._serialized_end=1398
-  _globals['_STATUS']._serialized_start=1400
-  _globals['_STATUS']._serialized_end=1434
-  _globals['_SILO']._serialized_start=1827
-  _globals['_SILO']._serialized_end=1884
-  _globals['_PROBE']._serialized_start=1886
-  _globals['_PROBE']._serialized_end=1950
+  _globals['_HELLO']._serialized_end=792
+  _globals['_WELCOME']._serialized_start=795
+  _globals['_WELCOME']._serialized_end=937
+  _globals['_REFUSAL']._serialized_start=939
+  _globals['_REFUSAL']._serialized_end=979
+  _globals['_REQUEST']._serialized_start=982
+  _globals['_REQUEST']._serialized_end=1179
+  _globals['_RESPONSE']._serialized_start=1181
+  _globals['_RESPONSE']._serialized_end=1236
+  _globals['_REJECTION']._serialized_start=1239
+  _globals['_REJECTION']._serialized_end=1391
+  _globals['_CANCEL']._serialized_start=1393
+  _globals['_CANCEL']._serialized_end=1413
+  _globals['_STATUS']._serialized_start=1415
+  _globals['_STATUS']._serialized_end=1449
+  _globals['_SILO']._serialized_start=1867
+  _globals['_SILO']._serialized_end=1924
+  _globals['_PROBE']._serialized_start=1926
+  _globals['_PROBE']._serialized_end=1990
 # @@protoc_insertion_point(module_scope)

@@ -31,6 +31,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_ACTIVATION_FAILED: _ClassVar[Reason]
     REASON_CANCELLED: _ClassVar[Reason]
     REASON_LOST: _ClassVar[Reason]
+    REASON_UNAUTHORIZED: _ClassVar[Reason]
 ROLE_SILO: Role
 ROLE_CLIENT: Role
 ENCODING_MSGPACK: Encoding
@@ -47,6 +48,7 @@ REASON_EXPIRED: Reason
 REASON_ACTIVATION_FAILED: Reason
 REASON_CANCELLED: Reason
 REASON_LOST: Reason
+REASON_UNAUTHORIZED: Reason
 
 class ProbeQuestion(_message.Message):
     __slots__ = ("cluster", "target", "body")
@@ -95,7 +97,7 @@ class SiloAddress(_message.Message):
     def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("cluster", "role", "name", "address", "target", "protocol_min", "protocol_max", "manifest", "payload_limit", "packed")
+    __slots__ = ("cluster", "role", "name", "address", "target", "protocol_min", "protocol_max", "manifest", "payload_limit", "packed", "token")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +108,7 @@ class Hello(_message.Message):
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_LIMIT_FIELD_NUMBER: _ClassVar[int]
     PACKED_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     role: Role
     name: str
@@ -116,7 +119,8 @@ class Hello(_message.Message):
     manifest: str
     payload_limit: int
     packed: int
-    def __init__(self, cluster: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ...) -> None: ...
+    token: str
+    def __init__(self, cluster: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., name: _Optional[str] = ..., address: _Optional[_Union[SiloAddress, _Mapping]] = ..., target: _Optional[_Union[SiloAddress, _Mapping]] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ..., manifest: _Optional[str] = ..., payload_limit: _Optional[int] = ..., packed: _Optional[int] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("cluster", "address", "protocol", "manifest", "payload_limit", "packed")

@@ -1,0 +1,90 @@
+"""`SiloAccess`: what a page of the admin port may know of its silo, and ask any silo of the cluster.
+
+Pages run in the admin thread's own event loop, and the parts of a silo are not thread-safe. So a page reads values that
+the silo's loop has published, and its questions cross to that loop. A page is found by the entry-point group
+`grange.pages`: a function that takes a `SiloAccess` and returns a Starlette application. The page named `dashboard` is
+mounted at `/`, any other at `/NAME`. The lifespan of the application runs in the admin thread, from before the first
+request until the silo stops: what it leaves open is cancelled two seconds later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+
+from grange.membership.model.member import View
+from grange.observability.snapshot import Snapshot
+from grange.proto.acts import Level
+from grange.proto.ids import SiloAddress
+from grange.silo.crossing import Crossing
+from grange.silo.publisher import Publisher
+
+LevelOf = Callable[[str], Level]
+"""The level that a token gives on this silo; NONE for a wrong one."""
+
+
+class SiloAccess:
+    """The silo of this process, as its pages see it. Use it in the admin thread.
+
+    `options` are the silo's options as text, without passwords. `version` is that of grange.
+    """
+
+    def __init__(self, crossing: Crossing, publisher: Publisher, options: Mapping[str, str], level: LevelOf) -> None:
+        self._crossing = crossing
+        self._publisher = publisher
+        self._level = level
+        self.version = version("grange")
+        self.options = options
+
+    @property
+    def address(self) -> SiloAddress:
+        """The address of this silo."""
+        return self._crossing.address
+
+    @property
+    def name(self) -> str:
+        """The name of this silo for people."""
+        return self._crossing.name
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster."""
+        return self._crossing.cluster
+
+    def members(self) -> View:
+        """The newest view of the cluster that this silo has."""
+        return self._crossing.view()
+
+    def latest(self) -> Snapshot:
+        """The figures of this silo as last published: at most 10 s ago, 1 s while a `watch` is open."""
+        return self._publisher.latest()
+
+    def watch(self) -> AbstractContextManager[None]:
+        """While this is open, the silo publishes its figures each second."""
+        return self._publisher.watch()
+
+    async def fresh(self, timeout: float) -> Snapshot:
+        """The figures as of the last second; the published ones if the silo does not answer within `timeout` seconds.
+
+        So it answers while a turn blocks the silo.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.wrap_future(self._publisher.ask())
+        except (TimeoutError, RuntimeError):  # the loop stands still, or is closed
+            return self.latest()
+
+    async def ask(self, silo: SiloAddress, service: str, question: bytes, timeout: float) -> bytes:
+        """Ask a system target of any silo of the cluster, this one too. `timeout` is in seconds.
+
+        The silo asked treats it as a question of a silo: a page checks the level of its user first.
+        Raises SiloUnavailable (certainly not asked), ConnectionLost or CallTimeout (perhaps asked), or the error that
+        the service raised.
+        """
+        return await self._crossing.cross(lambda: self._crossing.ask(silo, service, question, timeout), timeout)
+
+    def level_of(self, token: str) -> Level:
+        """The level that a token gives on this silo; NONE for a wrong one."""
+        return self._level(token)

@@ -1,0 +1,146 @@
+"""All figures of one silo: collects those of its parts in one frozen snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib.metadata import version
+from itertools import takewhile
+
+import msgspec
+
+from grange.membership.model.member import SiloStatus
+from grange.observability.counters import TrafficFigures
+from grange.observability.histogram import Histogram
+from grange.observability.process import process_snapshot
+from grange.observability.snapshot import (
+    LONG_TURN,
+    DirectorySnapshot,
+    MembershipSnapshot,
+    ProcessSnapshot,
+    Snapshot,
+    TrafficSnapshot,
+    TypeSnapshot,
+)
+from grange.silo.load import LoadMeter
+from grange.silo.stages import Stages
+
+
+class Figures:
+    """The figures of one silo. Make it in the event loop of the silo, and call it there. `lag`: that of the loop."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        labels: tuple[str, ...],
+        now: Callable[[], datetime],
+        process: Callable[[], ProcessSnapshot] = process_snapshot,
+    ) -> None:
+        """`now` is the wall clock."""
+        self._stages = stages
+        self._labels = labels
+        self._now = now
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._release = version("grange")
+        self._load = LoadMeter(stages.hosting.admission.most_requests)
+        self.lag = Histogram()
+
+    def snapshot(self) -> Snapshot:
+        """All figures now. It looks at no activation: its cost grows with types, methods and connections only."""
+        ports, hosting = self._stages.ports, self._stages.hosting
+        calls, view = self._stages.calls.deps.figures, self._stages.cluster.agent.view
+        own = view.get(ports.address)
+        uptime = self._loop.time() - self._started
+        in_flight = hosting.silo_inbound.in_progress + hosting.client_inbound.in_progress + calls.here
+        process, lag = self._process(), self.lag.frozen()
+        return Snapshot(
+            address=ports.address,
+            name=ports.name,
+            cluster=ports.cluster,
+            release=self._release,
+            time=self._now().timestamp(),
+            uptime=uptime,
+            span=uptime,
+            status="" if own is None else own.status.name.lower(),
+            ready=own is not None and own.status is SiloStatus.ACTIVE,
+            labels=self._labels,
+            types=tuple(self._types()),
+            outgoing=tuple(plan.sent.snapshot() for plan in self._stages.calls.plans.values() if plan.sent.used),
+            refused=dict(calls.refused),
+            timeouts=calls.timeouts,
+            in_flight=in_flight,
+            running=len(hosting.catalog.deps.turns),
+            waiting=sum(each.figures.waiting for each in hosting.catalog.hosted.values()),
+            stuck=self._stuck(),
+            traffic=self._traffic(),
+            clients=len(hosting.client_inbound.connected),
+            shed=hosting.silo_inbound.traffic.shed + hosting.client_inbound.traffic.shed,
+            lag=lag,
+            directory=self._directory(),
+            membership=self._membership(),
+            stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
+            process=process,
+            load=self._load.measure(self._loop.time(), process, lag, in_flight),
+        )
+
+    def _types(self) -> Iterator[TypeSnapshot]:
+        changes: Counter[str] = Counter()
+        conflicts: Counter[str] = Counter()
+        for store in self._stages.stores.guards.figures:
+            for name, (written, lost) in store.changes.items():
+                changes[name] += written
+                conflicts[name] += lost
+        for name, each in self._stages.hosting.catalog.hosted.items():
+            yield each.figures.snapshot(each.live, changes[name], conflicts[name])
+
+    def _stuck(self) -> int:
+        """The turns that run for longer than `LONG_TURN`: the first of all, which are in order of their starts."""
+        deps = self._stages.hosting.catalog.deps
+        limit = deps.gate.clock() - LONG_TURN
+        return sum(1 for _ in takewhile(lambda call: call.started_at <= limit, deps.turns))
+
+    def _traffic(self) -> tuple[TrafficSnapshot, ...]:
+        silos, clients, peers = (
+            self._stages.hosting.silo_inbound,
+            self._stages.hosting.client_inbound,
+            self._stages.links.peers,
+        )
+        both = TrafficFigures("silo")
+        for each in (silos.traffic, peers.traffic):
+            both.sent(each.messages_sent, each.bytes_sent)
+            both.received(each.messages_received, each.bytes_received)
+        return both.snapshot(len(silos.connected) + peers.connected), clients.traffic.snapshot(len(clients.connected))
+
+    def _directory(self) -> DirectorySnapshot:
+        directory = self._stages.cluster.directory
+        repairs = directory.repairs
+        return msgspec.structs.replace(
+            directory.figures.snapshot(),
+            duplicates=repairs.duplicates,
+            repaired=repairs.repaired,
+            stale=repairs.stale,
+            entries=len(directory.partition),
+            cached=directory.locator.cached,
+        )
+
+    def _membership(self) -> MembershipSnapshot:
+        agent = self._stages.cluster.agent
+        figures = agent.figures
+        return MembershipSnapshot(
+            version=agent.view.version,
+            silos=dict(Counter(member.status.name.lower() for member in agent.view.members)),
+            changes=figures.changes,
+            suspicions=figures.suspicions,
+            false_suspicions=figures.false_suspicions,
+            withheld=agent.withheld,
+            deaths=figures.deaths,
+            score=agent.score,
+            fenced=agent.fenced,
+            fences=figures.fences,
+            table=agent.table,
+            rtt=figures.rtt.frozen(),
+        )
