@@ -101,6 +101,25 @@ class LoopBlocked(Event, frozen=True):
     stack: str
 
 
+class TurnStuck(Event, frozen=True):
+    """A turn runs for longer than `runtime.stuck_after`. Reported once for each turn."""
+
+    NAME, LEVEL, LOGGER = "turn_stuck", WARNING, "runtime"
+    SENTENCE = (
+        "a turn of {grain}.{method} has run for {seconds:.0f} s, and {waiting} requests wait for it; silo {me} has "
+        "{stuck} such turns"
+    )
+    KEY = ("grain_type",)
+    BLOCK = "stack"
+    grain_type: str
+    grain: str
+    method: str
+    seconds: float
+    waiting: int
+    stuck: int
+    stack: str
+
+
 # --- membership -------------------------------------------------------------------------------------------------------
 
 

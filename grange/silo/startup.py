@@ -34,6 +34,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.stuck_turns import StuckTurns
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
@@ -122,6 +123,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
+    hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
     if silo.real_time:
         hosting.tasks.start(silo.publisher.run())
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))

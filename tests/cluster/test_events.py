@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from grange import Grain
@@ -74,3 +76,23 @@ async def test_a_stop_in_order_and_a_restart_are_told_with_their_reasons() -> No
             f"{other.address} leaves, by {other.address}: it stops",
             f"{other.address} is dead, by {other.address}: it has stopped",
         ]
+
+
+class Slow(Grain):
+    """A grain whose turn takes long."""
+
+    async def wait(self) -> None:
+        """Wait for two minutes."""
+        await asyncio.sleep(120)
+
+
+async def test_a_silo_tells_its_stuck_turns() -> None:
+    async with TestCluster(grains=[Slow], silos=1, runtime={"stuck_after": 10.0}) as cluster:
+        call = asyncio.create_task(cluster.get_grain(Slow, "ann").wait())
+        await cluster.advance(20)
+        rows = cluster.silos[0]._here("").ports.events.after(0, 1000)[0]
+        (stuck,) = [row for row in rows if row.name == "turn_stuck"]
+        assert stuck.facts["grain"] == "slow/ann"
+        assert "await asyncio.sleep(120)" in str(stuck.facts["stack"])
+        await cluster.advance(120)
+        await asyncio.gather(call, return_exceptions=True)
