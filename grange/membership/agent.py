@@ -55,8 +55,7 @@ class MembershipAgent:
 
     def __init__(self, table: MembershipTable, me: Member, deps: MembershipDeps, options: MembershipOptions) -> None:
         silo = me.address
-        self._me = me
-        self._table = table
+        self._me, self._table = me, table
         self._options = options
         self._liveness = deps.liveness
         self.figures = deps.figures

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.backoff import Backoff
@@ -24,6 +24,17 @@ T = TypeVar("T")
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 """Seconds before a change whose answer was lost is sent again: the first pause, and the longest."""
+
+
+class Operation(NamedTuple):
+    """One operation on one record. Its text is for errors, so it is made only for them."""
+
+    kind: str
+    grain_id: GrainId
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} of state {self.state!r} of {self.grain_id}"
 
 
 class GuardedStorage:
@@ -59,8 +70,9 @@ class GuardedStorage:
         return await self._count("read", grain_id, self._read(grain_id, state))
 
     async def _read(self, grain_id: GrainId, state: str) -> StateRecord:
-        operation = f"read of state {state!r} of {grain_id}"
-        await self._breaker.check(operation)
+        operation = Operation("read", grain_id, state)
+        if self._breaker.is_open:
+            await self._breaker.check(operation)
         try:
             async with AwakeTimeout(self._timeout):
                 return await self._read_after_deaths(grain_id, state)
@@ -92,7 +104,7 @@ class GuardedStorage:
     ) -> str:
         """See `GrainStorage.write`. With a stamp, a change whose answer was lost is repeated while there is time."""
         change = self._change(
-            f"write of state {state!r} of {grain_id}",
+            Operation("write", grain_id, state),
             lambda: self._storage.write(grain_id, state, payload, etag, schema, stamp),
             stamp,
         )
@@ -101,7 +113,7 @@ class GuardedStorage:
     async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`, and `write`."""
         change = self._change(
-            f"clear of state {state!r} of {grain_id}",
+            Operation("clear", grain_id, state),
             lambda: self._storage.clear(grain_id, state, etag, stamp),
             stamp,
         )
@@ -130,8 +142,9 @@ class GuardedStorage:
             figures.wrote(grain_id.type)
         return result
 
-    async def _change(self, operation: str, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
-        await self._breaker.check(operation)
+    async def _change(self, operation: Operation, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
+        if self._breaker.is_open:
+            await self._breaker.check(operation)
         deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             return await change()
@@ -148,7 +161,7 @@ class GuardedStorage:
             raise
 
     async def _resolve(
-        self, operation: str, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
+        self, operation: Operation, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
     ) -> T:
         """Send the same change again. With its etag and stamp it is applied at most once, even if both arrive.
 
