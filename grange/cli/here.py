@@ -160,7 +160,7 @@ _IS_PLAIN: Mapping[str, Callable[[Any], bool]] = MappingProxyType({
     "cluster": _is_word, "service": _is_word, "name": _is_text, "host": _is_host, "advertise": _is_host,
     "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "http": _is_port_or_off, "http_host": _is_host,
     "data": _is_word, "membership": _is_url,
-    "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag,
+    "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag, "keep_logs": _is_flag,
     **dict.fromkeys(TOKENS, _is_token),
 })  # fmt: skip
 """Whether a value of an option is surely right. An option that is missing here is left to `SiloConfig`."""

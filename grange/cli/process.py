@@ -176,7 +176,7 @@ async def _serve(
 ) -> None:
     config = silo.definition(**overrides).config
     # This process has no other work than the silo, and a supervisor or a person looks after it.
-    defaults = {"exit_on_dead_loop": True, "http": HTTP_PORT}
+    defaults = {"exit_on_dead_loop": True, "keep_logs": True, "http": HTTP_PORT}
     overrides = {
         **{name: value for name, value in defaults.items() if name not in config.model_fields_set},
         **overrides,

@@ -20,6 +20,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Idle time after which an activation is collected, unless its class has `idle_timeout=`."""
     collect_period: float = 60.0
     """Time between two sweeps for idle activations; upper bound of how long one outlives its idle time-out."""
+    stuck_after: float = 30.0
+    """Time after which a running turn counts as stuck: it is reported once, with its stack, as the event `turn_stuck`.
+    """
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000

@@ -36,7 +36,7 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
     "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS,
     "actions": _TEXTS, "redact": _TEXTS,
-    "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
+    "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "dashboard": _TABLE,
 })  # fmt: skip

@@ -8,7 +8,8 @@ import logging
 import msgspec
 
 from grange.admin_token import FILE, make_admin_token
-from grange.aio.throttled_log import ThrottledLog
+from grange.observability.catalogue import UnknownToken
+from grange.observability.events import Events
 from grange.proto.acts import Asker, Level
 from grange.proto.handshake import Hello, Role
 from grange.silo.config import SiloConfig
@@ -33,7 +34,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 class Roles:
     """Tells the level of each connection of one silo."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, events: Events) -> None:
         self._levels = [
             (token.encode(), level)
             for token, level in (
@@ -43,7 +44,7 @@ class Roles:
             )
             if token
         ]
-        self._unknown = ThrottledLog(log)
+        self._events = events
 
     def asker_of(self, hello: Hello) -> Asker:
         """The peer of a connection, by its Hello."""
@@ -57,10 +58,7 @@ class Roles:
             return Level.NONE
         level = self.level_of_token(hello.token)
         if level is Level.NONE:
-            self._unknown.log_warning(
-                f"the client {hello.name!r} sent a token that this silo does not know: it has no role in management",
-                "unknown_token",
-            )
+            self._events.publish(UnknownToken(hello.name))
         return level
 
     def level_of_token(self, token: str) -> Level:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grange.membership.model.member import SiloStatus, View
+from grange.observability.log_ring import LogRing
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
@@ -28,6 +29,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     steering: Steering
     lifecycle: Lifecycle
     loop_watch: LoopWatch
+    logs: LogRing | None
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""

@@ -11,6 +11,7 @@ from grange.grains.registry import Registry
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.provider import MembershipTable
+from grange.observability.events import Events
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -50,7 +51,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
+    """The open ports with the names of this silo, and its events. Stage 2 completes the address."""
 
     admin: AdminPort
     transport: Transport
@@ -61,6 +62,7 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     address: SiloAddress
     name: str
     cluster: str
+    events: Events
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):

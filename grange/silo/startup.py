@@ -8,7 +8,6 @@ silos, and then the silo joins, so it answers before any other silo knows it.
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -26,6 +25,8 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.catalogue import SiloActive, SiloJoining
+from grange.observability.events import Events
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -33,6 +34,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.collector import Collector
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.stuck_turns import StuckTurns
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
@@ -46,11 +48,13 @@ from grange.silo.admin import AdminPort
 from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
+from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.figures import Figures
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
+from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
@@ -65,11 +69,9 @@ from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
 from grange.silo.steering import Steering
 from grange.storage.facet import PersistentStates
-from grange.storage.guards.stores import StorageGuards
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
-
-log = logging.getLogger("grange.silo")
 
 
 async def assemble(
@@ -80,6 +82,7 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
+    logs = keep_log_lines(parts, definition.config)
     opened = await open_ports(parts, definition.config, environment)
     ports, stores = await open_stores(parts, definition, environment, opened)
     links = prepare_links(parts, definition, environment, ports)
@@ -106,7 +109,8 @@ async def assemble(
         steering=steering,
         lifecycle=lifecycle,
         real_time=environment.real_time,
-        loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
+        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        logs=logs,
     )
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -123,6 +127,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await parts.enter_async_context(cluster.directory)
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
+    hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
     if silo.real_time:
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
@@ -137,11 +142,11 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.open()
-    log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
+    ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
-    log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
+    ports.events.publish(SiloActive(ports.cluster))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
@@ -190,9 +195,12 @@ async def open_stores(
     address = await new_address(
         opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
     )
+    name = config.name or address.endpoint
+    events = Events(str(address), environment.utc_now, {"silo": name, "generation": address.generation})
     timeout = config.storage_settings().operation_timeout
     guards = StorageGuards(
-        storages, address, environment.random, timeout, environment.writer, environment.first_change()
+        storages,
+        GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
     )
     ports = Ports(
         admin=opened.admin,
@@ -202,8 +210,9 @@ async def open_stores(
         client_listener=opened.client_listener,
         gateway_port=opened.gateway_port,
         address=address,
-        name=config.name or address.endpoint,
+        name=name,
         cluster=config.cluster,
+        events=events,
     )
     return ports, Stores(
         table=table,
@@ -241,8 +250,7 @@ def prepare_cluster(
     ring: Ring,
 ) -> Cluster:
     """Stage 4: membership and the directory. The silo is not in the membership table yet."""
-    options = definition.config.membership_settings()
-    gate = Gate()
+    gate, options = Gate(), definition.config.membership_settings()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
         ask=links.sender.ask,
@@ -253,6 +261,7 @@ def prepare_cluster(
         now=environment.utc_now,
         uptime=environment.uptime,
         heard_from=ring.heard_from,
+        events=ports.events,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
     directory = ClusterDirectory(
@@ -267,6 +276,7 @@ def prepare_cluster(
             end_if_stateful=ring.end_if_stateful,
             strategies=definition.strategies,
             rng=environment.random,
+            events=ports.events,
             options=definition.config.directory_options(),
         )
     )
@@ -331,7 +341,7 @@ def prepare_hosting(
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
-    roles = Roles(environment.tokens())
+    roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
     silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
@@ -365,6 +375,7 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),
             tasks=hosting.tasks,
+            events=ports.events,
             drain_timeout=config.drain_timeout,
         )
     )
@@ -375,8 +386,14 @@ def serve_system_targets(silo: RunningSilo) -> None:
     hosting = silo.hosting
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    answers = (
+        hosting.management,
+        silo.inspection,
+        Journal(silo.ports.address, silo.ports.events, silo.logs),
+        DoubtsTarget(silo.cluster.agent, silo.links.peers),
+        silo.shutdown,
+        silo.steering,
+    )
     for targets in (hosting.silo_targets, hosting.client_targets):
-        hosting.management.serve(targets)
-        silo.inspection.serve(targets)
-        silo.shutdown.serve(targets)
-        silo.steering.serve(targets)
+        for each in answers:
+            each.serve(targets)

@@ -14,7 +14,7 @@ HEAD = """\
 One page for each alarm. An alarm is a log record of level WARNING or ERROR whose `event` field is the name of the
 page. Some pages are of an alert of `deploy/prometheus/alerts.yaml` that no log line tells. All pages have the same
 headings: what you see, what it means, what to check, what to do, how it is tested. In a quoted log line, `…` stands
-for a value. Alarms are throttled: at most one line in some seconds, and the next line counts the lines left out.
+for a value. At most ten lines of one alarm are written in a minute, and the next line counts the lines left out.
 
 Ids such as F1 or F7 are rows of the fault matrix. `make faults` plays most rows. The tests that the page names play the
 others.

@@ -13,6 +13,7 @@ from grange import Grain, Unauthorized
 from grange.admin_token import FILE, make_admin_token, read_admin_token
 from grange.client.client import Client
 from grange.errors import ConfigurationError
+from grange.observability.events import Events
 from grange.proto.acts import ACT, Act, Action, Level
 from grange.proto.handshake import Hello, Role
 from grange.proto.management import encode
@@ -40,18 +41,18 @@ class Cart(Grain):
     ],
 )
 async def test_a_client_has_the_role_of_its_token(token: str, level: Level) -> None:
-    assert Roles(TOKENS).level_of(Hello("shop", Role.CLIENT, "c", token=token)) is level
+    assert Roles(TOKENS, Events()).level_of(Hello("shop", Role.CLIENT, "c", token=token)) is level
 
 
 async def test_a_silo_without_tokens_gives_no_client_a_role() -> None:
-    roles = Roles(Tokens())
+    roles = Roles(Tokens(), Events())
     assert roles.level_of(Hello("shop", Role.CLIENT, "c")) is Level.NONE
     assert roles.level_of(Hello("shop", Role.CLIENT, "c", token=ADMIN)) is Level.NONE
     assert roles.level_of(Hello("shop", Role.SILO, "s")) is Level.ADMIN
 
 
 async def test_an_unknown_token_is_reported_without_the_token(caplog: pytest.LogCaptureFixture) -> None:
-    Roles(TOKENS).level_of(Hello("shop", Role.CLIENT, "mallory", token="a-guess-of-a-token"))
+    Roles(TOKENS, Events()).level_of(Hello("shop", Role.CLIENT, "mallory", token="a-guess-of-a-token"))
     assert "the client 'mallory' sent a token that this silo does not know" in caplog.text
     assert "a-guess" not in caplog.text
 

@@ -32,6 +32,14 @@ class Vote(msgspec.Struct, frozen=True):
     time: datetime
 
 
+class Written(msgspec.Struct, frozen=True):
+    """The last write of a row: the silo that made it, the version of the table that it made, and why. For people."""
+
+    by: SiloAddress
+    version: int
+    why: str
+
+
 class Implementations(msgspec.Struct, frozen=True):
     """The grain types of one silo that implement one interface, and the one that is marked as the default."""
 
@@ -47,7 +55,8 @@ class Member(msgspec.Struct, frozen=True):
     which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
     processes apart that chose the same address. `cordoned`: no new grains are placed there, because an operator said
     so. `labels` are words chosen by the operator for placement, `grains` the grain types that it hosts with the names
-    of their placements, `interfaces` the types that implement each interface.
+    of their placements, `interfaces` the types that implement each interface. `written` is the last write of the row;
+    None if an older version of grange made it.
     """
 
     address: SiloAddress
@@ -65,6 +74,7 @@ class Member(msgspec.Struct, frozen=True):
     grains: dict[str, str] = {}
     interfaces: dict[str, Implementations] = {}
     cordoned: bool = False
+    written: Written | None = None
 
     @property
     def voted_dead(self) -> bool:

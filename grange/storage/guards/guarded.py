@@ -6,22 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.backoff import Backoff
-from grange.aio.throttled_log import ThrottledLog
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.observability.counters import StoreFigures
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
-
-log = logging.getLogger("grange.storage")
 
 T = TypeVar("T")
 
@@ -56,7 +52,7 @@ class GuardedStorage:
         breaker: Breaker,
         rng: random.Random,
         timeout: float,
-        on_fenced: Callable[[], None],
+        on_fenced: Callable[[InconsistentStateError], None],
     ) -> None:
         self._storage = storage
         self._recorder = recorder
@@ -64,7 +60,6 @@ class GuardedStorage:
         self._rng = rng
         self._timeout = timeout
         self._on_fenced = on_fenced
-        self._warnings = ThrottledLog(log)
         self.figures = StoreFigures(breaker.name)
 
     async def read(self, grain_id: GrainId, state: str) -> StateRecord:
@@ -202,5 +197,4 @@ class GuardedStorage:
     def _check_fenced(self, error: InconsistentStateError) -> None:
         if error.fenced:
             self.figures.fenced += 1
-            self._warnings.error(str(error), "write_fenced")
-            self._on_fenced()
+            self._on_fenced(error)
