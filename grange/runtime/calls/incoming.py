@@ -14,6 +14,7 @@ import msgspec
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.observability.trace import clean
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -117,9 +118,10 @@ class Incoming:
                     self._control(message)
                     continue
                 if count >= room:
-                    self._begun(count, total)
-                    count = total = 0
+                    count = total = self._begun(count, total)
                     room, room_bytes = self._room()
+                if message.traceparent:
+                    message.traceparent = clean(message.traceparent)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
@@ -138,8 +140,7 @@ class Incoming:
                     call = calls[number] = WireCall(self, message, deadline, size)
                     target.start(call, plan)
                 else:
-                    self._begun(count, total)
-                    count = total = 0
+                    count = total = self._begun(count, total)
                     self._request(message, now)
                     room, room_bytes = self._room()
         finally:
@@ -152,11 +153,12 @@ class Incoming:
         requests, size = self.share.room()
         return min(requests, self._backlog.room()), size
 
-    def _begun(self, requests: int, size: int) -> None:
-        """Count requests that began in the usual way, and their bytes."""
+    def _begun(self, requests: int, size: int) -> int:
+        """Count requests that began in the usual way, and their bytes. Returns 0: none are left to count."""
         if requests:
             self.share.add(requests, size)
             self._backlog.begin(requests)
+        return 0
 
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""

@@ -1,0 +1,39 @@
+"""The trace context that travels with a call: the W3C `traceparent`. Pure.
+
+A `traceparent` is a version, a trace id, the id of the calling span and flags, in hexadecimal. It may come from any
+program, so a text that is none is dropped: it never fails the call.
+"""
+
+from __future__ import annotations
+
+import re
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+
+MAX_LENGTH = 256
+"""Characters; a longer text is no traceparent. Version 00 has 55; a later version may add fields."""
+
+KNOWN_FLAGS = 0x03
+"""The flags that are passed on: sampled (1), and that the trace id is random (2). Others have no meaning yet."""
+
+
+def clean(text: str) -> str:
+    """The traceparent as this version passes it on; empty if the text is none.
+
+    A later version is read as far as it is like version 00, and written as version 00.
+    """
+    if len(text) > MAX_LENGTH:
+        return ""
+    match = _TRACEPARENT.fullmatch(text)
+    if match is None:
+        return ""
+    version, trace, span, flags, rest = match.groups()
+    known = version != "ff" and (rest is None or version != "00")
+    if not known or trace == NO_TRACE or span == NO_SPAN:
+        return ""
+    return f"00-{trace}-{span}-{int(flags, 16) & KNOWN_FLAGS:02x}"
+
+
+NO_TRACE = "0" * 32
+NO_SPAN = "0" * 16
+"""The ids that mean none."""
