@@ -24,6 +24,9 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.kept_traces import KeptTraces
+from grange.observability.telemetry import Process
+from grange.observability.tracing import tracing
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -36,6 +39,7 @@ from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
+from grange.runtime.calls.traced import TracedCalls
 from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -51,9 +55,10 @@ from grange.silo.management import Management
 from grange.silo.new_address import new_address
 from grange.silo.probe_port import ProbePort
 from grange.silo.ring import Ring
-from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores
+from grange.silo.running import Calls, Cluster, Hosting, Links, OpenPorts, Ports, RunningSilo, Stores, Tracing
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
+from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import StorageGuards
 from grange.storage.state import PersistentState
@@ -72,7 +77,8 @@ async def assemble(
     definition.check()
     opened = await open_ports(parts, definition.config, environment)
     ports, stores = await open_stores(parts, definition, environment, opened)
-    links = prepare_links(parts, definition, environment, ports)
+    traces = await open_tracing(parts, definition, environment, ports)
+    links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
@@ -181,10 +187,29 @@ async def open_stores(
     )
 
 
-def prepare_links(
+async def open_tracing(
     parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
+) -> Tracing:
+    """Stage 3: the traces, and their exporters; nothing without telemetry. At the stop they end after the drain."""
+    name = ports.name if definition.config.name else str(ports.address)
+    process = Process(
+        service=definition.config.service,
+        cluster=ports.cluster,
+        name=name,
+        facts={"grange.silo": str(ports.address)},
+    )
+    traces = tracing(definition.telemetry, process, environment.random, environment.utc_now)
+    spans = await parts.enter_async_context(traces)
+    if spans is None:
+        return Tracing(spans=None, kept=None)
+    kept = spans.kept = KeptTraces(spans.now, spans.time)
+    return Tracing(spans=spans, kept=kept)
+
+
+def prepare_links(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, traces: Tracing
 ) -> Links:
-    """Stage 3: requests to known silos. Nothing is connected or sent yet."""
+    """Stage 4: requests to known silos. Nothing is connected or sent yet."""
     deadlines = Deadlines()
     parts.callback(deadlines.close)
     faults = Faults(definition.errors)
@@ -198,7 +223,7 @@ def prepare_links(
         environment.random,
     )
     parts.push_async_callback(peers.close)
-    return Links(deadlines=deadlines, faults=faults, sender=sender, peers=peers)
+    return Links(traces=traces, deadlines=deadlines, faults=faults, sender=sender, peers=peers)
 
 
 def prepare_cluster(
@@ -209,7 +234,7 @@ def prepare_cluster(
     links: Links,
     ring: Ring,
 ) -> Cluster:
-    """Stage 4: membership and the directory. The silo is not in the membership table yet."""
+    """Stage 5: membership and the directory. The silo is not in the membership table yet."""
     options = definition.config.membership_settings()
     gate = Gate()
     liveness = Liveness(gate.clock, options.probe_interval)
@@ -270,7 +295,7 @@ def prepare_calls(
     cluster: Cluster,
     binding: LoopBinding,
 ) -> Calls:
-    """Stage 5: calls to a grain, on any silo."""
+    """Stage 6: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
     options = config.runtime_options()
@@ -278,8 +303,10 @@ def prepare_calls(
     deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
-    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)
-    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
+    spans = links.traces.spans
+    call = caller.call if spans is None else TracedCalls(caller.call, spans)
+    grains = GrainFactory(call, lambda interface: cluster.agent.view.implementations(interface), learn)
+    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains, spans=spans)
 
 
 def prepare_hosting(
@@ -290,13 +317,14 @@ def prepare_hosting(
     cluster: Cluster,
     calls: Calls,
 ) -> Hosting:
-    """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
+    """Stage 7: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
     binding, gate = calls.deps.binding, cluster.gate
     deps = ActivationDeps(
-        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate
-    )
+        ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, binding, gate,
+        spans=calls.spans,
+    )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
         HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
@@ -306,8 +334,8 @@ def prepare_hosting(
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     silo_targets, client_targets = SystemTargets(), SystemTargets()
     admission = Admission(options, catalog.has_small_answer)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, calls.spans)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
@@ -343,8 +371,10 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
 def serve_system_targets(silo: RunningSilo) -> None:
     """Offer membership and directory to other silos; management and the stop to other silos and to clients."""
     hosting = silo.hosting
+    answers = TraceAnswers(silo.ports.address, silo.links.traces.spans, silo.links.traces.kept)
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
     for targets in (hosting.silo_targets, hosting.client_targets):
         hosting.management.serve(targets)
+        answers.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)

@@ -382,7 +382,7 @@ class Activation:
         keep_alive: bool,
     ) -> Timer:
         """Start a timer that ends with this activation."""
-        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.owner.deps.binding)
+        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.owner.deps)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer

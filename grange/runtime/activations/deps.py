@@ -11,6 +11,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
+from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
@@ -30,3 +31,4 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     binding: LoopBinding
     gate: Gate = msgspec.field(default_factory=Gate)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+    spans: Spans | None = None

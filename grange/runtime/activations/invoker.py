@@ -43,6 +43,8 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
+    if (trace := call.trace) is not None:
+        trace.enter()
     watched, grain = call.watched, activation.grain
     raised: BaseException | None = None
     running: Awaitable[Any] | None = None
@@ -68,6 +70,8 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if is_ctrl_c(error):
                 raise
     finally:
+        if trace is not None and running is not None:
+            trace.leave(call.grain_id, call.method, call.started_at, raised)
         activation.end(call, raised)
         raised = None  # else the error and this frame form a cycle
 

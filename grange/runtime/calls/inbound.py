@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
+from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
@@ -40,8 +41,9 @@ class Inbound:
         faults: Faults,
         tasks: Tasks,
         admission: Admission,
+        spans: Spans | None = None,
     ) -> None:
-        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission)
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, spans)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()

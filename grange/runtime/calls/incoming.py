@@ -14,6 +14,7 @@ import msgspec
 from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.observability.spans import Spans
 from grange.observability.trace import clean
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
@@ -50,6 +51,7 @@ class InboundDeps(msgspec.Struct, frozen=True, eq=False):
     faults: Faults
     tasks: Tasks
     admission: Admission
+    spans: Spans | None = None
 
 
 class Incoming:
@@ -78,6 +80,7 @@ class Incoming:
         self.full = False
         self._read_at = math.inf
         self.admission = deps.admission
+        self.spans = deps.spans
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         connection.watch(self._on_written)

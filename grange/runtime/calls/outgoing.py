@@ -12,6 +12,7 @@ import msgspec
 from grange.aio.loop_binding import LoopBinding
 from grange.errors import CallNotExecuted
 from grange.grains.context import Scalar
+from grange.observability.spans import InTrace
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
@@ -48,7 +49,7 @@ class CallerDeps(msgspec.Struct, eq=False):
 class Outgoing:
     """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream."""
 
-    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed_over", "plan")
+    __slots__ = ("_deps", "_payload", "args", "context", "deadline", "grain_id", "handed_over", "plan", "trace")
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Outgoing:
         self.args = args
         self.deadline = deadline
         self.context = context
+        self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
     async def attempt(self, target: SiloAddress) -> Any:
@@ -81,7 +83,7 @@ class Outgoing:
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
-        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps.faults)
+        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps.faults, self.trace)
         call.deadline = deadline
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
@@ -100,6 +102,7 @@ class Outgoing:
             timeout_ms=0 if self.handed_over is not None else milliseconds_until(self.deadline),
             context=encode_context(self.context) if self.context else b"",
             one_way=self.handed_over is not None,
+            traceparent="" if self.trace is None else self.trace.traceparent,
         )
 
     def _on_posted(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
+from grange.observability.spans import InTrace
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
@@ -47,6 +48,7 @@ class Invocation(ABC):
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called.
     holder: the part of the silo that has it; it sets itself when the request arrives there.
+    trace: its place in a trace; None without telemetry.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -61,6 +63,7 @@ class Invocation(ABC):
     interleaves = False
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
+    trace: InTrace = None
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -124,6 +127,7 @@ class LocalCall(Invocation):
         args: tuple[Any, ...],
         context: Mapping[str, Scalar] | None,
         faults: Faults,
+        trace: InTrace = None,
     ) -> None:
         # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
         self.grain_id = grain_id
@@ -136,6 +140,8 @@ class LocalCall(Invocation):
         self._plan = plan
         self._faults = faults
         self._signal: asyncio.Future[None] | None = None
+        if trace is not None:
+            self.trace = trace.server(grain_id, self.method)
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:

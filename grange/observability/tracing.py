@@ -1,0 +1,45 @@
+"""Traces while a silo or client runs: makes its `Spans`, and opens their exporter. The only importer of `otel.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.util import find_spec
+
+from grange.clock import utc_now
+from grange.errors import ConfigurationError
+from grange.observability.spans import Spans
+from grange.observability.telemetry import ENDPOINT, Process, Telemetry
+
+
+@asynccontextmanager
+async def tracing(
+    telemetry: Telemetry | None, process: Process, rng: random.Random, now: Callable[[], datetime] = utc_now
+) -> AsyncGenerator[Spans | None]:
+    """Trace while the `async with` lasts; its end sends what is left, within 2 s. None without telemetry.
+
+    `now` is the date and time; `rng` seeds the ids. Raises ConfigurationError if OpenTelemetry is needed and
+    not installed.
+    """
+    if telemetry is None:
+        yield None
+        return
+    time = asyncio.get_running_loop().time
+    ids = random.Random(rng.getrandbits(128))
+    spans = Spans(telemetry.sample, ids, lambda: now().timestamp(), time, grain_keys=telemetry.grain_keys)
+    wanted = telemetry.exporter is not None or bool(os.environ.get(ENDPOINT))
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        if wanted:
+            raise ConfigurationError("to export spans, install OpenTelemetry: pip install 'grange[otel]'")
+        yield spans
+        return
+    from grange.observability.otel import ApplicationTracing, exporting  # it takes 0.2 s to import
+
+    spans.outside = ApplicationTracing()
+    async with exporting(telemetry, process) as sink:
+        spans.sink = sink
+        yield spans
