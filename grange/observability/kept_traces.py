@@ -6,7 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from math import inf
 
-from grange.observability.spans import Branch, Span, Trace
+from grange.observability.spans import Branch, Span, Unsampled
+from grange.observability.trace import ids_of
 from grange.proto.journal import RootRow, SpanRow
 
 LIMIT = 500
@@ -71,11 +72,14 @@ class KeptTraces:
         if len(entry.branches) < BRANCHES:
             entry.branches.append(branch)
 
-    def failed(self, trace: Trace, name: str, begun: float, ended: float, error: str) -> None:
+    def failed(self, trace: Unsampled, name: str, begun: float, ended: float, error: str) -> None:
         """A turn of a trace that is not sampled has failed: keep it, without its ids, which no span has."""
-        start = begun + self._now() - self._time()
-        row = SpanRow(f"{trace.number:032x}", "", "", "server", name, start, ended - begun, error=error)
-        entry = self._entry(trace.number, ERROR)
+        text = trace.traceparent
+        if not text:
+            return  # that of another process was none
+        start, number = begun + self._now() - self._time(), ids_of(text)[0]
+        row = SpanRow(f"{number:032x}", "", "", "server", name, start, ended - begun, error=error)
+        entry = self._entry(number, ERROR)
         if len(entry.failures) < BRANCHES:
             entry.failures.append(row)
 

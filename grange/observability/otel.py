@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import cast
 
 from opentelemetry import trace as api
-from opentelemetry.context import attach
+from opentelemetry.context import attach, get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -42,6 +42,9 @@ _ERROR = Status(StatusCode.ERROR)
 
 class ApplicationTracing:
     """The application's own spans (`spans.Outside`): parents of calls at their root, children of turns."""
+
+    def __init__(self) -> None:
+        self.context: Callable[[], object] = get_current
 
     def parent(self) -> tuple[int, int, bool] | None:
         """Trace id, span id and decision of the application's current span; None: it has none."""

@@ -1,6 +1,6 @@
 """The spans of this process: what a sampled call did here, when, and under which parent.
 
-A call carries a `Trace`: its place in a trace. Only the root of a trace decides whether it is sampled. A trace that is
+A call carries its place in a trace. Only the root of a trace decides whether it is sampled. A trace that is
 not sampled is one object that is passed on; a sampled one grows a `Span` for each step. The runtime asks for a trace
 once per call and enters it at the start of the turn; directory and storage ask `part` for the steps of the running
 code. Without telemetry no call has a trace, and each of these places tests one attribute.
@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Protocol
+from typing import ClassVar, Protocol, TypeAlias
+
+import msgspec
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown
 from grange.observability.log_context import current_trace
-from grange.observability.trace import SPAN_BITS, TRACE_BITS, bound_of, ids_of, is_sampled, ratio_bits, written
+from grange.observability.trace import RATIO_BITS, SPAN_BITS, bound_of, clean, ids_of, is_sampled, written
 from grange.proto.ids import GrainId
 
 Fact = str | int | float | bool
@@ -32,7 +33,13 @@ MAX_SPANS = 200
 SYSTEM = "grange"
 """The value of `rpc.system.name`."""
 
-current: ContextVar[Trace | None] = ContextVar("grange_trace", default=None)
+InTrace: TypeAlias = "Unsampled | Sampled | None"
+"""The place of a call in a trace; None without telemetry."""
+
+InTurn: TypeAlias = "Unsampled | Span | None"
+"""The place of a turn in a trace; None without telemetry."""
+
+current: ContextVar[InTrace] = ContextVar("grange_trace", default=None)
 """The place of the running code in a trace: set in turns and while a grain is activated, in their own contexts."""
 
 
@@ -51,13 +58,18 @@ class Kept(Protocol):
         """The first span of a branch has ended."""
         ...
 
-    def failed(self, trace: Trace, name: str, begun: float, ended: float, error: str) -> None:
+    def failed(self, trace: Unsampled, name: str, begun: float, ended: float, error: str) -> None:
         """A turn of a trace that is not sampled has failed. Times are in loop time."""
         ...
 
 
 class Outside(Protocol):
     """The tracing of the application itself, with the OpenTelemetry API; `otel.py` implements it."""
+
+    @property
+    def context(self) -> Callable[[], object]:
+        """Returns the running context of OpenTelemetry. An empty one has no span."""
+        ...
 
     def parent(self) -> tuple[int, int, bool] | None:
         """Trace id, span id and the decision of the application's current span; None: it has none."""
@@ -68,30 +80,30 @@ class Outside(Protocol):
         ...
 
 
-class Trace:
-    """The place of a call in a trace that is not sampled. Callees get it unchanged."""
+class Unsampled(msgspec.Struct, eq=False):
+    """The place of a call in a trace that is not sampled. Callees get it unchanged. A struct, because it is made often.
 
-    __slots__ = ("_number", "_text", "spans")
-    sampled = False
+    low: the end of the trace id, if the trace began here. text: the traceparent. It is made when it is needed, because
+    a call in one process needs none; that of another process is looked at only if it is passed on.
+    """
 
-    def __init__(self, spans: Spans, number: int, text: str = "") -> None:
-        self.spans = spans
-        self._number = number
-        self._text = text
+    sampled: ClassVar[bool] = False
 
-    @property
-    def number(self) -> int:
-        """The trace id."""
-        return self._number or ids_of(self._text)[0]
+    spans: Spans
+    low: int = 0
+    text: str = ""
 
     @property
     def traceparent(self) -> str:
-        """The text for the next process. Made when it is needed: a call in one process needs none."""
-        if not self._text:
-            self._text = written(self._number, (self._number >> SPAN_BITS) or 1, sampled=False)
-        return self._text
+        """The text for the next process."""
+        if self.low:
+            self.text = self.spans.unsampled_text(self.low)
+            self.low = 0
+        else:
+            self.text = clean(self.text)
+        return self.text
 
-    def server(self, grain_id: GrainId, method: str) -> Trace:
+    def server(self, grain_id: GrainId, method: str) -> Unsampled:
         """The place of the request in its grain."""
         return self
 
@@ -109,19 +121,31 @@ class Trace:
         """A silo refused the call, and it is attempted again."""
 
 
-class Sampled(Trace, ABC):
-    """The place of a call in a sampled trace."""
+class Sampled:
+    """The place of a call in a sampled trace, whose id is `number`. Not an ABC: `isinstance` is asked in each call."""
 
-    __slots__ = ()
-    sampled = True
+    __slots__ = ("number", "spans")
+    sampled: ClassVar[bool] = True
 
-    @abstractmethod
+    def __init__(self, spans: Spans, number: int) -> None:
+        self.spans = spans
+        self.number = number
+
+    @property
+    def traceparent(self) -> str:
+        """The text for the next process."""
+        raise NotImplementedError
+
     def child(self, kind: str, name: str, facts: dict[str, Fact]) -> Span:
         """Begin a span here."""
+        raise NotImplementedError
 
-    def server(self, grain_id: GrainId, method: str) -> Trace:
+    def server(self, grain_id: GrainId, method: str) -> Span:
         """Begin the span of the request in its grain; it waits for its turn first."""
         return self.child("server", *self.spans.call_of(grain_id, method))
+
+    def refused(self) -> None:
+        """A silo refused the call, and it is attempted again."""
 
 
 class Branch(Sampled):
@@ -144,7 +168,7 @@ class Branch(Sampled):
     @property
     def traceparent(self) -> str:
         """The text for the next process."""
-        return written(self._number, self.parent or 1, sampled=True)
+        return written(self.number, self.parent or 1)
 
     def child(self, kind: str, name: str, facts: dict[str, Fact]) -> Span:
         """Begin a span here. The first one is the root of this branch."""
@@ -155,12 +179,13 @@ class Branch(Sampled):
 
     def end(self, span: Span) -> None:
         """A span of this branch has ended."""
+        spans = self.spans
         if len(self.ended) < MAX_SPANS or span is self.root:
             self.ended.append(span)
-        if self.spans.sink is not None:
-            self.spans.sink.ended(span)
-        if span is self.root and self.spans.kept is not None:
-            self.spans.kept.add(self)
+        if spans.sink is not None:
+            spans.sink.ended(span)
+        if span is self.root and spans.kept is not None:
+            spans.kept.add(self)
 
 
 class Span(Sampled):
@@ -173,8 +198,8 @@ class Span(Sampled):
     __slots__ = ("begun", "branch", "error", "facts", "finished", "id", "kind", "name", "parent", "status", "wait")
 
     def __init__(self, branch: Branch, parent: int, kind: str, name: str, facts: dict[str, Fact]) -> None:
-        spans = branch.spans
-        super().__init__(spans, branch.number)
+        self.spans = spans = branch.spans
+        self.number = branch.number
         self.branch = branch
         self.id = spans.new_id()
         self.parent = parent
@@ -190,7 +215,7 @@ class Span(Sampled):
     @property
     def traceparent(self) -> str:
         """The text for the next process, whose spans are children of this one."""
-        return written(self._number, self.id, sampled=True)
+        return written(self.number, self.id)
 
     def child(self, kind: str, name: str, facts: dict[str, Fact]) -> Span:
         """Begin a child of this span."""
@@ -199,7 +224,7 @@ class Span(Sampled):
     def enter(self) -> None:
         """The turn, or the activation, begins in a context of its own, which ends with it: nothing is reset."""
         current.set(self)
-        current_trace.set((f"{self._number:032x}", f"{self.id:016x}"))
+        current_trace.set((f"{self.number:032x}", f"{self.id:016x}"))
         if self.spans.outside is not None:
             self.spans.outside.enter(self)
 
@@ -243,13 +268,21 @@ class Below(Sampled):
         self.turn = turn
         self.parent = parent
 
+    @property
+    def traceparent(self) -> str:
+        """The text for the next process."""
+        return written(self.number, self.parent)
+
     def child(self, kind: str, name: str, facts: dict[str, Fact]) -> Span:
         """Begin a child of the application's span."""
         return Span(self.turn.branch, self.parent, kind, name, facts)
 
 
-InTrace = Trace | None
-"""The place of a call in a trace; None without telemetry."""
+Trace = Unsampled | Sampled
+"""The place of a call in a trace."""
+
+Turn = Unsampled | Span
+"""The place of a turn in a trace."""
 
 
 class Spans:
@@ -277,40 +310,59 @@ class Spans:
         self._grain_keys = grain_keys
         self._bits = rng.getrandbits
         self._bound = bound_of(sample)
+        self._high = self.new_id()
+        self._prefix, self._suffix = f"00-{self._high:016x}", f"-{self.new_id():016x}-00"
 
     def new_id(self) -> int:
         """An id for a span."""
         return self._bits(SPAN_BITS) or 1
 
-    def here(self) -> Trace:
-        """The place of the running code in a trace; outside of turns and without a span of the application, a root."""
-        trace = current.get()
-        if self.outside is None or (trace is not None and not trace.sampled):
-            return self.root() if trace is None else trace
-        given = self.outside.parent()
-        if given is None:
-            return self.root() if trace is None else trace
+    def unsampled_text(self, low: int) -> str:
+        """The traceparent of a trace that began here and is not sampled. No span has the span id in it."""
+        return f"{self._prefix}{low:016x}{self._suffix}"
+
+    def root(self, link: str = "") -> Unsampled | Branch:
+        """Begin a trace. This is the only place that decides whether to sample.
+
+        The first half of the trace id is random for this process, the second half, which decides, for each trace.
+        """
+        low = self._bits(RATIO_BITS)
+        if low >= self._bound:
+            return Unsampled(self, low or 1)
+        return Branch(self, self._high << RATIO_BITS | low, link=link)
+
+    def begin(self) -> Trace:
+        """The place of a call that is made outside of turns: below a span of the application, or at a root."""
+        outside = self.outside
+        if outside is not None and outside.context() and (given := outside.parent()) is not None:
+            return self._of_application(*given)
+        return self.root()
+
+    def inside(self, turn: Sampled) -> Sampled:
+        """The place of a call in a sampled turn: below the turn, or below a span of the application in the turn."""
+        given = None if self.outside is None else self.outside.parent()
+        if given is None or not isinstance(turn, Span) or given[:2] == (turn.number, turn.id):
+            return turn
         number, span, sampled = given
-        if (
-            isinstance(trace, Span) and trace.number == number
-        ):  # the turn's own span, or one of the application below it
-            return trace if trace.id == span else Below(trace, span)
-        return Branch(self, number, span) if sampled else Trace(self, 0, written(number, span, sampled=False))
+        if number == turn.number:
+            return Below(turn, span)
+        return Branch(self, number, span) if sampled else turn
 
-    def root(self, link: str = "") -> Trace:
-        """Begin a trace. This is the only place that decides whether to sample."""
-        number = self._bits(TRACE_BITS)
-        return Branch(self, number or 1, link=link) if ratio_bits(number) < self._bound else Trace(self, number or 1)
+    def _of_application(self, number: int, span: int, sampled: bool) -> Trace:
+        if sampled:
+            return Branch(self, number, span)
+        return Unsampled(self, 0, f"{written(number, span)[:-2]}00")
 
-    def arrived(self, traceparent: str, grain_id: GrainId, method: str) -> Trace:
-        """The place of a request from another process, whose clean `traceparent` is given; without one, a root."""
-        if not traceparent:
-            return self.root().server(grain_id, method)
-        if not is_sampled(traceparent):
-            return Trace(self, 0, traceparent)
-        return Branch(self, *ids_of(traceparent)).server(grain_id, method)
+    def arrived(self, traceparent: str, grain_id: GrainId, method: str) -> Turn:
+        """The place of a request from another process. `traceparent` is `shortened`; without one, it begins a trace."""
+        if traceparent:
+            if not is_sampled(traceparent):
+                return Unsampled(self, 0, traceparent)
+            if text := clean(traceparent):
+                return Branch(self, *ids_of(text)).server(grain_id, method)
+        return self.root().server(grain_id, method)
 
-    def tick(self, grain_type: str, link: str) -> Trace:
+    def tick(self, grain_type: str, link: str) -> Turn:
         """Begin the trace of one tick of a timer. `link`: the traceparent of the turn that started the timer."""
         root = self.root(link)
         if isinstance(root, Branch):
@@ -332,7 +384,7 @@ def part(kind: str, name: str, facts: dict[str, Fact] | None = None) -> Abstract
 
 
 def part_of(
-    trace: Trace | None, kind: str, name: str, facts: dict[str, Fact] | None = None
+    trace: InTrace, kind: str, name: str, facts: dict[str, Fact] | None = None
 ) -> AbstractContextManager[object]:
     """`part` for a step of the code that has this trace."""
     if not isinstance(trace, Sampled):

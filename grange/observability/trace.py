@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
+_VERSION_00 = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[0-3]", re.ASCII)
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 MAX_LENGTH = 256
 """Characters; a longer text is no traceparent. Version 00 has 55; a later version may add fields."""
 
-SAMPLED = 0x01
 KNOWN_FLAGS = 0x03
 """The flags that are passed on: sampled (1), and that the trace id is random (2). Others have no meaning yet."""
 
@@ -21,10 +21,12 @@ NO_TRACE = "0" * 32
 NO_SPAN = "0" * 16
 """The ids that mean none."""
 
-TRACE_BITS, SPAN_BITS, RATIO_BITS = 128, 64, 64
-"""The sizes of the ids, and the bits at the end of a trace id that decide whether a trace is sampled."""
+LENGTH = 55
+"""Characters of a traceparent of version 00."""
 
-_RATIO_MASK = (1 << RATIO_BITS) - 1
+SPAN_BITS = 64
+RATIO_BITS = 64
+"""The bits of a span id, and those at the end of a trace id that decide whether the trace is sampled."""
 
 
 def clean(text: str) -> str:
@@ -32,9 +34,9 @@ def clean(text: str) -> str:
 
     A later version is read as far as it is like version 00, and written as version 00.
     """
-    if len(text) > MAX_LENGTH:
-        return ""
-    match = _TRACEPARENT.fullmatch(text)
+    if _VERSION_00.fullmatch(text):
+        return text
+    match = _TRACEPARENT.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None:
         return ""
     version, trace, span, flags, rest = match.groups()
@@ -44,14 +46,19 @@ def clean(text: str) -> str:
     return f"00-{trace}-{span}-{int(flags, 16) & KNOWN_FLAGS:02x}"
 
 
-def written(trace: int, span: int, sampled: bool) -> str:
-    """The traceparent of a span of this process."""
-    return f"00-{trace:032x}-{span:016x}-{int(sampled):02x}"
+def shortened(text: str) -> str:
+    """The text if it may be a traceparent of version 00, else what `clean` makes of it. It bounds what is kept."""
+    return text if len(text) == LENGTH else clean(text)
 
 
-def is_sampled(clean_text: str) -> bool:
-    """Whether the root of this clean traceparent decided to sample the trace."""
-    return bool(int(clean_text[-2:], 16) & SAMPLED)
+def written(trace: int, span: int) -> str:
+    """The traceparent of a sampled span of this process."""
+    return f"00-{trace:032x}-{span:016x}-01"
+
+
+def is_sampled(text: str) -> bool:
+    """Whether the root of this traceparent, which is `clean` or `shortened`, decided to sample the trace."""
+    return text[-1] in "13"
 
 
 def ids_of(clean_text: str) -> tuple[int, int]:
@@ -60,10 +67,5 @@ def ids_of(clean_text: str) -> tuple[int, int]:
 
 
 def bound_of(ratio: float) -> int:
-    """The bound below which `ratio_bits` of a trace id must be for the trace to be sampled: the rule of the SDKs."""
+    """The bound below which the last bits of a trace id must be for the trace to be sampled: the rule of the SDKs."""
     return round(ratio * (1 << RATIO_BITS))
-
-
-def ratio_bits(trace: int) -> int:
-    """The part of a trace id that decides. All processes with one ratio decide in the same way on one trace."""
-    return trace & _RATIO_MASK

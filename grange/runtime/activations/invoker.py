@@ -70,7 +70,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if is_ctrl_c(error):
                 raise
     finally:
-        if trace is not None and running is not None:
+        if trace is not None and (trace.sampled or raised is not None) and running is not None:
             trace.leave(call.grain_id, call.method, call.started_at, raised)
         activation.end(call, raised)
         raised = None  # else the error and this frame form a cycle

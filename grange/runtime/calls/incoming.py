@@ -15,7 +15,7 @@ from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.observability.spans import Spans
-from grange.observability.trace import clean
+from grange.observability.trace import shortened
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -124,7 +124,7 @@ class Incoming:
                     count = total = self._begun(count, total)
                     room, room_bytes = self._room()
                 if message.traceparent:
-                    message.traceparent = clean(message.traceparent)
+                    message.traceparent = shortened(message.traceparent)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)

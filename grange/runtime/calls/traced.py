@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from grange.grains.interface import MethodSpec
-from grange.observability.spans import Sampled, Spans, Trace
+from grange.observability.spans import InTrace, Sampled, Spans, current
 from grange.proto.ids import GrainId
 
 
@@ -19,7 +19,7 @@ class CallsInTrace(Protocol):
         method: MethodSpec,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        trace: Trace | None = None,
+        trace: InTrace = None,
     ) -> Awaitable[Any]:
         """Make one call."""
         ...
@@ -36,9 +36,9 @@ class TracedCalls:
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Awaitable[Any]:
         """Make one call. A plain function: a call that is not sampled costs no coroutine more."""
-        trace = self._spans.here()
+        trace = current.get() or self._spans.begin()
         if isinstance(trace, Sampled):
-            return self._call_sampled(trace, grain_id, method, args, kwargs)
+            return self._call_sampled(self._spans.inside(trace), grain_id, method, args, kwargs)
         return self._call(grain_id, method, args, kwargs, trace)
 
     async def _call_sampled(

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
-from grange.observability.spans import InTrace
+from grange.observability.spans import InTrace, InTurn, Sampled
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
@@ -63,7 +63,7 @@ class Invocation(ABC):
     interleaves = False
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
-    trace: InTrace = None
+    trace: InTurn = None
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -141,7 +141,7 @@ class LocalCall(Invocation):
         self._faults = faults
         self._signal: asyncio.Future[None] | None = None
         if trace is not None:
-            self.trace = trace.server(grain_id, self.method)
+            self.trace = trace.server(grain_id, self.method) if isinstance(trace, Sampled) else trace
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:
