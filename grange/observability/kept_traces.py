@@ -1,4 +1,4 @@
-"""The traces that a silo keeps for its own list: the newest that failed, were slow, or are samples. Pure."""
+"""The traces that a silo keeps for its own list: the newest that failed, were slow, or are samples."""
 
 from __future__ import annotations
 

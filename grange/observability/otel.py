@@ -16,6 +16,7 @@ from typing import cast
 
 from opentelemetry import trace as api
 from opentelemetry.context import attach, get_current
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -137,8 +138,6 @@ def _otlp_spans() -> SpanExporter | None:
     if not os.environ.get(ENDPOINT) or os.environ.get("OTEL_TRACES_EXPORTER", "otlp").lower() == "none":
         return None
     _check_protocol()
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
     return OTLPSpanExporter()
 
 

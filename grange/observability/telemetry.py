@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import msgspec
@@ -55,6 +56,11 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"telemetry option {name} must be true or false")
         if self.exporter is not None and not callable(getattr(self.exporter, "export", None)):
             raise ConfigurationError(f"telemetry option exporter must be a span exporter, not {self.exporter!r:.100}")
+
+
+def can_export() -> bool:
+    """Whether the extra `otel` is installed."""
+    return find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
 def telemetry_of(variables: Mapping[str, str]) -> Telemetry | None:

@@ -8,12 +8,12 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from importlib.util import find_spec
+from importlib import import_module
 
 from grange.clock import utc_now
 from grange.errors import ConfigurationError
 from grange.observability.spans import Spans
-from grange.observability.telemetry import ENDPOINT, Process, Telemetry
+from grange.observability.telemetry import ENDPOINT, Process, Telemetry, can_export
 
 
 @asynccontextmanager
@@ -32,14 +32,17 @@ async def tracing(
     ids = random.Random(rng.getrandbits(128))
     spans = Spans(telemetry.sample, ids, lambda: now().timestamp(), time, grain_keys=telemetry.grain_keys)
     wanted = telemetry.exporter is not None or bool(os.environ.get(ENDPOINT))
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+    if not can_export():
         if wanted:
-            raise ConfigurationError("to export spans, install OpenTelemetry: pip install 'grange[otel]'")
+            raise ConfigurationError(
+                "to export spans, install opentelemetry-sdk and opentelemetry-exporter-otlp-proto-grpc "
+                "(they are the extra 'otel' of grange)"
+            )
         yield spans
         return
-    from grange.observability.otel import ApplicationTracing, exporting  # it takes 0.2 s to import
-
-    spans.outside = ApplicationTracing()
-    async with exporting(telemetry, process) as sink:
+    # In a thread, because it takes 0.2 s and more.
+    otel = await asyncio.get_running_loop().run_in_executor(None, import_module, "grange.observability.otel")
+    spans.outside = otel.ApplicationTracing()
+    async with otel.exporting(telemetry, process) as sink:
         spans.sink = sink
         yield spans

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+import msgspec
+
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
@@ -71,13 +73,16 @@ class Silo:
     def definition(self, *, telemetry: Telemetry | None = None, **overrides: Any) -> SiloDefinition:
         """The input of the start, with the configuration read now. `overrides` win over all other sources.
 
-        `telemetry` is used if the silo has none of its own.
+        `telemetry` is that of the process, from its environment: the silo's own wins.
         """
         given = self._config.model_dump() if self._config is not None else {}
         kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
         config = kind(**{**given, **self._options, **overrides})
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
-        telemetry = self._telemetry or telemetry
+        if self._telemetry is not None and telemetry is not None:
+            provider = self._telemetry.set_global_provider or telemetry.set_global_provider
+            telemetry = msgspec.structs.replace(self._telemetry, set_global_provider=provider)
+        telemetry = telemetry or self._telemetry
         return SiloDefinition(self._grains, config, self._services, self._errors, strategies, telemetry)
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
