@@ -10,7 +10,7 @@
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
       grains/      transport/  databases/  classes for authors | sends messages | access to SQLite, Redis, Postgres
-      placement/   observability/          chooses a silo for a new activation (pure) | figures, events, traces
+      placement/  observability/           chooses a silo for an activation (pure) | events, figures, traces
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
       option_ranges.py                     values that numeric options may have

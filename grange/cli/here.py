@@ -134,6 +134,6 @@ def _is_flag(value: object) -> bool:
 _IS_PLAIN: Mapping[str, Callable[[Any], bool]] = MappingProxyType({
     "cluster": _is_word, "service": _is_word, "name": _is_text, "host": _is_host, "advertise": _is_host,
     "port": _is_port, "gateway_port": _is_port, "probe_port": _is_port, "data": _is_word, "membership": _is_url,
-    "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag,
+    "storage": _is_url, "insecure": _is_flag, "exit_on_dead_loop": _is_flag, "keep_logs": _is_flag,
 })  # fmt: skip
 """Whether a value of an option is surely right. An option that is missing here is left to `SiloConfig`."""

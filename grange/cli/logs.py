@@ -1,7 +1,8 @@
 """Log lines of a silo process, for people or as JSON. Only the command line configures logging; the library never does.
 
-A JSON line has `time`, `level`, `logger`, `message` and the fields of `extra=`. One of them is `event`, a word that
-stays the same when a message is reworded. An error adds its type, message and traceback.
+A JSON line has `ts`, `level`, `logger`, `msg`, and if they are known `cluster`, `silo`, `generation`, `event`,
+`grain_type`, `trace_id`, `span_id`, `facts` and the further fields of `extra=`. `event` is a word that stays the same
+when a message is reworded. An error adds `err`: its type, message and stack.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Any
 
 import msgspec
 
+from grange.grains.context import running_grain_type
+from grange.observability.log_context import LimitedLines, LogContext
+from grange.observability.log_ring import STANDARD
 from grange.printable import printable_json, printable_lines
 
 LEVELS = ("debug", "info", "warning", "error")
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_CONTEXT = ("event", "grain_type", "trace_id", "span_id", "facts")
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -34,31 +38,37 @@ class TextLines(logging.Formatter):
         first, *rest = printable_lines(super().format(record))
         return "\n".join((first, *(line if line.startswith("  ") else f"  {line}" for line in rest)))
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """logging.Formatter: the line, with the end that the rate limit adds."""
+        return super().formatMessage(record) + getattr(record, "suffix", "")
+
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one JSON object. `fields` are added to every line: cluster and silo."""
+    """Formats a record as one JSON object. `fields` are added to every line: cluster, silo, generation."""
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
+    def __init__(self, fields: Mapping[str, str | int]) -> None:
         super().__init__()
-        self._fields = {name: value for name, value in fields.items() if value}
+        self._fields = fields
         self._encoder = msgspec.json.Encoder(enc_hook=str)
 
     def format(self, record: logging.LogRecord) -> str:
         """logging.Formatter: the line."""
+        known = vars(record)
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
-            **self._fields,
+            "msg": record.getMessage() + known.get("suffix", ""),
+            **{name: value for name, value in self._fields.items() if value},
         }
-        line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
+        line.update({name: known[name] for name in _CONTEXT if known.get(name)})
+        line.update({name: value for name, value in known.items() if name not in STANDARD})
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
-            line["error"] = {
+            line["err"] = {
                 "type": type(error).__qualname__,
-                "message": str(error),
-                "traceback": "".join(traceback.format_exception(error)),
+                "msg": str(error),
+                "stack": "".join(traceback.format_exception(error)),
             }
         return self._encode(line)
 
@@ -78,9 +88,14 @@ def _encodable(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def write_logs(level: str, as_json: bool, fields: Mapping[str, str]) -> None:
-    """Send the logs of the whole process, including the application's, to standard error."""
+def write_logs(level: str, as_json: bool, fields: Mapping[str, str | int]) -> None:
+    """Send the logs of the whole process, including the application's, to standard error.
+
+    `fields` are those of `JsonLines`; they may change later.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(fields) if as_json else TextLines(_TEXT))
+    handler.addFilter(LogContext(running_grain_type))
+    handler.addFilter(LimitedLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)

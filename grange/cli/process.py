@@ -172,8 +172,9 @@ async def _serve(
     silo: Silo, overrides: Mapping[str, Any], signals: StopSignals, announce: Callable[[Silo], None]
 ) -> None:
     config = silo.definition(**overrides).config
-    if "exit_on_dead_loop" not in config.model_fields_set:
-        overrides = {**overrides, "exit_on_dead_loop": True}  # this process has no other work than the silo
+    given = config.model_fields_set
+    for option in {"exit_on_dead_loop", "keep_logs"} - given:
+        overrides = {**overrides, option: True}  # this process has no other work than the silo
     stop = signals.attach(config.drain_timeout + DRAIN_MARGIN)
     if not await _start(silo, overrides, stop):
         return

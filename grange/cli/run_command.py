@@ -61,9 +61,15 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_wi
         thresholds = gc.get_threshold()
         silo = named_silo(app)
         config = silo.definition(**overrides).config
-        write_logs(log_level, log_json, {"cluster": config.cluster, "silo": config.name})
+        fields: dict[str, str | int] = {"cluster": config.cluster, "silo": config.name}
+        write_logs(log_level, log_json, fields)
         settle(thresholds)
-        run(silo, {**overrides, "telemetry": _telemetry()}, signals, functools.partial(_announce, config, as_json))
+        run(
+            silo,
+            {**overrides, "telemetry": _telemetry()},
+            signals,
+            functools.partial(_announce, config, as_json, fields),
+        )
 
 
 def _telemetry() -> Telemetry | None:
@@ -78,7 +84,8 @@ def _telemetry() -> Telemetry | None:
     return telemetry
 
 
-def _announce(config: SiloConfig, as_json: bool, silo: Silo) -> None:
+def _announce(config: SiloConfig, as_json: bool, fields: dict[str, str | int], silo: Silo) -> None:
+    fields |= {"silo": silo.name, "generation": silo.address.generation}  # from here on in every log line
     facts = {
         "event": "active",
         "address": str(silo.address),

@@ -1,4 +1,7 @@
-"""The request context: values that travel with a call beside its arguments. Holds all context variables of grange."""
+"""The request context: values that travel with a call beside its arguments.
+
+Holds all context variables of grange but that of traces (`observability/log_context.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from contextvars import ContextVar
 from typing import cast
 
 import msgspec
+
+from grange.proto.ids import GrainId
 
 Scalar = str | int | float | bool | bytes | None
 """The values that a request context may hold: small, and with the same meaning in every process."""
@@ -52,6 +57,12 @@ it. The mapping is never changed in place."""
 
 current_activation: ContextVar[object] = ContextVar("grange_activation", default=None)
 """The activation (`runtime/activations/activation.py`) whose turn runs; None outside grains."""
+
+
+def running_grain_type() -> str:
+    """The grain type of the turn that runs; empty outside grains."""
+    grain_id = getattr(current_activation.get(), "grain_id", None)
+    return grain_id.type if isinstance(grain_id, GrainId) else ""
 
 
 class RequestContext(MutableMapping[str, Scalar]):

@@ -17,7 +17,6 @@ from typing import Self
 import msgspec
 
 from grange.aio.tasks import Tasks
-from grange.aio.throttled_log import ThrottledLog
 from grange.errors import DeclaredDead, MembershipError, SelfFenced
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.gossip import Peers
@@ -33,11 +32,14 @@ from grange.membership.model.provider import MembershipTable, Table
 from grange.membership.table.janitor import Janitor
 from grange.membership.table.rebuild import Rebuild
 from grange.membership.table.refresher import Refresher
-from grange.membership.table.session import Decide, Session
+from grange.membership.table.session import Decide, Session, SessionDeps
 from grange.membership.table.shared_read import SharedRead
+from grange.membership.table.timeline import changes, first_read
 from grange.membership.table.transitions import death_error, leave, mark_dead, must_end
+from grange.membership.table.troubles import Troubles
 from grange.membership.table.views import Subscriber, Views
 from grange.membership.table.writer import TableWriter
+from grange.observability import catalogue
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import SystemTargets
 
@@ -65,14 +67,15 @@ class MembershipAgent:
         self._stopping = False
 
         # The table: each successful read calls `_on_table_read`, and each accepted view `_on_view`.
-        warnings = ThrottledLog(log)
+        self._events, troubles = deps.events, Troubles(deps.events)
         self._views = Views()
-        self._session = Session(table, self._on_view, deps.rng, silo, deps.uptime, self._on_table_read)
-        self._refresher = Refresher(self._session, self._views, options, deps.rng, warnings)
+        session_deps = SessionDeps(deps.rng, deps.events, deps.uptime)
+        self._session = Session(table, self._on_view, session_deps, silo, self._on_table_read)
+        self._refresher = Refresher(self._session, self._views, options, deps.rng, troubles)
         self._peers = Peers(silo, deps, self._refresher, options)
-        self._writer = TableWriter(self._session, self._views, self._peers.announce, options, deps.rng, warnings)
-        self._janitor = Janitor(silo, self._session, self._writer, options)
-        self._rebuild = Rebuild(self._session, self._writer, self._refresher, self._peers, options)
+        self._writer = TableWriter(self._session, self._views, self._peers.announce, options, deps.rng, troubles)
+        self._janitor = Janitor(silo, self._session, self._writer, self._events, options)
+        self._rebuild = Rebuild(self._session, self._writer, self._refresher, self._peers, self._events, options)
         self._shared_read = SharedRead(self._session.read, self._tasks)
 
         # Failure detection.
@@ -87,6 +90,7 @@ class MembershipAgent:
             fetch=self._peers.fetch,
             hint=self._refresher.hint,
             end_process=self._end_process,
+            events=self._events,
         )
         self._fence = SelfFence(silo, deps.gate, deps.liveness, fence_deps, options)
 
@@ -132,6 +136,14 @@ class MembershipAgent:
     def withheld(self) -> int:
         """Number of votes of this silo that a live connection withheld."""
         return self._voter.withheld
+
+    def last_answer(self, silo: SiloAddress) -> float | None:
+        """Seconds that the newest answer of a silo to a direct probe took; None before the first."""
+        return self._prober.last_answer(silo)
+
+    def missed(self, silo: SiloAddress) -> int:
+        """Probes that this silo has missed in a row."""
+        return self._prober.missed(silo)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Have `subscriber` called with each newer view, once and in order. Returns the function that ends this."""
@@ -256,6 +268,8 @@ class MembershipAgent:
         self._liveness.version = max(self._liveness.version, view.version)
         if not self._views.publish(view):
             return
+        for event in changes(before, view) if before.version else (first_read(view),):
+            self._events.publish(event)
         self._fence.on_view(view)
         had_row = before.get(self.me) is not None or view.get(self.me) is not None
         must_stop = had_row and must_end(view, self.me)
@@ -284,8 +298,8 @@ class MembershipAgent:
     def _end_process(self, error: DeclaredDead | SelfFenced) -> None:
         """Report that this process must end; no turn starts in it until then."""
         if self._end is None:
-            event = "declared_dead" if isinstance(error, DeclaredDead) else "fenced_too_long"
-            log.error("%s", error, extra={"event": event})
+            kind = catalogue.DeclaredDead if isinstance(error, DeclaredDead) else catalogue.FencedTooLong
+            self._events.publish(kind(str(error)))
             self._end = error
             self._fence.end(str(error))
             self._ended.set()

@@ -1,6 +1,7 @@
-"""Observability: figures, events and traces of this process. The runtime and the features report to it.
+"""Observability: what a silo says about itself. Events, log lines, figures and traces; imported by the rooms above.
 
-`telemetry.py` has what users switch on; open it first. `spans.py` is what the runtime does with it.
+Open `events.py` first: one call publishes an event, which is then logged, counted and kept. `catalogue.py` declares
+all events. `telemetry.py` has what switches traces on, `spans.py` what the runtime does for them.
 """
 
 from grange.observability.telemetry import Telemetry

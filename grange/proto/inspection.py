@@ -147,7 +147,11 @@ class MethodSchema(msgspec.Struct, frozen=True):
 
 
 class DoubtRow(msgspec.Struct, frozen=True):
-    """How one silo sees another: round trip in seconds (-1: unknown), probes missed in a row, its vote in the table."""
+    """How one silo sees another: round trip in seconds (-1: unknown), probes missed in a row, its vote in the table.
+
+    `probed`: it probes that silo now. `rtt` is the time of the newest answer to a direct probe. `voted`: its vote that
+    the silo is dead stands in the table. `connected`: it has an open connection to the silo.
+    """
 
     silo: SiloAddress
     probed: bool
@@ -155,3 +159,11 @@ class DoubtRow(msgspec.Struct, frozen=True):
     missed: int
     voted: bool
     connected: bool
+
+
+class Doubts(msgspec.Struct, frozen=True):
+    """Answer to `DOUBTS` (question: empty): one row for each other silo that is not dead, by address."""
+
+    address: SiloAddress
+    version: int
+    rows: tuple[DoubtRow, ...]

@@ -16,8 +16,15 @@ TRACE = "management.trace"
 """Names of system targets. They are on the wire."""
 
 
+MAX_ROWS = 500
+"""Most rows in one answer."""
+
+
 class After(msgspec.Struct, frozen=True):
-    """Question: at most `limit` entries numbered after `number`. The numbers of a silo begin at 1 with its start."""
+    """Question: at most `limit` entries numbered after `number`, the oldest first. Numbers begin at 1 with the silo.
+
+    A negative number -n asks for the newest n, so a reader that begins with the present asks for those after -200.
+    """
 
     number: int = 0
     limit: int = 200
@@ -34,15 +41,24 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True):
-    """Answer to `EVENTS`. `lost`: entries after the number asked for that the ring has dropped."""
+    """Answer to `EVENTS`. `lost`: entries after the number asked for that the ring has dropped.
+
+    `last`: the number to ask after next. `counts`: all events since the start by name, also those that were so many
+    that the rate limit left them out.
+    """
 
     address: SiloAddress
     rows: tuple[EventRow, ...]
+    last: int
     lost: int = 0
+    counts: dict[str, int] = {}
 
 
 class ReadLogs(msgspec.Struct, frozen=True):
-    """Question: lines numbered after `number` of at least `level` (as `logging` counts), that match what is given."""
+    """Question: lines numbered after `number` of at least `level` (as `logging` counts), that match what is given.
+
+    The numbers are as in `After`; -n asks for the newest n that match. `contains` looks at the text and the error.
+    """
 
     number: int = 0
     limit: int = 200
@@ -50,6 +66,7 @@ class ReadLogs(msgspec.Struct, frozen=True):
     contains: str = ""
     grain_type: str = ""
     trace: str = ""
+    event: str = ""
 
 
 class LogRow(msgspec.Struct, frozen=True):
@@ -67,12 +84,18 @@ class LogRow(msgspec.Struct, frozen=True):
 
 
 class Logs(msgspec.Struct, frozen=True):
-    """Answer to `LOGS`. `last`: the number of the newest line, also if it did not match."""
+    """Answer to `LOGS`. `last`: the number to ask after next; newer lines did not match, or `limit` ended the search.
+
+    `lost`: lines after the number asked for that the ring has dropped, whether they match or not. `kept`: False if this
+    silo keeps no lines (its option `keep_logs`). `counts`: all lines by level, also those that the rate limit left out.
+    """
 
     address: SiloAddress
     rows: tuple[LogRow, ...]
     last: int
     lost: int = 0
+    kept: bool = True
+    counts: dict[str, int] = {}
 
 
 class SpanRow(msgspec.Struct, frozen=True):

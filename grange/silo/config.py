@@ -94,6 +94,10 @@ class SiloConfig(BaseSettings):
     """Whether the process ends by itself, with exit code 7, when its event loop has been dead for `dead_loop_after`.
     The default of `grange run` is true; a silo inside a program of yours only logs the alarm `loop_dead`.
     """
+    keep_logs: bool = False
+    """Whether the newest 2,000 log lines of the process are kept in memory, for `grange logs` and the dashboard. The
+    levels of the loggers decide which lines there are. The default of `grange run` is true.
+    """
     runtime: dict[str, Any] = {}
     """Options of calls and activations: `RuntimeOptions`."""
     membership_options: dict[str, Any] = {}

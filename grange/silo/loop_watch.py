@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from grange.aio.stacks import blocked_stack, in_debugger
 from grange.membership.detection.liveness import Liveness
+from grange.observability.catalogue import LoopBlocked
+from grange.observability.events import Events
 from grange.printable import TextBlock
-from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
 
 log = logging.getLogger("grange.silo")
@@ -62,8 +63,8 @@ class LoopWatch:
     alarm.
     """
 
-    def __init__(self, me: SiloAddress, liveness: Liveness, dead_after: float, on_dead: Callable[[str], None]) -> None:
-        self._me = me
+    def __init__(self, events: Events, liveness: Liveness, dead_after: float, on_dead: Callable[[str], None]) -> None:
+        self._events = events
         self._liveness = liveness
         self._dead_after = dead_after
         self._on_dead = on_dead
@@ -98,22 +99,19 @@ class LoopWatch:
                 self._on_dead(self._alarm(dead.seconds))
 
     def _log_blocked(self, lag: float) -> None:
-        log.warning(
-            "the event loop of silo %s has been blocked for %.1f s by code that does not yield to it:\n%s",
-            self._me, lag, TextBlock(blocked_stack(self._loop_thread)), extra={"event": "loop_blocked"},
-        )  # fmt: skip
+        self._events.publish(LoopBlocked(lag, blocked_stack(self._loop_thread)))
 
     def _alarm(self, seconds: float) -> str:
         return (
-            f"the event loop of silo {self._me} has been dead for {seconds:.0f} s, so the other silos take it for dead"
-            f":\n{blocked_stack(self._loop_thread)}"
+            f"the event loop of silo {self._events.me} has been dead for {seconds:.0f} s, so the other silos take "
+            f"it for dead:\n{blocked_stack(self._loop_thread)}"
         )
 
 
-def watch_of_loop(config: SiloConfig, me: SiloAddress, liveness: Liveness) -> LoopWatch:
+def watch_of_loop(config: SiloConfig, events: Events, liveness: Liveness) -> LoopWatch:
     """The watch over the running loop, as this silo is configured. `ProbePort.serve` starts it."""
     on_dead = end_dead_process if config.exit_on_dead_loop else report_dead_loop
-    return LoopWatch(me, liveness, config.membership_settings().dead_loop_after, on_dead)
+    return LoopWatch(events, liveness, config.membership_settings().dead_loop_after, on_dead)
 
 
 def report_dead_loop(alarm: str) -> None:

@@ -30,7 +30,7 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "road_port": _PORT, "gateway_road_port": _PORT,
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
     "storage": "a URL", "storages": "a table of names and URLs", "labels": "a list of texts",
-    "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
+    "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE,
     "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE,
 })  # fmt: skip

@@ -12,7 +12,9 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.provider import MembershipTable
+from grange.observability.events import Events
 from grange.observability.kept_traces import KeptTraces
+from grange.observability.log_ring import LogRing
 from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
@@ -52,7 +54,7 @@ class OpenPorts(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """The open ports with the names of this silo: address, name, cluster. Stage 2 completes the address."""
+    """The open ports with the names of this silo, and its events. Stage 2 completes the address."""
 
     transport: Transport
     probe_port: ProbePort
@@ -62,6 +64,7 @@ class Ports(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     address: SiloAddress
     name: str
     cluster: str
+    events: Events
 
 
 class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -136,6 +139,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     shutdown: Shutdown
     lifecycle: Lifecycle
     loop_watch: LoopWatch
+    logs: LogRing | None
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""

@@ -7,7 +7,6 @@ the next one begins. The system target `management.drain` starts a stop and repo
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -15,6 +14,8 @@ import msgspec
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.membership.agent import MembershipAgent
+from grange.observability.catalogue import DrainTimeout, PartWouldNotEnd, SiloStopped, SiloStopping
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.proto.management import DRAIN, DrainQuestion, DrainState, Phase
 from grange.runtime.activations.catalog import Catalog
@@ -24,8 +25,6 @@ from grange.runtime.calls.inbound import Inbound
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
-
-log = logging.getLogger("grange.silo")
 
 LEAVE_TIMEOUT = 10.0
 """Seconds for writing LEAVING into the membership table. Membership itself stops trying earlier (`stop_timeout`) and
@@ -58,6 +57,7 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     listeners: tuple[GatedListener, ...]
     inbound: tuple[Inbound, ...]
     tasks: Tasks
+    events: Events
     drain_timeout: float
 
 
@@ -123,10 +123,7 @@ class Shutdown:
         """Drain, then close the parts of the silo in reverse order of their start."""
         deps = self._deps
         try:
-            log.info(
-                "silo %s stops: calls that run have %g s to end",
-                deps.address, deps.drain_timeout, extra={"event": "silo_stopping"},
-            )  # fmt: skip
+            deps.events.publish(SiloStopping(deps.drain_timeout))
             await self._drain()
         finally:
             await self._close_parts(deps.agent.stop)
@@ -152,12 +149,7 @@ class Shutdown:
                 await step.action()
         except TimeoutError:
             state = self.state()
-            log.warning(
-                "silo %s: %s did not end within %g s; %d activations and %d requests are left, the stop continues",
-                state.address, step.phase, step.seconds, state.activations, state.requests,
-                extra={"event": "drain_timeout", "phase": str(step.phase), "activations": state.activations,
-                       "requests": state.requests},
-            )  # fmt: skip
+            self._deps.events.publish(DrainTimeout(str(step.phase), step.seconds, state.activations, state.requests))
 
     async def _complete_calls(self) -> None:
         """Wait for the turns of this silo, then for relayed requests and one-way calls that run elsewhere."""
@@ -196,14 +188,11 @@ class Shutdown:
         await self._close("services of grains", deps.catalog.free_killed)
         for listener in deps.listeners:
             await self._close("a port", listener.close)
-        log.info("silo %s has stopped", deps.address, extra={"event": "silo_stopped"})
+        deps.events.publish(SiloStopped())
 
     async def _close(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
         try:
             async with asyncio.timeout(PART_TIMEOUT):
                 await close()
         except TimeoutError:
-            log.error(
-                "silo %s: %s did not end within %g s; the stop continues without it",
-                self._deps.address, name, PART_TIMEOUT, extra={"event": "part_would_not_end"},
-            )  # fmt: skip
+            self._deps.events.publish(PartWouldNotEnd(name, PART_TIMEOUT))

@@ -7,7 +7,6 @@ silos, and then the silo joins, so it answers before any other silo knows it.
 
 from __future__ import annotations
 
-import logging
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -24,6 +23,8 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
+from grange.observability.catalogue import SiloActive, SiloJoining
+from grange.observability.events import Events
 from grange.observability.kept_traces import KeptTraces
 from grange.observability.telemetry import Process
 from grange.observability.tracing import tracing
@@ -46,9 +47,11 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
+from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
+from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
@@ -60,11 +63,9 @@ from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
-from grange.storage.guards.stores import StorageGuards
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
-
-log = logging.getLogger("grange.silo")
 
 
 async def assemble(
@@ -75,6 +76,7 @@ async def assemble(
     Raises ConfigurationError, StorageUnavailable or MembershipUnavailable.
     """
     definition.check()
+    logs = keep_log_lines(parts) if definition.config.keep_logs else None
     opened = await open_ports(parts, definition.config, environment)
     ports, stores = await open_stores(parts, definition, environment, opened)
     traces = await open_tracing(parts, definition, environment, ports)
@@ -93,7 +95,8 @@ async def assemble(
         hosting=hosting,
         shutdown=prepare_shutdown(definition.config, ports, cluster, calls, hosting),
         lifecycle=lifecycle,
-        loop_watch=watch_of_loop(definition.config, ports.address, cluster.liveness),
+        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        logs=logs,
     )
     serve_system_targets(silo)
     return silo
@@ -120,10 +123,10 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.open()
-    log.info("silo %s joins cluster %r", ports.address, ports.cluster, extra={"event": "silo_joining"})
+    ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
-    log.info("silo %s of cluster %r is active", ports.address, ports.cluster, extra={"event": "silo_active"})
+    ports.events.publish(SiloActive(ports.cluster))
 
 
 async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
@@ -166,9 +169,12 @@ async def open_stores(
     address = await new_address(
         opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
     )
+    name = config.name or address.endpoint
+    events = Events(str(address), environment.utc_now, {"silo": name, "generation": address.generation})
     timeout = config.storage_settings().operation_timeout
     guards = StorageGuards(
-        storages, address, environment.random, timeout, environment.writer, environment.first_change()
+        storages,
+        GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
     )
     ports = Ports(
         transport=opened.transport,
@@ -177,8 +183,9 @@ async def open_stores(
         client_listener=opened.client_listener,
         gateway_port=opened.gateway_port,
         address=address,
-        name=config.name or address.endpoint,
+        name=name,
         cluster=config.cluster,
+        events=events,
     )
     return ports, Stores(
         table=table,
@@ -235,8 +242,7 @@ def prepare_cluster(
     ring: Ring,
 ) -> Cluster:
     """Stage 5: membership and the directory. The silo is not in the membership table yet."""
-    options = definition.config.membership_settings()
-    gate = Gate()
+    gate, options = Gate(), definition.config.membership_settings()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
         ask=links.sender.ask,
@@ -247,6 +253,7 @@ def prepare_cluster(
         now=environment.utc_now,
         uptime=environment.uptime,
         heard_from=ring.heard_from,
+        events=ports.events,
     )
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
     directory = ClusterDirectory(
@@ -261,6 +268,7 @@ def prepare_cluster(
             end_if_stateful=ring.end_if_stateful,
             strategies=definition.strategies,
             rng=environment.random,
+            events=ports.events,
             options=definition.config.directory_options(),
         )
     )
@@ -363,6 +371,7 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),
             tasks=hosting.tasks,
+            events=ports.events,
             drain_timeout=config.drain_timeout,
         )
     )
@@ -371,10 +380,16 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
 def serve_system_targets(silo: RunningSilo) -> None:
     """Offer membership and directory to other silos; management and the stop to other silos and to clients."""
     hosting = silo.hosting
-    answers = TraceAnswers(silo.ports.address, silo.links.traces.spans, silo.links.traces.kept)
+    traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    answers = (
+        hosting.management,
+        Journal(silo.ports.address, silo.ports.events, silo.logs),
+        DoubtsTarget(silo.cluster.agent, silo.links.peers),
+        TraceAnswers(silo.ports.address, traces.spans, traces.kept),
+    )
     for targets in (hosting.silo_targets, hosting.client_targets):
-        hosting.management.serve(targets)
-        answers.serve(targets)
+        for each in answers:
+            each.serve(targets)
         silo.shutdown.serve(targets, silo.ask_to_stop)

@@ -140,11 +140,11 @@ def test_a_log_line_is_one_json_object() -> None:
     line = JsonLines({"cluster": "orange", "silo": ""}).format(record("%s left\nus", "ann", event="left", age=3))
     assert "\n" not in line
     facts = json.loads(line)
-    assert facts.pop("time").endswith("+00:00")
+    assert facts.pop("ts").endswith("+00:00")
     assert facts == {
         "level": "info",
         "logger": "shop",
-        "message": "ann left\nus",
+        "msg": "ann left\nus",
         "cluster": "orange",
         "event": "left",
         "age": 3,
@@ -157,14 +157,14 @@ def test_a_logged_error_keeps_its_traceback() -> None:
         raise LookupError("no apple")
     except LookupError:
         line.exc_info = sys.exc_info()
-    error = json.loads(JsonLines({}).format(line))["error"]
-    assert (error["type"], error["message"]) == ("LookupError", "no apple")
-    assert "Traceback" in error["traceback"]
+    error = json.loads(JsonLines({}).format(line))["err"]
+    assert (error["type"], error["msg"]) == ("LookupError", "no apple")
+    assert "Traceback" in error["stack"]
 
 
 @pytest.mark.parametrize("value", [object(), {object(): 1}, {1, 2}, b"\xff", float("nan"), 1 << 80])
 def test_every_value_that_an_application_logs_becomes_a_line(value: object) -> None:
-    assert json.loads(JsonLines({}).format(record("odd", value=value)))["message"] == "odd"
+    assert json.loads(JsonLines({}).format(record("odd", value=value)))["msg"] == "odd"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from grange.directory.options import DirectoryOptions
 from grange.directory.slice.deps import DirectoryDeps
 from grange.errors import CallTimeout, ConnectionLost, SiloUnavailable
 from grange.membership.model.member import Member, SiloStatus, View, Vote, make_view
+from grange.observability.events import Events
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Request, Response
@@ -55,6 +56,7 @@ class Host:
                 end_if_stateful=self.ended_if_stateful.append,
                 strategies=cluster.strategies,
                 rng=cluster.random,
+                events=Events(str(me)),
                 options=cluster.options,
             )
         )

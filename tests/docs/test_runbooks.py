@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.docs.event_catalogue import constants, kinds, names_in_log_calls, trees
 from tests.docs.runbook_index import INDEX, index, pages, section, text_of
 
 ROOT = Path(__file__).parents[2]
-ALARMS = {"warning", "error", "exception", "critical", "say", "log_warning"}
-EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
+ALARMS = {"warning", "error", "exception", "critical"}
 HEADINGS = ["What you see", "What it means", "What to check", "What to do", "How it is tested"]
 LOG_LINE = re.compile(r"^(INFO|WARNING|ERROR): `([^`\n]+)`$", re.MULTILINE)
 """A quoted log line: its level and its message, with `…` for each value."""
@@ -22,15 +22,9 @@ LOG_LINE = re.compile(r"^(INFO|WARNING|ERROR): `([^`\n]+)`$", re.MULTILINE)
 QUOTED_TEXT = re.compile(r"`((?!grange |make )[a-z…][a-z ,;:…-]+)`")
 """Part of a message that the text of a page quotes: plain words, at least three of them."""
 
-PLACEHOLDER = re.compile(r"%[-#0-9.]*[a-z]")
+PLACEHOLDER = re.compile(r"%[-#0-9.]*[a-z]|\{\w+[^}]*\}")
 EDGES = " :;,.\n"
 """What a log call may put between two parts of a message."""
-
-
-def trees() -> Iterator[ast.Module]:
-    for path in sorted((ROOT / "grange").rglob("*.py")):
-        if "testing" not in path.parts and "v1" not in path.parts:
-            yield ast.parse(path.read_text("utf-8"))
 
 
 @cache
@@ -45,34 +39,8 @@ def message_parts() -> tuple[str, ...]:
     return tuple(parts)
 
 
-def constants(node: ast.AST) -> set[str]:
-    found = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant))
-    return {value for value in found if isinstance(value, str) and EVENT.fullmatch(value)}
-
-
-def events_of(call: ast.Call) -> set[str]:
-    """The events of one log call: `extra={"event": …}`, or the last argument of a `ThrottledLog` method."""
-    extra = [each.value for each in call.keywords if each.arg in {"extra", "event"}]
-    found: set[str] = set()
-    for node in extra:
-        if isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            values = [value for key, value in pairs if isinstance(key, ast.Constant) and key.value == "event"]
-            found |= {name for value in values for name in constants(value)}
-        else:
-            found |= constants(node)
-    if call.args[1:] and isinstance(call.args[-1], ast.Constant):
-        found |= constants(call.args[-1])
-    return found
-
-
 def alarms() -> set[str]:
-    found: set[str] = set()
-    for tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ALARMS:
-                found |= events_of(node)
-    return found
+    return names_in_log_calls(ALARMS) | {name for name, kind in kinds().items() if kind.LEVEL >= logging.WARNING}
 
 
 def test_every_alarm_has_a_page() -> None:

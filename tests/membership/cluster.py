@@ -19,6 +19,7 @@ from grange.membership.model.messages import PROBE_SERVICE
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import MembershipTable, Row, Table, TableVersion
 from grange.membership.providers.memory import MemoryMembershipTable
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.runtime.system_target import SystemTargets
@@ -200,6 +201,7 @@ class Silo:
         self.liveness = Liveness(cluster.time.time, cluster.options.probe_interval)
         self.gate = Gate(cluster.time.time)
         self.clock_error = timedelta()
+        self.events = Events(str(silo), cluster.time.utc_now)
         self.agent = MembershipAgent(
             self.table,
             member(silo),
@@ -211,6 +213,7 @@ class Silo:
                 now=lambda: cluster.time.utc_now() + self.clock_error,
                 uptime=cluster.time.time,
                 heard_from=cluster.network.heard_by(silo),
+                events=self.events,
             ),
             cluster.options,
         )

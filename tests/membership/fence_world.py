@@ -12,6 +12,7 @@ from grange.membership.fencing.self_fence import FenceDeps, SelfFence
 from grange.membership.model.member import Member, SiloStatus, make_view
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Row, Table, table_version
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.testing.loop import VirtualTime
@@ -50,6 +51,7 @@ class World:
             fetch=self._fetch,
             hint=self.hints.append,
             end_process=self.errors.append,
+            events=Events(str(ME)),
         )
         self.fence = SelfFence(ME, self.gate, self.liveness, deps, OPTIONS)
         self.fence.on_view(self.view())

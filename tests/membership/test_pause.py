@@ -28,7 +28,7 @@ async def test_a_turn_after_a_stop_finds_the_gate_closed_before_any_timer(
     assert await passing is None
     assert here.now == stopped
     assert len(here.reads) == 1
-    assert [record.event for record in caplog.records] == ["loop_blocked"]
+    assert [record.event for record in caplog.records] == ["silo_stood_still"]
     assert "2.1 s" in caplog.text or "2.0 s" in caplog.text
 
 
@@ -119,7 +119,7 @@ async def test_a_stop_becomes_a_fence_only_if_no_proof_comes_soon(
     here.stand_still(5)
     await asyncio.sleep(0.001)
     assert not here.gate.closed
-    assert [record.event for record in caplog.records] == ["loop_blocked"]
+    assert [record.event for record in caplog.records] == ["silo_stood_still"]
 
     here.table_is_there = False
     here.cut(B)

@@ -14,8 +14,9 @@ from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.model.member import SiloStatus, View, Vote
 from grange.membership.model.messages import Announcement
 from grange.membership.providers.memory import MemoryMembershipTable
-from grange.membership.table.session import Session
+from grange.membership.table.session import Session, SessionDeps
 from grange.membership.table.transitions import enter, leave, mark_dead
+from grange.observability.events import Events
 from grange.testing.loop import VirtualTime
 from tests.membership.cluster import START, FaultyTable, address, member
 
@@ -29,7 +30,7 @@ class Desk:
     def __init__(self, table: MemoryMembershipTable) -> None:
         self.table = FaultyTable(table)
         self.views: list[View] = []
-        self.session = Session(self.table, self.views.append, random.Random(1))
+        self.session = Session(self.table, self.views.append, SessionDeps(random.Random(1), Events()))
 
     @property
     def versions(self) -> list[int]:

@@ -37,9 +37,9 @@ async def test_it_ends_with_its_own_exit_code_and_the_stack_in_its_log(silos: Si
     assert await silo.ended() == 7, silo.errors
     line = json.loads(await silo.log_line("loop_dead"))
     assert (line["event"], line["level"]) == ("loop_dead", "error")
-    assert first_frame(line["message"]).endswith("in spin")
-    assert "in _compute" in line["message"]
-    assert line["message"].endswith("the process ends with code 7")
+    assert first_frame(line["msg"]).endswith("in spin")
+    assert "in _compute" in line["msg"]
+    assert line["msg"].endswith("the process ends with code 7")
     assert "Traceback" not in silo.errors
 
 
@@ -61,7 +61,7 @@ async def test_the_option_leaves_the_process_alone(silos: Silos) -> None:
     silo = await silos.run(GRANGE_EXIT_ON_DEAD_LOOP="false", **QUICK)
     await spin(silo)
     line = json.loads(await silo.log_line("loop_dead"))
-    assert first_frame(line["message"]).endswith("in spin")
+    assert first_frame(line["msg"]).endswith("in spin")
     assert silo.running
 
 
@@ -72,8 +72,8 @@ async def test_an_interrupt_ends_a_silo_that_does_not_react(silos: Silos) -> Non
     silo.signal(signal.SIGINT)
     assert await silo.ended() == 7, silo.errors
     line = json.loads(await silo.log_line("loop_dead"))
-    assert line["message"].startswith("the event loop did not react to the request to stop within 2.5 s")
-    assert first_frame(line["message"]).endswith("in spin")
+    assert line["msg"].startswith("the event loop did not react to the request to stop within 2.5 s")
+    assert first_frame(line["msg"]).endswith("in spin")
     assert "Traceback" not in silo.errors
 
 

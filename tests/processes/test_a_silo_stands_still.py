@@ -54,7 +54,7 @@ async def test_a_stop_of_two_seconds_costs_no_call(silos: Silos, store: str, red
             second.signal(signal.SIGSTOP)
             await asyncio.sleep(2)
             second.signal(signal.SIGCONT)
-            await second.log_line("loop_blocked")
+            await second.log_line("silo_stood_still")
             await book.more(20)
             assert book.errors == []
         for caller in callers:

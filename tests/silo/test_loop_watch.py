@@ -11,6 +11,7 @@ import pytest
 from grange import ConfigurationError, SiloAddress
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.options import MembershipOptions
+from grange.observability.events import Events
 from grange.silo.loop_watch import POLL_INTERVAL, DeadTime, LoopWatch, report_dead_loop
 
 ME = SiloAddress("127.0.0.1", 1, 1)
@@ -54,7 +55,7 @@ async def test_it_reports_a_dead_loop_once_and_again_after_it_has_lived(caplog: 
         report_dead_loop(alarm)
         loop.call_soon_threadsafe(alarms.put_nowait, alarm)
 
-    watch = LoopWatch(ME, liveness, 0.5, on_dead)
+    watch = LoopWatch(Events(str(ME)), liveness, 0.5, on_dead)
     watch.start()
     try:
         async with asyncio.timeout(30):

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from grange.membership.model.member import Member, SiloStatus, View, make_view
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
-from grange.storage.guards.stores import StorageGuards
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.provider import GrainStorage
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, Flight, JsonCodec
@@ -38,7 +39,7 @@ def view(version: int, **status: SiloStatus) -> View:
 class Bench:
     def __init__(self) -> None:
         self.store = FaultyStorage()
-        self.guards = StorageGuards({"default": self.store}, ME, random.Random(1), TIMEOUT)
+        self.guards = StorageGuards({"default": self.store}, GuardDeps(ME, random.Random(1), TIMEOUT, Events()))
 
     @property
     def storage(self) -> GrainStorage:

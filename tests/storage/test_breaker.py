@@ -9,6 +9,7 @@ import pytest
 
 from grange.aio.tasks import Tasks
 from grange.errors import StorageUnavailable
+from grange.observability.events import Events
 from grange.storage.guards.breaker import Breaker
 from grange.testing.loop import VirtualTime
 
@@ -25,7 +26,7 @@ async def test_a_probe_with_an_unexpected_error_does_not_leave_the_breaker_open_
 
     tasks, recovered = Tasks(), list[str]()
     with VirtualTime(asyncio.get_running_loop()).installed():
-        breaker = Breaker("default", probe, lambda: recovered.append("back"), random.Random(1), tasks)
+        breaker = Breaker("default", probe, lambda: recovered.append("back"), random.Random(1), tasks, Events())
         breaker.on_failure(StorageUnavailable("away"))
         await asyncio.sleep(0.1)
         with pytest.raises(StorageUnavailable, match="not tried"):
@@ -48,7 +49,7 @@ async def test_one_probe_runs_at_a_time_for_any_number_of_failures() -> None:
 
     tasks = Tasks()
     with VirtualTime(asyncio.get_running_loop()).installed():
-        breaker = Breaker("default", probe, lambda: None, random.Random(1), tasks)
+        breaker = Breaker("default", probe, lambda: None, random.Random(1), tasks, Events())
         for _ in range(100):
             breaker.on_failure(StorageUnavailable("away"))
         await asyncio.sleep(0.1)
@@ -67,7 +68,7 @@ async def test_a_caller_that_repeats_at_once_does_not_block_the_probe() -> None:
 
     tasks, others = Tasks(), list[str]()
     with VirtualTime(asyncio.get_running_loop()).installed():
-        breaker = Breaker("default", probe, lambda: None, random.Random(1), tasks)
+        breaker = Breaker("default", probe, lambda: None, random.Random(1), tasks, Events())
         breaker.on_failure(StorageUnavailable("away"))
         await asyncio.sleep(0.1)
         asyncio.get_running_loop().call_soon(others.append, "had a turn")
@@ -75,3 +76,23 @@ async def test_a_caller_that_repeats_at_once_does_not_block_the_probe() -> None:
             await breaker.check("a write")
         assert others == ["had a turn"]
         await tasks.close()
+
+
+async def test_a_probe_with_a_defect_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """A provider that raises what it should not must not end the probes: operations would stay refused for ever."""
+    errors: list[Exception] = [StorageUnavailable("away"), KeyError("a defect"), KeyError("a defect")]
+
+    async def probe() -> None:
+        if errors:
+            raise errors.pop(0)
+
+    tasks, recovered = Tasks(), list[str]()
+    with VirtualTime(asyncio.get_running_loop()).installed():
+        breaker = Breaker("default", probe, lambda: recovered.append("back"), random.Random(1), tasks, Events())
+        breaker.on_failure(StorageUnavailable("away"))
+        await asyncio.sleep(10)
+        assert recovered == ["back"]
+        await tasks.close()
+    failed = [record for record in caplog.records if record.event == "storage_probe_failed"]  # type: ignore[attr-defined]
+    assert [record.getMessage() for record in failed] == ["the probe of storage 'default' failed: KeyError"] * 2
+    assert all(record.exc_info for record in failed)

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from grange.errors import InconsistentStateError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.model.member import SiloStatus
-from grange.storage.guards.stores import StorageGuards
+from grange.observability.events import Events
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
 from grange.testing.contracts.storage_samples import ANN, JsonCodec
 from grange.testing.loop import VirtualTime
@@ -30,9 +31,7 @@ class Chain(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.store = FaultyStorage()
-        self.guards = [
-            StorageGuards({"default": self.store}, silo(number), random.Random(number), TIMEOUT) for number in range(3)
-        ]
+        self.guards = self.loop.run_until_complete(self.make_guards())
         self.states: dict[int, PersistentState[list[int]]] = {}
         self.acknowledged: list[int] = []
         self.tried: set[int] = set()
@@ -40,6 +39,10 @@ class Chain(RuleBasedStateMachine):
         self.fenced: set[int] = set()
         self.versions = 0
         self.number = 0
+
+    async def make_guards(self) -> list[StorageGuards]:
+        deps = [GuardDeps(silo(number), random.Random(number), TIMEOUT, Events()) for number in range(3)]
+        return [StorageGuards({"default": self.store}, each) for each in deps]
 
     def run(self, operation: Coroutine[Any, Any, None]) -> None:
         async def whole() -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.membership.model.member import Member, SiloStatus, make_view
+from grange.observability.events import Events
 from grange.storage.guards.deaths import deaths
+from grange.storage.guards.stores import GuardDeps
 from grange.storage.provider import Stamp
 from grange.testing.contracts.storage_samples import ANN, fenced
 from tests.storage.guard_bench import ME, NOW, TIMEOUT, Bench, a_bench, silo, view
@@ -136,13 +138,15 @@ async def test_a_refused_write_of_a_dead_silo_is_counted_and_an_alarm(
         for _ in range(3):
             with pytest.raises(InconsistentStateError, match="this silo was declared dead"):
                 await state.write()
-    assert [(record.event, record.levelname) for record in caplog.records] == [("write_fenced", "ERROR")]
+    assert [(record.event, record.levelname) for record in caplog.records] == [("write_fenced", "ERROR")] * 3
     assert bench.guards.fenced_writes == 3
 
 
 async def test_names_of_one_store_share_one_guard() -> None:
     async with a_bench() as bench:
-        guards = type(bench.guards)({"a": bench.store, "b": bench.store}, ME, random.Random(1), TIMEOUT)
+        guards = type(bench.guards)(
+            {"a": bench.store, "b": bench.store}, GuardDeps(ME, random.Random(1), TIMEOUT, Events())
+        )
         assert guards.storages["a"] is guards.storages["b"]
 
 

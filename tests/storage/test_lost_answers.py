@@ -15,8 +15,9 @@ import asyncpg
 import pytest
 
 from grange.errors import StorageUnavailable, WriteOutcomeUnknown
+from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
-from grange.storage.guards.stores import StorageGuards
+from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.options import StorageOptions
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
 from grange.storage.urls import open_storage
@@ -29,7 +30,7 @@ PATIENCE = 20.0
 
 
 def guarded(storage: GrainStorage) -> StorageGuards:
-    return StorageGuards({"default": storage}, ME, random.Random(1), HURRIED.operation_timeout)
+    return StorageGuards({"default": storage}, GuardDeps(ME, random.Random(1), HURRIED.operation_timeout, Events()))
 
 
 @pytest.fixture(params=["redis", "postgres"])

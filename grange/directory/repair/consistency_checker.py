@@ -24,6 +24,7 @@ from grange.directory.slice.deps import Slice
 from grange.directory.slice.messages import CHECK, Check, Checked, Entry, decode, encode, to_address, to_entry
 from grange.directory.slice.partition import Conflict, Refusal
 from grange.errors import GrangeError
+from grange.observability.catalogue import RegistrationRepaired
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
 
@@ -82,12 +83,7 @@ class ConsistencyChecker:
         await self._sweep.run_once()
         repaired, stale = self.repaired - before[0], self._sweep.removed - before[1]
         if repaired or stale:
-            logger.warning(
-                "the directory was repaired: %d activations registered again, %d entries without an activation removed",
-                repaired,
-                stale,
-                extra={"event": "registration_repaired"},
-            )
+            self._deps.events.publish(RegistrationRepaired(repaired, stale))
 
     def _activations(self) -> Iterable[list[GrainAddress]]:
         """Pages of this silo's registered activations: up to `check_limit`, from where the last period stopped."""

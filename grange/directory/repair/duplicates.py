@@ -15,6 +15,7 @@ from grange.directory.slice.deps import DirectoryDeps
 from grange.directory.slice.messages import LOST, EndDuplicates, decode, encode, to_address, to_entry
 from grange.directory.slice.partition import Conflict
 from grange.errors import GrangeError
+from grange.observability.catalogue import DuplicateActivation
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import SystemTargets
 
@@ -51,15 +52,7 @@ class Duplicates:
             losers.setdefault(conflict.loser.silo, []).append(conflict.loser)
             winners.setdefault(conflict.winner.silo, []).append(conflict.winner)
             if number < MAX_LOGGED:
-                logger.error(
-                    "two activations of %s: the registered one, %032x on silo %s, stays; %032x on silo %s must end",
-                    conflict.winner.grain_id,
-                    conflict.winner.activation,
-                    conflict.winner.silo,
-                    conflict.loser.activation,
-                    conflict.loser.silo,
-                    extra={"event": "duplicate_activation", "grain_type": conflict.winner.grain_id.type},
-                )
+                self._deps.events.publish(_event_of(conflict))
         if losers:
             self._tasks.start(self._end(losers, winners))
 
@@ -99,3 +92,9 @@ class Duplicates:
                 silo,
                 error,
             )
+
+
+def _event_of(conflict: Conflict) -> DuplicateActivation:
+    winner, loser = (f"{each.activation:032x} on silo {each.silo}" for each in (conflict.winner, conflict.loser))
+    grain_id = conflict.winner.grain_id
+    return DuplicateActivation(grain_id.type, str(grain_id), winner, loser)

@@ -13,6 +13,7 @@ from grange.directory.slice.current_view import CurrentView, Refresh
 from grange.directory.slice.hold_timers import HoldTimers
 from grange.directory.slice.local_registrations import RegisteredHere
 from grange.directory.slice.partition import Conflict, Partition
+from grange.observability.events import Events
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import Ask
@@ -43,6 +44,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     end_if_stateful: Callable[[GrainAddress], None]
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
+    events: Events
     options: DirectoryOptions = DirectoryOptions()
 
 

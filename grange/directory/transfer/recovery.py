@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from itertools import islice
 
 from grange.aio.backoff import Backoff
-from grange.aio.throttled_log import ThrottledLog
 from grange.directory.slice.deps import Slice
 from grange.directory.slice.local_registrations import LocalRegistrations, page_of
 from grange.directory.slice.messages import (
@@ -30,6 +29,7 @@ from grange.directory.slice.messages import (
 )
 from grange.directory.slice.ranges import RangeSet
 from grange.errors import SiloUnavailable
+from grange.observability.catalogue import RangeRecoveringLong
 from grange.proto.ids import GrainAddress, SiloAddress
 
 logger = logging.getLogger("grange.directory")
@@ -49,7 +49,6 @@ class Recovery:
         self._report_conflicts = slice.report_conflicts
         self._tasks = slice.tasks
         self._registrations = registrations
-        self._warnings = ThrottledLog(logger)
         self._asking: dict[SiloAddress, set[asyncio.Task[None]]] = {}
 
     def begin(self, version: int, ranges: RangeSet) -> None:
@@ -115,11 +114,7 @@ class Recovery:
             rest &= self._partition.recovering(version)
 
     def _warn(self, version: int, silo: SiloAddress, seconds: float, error: Exception) -> None:
-        message = (
-            f"silo {self._deps.me} has been recovering ranges of view {version} for {seconds:.0f} s: "
-            f"silo {silo} is not declared dead, but does not report its activations"
-        )
-        self._warnings.warning(message, error, "range_recovering_long")
+        self._deps.events.publish(RangeRecoveringLong(version, seconds, str(silo), str(error)), error)
 
     async def _ask(self, version: int, silo: SiloAddress, ranges: RangeSet) -> tuple[list[GrainAddress], RangeSet]:
         if silo == self._deps.me:

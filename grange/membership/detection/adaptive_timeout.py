@@ -40,6 +40,11 @@ class AdaptiveTimeout:
         """Note that a direct probe of this silo was answered after `took` seconds."""
         self._durations.setdefault(silo, deque(maxlen=WINDOW)).append(took)
 
+    def last(self, silo: SiloAddress) -> float | None:
+        """The duration of this silo's newest direct answer; None before the first."""
+        taken = self._durations.get(silo)
+        return taken[-1] if taken else None
+
     def timeout(self, silo: SiloAddress, score: int, missed: int = 0) -> float:
         """Seconds to wait for the silo's next answer. `score`: the prober's local health; `missed`: misses in a row.
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from grange import clock
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 from grange.runtime.system_target import Ask
@@ -45,3 +46,4 @@ class MembershipDeps:
     heard_from: HeardFrom = heard_nothing
     probe_line: AskProbe | None = None
     gate: Gate = field(default_factory=Gate)
+    events: Events = field(default_factory=Events)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 
-from grange.aio.throttled_log import ThrottledLog
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.health import Signs, expects_probes, score_of, suspicions_of
 from grange.membership.detection.prober import Prober
@@ -15,9 +13,8 @@ from grange.membership.model.member import SiloStatus, View
 from grange.membership.model.observations import Ages
 from grange.membership.model.options import MembershipOptions
 from grange.membership.table.views import Views
+from grange.observability.catalogue import HealthDegraded
 from grange.proto.ids import SiloAddress
-
-log = logging.getLogger("grange.membership")
 
 PERIOD = 1.0
 """Seconds between two measurements."""
@@ -52,7 +49,6 @@ class HealthMonitor:
         self._options = options
         self._lateness: deque[float] = deque(maxlen=LATENESS_SAMPLES)
         self._expected_since: float | None = None
-        self._warnings = ThrottledLog(log, period=60.0)
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -77,7 +73,7 @@ class HealthMonitor:
         )
         before, liveness.score = liveness.score, score_of(signs)
         if signs.active and liveness.score > before and liveness.score >= MIN_LOGGED_SCORE:
-            self._warnings.log_warning(f"silo {self._me} is not healthy: {_describe(signs)}", "health_degraded")
+            self._deps.events.publish(HealthDegraded(liveness.score, _describe(signs)))
 
     def _is_unheard(self, view: View) -> bool:
         now = asyncio.get_running_loop().time()

@@ -72,6 +72,14 @@ class Prober:
         """The silos that are probed now."""
         return frozenset(self._watched)
 
+    def last_answer(self, silo: SiloAddress) -> float | None:
+        """Seconds that the newest answer of a silo to a direct probe took; None before the first."""
+        return self._adaptive_timeout.last(silo)
+
+    def missed(self, silo: SiloAddress) -> int:
+        """Probes that this silo has missed in a row."""
+        return self._detector.missed_in_row(silo)
+
     @property
     def silent(self) -> int:
         """How many watched silos did not answer the last probe."""

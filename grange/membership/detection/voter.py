@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
+
 from grange.aio.throttled_log import ThrottledLog
 from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.detector import Suspicion
@@ -15,6 +17,7 @@ from grange.membership.table.session import Session
 from grange.membership.table.transitions import Change, suspect
 from grange.membership.table.views import Views
 from grange.membership.table.writer import TableWriter
+from grange.observability.catalogue import SiloDeclaredDead, SiloSuspected, VoteWithheld
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
@@ -54,9 +57,10 @@ class Voter:
 
         def decide(table: Table) -> Change | None:
             change = suspect(table, silo, voters, self._deps.now(), self._session.ages(), self._options)
-            if change is not None:
-                written.append(change.member)
-            return change
+            if change is None:
+                return None
+            written.append(change.member)
+            return msgspec.structs.replace(change, why=f"{change.why}: {_reason(suspicion)}")
 
         try:
             table = await self._writer.settle(decide)
@@ -86,23 +90,18 @@ class Voter:
         silo, silence = suspicion.silo, suspicion.silence
         if self._logged_vetoes.get(silo) != silence.began:
             self._logged_vetoes[silo] = silence.began
-            log.info(
-                "silo %s does not vote on %s: it missed %d probes, but messages still arrive from it",
-                self._me,
-                silo,
-                silence.missed,
-                extra={"event": "vote_withheld"},
-            )
+            self._deps.events.publish(VoteWithheld(str(silo), silence.missed))
 
     def _log_vote(self, member: Member, suspicion: Suspicion) -> None:
-        silence = asyncio.get_running_loop().time() - suspicion.silence.began
-        reason = f"no answer to {suspicion.silence.missed} probes in {silence:.1f} s"
-        if suspicion.witness is not None:
-            reason += f", and none to silo {suspicion.witness} either"
+        reason = _reason(suspicion)
         voters = ", ".join(str(vote.voter) for vote in member.votes)
         if member.status is SiloStatus.DEAD:
-            text, event = "silo %s is declared dead by the votes of %s: %s", "silo_declared_dead"
-            log.error(text, member.address, voters, reason, extra={"event": event})
+            self._deps.events.publish(SiloDeclaredDead(str(member.address), f"the votes of {voters}", reason))
         else:
-            text, event = "silo %s is suspected, by the votes of %s so far: %s", "silo_suspected"
-            log.warning(text, member.address, voters, reason, extra={"event": event})
+            self._deps.events.publish(SiloSuspected(str(member.address), voters, reason))
+
+
+def _reason(suspicion: Suspicion) -> str:
+    silence = asyncio.get_running_loop().time() - suspicion.silence.began
+    reason = f"no answer to {suspicion.silence.missed} probes in {silence:.1f} s"
+    return reason if suspicion.witness is None else f"{reason}, and none to silo {suspicion.witness} either"

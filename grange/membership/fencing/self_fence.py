@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from grange.aio.tasks import Tasks
-from grange.aio.throttled_log import ThrottledLog
 from grange.errors import SelfFenced
 from grange.membership.detection.liveness import TICK, Liveness
 from grange.membership.fencing.fence_state import (
@@ -42,6 +41,8 @@ from grange.membership.model.member import View
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
 from grange.membership.table.transitions import view_of
+from grange.observability import catalogue
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.runtime.gate import Gate
 
@@ -80,6 +81,7 @@ class FenceDeps:
     fetch: Callable[[SiloAddress], Awaitable[None]]
     hint: Callable[[int], None]
     end_process: Callable[[SelfFenced], None]
+    events: Events
 
 
 class SelfFence:
@@ -94,8 +96,6 @@ class SelfFence:
         self._deps = deps
         self._state = FenceState(me, options, gate.clock())
         self._tasks = Tasks()
-        self._warnings = ThrottledLog(log)
-        self._alarms = ThrottledLog(log)
         self._search: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -158,14 +158,13 @@ class SelfFence:
                 self._gate.extend(until)
             case PauseGate(seconds):
                 self._gate.pause()
-                self._log_pause(seconds)
+                self._deps.events.publish(catalogue.SiloStoodStill(seconds))
             case FenceGate(proof_age):
                 self._fence(proof_age)
             case OpenGate(until, fenced_for):
                 self._gate.open(until)
                 if fenced_for is not None:
-                    event = {"event": "fence_lifted"}
-                    log.info("silo %s starts turns again, after %.1f s", self._me, fenced_for, extra=event)
+                    self._deps.events.publish(catalogue.FenceLifted(fenced_for))
             case EndGate(reason):
                 self._gate.fence(reason)
             case _:
@@ -233,18 +232,7 @@ class SelfFence:
 
     def _fence(self, proof_age: float) -> None:
         self._gate.fence(f"silo {self._me} has had no proof of membership for {proof_age:.1f} s, so it starts no turns")
-        self._alarms.error(
-            f"silo {self._me} starts no turns: for {proof_age:.1f} s it was not heard by all silos that watch it, "
-            f"could not read the membership table, and could not reach a majority of the active silos",
-            "self_fenced",
-        )
-
-    def _log_pause(self, seconds: float) -> None:
-        self._warnings.log_warning(
-            f"silo {self._me} stood still for {seconds:.1f} s: a turn blocked its event loop, or the process or "
-            f"machine was stopped; no turn starts until a new proof of membership is found",
-            "loop_blocked",
-        )
+        self._deps.events.publish(catalogue.SelfFenced(proof_age))
 
     def _too_long(self, seconds: float) -> SelfFenced:
         return SelfFenced(

@@ -32,6 +32,14 @@ class Vote(msgspec.Struct, frozen=True):
     time: datetime
 
 
+class Written(msgspec.Struct, frozen=True):
+    """The last write of a row: the silo that made it, the version of the table that it made, and why. For people."""
+
+    by: SiloAddress
+    version: int
+    why: str
+
+
 class Implementations(msgspec.Struct, frozen=True):
     """The grain types of one silo that implement one interface, and the one that is marked as the default."""
 
@@ -47,6 +55,7 @@ class Member(msgspec.Struct, frozen=True):
     which the silo wrote that it lives: by its own clock, but rising with every write. `run` is random; it tells two
     processes apart that chose the same address. `labels` are words chosen by the operator for placement, `grains` the
     grain types that it hosts with the names of their placements, `interfaces` the types that implement each interface.
+    `written` is the last write of the row; None if an older version of grange made it.
     """
 
     address: SiloAddress
@@ -63,6 +72,7 @@ class Member(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     grains: dict[str, str] = {}
     interfaces: dict[str, Implementations] = {}
+    written: Written | None = None
 
     @property
     def voted_dead(self) -> bool:

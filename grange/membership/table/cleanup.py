@@ -30,7 +30,8 @@ def evict(table: Table, me: SiloAddress, ages: Ages, options: MembershipOptions)
     for row in table.rows:
         joining = row.member.status is SiloStatus.JOINING
         if joining and ages.of_status(row.member.address) > options.join_timeout + options.stale_after:
-            return Change(moved(row.member, SiloStatus.DEAD), row.etag)
+            why = "it was joining for longer than join_timeout"
+            return Change(moved(row.member, SiloStatus.DEAD), row.etag, why)
     return None
 
 

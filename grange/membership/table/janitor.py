@@ -7,13 +7,15 @@ import logging
 
 from grange.aio.tasks import Tasks
 from grange.aio.throttled_log import ThrottledLog
-from grange.membership.model.member import SiloStatus
+from grange.membership.model.member import Member, SiloStatus
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import MembershipTable, Table
 from grange.membership.table.cleanup import cutoff, evict, is_cleaner
 from grange.membership.table.session import Session
 from grange.membership.table.transitions import Change, drop_votes, finish_death, stale_in
 from grange.membership.table.writer import TableWriter
+from grange.observability.catalogue import RowsRemoved, SiloDeclaredDead
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
@@ -30,11 +32,13 @@ class Janitor:
         me: SiloAddress,
         session: Session,
         writer: TableWriter,
+        events: Events,
         options: MembershipOptions,
     ) -> None:
         self._me = me
         self._session = session
         self._writer = writer
+        self._events = events
         self._options = options
         self._warnings = ThrottledLog(log)
         self._tasks = Tasks()
@@ -58,7 +62,7 @@ class Janitor:
                 table = await self._session.read()
                 before = cutoff(table, self._session.ages(), self._options) if is_cleaner(table, self._me) else None
                 if before is not None and (gone := await rows.cleanup(before)):
-                    log.info("silo %s removed %d rows of dead silos", self._me, gone, extra={"event": "rows_removed"})
+                    self._events.publish(RowsRemoved(gone))
                     await self._session.read()
             except Exception as error:
                 self._warnings.warning(f"silo {self._me} could not remove rows of dead silos", error)
@@ -79,14 +83,12 @@ class Janitor:
         return death
 
     async def _repair(self) -> None:
-        written: dict[SiloAddress, str] = {}
+        written: dict[SiloAddress, SiloDeclaredDead] = {}
 
         def decide(table: Table) -> Change | None:
             change = self._due(table)
             if change is not None and change.member.status is SiloStatus.DEAD:
-                votes = ", ".join(str(vote.voter) for vote in change.member.votes)
-                reason = f"it had the votes of {votes}" if votes else "it was joining for longer than join_timeout"
-                written[change.member.address] = reason
+                written[change.member.address] = self._death_of(change.member)
             return change
 
         try:
@@ -94,5 +96,10 @@ class Janitor:
         except Exception as error:
             self._warnings.warning(f"silo {self._me} could not repair the row of another silo", error)
             return
-        for silo, reason in written.items():
-            log.error("silo %s is declared dead: %s", silo, reason, extra={"event": "silo_declared_dead"})
+        for death in written.values():
+            self._events.publish(death)
+
+    def _death_of(self, member: Member) -> SiloDeclaredDead:
+        if votes := ", ".join(str(vote.voter) for vote in member.votes):
+            return SiloDeclaredDead(str(member.address), f"the votes of {votes}", "they were enough before")
+        return SiloDeclaredDead(str(member.address), f"silo {self._me}", "it was joining for longer than join_timeout")

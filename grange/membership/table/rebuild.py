@@ -11,9 +11,11 @@ import asyncio
 import logging
 from typing import Protocol
 
+import msgspec
+
 from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipError, MembershipUnavailable, TableLost
-from grange.membership.model.member import SiloStatus, View
+from grange.membership.model.member import Member, SiloStatus, View, Written
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
@@ -22,6 +24,8 @@ from grange.membership.table.refresher import Refresher
 from grange.membership.table.session import Session
 from grange.membership.table.transitions import Change
 from grange.membership.table.writer import TableWriter
+from grange.observability import catalogue
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 
 log = logging.getLogger("grange.membership")
@@ -57,15 +61,16 @@ class Rebuild:
         writer: TableWriter,
         refresher: Refresher,
         others: OtherSilos,
+        events: Events,
         options: MembershipOptions,
     ) -> None:
         self._session = session
         self._writer = writer
         self._refresher = refresher
         self._others = others
+        self._events = events
         self._options = options
         self._warnings = ThrottledLog(log)
-        self._alarms = ThrottledLog(log)
 
     async def run(self) -> None:
         """Wait until the table needs repair, repair it, and start again. Ends by cancellation only."""
@@ -85,11 +90,7 @@ class Rebuild:
 
     async def _recover(self) -> None:
         memory = self._session.memory
-        self._alarms.error(
-            f"the membership table is lost: it was at version {memory.view.version}; calls continue, joins and deaths "
-            f"wait until it is back, or rebuilt after {self._options.rebuild_after:g} s",
-            "table_lost",
-        )
+        self._events.publish(catalogue.TableLost(memory.view.version, self._options.rebuild_after))
         if memory.known is not None:
             # All silos should work with, and rebuild from, the newest view that any of them has.
             self._others.announce(Announcement(memory.known.incarnation, memory.view), memory.view)
@@ -100,9 +101,9 @@ class Rebuild:
             except TableLost:
                 await self._act(self._session.loss or loss)
             except MembershipError as error:
-                self._warnings.warning("the lost membership table cannot be read", error, "table_unreachable")
+                self._events.publish(catalogue.TableUnreachable("the lost membership table cannot be read", str(error)))
         version = self._session.memory.view.version
-        log.info("the membership table is back, at version %d", version, extra={"event": "table_back"})
+        self._events.publish(catalogue.TableBack(version))
 
     async def _act(self, loss: Loss) -> None:
         """Take one step towards a table that holds all silos: insert the own row again, or rebuild in turn."""
@@ -115,14 +116,14 @@ class Rebuild:
                 await self._session.write(change, table.version)
             elif await self._is_my_turn(loss):
                 number = next_number(memory, table, self._refresher.highest_hint)
-                rows = merged(table, memory, self._session.tombstones)
+                rows = _signed(merged(table, memory, self._session.tombstones), own.address, number)
                 if await self._session.rebuild(rows, table.version, number):
-                    event = {"event": "table_rebuilt"}
-                    log.info("silo %s has rebuilt the membership table at version %d", own.address, number, extra=event)
+                    self._events.publish(catalogue.TableRebuilt(number))
                     await self._announce_rebuilt()
         except MembershipUnavailable as error:
             # The outcome is unknown; the next read shows it.
-            self._warnings.warning("the membership table could not be rebuilt", error, "table_unreachable")
+            work = "the membership table could not be rebuilt"
+            self._events.publish(catalogue.TableUnreachable(work, str(error)))
 
     async def _is_my_turn(self, loss: Loss) -> bool:
         memory = self._session.memory
@@ -151,13 +152,13 @@ class Rebuild:
             returned = tombstones.returned(row.member for row in table.rows)
             if not logged.issuperset(returned):
                 logged.update(returned)
-                names = ", ".join(map(str, returned))
-                event = {"event": "dead_row_returned"}
-                log.warning(
-                    "the membership table shows %s alive after its death: the database went back in time",
-                    names,
-                    extra=event,
-                )
+                self._events.publish(catalogue.DeadRowReturned(", ".join(map(str, returned))))
             return reassert(table, tombstones, own)
 
         await self._writer.settle(decide)
+
+
+def _signed(rows: tuple[Member, ...], me: SiloAddress, number: int) -> tuple[Member, ...]:
+    """The rows of a rebuilt table, with the rebuild as the last write of this silo's own row."""
+    written = Written(me, number, "it has rebuilt the lost table")
+    return tuple(msgspec.structs.replace(row, written=written) if row.address == me else row for row in rows)

@@ -110,7 +110,7 @@ def rejoin(table: Table, memory: Memory, own: Member) -> Change | None:
     read = View(table.version.number, tuple(row.member for row in table.rows))
     if not table.version.incarnation or table.version.number < known or missing(memory, read) != (own.address,):
         return None
-    return Change(own, None)
+    return Change(own, None, "the rebuilt table lacked it")
 
 
 def reassert(table: Table, tombstones: Tombstones, own: Member | None) -> Change | None:
@@ -118,9 +118,13 @@ def reassert(table: Table, tombstones: Tombstones, own: Member | None) -> Change
     for row in table.rows:
         status = row.member.status
         if status is not SiloStatus.DEAD and row.member.address in tombstones:
-            return Change(msgspec.structs.replace(row.member, status=SiloStatus.DEAD), row.etag)
+            return Change(
+                msgspec.structs.replace(row.member, status=SiloStatus.DEAD), row.etag, "the table had lost its death"
+            )
         if own is not None and row.member.address == own.address and status.rank < own.status.rank:
-            return Change(msgspec.structs.replace(row.member, status=own.status), row.etag)
+            return Change(
+                msgspec.structs.replace(row.member, status=own.status), row.etag, "the table had lost its status"
+            )
     return None
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from datetime import datetime
 
 from grange.aio.backoff import Backoff
-from grange.aio.throttled_log import ThrottledLog
 from grange.errors import MembershipUnavailable, TableLost
 from grange.membership.model.member import Member
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.votes import RESOLUTION
 from grange.membership.table.session import Session
+from grange.membership.table.troubles import Troubles
 from grange.membership.table.views import Views
 from grange.proto.ids import SiloAddress
 
@@ -31,13 +31,13 @@ class Refresher:
         views: Views,
         options: MembershipOptions,
         rng: random.Random,
-        warnings: ThrottledLog,
+        troubles: Troubles,
     ) -> None:
         self._session = session
         self._views = views
         self._options = options
         self._rng = rng
-        self._warnings = warnings
+        self._troubles = troubles
         self._read_soon = asyncio.Event()
         self.highest_hint = 0
 
@@ -95,7 +95,7 @@ class Refresher:
                 backoff.reset()
                 pause = self._options.alive_period
             except Exception as error:
-                self._log_failure(f"silo {me.address} could not write to the membership table that it lives", error)
+                self._troubles.report(f"silo {me.address} could not write to the membership table that it lives", error)
                 failed = True
                 pause = backoff.pause()
 
@@ -108,7 +108,7 @@ class Refresher:
             except TableLost:
                 return  # `rebuild.py` reads a lost table each second
             except Exception as error:
-                self._log_failure("the membership view could not be refreshed", error)
+                self._troubles.report("the membership view could not be refreshed", error)
                 await asyncio.sleep(backoff.pause())
 
     async def _hint_or_period(self) -> None:
@@ -118,10 +118,6 @@ class Refresher:
         except TimeoutError:
             pass
         self._read_soon.clear()
-
-    def _log_failure(self, message: str, error: Exception) -> None:
-        away = isinstance(error, MembershipUnavailable)
-        self._warnings.warning(message, error, "table_unreachable" if away else "")
 
     def _backoff(self) -> Backoff:
         return Backoff(self._options.backoff_first, self._options.backoff_limit, self._rng)

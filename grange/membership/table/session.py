@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from grange import clock
 from grange.errors import MembershipUnavailable, TableLost
-from grange.membership.model.member import Member, View
+from grange.membership.model.member import Member, View, Written
 from grange.membership.model.messages import Announcement
 from grange.membership.model.observations import Ages, Observations
 from grange.membership.model.provider import MembershipTable, Table, TableVersion, table_version
 from grange.membership.table.recovery import Loss, Memory, forgotten, judge
 from grange.membership.table.tombstones import Tombstones
 from grange.membership.table.transitions import Change, VersionOrder, view_of
+from grange.observability import catalogue
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
-
-log = logging.getLogger("grange.membership")
 
 Decide = Callable[[Table], Change | None]
 """Returns the next change towards a goal, or None when the table has reached it; see `transitions.py`."""
@@ -35,29 +36,37 @@ def _ignore(table: Table) -> None:
     """The default `on_table_read`."""
 
 
+class SessionDeps(msgspec.Struct, frozen=True):
+    """`uptime` counts seconds on a clock that is never set, the machine's sleep included."""
+
+    rng: random.Random
+    events: Events
+    uptime: Callable[[], float] = clock.uptime
+
+
 class Session:
     """One silo's access to the table, with its memory of the views that it accepted. Made by `agent.py`.
 
     `on_view` is called with the view of each read and of each accepted announcement; silos that it remembers as
     dead are DEAD in it, even if the table shows them alive. `on_table_read` is called with each table that was read and
     is not lost. `needs_repair` is set when the table is lost, or lacks an entry that this silo remembers; `rebuild.py`
-    waits for it. `uptime` counts seconds on a clock that is never set, the machine's sleep included.
+    waits for it.
     """
 
     def __init__(
         self,
         table: MembershipTable,
         on_view: Callable[[View], None],
-        rng: random.Random,
+        deps: SessionDeps,
         me: SiloAddress | None = None,
-        uptime: Callable[[], float] = clock.uptime,
         on_table_read: Callable[[Table], None] = _ignore,
     ) -> None:
         self._table = table
         self._on_view = on_view
         self._on_table_read = on_table_read
-        self._rng = rng
-        self._uptime = uptime
+        self._rng = deps.rng
+        self._events = deps.events
+        self._uptime = uptime = deps.uptime
         self._is_reachable = True
         self._away_since = 0.0
         self._accepted_at = uptime()
@@ -106,9 +115,12 @@ class Session:
 
     async def write(self, change: Change, version: TableVersion) -> bool:
         """Make one change to the table as it was at `version`. False: another change was first."""
+        member = change.member
+        if self.memory.me is not None:
+            member = msgspec.structs.replace(member, written=Written(self.memory.me, version.number + 1, change.why))
         if change.row_etag is None:
-            return await self._table.insert(change.member, version)
-        return await self._table.update(change.member, change.row_etag, version)
+            return await self._table.insert(member, version)
+        return await self._table.update(member, change.row_etag, version)
 
     async def rebuild(self, members: tuple[Member, ...], seen: TableVersion, number: int) -> bool:
         """Replace a lost table. False: it has changed since it was read."""
@@ -152,7 +164,7 @@ class Session:
         if not self._is_reachable:
             self._is_reachable = True
             seconds = asyncio.get_running_loop().time() - self._away_since
-            log.info("the membership table answers again after %.1f s", seconds, extra={"event": "table_reachable"})
+            self._events.publish(catalogue.TableReachable(seconds))
         return table
 
     def _judge(self, memory: Memory, version: TableVersion, view: View) -> VersionOrder:

@@ -23,10 +23,11 @@ from grange.proto.ids import SiloAddress
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One row to write: over the row with this etag, or (None) as a new one."""
+    """One row to write: over the row with this etag, or (None) as a new one. `why` goes into the row, for people."""
 
     member: Member
     row_etag: str | None
+    why: str
 
 
 class VersionOrder(enum.StrEnum):
@@ -67,10 +68,10 @@ def enter(table: Table, me: Member) -> Change | None:
                 f"stop this process or give it another port"
             )
         if row.member.address != me.address and row.member.status is not SiloStatus.DEAD:
-            return _to(row, SiloStatus.DEAD)
+            return _to(row, SiloStatus.DEAD, "a newer silo starts at its endpoint")
     own = table.get(me.address)
     if own is None:
-        return Change(msgspec.structs.replace(me, status=SiloStatus.JOINING, votes=()), None)
+        return Change(msgspec.structs.replace(me, status=SiloStatus.JOINING, votes=()), None, "it starts")
     if own.member.run != me.run:
         raise JoinFailed(
             f"silo {me.address} cannot join: another process started at the same time at the same endpoint; stop one "
@@ -98,13 +99,13 @@ def activate(table: Table, me: SiloAddress, reached: Collection[SiloAddress]) ->
     own = own_row(table, me)
     if own.member.status is not SiloStatus.JOINING or unreached(table, me, reached):
         return None
-    return _to(own, SiloStatus.ACTIVE)
+    return _to(own, SiloStatus.ACTIVE, "it has reached every active silo")
 
 
 def leave(table: Table, me: SiloAddress) -> Change | None:
     """Make `me` LEAVING: no silo places new grains on it. Raises DeclaredDead when `me` was declared dead."""
     own = own_row(table, me)
-    return _to(own, SiloStatus.LEAVING) if own.member.status.rank < SiloStatus.LEAVING.rank else None
+    return _to(own, SiloStatus.LEAVING, "it stops") if own.member.status.rank < SiloStatus.LEAVING.rank else None
 
 
 def mark_dead(table: Table, me: SiloAddress, run: str = "") -> Change | None:
@@ -115,7 +116,7 @@ def mark_dead(table: Table, me: SiloAddress, run: str = "") -> Change | None:
     own = table.get(me)
     if own is None or own.member.run != run or own.member.status is SiloStatus.DEAD:
         return None
-    return _to(own, SiloStatus.DEAD)
+    return _to(own, SiloStatus.DEAD, "it has stopped")
 
 
 def suspect(
@@ -145,7 +146,9 @@ def suspect(
     required = required_votes(options.votes, len(active - stale))
     casting = (voter, *(other for other in others if other in active))
     voted = cast_vote(row.member, casting, now, ages, options.vote_expiry, required)
-    return None if voted is None else Change(voted, row.etag)
+    if voted is None:
+        return None
+    return Change(voted, row.etag, f"vote {len(voted.votes)} of {required}")
 
 
 def finish_death(table: Table, me: SiloAddress, ages: Ages, options: MembershipOptions) -> Change | None:
@@ -153,7 +156,7 @@ def finish_death(table: Table, me: SiloAddress, ages: Ages, options: MembershipO
     own_row(table, me)
     for row in table.rows:
         if row.member.address != me and is_overdue(row.member, ages, options.vote_expiry, options.votes):
-            return _to(row, SiloStatus.DEAD)
+            return _to(row, SiloStatus.DEAD, "it had enough votes before")
     return None
 
 
@@ -163,7 +166,7 @@ def drop_votes(table: Table, me: SiloAddress, ages: Ages, options: MembershipOpt
     for row in table.rows:
         changed = without_expired(row.member, ages, options.vote_expiry)
         if changed is not None:
-            return Change(changed, row.etag)
+            return Change(changed, row.etag, "votes expired")
     return None
 
 
@@ -203,5 +206,5 @@ def must_end(view: View, me: SiloAddress) -> bool:
     return view.get(me) is None or view.is_dead(me)
 
 
-def _to(row: Row, status: SiloStatus) -> Change:
-    return Change(moved(row.member, status), row.etag)
+def _to(row: Row, status: SiloStatus, why: str) -> Change:
+    return Change(moved(row.member, status), row.etag, why)

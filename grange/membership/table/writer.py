@@ -7,13 +7,13 @@ import random
 from collections.abc import Callable
 
 from grange.aio.backoff import Backoff
-from grange.aio.throttled_log import ThrottledLog
-from grange.errors import DeclaredDead, JoinFailed, MembershipError, MembershipUnavailable, SelfFenced
+from grange.errors import DeclaredDead, JoinFailed, MembershipError, SelfFenced
 from grange.membership.model.member import View
 from grange.membership.model.messages import Announcement
 from grange.membership.model.options import MembershipOptions
 from grange.membership.model.provider import Table
 from grange.membership.table.session import Decide, Session
+from grange.membership.table.troubles import Troubles
 from grange.membership.table.views import Views
 
 Announce = Callable[[Announcement, View], None]
@@ -34,14 +34,14 @@ class TableWriter:
         announce: Announce,
         options: MembershipOptions,
         rng: random.Random,
-        warnings: ThrottledLog,
+        troubles: Troubles,
     ) -> None:
         self._session = session
         self._views = views
         self._announce = announce
         self._options = options
         self._rng = rng
-        self._warnings = warnings
+        self._troubles = troubles
 
     async def settle(self, decide: Decide) -> Table:
         """Settle a decision (see `Session.settle`), and announce the new view if the table has one."""
@@ -64,6 +64,5 @@ class TableWriter:
             except VERDICTS:
                 raise
             except MembershipError as error:
-                event = "table_unreachable" if isinstance(error, MembershipUnavailable) else ""
-                self._warnings.warning("waiting for the membership table", error, event)
+                self._troubles.report("waiting for the membership table", error)
                 await asyncio.sleep(backoff.pause())

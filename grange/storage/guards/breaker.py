@@ -8,16 +8,14 @@ are refused before anything is sent, until a probe succeeds. (The circuit breake
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.tasks import Tasks
-from grange.aio.throttled_log import ThrottledLog
 from grange.errors import StorageError, StorageUnavailable
-
-log = logging.getLogger("grange.storage")
+from grange.observability import catalogue
+from grange.observability.events import Events
 
 PROBE_TIMEOUT = 1.0
 """Seconds that one probe may take."""
@@ -36,19 +34,19 @@ class Breaker:
         on_recovery: Callable[[], None],
         rng: random.Random,
         tasks: Tasks,
+        events: Events,
     ) -> None:
         self._name = name
         self._probe = probe
         self._on_recovery = on_recovery
         self._rng = rng
         self._tasks = tasks
+        self._events = events
         self._closed = asyncio.Event()
         self._closed.set()
         self._is_probing = False
         self._opened_at = 0.0
         self._reason = ""
-        self._outages = ThrottledLog(log)
-        self._defects = ThrottledLog(log)
 
     @property
     def is_open(self) -> bool:
@@ -106,18 +104,17 @@ class Breaker:
         except StorageError:
             return True  # a store that refuses can be reached
         except Exception as error:  # a defect of the provider must not end the probes: operations would stay refused
-            self._defects.warning(f"the probe of storage {self._name!r} failed", error, "storage_unavailable")
+            self._events.publish(catalogue.StorageProbeFailed(self._name, type(error).__name__), error)
             return False
         return True
 
     def _open(self, error: StorageError) -> None:
         self._opened_at, self._reason = asyncio.get_running_loop().time(), str(error)
         self._closed.clear()
-        text = f"storage {self._name!r} cannot be reached: operations on its state fail at once, other calls continue"
-        self._outages.warning(text, error, "storage_unavailable")
+        self._events.publish(catalogue.StorageUnavailable(self._name, str(error)))
 
     def _close(self) -> None:
         seconds = asyncio.get_running_loop().time() - self._opened_at
         self._on_recovery()
         self._closed.set()
-        log.info("storage %r is back after %.1f s", self._name, seconds, extra={"event": "storage_back"})
+        self._events.publish(catalogue.StorageBack(self._name, seconds))

@@ -8,17 +8,15 @@ the silo loads no state: afterwards no silo that it knows to be dead can change 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 
-from grange.aio.throttled_log import ThrottledLog
 from grange.membership.model.member import View
+from grange.observability.catalogue import DeathsNotRecorded
+from grange.observability.events import Events
 from grange.proto.ids import SiloAddress
 from grange.storage.guards.deaths import deaths
 from grange.storage.provider import GrainStorage
-
-log = logging.getLogger("grange.storage")
 
 RETRY_INTERVAL = 1.0
 """Most seconds between two tries to record a death; the least is half of it, so silos do not all try at once."""
@@ -37,6 +35,7 @@ class DeathRecorder:
         me: SiloAddress,
         rng: random.Random,
         writer: Callable[[SiloAddress], SiloAddress],
+        events: Events,
     ) -> None:
         """`writer` names a silo in the store: see `SiloEnvironment.writer`."""
         self._storage = storage
@@ -49,7 +48,7 @@ class DeathRecorder:
         self._due = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
-        self._warnings = ThrottledLog(log)
+        self._events = events
         self.additions = 0
         """Number of times that deaths were added. A read that began before the last time may have loaded state that the
         dead silo changed afterwards.
@@ -109,5 +108,4 @@ class DeathRecorder:
 
     def _log_failure(self, silos: list[SiloAddress], error: Exception) -> None:
         shown = ", ".join(map(str, silos[:MAX_LOGGED])) + (", …" if len(silos) > MAX_LOGGED else "")
-        text = f"storage {self._name!r} could not record that silos are dead ({shown}); reads of state wait for it"
-        self._warnings.warning(text, error, "deaths_not_recorded")
+        self._events.publish(DeathsNotRecorded(self._name, shown, str(error)), error)

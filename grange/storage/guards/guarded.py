@@ -6,21 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.backoff import Backoff
-from grange.aio.throttled_log import ThrottledLog
 from grange.errors import InconsistentStateError, StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
 from grange.storage.provider import GrainStorage, Stamp, StateRecord
-
-log = logging.getLogger("grange.storage")
 
 T = TypeVar("T")
 
@@ -42,7 +38,7 @@ class GuardedStorage:
         breaker: Breaker,
         rng: random.Random,
         timeout: float,
-        on_fenced: Callable[[], None],
+        on_fenced: Callable[[InconsistentStateError], None],
     ) -> None:
         self._storage = storage
         self._recorder = recorder
@@ -50,7 +46,6 @@ class GuardedStorage:
         self._rng = rng
         self._timeout = timeout
         self._on_fenced = on_fenced
-        self._warnings = ThrottledLog(log)
         self.fenced_writes = 0
         """Changes that the store refused because this silo was declared dead."""
 
@@ -161,5 +156,4 @@ class GuardedStorage:
     def _check_fenced(self, error: InconsistentStateError) -> None:
         if error.fenced:
             self.fenced_writes += 1
-            self._warnings.error(str(error), "write_fenced")
-            self._on_fenced()
+            self._on_fenced(error)

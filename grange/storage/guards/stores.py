@@ -8,8 +8,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from grange.aio.tasks import Tasks
+from grange.errors import InconsistentStateError
 from grange.membership.model.member import View
+from grange.observability.catalogue import WriteFenced
+from grange.observability.events import Events
 from grange.proto.ids import GrainId, SiloAddress
 from grange.storage.guards.breaker import Breaker
 from grange.storage.guards.death_recorder import DeathRecorder
@@ -46,31 +51,33 @@ def same_writer(silo: SiloAddress) -> SiloAddress:
     return silo
 
 
+class GuardDeps(msgspec.Struct, frozen=True):
+    """`timeout` in seconds bounds an operation. `writer` and `first_change` are those of `SiloEnvironment`."""
+
+    me: SiloAddress
+    rng: random.Random
+    timeout: float
+    events: Events
+    writer: Writers = same_writer
+    first_change: int = 1
+
+
 class StorageGuards:
     """Puts one guard before each store; several names of one store share it. Use as `async with`."""
 
-    def __init__(
-        self,
-        storages: Mapping[str, GrainStorage],
-        me: SiloAddress,
-        rng: random.Random,
-        timeout: float,
-        writer: Writers = same_writer,
-        first_change: int = 1,
-    ) -> None:
-        """`timeout` in seconds bounds an operation. `writer` and `first_change` are those of `SiloEnvironment`."""
-        self._writer = writer
+    def __init__(self, storages: Mapping[str, GrainStorage], deps: GuardDeps) -> None:
+        self._deps = deps
         self._tasks = Tasks()
         self._recorders: list[DeathRecorder] = []
         self._guarded: list[GuardedStorage] = []
         self._fenced_subscribers: list[Callable[[], None]] = []
-        self.stamps = Stamps(writer(me), first_change)
+        self.stamps = Stamps(deps.writer(deps.me), deps.first_change)
         self.storages: dict[str, GrainStorage] = {}
         """By the names that grains use."""
         done: list[tuple[GrainStorage, GuardedStorage]] = []
         for name, storage in storages.items():
             known = next((guarded for other, guarded in done if other is storage), None)
-            guarded = known or self._guard(name, storage, me, rng, timeout)
+            guarded = known or self._guard(name, storage)
             if known is None:
                 done.append((storage, guarded))
             self.storages[name] = guarded
@@ -99,16 +106,20 @@ class StorageGuards:
     ) -> None:
         await self._tasks.close()
 
-    def _guard(
-        self, name: str, storage: GrainStorage, me: SiloAddress, rng: random.Random, timeout: float
-    ) -> GuardedStorage:
-        recorder = DeathRecorder(storage, name, me, rng, self._writer)
-        breaker = Breaker(name, lambda: storage.read(PROBED_RECORD, "probe"), recorder.record_again, rng, self._tasks)
-        guarded = GuardedStorage(storage, recorder, breaker, rng, timeout, self._notify_fenced)
+    def _guard(self, name: str, storage: GrainStorage) -> GuardedStorage:
+        deps = self._deps
+        recorder = DeathRecorder(storage, name, deps.me, deps.rng, deps.writer, deps.events)
+
+        async def probe() -> None:
+            await storage.read(PROBED_RECORD, "probe")
+
+        breaker = Breaker(name, probe, recorder.record_again, deps.rng, self._tasks, deps.events)
+        guarded = GuardedStorage(storage, recorder, breaker, deps.rng, deps.timeout, self._on_fenced)
         self._recorders.append(recorder)
         self._guarded.append(guarded)
         return guarded
 
-    def _notify_fenced(self) -> None:
+    def _on_fenced(self, error: InconsistentStateError) -> None:
+        self._deps.events.publish(WriteFenced(str(error)))
         for subscriber in self._fenced_subscribers:
             subscriber()

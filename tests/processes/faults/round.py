@@ -216,7 +216,7 @@ class Round:
         """Count the warnings and errors that silos logged since the round began, by event."""
         lines = [line for silo in self.stage.silos.lives for line in silo.lines() if line["t"] >= self.began]
         loud = [line for line in lines if line["level"] in ("warning", "error")]
-        return dict(sorted(Counter(line.get("event") or line["message"][:60] for line in loud).items()))
+        return dict(sorted(Counter(line.get("event") or line["msg"][:60] for line in loud).items()))
 
     def _judge_deaths(self) -> None:
         """I10: no silo is declared dead, and no silo ends, without a reason."""

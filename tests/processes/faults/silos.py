@@ -68,7 +68,7 @@ class FaultSilo(SiloProcess):
         for text in self.logged:
             if text.startswith("{"):
                 line = json.loads(text)
-                line["t"] = monotonic(line["time"])
+                line["t"] = monotonic(line["ts"])
                 found.append(line)
         return found
 
