@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from math import inf
 
+from grange.observability.histogram import Histogram
 from grange.observability.spans import Branch, Span, Unsampled
 from grange.observability.trace import ids_of
 from grange.proto.journal import RootRow, SpanRow
@@ -18,8 +18,30 @@ BRANCHES = 20
 
 ERROR, SLOW, SAMPLE = "error", "slow", "sample"
 
-Slow = Callable[[str], float]
-"""The seconds above which a call of this name is slow."""
+TIMES_BEFORE_SLOW = 100
+"""Traces with one first span that must have ended before another one of that name counts as slow."""
+
+MOST_NAMES = 2_000
+"""Names of first spans whose times are counted."""
+
+
+class Durations:
+    """The times of the first spans of traces, by name. A trace is slow if it is in the last hundredth of its name."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, Histogram] = {}
+
+    def is_slow(self, name: str, seconds: float) -> bool:
+        """Whether this time is above the 99th percentile of those before; it is counted after that."""
+        times = self._times.get(name)
+        if times is None:
+            if len(self._times) >= MOST_NAMES:
+                return False
+            times = self._times[name] = Histogram()
+        before = times.frozen()
+        times.observe(seconds)
+        limit = before.quantile(0.99) if before.count >= TIMES_BEFORE_SLOW else None
+        return limit is not None and seconds > limit
 
 
 class Entry:
@@ -48,12 +70,10 @@ class Entry:
 class KeptTraces:
     """At most `limit` traces (`spans.Kept`). If there are more, the oldest of the most frequent kind is dropped."""
 
-    def __init__(
-        self, now: Callable[[], float], time: Callable[[], float], slow: Slow = lambda _: inf, limit: int = LIMIT
-    ) -> None:
+    def __init__(self, now: Callable[[], float], time: Callable[[], float], limit: int = LIMIT) -> None:
         self._now = now
         self._time = time
-        self._slow = slow
+        self._durations = Durations()
         self._limit = limit
         self._kinds: dict[str, OrderedDict[int, Entry]] = {
             ERROR: OrderedDict(),
@@ -67,7 +87,8 @@ class KeptTraces:
         root = branch.root
         if root is None:
             return
-        kind = ERROR if root.error else SLOW if root.finished - root.begun > self._slow(root.name) else SAMPLE
+        slow = self._durations.is_slow(root.name, root.finished - root.begun)
+        kind = ERROR if root.error else SLOW if slow else SAMPLE
         entry = self._entry(branch.number, kind)
         if len(entry.branches) < BRANCHES:
             entry.branches.append(branch)

@@ -10,13 +10,27 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import cast
 
 from opentelemetry import trace as api
 from opentelemetry.context import attach, get_current
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.metrics.export import Metric as OtelMetric
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -25,6 +39,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from grange.errors import ConfigurationError
+from grange.observability.histogram import BOUNDS, Distribution
+from grange.observability.metrics import METRICS, Kind
+from grange.observability.snapshot import Snapshot
 from grange.observability.spans import Fact, Span
 from grange.observability.telemetry import ENDPOINT, Process, Telemetry
 from grange.observability.trace import ids_of
@@ -35,7 +52,8 @@ FLUSH_TIMEOUT = 2.0
 """Seconds that the end of a silo or client waits for what is left to be sent."""
 
 _SCOPE = InstrumentationScope("grange")
-_KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER}
+_UNITS: Mapping[str, str] = MappingProxyType({"seconds": "s", "bytes": "By"})
+_KINDS: Mapping[str, SpanKind] = MappingProxyType({"client": SpanKind.CLIENT, "server": SpanKind.SERVER})
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _OK = Status(StatusCode.UNSET)
 _ERROR = Status(StatusCode.ERROR)
@@ -120,6 +138,103 @@ async def exporting(telemetry: Telemetry, process: Process) -> AsyncGenerator[Sp
         await end_within(FLUSH_TIMEOUT, "spans", processor.shutdown, exporter.shutdown)
 
 
+@asynccontextmanager
+async def exporting_figures(process: Process, figures: Callable[[], Snapshot]) -> AsyncGenerator[None]:
+    """Send the figures each `OTEL_METRIC_EXPORT_INTERVAL` milliseconds (60,000) while the `async with` lasts.
+
+    Nothing is sent without an OTLP receiver. The last figures are sent at the end.
+    """
+    if not _wants("OTEL_METRICS_EXPORTER"):
+        yield
+        return
+    seconds = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "60000")) / 1000
+    exporter, resource = OTLPMetricExporter(), _resource(process)
+    worker = LatestOnly(lambda snapshot: exporter.export(metrics_data(snapshot, resource)))
+    task = asyncio.create_task(_put_each(seconds, worker, figures), name="grange export of figures")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        worker.put(figures())
+        await end_within(FLUSH_TIMEOUT, "figures", worker.end, exporter.shutdown)
+
+
+async def _put_each(seconds: float, worker: LatestOnly, figures: Callable[[], Snapshot]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        worker.put(figures())
+
+
+class LatestOnly:
+    """Sends values in a thread of its own. While one is sent, only the newest waits: figures are totals."""
+
+    def __init__(self, send: Callable[[Snapshot], object]) -> None:
+        self._send = send
+        self._changed = threading.Condition()
+        self._next: Snapshot | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="grange figures", daemon=True)
+        self._thread.start()
+
+    def put(self, value: Snapshot) -> None:
+        """Send this value next, in place of one that still waits."""
+        with self._changed:
+            self._next = value
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Wait until the last value is sent, and end the thread."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._next is not None or self._ended)
+                value, self._next = self._next, None
+            if value is None:
+                return
+            try:
+                self._send(value)
+            except Exception:
+                log.exception("the figures could not be exported", extra={"event": "telemetry_failed"})
+
+
+def metrics_data(figures: Snapshot, resource: Resource) -> MetricsData:
+    """A snapshot as the SDK's exporters take it. The names and labels are those of `/metrics`."""
+    end = round(figures.time * 1e9)
+    start = end - round(figures.span * 1e9)
+    found: list[OtelMetric] = []
+    for metric in METRICS:
+        points = [(dict(zip(metric.labels, labels, strict=True)), value) for labels, value in metric.read(figures)]
+        if not points:
+            continue
+        if metric.kind is Kind.HISTOGRAM:
+            cells = [
+                _histogram(labels, value, start, end) for labels, value in points if isinstance(value, Distribution)
+            ]
+            data: Sum | Gauge | Histogram = Histogram(cells, AggregationTemporality.CUMULATIVE)
+        else:
+            numbers = [
+                NumberDataPoint(labels, start, end, value)
+                for labels, value in points
+                if not isinstance(value, Distribution)
+            ]
+            is_counter = metric.kind is Kind.COUNTER
+            data = Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True) if is_counter else Gauge(numbers)
+        found.append(OtelMetric(metric.name, metric.text, _UNITS.get(metric.unit, "1"), data))
+    scope = ScopeMetrics(_SCOPE, found, "")
+    return MetricsData([ResourceMetrics(resource, [scope], "")])
+
+
+def _histogram(labels: dict[str, str], value: Distribution, start: int, end: int) -> HistogramDataPoint:
+    unknown = cast("float", None)  # the least and the greatest value are optional on the wire
+    return HistogramDataPoint(labels, start, end, value.count, value.total, value.all_cells, BOUNDS, unknown, unknown)
+
+
 async def end_within(seconds: float, what: str, end: Callable[[], object], give_up: Callable[[], object]) -> None:
     """Run `end`, which sends what is left, in a thread. After `seconds` it is left behind, and `give_up` called."""
     thread = threading.Thread(target=end, name=f"grange end of {what}", daemon=True)
@@ -135,16 +250,17 @@ async def end_within(seconds: float, what: str, end: Callable[[], object], give_
 
 def _otlp_spans() -> SpanExporter | None:
     """The exporter of the SDK to the OTLP receiver that the environment names, if any."""
-    if not os.environ.get(ENDPOINT) or os.environ.get("OTEL_TRACES_EXPORTER", "otlp").lower() == "none":
-        return None
-    _check_protocol()
-    return OTLPSpanExporter()
+    return OTLPSpanExporter() if _wants("OTEL_TRACES_EXPORTER") else None
 
 
-def _check_protocol() -> None:
+def _wants(variable: str) -> bool:
+    """Whether to export to an OTLP receiver. Raises ConfigurationError for a protocol that grange does not speak."""
+    if not os.environ.get(ENDPOINT) or os.environ.get(variable, "otlp").lower() == "none":
+        return False
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").lower()
     if protocol != "grpc":
         raise ConfigurationError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r:.100}: grange exports by grpc only")
+    return True
 
 
 def _resource(process: Process) -> Resource:

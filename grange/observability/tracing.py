@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib import import_module
+from typing import Any
 
 from grange.clock import utc_now
 from grange.errors import ConfigurationError
+from grange.observability.snapshot import Snapshot
 from grange.observability.spans import Spans
 from grange.observability.telemetry import ENDPOINT, Process, Telemetry, can_export
 
@@ -40,9 +42,25 @@ async def tracing(
             )
         yield spans
         return
-    # In a thread, because it takes 0.2 s and more.
-    otel = await asyncio.get_running_loop().run_in_executor(None, import_module, "grange.observability.otel")
+    otel = await _otel()
     spans.outside = otel.ApplicationTracing()
     async with otel.exporting(telemetry, process) as sink:
         spans.sink = sink
         yield spans
+
+
+@asynccontextmanager
+async def exporting_figures(
+    telemetry: Telemetry | None, process: Process, figures: Callable[[], Snapshot]
+) -> AsyncGenerator[None]:
+    """Send the figures of a silo to the OTLP receiver that the environment names, while the `async with` lasts."""
+    if telemetry is None or not os.environ.get(ENDPOINT):
+        yield
+        return
+    async with (await _otel()).exporting_figures(process, figures):
+        yield
+
+
+async def _otel() -> Any:
+    """The module with OpenTelemetry. It is imported in a thread, because that takes 0.2 s and more."""
+    return await asyncio.get_running_loop().run_in_executor(None, import_module, "grange.observability.otel")

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace as api
+from opentelemetry.sdk.metrics.export import Histogram as MetricHistogram
+from opentelemetry.sdk.metrics.export import Sum
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -18,8 +21,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from grange import ConfigurationError, Grain
 from grange.client import Client
-from grange.observability import Telemetry
-from grange.observability.telemetry import ENDPOINT, telemetry_of
+from grange.observability import Telemetry, otel
+from grange.observability.histogram import Histogram
+from grange.observability.metrics import METRICS, Kind
+from grange.observability.snapshot import MethodSnapshot, Snapshot, TypeSnapshot
+from grange.observability.telemetry import ENDPOINT, Process, telemetry_of
+from grange.observability.tracing import exporting_figures
+from grange.proto.ids import SiloAddress
 from grange.silo import Silo
 from grange.testing import TestCluster
 from tests.observability.otlp_receiver import receiving, values
@@ -232,3 +240,99 @@ async def test_another_protocol_than_grpc_is_refused(tmp_path: Path, monkeypatch
     silo = Silo([Till], port=0, gateway_port=0, data=tmp_path, telemetry=Telemetry())
     with pytest.raises(ConfigurationError, match="exports by grpc only"):
         await silo.start()
+
+
+# -- figures --
+
+
+def snapshot(time: float = 1000.0) -> Snapshot:
+    calls = Histogram()
+    for seconds in (0.0004, 0.2, 40.0):
+        calls.observe(seconds)
+    method = MethodSnapshot("pay", calls.frozen(), failed=1, turns=calls.frozen(), refused={"overloaded": 2})
+    return Snapshot(
+        address=SiloAddress("h", 1, 2),
+        name="s1",
+        cluster="c",
+        release="1",
+        time=time,
+        uptime=100.0,
+        span=100.0,
+        status="active",
+        types=(TypeSnapshot("till", "hash", activations=5, methods=(method,)),),
+    )
+
+
+def test_every_metric_has_its_name_kind_and_labels() -> None:
+    data = otel.metrics_data(snapshot(), Resource({"service.name": "shop"}))
+    found = {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
+    declared = {metric.name: metric for metric in METRICS}
+    assert found.keys() <= declared.keys()
+    calls = found["grange_call_duration_seconds"]
+    assert calls.unit == "s"
+    assert isinstance(calls.data, MetricHistogram)
+    point = next(each for each in calls.data.data_points if dict(each.attributes or {}).get("method") == "pay")
+    assert (point.count, round(point.sum, 4)) == (3, 40.2004)
+    assert sum(point.bucket_counts) == 3
+    assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+    assert point.bucket_counts[-1] == 1
+    assert (point.start_time_unix_nano, point.time_unix_nano) == (900_000_000_000, 1_000_000_000_000)
+    for name, metric in found.items():
+        is_counter = isinstance(metric.data, Sum)
+        assert is_counter == (declared[name].kind is Kind.COUNTER)
+        if is_counter:
+            assert metric.data.is_monotonic
+
+
+async def test_figures_are_exported_at_the_end_and_the_newest_while_one_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with receiving() as (endpoint, receiver):
+        monkeypatch.setenv(ENDPOINT, endpoint)
+        process = Process(service="shop", cluster="c", name="s1")
+        times = iter(range(1000, 2000))
+        async with exporting_figures(Telemetry(), process, lambda: snapshot(next(times))):
+            pass
+        assert {facts["service.name"] for facts, _ in receiver.metrics} == {"shop"}
+        names = [metric.name for _, metric in receiver.metrics]
+        assert names.count("grange_call_duration_seconds") == 1
+        assert "grange_activations" in names
+
+
+async def test_figures_are_exported_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as (endpoint, receiver):
+        monkeypatch.setenv(ENDPOINT, endpoint)
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "10")
+        process = Process(service="shop", cluster="c", name="s1")
+        async with exporting_figures(Telemetry(), process, snapshot):
+            await asyncio.to_thread(
+                receiver.wait_for,
+                lambda: [metric.name for _, metric in receiver.metrics].count("grange_activations") >= 3,
+            )
+
+
+async def test_a_collector_that_hangs_delays_the_end_of_the_figures_by_two_seconds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with receiving(hangs=True) as (endpoint, receiver):
+        monkeypatch.setenv(ENDPOINT, endpoint)
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "10")
+        process = Process(service="shop", cluster="c", name="s1")
+        async with exporting_figures(Telemetry(), process, snapshot):
+            await asyncio.to_thread(receiver.called.wait)
+        assert "the last figures within 2 s" in caplog.text
+        assert receiver.metrics == []
+
+
+@pytest.mark.parametrize("variables", [{}, {"OTEL_METRICS_EXPORTER": "none"}])
+async def test_figures_are_not_exported_unless_that_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    with receiving() as (endpoint, receiver):
+        if variables:
+            monkeypatch.setenv(ENDPOINT, endpoint)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        async with exporting_figures(Telemetry(), Process(service="shop", cluster="c", name="s1"), snapshot):
+            pass
+        assert not receiver.called.is_set()
