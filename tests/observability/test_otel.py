@@ -336,3 +336,20 @@ async def test_figures_are_not_exported_unless_that_is_wanted(
         async with exporting_figures(Telemetry(), Process(service="shop", cluster="c", name="s1"), snapshot):
             pass
         assert not receiver.called.is_set()
+
+
+async def test_figures_that_cannot_be_sent_do_not_end_the_export(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[float] = []
+
+    def send(figures: Snapshot) -> None:
+        if figures.time < 2000:
+            raise OSError("the disk is full")
+        sent.append(figures.time)
+
+    worker = otel.LatestOnly(send)
+    worker.put(snapshot(1000.0))
+    while "could not be exported" not in caplog.text:
+        await asyncio.sleep(0.001)
+    worker.put(snapshot(3000.0))
+    await asyncio.to_thread(worker.end)
+    assert sent == [3000.0]
