@@ -1,8 +1,9 @@
 """The cost of telemetry for a call, in processor time: `python -m benchmarks.tracing`.
 
 One process runs a silo and a client for each kind of telemetry. All are measured in alternating rounds, so that other
-programs of the machine disturb all alike; a figure is the median of the ratios of the rounds. The client and the
-silo share the process, so a remote call counts both sides. The exporter drops the spans: a collector has its own costs.
+programs of the machine disturb all alike; a figure is the least of all rounds, which they disturb least. The client and
+the silo share the process, so a remote call counts both sides. The exporter drops the spans: a collector has costs of
+its own.
 
 The cost of the places that test whether telemetry is on needs a tree without them: `python -m benchmarks.guard`.
 """
@@ -13,7 +14,6 @@ import gc
 import json
 import logging
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -88,8 +88,7 @@ async def _measure(rounds: int) -> Figures:
         taken = await _rounds(measures, rounds)
     found: Figures = {}
     for (where, kind), mine in taken.items():
-        ratios = (one / other for one, other in zip(mine, taken[where, "none"], strict=True))
-        found[where, kind] = (round(statistics.median(mine) * 1e6, 2), round(statistics.median(ratios), 3))
+        found[where, kind] = (round(min(mine) * 1e6, 2), round(min(mine) / min(taken[where, "none"]), 3))
     return found
 
 

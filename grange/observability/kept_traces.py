@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from math import inf
 
 from grange.observability.histogram import Histogram
 from grange.observability.spans import Branch, Span, Unsampled
@@ -19,7 +20,7 @@ BRANCHES = 20
 ERROR, SLOW, SAMPLE = "error", "slow", "sample"
 
 TIMES_BEFORE_SLOW = 100
-"""Traces with one first span that must have ended before another one of that name counts as slow."""
+"""Traces after whose first spans of one name the limit is taken anew, and before which none counts as slow."""
 
 MOST_NAMES = 2_000
 """Names of first spans whose times are counted."""
@@ -29,19 +30,22 @@ class Durations:
     """The times of the first spans of traces, by name. A trace is slow if it is in the last hundredth of its name."""
 
     def __init__(self) -> None:
-        self._times: dict[str, Histogram] = {}
+        self._times: dict[str, tuple[Histogram, list[float]]] = {}
 
     def is_slow(self, name: str, seconds: float) -> bool:
         """Whether this time is above the 99th percentile of those before; it is counted after that."""
-        times = self._times.get(name)
-        if times is None:
+        known = self._times.get(name)
+        if known is None:
             if len(self._times) >= MOST_NAMES:
                 return False
-            times = self._times[name] = Histogram()
-        before = times.frozen()
+            known = self._times[name] = Histogram(), [0, inf]
+        times, state = known
         times.observe(seconds)
-        limit = before.quantile(0.99) if before.count >= TIMES_BEFORE_SLOW else None
-        return limit is not None and seconds > limit
+        slow = seconds > state[1]
+        state[0] += 1
+        if state[0] % TIMES_BEFORE_SLOW == 0:
+            state[1] = times.frozen().quantile(0.99) or inf
+        return slow
 
 
 class Entry:

@@ -2,8 +2,8 @@
 
 A call carries its place in a trace. Only the root of a trace decides whether it is sampled. A trace that is
 not sampled is one object that is passed on; a sampled one grows a `Span` for each step. The runtime asks for a trace
-once per call and enters it at the start of the turn; directory and storage ask `part` for the steps of the running
-code. Without telemetry no call has a trace, and each of these places tests one attribute.
+once per call and enters it at the start of the turn; directory and storage begin the steps of the running code
+(`steps.py`). Without telemetry no call has a trace, and each of these places tests one attribute.
 
 No OpenTelemetry here: `otel.py` takes the spans that have ended.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
 from typing import ClassVar, Protocol, TypeAlias
@@ -80,7 +79,7 @@ class Outside(Protocol):
         ...
 
 
-class Unsampled(msgspec.Struct, eq=False):
+class Unsampled(msgspec.Struct, eq=False, gc=False):
     """The place of a call in a trace that is not sampled. Callees get it unchanged. A struct, because it is made often.
 
     low: the end of the trace id, if the trace began here. text: the traceparent. It is made when it is needed, because
@@ -376,29 +375,6 @@ class Spans:
         if self._grain_keys:
             facts["grange.key"] = grain_id.key
         return name, facts
-
-
-def part(kind: str, name: str, facts: dict[str, Fact] | None = None) -> AbstractContextManager[object]:
-    """A `with` for one step of the running code, such as a storage operation. It does nothing if nothing is sampled."""
-    return part_of(current.get(), kind, name, facts)
-
-
-def part_of(
-    trace: InTrace, kind: str, name: str, facts: dict[str, Fact] | None = None
-) -> AbstractContextManager[object]:
-    """`part` for a step of the code that has this trace."""
-    if not isinstance(trace, Sampled):
-        return _NOTHING
-    return trace.child(kind, name, {} if facts is None else facts)
-
-
-_NOTHING = nullcontext()
-
-
-def link_here() -> str:
-    """The traceparent of the running code, if its trace is sampled: for what it causes and does not wait for."""
-    trace = current.get()
-    return trace.traceparent if isinstance(trace, Sampled) else ""
 
 
 def _status(error: BaseException | None) -> str:

@@ -14,7 +14,7 @@ from typing import Generic, Self, TypeVar, cast
 import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
-from grange.observability.spans import part
+from grange.observability.steps import part
 from grange.proto.ids import GrainId
 from grange.storage.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
 from grange.storage.memory import MemoryStorage

@@ -26,6 +26,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Connections": (17, 18, 19, 41, 68, 69, 70),
     "Options and the command line": (59,),
     "Stopping a silo": (42, 43, 44, 45),
+    "Looking at a cluster": (74,),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }
 """The numbers of the records under each theme. A new record needs a place here; a test checks it."""

@@ -12,7 +12,8 @@ import pytest
 from grange import CallTimeout, SiloUnavailable
 from grange.observability.kept_traces import ERROR, SAMPLE, SLOW, KeptTraces
 from grange.observability.log_context import current_trace
-from grange.observability.spans import Sampled, Span, Spans, Trace, current, link_here, part, part_of
+from grange.observability.spans import Sampled, Span, Spans, Trace, current
+from grange.observability.steps import link_here, part, part_of
 from grange.observability.trace import clean, ids_of
 from grange.proto.ids import GrainId
 

@@ -12,7 +12,8 @@ import logging
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
-from grange.observability.spans import Sampled, Span, part
+from grange.observability.spans import Sampled, Span
+from grange.observability.steps import part
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from grange.aio.loop_binding import LoopBinding
 from grange.grains.options import MAX_SECONDS, is_number
 from grange.grains.ref import Reference
-from grange.observability.spans import Spans, link_here
+from grange.observability.spans import Spans
+from grange.observability.steps import link_here
 from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 

@@ -21,7 +21,8 @@ from grange.aio.tasks import Tasks
 from grange.errors import SiloUnavailable
 from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
-from grange.observability.spans import InTrace, part_of
+from grange.observability.spans import InTrace
+from grange.observability.steps import part_of
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.calls.link import Link
