@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.backoff import Backoff
@@ -23,6 +23,17 @@ T = TypeVar("T")
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 """Seconds before a change whose answer was lost is sent again: the first pause, and the longest."""
+
+
+class Operation(NamedTuple):
+    """One operation on one record. Its text is for errors, so it is made only for them."""
+
+    kind: str
+    grain_id: GrainId
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} of state {self.state!r} of {self.grain_id}"
 
 
 class GuardedStorage:
@@ -54,8 +65,9 @@ class GuardedStorage:
 
         Reads again when another death came meanwhile.
         """
-        operation = f"read of state {state!r} of {grain_id}"
-        await self._breaker.check(operation)
+        operation = Operation("read", grain_id, state)
+        if self._breaker.is_open:
+            await self._breaker.check(operation)
         try:
             async with AwakeTimeout(self._timeout):
                 return await self._read_after_deaths(grain_id, state)
@@ -87,7 +99,7 @@ class GuardedStorage:
     ) -> str:
         """See `GrainStorage.write`. With a stamp, a change whose answer was lost is repeated while there is time."""
         return await self._change(
-            f"write of state {state!r} of {grain_id}",
+            Operation("write", grain_id, state),
             lambda: self._storage.write(grain_id, state, payload, etag, schema, stamp),
             stamp,
         )
@@ -95,7 +107,7 @@ class GuardedStorage:
     async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`, and `write`."""
         return await self._change(
-            f"clear of state {state!r} of {grain_id}",
+            Operation("clear", grain_id, state),
             lambda: self._storage.clear(grain_id, state, etag, stamp),
             stamp,
         )
@@ -104,8 +116,9 @@ class GuardedStorage:
         """See `GrainStorage.fence`."""
         await self._storage.fence(silos)
 
-    async def _change(self, operation: str, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
-        await self._breaker.check(operation)
+    async def _change(self, operation: Operation, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
+        if self._breaker.is_open:
+            await self._breaker.check(operation)
         deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             return await change()
@@ -122,7 +135,7 @@ class GuardedStorage:
             raise
 
     async def _resolve(
-        self, operation: str, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
+        self, operation: Operation, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
     ) -> T:
         """Send the same change again. With its etag and stamp it is applied at most once, even if both arrive.
 
