@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 from opentelemetry import trace as api
 from opentelemetry.context import attach, get_current
@@ -148,7 +148,8 @@ async def exporting_figures(process: Process, figures: Callable[[], Snapshot]) -
         yield
         return
     seconds = float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "60000")) / 1000
-    exporter, resource = OTLPMetricExporter(), _resource(process)
+    # Its methods take further keywords of an unknown type.
+    exporter, resource = cast("Any", OTLPMetricExporter()), _resource(process)
     worker = LatestOnly(lambda snapshot: exporter.export(metrics_data(snapshot, resource)))
     task = asyncio.create_task(_put_each(seconds, worker, figures), name="grange export of figures")
     try:

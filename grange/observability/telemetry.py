@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     set. `grange run` does; a library must not."""
 
     def __post_init__(self) -> None:
-        sample: object = self.sample
+        sample = cast("object", self.sample)
         if isinstance(sample, bool) or not isinstance(sample, int | float) or not 0 <= sample <= 1:
             raise ConfigurationError(f"telemetry option sample must be a share from 0 to 1, not {self.sample!r:.100}")
         for name in ("grain_keys", "set_global_provider"):
