@@ -22,6 +22,7 @@ from grange.cli.naming import naming_options
 from grange.cli.process import StopSignals, run
 from grange.cli.silo_import import named_silo
 from grange.cli.streams import json_text, write
+from grange.observability.telemetry import ENDPOINT, Telemetry, can_export, telemetry_of
 from grange.printable import printable
 from grange.silo.config import SiloConfig
 from grange.silo.silo import Silo
@@ -69,7 +70,24 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_wi
         fields: dict[str, str | int] = {"cluster": config.cluster, "silo": config.name}
         write_logs(log_level, log_json, fields)
         settle(thresholds)
-        run(silo, overrides, signals, functools.partial(_announce, config, as_json, fields))
+        run(
+            silo,
+            {**overrides, "telemetry": _telemetry()},
+            signals,
+            functools.partial(_announce, config, as_json, fields),
+        )
+
+
+def _telemetry() -> Telemetry | None:
+    """The telemetry that the environment asks for. It may be set for all programs here, so it fails no start."""
+    telemetry = telemetry_of(os.environ)
+    if telemetry is not None and not can_export():
+        log.warning(
+            "%s is set, but OpenTelemetry is not installed (the extra 'otel' of grange): nothing is exported", ENDPOINT,
+            extra={"event": "telemetry_not_installed"},
+        )  # fmt: skip
+        return None
+    return telemetry
 
 
 def _announce(config: SiloConfig, as_json: bool, fields: dict[str, str | int], silo: Silo) -> None:

@@ -22,6 +22,9 @@ from grange.errors import CallerClosed, ConfigurationError, HandshakeRefused, Si
 from grange.grains.definition import Addressable
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.model.member import View
+from grange.observability.spans import Spans
+from grange.observability.telemetry import Process, Telemetry, as_telemetry
+from grange.observability.tracing import tracing
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.ids import GrainId, SiloAddress
@@ -31,6 +34,7 @@ from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.link import Link
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
+from grange.runtime.calls.traced import TracedCalls
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -52,7 +56,8 @@ class Client:
     `gateways` are the `host:port` of some silos. The client learns the others from them, and calls fail over between
     all of them. `errors` are your exception classes that calls may raise as themselves; those in `errors=` of a grain
     class are known already. `token` is a secret that gives this client a role in management (`ask`); calls need none.
-    `response_timeout` is in seconds. `transport` replaces the network in tests.
+    `response_timeout` is in seconds. `transport` replaces the network in tests. `telemetry` traces the calls
+    (`grange.observability.Telemetry`).
 
     Entering raises SiloUnavailable if no gateway answers, HandshakeRefused for a wrong cluster or version, and
     RuntimeError if it is or was connected. A client belongs to the event loop and the process that entered it: used in
@@ -73,6 +78,7 @@ class Client:
         response_timeout: float = 30.0,
         options: ClientOptions | None = None,
         on_connect_failure: OnConnectFailure | None = None,
+        telemetry: Telemetry | None = None,
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -89,6 +95,7 @@ class Client:
         self._faults = Faults(errors)
         self._options = options or ClientOptions()
         self._on_connect_failure = on_connect_failure
+        self._telemetry = as_telemetry(telemetry)
         self._listeners = Listeners()
         self._runtime = RuntimeOptions(response_timeout=response_timeout)
         self._transport = transport
@@ -178,6 +185,7 @@ class Client:
         if transport is None:
             transport = TwoRoads(options) if self._options.road == "tcp" else GrpcTransport(options)
             parts.push_async_callback(transport.close)
+        spans = await self._open_tracing(parts)
         deadlines, references, tasks = Deadlines(), ReferenceExtension(), Tasks()
         parts.callback(deadlines.close)
         self._sender = Sender(deadlines, self._faults)
@@ -194,13 +202,18 @@ class Client:
         self._caller = Caller(deps, self._gateways, plans, self._random)
         parts.push_async_callback(self._caller.close)
         learn = partial(self._faults.register, clash=Clash.REPLACE)
-        grains = GrainFactory(self._caller.call, self._gateways.implementations, learn)
+        call = self._caller.call if spans is None else TracedCalls(self._caller.call, spans)
+        grains = GrainFactory(call, self._gateways.implementations, learn)
         references.bind(grains)
         await self._find_cluster()
         parts.push_async_callback(tasks.close)
         tasks.start(self._gateways.keep_fresh(self._sender.ask))
         parts.callback(self._gateways.close)
         self._grains = grains
+
+    async def _open_tracing(self, parts: AsyncExitStack) -> Spans | None:
+        process = Process(service=self._hello.name, cluster=self._hello.cluster, name=self._hello.name)
+        return await parts.enter_async_context(tracing(self._telemetry, process, self._random))
 
     async def _find_cluster(self) -> None:
         attempts = 0

@@ -5,3 +5,7 @@ Open `snapshot.py` first: its value is all that the dashboard, `/metrics` and th
 `silo/figures.py` collects them. `events.py` publishes what happens, `catalogue.py` declares it; `log_ring.py` keeps log
 lines.
 """
+
+from grange.observability.telemetry import Telemetry
+
+__all__ = ["Telemetry"]

@@ -220,6 +220,8 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.one_way = True
     if request.view:
         target.view = request.view
+    if request.traceparent:
+        target.traceparent = request.traceparent
 
 
 def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
@@ -249,6 +251,7 @@ def _request(request: pb.Request) -> Request:
         request.context,
         request.one_way,
         request.view,
+        request.traceparent,
     )
 
 

@@ -117,16 +117,22 @@ class SpanRow(msgspec.Struct, frozen=True):
 
 
 class RootRow(msgspec.Struct, frozen=True):
-    """One trace in a list: its root span in this silo, why it was kept ("error", "slow" or "sample")."""
+    """One trace in a list: its first span in this silo, why it was kept ("error", "slow" or "sample"), its number."""
 
     span: SpanRow
     kept: str
+    number: int = 0
 
 
 class Traces(msgspec.Struct, frozen=True):
-    """Answer to `TRACES` (question: `After`), the newest first; and to `TRACE` (question: a trace id), in `spans`."""
+    """Answer to `TRACES` (question: `After`), the newest first; and to `TRACE` (question: a trace id), in `spans`.
+
+    The trace id is 32 hexadecimal digits, as MessagePack text. `sampling`: the share (0 to 1) of traces that begin in
+    this silo and are sampled. `on`: whether it traces at all; if not, nothing is kept.
+    """
 
     address: SiloAddress
     roots: tuple[RootRow, ...] = ()
     spans: tuple[SpanRow, ...] = ()
     sampling: float = 0.0
+    on: bool = False

@@ -25,7 +25,8 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     """A request to run `method` of the grain with these arguments. `id` is unique per connection and direction.
 
     `args` is an array of positional arguments. `timeout_ms` is the time left when it was sent (0: no limit). `context`
-    is the request context as MessagePack (empty: none). `view` is the sender's membership version.
+    is the request context as MessagePack (empty: none). `view` is the sender's membership version. `traceparent` is the
+    W3C trace context of the call, also if it is not sampled (empty: none); the receiver drops a text that is none.
     """
 
     id: UInt64
@@ -37,6 +38,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     context: bytes = b""
     one_way: bool = False
     view: UInt64 = 0
+    traceparent: str = ""
 
 
 class Response(msgspec.Struct, array_like=True, tag=5, gc=False):

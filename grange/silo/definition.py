@@ -12,6 +12,7 @@ from grange.grains.definition import interfaces_of, is_interface, spec_of
 from grange.grains.facets import check_buildable
 from grange.grains.grain import Grain
 from grange.membership.model.member import Implementations
+from grange.observability.telemetry import Telemetry
 from grange.placement.provider import PlacementStrategy
 from grange.silo.config import SiloConfig
 from grange.silo.services import Services
@@ -65,6 +66,7 @@ class SiloDefinition(msgspec.Struct, frozen=True, eq=False):
     services: Services
     errors: tuple[type[Exception], ...]
     strategies: Mapping[str, PlacementStrategy]
+    telemetry: Telemetry | None = None
 
     def check(self) -> None:
         """Raise ConfigurationError for classes that a silo cannot host.

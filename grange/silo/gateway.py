@@ -22,6 +22,7 @@ from grange.errors import (
     SiloStopped,
     SiloUnavailable,
 )
+from grange.observability.trace import clean
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason, Request, Response
 from grange.runtime.activations.catalog import Catalog, Target
@@ -177,4 +178,5 @@ class Gateway:
 
 def _request(call: WireCall) -> Request:
     """The request for the next silo, with the time left at this moment."""
-    return msgspec.structs.replace(call.request, timeout_ms=milliseconds_until(call.deadline))
+    left, traceparent = milliseconds_until(call.deadline), clean(call.request.traceparent)
+    return msgspec.structs.replace(call.request, timeout_ms=left, traceparent=traceparent)

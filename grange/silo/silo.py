@@ -7,12 +7,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+import msgspec
+
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.membership.model.member import View
+from grange.observability.telemetry import Telemetry, as_telemetry
 from grange.placement.provider import PlacementStrategy
 from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import SiloAddress, endpoint_of
@@ -38,6 +41,7 @@ class Silo:
     `grains`: the classes that it hosts. `services`: the arguments of their constructors, as a function that
     fills the silo's svcs registry and frees what it made, or as a registry that stays yours.
     `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
+    `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
     Raises ConfigurationError for a wrong option or class, here or at the start, and at the start StorageUnavailable,
@@ -53,6 +57,7 @@ class Silo:
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
         config: SiloConfig | None = None,
+        telemetry: Telemetry | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
@@ -62,17 +67,25 @@ class Silo:
         if config is not None and not isinstance(cast("object", config), SiloConfig):
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
+        self._telemetry = as_telemetry(telemetry)
         self._options = options
         self._lifecycle: Lifecycle | None = None
         self._parts: RunningSilo | None = None
 
-    def definition(self, **overrides: Any) -> SiloDefinition:
-        """The input of the start, with the configuration read now. `overrides` win over all other sources."""
+    def definition(self, *, telemetry: Telemetry | None = None, **overrides: Any) -> SiloDefinition:
+        """The input of the start, with the configuration read now. `overrides` win over all other sources.
+
+        `telemetry` is that of the process, from its environment: the silo's own wins.
+        """
         given = self._config.model_dump() if self._config is not None else {}
         kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
         config = kind(**{**given, **self._options, **overrides})
         strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
-        return SiloDefinition(self._grains, config, self._services, self._errors, strategies)
+        if self._telemetry is not None and telemetry is not None:
+            provider = self._telemetry.set_global_provider or telemetry.set_global_provider
+            telemetry = msgspec.structs.replace(self._telemetry, set_global_provider=provider)
+        telemetry = telemetry or self._telemetry
+        return SiloDefinition(self._grains, config, self._services, self._errors, strategies, telemetry)
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
         """Start all parts and join the cluster. `async with` calls this.

@@ -12,6 +12,8 @@ from grange.membership.agent import MembershipAgent
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.provider import MembershipTable
 from grange.observability.events import Events
+from grange.observability.kept_traces import KeptTraces
+from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -73,9 +75,17 @@ class Stores(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     services: Registry
 
 
-class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 3: the connections to known silos, and requests by them."""
+class Tracing(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 3: the traces of this silo; None without telemetry."""
 
+    spans: Spans | None
+    kept: KeptTraces | None
+
+
+class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """Stage 4: the connections to known silos, and requests by them, in traces."""
+
+    traces: Tracing
     deadlines: Deadlines
     faults: Faults
     sender: Sender
@@ -83,7 +93,7 @@ class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 4: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
+    """Stage 5: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
 
     gate: Gate
     liveness: Liveness
@@ -92,7 +102,7 @@ class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: calls to a grain, on any silo; `grains` makes the references."""
+    """Stage 6: calls to a grain, on any silo; `grains` makes the references."""
 
     references: ReferenceExtension
     codec: ValueCodec
@@ -100,10 +110,11 @@ class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     deps: CallerDeps
     caller: Caller
     grains: GrainFactory
+    spans: Spans | None
 
 
 class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 6: the grains of this silo, and the requests that arrive from other silos and from clients."""
+    """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients."""
 
     tasks: Tasks
     roles: Roles

@@ -27,6 +27,9 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.events import Events
+from grange.observability.kept_traces import KeptTraces
+from grange.observability.telemetry import Process
+from grange.observability.tracing import tracing
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -40,6 +43,7 @@ from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
+from grange.runtime.calls.traced import TracedCalls
 from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -66,8 +70,9 @@ from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
 from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
-from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores
+from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores, Tracing
 from grange.silo.steering import Steering
+from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
 from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
@@ -85,7 +90,8 @@ async def assemble(
     logs = keep_log_lines(parts, definition.config)
     opened = await open_ports(parts, definition.config, environment)
     ports, stores = await open_stores(parts, definition, environment, opened)
-    links = prepare_links(parts, definition, environment, ports)
+    traces = await open_tracing(parts, definition, environment, ports)
+    links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
@@ -221,10 +227,29 @@ async def open_stores(
     )
 
 
-def prepare_links(
+async def open_tracing(
     parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
+) -> Tracing:
+    """Stage 3: the traces, and their exporters; nothing without telemetry. At the stop they end after the drain."""
+    name = ports.name if definition.config.name else str(ports.address)
+    process = Process(
+        service=definition.config.service,
+        cluster=ports.cluster,
+        name=name,
+        facts={"grange.silo": str(ports.address)},
+    )
+    traces = tracing(definition.telemetry, process, environment.random, environment.utc_now)
+    spans = await parts.enter_async_context(traces)
+    if spans is None:
+        return Tracing(spans=None, kept=None)
+    kept = spans.kept = KeptTraces(spans.now, spans.time)
+    return Tracing(spans=spans, kept=kept)
+
+
+def prepare_links(
+    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, traces: Tracing
 ) -> Links:
-    """Stage 3: requests to known silos. Nothing is connected or sent yet."""
+    """Stage 4: requests to known silos. Nothing is connected or sent yet."""
     deadlines = Deadlines()
     parts.callback(deadlines.close)
     faults = Faults(definition.errors)
@@ -238,7 +263,7 @@ def prepare_links(
         environment.random,
     )
     parts.push_async_callback(peers.close)
-    return Links(deadlines=deadlines, faults=faults, sender=sender, peers=peers)
+    return Links(traces=traces, deadlines=deadlines, faults=faults, sender=sender, peers=peers)
 
 
 def prepare_cluster(
@@ -249,7 +274,7 @@ def prepare_cluster(
     links: Links,
     ring: Ring,
 ) -> Cluster:
-    """Stage 4: membership and the directory. The silo is not in the membership table yet."""
+    """Stage 5: membership and the directory. The silo is not in the membership table yet."""
     gate, options = Gate(), definition.config.membership_settings()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
@@ -311,7 +336,7 @@ def prepare_calls(
     cluster: Cluster,
     binding: LoopBinding,
 ) -> Calls:
-    """Stage 5: calls to a grain, on any silo."""
+    """Stage 6: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
     options = config.runtime_options()
@@ -319,20 +344,23 @@ def prepare_calls(
     deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
-    grains = GrainFactory(caller.call, lambda interface: cluster.agent.view.implementations(interface), learn)
-    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains)
+    spans = links.traces.spans
+    call = caller.call if spans is None else TracedCalls(caller.call, spans)
+    grains = GrainFactory(call, lambda interface: cluster.agent.view.implementations(interface), learn)
+    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains, spans=spans)
 
 
 def prepare_hosting(
     definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, cluster: Cluster,
     calls: Calls,
 ) -> Hosting:  # fmt: skip
-    """Stage 6: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
+    """Stage 7: the grains of this silo, and the requests that arrive. Nothing arrives yet."""
     options, faults, tasks = definition.config.runtime_options(), calls.deps.faults, Tasks()
     collector = Collector(options.collect_period)
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
+        spans=calls.spans,
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
@@ -344,8 +372,8 @@ def prepare_hosting(
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission)
+    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans)
+    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, calls.spans)
     inbound = (silo_inbound, client_inbound)
     return Hosting(
         tasks=tasks,
@@ -384,6 +412,7 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
 def serve_system_targets(silo: RunningSilo) -> None:
     """Offer membership and directory to other silos; management and the stop to other silos and to clients."""
     hosting = silo.hosting
+    traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
     answers = (
@@ -393,6 +422,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
         silo.shutdown,
         silo.steering,
+        TraceAnswers(silo.ports.address, traces.spans, traces.kept),
     )
     for targets in (hosting.silo_targets, hosting.client_targets):
         for each in answers:

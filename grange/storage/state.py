@@ -14,6 +14,7 @@ from typing import Generic, Self, TypeVar, cast
 import msgspec
 
 from grange.errors import ConfigurationError, InconsistentStateError, StorageError, WriteOutcomeUnknown
+from grange.observability.steps import part
 from grange.proto.ids import GrainId
 from grange.storage.codec import StateCodec, codec_without_silo, encode_and_compare, text_of
 from grange.storage.memory import MemoryStorage
@@ -177,7 +178,8 @@ class PersistentState(Generic[T]):
 
     async def load(self) -> None:
         """The first read. Called by the runtime before `on_activate`; raises as `read` does."""
-        await self._operations.request(Kind.READ)
+        with part("storage", "state read", {"grange.type": self._grain_id.type, "grange.state": self._name}):
+            await self._operations.request(Kind.READ)
 
     async def close(self) -> None:
         """Wait for the operations under way and refuse new ones. Called by the runtime after `on_deactivate`."""
@@ -200,7 +202,10 @@ class PersistentState(Generic[T]):
         if self._guard is not None:
             self._guard()
         try:
-            await self._operations.request(kind)
+            with part(
+                "storage", f"state {kind.value}", {"grange.type": self._grain_id.type, "grange.state": self._name}
+            ):
+                await self._operations.request(kind)
         except asyncio.CancelledError as error:
             self._note_failure(error)  # nothing tells this caller the outcome any more
             raise

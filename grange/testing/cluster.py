@@ -22,6 +22,7 @@ from grange.grains.definition import Addressable
 from grange.grains.grain import Grain
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.memory import MemoryMembershipTable
+from grange.observability.telemetry import Telemetry, as_telemetry
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -71,6 +72,7 @@ class TestCluster:
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
+    `telemetry` traces the calls of the silos and of the client.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
 
     Several clusters in one event loop share a virtual clock, nested or one after another. Entering
@@ -91,6 +93,7 @@ class TestCluster:
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
+        telemetry: Telemetry | None = None,
         **options: Any,
     ) -> None:
         self._grains = as_classes(grains)
@@ -99,6 +102,7 @@ class TestCluster:
         self._errors = as_errors(errors)
         self._placement = as_strategies(placement)
         self._options = options
+        self._telemetry = as_telemetry(telemetry)
         self._virtual = virtual_time
         self._parts = AsyncExitStack()
         self._entered = False
@@ -242,7 +246,14 @@ class TestCluster:
         transport = MemoryTransport(self.network, "client")
         parts.push_async_callback(transport.close)
         gateways = [silo.gateway for silo in self.silos]
-        client = Client(gateways, errors=self._errors, transport=transport, rng=self._rng(), token=self.admin_token)
+        client = Client(
+            gateways,
+            errors=self._errors,
+            telemetry=self._telemetry,
+            transport=transport,
+            rng=self._rng(),
+            token=self.admin_token,
+        )
         self._client = await parts.enter_async_context(client)
         await self.stable()
 
@@ -264,6 +275,7 @@ class TestCluster:
             errors=self._errors,
             placement=self._placement,
             config=config,
+            telemetry=self._telemetry,
         )
         wall = self._clocks[silo] = _WallClock(clock.utc_now if self.time is None else self.time.utc_now)
         environment = _TestEnvironment(

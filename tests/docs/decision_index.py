@@ -28,7 +28,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Seeing a cluster": (72, 75, 77, 78),
     "Containers and Kubernetes": (79,),
     "Stopping a silo": (42, 43, 44, 45),
-    "Looking at a cluster": (73,),
+    "Events and traces": (73, 74),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }
 """The numbers of the records under each theme. A new record needs a place here; a test checks it."""

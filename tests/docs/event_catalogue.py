@@ -37,6 +37,9 @@ LOG_LINES = {
     "store_not_safe": "A store is configured so that it may lose what it has acknowledged.",
     "system_target_failed": "A question of another silo or of a client raised an unforeseen error here.",
     "task_failed": "A background task of the silo ended with an unforeseen error.",
+    "telemetry_failed": "The figures could not be exported.",
+    "telemetry_lost": "A receiver of telemetry did not take the last spans or figures at the end of a silo or client.",
+    "telemetry_not_installed": "The environment names a receiver of telemetry, but OpenTelemetry is not installed.",
     "timer_failed": "The callback of a timer raised an error; the timer goes on.",
     "turn_would_not_end": "A turn was cancelled, and does not end.",
 }

@@ -47,6 +47,7 @@ class Peer:
         self.admission = Admission(RuntimeOptions())
         self.share = Share(self.admission)
         self.held: OrderedDict[int, Weighed] = OrderedDict()
+        self.spans = None
         self.answers: list[Response | Rejection] = []
         self.when_one_ends: Callable[[], None] = lambda: None
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from grange import Grain, InvalidResult, one_way, request_context
+from grange.observability.trace import LENGTH
 from grange.proto.acts import Level
 from grange.proto.faults import Fault, Faults
 from grange.proto.handshake import Hello, Role, Welcome, answer
@@ -191,6 +192,20 @@ async def test_a_refusal_that_is_too_long_for_the_line_stays_a_refusal(stranger:
     refused = await there.ask("\0" * 14_000)
     assert isinstance(refused, Rejection)
     assert refused.reason is Reason.NO_SUCH_METHOD
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["garbage", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "x" * 3_000_000, "\x1b[31m", "00-\N{SNOWMAN}", "\n" * 55],
+)
+async def test_a_text_that_is_no_traceparent_is_dropped_and_the_request_runs(stranger: Open, text: str) -> None:
+    there = await stranger()
+    assert value(await there.ask("add", "apple", traceparent=text)) == ["apple"]
+    number = there.send("hold", 1, traceparent=text)
+    await settle()
+    (incoming,) = there.process.inbound.connected
+    assert len(incoming._calls[number].request.traceparent) in (0, LENGTH)
+    assert value(await there.answer(number)) is None
 
 
 async def test_the_context_is_the_methods(stranger: Open) -> None:

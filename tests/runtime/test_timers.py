@@ -26,6 +26,14 @@ class Pinged(Grain):
     async def ping(self) -> None: ...
 
 
+class Host:
+    """The parts of a silo that a timer needs."""
+
+    def __init__(self) -> None:
+        self.binding = LoopBinding("this silo")
+        self.spans = None
+
+
 class Box:
     """Takes ticks as an activation does. The test runs them with `serve`."""
 
@@ -40,7 +48,7 @@ class Box:
     def timer(self, **options: bool) -> GrainTimer:
         return GrainTimer(
             grain_id("clock"), self.tick, self.deliver,
-            options.get("interleave", False), options.get("keep_alive", False), LoopBinding("this silo"),
+            options.get("interleave", False), options.get("keep_alive", False), Host(),
         )  # fmt: skip
 
     def deliver(self, tick: Invocation) -> None:
@@ -220,7 +228,7 @@ class Ticks:
 
 
 def start_with(callback: Any) -> GrainTimer:
-    return GrainTimer(grain_id("clock"), callback, lambda tick: None, False, False, LoopBinding("this silo"))
+    return GrainTimer(grain_id("clock"), callback, lambda tick: None, False, False, Host())
 
 
 async def test_a_callback_is_an_async_function_without_arguments() -> None:

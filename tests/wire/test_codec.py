@@ -32,7 +32,7 @@ addresses = st.builds(SiloAddress, words, st.integers(0, 65535), ids)
 messages = st.one_of(
     st.builds(
         Request, ids, st.builds(GrainId, words, words), words, blobs,
-        st.sampled_from(Encoding), u32, blobs, st.booleans(), ids,
+        st.sampled_from(Encoding), u32, blobs, st.booleans(), ids, words,
     ),
     st.builds(Response, ids, blobs, st.booleans()),
     st.builds(Rejection, ids, st.sampled_from(Reason), words, st.none() | addresses, u32, blobs),
@@ -99,7 +99,7 @@ def test_mutated_frames_are_frames_or_invalid_frames(frames: ModuleType, writer:
     dice = random.Random(34)
     good = writer.encode_frame(
         [
-            Request(1, GrainId("cart", "ann"), "add", b"\x91\x01", timeout_ms=30_000, view=7),
+            Request(1, GrainId("cart", "ann"), "add", b"\x91\x01", timeout_ms=30_000, view=7, traceparent="00-ab"),
             Response(2, b"\x01"),
             Rejection(3, Reason.NOT_HERE, "moved", SiloAddress("h", 1, 2)),
             Status(4, "queued"),

@@ -27,6 +27,19 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
         [Request(2**64 - 1, GrainId("cart", "ü"), "add", b"[1]", Encoding.JSON, 30_000, b"\x81\xa1k\xa1v", True, 7)],
         "223008ffffffffffffffffff011204636172741a02c3bc22036164642a035b315d300138b0ea01420581a16ba17648015007",
     ),
+    "traced request": (
+        [
+            Request(
+                1,
+                GrainId("cart", "ann"),
+                "add",
+                b"\x90",
+                traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            ),
+        ],
+        "224e08011204636172741a03616e6e22036164642a01905a3730302d346266393266333537376233346461366133636539323964306530653437"
+        "33362d303066303637616130626139303262372d3031",
+    ),
     "response": ([Response(300, b"\x01")], "2a0608ac02120101"),
     "fault": ([Response(1, b"\x80", failed=True)], "2a0708011201801801"),
     "nothing": ([Response(0)], "2a00"),
@@ -66,9 +79,14 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
     ),
 }
 PACKED: dict[str, str] = {
-    "smallest request": "919a040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200",
+    "smallest request": "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0",
     "fullest request": (
-        "919a04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307"
+        "919b04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0"
+    ),
+    "traced request": (
+        "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
+        "33636539323964306530653437"
+        "33362d303066303637616130626139303262372d3031"
     ),
     "response": "919405cd012cc40101c2",
     "fault": "91940501c40180c3",
@@ -80,8 +98,16 @@ PACKED: dict[str, str] = {
     "bare rejection": "919706010aa0c000c400",
     "cancel": "91920705",
     "status": "91930805ab7175657565642061742033",
+    "mixed": "93920703940502c40101c29b040182a474797065a161a36b6579a162a163c401900000c400c200a0",
+}
+BEFORE_TRACES: dict[str, str] = {
+    "smallest request": "919a040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200",
+    "fullest request": (
+        "919a04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307"
+    ),
     "mixed": "93920703940502c40101c29a040182a474797065a161a36b6579a162a163c401900000c400c200",
 }
+"""Packed requests of a writer that does not know `traceparent`."""
 REFUSAL = "1a130a0d77726f6e672d636c757374657212026e6f"
 
 
@@ -97,6 +123,11 @@ def test_packed_frames_keep_their_bytes(name: str) -> None:
     messages, frozen = FRAMES[name][0], PACKED[name]
     assert packed.encode_frame(messages).hex() == frozen
     assert packed.decode_frame(bytes.fromhex(frozen), 1000) == messages
+
+
+@pytest.mark.parametrize("name", BEFORE_TRACES)
+def test_requests_without_a_trace_context_are_read(name: str) -> None:
+    assert packed.decode_frame(bytes.fromhex(BEFORE_TRACES[name]), 1000) == FRAMES[name][0]
 
 
 @pytest.mark.parametrize("name", GREETINGS)

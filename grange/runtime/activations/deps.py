@@ -12,6 +12,7 @@ from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
 from grange.observability.counters import CallFigures
+from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.recent_calls import RecentCalls
@@ -41,6 +42,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+    spans: Spans | None = None
 
     def new_activation_id(self, now: float) -> int:
         """A number of 128 bits for an activation that begins at this loop time: the milliseconds, then 80 random bits.

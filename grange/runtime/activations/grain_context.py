@@ -81,7 +81,7 @@ class ActivationContext:
         keep_alive: bool,
     ) -> Timer:
         """Start a timer that ends with this activation."""
-        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.deps.binding)
+        timer = GrainTimer(self.grain_id, callback, self.receive, interleave, keep_alive, self.deps)
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
-from grange.observability.counters import TypeFigures
+from grange.observability.counters import MethodFigures, TypeFigures
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation, expired
@@ -46,6 +46,8 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
+    if (trace := call.trace) is not None:
+        trace.enter()
     watched, grain = call.watched, activation.grain
     raised: BaseException | None = None
     running: Awaitable[Any] | None = None
@@ -63,23 +65,37 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
                 activation.check_saved()
             call.succeed(plan, value)
     except BaseException as error:
-        if running is None and isinstance(error, InvalidCall):  # the arguments do not fit: the grain's code did not run
-            call.entered = False
-            call.refuse(Refused(Reason.INVALID_CALL, str(error)))
-        else:
-            raised = error
-            call.fail(error)
-            if is_ctrl_c(error):
-                raise
+        raised = _report_error(call, error, running is not None)
+        if is_ctrl_c(error):
+            raise
     finally:
         now = gate.clock()
         if call.entered:  # else it was refused, and the grain's code has not run
             figures = plan.figures if plan is not None else activation.figures.ticks
             figures.executed(now - call.started_at, raised is not None)
-            if call.arrived_at:
-                figures.waited(call.started_at - call.arrived_at, now - call.started_at)
+            if call.arrived_at or trace is not None:
+                _note_details(call, figures, raised, now)
         activation.end(call, raised, now)
         raised = None  # else the error and this frame form a cycle
+
+
+def _note_details(call: Invocation, figures: MethodFigures, raised: BaseException | None, now: float) -> None:
+    """Note a turn that has waited before, or is in a trace."""
+    if call.arrived_at:
+        figures.waited(call.started_at - call.arrived_at, now - call.started_at)
+    trace = call.trace
+    if trace is not None and (trace.sampled or raised is not None):
+        trace.leave(call.grain_id, call.method, call.started_at, raised)
+
+
+def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:
+    """Report an error to the caller, and return it. None: the arguments do not fit, so the grain's code did not run."""
+    if not has_begun and isinstance(error, InvalidCall):
+        call.entered = False
+        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        return None
+    call.fail(error)
+    return error
 
 
 async def _pass_gate(call: Invocation, gate: Gate) -> bool:

@@ -12,6 +12,8 @@ import logging
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
+from grange.observability.spans import Sampled, Span
+from grange.observability.steps import part
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
@@ -31,6 +33,7 @@ async def activate(activation: Activation) -> None:
     current_activation.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
+    span = _enter_trace(activation)
     timeout: asyncio.Timeout | None = None
     built: Built | None = None
     try:
@@ -55,10 +58,14 @@ async def activate(activation: Activation) -> None:
         refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
         hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
         await _tear_down(activation, built, refused)
+        if span is not None:
+            span.end(error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
         hosted.figures.activation.observe(deps.gate.clock() - began)
+        if span is not None:
+            span.end()
         activation.on_activated(built)
 
 
@@ -78,6 +85,16 @@ async def deactivate(activation: Activation) -> None:
             raise
     finally:
         await _tear_down(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
+
+
+def _enter_trace(activation: Activation) -> Span | None:
+    """Activate in the trace of the request that waits for it. Returns the span, if that trace is sampled."""
+    trace = activation.first.trace if activation.first is not None else None
+    if isinstance(trace, Sampled):
+        trace = trace.child("activation", f"activate {activation.hosted.name}", {"grange.type": activation.hosted.name})
+    if trace is not None:
+        trace.enter()
+    return trace if isinstance(trace, Span) else None
 
 
 def _check_key(activation: Activation) -> None:
@@ -110,7 +127,8 @@ async def _claim(activation: Activation) -> None:
     """Claim the grain in the directory. If another activation has it, raises Refused with that silo as the hint."""
     address = activation.address
     try:
-        winner = await activation.owner.claims.claim(address)
+        with part("directory", "register"):
+            winner = await activation.owner.claims.claim(address)
         if winner.silo == address.silo and not winner.same_activation(address):
             # The winner is a stale entry of this silo: the catalog holds one activation per grain, and it is this one.
             winner = await activation.owner.claims.claim(address, winner)

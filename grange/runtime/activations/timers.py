@@ -9,11 +9,13 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from grange.aio.loop_binding import LoopBinding
 from grange.grains.options import MAX_SECONDS, is_number
 from grange.grains.ref import Reference
+from grange.observability.spans import Spans
+from grange.observability.steps import link_here
 from grange.proto.ids import GrainId
 from grange.runtime.requests.invocation import Invocation, Tick
 
@@ -24,8 +26,24 @@ FENCED_RETRY_DELAY = 1.0
 """Seconds after which a tick that a fenced silo refused is tried again."""
 
 
+class TimerDeps(Protocol):
+    """What a timer needs of its silo (`deps.py`)."""
+
+    @property
+    def binding(self) -> LoopBinding:
+        """The event loop of the silo."""
+        ...
+
+    @property
+    def spans(self) -> Spans | None:
+        """Begins the traces of ticks; None without telemetry."""
+        ...
+
+
 class GrainTimer:
     """One timer (`grains.grain.Timer`). `deliver` hands a tick to the activation.
+
+    Each tick begins a trace, linked to the turn that made the timer.
 
     Raises TypeError for a callback that is no async function without arguments: each tick would fail.
     """
@@ -39,7 +57,9 @@ class GrainTimer:
         "_handle",
         "_interleave",
         "_keep_alive",
+        "_link",
         "_period",
+        "_spans",
         "stopped",
     )
 
@@ -50,15 +70,17 @@ class GrainTimer:
         deliver: Callable[[Invocation], None],
         interleave: bool,
         keep_alive: bool,
-        binding: LoopBinding,
+        deps: TimerDeps,
     ) -> None:
         check_callback(callback)
         self._grain_id = grain_id
-        self._binding = binding
+        self._binding = deps.binding
         self._callback = callback
         self._deliver = deliver
         self._interleave = interleave
         self._keep_alive = keep_alive
+        self._spans = deps.spans
+        self._link = "" if deps.spans is None else link_here()
         self._period: float | None = None
         self._changes = 0  # number of calls of `change`; a tick is valid only until the next one
         self._handle: asyncio.TimerHandle | None = None
@@ -115,6 +137,8 @@ class GrainTimer:
     def _fire(self) -> None:
         self._handle = None
         tick = Tick(self._grain_id, partial(self._run, self._changes), self._ended, self._postpone)
+        if self._spans is not None:
+            tick.trace = self._spans.tick(self._grain_id.type, self._link)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)

@@ -21,6 +21,8 @@ from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
 from grange.grains.context import context_values
 from grange.grains.interface import MethodSpec
+from grange.observability.spans import InTrace
+from grange.observability.steps import part_of
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Encoding, Reason, Request
 from grange.runtime.calls.link import Link
@@ -47,6 +49,9 @@ MOST_LINKS = 65_536
 Refusal = tuple[SiloAddress, Refused | SiloUnavailable]
 """A silo that certainly did not execute the call, and its reason."""
 
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+
 Attempt = Callable[[SiloAddress], Awaitable[Any]]
 """Makes one attempt of a call at this silo. Raises Refused or SiloUnavailable if the call was certainly not executed
 there."""
@@ -54,6 +59,8 @@ there."""
 
 class Caller:
     """Makes calls for the grains of a silo, for its gateway, and for a client (which has no catalog).
+
+    `call` has the usual cases: the grain is or belongs in this process, or is known to be at the end of an open link.
 
     `_links` remembers the links of grains that were called: see ADR 0065.
     """
@@ -73,7 +80,9 @@ class Caller:
         self._timeout_ms = milliseconds(self._timeout)
         locator.watch(self._forget)
 
-    async def call(self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def call(
+        self, grain_id: GrainId, method: MethodSpec, args: Args, kwargs: Kwargs, trace: InTrace = None
+    ) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether it was executed. The usual cases are here."""
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
@@ -82,20 +91,20 @@ class Caller:
             args = method.bind(args, kwargs)
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
-            call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps)
+            call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
             here.deliver(call)
-            return call.value if call.done and call.error is None else await self._finish_here(call, plan, args)
+            return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
         deadline = self._loop.time() + (plan.timeout or self._timeout)
         link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
-            return await self._call_slowly(grain_id, plan, args, deadline)
+            return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
         request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
         try:
-            pending = link.post(request, deadline, usual=plan.timeout is None)
+            pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
                 response = await pending.answer
             except asyncio.CancelledError:
@@ -111,7 +120,7 @@ class Caller:
         else:
             took = self._loop.time() - deadline + (plan.timeout or self._timeout)
             return self._deps.result(plan, response, took)
-        return await self._call_slowly(grain_id, plan, args, deadline, refusal)
+        return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
 
     async def drain(self) -> None:
         """Wait until each one-way call was accepted by a silo or has failed."""
@@ -130,12 +139,14 @@ class Caller:
         self,
         grain_id: GrainId,
         plan: MethodPlan,
-        args: tuple[Any, ...],
+        args: Args,
         deadline: float,
+        trace: InTrace,
         refusal: Refusal | None = None,
     ) -> Any:
         """Make the call one-way, or by the retry loop. `refusal`: that of its first attempt."""
         outgoing = Outgoing(self._deps, grain_id, plan, args, deadline, context_values.get() or None)
+        outgoing.trace = trace
         if plan.one_way:
             return await self._call_one_way(outgoing)
         return await self._repeat(outgoing, refusal)
@@ -143,7 +154,7 @@ class Caller:
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:
         """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
         try:
-            return await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal)
+            return await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace)
         except CallNotExecuted:
             outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
             raise
@@ -152,7 +163,7 @@ class Caller:
         """Whether to create the activation of an absent grain in this process now: it is its place."""
         return grain_id not in self._links and self.target(grain_id) == self._deps.address and not self._pace.spent()
 
-    async def _finish_here(self, call: LocalCall, plan: MethodPlan, args: tuple[Any, ...]) -> Any:
+    async def _finish_here(self, call: LocalCall, plan: MethodPlan, args: Args, trace: InTrace) -> Any:
         """Wait for the outcome of a call that was delivered in this process. If it is refused, it continues slowly."""
         deadline = self._loop.time() + (plan.timeout or self._timeout)
         try:
@@ -160,7 +171,7 @@ class Caller:
         except Refused as refused:
             assert self._deps.address is not None, "a silo has an address"
             refusal = self._deps.address, refused.with_traceback(None)
-        return await self._call_slowly(call.grain_id, plan, args, deadline, refusal)
+        return await self._call_slowly(call.grain_id, plan, args, deadline, trace, refusal)
 
     def link(self, grain_id: GrainId) -> Link | None:
         """The open link to the silo of this grain, if both are known without waiting; it is remembered."""
@@ -199,7 +210,14 @@ class Caller:
         result: bytes = await self.repeat(grain_id, deadline, attempt)
         return result
 
-    async def repeat(self, grain_id: GrainId, deadline: float, attempt: Attempt, refusal: Refusal | None = None) -> Any:
+    async def repeat(
+        self,
+        grain_id: GrainId,
+        deadline: float,
+        attempt: Attempt,
+        refusal: Refusal | None = None,
+        trace: InTrace = None,
+    ) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop. `refusal`: that of a first attempt.
 
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
@@ -209,10 +227,12 @@ class Caller:
         while True:
             if refusal is not None:
                 refusals += 1
+                if trace is not None:
+                    trace.refused()
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._wait_for_turn(grain_id)
-            target = self.target(grain_id) or await self._locate(grain_id, deadline)
+            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -240,10 +260,10 @@ class Caller:
                 return self._deps.address
         return self._locator.known(grain_id)
 
-    async def _locate(self, grain_id: GrainId, deadline: float) -> SiloAddress:
+    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace) -> SiloAddress:
         try:
             async with until(deadline) as timeout:
-                with self._waiting(timeout):
+                with self._waiting(timeout), part_of(trace, "directory", "locate"):
                     return await self._locator.locate(grain_id)
         except TimeoutError:
             self._check_open(grain_id)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost
 from grange.observability.counters import TrafficFigures
+from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
@@ -44,9 +45,10 @@ class Inbound:
         faults: Faults,
         tasks: Tasks,
         admission: Admission,
+        spans: Spans | None = None,
     ) -> None:
         self.traffic = TrafficFigures()
-        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, self.traffic)
+        self._deps = InboundDeps(Backlog(entry), targets, faults, tasks, admission, self.traffic, spans)
         self._connected: dict[Incoming, None] = {}  # an ordered set: the order of goodbyes must be deterministic
         self._disconnected = asyncio.Event()
         self._disconnected.set()

@@ -15,6 +15,8 @@ from grange.aio.portions import in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.observability.counters import TrafficFigures
+from grange.observability.spans import Spans
+from grange.observability.trace import shortened
 from grange.proto.acts import Asker
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
@@ -52,6 +54,7 @@ class InboundDeps(msgspec.Struct, frozen=True, eq=False):
     tasks: Tasks
     admission: Admission
     traffic: TrafficFigures
+    spans: Spans | None = None
 
 
 class Incoming:
@@ -83,6 +86,7 @@ class Incoming:
         self.full = False
         self._read_at = math.inf
         self.admission = deps.admission
+        self.spans = deps.spans
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         self.peer = str(connection.hello.address or connection.hello.name)
@@ -125,9 +129,10 @@ class Incoming:
                     self._control(message)
                     continue
                 if count >= room:
-                    self._begun(count, total)
-                    count = total = 0
+                    count = total = self._begun(count, total)
                     room, room_bytes = self._room()
+                if message.traceparent:
+                    message.traceparent = shortened(message.traceparent)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
@@ -146,8 +151,7 @@ class Incoming:
                     call = calls[number] = WireCall(self, message, deadline, size)
                     target.start(call, plan)
                 else:
-                    self._begun(count, total)
-                    count = total = 0
+                    count = total = self._begun(count, total)
                     self._request(message, now)
                     room, room_bytes = self._room()
         finally:
@@ -158,11 +162,12 @@ class Incoming:
         requests, size = (0, 0) if self._connection.closed else self.share.room()
         return min(requests, self._backlog.room()), size
 
-    def _begun(self, requests: int, size: int) -> None:
-        """Count requests that began in the usual way, and their bytes."""
+    def _begun(self, requests: int, size: int) -> int:
+        """Count requests that began in the usual way, and their bytes. Returns 0: none are left to count."""
         if requests:
             self.share.add(requests, size)
             self._backlog.begin(requests)
+        return 0
 
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""

@@ -14,6 +14,7 @@ import msgspec
 
 from grange.aio.portions import in_portions
 from grange.errors import CallTimeout, ConnectionLost, RemoteError, SiloStopped, SiloUnavailable
+from grange.observability.spans import InTrace
 from grange.proto.faults import Faults, type_name
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
@@ -93,8 +94,10 @@ class Link:
         self.crowded = self.connection.full
         return not self.crowded
 
-    def post(self, request: Request, deadline: float, *, usual: bool = False) -> Pending:
-        """Queue a request, and set its `id`. The caller awaits `answer`, and calls `withdraw` if it is cancelled.
+    def post(self, request: Request, deadline: float, *, usual: bool = False, trace: InTrace = None) -> Pending:
+        """Queue a request, and set its `id` and `traceparent`.
+
+        The caller awaits `answer`, and calls `withdraw` if it is cancelled.
 
         `answer` raises Refused or SiloUnavailable (certainly not executed), ConnectionLost or CallTimeout (outcome
         unknown). `usual`: the call has the usual time-out and is posted right when it is made.
@@ -102,6 +105,8 @@ class Link:
         Raises SiloUnavailable if the connection is closed, and PayloadTooLarge. The request is not sent then.
         """
         number = request.id = next(self._ids)
+        if trace is not None:
+            request.traceparent = trace.traceparent
         pending = Pending(self, number, request.grain_id, request.method, deadline, self._loop.create_future())
         (self._pending if usual else self._others)[number] = pending
         try:

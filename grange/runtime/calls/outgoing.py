@@ -13,6 +13,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.errors import CallError, CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
+from grange.observability.spans import InTrace
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
@@ -66,7 +67,9 @@ class Outgoing:
     `answered`: whether a silo has executed it.
     """
 
-    __slots__ = ("_deps", "_payload", "answered", "args", "context", "deadline", "grain_id", "handed_over", "plan")
+    __slots__ = (
+        "_deps", "_payload", "answered", "args", "context", "deadline", "grain_id", "handed_over", "plan", "trace"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Outgoing:
         self.args = args
         self.deadline = deadline
         self.context = context
+        self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
     async def attempt(self, target: SiloAddress) -> Any:
@@ -110,7 +114,7 @@ class Outgoing:
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
-        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps)
+        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
         call.deadline = deadline
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
@@ -133,6 +137,7 @@ class Outgoing:
             timeout_ms=0 if self.handed_over is not None else milliseconds_until(self.deadline),
             context=encode_context(self.context) if self.context else b"",
             one_way=self.handed_over is not None,
+            traceparent="" if self.trace is None else self.trace.traceparent,
         )
 
     def _on_posted(self) -> None:

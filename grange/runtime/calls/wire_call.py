@@ -11,6 +11,7 @@ import msgspec
 
 from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
+from grange.observability.spans import Spans
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
@@ -27,7 +28,7 @@ class Origin(Protocol):
     """The connection by which a request came: `Incoming`.
 
     peer: the silo or client, for people; full: it holds as many answers as it may; share: its part of what the silo
-    admits; held: requests that wait undelivered.
+    admits; held: requests that wait undelivered; spans: those of the silo, None without telemetry.
     """
 
     payload_limit: int
@@ -36,6 +37,7 @@ class Origin(Protocol):
     admission: Admission
     share: Share
     held: OrderedDict[int, Weighed]
+    spans: Spans | None
 
     def answer(self, message: Response | Rejection) -> None:
         """Send an outcome, if the connection is open."""
@@ -86,6 +88,8 @@ class WireCall(Invocation):
         self._incoming = incoming
         if weighed is not None:
             self.context, self.weighed = context, weighed
+        if (spans := incoming.spans) is not None:
+            self.trace = spans.arrived(request.traceparent, self.grain_id, self.method)
 
     @property
     def origin(self) -> Origin:

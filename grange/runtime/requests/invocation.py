@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
+from grange.observability.spans import InTrace, InTurn, Sampled
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
@@ -48,6 +49,7 @@ class Invocation(ABC):
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called.
     holder: the part of the silo that has it; it sets itself when the request arrives there.
+    trace: its place in a trace; None without telemetry.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -63,6 +65,7 @@ class Invocation(ABC):
     interleaves = False
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
+    trace: InTurn = None
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -134,6 +137,7 @@ class LocalCall(Invocation):
         args: tuple[Any, ...],
         context: Mapping[str, Scalar] | None,
         side: CallerSide,
+        trace: InTrace = None,
     ) -> None:
         # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
         self.grain_id = grain_id
@@ -146,6 +150,8 @@ class LocalCall(Invocation):
         self._plan = plan
         self._side = side
         self._signal: asyncio.Future[None] | None = None
+        if trace is not None:
+            self.trace = trace.server(grain_id, self.method) if isinstance(trace, Sampled) else trace
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:

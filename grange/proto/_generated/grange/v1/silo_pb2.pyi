@@ -147,7 +147,7 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Request(_message.Message):
-    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view")
+    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent")
     ID_FIELD_NUMBER: _ClassVar[int]
     GRAIN_TYPE_FIELD_NUMBER: _ClassVar[int]
     GRAIN_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -158,6 +158,7 @@ class Request(_message.Message):
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ONE_WAY_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     id: int
     grain_type: str
     grain_key: str
@@ -168,7 +169,8 @@ class Request(_message.Message):
     context: bytes
     one_way: bool
     view: int
-    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Response(_message.Message):
     __slots__ = ("id", "payload", "failed")
