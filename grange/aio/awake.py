@@ -12,8 +12,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextvars import Context
+from itertools import takewhile
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
+
+from grange.aio.portions import in_portions
+
+E = TypeVar("E")
 
 SLICE = 0.25
 """Seconds; a longer wait is divided into slices of this length. At most one slice of a stop counts as time awake."""
@@ -95,3 +101,54 @@ class AwakeTimeout:
         """Expire now. Call it only inside the `async with`."""
         if not self._timeout.expired():
             self._timeout.reschedule(asyncio.get_running_loop().time())
+
+
+class AwakeOrder(Generic[E]):
+    """Time-outs of one length for many entries, with one timer: each is due `seconds` of time awake after its `add`.
+
+    It has the semantics of `AwakeTimer`, but a stop adds the grace at most once in `seconds`. `expire` is called once
+    for an entry that was not discarded in time, in the order of the additions.
+    """
+
+    def __init__(self, seconds: float, expire: Callable[[E], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._expire = expire
+        self._due_of: dict[E, float] = {}  # in time awake
+        self._stopped = 0.0  # loop time minus time awake
+        self._grace_until = -math.inf
+        self._tick_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, entry: E) -> None:
+        """Expire the entry after the time-out, unless it is discarded."""
+        self._due_of[entry] = self._loop.time() - self._stopped + self._seconds
+        if self._timer is None:
+            self._start()
+
+    def discard(self, entry: E) -> None:
+        """The entry ended. The timer stays, because a next entry is likely; without entries it stops by itself."""
+        self._due_of.pop(entry, None)
+
+    def _start(self) -> None:
+        now = self._loop.time()
+        first = max(next(iter(self._due_of.values())), self._grace_until)
+        self._tick_at = max(now, min(first + self._stopped, now + SLICE))
+        self._timer = self._loop.call_at(self._tick_at, self._tick, context=Context())
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = max(self._tick_at, self._loop.time())  # a loop may run a timer a little early
+        if now - self._tick_at > STOP_THRESHOLD:
+            self._stopped += now - self._tick_at
+            if now - self._stopped >= self._grace_until + self._seconds:
+                self._grace_until = now - self._stopped + GRACE
+        awake = now - self._stopped
+        due: list[E] = []
+        if awake >= self._grace_until:
+            due += (entry for entry, _ in takewhile(lambda each: each[1] <= awake, self._due_of.items()))
+        for entry in due:
+            del self._due_of[entry]
+        if self._due_of:
+            self._start()
+        in_portions(due, self._expire)

@@ -24,6 +24,10 @@ from grange.printable import printable, printable_lines
 SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "call": ("call", "Call a grain and print its result as JSON."),
     "completion": ("completion", "Print the script that completes commands, grains and silos in a shell."),
+    "config": (
+        "config_command",
+        "Check, show or describe the options of a silo: of the code, the environment and grange.toml.",
+    ),
     "dev": ("dev_command", "Run a cluster of several silos on this machine, on free ports, until Ctrl-C."),
     "doctor": (
         "doctor",
@@ -38,6 +42,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
         "migrate",
         "Make the tables of a silo's stores, or bring them up to date, as the user that their URLs name.",
     ),
+    "new": ("new_command", "Write a starter into the new folder NAME: a grain, a silo, options, and tests that pass."),
     "run": ("run_command", "Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once."),
     "silos": ("ask", "The members of the cluster, as the membership table has them."),
     "status": ("ask", "The state of every silo."),

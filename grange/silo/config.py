@@ -7,9 +7,10 @@ The options of other rooms are nested tables: `runtime`, `membership_options`, `
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -44,6 +45,15 @@ from grange.transport.listening import CannotListen
 from grange.transport.options import TransportOptions
 
 OptionsType = TypeVar("OptionsType", bound=msgspec.Struct)
+
+TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
+    "runtime": RuntimeOptions,
+    "membership_options": MembershipOptions,
+    "directory": DirectoryOptions,
+    "transport": TransportOptions,
+    "storage_options": StorageOptions,
+})  # fmt: skip
+"""The tables of options, one of each room, with their classes."""
 
 
 class SiloConfig(BaseSettings):
@@ -125,14 +135,16 @@ class SiloConfig(BaseSettings):
     storage_options: dict[str, Any] = {}
     """Options of storage providers: `StorageOptions`."""
 
-    _keywords: frozenset[str] = pydantic.PrivateAttr(default_factory=frozenset)
+    _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            raise explained(error, type(self).model_fields, lambda path: _origin(path, values), _table_of) from None
-        self._keywords = frozenset(values)
+            raise explained(
+                error, type(self).model_fields, lambda path: _origin(path, _paths(values)), _table_of
+            ) from None
+        self._keywords = frozenset(_paths(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self._check_address, self._check_http, self._check_road, self._check_storages,
@@ -179,6 +191,12 @@ class SiloConfig(BaseSettings):
     def wrong(self, path: tuple[str, ...], problem: str) -> OptionError:
         """The error for an option of this configuration, given as its path of names."""
         return OptionError(".".join(path), problem, _origin(path, self._keywords))
+
+    def source_of(self, path: tuple[str, ...]) -> str:
+        """Where the value of an option, given as its path of names, comes from; empty for its default."""
+        if path in self._keywords:
+            return "the code"
+        return _origin(path, self._keywords, exact=True)
 
     @property
     def membership_url(self) -> str:
@@ -298,21 +316,30 @@ class SiloConfig(BaseSettings):
 
 def _table_of(name: str) -> str:
     """The table that has an option of this name; empty if none has."""
-    tables: dict[str, type[msgspec.Struct]] = {
-        "runtime": RuntimeOptions, "membership_options": MembershipOptions, "directory": DirectoryOptions,
-        "transport": TransportOptions, "storage_options": StorageOptions,
-    }  # fmt: skip
-    return next((table for table, kind in tables.items() if name in kind.__struct_fields__), "")
+    return next((table for table, kind in TABLES.items() if name in kind.__struct_fields__), "")
 
 
-def _origin(path: tuple[str, ...], keywords: Iterable[str]) -> str:
-    """The variable or file that an option comes from; empty for a keyword."""
-    if path[0] in keywords:
+def _paths(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The options that these keywords set, as paths of names; a table counts as itself, too."""
+    inside = [(name, str(key)) for name, table in values.items() if isinstance(table, Mapping) for key in table]
+    return [*((name,) for name in values), *inside]
+
+
+def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:
+    """The variable or file that an option comes from; empty for a keyword.
+
+    Without `exact` also one that sets a part of it: an error about an option may be about all of them together.
+    """
+    if path in keywords or (path[:1] in keywords and not exact):
         return ""
-    fits = [each.name for each in variables(SiloConfig.model_fields) if each.path == path or each.path == path[:1]]
-    if len(path) == 1:
-        fits = fits or [each.name for each in variables(SiloConfig.model_fields) if each.path[0] == path[0]]
-    return ", ".join(fits) or (str(TOML) if path[0] in read_toml() else "")
+    found = variables(SiloConfig.model_fields)
+    fits = [each.name for each in found if each.path == path or each.path == path[:1]]
+    if len(path) == 1 and not exact:
+        fits = fits or [each.name for each in found if each.path[0] == path[0]]
+    place: Any = read_toml()
+    for name in path if exact else path[:1]:
+        place = place.get(name) if isinstance(place, Mapping) else None
+    return ", ".join(fits) or (str(TOML) if place is not None else "")
 
 
 def _reason(error: msgspec.ValidationError, name: str, value: object) -> str:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from grange.aio.awake import AwakeTimeout
+from grange.aio.awake import AwakeOrder
 from grange.errors import StorageError, StorageUnavailable, WriteOutcomeUnknown
 from grange.proto.ids import SiloAddress
 from grange.storage.provider import Stamp
@@ -109,6 +109,7 @@ class ChangeQueue:
         self._store = store
         self._lanes = lanes
         self._timeout = timeout
+        self._timeouts = AwakeOrder(timeout, self._give_up)
         self._waiting: deque[Change] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -121,12 +122,17 @@ class ChangeQueue:
         self._waiting.append(change)
         if len(self._tasks) < self._lanes:
             self._tasks.add(asyncio.create_task(self._store_waiting(), name="grange-storage-changes"))
+        self._timeouts.add(change)
         try:
-            async with AwakeTimeout(self._timeout):
-                return await change.done
-        except TimeoutError:
+            return await change.done
+        finally:
+            self._timeouts.discard(change)
+
+    def _give_up(self, change: Change) -> None:
+        """The time of a change is over."""
+        if not change.done.done():
             lost = WriteOutcomeUnknown if change.left else StorageUnavailable
-            raise lost(f"{change}: the database did not answer within {self._timeout} s") from None
+            change.done.set_exception(lost(f"{change}: the database did not answer within {self._timeout} s"))
 
     async def flush(self) -> None:
         """Wait until every change submitted so far has ended."""

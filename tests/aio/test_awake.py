@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grange.aio.awake import GRACE, SLICE, STOP_THRESHOLD, AwakeTimeout
+from grange.aio.awake import GRACE, SLICE, STOP_THRESHOLD, AwakeOrder, AwakeTimeout
 from grange.runtime.requests.deadlines import SWEEP_INTERVAL, Deadlines
 from grange.testing.loop import VirtualTime
 from tests.runtime.test_deadlines import Entry
@@ -20,22 +21,62 @@ def stand_still(time: VirtualTime, seconds: float) -> None:
     time._now += seconds
 
 
-async def over(seconds: float) -> float:
+Answer = asyncio.Future[None]
+Limit = Callable[[float, Answer], Awaitable[None]]
+
+
+async def by_itself(seconds: float, answer: Answer) -> None:
+    """Wait for an answer with a time-out of its own."""
+    async with AwakeTimeout(seconds):
+        await answer
+
+
+async def in_order(seconds: float, answer: Answer) -> None:
+    """Wait for an answer as one of many entries of an order; the others come before and after it."""
+
+    def expire(entry: Answer) -> None:
+        if not entry.done():
+            entry.set_exception(TimeoutError())
+
+    order = AwakeOrder(seconds, expire)
+    loop = asyncio.get_running_loop()
+    before, after = loop.create_future(), loop.create_future()
+    for entry in before, answer, after:
+        order.add(entry)
+    order.discard(before)
+    try:
+        await answer
+    finally:
+        order.discard(answer)
+        order.discard(after)
+        before.cancel()
+        after.cancel()
+        assert after.cancelled() or answer.exception() is not None
+
+
+@pytest.fixture(params=[by_itself, in_order])
+def limit(request: pytest.FixtureRequest) -> Limit:
+    """Both kinds of time-outs."""
+    kind: Limit = request.param
+    return kind
+
+
+async def over(limit: Limit, seconds: float) -> float:
     """The duration of a time-out."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(TimeoutError):
-        async with AwakeTimeout(seconds):
-            await asyncio.Event().wait()
+        await limit(seconds, loop.create_future())
     return loop.time() - began
 
 
-@given(st.floats(0, 100), st.floats(0, 1e6))
-def test_it_is_on_time_while_the_process_runs(seconds: float, start: float) -> None:
+@pytest.mark.parametrize("limit", [by_itself, in_order])
+@given(seconds=st.floats(0, 100), start=st.floats(0, 1e6))
+def test_it_is_on_time_while_the_process_runs(limit: Limit, seconds: float, start: float) -> None:
     async def check() -> None:
         with VirtualTime(asyncio.get_running_loop()).installed():
             await asyncio.sleep(start)
-            assert await over(seconds) == pytest.approx(seconds, abs=1e-6)
+            assert await over(limit, seconds) == pytest.approx(seconds, abs=1e-6)
 
     asyncio.run(check())
 
@@ -43,14 +84,13 @@ def test_it_is_on_time_while_the_process_runs(seconds: float, start: float) -> N
 @pytest.mark.parametrize("begins", [0.0, 0.001, 1.0, 1.79])
 @pytest.mark.parametrize("stop", [STOP_THRESHOLD + SLICE + 0.001, 2.0, 60.0])
 async def test_an_answer_that_came_while_the_process_was_stopped_is_read(
-    time: VirtualTime, begins: float, stop: float
+    time: VirtualTime, limit: Limit, begins: float, stop: float
 ) -> None:
     """F4: for any start of the stop, an answer within the grace after it is in time."""
 
     async def answered() -> str:
-        async with AwakeTimeout(1.8):
-            await answer
-            return "answered"
+        await limit(1.8, answer)
+        return "answered"
 
     answer = asyncio.get_running_loop().create_future()
     waits = asyncio.ensure_future(answered())
@@ -60,23 +100,39 @@ async def test_an_answer_that_came_while_the_process_was_stopped_is_read(
     assert await waits == "answered"
 
 
-async def test_after_a_stop_a_missing_answer_still_times_out(time: VirtualTime) -> None:
+async def test_after_a_stop_a_missing_answer_still_times_out(time: VirtualTime, limit: Limit) -> None:
     began = time.time()
-    waits = asyncio.ensure_future(over(1.8))
+    waits = asyncio.ensure_future(over(limit, 1.8))
     await asyncio.sleep(1.7)
     stand_still(time, 10)
     assert GRACE <= await waits - 11.7 <= GRACE + SLICE
     assert time.time() - began < 13
 
 
-async def test_a_loop_that_is_always_late_does_not_keep_it_from_ending(time: VirtualTime) -> None:
-    waits = asyncio.ensure_future(over(1.8))
+async def test_a_loop_that_is_always_late_does_not_keep_it_from_ending(time: VirtualTime, limit: Limit) -> None:
+    waits = asyncio.ensure_future(over(limit, 1.8))
     for _ in range(1000):
         await asyncio.sleep(SLICE / 2)
         stand_still(time, 1)
         if waits.done():
             break
     assert await waits < 60
+
+
+async def test_an_order_has_one_timer_and_expires_many_in_portions(time: VirtualTime) -> None:
+    """Ten thousand changes that wait for a store that hangs cost one timer, and end without a stall of the loop."""
+    expired: list[int] = []
+    order = AwakeOrder(1.0, expired.append)
+    for entry in range(10_000):
+        order.add(entry)
+    order.discard(7)
+    assert len(asyncio.get_running_loop()._scheduled) == 1  # type: ignore[attr-defined]
+    await asyncio.sleep(1.0)
+    assert 0 < len(expired) < 9_999
+    await asyncio.sleep(0.001)
+    assert expired == [entry for entry in range(10_000) if entry != 7]
+    await asyncio.sleep(SLICE)
+    assert asyncio.get_running_loop()._scheduled == []  # type: ignore[attr-defined]
 
 
 async def test_without_a_limit_it_never_ends_and_costs_no_timer(time: VirtualTime) -> None:

@@ -5,8 +5,6 @@ The page has each table between `<!-- options: NAME -->` and `<!-- end -->`. Run
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +14,7 @@ from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.config import SiloConfig
+from grange.silo.option_reference import meanings
 from grange.storage.options import StorageOptions
 from grange.transport.options import TransportOptions
 from tests.docs.pages import ROOT
@@ -31,19 +30,6 @@ CLASSES: Mapping[str, type] = {
     "storage_options": StorageOptions,
     "client": ClientOptions,
 }
-
-
-def meanings(options: type) -> dict[str, str]:
-    """Each option with the docstring below it in its class."""
-    (body,) = ast.parse(inspect.getsource(options)).body
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_":
-            documented = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-            assert documented, f"{options.__name__}.{field.target.id} has no docstring"
-            found[field.target.id] = " ".join(str(text.value.value).split())
-    return found
 
 
 def default_of(options: type, name: str) -> Any:

@@ -16,7 +16,16 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.activations.catalog import Target
 from grange.runtime.calls.admission import Admission, Share, Weighed
-from grange.runtime.calls.backlog import BUDGET, DROPS, EVERY, LONG_WAIT, MOST_STARTS, Backlog
+from grange.runtime.calls.backlog import (
+    BUDGET,
+    DROPS,
+    EVERY,
+    LONG_BUDGET,
+    LONG_WAIT,
+    MOST_STARTS,
+    SHORT_START,
+    Backlog,
+)
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.options import RuntimeOptions
 from grange.testing.loop import VirtualTime
@@ -103,6 +112,21 @@ async def test_starts_take_no_more_than_the_budget_of_an_iteration() -> None:
             await silo.iterations(1)
             assert len(silo.started) == PASS + iteration * EVERY
         assert [call.request.id for call in silo.started] == list(range(PASS + 9 * EVERY))
+
+
+async def test_short_starts_may_take_a_longer_part_of_an_iteration() -> None:
+    """A thousand requests of one frame start whole, so their answers do not leave in small frames."""
+    with VirtualTime(asyncio.get_running_loop()).installed() as time:
+        silo, peer = Silo(time), Peer()
+        silo.seconds = SHORT_START / 2
+        whole = int(LONG_BUDGET / silo.seconds)
+        for number in range(2 * whole):
+            silo.backlog.deliver(peer.call(number))
+        assert whole <= len(silo.started) <= whole + PASS
+        silo.seconds = 2 * SHORT_START  # and no longer, as soon as they are not short
+        begun = len(silo.started)
+        await silo.iterations(1)
+        assert len(silo.started) - begun <= BUDGET / silo.seconds + PASS
 
 
 async def test_requests_that_start_from_their_frame_use_the_budget_too() -> None:

@@ -4,7 +4,8 @@ Without a bound, all requests of a frame start at once, and the iteration of the
 Meanwhile the next requests age in the sockets, where no deadline is checked. So the silo would run only requests whose
 callers have given up. Here they wait in the silo instead:
 
-- Starts take at most `BUDGET` of an iteration. The loop then reads what has come, and the others start after that.
+- Starts take at most `BUDGET` of an iteration, or `LONG_BUDGET` while they are short. The loop then reads what has
+  come, and the others start after that.
 - Each connection has a queue of its own, and the queues take turns. One flooding peer does not delay the others.
 - A queue serves the oldest first, so that no caller waits longer than the others. If the oldest has waited for a tenth
   of its time, the queue serves the newest first, which can still be answered in time. The older ones are refused when
@@ -30,10 +31,17 @@ BUDGET = 1 / 256
 """Seconds of one iteration of the loop that starts may take. Turns run up to their first wait when they start. The loop
 reads one frame of a connection in an iteration or two: with 10 ms, requests of a busy silo aged in its sockets."""
 
+LONG_BUDGET = 1 / 64
+"""The budget while starts are short: a frame of a thousand short requests then starts whole, and its answers leave in
+few frames."""
+
+SHORT_START = 1 / 16384
+"""Seconds; starts are short if they take less than this on average, their share of reading included."""
+
 EVERY = 8
 """Starts between two readings of the clock, so that a short turn pays little for the budget."""
 
-MOST_STARTS = 256
+MOST_STARTS = 1024
 """Most waiting requests that start in one iteration. Their turns may begin to work only later, if they wait first."""
 
 WAITED_SHARE = 0.1
@@ -70,7 +78,7 @@ class Backlog:
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Origin, OrderedDict[WireCall, float]] = {}  # in the order of their turns; when each came
         self._unchecked = 0  # starts since the clock was read
-        self._begun = False  # whether a check came in this iteration
+        self._begun = 0  # starts that were checked in this iteration
         self._since = 0.0
         self._spent = False
         self._watching = False
@@ -112,9 +120,9 @@ class Backlog:
     def _check(self) -> None:
         """Compare the time that the starts of this iteration have taken with the budget."""
         now = self._loop.time()
-        self._begun = True
+        self._begun += EVERY
         if self._watching:
-            self._spent = now - self._since >= BUDGET
+            self._spent = self._is_spent(now - self._since)
         else:
             self._watching, self._since = True, now
             self._loop.call_soon(self._next_iteration, context=Context())
@@ -124,12 +132,12 @@ class Backlog:
         if not (self._queues or self._begun):
             self._watching = self._spent = False
             return
-        self._begun, self._spent = False, False
+        self._begun, self._spent = 0, False
         self._loop.call_soon(self._next_iteration, context=Context())
         now = self._since = self._loop.time()
         drops = DROPS
         for _ in range(MOST_STARTS):
-            if not (self._queues and drops) or self._loop.time() - now >= BUDGET:
+            if not (self._queues and drops) or self._is_spent(self._loop.time() - now):
                 break
             origin, queue = next(iter(self._queues.items()))
             drops = _refuse_expired(queue, now, drops)
@@ -139,8 +147,13 @@ class Backlog:
             if queue:
                 self._queues[origin] = queue  # behind the others
             if call is not None:
+                self._begun += 1
                 self.entry.deliver(call)
-        self._spent = self._loop.time() - now >= BUDGET
+        self._spent = self._is_spent(self._loop.time() - now)
+
+    def _is_spent(self, seconds: float) -> bool:
+        """Whether starts have taken their part of this iteration, of which `seconds` have passed."""
+        return seconds >= (LONG_BUDGET if seconds < self._begun * SHORT_START else BUDGET)
 
 
 def _refuse_expired(queue: OrderedDict[WireCall, float], now: float, most: int) -> int:

@@ -55,8 +55,8 @@ class Breaker:
         """Whether operations are refused."""
         return not self._closed.is_set()
 
-    async def check(self, operation: str) -> None:
-        """Raise StorageUnavailable while open: nothing was sent.
+    async def check(self, operation: object) -> None:
+        """Raise StorageUnavailable, with the text of the operation, while open: nothing was sent.
 
         Before it raises, it lets other tasks run. Otherwise a grain that repeats a refused operation without a pause
         would keep the event loop from the probe that closes the breaker.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from grange.aio.awake import AwakeTimeout
 from grange.aio.backoff import Backoff
@@ -28,6 +28,17 @@ T = TypeVar("T")
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 """Seconds before a change whose answer was lost is sent again: the first pause, and the longest."""
+
+
+class Operation(NamedTuple):
+    """One operation on one record. Its text is for errors, so it is made only for them."""
+
+    kind: str
+    grain_id: GrainId
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} of state {self.state!r} of {self.grain_id}"
 
 
 class GuardedStorage:
@@ -61,14 +72,15 @@ class GuardedStorage:
 
         Reads again when another death came meanwhile.
         """
-        return await self._count("read", grain_id, self._read(grain_id, state))
+        operation = Operation("read", grain_id, state)
+        return await self._count(operation, self._read(operation))
 
-    async def _read(self, grain_id: GrainId, state: str) -> StateRecord:
-        operation = f"read of state {state!r} of {grain_id}"
-        await self._breaker.check(operation)
+    async def _read(self, operation: Operation) -> StateRecord:
+        if self._breaker.is_open:
+            await self._breaker.check(operation)
         try:
             async with AwakeTimeout(self._timeout):
-                return await self._read_after_deaths(grain_id, state)
+                return await self._read_after_deaths(operation.grain_id, operation.state)
         except TimeoutError:
             reason = "the store did not answer" if self._recorder.is_done else "deaths of silos are not recorded yet"
             error = StorageUnavailable(f"{operation}: {reason} within {self._timeout} s")
@@ -96,27 +108,29 @@ class GuardedStorage:
         stamp: Stamp | None = None,
     ) -> str:
         """See `GrainStorage.write`. With a stamp, a change whose answer was lost is repeated while there is time."""
+        operation = Operation("write", grain_id, state)
         change = self._change(
-            f"write of state {state!r} of {grain_id}",
+            operation,
             lambda: self._storage.write(grain_id, state, payload, etag, schema, stamp),
             stamp,
         )
-        return await self._count("write", grain_id, change)
+        return await self._count(operation, change)
 
     async def clear(self, grain_id: GrainId, state: str, etag: str | None, stamp: Stamp | None = None) -> str | None:
         """See `GrainStorage.clear`, and `write`."""
+        operation = Operation("clear", grain_id, state)
         change = self._change(
-            f"clear of state {state!r} of {grain_id}",
+            operation,
             lambda: self._storage.clear(grain_id, state, etag, stamp),
             stamp,
         )
-        return await self._count("clear", grain_id, change)
+        return await self._count(operation, change)
 
     async def fence(self, silos: Collection[SiloAddress]) -> None:
         """See `GrainStorage.fence`."""
         await self._storage.fence(silos)
 
-    async def _count(self, operation: str, grain_id: GrainId, work: Coroutine[Any, Any, T]) -> T:
+    async def _count(self, operation: Operation, work: Coroutine[Any, Any, T]) -> T:
         """Run an operation, and count its time and its outcome."""
         loop, figures = asyncio.get_running_loop(), self.figures
         began = loop.time()
@@ -124,19 +138,20 @@ class GuardedStorage:
             result = await work
         except InconsistentStateError as error:
             if not error.fenced:
-                figures.lost_race(grain_id.type)
+                figures.lost_race(operation.grain_id.type)
             raise
         except StorageError as error:
             figures.error(error)
             raise
         finally:
-            figures.ended(operation, loop.time() - began)
-        if operation != "read":
-            figures.wrote(grain_id.type)
+            figures.ended(operation.kind, loop.time() - began)
+        if operation.kind != "read":
+            figures.wrote(operation.grain_id.type)
         return result
 
-    async def _change(self, operation: str, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
-        await self._breaker.check(operation)
+    async def _change(self, operation: Operation, change: Callable[[], Awaitable[T]], stamp: Stamp | None) -> T:
+        if self._breaker.is_open:
+            await self._breaker.check(operation)
         deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             return await change()
@@ -153,7 +168,7 @@ class GuardedStorage:
             raise
 
     async def _resolve(
-        self, operation: str, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
+        self, operation: Operation, change: Callable[[], Awaitable[T]], lost: WriteOutcomeUnknown, deadline: float
     ) -> T:
         """Send the same change again. With its etag and stamp it is applied at most once, even if both arrive.
 

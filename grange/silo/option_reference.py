@@ -1,0 +1,106 @@
+"""Every option of a silo with its value and its source, and the JSON Schema of `grange.toml`.
+
+The command `grange config` shows both. The meaning of an option is the docstring below it in its class.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from grange.databases.urls import shown_url
+from grange.silo.config import TABLES, SiloConfig
+
+_BOUNDS: Mapping[str, str] = MappingProxyType({
+    "ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"
+})  # fmt: skip
+"""Bounds as pydantic names them for types with validators of their own, and as JSON Schema does."""
+
+
+class EffectiveOption(msgspec.Struct, frozen=True):
+    """One option: its dotted name, its value with secrets hidden, and where the value comes from.
+
+    `source` is "default", "the code", a variable of the environment, or "grange.toml".
+    """
+
+    name: str
+    value: Any
+    source: str
+    meaning: str
+
+
+def effective_options(config: SiloConfig) -> list[EffectiveOption]:
+    """Every option in force, those of the tables included."""
+    found: list[EffectiveOption] = []
+    texts = meanings(SiloConfig)
+    for name in SiloConfig.model_fields:
+        kind = TABLES.get(name)
+        if kind is None:
+            source = config.source_of((name,)) or "default"
+            found.append(EffectiveOption(name, _shown(name, getattr(config, name)), source, texts[name]))
+            continue
+        given, own_texts = dict(getattr(config, name)), meanings(kind)
+        table = msgspec.convert(given, kind, strict=False)
+        for key in kind.__struct_fields__:
+            source = (config.source_of((name, key)) if key in given else "") or "default"
+            found.append(EffectiveOption(f"{name}.{key}", getattr(table, key), source, own_texts[key]))
+    return found
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A value for people: paths as texts, URLs without passwords."""
+    if isinstance(value, Mapping):
+        return {key: shown_url(str(each)) for key, each in value.items()}
+    if name in ("membership", "storage"):
+        return shown_url(value) if value else ""
+    return list(value) if isinstance(value, tuple) else value if isinstance(value, int | float | str) else str(value)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `grange.toml`, for editors: names, types, ranges, defaults and meanings."""
+    schema = SiloConfig.model_json_schema()
+    texts = meanings(SiloConfig)
+    for name, field in schema["properties"].items():
+        kind = TABLES.get(name)
+        if kind is not None:
+            schema["properties"][name] = field = _table_schema(kind)
+        field.pop("title", None)
+        for key, standard in _BOUNDS.items():
+            if key in field:
+                field[standard] = field.pop(key)
+        field["description"] = texts[name]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "grange.toml",
+        "description": "The options of a silo of grange.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": schema["properties"],
+    }
+
+
+def _table_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    (table,) = msgspec.json.schema(kind)["$defs"].values()
+    texts = meanings(kind)
+    properties = {name: {**field, "description": texts[name]} for name, field in table["properties"].items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def meanings(options: type) -> dict[str, str]:
+    """Each option of a class with the docstring below it. Raises AssertionError for one without."""
+    (body,) = ast.parse(inspect.getsource(options)).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.target.id[0] != "_":
+            documented = isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            assert documented, f"{options.__name__}.{field.target.id} has no docstring"
+            assert isinstance(text, ast.Expr)
+            assert isinstance(text.value, ast.Constant)
+            found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
