@@ -26,8 +26,9 @@ WORKERS ?= 2
 FAST := not servers and not processes and not planted and not tools and not browser
 # Further arguments for pytest, for example: make check PYTEST_ARGS="-k mailbox"
 PYTEST_ARGS ?=
-# The cluster that `make dev` keeps running, as module:silo.
+# The cluster that `make dev` keeps running, as module:silo, and what feeds it.
 APP ?= examples.flights.app:silo
+FEED ?= $(if $(filter examples.flights.app:silo,$(APP)),$(BIN)/python -m examples.flights.live {gateways})
 
 .PHONY: help
 help: ## show this list
@@ -74,8 +75,8 @@ bench-guard: $(READY) ## fail if a call takes 10 % more processor time than in t
 	$(BIN)/python -m benchmarks.guard --base "$(BASE)" --rounds $(GUARD_ROUNDS)
 
 .PHONY: dev
-dev: $(READY) ## a local cluster of two silos that keeps running (APP=module:silo)
-	$(BIN)/grange dev $(APP)
+dev: $(READY) ## a local cluster of two silos with a living dashboard, fed with flights (APP=module:silo)
+	$(BIN)/grange dev $(APP) $(if $(FEED),--with "$(FEED)")
 
 # A failing seed prints the command that repeats it: make simulate SEED=7
 SEEDS ?= 20000

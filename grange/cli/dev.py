@@ -2,37 +2,34 @@
 
 Each silo is a process of its own, `grange run`, in a session of its own. So Ctrl-C reaches only this process, which
 stops the silos one after another. Each silo also stops when this process ends, in any way: its standard input closes.
+When a file of the application changes, the silos are reloaded one after another (`local_silo.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shlex
-import signal
 import socket
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import aclosing
 from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from grange.admin_token import FILE
+from grange.cli.changed_files import can_watch, changes
 from grange.cli.configured_here import configured_here
 from grange.cli.exit_codes import ExitCode
 from grange.cli.here import plain_here
+from grange.cli.local_silo import STOP_SIGNAL, LocalSilo, Write, meaning_of
 from grange.cli.process import StopSignals
 from grange.cli.token import find_token
 from grange.databases.urls import sqlite_url
 from grange.errors import ConfigurationError
-
-Write = Callable[[str, str], None]
-"""Shows a line: the silo's name (empty: this process) and the text."""
 
 FIRST_PORT = 11111
 FIRST_GATEWAY = 30000
@@ -41,83 +38,22 @@ FIRST_HTTP = 8080
 STOP_SPREAD = 1.5
 """Seconds within which all silos are asked to stop; with `REACTION_TIMEOUT` below the 5 s that Ctrl-C may take."""
 
-STOP_SIGNAL = signal.SIGINT if os.name == "posix" else signal.SIGTERM
-"""As Ctrl-C would: a silo whose event loop does not react ends within `REACTION_TIMEOUT`."""
-
 _HOST = "127.0.0.1"
-_CHUNK = 64 * 1024
-
-_DEFAULTS: Mapping[str, str] = MappingProxyType({"GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]'})
-"""Options of the silos, unless the environment sets them. Ctrl-C in development must not wait a minute for a call that
-hangs, and a developer may try every act.
-"""
 
 
 class DevOptions(msgspec.Struct, frozen=True):
-    """`app` as module:silo, the names of the silos, the folder for their state, and their log level."""
+    """`app` as module:silo, the names of the silos, the folder for their state, and their log level.
+
+    `reload`: whether a changed file reloads the silos. `commands` run beside them once all are active; in a command,
+    `{gateways}` stands for the gateways, separated by commas.
+    """
 
     app: str
     names: list[str]
     data: Path
     log_level: str
-
-
-class LocalSilo:
-    """One silo process: its name, its ports and its output. `active` is set once the silo has joined."""
-
-    def __init__(self, name: str, port: int, gateway: int, http: int, write: Write) -> None:
-        self.name = name
-        self.gateway = f"{_HOST}:{gateway}"
-        self.http = f"{_HOST}:{http}"
-        self._ports = (
-            *("--port", str(port), "--gateway-port", str(gateway), "--probe-port", "0"),
-            *("--http", str(http), "--http-host", _HOST),
-        )
-        self._write = write
-        self._process: asyncio.subprocess.Process | None = None
-        self.active = asyncio.Event()
-
-    async def run(self, arguments: Sequence[str]) -> int:
-        """Start the process and show its output until it exits; returns its exit code."""
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "grange", "run", *arguments, "--name", self.name, *self._ports),
-            *("--json", "--stop-with-stdin"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            env=_environment(),
-        )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._show(self._process.stdout))
-            group.create_task(self._show(self._process.stderr))
-        return await self._process.wait()
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to the process, if it runs."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """Kill the process, if it runs."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-
-    async def _show(self, stream: asyncio.StreamReader | None) -> None:
-        assert stream is not None, "both streams are pipes"
-        rest = b""
-        while chunk := await stream.read(_CHUNK):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._show_line(line.decode(errors="replace").rstrip())
-        if rest:
-            self._show_line(rest.decode(errors="replace"))
-
-    def _show_line(self, text: str) -> None:
-        if _is_active_line(text):
-            self.active.set()
-            text = f"active; clients reach it at {self.gateway}"
-        self._write(self.name, text)
+    reload: bool = True
+    commands: tuple[str, ...] = ()
 
 
 class LocalCluster:
@@ -134,28 +70,83 @@ class LocalCluster:
         """Run all silos until a signal asks for a stop; returns the exit code of the first silo that failed."""
         stop = asyncio.create_task(signals.attach().wait())
         with tempfile.TemporaryDirectory(prefix="grange-dev-") as folder:
-            table = sqlite_url(Path(folder) / "cluster.db")
+            arguments = self._arguments(sqlite_url(Path(folder) / "cluster.db"))
             for silo in self._silos:
-                task = asyncio.create_task(silo.run(self._arguments(table)))
-                self._running[task] = silo
-            instructions = asyncio.create_task(self._show_instructions())
+                self._running[asyncio.create_task(silo.run(arguments))] = silo
+            beside = asyncio.create_task(self._once_active(arguments))
             try:
                 return await self._watch(stop)
             finally:
                 stop.cancel()
-                instructions.cancel()
+                beside.cancel()
+                await asyncio.wait((beside,))
                 await self._stop()
 
     async def _watch(self, stop: asyncio.Task[Any]) -> int:
         """Wait for the stop, or until no silo is left; returns 0 or the first exit code."""
-        failed = 0
+        failed: list[tuple[LocalSilo, int]] = []
         while self._running and not stop.done():
             await asyncio.wait((stop, *self._running), return_when=asyncio.FIRST_COMPLETED)
             for task in [task for task in self._running if task.done()]:
                 silo = self._running.pop(task)
-                self._write(silo.name, f"ended with code {task.result()}")
-                failed = failed or task.result() or ExitCode.FAILED
-        return 0 if stop.done() else failed
+                self._write(silo.name, f"ended: {meaning_of(task.result())}")
+                failed.append((silo, task.result() or ExitCode.FAILED))
+        if stop.done():
+            return 0
+        self._show_failures(failed)
+        return failed[0][1]
+
+    def _show_failures(self, failed: list[tuple[LocalSilo, int]]) -> None:
+        """Repeat the last lines of the silos that failed, because the output of the others came after them."""
+        for silo, code in failed:
+            self._write("", f"{silo.name} failed: {meaning_of(code)}. Its last lines:")
+            for line in silo.process.last if silo.process is not None else ():
+                self._write("", f"  {line}")
+
+    async def _once_active(self, arguments: list[str]) -> None:
+        """Tell how to use the cluster, run the commands beside it, and reload it when a file changes."""
+        for silo in self._silos:
+            await silo.active.wait()
+        self._show_instructions()
+        async with asyncio.TaskGroup() as group:
+            for command in self._options.commands:
+                group.create_task(self._run_beside(command))
+            if self._options.reload:
+                group.create_task(self._reload_on_change(arguments))
+
+    async def _reload_on_change(self, arguments: list[str]) -> None:
+        if not can_watch():
+            self._write("", "a changed file reloads nothing: pip install 'grange[dev]' brings what watches files")
+            return
+        async with aclosing(changes(self._files)) as batches:
+            async for batch in batches:
+                await self._reload(_names(batch), arguments)
+
+    def _files(self) -> frozenset[Path]:
+        """The files of the application that some silo has imported."""
+        return frozenset().union(*(silo.process.files for silo in self._silos if silo.process is not None))
+
+    async def _reload(self, changed: str, arguments: list[str]) -> None:
+        """Reload the silos one after another, so that the others serve; stop at the first that fails."""
+        self._write("", f"{changed} changed: reloading")
+        began = asyncio.get_running_loop().time()
+        for silo in self._running.values():
+            if not await silo.reload(arguments):
+                self._write("", f"{silo.name} was not reloaded: its lines above say why; correct the file and save it")
+                return
+        self._write("", f"reloaded after {asyncio.get_running_loop().time() - began:.1f} s")
+
+    async def _run_beside(self, command: str) -> None:
+        """Run a command of the user until it ends, or until this is cancelled."""
+        gateways = ",".join(silo.gateway for silo in self._silos)
+        process = await asyncio.create_subprocess_shell(command.replace("{gateways}", gateways), start_new_session=True)
+        try:
+            code = await process.wait()
+            self._write("", f"{command!r} ended: {meaning_of(code)}")
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, STOP_SIGNAL) if os.name == "posix" else process.terminate()
+                await process.wait()
 
     async def _stop(self) -> None:
         """Stop the silos one after another, so that each hands its grains over to the rest.
@@ -171,22 +162,21 @@ class LocalCluster:
             if any(task.done() and task.result() == ExitCode.LOOP_DEAD for task in self._running):
                 self.kill()
         for task, silo in reversed(self._running.items()):
-            self._write(silo.name, "stopped" if task.result() == 0 else f"ended with code {task.result()}")
+            self._write(silo.name, "stopped" if task.result() == 0 else f"ended: {meaning_of(task.result())}")
 
     def kill(self) -> None:
         """End all silos at once."""
         for silo in self._silos:
             silo.kill()
 
-    async def _show_instructions(self) -> None:
-        for silo in self._silos:
-            await silo.active.wait()
+    def _show_instructions(self) -> None:
         names = ", ".join(silo.name for silo in self._silos)
-        self._write("", f"{names}: one cluster. State is kept in {self._options.data}. Try, from another shell:")
+        self._write("", f"{names}: one cluster. State is kept in {self._options.data}.")
+        self._write("", f"The dashboard: {_dashboard(self._silos[0].http, self._options.data)}")
+        self._write("", "Try, from another shell:")
         # Also for the usual port: without the option, a command asks the cluster that is configured in that shell.
         for command in ("status", "grains", "call TYPE/KEY METHOD '[ARGUMENTS]'"):
             self._write("", f"  grange {command} --gateway {self._silos[0].gateway}{self._token_file()}")
-        self._write("", f"The dashboard: {_dashboard(self._silos[0].http, self._options.data)}")
         self._write("", "Ctrl-C stops all.")
 
     def _token_file(self) -> str:
@@ -198,7 +188,7 @@ class LocalCluster:
         options = self._options
         return [
             options.app,
-            *("--membership", table, "--data", str(options.data), "--host", _HOST),
+            *("--membership", table, "--data", str(options.data)),
             *("--log-level", options.log_level),
         ]
 
@@ -208,6 +198,10 @@ def _dashboard(place: str, data: Path) -> str:
     given = {"data": str(data)}
     token = find_token(plain_here(given) or configured_here(given), "", [place], is_own_table=True)
     return f"http://{place}/#token={token}" if token else f"http://{place}/"
+
+
+def _names(files: set[Path]) -> str:
+    return ", ".join(sorted(os.path.relpath(path) for path in files))
 
 
 def free_ports(silos: int) -> list[tuple[int, int, int]]:
@@ -230,19 +224,3 @@ def _free_from(first: int) -> Iterator[int]:
             except OSError:
                 continue
         yield port
-
-
-def _environment() -> dict[str, str]:
-    """The environment of the silos: this one, with a short drain time-out and all acts unless it sets them."""
-    names = {each.upper().removesuffix("_FILE") for each in os.environ}
-    return {**{name: value for name, value in _DEFAULTS.items() if name not in names}, **os.environ}
-
-
-def _is_active_line(line: str) -> bool:
-    """Whether this is the line that `grange run --json` prints once the silo is active."""
-    if not line.startswith("{"):
-        return False
-    try:
-        return bool(json.loads(line).get("event") == "active")
-    except ValueError:
-        return False

@@ -28,10 +28,13 @@ _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
     "--data", type=click.Path(path_type=Path), default=Path(".grange"), show_default=True, help="Folder for state."
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="warning", show_default=True)
-def dev_command(app: str, silos: int, data: Path, log_level: str) -> None:
+@click.option("--reload/--no-reload", default=True, show_default=True, help="Reload the silos when a file changes.")
+@click.option("--with", "commands", multiple=True, metavar="COMMAND", help="Run this, too; {gateways} stands for them.")
+def dev_command(app: str, silos: int, data: Path, log_level: str, reload: bool, commands: tuple[str, ...]) -> None:
     """Run a cluster of several silos on this machine, on free ports, until Ctrl-C.
 
-    Without MODULE:SILO it runs a counter grain for trying calls.
+    Without MODULE:SILO it runs a counter grain for trying calls. When a file of the application changes, the silos are
+    reloaded one after another: each drains, and its successor has the new code. State and the other silos stay.
     """
     named_silo(app)  # report an error of the module once, here, and not from every process
     names = [f"silo-{number}" for number in range(1, silos + 1)]
@@ -44,7 +47,7 @@ def dev_command(app: str, silos: int, data: Path, log_level: str) -> None:
             prefix = click.style(prefix, fg=colours[name])
         write(prefix + printable(line))
 
-    cluster = LocalCluster(DevOptions(app, names, data, log_level), show)
+    cluster = LocalCluster(DevOptions(app, names, data, log_level, reload, commands), show)
     with StopSignals(cluster.kill) as signals:
         code = asyncio.run(cluster.run(signals))
     if code:

@@ -15,12 +15,12 @@ import msgspec
 
 from grange.admin_token import read_admin_token
 from grange.cli.completion import complete_silo_variable
-from grange.cli.exit_codes import OutputLost
+from grange.cli.exit_codes import ExitCode, OutputLost
 from grange.cli.garbage import settle
 from grange.cli.logs import LEVELS, write_logs
 from grange.cli.naming import naming_options
 from grange.cli.process import StopSignals, run
-from grange.cli.silo_import import named_silo
+from grange.cli.silo_import import imported_files, named_silo
 from grange.cli.streams import json_text, write
 from grange.observability.telemetry import ENDPOINT, Telemetry, can_export, telemetry_of
 from grange.printable import printable
@@ -55,17 +55,21 @@ log = logging.getLogger("grange.silo")
 @click.option("--log-json/--log-text", help="Format of the log on standard error.", default=False)
 @click.option("--json", "as_json", is_flag=True, help="Show as JSON where the silo listens.")
 @click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Also stop when standard input ends.")
-def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_with_stdin: bool, **options: Any) -> None:
+@click.option("--start-with-stdin", is_flag=True, hidden=True, help="Import the silo, then wait for a line.")
+def run_command(app: str, log_level: str, log_json: bool, as_json: bool, **options: Any) -> None:
     """Run one silo until SIGTERM or SIGINT, which drain it; a second signal ends it at once.
 
     Options win over the environment (GRANGE_...), which wins over grange.toml.
     """
+    stop_with_stdin, start_with_stdin = options.pop("stop_with_stdin"), options.pop("start_with_stdin")
     overrides = {name: value for name, value in options.items() if value is not None}
     with StopSignals() as signals, naming_options(overrides):
-        if stop_with_stdin:
-            signals.stop_with_stdin()
         thresholds = gc.get_threshold()
         silo = named_silo(app)
+        if start_with_stdin:
+            _wait_for_line()
+        if stop_with_stdin:
+            signals.stop_with_stdin()
         config = silo.definition(**overrides).config
         fields: dict[str, str | int] = {"cluster": config.cluster, "silo": config.name}
         write_logs(log_level, log_json, fields)
@@ -76,6 +80,13 @@ def run_command(app: str, log_level: str, log_json: bool, as_json: bool, stop_wi
             signals,
             functools.partial(_announce, config, as_json, fields),
         )
+
+
+def _wait_for_line() -> None:
+    """Tell that the silo is imported, from which files, and wait until `grange dev` lets it begin."""
+    write(json_text(msgspec.json.encode({"event": "imported", "files": imported_files()})))
+    if not os.read(0, 1):
+        raise SystemExit(ExitCode.CLEAN)
 
 
 def _telemetry() -> Telemetry | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from grange.databases.urls import scheme_of, shown_url
@@ -40,6 +41,16 @@ def named_silo(name: str) -> Silo:
         )
         raise ConfigurationError(f"{name}: the module {problem}; silos in it: {', '.join(silos) or 'none'}")
     return silo
+
+
+def imported_files() -> list[str]:
+    """The files below the current folder that this process has imported: those of the application."""
+    folder = Path(_current_folder()).resolve()
+    files = {
+        Path(file).resolve() for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))
+    }
+    own = [path for path in files if path.is_relative_to(folder) and "site-packages" not in path.parts]
+    return sorted(map(str, own))
 
 
 def _module(name: str) -> ModuleType:

@@ -102,7 +102,7 @@ class Process:
         except TimeoutError:
             raise AssertionError(f"no line with {words}:\n{self.errors}") from None
         line = found()
-        assert line is not None, f"it ended without a line with {words}:\n{self.errors}"
+        assert line is not None, f"it ended without a line with {words}:\n{self.errors}\n{self.printed[-30:]}"
         return line
 
     async def _read(self, stream: asyncio.StreamReader | None, lines: list[str]) -> None:

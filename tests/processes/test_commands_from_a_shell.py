@@ -280,8 +280,11 @@ async def test_a_silo_of_dev_that_cannot_start_ends_dev(silos: Silos) -> None:
     (silos.folder / "grange.toml").write_text('storage = "redis://127.0.0.1:1/0"\n')
     dev = await silos.command("dev", "--silos", "2")
     assert await dev.ended() == 6
-    assert sum("ended with code 6" in line for line in dev.printed) == 2
-    assert any("silo-1 | error: " in line and "127.0.0.1:1" in line for line in dev.printed)
+    assert sum("ended: exit code 6, store unusable" in line for line in dev.printed) == 2
+    last = dev.printed[-2:]  # the reason comes last, after the output of all
+    assert "failed: exit code 6, store unusable. Its last lines:" in last[0]
+    assert "error: " in last[1]
+    assert "127.0.0.1:1" in last[1]
 
 
 async def test_dev_prints_the_address_that_opens_the_dashboard(silos: Silos) -> None:

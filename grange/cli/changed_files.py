@@ -1,0 +1,57 @@
+"""Watches the files of an application, for the reload of `grange dev`. The library watchfiles does the watching."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Collection
+from importlib.util import find_spec
+from pathlib import Path
+
+from grange.silo.option_sources import TOML
+
+STEP_MS = 50
+DEBOUNCE_MS = 200
+"""Milliseconds: changes are taken together until none comes for a step, for the debounce at most."""
+
+
+Version = tuple[int, int] | None
+"""Time of the last change in nanoseconds, and size in bytes; None: no file. Some tools touch a file twice."""
+
+
+def can_watch() -> bool:
+    """Whether watchfiles is installed, which the extra `dev` brings."""
+    return find_spec("watchfiles") is not None
+
+
+async def changes(files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[Path]]:
+    """Yield the files that have changed, of those that `files` names then, and grange.toml.
+
+    Only their folders are watched, without what lies below: a project may hold a million other files.
+    """
+    from watchfiles import awatch  # the extra may be absent
+
+    seen: dict[Path, Version] = {}
+    while True:
+        watched = _watched(files())
+        seen = {path: seen.get(path) or _version(path) for path in watched}
+        folders = {path.parent for path in watched if path.parent.is_dir()}
+        async for batch in awatch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
+                                  yield_on_timeout=True):  # fmt: skip
+            now = {path: _version(path) for path in {Path(path) for _, path in batch} & watched}
+            changed = {path for path, version in now.items() if version != seen[path]}
+            seen.update(now)
+            if changed:
+                yield changed
+            if _watched(files()) != watched:
+                break
+
+
+def _watched(files: Collection[Path]) -> set[Path]:
+    return {*files, Path.cwd() / TOML}
+
+
+def _version(path: Path) -> Version:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size

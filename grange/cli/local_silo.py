@@ -1,0 +1,217 @@
+"""One silo of `grange dev`: a process on this machine, and after each reload its successor on the same ports.
+
+A successor imports the application first and then waits. Only when its import has succeeded, the running process
+drains, and the successor begins. So an error in the code leaves the old process running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from grange.cli.exit_codes import ExitCode
+
+Write = Callable[[str, str], None]
+"""Shows a line: the silo's name (empty: this process) and the text."""
+
+STOP_SIGNAL = signal.SIGINT if os.name == "posix" else signal.SIGTERM
+"""As Ctrl-C would: a silo whose event loop does not react ends within `REACTION_TIMEOUT`."""
+
+LAST_LINES = 20
+"""Lines that are shown again when a silo fails."""
+
+_HOST = "127.0.0.1"
+_CHUNK = 64 * 1024
+
+_DEFAULTS: Mapping[str, str] = MappingProxyType({"GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]'})
+"""Options of the silos, unless the environment sets them. Ctrl-C in development must not wait a minute for a call that
+hangs, and a developer may try every act.
+"""
+
+
+class SiloProcess:
+    """One process of `grange run`. It imports the application at once, and serves when `begin` is called.
+
+    `imported` is set once the import has succeeded, `active` once the silo has joined; both also when it has ended.
+    `files` are those of the application, `last` its last lines. `ended` has the exit code.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, show: Callable[[str], None]) -> None:
+        self._process = process
+        self._show = show
+        self.imported = asyncio.Event()
+        self.active = asyncio.Event()
+        self.files: frozenset[Path] = frozenset()
+        self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.ended = asyncio.create_task(self._run(), name="grange-dev-silo")
+
+    @staticmethod
+    async def start(arguments: Sequence[str], show: Callable[[str], None]) -> SiloProcess:
+        """Start the process. Its owner must await `ended`."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "grange", "run", *arguments),
+            *("--json", "--stop-with-stdin", "--start-with-stdin"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env=_environment(),
+        )
+        return SiloProcess(process, show)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.returncode is not None
+
+    def begin(self) -> None:
+        """Let it open its ports and join."""
+        if self._process.stdin is not None and not self.is_over:
+            self._process.stdin.write(b"\n")
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it runs."""
+        if not self.is_over:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it, if it runs."""
+        if not self.is_over:
+            self._process.kill()
+
+    async def _run(self) -> int:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(self._process.stdout))
+                group.create_task(self._read(self._process.stderr))
+            return await self._process.wait()
+        finally:
+            self.imported.set()
+            self.active.set()
+
+    async def _read(self, stream: asyncio.StreamReader | None) -> None:
+        assert stream is not None, "both streams are pipes"
+        rest = b""
+        while chunk := await stream.read(_CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(line.decode(errors="replace").rstrip())
+        if rest:
+            self._take(rest.decode(errors="replace"))
+
+    def _take(self, text: str) -> None:
+        """Show a line, or note the event that it tells."""
+        facts = _event(text)
+        if facts.get("event") == "imported":
+            self.files = frozenset(map(Path, facts["files"]))
+            self.imported.set()
+        elif facts.get("event") == "active":
+            self.active.set()
+        else:
+            self.last.append(text)
+            self._show(text)
+
+
+class LocalSilo:
+    """One silo on fixed ports: its process, and the successor that a reload starts.
+
+    `active` is set once its first process is.
+    """
+
+    def __init__(self, name: str, port: int, gateway: int, http: int, write: Write) -> None:
+        self.name = name
+        self.gateway = f"{_HOST}:{gateway}"
+        self.http = f"{_HOST}:{http}"
+        self._options = (
+            *("--name", name, "--host", _HOST),
+            *("--port", str(port), "--gateway-port", str(gateway), "--probe-port", "0"),
+            *("--http", str(http), "--http-host", _HOST),
+        )
+        self._write = write
+        self.process: SiloProcess | None = None
+        self._successor: SiloProcess | None = None
+        self._hands_over = False
+        self.active = asyncio.Event()
+
+    async def run(self, arguments: Sequence[str]) -> int:
+        """Run the process, and after each reload its successor; returns the exit code of the last one."""
+        process = self.process = await self._start(arguments)
+        while True:
+            process.begin()
+            await process.active.wait()
+            if not process.is_over:
+                self._write(self.name, f"active; clients reach it at {self.gateway}")
+                self.active.set()
+            code = await process.ended
+            if not self._hands_over or self._successor is None:
+                return code
+            self._hands_over = False
+            process = self.process = self._successor
+
+    async def reload(self, arguments: Sequence[str]) -> bool:
+        """Replace the process by one with the code of now. False: that code fails, or this silo has ended.
+
+        If the code cannot be imported, the old process serves on. The successor of a cancelled reload ends, unless it
+        has begun.
+        """
+        successor = self._successor = await self._start(arguments)
+        try:
+            await successor.imported.wait()
+            if successor.is_over or self.process is None or self.process.is_over:
+                return False
+            self._hands_over = True
+            self.process.send_signal(STOP_SIGNAL)
+            await successor.active.wait()
+            return not successor.is_over
+        finally:
+            self._hands_over, self._successor = False, None
+            if self.process is not successor:
+                successor.kill()
+                await successor.ended
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process, if it runs."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill the processes of this silo."""
+        for process in (self.process, self._successor):
+            if process is not None:
+                process.kill()
+
+    async def _start(self, arguments: Sequence[str]) -> SiloProcess:
+        return await SiloProcess.start((*arguments, *self._options), lambda text: self._write(self.name, text))
+
+
+def meaning_of(code: int) -> str:
+    """An exit code in words."""
+    if code < 0:
+        return f"ended by signal {-code}"
+    known = code in set(ExitCode)
+    return f"exit code {code}" + (f", {ExitCode(code).name.lower().replace('_', ' ')}" if known else "")
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the silos: this one, with a short drain time-out and all acts unless it sets them."""
+    names = {each.upper().removesuffix("_FILE") for each in os.environ}
+    return {**{name: value for name, value in _DEFAULTS.items() if name not in names}, **os.environ}
+
+
+def _event(line: str) -> dict[str, Any]:
+    """The facts of a line that `grange run --json` prints for programs; empty for any other line."""
+    if not line.startswith("{"):
+        return {}
+    try:
+        facts = json.loads(line)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) and facts.get("event") in ("imported", "active") else {}
