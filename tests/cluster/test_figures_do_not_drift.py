@@ -1,4 +1,4 @@
-"""Random calls, cancellations, kills, stops and cuts: the figures of each silo agree with a walk over its activations."""
+"""Random calls, cancellations, kills, stops and cuts: the figures of a silo agree with a walk over its activations."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def check(silo: Silo) -> None:
 
 
 async def one_call(cluster: TestCluster, rng: random.Random) -> None:
-    factory = rng.choice((cluster, *cluster.silos))
+    factory: TestCluster | Silo = rng.choice((cluster, *cluster.silos))
     key = rng.choice(("a", "b", "c", "d", "e", "broken"))
     grain, seconds = factory.get_grain(Busy, key), rng.choice((0.0, 0.2, 3.0, 40.0))
     calls = (
