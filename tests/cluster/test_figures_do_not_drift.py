@@ -81,7 +81,8 @@ def check(silo: Silo) -> None:
 
 
 async def one_call(cluster: TestCluster, rng: random.Random) -> None:
-    factory: TestCluster | Silo = rng.choice((cluster, *cluster.silos))
+    factories: list[TestCluster | Silo] = [cluster, *cluster.silos]
+    factory = rng.choice(factories)
     key = rng.choice(("a", "b", "c", "d", "e", "broken"))
     grain, seconds = factory.get_grain(Busy, key), rng.choice((0.0, 0.2, 3.0, 40.0))
     calls = (
