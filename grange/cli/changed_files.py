@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from grange.silo.option_sources import TOML
 
@@ -27,14 +29,13 @@ async def changes(files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[P
 
     Only their folders are watched, without what lies below: a project may hold a million other files.
     """
-    from watchfiles import awatch  # the extra may be absent
-
+    watch: Any = import_module("watchfiles").awatch  # the extra may be absent
     seen: dict[Path, Version] = {}
     while True:
         watched = _watched(files())
         seen = {path: seen.get(path) or _version(path) for path in watched}
         folders = {path.parent for path in watched if path.parent.is_dir()}
-        async for batch in awatch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
+        async for batch in watch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
                                   yield_on_timeout=True):  # fmt: skip
             now = {path: _version(path) for path in {Path(path) for _, path in batch} & watched}
             changed = {path for path, version in now.items() if version != seen[path]}

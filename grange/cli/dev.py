@@ -124,7 +124,8 @@ class LocalCluster:
 
     def _files(self) -> frozenset[Path]:
         """The files of the application that some silo has imported."""
-        return frozenset().union(*(silo.process.files for silo in self._silos if silo.process is not None))
+        running = (silo.process for silo in self._silos if silo.process is not None)
+        return frozenset(path for process in running for path in process.files)
 
     async def _reload(self, changed: str, arguments: list[str]) -> None:
         """Reload the silos one after another, so that the others serve; stop at the first that fails."""

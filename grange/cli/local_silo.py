@@ -211,7 +211,7 @@ def _event(line: str) -> dict[str, Any]:
     if not line.startswith("{"):
         return {}
     try:
-        facts = json.loads(line)
+        facts: dict[str, Any] = json.loads(line)
     except ValueError:
         return {}
-    return facts if isinstance(facts, dict) and facts.get("event") in ("imported", "active") else {}
+    return facts if facts.get("event") in ("imported", "active") else {}

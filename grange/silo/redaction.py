@@ -91,7 +91,8 @@ class _Walk:
             members = cast("Mapping[str, Any]", value)
             return {key: self.named(key, inner, steps, depth + 1) for key, inner in members.items()}
         if isinstance(value, list):
-            return [self._item(str(number), inner, steps, depth + 1) for number, inner in enumerate(value)]
+            items = cast("list[Any]", value)
+            return [self._item(str(number), inner, steps, depth + 1) for number, inner in enumerate(items)]
         return value
 
     def _item(self, number: str, value: Any, before: _Steps, depth: int) -> Any:
