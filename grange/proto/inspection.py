@@ -201,8 +201,12 @@ class TypeSchema(msgspec.Struct, frozen=True):
 
 
 class Doubts(msgspec.Struct, frozen=True):
-    """Answer to `DOUBTS` (question: empty): one row for each other silo that is not dead, by address."""
+    """Answer to `DOUBTS` (question: empty): one row for each other silo that is not dead, by address.
+
+    `version` and `incarnation` are those of the membership table as this silo read it last.
+    """
 
     address: SiloAddress
     version: int
     rows: tuple[DoubtRow, ...]
+    incarnation: str = ""
