@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grange import Grain
 from grange.dashboard.timeline import versions_of
+from grange.databases.urls import HIDDEN
 from grange.observability import Telemetry
 from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
@@ -65,6 +66,41 @@ async def test_silos_without_telemetry_or_log_lines_are_named() -> None:
         browser = await logged_in(dashboard, Level.VIEWER)
         assert (await browser.get("/api/traces")).json["off"] == ["silo-1", "silo-2"]
         assert (await browser.get("/api/logs")).json["off"] == ["silo-1", "silo-2"]
+
+
+async def test_the_page_of_a_silo_tells_how_it_differs_and_its_connections() -> None:
+    async with TestCluster([Cart], silos=2, viewer_token="secret-of-viewers") as cluster:
+        await cluster.add_silo(runtime={"idle_timeout": 60.0}, operator_token="secret-of-operators")
+        async with dashboard_of(cluster) as dashboard:
+            browser = await logged_in(dashboard, Level.VIEWER)
+            await cluster.advance(5)
+            reply = await browser.get("/api/silos/silo-3")
+            found = reply.json
+            assert found["options"] == [
+                {"name": "operator_token", "value": HIDDEN, "usual": ""},
+                {"name": "runtime.idle_timeout", "value": "60.0", "usual": "not given"},
+            ]
+            assert "secret" not in reply.body.decode()
+            to = {row["peer"]: row for row in found["connections"] if row["kind"] == "to silo"}
+            assert {"silo-1", "silo-2"} >= set(to) != set()
+            assert all(row["rtt"] >= 0 and row["queue"] == 0 for row in to.values())
+            assert "client" in {row["kind"] for row in found["connections"]}
+            assert (await browser.get("/api/silos/silo-1")).json["options"] == []
+
+
+async def test_the_page_of_a_type_tells_the_options_in_force() -> None:
+    class Slow(Grain, idle_timeout=90.0, mailbox_limit=5, reentrant=True):
+        async def add(self) -> int:
+            return 1
+
+    async with TestCluster([Cart, Slow], silos=1) as cluster, dashboard_of(cluster) as dashboard:
+        browser = await logged_in(dashboard, Level.VIEWER)
+        slow = (await browser.get("/api/types/slow")).json["options"]
+        assert slow == {
+            "key": "str", "placement": "ring", "idle_timeout": "90 s", "reentrant": "yes", "mailbox_limit": "5",
+        }  # fmt: skip
+        cart = (await browser.get("/api/types/cart")).json["options"]
+        assert (cart["idle_timeout"], cart["mailbox_limit"]) == ("900 s", "10000")
 
 
 def test_a_range_of_versions_is_left_out_if_other_silos_tell_of_each() -> None:
