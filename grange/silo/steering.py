@@ -1,4 +1,4 @@
-"""What operators ask of one silo beside its figures: its acts and their audit, stored states, schemas, tasks, options."""
+"""What operators ask of one silo beside its figures: acts and their audit, stored states, schemas, options, tasks."""
 
 from __future__ import annotations
 
