@@ -118,8 +118,7 @@ class Caller:
             self._deps.lost(plan, error)
             raise
         else:
-            took = self._loop.time() - deadline + (plan.timeout or self._timeout)
-            return self._deps.result(plan, response, took)
+            return self._deps.result(plan, response, self._loop.time() - deadline + (plan.timeout or self._timeout))
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
 
     async def drain(self) -> None:
