@@ -89,6 +89,8 @@ async def read_body(request: Request, kind: type[T]) -> T:
         return msgspec.json.decode(bytes(body), type=kind)
     except msgspec.DecodeError as error:
         raise BadRequest(str(error), _field_in(str(error))) from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
 
 
 def _field_in(message: str) -> str:

@@ -145,6 +145,7 @@ async def test_the_row_after_an_act_is_written_when_its_asker_goes() -> None:
         ('{"methods": "add"}', Outcome.REFUSED, "do not fit"),
         ("", Outcome.REFUSED, "do not fit"),
         ("[[[", Outcome.REFUSED, "do not fit"),
+        ('{"method": "add", "arguments": ' + "[" * 30_000 + "]" * 30_000 + "}", Outcome.REFUSED, "nested too deeply"),
     ],
 )
 async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outcome, text: str) -> None:
