@@ -118,7 +118,10 @@ class Dashboard:
             return error_reply(401, "wrong token, user or password")
         reply = Response(status_code=204)
         name = cookie_name(request.headers)
-        reply.set_cookie(name, cookie, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="strict")
+        by_tls = request.headers.get("origin", "").startswith("https:")  # a proxy before this port ends it
+        reply.set_cookie(
+            name, cookie, max_age=int(SESSION_SECONDS), path="/", secure=by_tls, httponly=True, samesite="strict"
+        )
         return reply
 
     async def _logout(self, request: Request) -> Response:

@@ -100,7 +100,8 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        if not _same_origin(headers, scope["method"] in _SAFE_METHODS):
+        is_link = scope["method"] in _SAFE_METHODS and _is_link_to_page(headers, scope["path"])
+        if not is_link and not _same_origin(headers, scope["method"] in _SAFE_METHODS):
             return error_reply(403, "the request comes from another site")
         if scope["method"] not in _SAFE_METHODS and not _is_json(headers):
             return error_reply(415, "send JSON")
@@ -123,6 +124,12 @@ def _same_origin(headers: Headers, is_safe: bool) -> bool:
     if site is not None:
         return site == "same-origin" or (is_safe and site == "none")
     return is_safe or origin is not None
+
+
+def _is_link_to_page(headers: Headers, path: str) -> bool:
+    """Whether a link on another site, as in a message about an alarm, leads here. A page shows no data by itself."""
+    is_navigation = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return is_navigation and not path.startswith("/api")
 
 
 def _is_json(headers: Headers) -> bool:

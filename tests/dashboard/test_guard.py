@@ -80,6 +80,21 @@ async def test_a_request_from_another_site_is_refused(headers: dict[str, str]) -
         assert (await browser.get("/api/me")).status == 200
 
 
+async def test_a_link_on_another_site_opens_a_page_and_nothing_else() -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
+        browser = await logged_in(dashboard)
+        assert (await browser.get("/silos", link)).status == 200
+        for url, headers in (
+            ("/api/me", link),
+            ("/silos", {**link, "sec-fetch-dest": "iframe"}),
+            ("/silos", {**link, "sec-fetch-mode": "no-cors"}),
+            ("/static/main.js", {"sec-fetch-site": "cross-site"}),
+        ):
+            assert (await browser.get(url, headers)).status == 403, (url, headers)
+        assert (await browser.post("/silos", None, link)).status == 403
+
+
 async def test_a_program_that_names_no_site_must_name_its_origin_and_send_json() -> None:
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         browser = Browser(dashboard.app)
