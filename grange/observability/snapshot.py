@@ -264,7 +264,7 @@ def _difference(after: Any, before: Any) -> Any:
         table = cast("Mapping[str, Any]", after)
         return {key: _difference(value, _zero_of(value, before.get(key))) for key, value in table.items()}
     if isinstance(after, tuple):
-        rows = cast("tuple[Any, ...]", after)
+        rows: tuple[Any, ...] = after
         if rows and not isinstance(rows[0], msgspec.Struct):
             return tuple(max(0, new - old) for new, old in zip(rows, before, strict=False))
         known = {_key(each): each for each in before}

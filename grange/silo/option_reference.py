@@ -67,7 +67,8 @@ def _shown(name: str, value: Any) -> Any:
     if name in ("membership", "storage"):
         return shown_url(value) if value else ""
     if isinstance(value, tuple):
-        return list(cast("tuple[Any, ...]", value))
+        items: tuple[Any, ...] = value
+        return list(items)
     return value if isinstance(value, int | float | str) else str(value)
 
 
