@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from grange.silo.option_sources import TOML
 
@@ -38,10 +40,9 @@ async def changes(files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[P
 
 async def _changes_of(seen: dict[Path, Version], files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[Path]]:
     """Yield the files that have other versions than in `seen`, which it updates. It ends when `files` names others."""
-    from watchfiles import awatch  # the extra may be absent
-
+    watch: Any = import_module("watchfiles").awatch  # the extra may be absent
     folders = {path.parent for path in seen if path.parent.is_dir()}
-    async with aclosing(awatch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
+    async with aclosing(watch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
                                yield_on_timeout=True)) as batches:  # fmt: skip
         async for _ in batches:
             # All, not only those of the batch: a file may change between two watches, while a reload is under way.

@@ -8,10 +8,11 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
-from grange.cli.logs import JsonLines, TextLines
+from grange.cli.logs import JsonLines, TextLines, write_logs
 from grange.observability.log_context import LimitedLines, LogContext, current_trace
 from grange.observability.log_ring import MAX_ERROR, MAX_FACT, MAX_FACTS, MAX_TEXT, RING_SIZE, LogRing
 from grange.proto.journal import LogRow, ReadLogs
@@ -33,6 +34,16 @@ def logger() -> Generator[logging.Logger]:
 
 def read(ring: LogRing, question: ReadLogs = ALL, limit: int = 500) -> list[LogRow]:
     return ring.after(question, limit)[0]
+
+
+@contextmanager
+def without_handlers(logger: logging.Logger) -> Generator[None]:
+    """Without the handlers of this logger, which return."""
+    before, logger.handlers = logger.handlers, []
+    try:
+        yield
+    finally:
+        logger.handlers = before
 
 
 class Lines(logging.Handler):
@@ -122,6 +133,33 @@ def test_a_line_that_was_limited_where_it_was_made_passes(logger: logging.Logger
     for _ in range(30):
         logger.error("failed", extra={"limited": True})
     assert len(read(ring)) == 30
+
+
+def test_no_act_hides_behind_others(caplog: pytest.LogCaptureFixture) -> None:
+    ring, audit = LogRing(), logging.getLogger("grange.audit")
+    caplog.set_level(logging.INFO, "grange.audit")
+    audit.addHandler(ring)
+    for number in range(30):
+        audit.info("act %d", number, extra={"event": "act"})
+    audit.removeHandler(ring)
+    assert len(read(ring)) == 30
+
+
+def test_a_silo_that_logs_errors_only_logs_the_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    root, audit = logging.getLogger(), logging.getLogger("grange.audit")
+    before, level, own = list(root.handlers), root.level, audit.level
+    try:
+        with without_handlers(root):
+            write_logs("error", False, {})
+            logging.captureWarnings(False)
+            logging.getLogger("grange.silo").info("started")
+            audit.info("done: drain")
+    finally:
+        root.setLevel(level)
+        audit.setLevel(own)
+    assert root.handlers == before
+    assert "done: drain" in (text := capsys.readouterr().err)
+    assert "started" not in text
 
 
 # --- the ring ---------------------------------------------------------------------------------------------------------

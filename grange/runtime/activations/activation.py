@@ -112,7 +112,7 @@ class Activation(ActivationContext):
         call.holder = self
         deps = self.owner.deps
         task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
-        if not task.done():
+        if (self.turn is not None or self.mailbox is not None) and not task.done():  # else it has ended already
             deps.turns[call] = None
 
     def receive(self, call: Invocation) -> None:
