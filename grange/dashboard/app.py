@@ -153,7 +153,12 @@ class Dashboard:
 
 
 async def _shell(request: Request) -> Response:
-    """Every page is the same file; the script in it shows the page that the URL names."""
+    """Every page is the same file; the script in it shows the page that the URL names.
+
+    Only a browser gets it: a probe or scrape with a misspelt path must not succeed.
+    """
+    if "text/html" not in request.headers.get("accept", "") and request.url.path != "/":
+        return error_reply(404, "no such path; the probes are /livez, /readyz and /startupz, the figures are /metrics")
     if not (STATIC / "index.html").exists():
         return error_reply(404, "the pages of the dashboard are not part of this installation")
     return FileResponse(STATIC / "index.html")

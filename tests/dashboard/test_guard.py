@@ -81,7 +81,10 @@ async def test_a_request_from_another_site_is_refused(headers: dict[str, str]) -
 
 
 async def test_a_link_on_another_site_opens_a_page_and_nothing_else() -> None:
-    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    link = {
+        "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document",
+        "accept": "text/html,*/*;q=0.8",
+    }  # fmt: skip
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         browser = await logged_in(dashboard)
         assert (await browser.get("/silos", link)).status == 200
@@ -93,6 +96,16 @@ async def test_a_link_on_another_site_opens_a_page_and_nothing_else() -> None:
         ):
             assert (await browser.get(url, headers)).status == 403, (url, headers)
         assert (await browser.post("/silos", None, link)).status == 403
+
+
+async def test_a_misspelt_probe_does_not_get_a_page() -> None:
+    async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
+        browser = Browser(dashboard.app)
+        for path in ("/healthz", "/livez/", "/metrics/", "//api/silos"):
+            assert (await browser.get(path, {"accept": "*/*"})).status == 404
+        for path in ("/", "/activations", "/types/a%2Fb"):
+            assert (await browser.get(path, {"accept": "text/html,application/xhtml+xml"})).status == 200
+        assert (await browser.get("/")).status == 200
 
 
 async def test_a_program_that_names_no_site_must_name_its_origin_and_send_json() -> None:
