@@ -35,6 +35,10 @@ from grange.silo.dashboard_options import DashboardOptions
 STATIC = Path(__file__).parent / "static"
 
 
+LONGEST_LOGIN = 16 * 1024
+"""Bytes of the body of a login: it comes without a login."""
+
+
 class Login(msgspec.Struct, frozen=True):
     """The body of a login: a token, or a user and a password."""
 
@@ -103,7 +107,7 @@ class Dashboard:
         ]
 
     async def _login(self, request: Request) -> Response:
-        given = await read_body(request, Login)
+        given = await read_body(request, Login, LONGEST_LOGIN)
         address = request.client.host if request.client else ""
         try:
             if given.token:
