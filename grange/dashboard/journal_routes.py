@@ -23,7 +23,7 @@ from grange.dashboard.search import LONGEST_TEXT, whole
 from grange.dashboard.timeline import fences_of, versions_of
 from grange.membership.model.member import Member
 from grange.proto.ids import SiloAddress
-from grange.proto.inspection import DOUBTS, DoubtRow
+from grange.proto.inspection import DOUBTS, Doubts
 from grange.proto.journal import ReadLogs
 
 FOLLOW_INTERVAL = 1.0
@@ -71,21 +71,22 @@ class JournalRoutes:
             "version": picture.view.version,
             "versions": versions_of(events, names),
             "silos": [{"name": member.name, "address": str(member.address)} for member in members],
-            "doubts": await self._doubts(members),
+            **await self._doubts(members),
             "fences": fences_of(events, fenced),
             "silent": silent,
         }
         return list_reply(request, facts, "versions")
 
-    async def _doubts(self, members: Sequence[Member]) -> list[list[Any]]:
+    async def _doubts(self, members: Sequence[Member]) -> dict[str, Any]:
         """A row for each silo that looks, a column for each that it looks at; null where nothing is known."""
-        kind: Any = tuple[DoubtRow, ...]
-        answers = await ask_all(self._cluster, members, (DOUBTS, b""), kind, ASK_TIMEOUT)
+        answers = await ask_all(self._cluster, members, (DOUBTS, b""), Doubts, ASK_TIMEOUT)
         rows: list[list[Any]] = []
         for each in answers:
-            seen = {row.silo: msgspec.to_builtins(row) for row in each.answer or ()}
+            found = () if each.answer is None else each.answer.rows
+            seen = {row.silo: msgspec.to_builtins(row) for row in found}
             rows.append([seen.get(member.address) for member in members])
-        return rows
+        incarnations = sorted({each.answer.incarnation for each in answers if each.answer is not None} - {""})
+        return {"doubts": rows, "incarnation": ", ".join(incarnations)}
 
     async def _events(self, request: Request) -> Response:
         after = whole(request.query_params, "after", 0, 0, 10**15 - 1)
@@ -120,8 +121,8 @@ class JournalRoutes:
 
     async def _logs(self, request: Request) -> Response:
         question, members = self._lines(request)
-        rows, silent = await self._journals.logs(question, members, {})
-        return list_reply(request, {"rows": rows[-question.limit :], "silent": silent}, "rows")
+        found = await self._journals.logs(question, members, {})
+        return list_reply(request, {**found, "rows": found["rows"][-question.limit :]}, "rows")
 
     async def _follow(self, request: Request) -> Response:
         question, members = self._lines(request)
@@ -140,8 +141,7 @@ class JournalRoutes:
         yield b"retry: 1000\n\n"
         while not self._collector.live.closed.is_set() and holds():
             members = [each for each in askable(self._cluster.view) if silo in ("", each.name, str(each.address))]
-            rows, _ = await self._journals.logs(question, members, numbers)
-            if rows:
+            if rows := (await self._journals.logs(question, members, numbers))["rows"]:
                 yield b"event: lines\ndata: " + msgspec.json.encode({"rows": rows}) + b"\n\n"
                 sent = loop.time()
             elif loop.time() - sent >= SILENCE:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -243,3 +245,29 @@ def test_the_traceback_of_an_error_is_kept(logger: logging.Logger) -> None:
     except LookupError:
         logger.error("failed", exc_info=sys.exc_info())
     assert read(ring)[0].error.rstrip().endswith("LookupError: no apple")
+
+
+class CounterThatLogs(Counter[str]):
+    """Logs a line inside a count, as the garbage collector may: asyncio logs a task that it finds with an error."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+        self._has_logged = False
+
+    def __setitem__(self, key: str, value: int) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            self._logger.error("Task exception was never retrieved")
+        super().__setitem__(key, value)
+
+
+def test_a_line_that_is_logged_while_another_is_counted_does_not_stop_the_thread(logger: logging.Logger) -> None:
+    ring = LogRing()
+    ring.counts = CounterThatLogs(logger)
+    logger.addHandler(ring)
+    thread = threading.Thread(target=logger.info, args=("a line",), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [(row.number, row.text) for row in read(ring)] == [(1, "Task exception was never retrieved"), (2, "a line")]

@@ -73,6 +73,19 @@ async def test_a_preview_changes_nothing_and_an_act_does_what_it_said() -> None:
         assert cluster.count() == 0
 
 
+async def test_the_outcome_of_each_act_is_one_event_and_a_preview_is_none() -> None:
+    async with one_silo() as (cluster, silo):
+        await cluster.get_grain(Cart, "ann").add("apple")
+        await done(silo, msgspec.structs.replace(DEACTIVATE, preview=True))
+        await done(silo, DEACTIVATE)
+        await done(silo, DEACTIVATE, Asker("eve", Level.VIEWER))
+        found, _ = silo._running.ports.events.after(0, 1000)
+        assert [tuple(event.facts.values()) for event in found if event.name == "action_taken"] == [
+            ("deactivate", "cart/ann", "root", "it is stuck", "done"),
+            ("deactivate", "cart/ann", "eve", "it is stuck", "refused"),
+        ]
+
+
 async def test_an_act_is_refused_when_what_it_expects_no_longer_holds() -> None:
     """The activation that was seen has ended, and another one of the same grain is here."""
     async with one_silo() as (cluster, silo):
