@@ -1,7 +1,8 @@
 """Acts on the cluster: the role is checked here, and at the silo again, which does the act and keeps the audit.
 
-An act that concerns several silos is one question to each. Its outcome is the worst of theirs, and `expect` holds what
-each silo said in the preview.
+An act that concerns several silos is one question to each. Its outcome is the worst of theirs; if some did it and
+others refused, it has failed, because a refusal means that nothing was done. `expect` holds what each silo said in the
+preview.
 """
 
 from __future__ import annotations
@@ -77,10 +78,9 @@ class Actions:
         answers = await asyncio.gather(*(self._ask(member, act, seconds) for member, act in acts))
         facts = _merged(answers, [member.name for member in members])
         has_changed = any(
-            act.expect and answer.outcome is Outcome.REFUSED and answer.expect not in ("", act.expect)
-            for (_, act), answer in zip(acts, answers, strict=True)
+            act.expect and answer.expect not in ("", act.expect) for (_, act), answer in zip(acts, answers, strict=True)
         )
-        if has_changed:
+        if has_changed and facts["outcome"] is Outcome.REFUSED:
             raise BadRequest(f"it has changed since the preview: {facts['text']}", "expect", 409)
         return json_reply(facts)
 
@@ -175,16 +175,23 @@ def _expected(question: Question, members: Sequence[Member]) -> Mapping[str, str
 
 def _merged(answers: Sequence[Acted], names: Sequence[str]) -> dict[str, Any]:
     """One answer for all silos: the worst outcome, the texts, the sum of the counts."""
-    worst = max(answers, key=lambda answer: _WORST[answer.outcome])
+    outcomes = {answer.outcome for answer in answers}
+    worst = max(outcomes, key=lambda outcome: _WORST[outcome])
+    if worst is Outcome.REFUSED and Outcome.DONE in outcomes:
+        worst = Outcome.FAILED
     alone = len(answers) == 1
-    texts = [answer.text if alone else f"{name}: {answer.text}" for name, answer in zip(names, answers, strict=True)]
+    words = {outcome: f"{outcome}: " if len(outcomes) > 1 else "" for outcome in outcomes}
+    texts = [
+        answer.text if alone else f"{name}: {words[answer.outcome]}{answer.text}"
+        for name, answer in zip(names, answers, strict=True)
+    ]
     expected = {str(answer.address): answer.expect for answer in answers if answer.expect}
     results = {name: answer.result for name, answer in zip(names, answers, strict=True) if answer.result}
     result = answers[0].result if alone else msgspec.json.encode(results).decode() if results else ""
     return {
-        "outcome": worst.outcome,
+        "outcome": worst,
         "text": "; ".join(texts),
-        "count": sum(answer.count for answer in answers),
+        "count": sum(answer.count for answer in answers if answer.outcome is not Outcome.REFUSED),
         "expect": msgspec.json.encode(expected).decode() if len(expected) == len(answers) else "",
         "result": result,
         "silo": names[0] if alone else "",

@@ -35,6 +35,10 @@ from grange.silo.dashboard_options import DashboardOptions
 STATIC = Path(__file__).parent / "static"
 
 
+LONGEST_LOGIN = 16 * 1024
+"""Bytes of the body of a login: it comes without a login."""
+
+
 class Login(msgspec.Struct, frozen=True):
     """The body of a login: a token, or a user and a password."""
 
@@ -103,7 +107,7 @@ class Dashboard:
         ]
 
     async def _login(self, request: Request) -> Response:
-        given = await read_body(request, Login)
+        given = await read_body(request, Login, LONGEST_LOGIN)
         address = request.client.host if request.client else ""
         try:
             if given.token:
@@ -153,7 +157,12 @@ class Dashboard:
 
 
 async def _shell(request: Request) -> Response:
-    """Every page is the same file; the script in it shows the page that the URL names."""
+    """Every page is the same file; the script in it shows the page that the URL names.
+
+    Only a browser gets it: a probe or scrape with a misspelt path must not succeed.
+    """
+    if "text/html" not in request.headers.get("accept", "") and request.url.path != "/":
+        return error_reply(404, "no such path; the probes are /livez, /readyz and /startupz, the figures are /metrics")
     if not (STATIC / "index.html").exists():
         return error_reply(404, "the pages of the dashboard are not part of this installation")
     return FileResponse(STATIC / "index.html")

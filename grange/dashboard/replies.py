@@ -81,13 +81,13 @@ async def on_bad_request(_: Request, error: Exception) -> Response:
     return error_reply(error.status, str(error), error.field)
 
 
-async def read_body(request: Request, kind: type[T]) -> T:
+async def read_body(request: Request, kind: type[T], most: int = MOST_BYTES) -> T:
     """The body of a request. Raises BadRequest if it is too large or not of this kind."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise BadRequest(f"the body is larger than {MOST_BYTES} bytes", status=413)
+        if len(body) > most:
+            raise BadRequest(f"the body is larger than {most} bytes", status=413)
     try:
         return msgspec.json.decode(bytes(body), type=kind)
     except msgspec.DecodeError as error:

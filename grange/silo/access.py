@@ -92,8 +92,8 @@ class SiloAccess:
         """Ask a system target of any silo of the cluster, this one too. `timeout` is in seconds.
 
         The silo asked treats it as a question of a silo: a page checks the level of its user first.
-        Raises SiloUnavailable (certainly not asked), ConnectionLost or CallTimeout (perhaps asked), or the error that
-        the service raised.
+        Raises SiloUnavailable (certainly not asked), ConnectionLost, SiloStopped or CallTimeout (perhaps asked), or the
+        error that the service raised.
         """
         return await self._crossing.cross(lambda: self._crossing.ask(silo, service, question, timeout), timeout)
 

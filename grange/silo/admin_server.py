@@ -153,6 +153,7 @@ class _Protocol(H11Protocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.access_log = False
+        self.logger = log  # its warnings come with each bad request of any peer, and this logger is limited
         self._opened = self.loop.time()
         self._until_asked: asyncio.TimerHandle | None = None
         self._until_read: asyncio.TimerHandle | None = None

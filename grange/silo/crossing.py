@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from grange.aio.tasks import Tasks
-from grange.errors import CallTimeout, NoSuchGrain, SiloUnavailable
+from grange.errors import CallTimeout, NoSuchGrain, SiloStopped, SiloUnavailable
 from grange.membership.model.member import View
+from grange.proto.acts import Asker, Level
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import Ask, SystemTargets
 
@@ -37,8 +38,8 @@ class Crossing:
     async def cross(self, make: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
         """Run a coroutine in the silo's loop and return its result. Cancelling this cancels the coroutine.
 
-        Raises CallTimeout after `timeout` seconds, because the silo's loop may stand still, and SiloUnavailable once
-        the silo has stopped.
+        Raises CallTimeout after `timeout` seconds, because the silo's loop may stand still, SiloUnavailable once the
+        silo has stopped, and SiloStopped if it stops meanwhile.
         """
         question = _Question(make)
         try:
@@ -58,7 +59,7 @@ class Crossing:
         """Ask a system target, in the silo's loop: see `SiloAccess.ask`."""
         if silo != self.address:
             return await self._ask(silo, service, question, timeout)
-        answer = self._targets.find(service)
+        answer = self._targets.find(service, Asker(self.name, Level.ADMIN, is_silo=True))
         if answer is None:
             raise NoSuchGrain(f"there is no system target {service!r} here")
         return await answer(question)
@@ -106,4 +107,4 @@ class _Question(Generic[T]):
     def ended(self, _: asyncio.Task[None]) -> None:
         """The task has ended. If it was cancelled, perhaps before its first step, it has given no answer."""
         if not self.answer.done():
-            self.answer.set_exception(SiloUnavailable("the silo stopped before it answered"))
+            self.answer.set_exception(SiloStopped("the silo stopped before it answered"))

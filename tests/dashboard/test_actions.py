@@ -71,15 +71,38 @@ async def test_an_expectation_that_no_longer_holds_is_409(time: VirtualTime) -> 
         question = {"action": "deactivate", "target": "cart"}
         preview = (await browser.post("/api/act", {**question, "preview": True})).json
         assert json.loads(preview["expect"]) == {str(silo.address): "5" for silo in cluster.silos}
-        acting(cluster.silos[1], expect="6")
+        for silo in cluster.silos:
+            acting(silo, expect="6")
         reply = await browser.post("/api/act", {**question, "reason": "r", "expect": preview["expect"]})
         assert (reply.status, reply.json["error"]["field"]) == (409, "expect")
+        acting(cluster.silos[0])
         del cluster.silos[1]
         reply = await browser.post("/api/act", {**question, "reason": "r", "expect": preview["expect"]})
         assert reply.status == 409
         for wrong in ("5", "[]", '{"x": 1}'):
             reply = await browser.post("/api/act", {**question, "reason": "r", "expect": wrong})
             assert reply.status in (400, 409)
+
+
+async def test_an_act_that_some_silos_did_was_not_refused(time: VirtualTime) -> None:
+    """A page says of a refusal and of 409 that nothing was done."""
+    cluster = FakeCluster()
+    for silo in cluster.silos:
+        acting(silo)
+    async with shown(cluster, time) as dashboard:
+        browser = await logged_in(dashboard)
+        question = {"action": "deactivate", "target": "cart"}
+        preview = (await browser.post("/api/act", {**question, "preview": True})).json
+        acting(cluster.silos[1], expect="6")
+        reply = await browser.post("/api/act", {**question, "reason": "r", "expect": preview["expect"]})
+        assert (reply.status, reply.json["outcome"], reply.json["count"]) == (200, "failed", 5)
+        assert reply.json["text"] == "silo-1: done: did it; silo-2: refused: it has changed"
+        cluster.silos[1].answers[ACT] = Unauthorized("no")
+        reply = await browser.post("/api/act", {**question, "reason": "r"})
+        assert reply.json["outcome"] == "failed"
+        cluster.silos[0].answers[ACT] = CallTimeout("late")
+        reply = await browser.post("/api/act", {**question, "reason": "r"})
+        assert reply.json["outcome"] == "unknown"
 
 
 @pytest.mark.parametrize("level", [Level.VIEWER, Level.OPERATOR, Level.ADMIN])

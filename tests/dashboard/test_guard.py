@@ -8,9 +8,8 @@ import pytest
 from starlette.routing import Route
 
 from grange import Grain
-from grange.dashboard.app import Dashboard
+from grange.dashboard.app import LONGEST_LOGIN, Dashboard
 from grange.dashboard.headers import HEADERS
-from grange.dashboard.replies import MOST_BYTES
 from grange.testing.cluster import TestCluster
 from tests.dashboard.browser import HOST, Browser
 from tests.dashboard.shown import dashboard_of, logged_in
@@ -81,7 +80,10 @@ async def test_a_request_from_another_site_is_refused(headers: dict[str, str]) -
 
 
 async def test_a_link_on_another_site_opens_a_page_and_nothing_else() -> None:
-    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    link = {
+        "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document",
+        "accept": "text/html,*/*;q=0.8",
+    }  # fmt: skip
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         browser = await logged_in(dashboard)
         assert (await browser.get("/silos", link)).status == 200
@@ -93,6 +95,16 @@ async def test_a_link_on_another_site_opens_a_page_and_nothing_else() -> None:
         ):
             assert (await browser.get(url, headers)).status == 403, (url, headers)
         assert (await browser.post("/silos", None, link)).status == 403
+
+
+async def test_a_misspelt_probe_does_not_get_a_page() -> None:
+    async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
+        browser = Browser(dashboard.app)
+        for path in ("/healthz", "/livez/", "/metrics/", "//api/silos"):
+            assert (await browser.get(path, {"accept": "*/*"})).status == 404
+        for path in ("/", "/activations", "/types/a%2Fb"):
+            assert (await browser.get(path, {"accept": "text/html,application/xhtml+xml"})).status == 200
+        assert (await browser.get("/")).status == 200
 
 
 async def test_a_program_that_names_no_site_must_name_its_origin_and_send_json() -> None:
@@ -109,16 +121,16 @@ async def test_a_program_that_names_no_site_must_name_its_origin_and_send_json()
             assert (await browser.request("POST", "/api/login", content, headers)).status == status
 
 
-NESTED = b'{"other": ' + b"[" * 400_000 + b"]" * 400_000 + b"}"
+NESTED = b'{"other": ' + b"[" * 8_000 + b"]" * 8_000 + b"}"
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{", b'{"token": 1}', b'{"token": null}', b"\xff", b"9" * 2_000_000, NESTED]
+    "content", [b"", b"[]", b"{", b'{"token": 1}', b'{"token": null}', b"\xff", b"9" * 20_000, NESTED]
 )
 async def test_a_wrong_body_is_a_bad_request(content: bytes) -> None:
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         headers = {"content-type": "application/json", "sec-fetch-site": "same-origin"}
         reply = await Browser(dashboard.app).request("POST", "/api/login", content, headers)
-        assert reply.status == (413 if len(content) > MOST_BYTES else 400)
+        assert reply.status == (413 if len(content) > LONGEST_LOGIN else 400)
         if b"token" in content:
             assert reply.json["error"]["field"] == "token"

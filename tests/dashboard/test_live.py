@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from grange import Grain
-from grange.dashboard import journal_routes
+from grange.dashboard import journal_routes, live
 from grange.dashboard.live import KEPT, QUEUE
 from grange.dashboard.login import SESSION_SECONDS
 from grange.testing.cluster import TestCluster
@@ -83,14 +83,14 @@ async def test_a_page_that_reads_too_slowly_loses_ticks_and_is_told() -> None:
 async def test_a_page_leaves_nothing_behind_and_idle_channels_are_forgotten() -> None:
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         browser = await logged_in(dashboard)
-        live = dashboard.collector.live
+        streams = dashboard.collector.live
         async with browser.stream("/api/live?view=overview") as stream:
             await stream.next("hello")
-            assert live.viewers == 1
-        assert live.viewers == 0
-        assert live.is_watched
+            assert streams.viewers == 1
+        assert streams.viewers == 0
+        assert streams.is_watched
         await cluster.advance(KEPT + 5)
-        assert not live.is_watched
+        assert not streams.is_watched
 
 
 async def test_every_stream_says_bye_when_the_dashboard_ends() -> None:
@@ -98,8 +98,7 @@ async def test_every_stream_says_bye_when_the_dashboard_ends() -> None:
         browser = await logged_in(dashboard)
         async with browser.stream("/api/live?view=overview") as stream:
             await stream.next("hello")
-            live = dashboard.collector.live
-            live.close()
+            dashboard.collector.live.close()
             assert (await stream.next("bye", "tick")).name == "bye"
             await stream.ended.wait()
         assert (await browser.get("/api/live?view=overview")).status == 503
@@ -148,3 +147,27 @@ async def test_streams_of_log_lines_are_bounded(time: VirtualTime, monkeypatch: 
             async with browser.stream("/api/logs/follow") as stream:
                 await stream.next("retry")
                 assert (await browser.get("/api/logs/follow")).status == 503
+
+
+async def test_streams_and_channels_are_bounded(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_VIEWERS", 2)
+    monkeypatch.setattr(live, "MOST_CHANNELS", 3)
+    async with shown(FakeCluster(), time) as dashboard:
+        browser = await logged_in(dashboard)
+        async with browser.stream("/api/live") as one, browser.stream("/api/live?view=silos") as two:
+            await one.next("hello")
+            await two.next("hello")
+            assert (await browser.get("/api/live")).status == 503
+        for number in range(9):
+            async with browser.stream(f"/api/live?view=type/{number}") as stream:
+                await stream.next("hello")
+        assert len(dashboard.collector.live._channels) == 3
+
+
+async def test_a_quiet_stream_shows_that_it_lives(time: VirtualTime) -> None:
+    assert await live._next(live.Viewer(live.Channel("quiet"))) == b":\n\n", "no tick comes if the collector waits"
+    async with shown(FakeCluster(), time) as dashboard:
+        browser = await logged_in(dashboard)
+        async with browser.stream("/api/logs/follow") as stream:
+            await stream.next("retry")
+            assert (await stream.next()).name == ":"

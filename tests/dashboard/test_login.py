@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grange import Grain
+from grange.dashboard import login
 from grange.dashboard.login import (
     SESSION_SECONDS,
     TRIES_A_MINUTE,
@@ -16,7 +17,7 @@ from grange.dashboard.login import (
 )
 from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
-from grange.testing.loop import clock_of_loop
+from grange.testing.loop import VirtualTime, clock_of_loop
 from tests.dashboard.browser import HOST, Browser
 from tests.dashboard.shown import TOKENS, dashboard_of, level_of, logged_in
 
@@ -91,6 +92,32 @@ async def test_a_logout_ends_the_session_for_good() -> None:
         cookies = dict(browser.cookies)
         assert (await browser.post("/api/logout")).status == 204
         assert (await Browser(dashboard.app, cookies=cookies).get("/api/me")).status == 401
+
+
+async def test_passwords_are_not_hashed_once_the_tries_are_used_up(
+    time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hash takes a processor: without the limit, any peer could take it."""
+    hashed: list[str] = []
+    monkeypatch.setattr(login, "matches", lambda password, _: hashed.append(password) or password == "right")
+    logins = Logins(level_of, {"ann": "hash"}, {})
+    assert await logins.by_password("eve", "right", "10.0.0.2") is None, "an unknown user has no password"
+    for number in range(TRIES_A_MINUTE):
+        assert await logins.by_password("ann", f"wrong-{number}", "10.0.0.1") is None
+    with pytest.raises(TooManyTries):
+        await logins.by_password("ann", "right", "10.0.0.1")
+    assert len(hashed) == 1 + TRIES_A_MINUTE
+    await time.advance(61)
+    assert await logins.by_password("ann", "right", "10.0.0.1") is not None
+
+
+async def test_the_oldest_session_ends_when_there_are_too_many(
+    time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "MOST_SESSIONS", 2)
+    logins = Logins(level_of, {}, {})
+    cookies = [await logins.by_token(TOKENS[Level.VIEWER], "") or "" for _ in range(3)]
+    assert [logins.session(cookie) is not None for cookie in cookies] == [False, True, True]
 
 
 async def test_a_session_ends_by_time() -> None:

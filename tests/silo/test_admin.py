@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from grange import Grain
 from grange.errors import ConfigurationError, OptionError
+from grange.observability.log_context import LimitedLines
 from grange.observability.metrics import METRICS
 from grange.proto.journal import TRACES, RootRow, SpanRow, Traces
 from grange.proto.management import STATUS, SiloState
@@ -193,6 +194,20 @@ async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
             refused = await get(base(silo) + "/livez", headers={"host": host})
             assert refused.status_code == 421, host
             assert "http_hosts" in refused.text
+
+
+async def test_bad_requests_do_not_flood_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.handler.addFilter(limited := LimitedLines())
+    try:
+        async with silo_with_http(tmp_path) as silo:
+            for _ in range(20):
+                reader, writer = await connect(silo, b"garbage\r\n\r\n")
+                await until_closed(reader)
+                writer.close()
+                await writer.wait_closed()
+    finally:
+        caplog.handler.removeFilter(limited)
+    assert sum("Invalid HTTP request" in record.getMessage() for record in caplog.records) == 10
 
 
 async def test_another_program_keeps_its_loggers(tmp_path: Path) -> None:
