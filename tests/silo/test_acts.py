@@ -131,7 +131,7 @@ async def test_each_act_has_a_row_before_it_and_one_after_it(caplog: pytest.LogC
             ("deactivate", "begun", "ann"),
             ("deactivate", "done", "ann"),
         ]
-        assert [record.event for record in caplog.records if record.name == "grange.audit"] == ["act"] * 4
+        assert [record.event for record in caplog.records if record.name == "grange.audit"] == ["act_audited"] * 4
         assert canary not in caplog.text
         assert canary not in str(silo.steering.audit.after(After()))
 
