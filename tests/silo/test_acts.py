@@ -86,6 +86,14 @@ async def test_the_outcome_of_each_act_is_one_event_and_a_preview_is_none() -> N
         ]
 
 
+async def test_the_level_of_a_parent_of_loggers_can_be_set() -> None:
+    logging.getLogger("parent_of_act.child")
+    async with one_silo() as (_, silo):
+        act = Act(Action.LOG_LEVEL, "parent_of_act", '{"level": "DEBUG", "seconds": 5}', reason="a defect")
+        assert (await done(silo, act)).outcome is Outcome.DONE
+        assert logging.getLogger("parent_of_act.child").getEffectiveLevel() == logging.DEBUG
+
+
 async def test_an_act_is_refused_when_what_it_expects_no_longer_holds() -> None:
     """The activation that was seen has ended, and another one of the same grain is here."""
     async with one_silo() as (cluster, silo):
