@@ -12,14 +12,15 @@ from datetime import datetime
 
 from grange.observability.catalogue import ActionTaken
 from grange.observability.events import Events
+from grange.observability.log_context import AUDIT
 from grange.proto.acts import Act, Audit, AuditRow, Level, Outcome
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 
-log = logging.getLogger("grange.audit")
+log = logging.getLogger(AUDIT)
 
 KEPT = 1000
-"""Rows that a silo keeps. The log has all."""
+"""Rows that a silo keeps. The log has all, if the program logs this logger from INFO on, as `grange run` does."""
 
 MOST_ROWS = 200
 """Most rows in one answer."""

@@ -101,16 +101,16 @@ async def open_tracing(
     parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
 ) -> Tracing:
     """Stage 3: the traces, and their exporters; nothing without telemetry. At the stop they end after the drain."""
-    name = ports.name if definition.config.name else str(ports.address)
-    process = Process(
-        service=definition.config.service,
-        cluster=ports.cluster,
-        name=name,
-        facts={"grange.silo": str(ports.address)},
-    )
-    traces = tracing(definition.telemetry, process, environment.random, environment.utc_now)
+    traces = tracing(definition.telemetry, process_of(definition, ports), environment.random, environment.utc_now)
     spans = await parts.enter_async_context(traces)
     if spans is None:
         return Tracing(spans=None, kept=None)
     kept = spans.kept = KeptTraces(spans.now, spans.time)
     return Tracing(spans=spans, kept=kept)
+
+
+def process_of(definition: SiloDefinition, ports: Ports) -> Process:
+    """The names of this silo in its traces and figures."""
+    name = ports.name if definition.config.name else str(ports.address)
+    facts = {"grange.silo": str(ports.address)}
+    return Process(service=definition.config.service, cluster=ports.cluster, name=name, facts=facts)

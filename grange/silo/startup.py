@@ -25,6 +25,7 @@ from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
+from grange.observability.tracing import exporting_figures
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -56,7 +57,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
-from grange.silo.opening import open_ports, open_stores, open_tracing
+from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
@@ -89,6 +90,8 @@ async def assemble(
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.labels, environment.utc_now)
+    exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
+    await parts.enter_async_context(exports)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)

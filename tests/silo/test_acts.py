@@ -166,6 +166,7 @@ async def test_the_row_after_an_act_is_written_when_its_asker_goes() -> None:
         ('{"methods": "add"}', Outcome.REFUSED, "do not fit"),
         ("", Outcome.REFUSED, "do not fit"),
         ("[[[", Outcome.REFUSED, "do not fit"),
+        ('{"method": "add", "arguments": ' + "[" * 30_000 + "]" * 30_000 + "}", Outcome.REFUSED, "nested too deeply"),
     ],
 )
 async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outcome, text: str) -> None:
@@ -188,6 +189,8 @@ async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outco
         (Act(Action.DRAIN, "silo-9", reason="a"), ADMINS, "not 'silo-9'"),
         (Act(Action.LOG_LEVEL, "grange.nothing", '{"level": "DEBUG"}'), ADMINS, "there is no logger"),
         (Act(Action.LOG_LEVEL, "grange.audit", '{"level": "ERROR"}'), ADMINS, "the audit is not silenced"),
+        (Act(Action.LOG_LEVEL, "grange", '{"level": "ERROR"}'), ADMINS, "the audit is not silenced"),
+        (Act(Action.LOG_LEVEL, "root", '{"level": "WARNING"}'), ADMINS, "the audit is not silenced"),
         (Act(Action.LOG_LEVEL, "grange.silo", '{"level": "LOUD"}'), ADMINS, "a level is one of"),
         (Act(Action.LOG_LEVEL, "grange.silo", '{"level": "DEBUG", "seconds": 0}'), ADMINS, "must be above 0"),
         (Act(Action.COLLECT, "", "{}", reason="a"), ADMINS, "do not fit"),
@@ -235,6 +238,17 @@ async def test_a_level_of_a_logger_returns_by_itself_and_with_the_end_of_the_sil
         assert logger.level == before
         await done(silo, act)
     assert logger.level == before
+
+
+async def test_the_audit_is_not_silenced_by_a_detour() -> None:
+    """The level of its own would end before that of the root."""
+    async with one_silo() as (_, silo):
+        own = Act(Action.LOG_LEVEL, "grange.audit", '{"level": "DEBUG", "seconds": 1}')
+        assert (await done(silo, own)).outcome is Outcome.DONE
+        acted = await done(silo, Act(Action.LOG_LEVEL, "root", '{"level": "ERROR", "seconds": 60}'))
+        assert acted.outcome is Outcome.REFUSED
+        below = Act(Action.LOG_LEVEL, "grange.runtime", '{"level": "ERROR", "seconds": 60}')
+        assert (await done(silo, below)).outcome is Outcome.DONE
 
 
 async def test_a_dump_lists_the_tasks_with_their_stacks() -> None:

@@ -96,6 +96,11 @@ class Incoming:
         return self._connection.last_received
 
     @property
+    def unwritten(self) -> int:
+        """Bytes of answers that are not written yet."""
+        return self._connection.unwritten
+
+    @property
     def in_progress(self) -> int:
         """Its requests for grains that have no answer yet."""
         return len(self._calls) + len(self.held)
