@@ -62,6 +62,9 @@ bench: $(READY) ## measure grange and its peers, its starts and its longest hold
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.stalls
 	$(BIN)/python -m benchmarks.scrape
+	$(BIN)/python -m benchmarks.listing
+	$(BIN)/python -m benchmarks.tracing
+	$(BIN)/python -m benchmarks.board
 
 .PHONY: profile
 profile: $(READY) ## where the microseconds of a remote and a local call go, by the steps of docs/one-call.md

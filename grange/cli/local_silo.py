@@ -34,9 +34,11 @@ _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
 """Bytes; also the longest line, because output without an end of line must be shown, and not kept."""
 
-_DEFAULTS: Mapping[str, str] = MappingProxyType({"GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]'})
+_DEFAULTS: Mapping[str, str] = MappingProxyType({
+    "GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]', "OTEL_TRACES_SAMPLER_ARG": "1",
+})  # fmt: skip
 """Options of the silos, unless the environment sets them. Ctrl-C in development must not wait a minute for a call that
-hangs, and a developer may try every act.
+hangs, a developer may try every act, and the dashboard shows the traces of all calls.
 """
 
 

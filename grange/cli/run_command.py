@@ -92,7 +92,7 @@ def _wait_for_line() -> None:
 def _telemetry() -> Telemetry | None:
     """The telemetry that the environment asks for. It may be set for all programs here, so it fails no start."""
     telemetry = telemetry_of(os.environ)
-    if telemetry is not None and not can_export():
+    if telemetry is not None and os.environ.get(ENDPOINT) and not can_export():
         log.warning(
             "%s is set, but OpenTelemetry is not installed (the extra 'otel' of grange): nothing is exported", ENDPOINT,
             extra={"event": "telemetry_not_installed"},

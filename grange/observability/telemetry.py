@@ -66,10 +66,11 @@ def can_export() -> bool:
 def telemetry_of(variables: Mapping[str, str]) -> Telemetry | None:
     """The telemetry that the standard variables of OpenTelemetry ask for; None: none. For `grange run`.
 
-    Without `OTEL_TRACES_SAMPLER_ARG` a hundredth of the traces is sampled. Raises ConfigurationError for a sampler that
-    grange does not have.
+    A sampler without a receiver traces for the dashboard only. Without `OTEL_TRACES_SAMPLER_ARG` a hundredth of the
+    traces is sampled. Raises ConfigurationError for a sampler that grange does not have.
     """
-    if not variables.get(ENDPOINT) or variables.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    asked = any(map(variables.get, (ENDPOINT, "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG")))
+    if not asked or variables.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     sampler = variables.get("OTEL_TRACES_SAMPLER", "parentbased_traceidratio").lower()
     share = {"always_on": "1", "always_off": "0"}.get(
@@ -80,7 +81,7 @@ def telemetry_of(variables: Mapping[str, str]) -> Telemetry | None:
             f"OTEL_TRACES_SAMPLER={sampler!r:.100}: grange has parentbased_traceidratio, _always_on, _always_off"
         )
     try:
-        return Telemetry(sample=float(share), set_global_provider=True)
+        return Telemetry(sample=float(share), set_global_provider=bool(variables.get(ENDPOINT)))
     except (ValueError, ConfigurationError):
         raise ConfigurationError(f"OTEL_TRACES_SAMPLER_ARG must be a share from 0 to 1, not {share!r:.100}") from None
 

@@ -61,7 +61,7 @@ class AuditTrail:
             "%s: %s %s by %s (%s), because: %s; %s",
             row.outcome, row.action, row.target or "this silo", row.actor, level.name.lower(), row.reason or "-",
             row.text,
-            extra={"event": "act", "action": row.action, "target": row.target, "actor": row.actor,
+            extra={"event": "act_audited", "action": row.action, "target": row.target, "actor": row.actor,
                    "reason": row.reason, "outcome": row.outcome},
         )  # fmt: skip
         if row.outcome != BEGUN:

@@ -76,7 +76,6 @@ class LogLevels:
 def _logger(name: str) -> logging.Logger:
     if name == "root":
         return logging.root
-    found = logging.root.manager.loggerDict.get(name)
-    if not isinstance(found, logging.Logger):
+    if name not in logging.root.manager.loggerDict:  # it also has the parents of loggers that code has made
         raise ValueError(f"there is no logger {name!r:.100}; try 'grange', 'root', or the name that a log line shows")
-    return found
+    return logging.getLogger(name)

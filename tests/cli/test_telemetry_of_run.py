@@ -17,8 +17,16 @@ def test_a_receiver_in_the_environment_switches_telemetry_on(monkeypatch: pytest
 
 
 def test_without_a_receiver_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(ENDPOINT, raising=False)
+    for name in (ENDPOINT, "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"):
+        monkeypatch.delenv(name, raising=False)
     assert run_command._telemetry() is None  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_sampler_without_a_receiver_traces_for_the_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENDPOINT, raising=False)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "1")
+    monkeypatch.setattr(run_command, "can_export", lambda: False)
+    assert run_command._telemetry() == Telemetry(sample=1.0)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_receiver_without_the_packages_fails_no_start(

@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
 
 LOG_LINES = {
+    "act_audited": "An operator acts on this silo: a line before the act and one after it, without a limit.",
     "admin_port_failed": "The thread of the admin port ended with an unforeseen error.",
     "admin_port_open": "The admin port answers probes.",
     "no_admin_token": "The file of the admin token cannot be made, so no client has a role in management.",

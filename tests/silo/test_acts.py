@@ -86,6 +86,14 @@ async def test_the_outcome_of_each_act_is_one_event_and_a_preview_is_none() -> N
         ]
 
 
+async def test_the_level_of_a_parent_of_loggers_can_be_set() -> None:
+    logging.getLogger("parent_of_act.child")
+    async with one_silo() as (_, silo):
+        act = Act(Action.LOG_LEVEL, "parent_of_act", '{"level": "DEBUG", "seconds": 5}', reason="a defect")
+        assert (await done(silo, act)).outcome is Outcome.DONE
+        assert logging.getLogger("parent_of_act.child").getEffectiveLevel() == logging.DEBUG
+
+
 async def test_an_act_is_refused_when_what_it_expects_no_longer_holds() -> None:
     """The activation that was seen has ended, and another one of the same grain is here."""
     async with one_silo() as (cluster, silo):
@@ -131,7 +139,7 @@ async def test_each_act_has_a_row_before_it_and_one_after_it(caplog: pytest.LogC
             ("deactivate", "begun", "ann"),
             ("deactivate", "done", "ann"),
         ]
-        assert [record.event for record in caplog.records if record.name == "grange.audit"] == ["act"] * 4
+        assert [record.event for record in caplog.records if record.name == "grange.audit"] == ["act_audited"] * 4
         assert canary not in caplog.text
         assert canary not in str(silo.steering.audit.after(After()))
 

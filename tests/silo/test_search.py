@@ -184,6 +184,17 @@ async def test_a_search_ends_at_its_budget(monkeypatch: pytest.MonkeyPatch) -> N
         assert (answer.looked_at, answer.total, answer.cut) == (5, 7, True)
 
 
+async def test_grains_that_come_during_a_search_do_not_count_as_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "SLICE", 2)
+    async with TestCluster([Order], silos=1) as cluster:
+        for key in range(7):
+            await cluster.get_grain(Order, str(key)).touch()
+        answer, _ = await asyncio.gather(
+            cluster.silos[0].inspection.find(FindActivations()), cluster.silos[0].get_grain(Order, "late").touch()
+        )
+        assert (answer.looked_at, answer.total, answer.cut) == (7, 8, False)
+
+
 async def test_the_loop_runs_between_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "SLICE", 2)
     async with TestCluster([Order], silos=1) as cluster:

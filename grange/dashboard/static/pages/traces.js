@@ -28,7 +28,7 @@ export function page(ctx) {
   const note = h('span', { class: 'quiet' });
   const cut = h('div');
   const list = table({ name: 'main', caption: 'Traces', columns: COLUMNS, key: (row) => `${row.trace} ${row.span ?? ''}`, sort: '-start', files: () => address('/api/traces', { kept: asked('kept'), silo: asked('silo') }),
-    empty: state('No trace is kept.', h('p', { class: 'quiet' }, 'Traces are off unless a silo samples them: telemetry in its options.')) });
+    empty: state('No trace is kept.', h('p', { class: 'quiet' }, 'Silos trace when they start with OTEL_TRACES_SAMPLER_ARG=0.01, or with telemetry= in their code.')) });
   const found = resource(ctx, {
     get: (signal) => get('/api/traces', { kept: asked('kept'), silo: asked('silo') }, signal),
     show: (answer, body) => {
