@@ -73,6 +73,7 @@ class Collector:
         self._points: Points = {}
         self._past = Past()
         self._asked = float("-inf")
+        self._span = 1.0
         self._picture: Picture | None = None
         self._alarms = 0
         self._epoch = secrets.token_hex(4)
@@ -127,12 +128,12 @@ class Collector:
         picture = self._picture = self.picture()
         self._points = points_of(picture)
         self._alarms = len(self.alarms(picture))
-        span, self._asked = began - self._asked, began
-        self._past.add(picture.time, min(span, RECENT), self._points)
+        self._span, self._asked = min(began - self._asked, RECENT), began
+        self._past.add(picture.time, self._span, self._points)
         self.live.publish_tick()
 
     def _tick(self, view: str) -> object:
-        return tick_of(self._picture or self.picture(), view, self._points, self._alarms)
+        return tick_of(self._picture or self.picture(), view, self._points, self._alarms, self._span)
 
     def _hello(self, view: str) -> object:
         return hello_of(self.picture(), view, self._points, self._past, Shown(self._epoch, self._alarms))

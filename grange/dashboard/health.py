@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from grange.dashboard.picture import Picture
+from grange.observability import catalogue
+from grange.observability.events import Event
 
 Facts = dict[str, Any]
 
-ALARMS = frozenset({
-    "dead_row_returned", "deaths_not_recorded", "declared_dead", "drain_timeout", "duplicate_activation",
-    "ended_by_force", "fenced_too_long", "generation_ahead_of_clock", "health_degraded", "lifecycle_failed",
-    "listener_failed", "loop_blocked", "loop_dead", "no_admin_token", "one_way_failed", "page_failed",
-    "part_would_not_end", "range_recovering_long", "registration_repaired", "road_closed", "self_fenced",
-    "silo_declared_dead", "silo_suspected", "storage_batch_failed", "storage_unavailable", "store_not_safe",
-    "system_target_failed", "table_lost", "table_unreachable", "task_failed", "timer_failed", "turn_would_not_end",
-    "unknown_token", "vote_withheld", "write_fenced", "admin_port_failed",
-})  # fmt: skip
-"""The events that a person must look at: those with a page in `docs/runbooks/`, whose name is the runbook's."""
+_KINDS = [each for each in vars(catalogue).values() if isinstance(each, type) and issubclass(each, Event)]
+
+ALARMS = frozenset(kind.NAME for kind in _KINDS if kind is not Event and kind.LEVEL >= logging.WARNING)
+"""The events that a person must look at. Each has a page in `docs/runbooks/`, whose name is the event's."""
 
 ENDED_BY: Mapping[str, frozenset[str]] = MappingProxyType({
     "table_reachable": frozenset({"table_unreachable"}),
     "table_back": frozenset({"table_lost", "table_unreachable"}),
     "table_rebuilt": frozenset({"table_lost"}),
-    "fence_lifted": frozenset({"self_fenced", "fenced_too_long"}),
+    "fence_lifted": frozenset({"self_fenced", "fenced_too_long", "silo_stood_still"}),
+    "storage_back": frozenset({"storage_unavailable", "storage_probe_failed"}),
 })  # fmt: skip
 """The alarms of a silo that an event of it ends."""
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_all, askable
 from grange.dashboard.collector import Collector
+from grange.dashboard.headers import holds_of
 from grange.dashboard.health import checks_of
 from grange.dashboard.journals import NEWEST, Journals
+from grange.dashboard.live import EventStream
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, list_reply
 from grange.dashboard.search import LONGEST_TEXT, whole
 from grange.dashboard.timeline import fences_of, versions_of
 from grange.membership.model.member import Member
 from grange.proto.ids import SiloAddress
-from grange.proto.inspection import DOUBTS, DoubtRow
+from grange.proto.inspection import DOUBTS, Doubts
 from grange.proto.journal import ReadLogs
 
 FOLLOW_INTERVAL = 1.0
 """Seconds between two questions of one page that follows the log."""
+
+MOST_FOLLOWERS = 40
+"""Streams of log lines at the same time: each asks the silos for itself, and holds a connection."""
 
 SILENCE = 15.0
 """Seconds without a line after which a comment shows that the stream lives."""
@@ -40,6 +45,7 @@ class JournalRoutes:
         self._cluster = cluster
         self._collector = collector
         self._journals: Journals = collector.journals
+        self._followers: set[object] = set()
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -65,21 +71,22 @@ class JournalRoutes:
             "version": picture.view.version,
             "versions": versions_of(events, names),
             "silos": [{"name": member.name, "address": str(member.address)} for member in members],
-            "doubts": await self._doubts(members),
+            **await self._doubts(members),
             "fences": fences_of(events, fenced),
             "silent": silent,
         }
         return list_reply(request, facts, "versions")
 
-    async def _doubts(self, members: Sequence[Member]) -> list[list[Any]]:
+    async def _doubts(self, members: Sequence[Member]) -> dict[str, Any]:
         """A row for each silo that looks, a column for each that it looks at; null where nothing is known."""
-        kind: Any = tuple[DoubtRow, ...]
-        answers = await ask_all(self._cluster, members, (DOUBTS, b""), kind, ASK_TIMEOUT)
+        answers = await ask_all(self._cluster, members, (DOUBTS, b""), Doubts, ASK_TIMEOUT)
         rows: list[list[Any]] = []
         for each in answers:
-            seen = {row.silo: msgspec.to_builtins(row) for row in each.answer or ()}
+            found = () if each.answer is None else each.answer.rows
+            seen = {row.silo: msgspec.to_builtins(row) for row in found}
             rows.append([seen.get(member.address) for member in members])
-        return rows
+        incarnations = sorted({each.answer.incarnation for each in answers if each.answer is not None} - {""})
+        return {"doubts": rows, "incarnation": ", ".join(incarnations)}
 
     async def _events(self, request: Request) -> Response:
         after = whole(request.query_params, "after", 0, 0, 10**15 - 1)
@@ -114,23 +121,27 @@ class JournalRoutes:
 
     async def _logs(self, request: Request) -> Response:
         question, members = self._lines(request)
-        rows, silent = await self._journals.logs(question, members, {})
-        return list_reply(request, {"rows": rows[-question.limit :], "silent": silent}, "rows")
+        found = await self._journals.logs(question, members, {})
+        return list_reply(request, {**found, "rows": found["rows"][-question.limit :]}, "rows")
 
     async def _follow(self, request: Request) -> Response:
         question, members = self._lines(request)
         silo = request.query_params.get("silo", "")
+        if len(self._followers) >= MOST_FOLLOWERS:
+            return error_reply(503, "all streams of log lines are in use")
         numbers = dict.fromkeys((member.address for member in members), -1)
-        return StreamingResponse(self._new_lines(question, silo, numbers), media_type="text/event-stream")
+        lines = self._new_lines(question, silo, numbers, holds_of(request))
+        return EventStream(object(), self._followers, lines)
 
-    async def _new_lines(self, question: ReadLogs, silo: str, numbers: dict[SiloAddress, int]) -> AsyncGenerator[bytes]:
+    async def _new_lines(
+        self, question: ReadLogs, silo: str, numbers: dict[SiloAddress, int], holds: Callable[[], bool]
+    ) -> AsyncGenerator[bytes]:
         loop = asyncio.get_running_loop()
         sent = loop.time()
         yield b"retry: 1000\n\n"
-        while not self._collector.live.closed.is_set():
+        while not self._collector.live.closed.is_set() and holds():
             members = [each for each in askable(self._cluster.view) if silo in ("", each.name, str(each.address))]
-            rows, _ = await self._journals.logs(question, members, numbers)
-            if rows:
+            if rows := (await self._journals.logs(question, members, numbers))["rows"]:
                 yield b"event: lines\ndata: " + msgspec.json.encode({"rows": rows}) + b"\n\n"
                 sent = loop.time()
             elif loop.time() - sent >= SILENCE:

@@ -98,10 +98,8 @@ class Journals:
         question = (EVENTS, encode(self.memory.question(member)))
         return (await ask_all(self._cluster, [member], question, Events, ASK_TIMEOUT))[0]
 
-    async def logs(
-        self, question: ReadLogs, members: Iterable[Member], numbers: dict[SiloAddress, int]
-    ) -> tuple[list[Facts], list[str]]:
-        """The lines of these silos after the `numbers`, which are moved on; and the silos that did not answer."""
+    async def logs(self, question: ReadLogs, members: Iterable[Member], numbers: dict[SiloAddress, int]) -> Facts:
+        """The lines of these silos after the `numbers`, which are moved on; `off` names silos that keep none."""
         asked = [(member, self._logs_question(question, numbers.get(member.address, -NEWEST))) for member in members]
         answers = await asyncio.gather(
             *(ask_all(self._cluster, [member], (LOGS, data), Logs, ASK_TIMEOUT) for member, data in asked)
@@ -111,7 +109,9 @@ class Journals:
             if answer.answer is not None:
                 numbers[answer.member.address] = answer.answer.last
                 found += (_log_facts(answer.member, row) for row in answer.answer.rows)
-        return sorted(found, key=lambda row: row["time"]), _silent(answer for (answer,) in answers)
+        given = [answer for (answer,) in answers]
+        off = [each.member.name for each in given if each.answer is not None and not each.answer.kept]
+        return {"rows": sorted(found, key=lambda row: row["time"]), "silent": _silent(given), "off": off}
 
     def _logs_question(self, question: ReadLogs, number: int) -> bytes:
         return encode(msgspec.structs.replace(question, number=number))
@@ -128,12 +128,13 @@ class Journals:
         ]
         sampling = [each.answer.sampling for each in answers if each.answer is not None]
         newest = sorted(roots, key=lambda root: -root["start"])
-        return {"roots": newest, "sampling": max(sampling, default=0.0), "silent": _silent(answers)}
+        off = [each.member.name for each in answers if each.answer is not None and not each.answer.on]
+        return {"roots": newest, "sampling": max(sampling, default=0.0), "silent": _silent(answers), "off": off}
 
     async def trace(self, trace_id: str) -> Facts:
         """The spans of one trace in all silos, by their start; a span that two silos have is shown once."""
         members = askable(self._cluster.view)
-        answers = await ask_all(self._cluster, members, (TRACE, trace_id.encode()), Traces, ASK_TIMEOUT)
+        answers = await ask_all(self._cluster, members, (TRACE, msgspec.msgpack.encode(trace_id)), Traces, ASK_TIMEOUT)
         spans: dict[str, Facts] = {}
         for each in answers:
             for span in each.answer.spans if each.answer is not None else ():

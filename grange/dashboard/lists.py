@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from grange.dashboard.cluster import ASK_TIMEOUT, Answer, WatchedCluster, ask_one, askable
+from grange.dashboard.cluster import ASK_TIMEOUT, Answer, WatchedCluster, ask_all, ask_one, askable
 from grange.dashboard.collector import Collector
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, list_reply
 from grange.dashboard.search import decode_cursor, encode_cursor, filter_of, page_of, questions
+from grange.dashboard.setups import connection_rows, options_that_differ
 from grange.dashboard.views import method_rows, silo_row, silo_rows, type_rows
 from grange.membership.model.hash_ring import RING_SIZE, Ring
 from grange.membership.model.member import Member
@@ -23,11 +24,13 @@ from grange.proto.inspection import (
     DETAIL,
     FIND,
     SCHEMA,
+    SETUP,
     STATE,
     ActivationDetail,
     FindActivations,
     FoundActivations,
     ReadState,
+    Setup,
     States,
     TypeSchema,
 )
@@ -71,9 +74,21 @@ class Lists:
         found = next((seen for seen in picture.silos if name in (seen.member.name, str(seen.member.address))), None)
         if found is None:
             return error_reply(404, "no living silo has this name")
-        stuck = await self._stuck(found.member)
-        detail: dict[str, Any] = {"options": [], "connections": [], "phases": [], "stuck": stuck}
-        return json_reply({**silo_row(picture, found), **detail})
+        stuck, setup = await asyncio.gather(self._stuck(found.member), self._setup(found.member))
+        return json_reply({**silo_row(picture, found), **setup, "stuck": stuck})
+
+    async def _setup(self, member: Member) -> dict[str, Any]:
+        """Its options that differ from those of the other silos, and its connections."""
+        members = askable(self._cluster.view)
+        answers = await ask_all(self._cluster, members, (SETUP, b""), Setup, ASK_TIMEOUT)
+        found = next((each.answer for each in answers if each.member.address == member.address), None)
+        others = [each.answer.options for each in answers if each.answer is not None and each.answer is not found]
+        names = {str(each.address): each.name for each in self._cluster.view.members}
+        return {
+            "options": [] if found is None else options_that_differ(found.options, others),
+            "connections": [] if found is None else connection_rows(found, names),
+            "more_connections": 0 if found is None else found.more,
+        }
 
     async def _stuck(self, member: Member) -> list[dict[str, Any]]:
         found = await ask_one(self._cluster, member, (FIND, encode(STUCK)), FoundActivations, ASK_TIMEOUT)
@@ -118,7 +133,8 @@ class Lists:
         for host in hosts[:3]:  # all hosts have the same class; one that is silent is no reason to show nothing
             found = await ask_one(self._cluster, host, (SCHEMA, name.encode()), TypeSchema, ASK_TIMEOUT)
             if found.answer is not None:
-                return json_reply({**facts, "help": found.answer.help, "methods": found.answer.methods})
+                shown = {"options": found.answer.options, "help": found.answer.help, "methods": found.answer.methods}
+                return json_reply({**facts, **shown})
         return json_reply({**facts, "methods": [], "silent": [host.name for host in hosts[:3]]})
 
     async def _activations(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from grange.observability.series import SeriesSet
@@ -29,7 +30,7 @@ class Past:
         """Add the points of each page at a time in Unix seconds. They stand for the last `span` seconds."""
         second = int(time)
         since = second - self._second if self._second else 1
-        covered = max(1, min(round(span), since, LONGEST_SPAN))
+        covered = max(1, min(math.ceil(span), since, LONGEST_SPAN))
         self._second = second
         values = {f"{page}\n{name}": value for page, named in points.items() for name, value in named.items()}
         for each in range(second - covered + 1, second + 1):

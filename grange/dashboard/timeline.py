@@ -12,24 +12,48 @@ CHANGED, FENCED, LIFTED, STOOD_STILL = "membership_changed", "self_fenced", "fen
 
 
 def versions_of(events: Iterable[Facts], names: Mapping[str, str]) -> list[Facts]:
-    """The changes of the table, the newest first. `names` gives the names of silos by address."""
+    """The changes of the table, the newest first. `names` gives the names of silos by address.
+
+    A silo that read only a later version tells of a range of versions: it is left out if others tell of each.
+    """
+    told = [event for event in events if event["name"] == CHANGED]
+    exact = {_change(event) for event in told if _first(event) == _last(event)}
+    known = {version for version, *_ in exact}
     found: dict[tuple[Any, ...], Facts] = {}
-    for event in events:
-        facts = event["facts"]
-        if event["name"] != CHANGED:
+    for event in sorted(told, key=lambda event: event["time"]):  # the silo that saw it first
+        span = range(_first(event), _last(event) + 1)
+        if len(span) > 1 and known.issuperset(span):
             continue
-        key = (facts.get("version"), facts.get("member"), facts.get("status"), facts.get("change"))
-        before = found.get(key)
-        if before is None or event["time"] < before["time"]:  # the silo that saw it first
-            found[key] = {
-                "version": facts.get("version"),
-                "time": event["time"],
-                "silo": _name(facts.get("member"), names),
-                "status": facts.get("status", ""),
-                "by": _name(facts.get("by"), names),
-                "why": ": ".join(filter(None, (str(facts.get("change", "")), str(facts.get("why", ""))))),
-            }
+        if len(span) > 1 and any((version, *_change(event)[1:]) in exact for version in span):
+            continue
+        found.setdefault(_change(event), _row(event, names))
     return sorted(found.values(), key=lambda row: (-row["version"], row["time"]))
+
+
+def _row(event: Facts, names: Mapping[str, str]) -> Facts:
+    facts = event["facts"]
+    return {
+        "version": _last(event),
+        "first": _first(event),
+        "time": event["time"],
+        "silo": _name(facts.get("member"), names),
+        "status": facts.get("status", ""),
+        "by": _name(facts.get("by"), names),
+        "why": ": ".join(filter(None, (str(facts.get("change", "")), str(facts.get("why", ""))))),
+    }
+
+
+def _change(event: Facts) -> tuple[Any, ...]:
+    facts = event["facts"]
+    return (_last(event), facts.get("member"), facts.get("status"), facts.get("change"))
+
+
+def _last(event: Facts) -> int:
+    return int(event["facts"].get("version", 0))
+
+
+def _first(event: Facts) -> int:
+    return int(event["facts"].get("first", _last(event)))
 
 
 def fences_of(events: Iterable[Facts], fenced: Mapping[str, str]) -> list[Facts]:
@@ -48,4 +72,6 @@ def fences_of(events: Iterable[Facts], fenced: Mapping[str, str]) -> list[Facts]
 
 
 def _name(address: Any, names: Mapping[str, str]) -> str:
-    return names.get(str(address or ""), str(address or ""))
+    """The name of the silo at an address; empty for words such as "an unknown silo"."""
+    text = str(address or "")
+    return "" if " " in text else names.get(text, text)

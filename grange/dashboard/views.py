@@ -22,11 +22,24 @@ TOP = 10
 """Methods in each list of the overview."""
 
 
+_WHOLE_VIEWS = frozenset({"overview", "silos", "types", "membership", "quiet"})
+
+LONGEST_VIEW = 1000
+"""Characters of the name of a view."""
+
+
 class Shown(msgspec.Struct, frozen=True):
     """What a full state holds besides figures: the name of the collector's run, and the number of alarms."""
 
     epoch: str
     alarms: int
+
+
+def is_view(view: str) -> bool:
+    """Whether there is such a page. Each view that is open is rendered each second, so a made-up one is refused."""
+    kind, slash, name = view.partition("/")
+    is_of_one = kind in ("silo", "type") and bool(slash and name)
+    return len(view) <= LONGEST_VIEW and (view in _WHOLE_VIEWS or is_of_one)
 
 
 def hello_of(picture: Picture, view: str, points: Points, past: Past, shown: Shown) -> Facts:
@@ -42,8 +55,8 @@ def hello_of(picture: Picture, view: str, points: Points, past: Past, shown: Sho
     return {**facts, "bounds": [*BOUNDS, None]} if view.startswith("type/") else facts
 
 
-def tick_of(picture: Picture, view: str, points: Points, alarms: int) -> Facts:
-    """One second of a page."""
+def tick_of(picture: Picture, view: str, points: Points, alarms: int, span: float = 1.0) -> Facts:
+    """One second of a page. Its points stand for the last `span` seconds."""
     page, names = names_of(view, picture)
     found = points.get(page, {})
     shown = found if names is None else {name: found[name] for name in names if name in found}
@@ -57,7 +70,8 @@ def tick_of(picture: Picture, view: str, points: Points, alarms: int) -> Facts:
     }
     part = parts[kind]() if kind in parts else {}
     rounded = {name: short(value) for name, value in shown.items()}
-    return {"now": picture.milliseconds, "head": head_of(picture, alarms), "points": rounded, **part}
+    head = head_of(picture, alarms)
+    return {"now": picture.milliseconds, "span": round(span, 2), "head": head, "points": rounded, **part}
 
 
 def head_of(picture: Picture, alarms: int) -> Facts:

@@ -135,6 +135,12 @@ class MembershipAgent:
         return self._fence.fenced
 
     @property
+    def incarnation(self) -> str:
+        """The incarnation of the membership table; empty before the first read."""
+        known = self._session.current()
+        return "" if known is None else known.incarnation
+
+    @property
     def score(self) -> int:
         """This silo's local health score: 0 (healthy) to 8."""
         return self._liveness.score

@@ -1,7 +1,7 @@
 """Spans, figures and log lines to OpenTelemetry. The only file that imports it; with the extra `otel`.
 
 The SDK never sits on the path of a call: a span that has ended is put into the queue of the SDK's own thread. What is
-left at the end of the silo is sent within 2 s; a receiver that hangs delays the end no longer.
+left at the end of the silo is sent within 2 s, spans first; a receiver that hangs delays the end no longer.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from grange.observability.trace import ids_of
 
 log = logging.getLogger("grange.telemetry")
 
-FLUSH_TIMEOUT = 2.0
-"""Seconds that the end of a silo or client waits for what is left to be sent."""
+FLUSH_TIMEOUT = 1.0
+"""Seconds that the end of a silo or client waits for the last spans to be sent, and then for the last figures."""
 
 _SCOPE = InstrumentationScope("grange")
 _UNITS: Mapping[str, str] = MappingProxyType({"seconds": "s", "bytes": "By"})

@@ -1,7 +1,7 @@
 """Writes a snapshot for Prometheus, in its text format or in OpenMetrics. Pure.
 
 It is text from the first line, without an object for each time series: a silo of 30 types has some 7,000 of them, and
-whoever scrapes it shares the interpreter lock with its grains.
+the scrape shares the interpreter lock with its grains.
 """
 
 from __future__ import annotations

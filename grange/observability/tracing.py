@@ -11,6 +11,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any
 
+from grange.aio.steady import steady_clock
 from grange.clock import utc_now
 from grange.errors import ConfigurationError
 from grange.observability.snapshot import Snapshot
@@ -30,9 +31,8 @@ async def tracing(
     if telemetry is None:
         yield None
         return
-    time = asyncio.get_running_loop().time
     ids = random.Random(rng.getrandbits(128))
-    spans = Spans(telemetry.sample, ids, lambda: now().timestamp(), time, grain_keys=telemetry.grain_keys)
+    spans = Spans(telemetry.sample, ids, lambda: now().timestamp(), steady_clock(), grain_keys=telemetry.grain_keys)
     wanted = telemetry.exporter is not None or bool(os.environ.get(ENDPOINT))
     if not can_export():
         if wanted:

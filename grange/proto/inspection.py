@@ -16,6 +16,7 @@ STATE = "management.state"
 SCHEMA = "management.schema"
 DOUBTS = "management.doubts"
 TASKS = "management.tasks"
+SETUP = "management.setup"
 """Names of system targets. They are on the wire. The answer to `FIGURES` is `observability.snapshot.Snapshot`."""
 
 MAX_ROWS = 200
@@ -193,16 +194,51 @@ class States(msgspec.Struct, frozen=True):
 
 
 class TypeSchema(msgspec.Struct, frozen=True):
-    """Answer to `SCHEMA`, whose question is the name of a grain type: its methods, and its first line of help."""
+    """Answer to `SCHEMA`, whose question is the name of a grain type: its methods, and its first line of help.
+
+    `options` are those in force in this silo, as text.
+    """
 
     type: str
     help: str
     methods: tuple[MethodSchema, ...]
+    options: dict[str, str] = {}
 
 
 class Doubts(msgspec.Struct, frozen=True):
-    """Answer to `DOUBTS` (question: empty): one row for each other silo that is not dead, by address."""
+    """Answer to `DOUBTS` (question: empty): one row for each other silo that is not dead, by address.
+
+    `version` and `incarnation` are those of the membership table as this silo read it last.
+    """
 
     address: SiloAddress
     version: int
     rows: tuple[DoubtRow, ...]
+    incarnation: str = ""
+
+
+class ConnectionRow(msgspec.Struct, frozen=True):
+    """One open connection of a silo.
+
+    `kind`: "to silo", "from silo" or "client". `queue`: bytes that are not written yet. `pending`: requests without an
+    answer. `quiet`: seconds since the last frame came. `rtt`: seconds of the last probe (-1: not known).
+    """
+
+    peer: str
+    kind: str
+    queue: int
+    pending: int
+    quiet: float
+    rtt: float = -1.0
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Answer to `SETUP` (question: empty): the options of a silo as text, without secrets, and its connections.
+
+    `more`: connections of clients for which the answer had no room.
+    """
+
+    address: SiloAddress
+    options: dict[str, str]
+    connections: tuple[ConnectionRow, ...]
+    more: int = 0

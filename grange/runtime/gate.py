@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 
 from grange.aio.portions import in_portions
+from grange.aio.steady import steady_clock
 from grange.proto.message import Reason
 from grange.runtime.requests.refusal import Refused
 
@@ -30,7 +30,7 @@ class Gate:
     __slots__ = ("_examine", "_on_fence", "_paused", "_waiting", "clock", "fenced", "until")
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        self.clock = clock or _steady_clock()
+        self.clock = clock or steady_clock()
         self.until = math.inf
         self.fenced: str | None = None
         self._paused = False
@@ -106,14 +106,6 @@ class Gate:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def _steady_clock() -> Callable[[], float]:
-    """The running loop's clock. That of asyncio is `time.monotonic`. uvloop caches its time for an iteration."""
-    loop = asyncio.get_running_loop()
-    is_uvloop = type(loop).__module__.startswith("uvloop")
-    is_asyncio = getattr(loop.time, "__func__", None) is asyncio.BaseEventLoop.time
-    return time.monotonic if is_uvloop or is_asyncio else loop.time
 
 
 def _nothing() -> None:

@@ -8,6 +8,7 @@ from grange.silo.crossing import Crossing
 from grange.silo.health import HealthParts
 from grange.silo.publisher import Publisher
 from grange.silo.running import RunningSilo
+from grange.silo.setup import options_of
 
 
 def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
@@ -30,9 +31,13 @@ def show_to_admin(silo: RunningSilo, config: SiloConfig) -> None:
         return
     me = (ports.address, ports.name, ports.cluster)
     crossing = Crossing(me, lambda: agent.view, hosting.silo_targets, silo.links.sender.ask)
-    options = {name: str(value) for name, value in config.__repr_args__() if name is not None}
     publisher = Publisher(silo.inspection.figures.snapshot)
     access = SiloAccess(
-        crossing, publisher, options, hosting.roles.level_of_token, config.dashboard_options(), config.actions
+        crossing,
+        publisher,
+        options_of(config),
+        hosting.roles.level_of_token,
+        config.dashboard_options(),
+        config.actions,
     )
     ports.admin.attach(crossing, publisher, access)

@@ -26,7 +26,7 @@ class DoubtsTarget:
         """How this silo sees each other silo that is not dead, now."""
         view, me = self._agent.view, self._agent.me
         others = (each for each in view.members if each.address != me and each.status is not SiloStatus.DEAD)
-        return Doubts(me, view.version, tuple(map(self._row, others)))
+        return Doubts(me, view.version, tuple(map(self._row, others)), self._agent.incarnation)
 
     def _row(self, member: Member) -> DoubtRow:
         silo, agent = member.address, self._agent

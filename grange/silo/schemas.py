@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.inspection import SCHEMA, MethodSchema, TypeSchema
 from grange.runtime.activations.catalog import Catalog
+from grange.runtime.activations.hosted import HostedType
 from grange.runtime.system_target import SystemTargets
 
 LONGEST_HELP = 200
@@ -38,11 +40,31 @@ class Schemas:
             raise NoSuchGrain(f"silo {self._address} hosts no grain type {grain_type!r:.100}")
         if grain_type not in self._made:
             methods = tuple(_method(name, plan.method) for name, plan in sorted(hosted.plans.items()))
-            self._made[grain_type] = TypeSchema(grain_type, _help(hosted.cls), methods)
+            self._made[grain_type] = TypeSchema(grain_type, _help(hosted.cls), methods, _options(hosted))
         return self._made[grain_type]
 
     async def _answer(self, question: bytes) -> bytes:
         return msgspec.msgpack.encode(self.of(question.decode()))
+
+
+def _options(hosted: HostedType) -> dict[str, str]:
+    """The options in force as text; those of a class that apply to none of its activations are left out."""
+    options, interleave = hosted.options, hosted.options.may_interleave
+    found = {"key": getattr(options.key, "__name__", str(options.key))}
+    if options.stateless_workers:
+        found["stateless_workers"] = f"at most {options.stateless_workers} in each silo"
+    else:
+        found["placement"] = options.placement
+    found["idle_timeout"] = "never: keep_alive" if options.keep_alive else f"{hosted.idle_timeout:g} s"
+    found["reentrant"] = "yes" if options.reentrant else "no"
+    if interleave is not None:
+        found["may_interleave"] = interleave if isinstance(interleave, str) else interleave.__qualname__
+    found["mailbox_limit"] = str(hosted.mailbox_limit)
+    if options.errors:
+        found["errors"] = ", ".join(sorted(error.__qualname__ for error in options.errors))
+    if options.version:
+        found["version"] = str(options.version)
+    return found
 
 
 def _method(name: str, method: MethodSpec) -> MethodSchema:
@@ -84,7 +106,7 @@ def _schemas(kinds: tuple[Any, ...]) -> tuple[list[dict[str, Any]], dict[str, An
 
 def _of_other(kind: type) -> dict[str, Any]:
     """The schema of a class that msgspec does not know: a pydantic model has one, a reference is a text."""
-    maker = getattr(kind, "model_json_schema", None)
+    maker: Callable[[], dict[str, Any]] | None = getattr(kind, "model_json_schema", None)
     return maker() if callable(maker) else {"title": getattr(kind, "__name__", str(kind))}
 
 

@@ -1,8 +1,8 @@
 """The start of a silo, in two steps: `assemble` makes the parts, `admit_and_join` opens the silo to the cluster.
 
-Read `assemble` from top to bottom: one function per stage, each returning a value of `running.py`. Grains call and are
-called, so the parts form a ring; `ring.py` is the one place that closes it. After that the silo port admits other
-silos, and then the silo joins, so it answers before any other silo knows it.
+Read `assemble` from top to bottom: one function per stage, each returning a value of `stages.py`. The first three are
+in `opening.py`. Grains call and are called, so the parts form a ring; `ring.py` is the one place that closes it. After
+that the silo port admits other silos, and then the silo joins, so it answers before any other silo knows it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
-from grange.errors import ConfigurationError
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
@@ -26,10 +25,7 @@ from grange.membership.detection.deps import MembershipDeps
 from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
-from grange.observability.events import Events
-from grange.observability.kept_traces import KeptTraces
-from grange.observability.telemetry import Process
-from grange.observability.tracing import tracing
+from grange.observability.tracing import exporting_figures
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -48,14 +44,12 @@ from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
-from grange.silo.admin import AdminPort
 from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.figures import Figures
-from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
@@ -63,18 +57,15 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
-from grange.silo.new_address import new_address
-from grange.silo.probe_port import ProbePort
+from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
-from grange.silo.services import open_services
 from grange.silo.shutdown import Shutdown, ShutdownDeps
-from grange.silo.stages import Calls, Cluster, Hosting, Links, OpenPorts, Ports, Stages, Stores, Tracing
+from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stages, Stores, Tracing
 from grange.silo.steering import Steering
 from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
-from grange.storage.guards.stores import GuardDeps, StorageGuards
 from grange.storage.state import PersistentState
 from grange.transport.peers import Peers
 
@@ -99,25 +90,18 @@ async def assemble(
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.labels, environment.utc_now)
+    exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
+    await parts.enter_async_context(exports)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
     parts.callback(steering.close)
     silo = RunningSilo(
-        ports=ports,
-        stores=stores,
-        links=links,
-        cluster=cluster,
-        calls=calls,
-        hosting=hosting,
+        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
-        shutdown=shutdown,
-        steering=steering,
-        lifecycle=lifecycle,
-        real_time=environment.real_time,
-        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
-        logs=logs,
-    )
+        shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
+        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
+    )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
     return silo
@@ -153,97 +137,6 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
-
-
-async def open_ports(parts: AsyncExitStack, config: SiloConfig, environment: SiloEnvironment) -> OpenPorts:
-    """Stage 1, because the silo's address contains its port. The ports admit no connection before `admit_and_join`."""
-    admin = await parts.enter_async_context(AdminPort())
-    with config.naming("http", host="http_host" if config.http_host else "host"):
-        if config.http != "off" and not environment.real_time:
-            raise ConfigurationError("a silo in virtual time has no admin port: it is a thread, which needs real time")
-        await admin.open(config)
-    transport = await parts.enter_async_context(environment.transport())
-    probe_port = await parts.enter_async_context(ProbePort())
-    silo_listener = GatedListener(Role.SILO, config.cluster)
-    client_listener = GatedListener(Role.CLIENT, config.cluster)
-    with config.naming("probe_port"):
-        await probe_port.open(transport, config.host, config.probe_port, config.cluster)
-    with config.naming("port"):
-        port = await silo_listener.listen(transport, config.host, config.port)
-    with config.naming("gateway_port"):
-        gateway_port = await client_listener.listen(transport, config.host, config.gateway_port)
-    with config.naming("road_port"):
-        await silo_listener.listen_road(transport, config.host, config.road_port)
-    with config.naming("gateway_road_port"):
-        await client_listener.listen_road(transport, config.host, config.gateway_road_port)
-    return OpenPorts(
-        admin=admin,
-        transport=transport,
-        probe_port=probe_port,
-        silo_listener=silo_listener,
-        client_listener=client_listener,
-        gateway_port=gateway_port,
-        host=config.public_host,
-        port=port,
-    )
-
-
-async def open_stores(
-    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, opened: OpenPorts
-) -> tuple[Ports, Stores]:
-    """Stage 2: the databases, and the services of the grains, which may need time to connect.
-
-    The databases know earlier silos at this endpoint, so they complete this silo's address.
-    """
-    config = definition.config
-    table = await parts.enter_async_context(environment.table())
-    storages = await parts.enter_async_context(environment.storages())
-    address = await new_address(
-        opened.host, opened.port, environment.generation(), table, storages.values(), environment.writer
-    )
-    name = config.name or address.endpoint
-    events = Events(str(address), environment.utc_now, {"silo": name, "generation": address.generation})
-    timeout = config.storage_settings().operation_timeout
-    guards = StorageGuards(
-        storages,
-        GuardDeps(address, environment.random, timeout, events, environment.writer, environment.first_change()),
-    )
-    ports = Ports(
-        admin=opened.admin,
-        transport=opened.transport,
-        probe_port=opened.probe_port,
-        silo_listener=opened.silo_listener,
-        client_listener=opened.client_listener,
-        gateway_port=opened.gateway_port,
-        address=address,
-        name=name,
-        cluster=config.cluster,
-        events=events,
-    )
-    return ports, Stores(
-        table=table,
-        guards=await parts.enter_async_context(guards),
-        services=await parts.enter_async_context(open_services(definition.services)),
-    )
-
-
-async def open_tracing(
-    parts: AsyncExitStack, definition: SiloDefinition, environment: SiloEnvironment, ports: Ports
-) -> Tracing:
-    """Stage 3: the traces, and their exporters; nothing without telemetry. At the stop they end after the drain."""
-    name = ports.name if definition.config.name else str(ports.address)
-    process = Process(
-        service=definition.config.service,
-        cluster=ports.cluster,
-        name=name,
-        facts={"grange.silo": str(ports.address)},
-    )
-    traces = tracing(definition.telemetry, process, environment.random, environment.utc_now)
-    spans = await parts.enter_async_context(traces)
-    if spans is None:
-        return Tracing(spans=None, kept=None)
-    kept = spans.kept = KeptTraces(spans.now, spans.time)
-    return Tracing(spans=spans, kept=kept)
 
 
 def prepare_links(

@@ -1,4 +1,4 @@
-"""What operators ask of one silo beside its figures: its acts and their audit, stored states, schemas, tasks."""
+"""What operators ask of one silo beside its figures: acts and their audit, stored states, schemas, options, tasks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from grange.silo.deeds import DeedDeps, Deeds
 from grange.silo.log_levels import LogLevels
 from grange.silo.redaction import Redaction
 from grange.silo.schemas import Schemas
+from grange.silo.setup import SetupTarget
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Stages
 from grange.silo.states import StoredStates
@@ -36,7 +37,7 @@ class Steering:
         address, catalog = stages.ports.address, stages.hosting.catalog
         self._address = address
         self._levels = LogLevels()
-        self.audit = AuditTrail(address, now)
+        self.audit = AuditTrail(address, now, stages.ports.events)
         deeds = Deeds(
             DeedDeps(
                 name=stages.ports.name,
@@ -51,12 +52,14 @@ class Steering:
         self.acts = Acts(address, deeds.all(), config.actions, self.audit)
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
+        self.setup = SetupTarget(config, stages)
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
         self.acts.serve(targets)
         self.states.serve(targets)
         self.schemas.serve(targets)
+        self.setup.serve(targets)
         serve_tasks(targets, self._address)
 
     def close(self) -> None:

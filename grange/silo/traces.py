@@ -11,6 +11,7 @@ import msgspec
 
 from grange.observability.kept_traces import KeptTraces
 from grange.observability.spans import Spans
+from grange.proto.acts import Level
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import TRACE, TRACES, After, Traces
 from grange.runtime.system_target import SystemTargets
@@ -32,8 +33,8 @@ class TraceAnswers:
 
     def serve(self, targets: SystemTargets) -> None:
         """Offer the system targets."""
-        targets.serve(TRACES, self._answer_traces)
-        targets.serve(TRACE, self._answer_trace)
+        targets.serve(TRACES, self._answer_traces, Level.VIEWER)
+        targets.serve(TRACE, self._answer_trace, Level.VIEWER)
 
     def traces(self, question: After) -> Traces:
         """The newest traces, those numbered after `question.number`."""

@@ -32,7 +32,7 @@ def project() -> dict:
 
 
 def test_the_package_imports_what_it_declares_and_nothing_else() -> None:
-    declared = _names([*project()["dependencies"], *_extras("redis", "postgres", "otel", "testing")]) - PROGRAMS
+    declared = _names([*project()["dependencies"], *_extras("redis", "postgres", "otel", "dev", "testing")]) - PROGRAMS
     modules = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in declared}
     imported = {name.split(".")[0] for name in _imported()} - set(sys.stdlib_module_names) - {"grange"}
     undeclared = imported - modules - BROUGHT_ALONG

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from grange.dashboard.health import ALARMS
-from grange.proto.inspection import DOUBTS, DoubtRow
+from grange.proto.inspection import DOUBTS, DoubtRow, Doubts
 from grange.proto.journal import LOGS, TRACE, TRACES, LogRow, Logs, ReadLogs, RootRow, SpanRow, Traces
 from grange.testing.loop import VirtualTime
 from tests.architecture.sources import ROOT
@@ -73,7 +73,7 @@ async def test_the_timeline_shows_each_change_once(time: VirtualTime) -> None:
     one.event("fence_lifted", NOW + 14, seconds=4.0)
     two.event("self_fenced", NOW + 20, seconds=3.0)
     doubt = DoubtRow(two.address, True, 0.002, 0, False, True)
-    one.answers[DOUBTS] = (doubt,)
+    one.answers[DOUBTS] = Doubts(one.address, 3, (doubt,), "a1b2")
     async with shown(cluster, time) as dashboard:
         browser = await logged_in(dashboard)
         found = (await browser.get("/api/membership")).json
@@ -88,6 +88,7 @@ async def test_the_timeline_shows_each_change_once(time: VirtualTime) -> None:
                 "why": "self_fenced happened",
             }
         ]
+        assert found["incarnation"] == "a1b2"
         assert found["doubts"][0][0] is None
         assert found["doubts"][0][1]["rtt"] == 0.002
         assert found["doubts"][1] == [None, None]
@@ -200,15 +201,15 @@ async def test_an_alarm_ends_by_its_event_or_by_time(time: VirtualTime) -> None:
     silo = cluster.silos[0]
     begin = time.utc_now().timestamp()
     silo.event("table_unreachable", begin)
-    silo.event("turn_would_not_end", begin)
+    silo.event("drain_timeout", begin)
     async with shown(cluster, time) as dashboard:
         browser = await logged_in(dashboard)
         alarms = (await browser.get("/api/health")).json["alarms"]
         assert {alarm["name"]: alarm["runbook"] for alarm in alarms} == {
-            "table_unreachable": "table_unreachable", "turn_would_not_end": "turn_would_not_end",
+            "table_unreachable": "table_unreachable", "drain_timeout": "drain_timeout",
         }  # fmt: skip
         silo.event("table_reachable", begin + 5)
         alarms = (await browser.get("/api/health")).json["alarms"]
-        assert [alarm["name"] for alarm in alarms] == ["turn_would_not_end"]
+        assert [alarm["name"] for alarm in alarms] == ["drain_timeout"]
         await time.advance(1000)
         assert (await browser.get("/api/health")).json["alarms"] == []

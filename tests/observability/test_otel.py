@@ -116,7 +116,7 @@ class Hanging(SpanExporter):
         self.go_on.set()
 
 
-async def test_an_exporter_that_hangs_delays_the_end_by_two_seconds(
+async def test_an_exporter_that_hangs_delays_the_end_by_one_second(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exporter = Hanging()
@@ -132,7 +132,7 @@ async def test_an_exporter_that_hangs_delays_the_end_by_two_seconds(
     drained.set()
     assert exporter.called.is_set()
     assert exporter.go_on.is_set(), "the exporter is ended"
-    assert "within 2 s; they are lost" in caplog.text
+    assert "within 1 s; they are lost" in caplog.text
     assert ended[0] < 30, "a generous bound: without a limit the SDK waits 30 s and more"
 
 
@@ -299,6 +299,24 @@ async def test_figures_are_exported_at_the_end_and_the_newest_while_one_is_sent(
         assert "grange_activations" in names
 
 
+async def test_a_running_silo_exports_its_figures_and_the_last_ones_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as (endpoint, receiver):
+        monkeypatch.setenv(ENDPOINT, endpoint)
+        monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
+        silo = Silo([Till], name="s1", port=0, gateway_port=0, data=tmp_path, telemetry=Telemetry(sample=0.0))
+        await silo.start()
+        await asyncio.to_thread(receiver.wait_for, lambda: len(receiver.metrics) > 0)
+        for _ in range(3):
+            await silo.get_grain(Till, "a").pay(1)
+        await silo.stop()
+        assert {facts["service.instance.id"] for facts, _ in receiver.metrics} == {"s1"}
+        last = [metric for _, metric in receiver.metrics if metric.name == "grange_call_duration_seconds"][-1]
+        paid = [each for each in last.histogram.data_points if values(each.attributes)["method"] == "pay"]
+        assert [each.count for each in paid] == [3]
+
+
 async def test_figures_are_exported_each_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     with receiving() as (endpoint, receiver):
         monkeypatch.setenv(ENDPOINT, endpoint)
@@ -311,7 +329,7 @@ async def test_figures_are_exported_each_interval(monkeypatch: pytest.MonkeyPatc
             )
 
 
-async def test_a_collector_that_hangs_delays_the_end_of_the_figures_by_two_seconds(
+async def test_a_collector_that_hangs_delays_the_end_of_the_figures_by_one_second(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with receiving(hangs=True) as (endpoint, receiver):
@@ -320,7 +338,7 @@ async def test_a_collector_that_hangs_delays_the_end_of_the_figures_by_two_secon
         process = Process(service="shop", cluster="c", name="s1")
         async with exporting_figures(Telemetry(), process, snapshot):
             await asyncio.to_thread(receiver.called.wait)
-        assert "the last figures within 2 s" in caplog.text
+        assert "the last figures within 1 s" in caplog.text
         assert receiver.metrics == []
 
 

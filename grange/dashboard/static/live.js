@@ -143,7 +143,7 @@ export class Live {
     this.head = tick.head ?? this.head;
     const points = tick.points ?? {};
     for (const name of Object.keys(points)) if (!this.series.has(name)) this.series.set(name, new Series(this.now));
-    if (fresh) for (const [name, series] of this.series) series.push(this.now, points[name]);
+    if (fresh) for (const [name, series] of this.series) series.push(this.now, points[name], tick.span);
     this.first ??= firstOf(this.series.values());
     this.listener.tick?.(tick);
   }

@@ -15,8 +15,9 @@ export class Series {
     this.start += (values.length - this.values.length) * this.step;
   }
 
-  /** Add the figure of a time; times without one become a gap. @param {number} now in ms @param {Point | undefined} value */
-  push(now, value) {
+  /** Add the figure of a time, which stands for the last `span` seconds; older times without one become a gap.
+   * @param {number} now in ms @param {Point | undefined} value @param {number} [span] */
+  push(now, value, span = 1) {
     const index = Math.round((now - this.start) / this.step);
     if (index < 0) return;
     if (index - this.values.length > KEPT) {
@@ -25,7 +26,8 @@ export class Series {
       this.values.push(value ?? null);
       return;
     }
-    while (this.values.length < index) this.values.push(null);
+    const since = index - Math.ceil((span * 1000) / this.step);
+    while (this.values.length < index) this.values.push(this.values.length > since ? value ?? null : null);
     this.values[index] = value ?? null;
     const over = this.values.length - KEPT;
     if (over > 0) {

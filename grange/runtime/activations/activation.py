@@ -138,7 +138,7 @@ class Activation(ActivationContext):
             return
         else:
             mailbox.wait(call)
-        call.arrived_at = now
+        call.arrived_at = call.arrived_at or now  # it may have waited for the activation before
         self.figures.waiting += 1
 
     @property

@@ -50,10 +50,7 @@ async def activate(activation: Activation) -> None:
                 built = await hosted.build(activation, activation.grain_id, activation.check_turn)
                 await built.load()
                 await _on_activate(activation, built)
-        if activation.reason:
-            # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
-            code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
-            raise Refused(code, f"the activation ended while activating: {activation.reason}")
+        _check_not_ended(activation)
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
         hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
@@ -67,6 +64,14 @@ async def activate(activation: Activation) -> None:
         if span is not None:
             span.end()
         activation.on_activated(built)
+
+
+def _check_not_ended(activation: Activation) -> None:
+    """Refuse the waiting requests if the activation was told to end while it was activating."""
+    if activation.reason:
+        # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
+        code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
+        raise Refused(code, f"the activation ended while activating: {activation.reason}")
 
 
 async def deactivate(activation: Activation) -> None:

@@ -32,11 +32,8 @@ from grange.transport.provider import Connection
 
 _FAULT = msgspec.msgpack.Encoder()
 
-HELD_REQUESTS = 1000
-"""Most requests that wait undelivered at one connection before it is not read any more."""
-
-HELD_BYTES = 16 * 1024 * 1024
-"""Most bytes of these requests."""
+HELD_REQUESTS, HELD_BYTES = 1000, 16 * 1024 * 1024
+"""Most requests that wait undelivered at one connection, and most of their bytes, before it is not read any more."""
 
 LOOK_PERIOD = 0.1
 """Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
@@ -97,6 +94,11 @@ class Incoming:
     def last_received(self) -> float:
         """Loop time of its last frame."""
         return self._connection.last_received
+
+    @property
+    def unwritten(self) -> int:
+        """Bytes of answers that are not written yet."""
+        return self._connection.unwritten
 
     @property
     def in_progress(self) -> int:
@@ -227,9 +229,8 @@ class Incoming:
     def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
         """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
         if isinstance(message, Rejection):
-            brief: Response | Rejection = Rejection(
-                message.id, message.reason, "the reason is too long to be sent", message.hint
-            )
+            text = "the reason is too long to be sent"
+            brief: Response | Rejection = Rejection(message.id, message.reason, text, message.hint)
         else:
             fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
             brief = Response(message.id, fault, failed=True)
@@ -300,8 +301,8 @@ class Incoming:
         try:
             context = read_context(request.context)
         except (ValueError, RecursionError) as error:
-            refusal = f"its request context is malformed: {error}"
-            self._refuse(request, Rejection(request.id, Reason.INVALID_CALL, refusal))
+            text = f"its request context is malformed: {error}"
+            self._refuse(request, Rejection(request.id, Reason.INVALID_CALL, text))
             self.end_weighed(weighed)
             return
         call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)

@@ -92,6 +92,11 @@ class Link:
         self._deadlines = deadlines
         self._others: dict[int, Pending] = {}  # the calls with a deadline of their own
 
+    @property
+    def pending(self) -> int:
+        """The number of calls without an answer."""
+        return len(self._pending) + len(self._others)
+
     def has_room(self) -> bool:
         """Whether the queue takes a request without waiting for room."""
         self.crowded = self.connection.full

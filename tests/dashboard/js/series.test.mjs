@@ -14,6 +14,14 @@ test('a figure comes to its time, and times without one are gaps', () => {
   assert.equal(series.at(T - 1000), null);
 });
 
+test('a figure stands for all seconds of its span', () => {
+  const series = new Series(T, 1, [1]);
+  series.push(T + 5000, 6, 3);
+  assert.deepEqual(series.values, [1, null, null, 6, 6, 6]);
+  series.push(T + 7020, 8, 1.02);
+  assert.deepEqual(series.values.slice(6), [8, 8]);
+});
+
 test('a figure that comes twice is kept once', () => {
   const series = new Series(T, 1, [1]);
   series.push(T, 5);

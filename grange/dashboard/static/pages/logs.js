@@ -53,7 +53,7 @@ class Tail {
       const answer = await get('/api/logs', filters(), this.ctx.signal);
       put(this.empty);
       this.add(answer.rows ?? answer);
-      const cut = gaps(answer);
+      const cut = gaps(answer, 0, 'without log lines for this page: see the option keep_logs');
       put(this.cut, cut);
       if (!this.list.firstChild) put(this.empty, cut ? null : state('No line matches.'), h('p', { class: 'quiet' }, 'New lines appear here as they come.'));
       this.follow();
@@ -113,10 +113,12 @@ class Tail {
 /** @param {any} row */
 function line(row) {
   const name = String(level(row));
+  const [first, ...rest] = String(row.text).split('\n');
   const said = Object.entries(row.facts ?? {}).map(([key, value]) => `${key}=${value}`).join(' ');
   return h('li', { class: name.toLowerCase() }, h('time', null, fineClock(row.time)), h('span', { class: 'level' }, name), h('span', { class: 'silo' }, siloLink(row.silo)),
-    h('div', { class: 'text' }, h('bdi', null, row.text), said ? h('span', { class: 'quiet' }, ` ${said}`) : null,
+    h('div', { class: 'text' }, h('bdi', null, first), said ? h('span', { class: 'quiet' }, ` ${said}`) : null,
       row.event || row.trace ? h('span', { class: 'links' }, row.event ? (row.level >= WARNING ? runbook(row.event) : h('span', { class: 'id' }, row.event)) : null, row.trace ? h('a', { href: `/traces/${encodeURIComponent(row.trace)}` }, 'trace') : null) : null,
+      rest.length ? h('pre', null, rest.join('\n')) : null,
       row.error ? h('details', null, h('summary', null, 'traceback'), h('pre', null, row.error)) : null));
 }
 

@@ -23,7 +23,7 @@ export function page(ctx) {
   const list = table({
     name: 'main', caption: 'Versions of the membership table', key: (row) => `${row.version} ${row.silo} ${row.time}`, sort: '-version', files: () => '/api/membership', empty: state('No change of the table is known yet.'),
     columns: [
-      { id: 'version', label: 'version', head: true, text: (row) => whole(row.version), by: (row) => row.version },
+      { id: 'version', label: 'version', head: true, text: (row) => (row.first < row.version ? `${whole(row.first)} – ${whole(row.version)}` : whole(row.version)), by: (row) => row.version },
       { id: 'time', label: 'time', text: (row) => when(row.time), by: (row) => row.time },
       { id: 'silo', label: 'silo', text: (row) => row.silo || 'table', node: (row) => (row.silo ? siloLink(row.silo) : null) },
       { id: 'status', label: 'became', text: (row) => row.status || '–', node: (row) => status(row.status || '–') },

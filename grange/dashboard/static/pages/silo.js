@@ -24,28 +24,20 @@ function plain(name, caption, columns, rows, none) {
 const told = (rows, title, draw) => (rows?.length ? section(title, draw(rows)) : null);
 
 /** @param {any[]} detail */
-const phases = (detail) => plain('phases', 'Phases of the start', [
-  { id: 'name', label: 'phase', head: true, text: (row) => row.name ?? row.phase },
-  { id: 'seconds', label: 'time', figure: true, text: (row) => seconds(row.seconds) },
-  { id: 'outcome', label: 'outcome', text: (row) => row.outcome ?? (row.done === false ? 'under way' : 'done') },
-], detail, '');
-
-/** @param {any[]} detail */
 const options = (detail) => plain('options', 'Options that differ', [
   { id: 'name', label: 'option', head: true, class: 'id', text: (row) => row.name },
   { id: 'value', label: 'here', class: 'id', text: (row) => String(row.value) },
-  { id: 'others', label: 'usual', class: 'id', text: (row) => String(row.usual ?? row.others ?? row.default ?? '') },
+  { id: 'others', label: 'usual', class: 'id', text: (row) => row.usual },
 ], detail, '');
 
 /** @param {any[]} detail */
 const connections = (detail) => plain('connections', 'Connections', [
-  { id: 'peer', label: 'peer', head: true, class: 'id', text: (row) => String(row.peer ?? row.address ?? '') },
-  { id: 'kind', label: 'kind', text: (row) => row.kind ?? row.role ?? '' },
-  { id: 'road', label: 'road', text: (row) => row.road ?? '' },
-  { id: 'queue', label: 'queue', figure: true, text: (row) => whole(row.queue) },
-  { id: 'pending', label: 'in flight', figure: true, text: (row) => whole(row.pending ?? row.in_flight) },
-  { id: 'rtt', label: 'round trip', figure: true, text: (row) => (row.rtt >= 0 ? seconds(row.rtt) : '–') },
-  { id: 'age', label: 'age', figure: true, text: (row) => duration(row.age) },
+  { id: 'peer', label: 'peer', head: true, class: 'id', text: (row) => row.peer },
+  { id: 'kind', label: 'kind', text: (row) => row.kind },
+  { id: 'pending', label: 'in flight', figure: true, text: (row) => whole(row.pending) },
+  { id: 'queue', label: 'unwritten', figure: true, text: (row) => bytes(row.queue) },
+  { id: 'rtt', label: 'last probe', figure: true, text: (row) => (row.rtt >= 0 ? seconds(row.rtt) : '–') },
+  { id: 'quiet', label: 'last heard', figure: true, text: (row) => (row.quiet < 1 ? 'now' : `${duration(row.quiet)} ago`) },
 ], detail, '');
 
 /** @param {any[]} stuck */
@@ -82,8 +74,8 @@ export function page(ctx) {
   const detail = resource(ctx, {
     get: (wanted) => get(`/api/silos/${encodeURIComponent(name)}`, {}, wanted),
     show: (answer, body) => put(body, section('Stuck turns', turns(answer.stuck ?? [])),
-      h('div', { class: 'halves' }, told(answer.phases, 'Start', phases), told(answer.options, 'Options that differ from the other silos', options)),
-      told(answer.connections, 'Connections', connections)),
+      told(answer.options, 'Options that differ from the other silos', options),
+      told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${whole(answer.more_connections)} more connections of clients are not listed.`) : null),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },
     now.element, h('div', { class: 'charts' }, charts.map((each) => each.element)), acts(ctx, name), detail.element, section('What happened here', events.element));

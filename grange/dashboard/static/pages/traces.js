@@ -34,7 +34,7 @@ export function page(ctx) {
     show: (answer, body) => {
       if (!body.firstChild) put(body, cut, list.element);
       const roots = answer.roots ?? answer.rows ?? answer;
-      put(cut, gaps(answer));
+      put(cut, gaps(answer, 0, 'without traces: see the option telemetry'));
       put(note, answer.sampling === undefined ? null : `${percent(answer.sampling)} of calls are sampled`);
       list.update(roots.map((/** @type {any} */ each) => ({ ...(each.span && typeof each.span === 'object' ? each.span : each), kept: each.kept, silo: each.silo })));
     },
