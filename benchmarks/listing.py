@@ -76,9 +76,10 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=SIZES[1], help="activations in the large silo (1,000,000)")
     sizes = SIZES[0], parser.parse_args().most
     settle(gc.get_threshold())
-    found = {size: asyncio.run(measure(size)) for size in sizes}
-    for size, figures in found.items():
-        print(size, json.dumps(figures, indent=1))
+    found: dict[int, dict[str, Any]] = {}
+    for size in sizes:
+        found[size] = asyncio.run(measure(size))
+        print(size, json.dumps(found[size], indent=1), flush=True)
     small, large = (found[size]["status"]["seconds"] for size in sizes)
     print(f"status: {large / small:.2f} times as long (target: at most 2)")
 
