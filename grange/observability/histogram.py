@@ -89,7 +89,7 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         """Add one value."""
-        self.cells[bisect_left(BOUNDS, seconds)] += 1
+        self.cells[0 if seconds <= SHORT else bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
     def frozen(self) -> Distribution:

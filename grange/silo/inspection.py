@@ -19,7 +19,7 @@ from grange.silo.activation_detail import detail_of
 from grange.silo.figures import Figures
 from grange.silo.search import Search
 
-SLICE = 500
+SLICE = 1000
 """Activations that are looked at before the event loop runs other tasks: well under 2 ms."""
 
 MOST_LOOKED_AT = 200_000

@@ -3,15 +3,17 @@
 The order is by absolute figures (when it began, when it was used last), not by ages that grow meanwhile. The cursor is
 the place of the last row in that order. So an activation that stays as it is appears on exactly one page, also if
 others come and go in between.
+
+A search passes a slice of activations through one filter after the other, the cheap ones first, and leaves out the
+filters that are not in use. It makes rows of the winners only.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -32,6 +34,9 @@ MOST_TEXT = 4096
 
 Place = tuple[float, str, str, int]
 """A place in the order: the figure that is sorted by, the type, the key, and the activation id."""
+
+Found = tuple[float, str, str, int, Activation]
+"""A place and its activation. No two are compared by the activation: their ids differ."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -77,48 +82,62 @@ class Search:
         self._now = now
         self._sort = SORTS[question.sort]
         self._after = None if not question.cursor else _decode(question.cursor, question.sort).place
-        self._best: list[tuple[Place, Activation]] = []
+        self._phases = frozenset(
+            phase for phase, name in PHASES.items() if phase is not Phase.GONE and question.phase in ("", name)
+        )
+        self._best: list[Found] = []
         self.matches = 0
         self.looked_at = 0
 
-    def look(self, activations: Iterable[Activation]) -> None:
+    def look(self, activations: Sequence[Activation]) -> None:
         """Look at these activations, and keep the best."""
-        found: list[tuple[Place, Activation]] = []
-        worst = self._best[-1][0] if len(self._best) > self._question.limit else None
-        for activation in activations:
-            self.looked_at += 1
-            if self._fits(activation):
-                self.matches += 1
-                grain_id = activation.grain_id
-                place = self._sort(activation), grain_id.type, grain_id.key, activation.activation_id
-                if (self._after is None or place > self._after) and (worst is None or place < worst):
-                    found.append((place, activation))
+        self.looked_at += len(activations)
+        fitting = self._by_time(self._by_name(activations))
+        self.matches += len(fitting)
+        most, best, sort = self._question.limit + 1, self._best, self._sort  # one more tells whether there is a page
+        found: list[Found] = [
+            (sort(each), (grain_id := each.grain_id).type, grain_id.key, each.activation_id, each) for each in fitting
+        ]
+        if (after := self._after) is not None:
+            found = [each for each in found if each[:4] > after]
+        if len(best) == most:
+            worst = best[-1]
+            found = [each for each in found if each < worst]
         if found:
-            # One more than a page: it tells whether there is another one.
-            self._best = heapq.nsmallest(self._question.limit + 1, self._best + found, key=lambda each: each[0])
+            best += found
+            best.sort()
+            del best[most:]
 
     def rows(self) -> tuple[tuple[ActivationRow, ...], str]:
         """The rows in order, and the cursor for the next page; empty: there is none."""
         best = self._best[: self._question.limit]
         more = len(self._best) > len(best)
-        rows = tuple(row_of(activation, self._now) for _, activation in best)
-        return rows, _encode(self._question.sort, best[-1][0]) if more else ""
+        rows = tuple(row_of(each[4], self._now) for each in best)
+        return rows, _encode(self._question.sort, best[-1][:4]) if more else ""
 
-    def _fits(self, activation: Activation) -> bool:
-        question, grain_id = self._question, activation.grain_id
-        if question.type and grain_id.type != question.type:
-            return False
-        if not grain_id.key.startswith(question.prefix) or question.contains not in grain_id.key:
-            return False
-        if activation.phase is Phase.GONE or (question.phase and PHASES[activation.phase] != question.phase):
-            return False
-        if question.min_idle and self._now - activation.last_used < question.min_idle:
-            return False
-        if question.min_waiting and len(activation.waiting) < question.min_waiting:
-            return False
-        if question.min_turn and self._now - turn_began(activation) < question.min_turn:
-            return False
-        return not question.min_age or activation.deps.age(activation.activation_id, self._now) >= question.min_age
+    def _by_name(self, some: Sequence[Activation]) -> Sequence[Activation]:
+        """Those whose type, key and phase fit."""
+        question, phases = self._question, self._phases
+        if wanted := question.type:
+            some = [each for each in some if each.grain_id.type == wanted]
+        if prefix := question.prefix:
+            some = [each for each in some if each.grain_id.key.startswith(prefix)]
+        if text := question.contains:
+            some = [each for each in some if text in each.grain_id.key]
+        return [each for each in some if each.phase in phases]
+
+    def _by_time(self, some: Sequence[Activation]) -> Sequence[Activation]:
+        """Those whose times and numbers fit."""
+        question, now = self._question, self._now
+        if idle := question.min_idle:
+            some = [each for each in some if now - each.last_used >= idle]
+        if waiting := question.min_waiting:
+            some = [each for each in some if len(each.waiting) >= waiting]
+        if turn := question.min_turn:
+            some = [each for each in some if now - turn_began(each) >= turn]
+        if age := question.min_age:
+            some = [each for each in some if each.deps.age(each.activation_id, now) >= age]
+        return some
 
 
 def row_of(activation: Activation, now: float) -> ActivationRow:

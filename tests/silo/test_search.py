@@ -133,7 +133,7 @@ def test_pages_neither_repeat_nor_skip_what_stays(steady: Any, moving: Any, sort
         others = make(moving[number], 1000 * (number + 1)) if number < len(moving) else []
         search = Search(FindActivations(sort=sort, limit=limit, cursor=cursor), NOW + number)
         search.look([*others, *stays])
-        best = [each for _, each in search._best[:limit]]
+        best = [each[-1] for each in search._best[:limit]]
         seen += [each.activation_id for each in best if any(each is other for other in stays)]
         cursor, number = search.rows()[1], number + 1
         if not cursor:

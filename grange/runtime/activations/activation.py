@@ -139,7 +139,7 @@ class Activation(ActivationContext):
         else:
             mailbox.wait(call)
         call.arrived_at = call.arrived_at or now  # it may have waited for the activation before
-        self.figures.waiting += 1
+        self.hosted.figures.waiting += 1
 
     @property
     def running(self) -> Collection[Invocation]:
@@ -163,7 +163,7 @@ class Activation(ActivationContext):
         else:
             taken = self.mailbox.take_all()
             self._close_mailbox()
-        self.figures.waiting -= len(taken)
+        self.hosted.figures.waiting -= len(taken)
         return taken
 
     def withdraw(self, call: Invocation) -> None:
