@@ -62,9 +62,12 @@ class SystemTargets:
         self._add(service, level)
         self._answers_to[service] = answer
 
-    def find(self, service: str) -> Answer | None:
-        """The service of this name, or None. This process may use it without a level."""
-        return self._answers.get(service)
+    def find(self, service: str, asker: Asker) -> Answer | None:
+        """The service of this name, or None. This process may use it without a level, as `asker`."""
+        answer_to = self._answers_to.get(service)
+        if answer_to is None:
+            return self._answers.get(service)
+        return lambda question: answer_to(question, asker)
 
     async def answer(
         self, request: Request, encode: Callable[[BaseException], bytes], asker: Asker

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from grange.aio.tasks import Tasks
 from grange.errors import CallTimeout, NoSuchGrain, SiloUnavailable
 from grange.membership.model.member import View
+from grange.proto.acts import Asker, Level
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import Ask, SystemTargets
 
@@ -58,7 +59,7 @@ class Crossing:
         """Ask a system target, in the silo's loop: see `SiloAccess.ask`."""
         if silo != self.address:
             return await self._ask(silo, service, question, timeout)
-        answer = self._targets.find(service)
+        answer = self._targets.find(service, Asker(self.name, Level.ADMIN, is_silo=True))
         if answer is None:
             raise NoSuchGrain(f"there is no system target {service!r} here")
         return await answer(question)
