@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from grange import clock
 from grange.dashboard.changes import Changes, changes_between
 from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_one, askable
@@ -84,8 +86,11 @@ class Collector:
         """The cluster as the newest answers show it."""
         view = self._cluster.view
         now = asyncio.get_running_loop().time()
-        watches = (self._watches.get(member.address) or _Watch(member) for member in askable(view))
-        seen = tuple(watch.seen for watch in watches)
+        seen = tuple(
+            msgspec.structs.replace(watch.seen, member=member) if watch else SiloSeen(member)
+            for member in askable(view)
+            for watch in (self._watches.get(member.address),)
+        )
         return Picture(self._cluster.name, view, self._utc_now().timestamp(), now, seen)
 
     async def run(self) -> None:

@@ -123,3 +123,13 @@ def test_a_range_of_versions_is_left_out_if_other_silos_tell_of_each() -> None:
         (3, 5, "10.0.0.2:1@1", ""),
         (3, 5, "", ""),
     ]
+
+
+async def test_a_cordoned_silo_is_shown_as_cordoned() -> None:
+    async with TestCluster([Cart], silos=2) as cluster, dashboard_of(cluster) as dashboard:
+        browser = await logged_in(dashboard, Level.OPERATOR)
+        question = {"action": "cordon", "target": "silo-2", "silo": "silo-2", "reason": "test"}
+        assert (await browser.post("/api/act", question)).json["outcome"] == "done"
+        await cluster.advance(12)
+        silos = (await browser.get("/api/silos")).json["silos"]
+        assert {silo["name"]: silo["cordoned"] for silo in silos} == {"silo-1": False, "silo-2": True}
