@@ -34,6 +34,11 @@ async def test_the_membership_page_tells_every_version_and_the_doubts_of_each_si
         assert (death["silo"], death["by"]) == (killed.name, death["by"])
         assert death["by"] in {"silo-1", "silo-2"}
         assert death["why"].startswith("is dead: ")
+        assert "@" not in death["why"], "silos have names"
+        told_events = (await browser.get("/api/events")).json["rows"]
+        (dead,) = [row for row in told_events if row["name"] == "silo_declared_dead"]
+        assert dead["text"].startswith(f"silo {killed.name} is declared dead by")
+        assert dead["facts"]["member"] == str(killed.address)
         assert found["incarnation"]
         assert "," not in found["incarnation"]
         assert [silo["name"] for silo in found["silos"]] == ["silo-1", "silo-2"]
