@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,10 +33,14 @@ def check_token(token: str) -> str:
 
 
 def read_admin_token(folder: Path) -> str | None:
-    """The token of this data folder; None if there is none.
+    """The token of this data folder, for a command beside the silos; None if there is none.
 
-    Raises ConfigurationError for a file that is not safe to trust: another user may read or has written it.
+    Raises ConfigurationError for a file that is not safe to trust: other users may read or write it.
     """
+    return _read(folder, lambda _: True)
+
+
+def _read(folder: Path, may_own: Callable[[int], bool]) -> str | None:
     path = folder / FILE
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -44,11 +49,14 @@ def read_admin_token(folder: Path) -> str | None:
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}") from None
     try:
-        mode = os.fstat(file).st_mode
+        status = os.fstat(file)
+        mode = status.st_mode
         if not stat.S_ISREG(mode):
             raise _unusable(path, "is not a regular file")
         if mode & _OPEN_TO_OTHERS and os.name == "posix":
             raise _unusable(path, f"may be read or written by other users (its mode is {mode & 0o777:o})")
+        if not may_own(status.st_uid):
+            raise _unusable(path, "belongs to another user")
         data = os.read(file, LONGEST + 2)
     finally:
         os.close(file)
@@ -61,9 +69,10 @@ def read_admin_token(folder: Path) -> str | None:
 def make_admin_token(folder: Path) -> str:
     """The token of this data folder, made if there is none; of two silos that make it at once, one wins.
 
-    Raises ConfigurationError as `read_admin_token` does, and OSError if the folder cannot be written.
+    Raises ConfigurationError as `read_admin_token` does and if the file belongs to another user, who then knows the
+    token: root can read it all the same. Raises OSError if the folder cannot be written.
     """
-    while (token := read_admin_token(folder)) is None:
+    while (token := _read(folder, _is_own)) is None:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f"{FILE}.{secrets.token_hex(8)}"
         try:
@@ -75,6 +84,10 @@ def make_admin_token(folder: Path) -> str:
             with suppress(FileNotFoundError):
                 draft.unlink()
     return token
+
+
+def _is_own(owner: int) -> bool:
+    return os.name != "posix" or owner == os.geteuid()
 
 
 def _unusable(path: Path, problem: str) -> ConfigurationError:

@@ -122,7 +122,12 @@ class AwakeOrder(Generic[E]):
 
     def add(self, entry: E) -> None:
         """Expire the entry after the time-out, unless it is discarded."""
-        self._due_of[entry] = self._loop.time() - self._stopped + self._seconds
+        now = self._loop.time()
+        if self._timer is not None and now - self._tick_at > STOP_THRESHOLD:
+            # After a stop, what has come runs before the timer. The stop is not part of the time of this entry.
+            self._count_stop(now)
+            self._tick_at = now
+        self._due_of[entry] = now - self._stopped + self._seconds
         if self._timer is None:
             self._start()
 
@@ -140,9 +145,7 @@ class AwakeOrder(Generic[E]):
         self._timer = None
         now = max(self._tick_at, self._loop.time())  # a loop may run a timer a little early
         if now - self._tick_at > STOP_THRESHOLD:
-            self._stopped += now - self._tick_at
-            if now - self._stopped >= self._grace_until + self._seconds:
-                self._grace_until = now - self._stopped + GRACE
+            self._count_stop(now)
         awake = now - self._stopped
         due: list[E] = []
         if awake >= self._grace_until:
@@ -152,3 +155,9 @@ class AwakeOrder(Generic[E]):
         if self._due_of:
             self._start()
         in_portions(due, self._expire)
+
+    def _count_stop(self, now: float) -> None:
+        """The timer is late: the process was stopped since its time."""
+        self._stopped += now - self._tick_at
+        if now - self._stopped >= self._grace_until + self._seconds:
+            self._grace_until = now - self._stopped + GRACE

@@ -58,9 +58,10 @@ class RateLimit:
     def _open(self, key: Hashable, now: float) -> _Window:
         """Begin a period for a key."""
         if key not in self._windows and len(self._windows) >= MAX_KEYS:
-            ended = [each for each, window in self._windows.items() if now - window.began >= self._period]
+            windows = list(self._windows.items())  # at once: the log lines of other threads are limited here, too
+            ended = [each for each, window in windows if now - window.began >= self._period]
             for each in ended:
-                del self._windows[each]
+                self._windows.pop(each, None)
             if not ended:
                 key = _OTHERS
                 if key in self._windows and now - self._windows[key].began < self._period:

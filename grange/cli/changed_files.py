@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from grange.silo.option_sources import TOML
 
@@ -27,22 +30,29 @@ async def changes(files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[P
 
     Only their folders are watched, without what lies below: a project may hold a million other files.
     """
-    from watchfiles import awatch  # the extra may be absent
-
     seen: dict[Path, Version] = {}
     while True:
-        watched = _watched(files())
-        seen = {path: seen.get(path) or _version(path) for path in watched}
-        folders = {path.parent for path in watched if path.parent.is_dir()}
-        async for batch in awatch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
-                                  yield_on_timeout=True):  # fmt: skip
-            now = {path: _version(path) for path in {Path(path) for _, path in batch} & watched}
+        seen = {path: seen[path] if path in seen else _version(path) for path in _watched(files())}
+        async with aclosing(_changes_of(seen, files)) as batches:
+            async for batch in batches:
+                yield batch
+
+
+async def _changes_of(seen: dict[Path, Version], files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[Path]]:
+    """Yield the files that have other versions than in `seen`, which it updates. It ends when `files` names others."""
+    watch: Any = import_module("watchfiles").awatch  # the extra may be absent
+    folders = {path.parent for path in seen if path.parent.is_dir()}
+    async with aclosing(watch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
+                               yield_on_timeout=True)) as batches:  # fmt: skip
+        async for _ in batches:
+            # All, not only those of the batch: a file may change between two watches, while a reload is under way.
+            now = {path: _version(path) for path in seen}
             changed = {path for path, version in now.items() if version != seen[path]}
             seen.update(now)
             if changed:
                 yield changed
-            if _watched(files()) != watched:
-                break
+            if _watched(files()) != seen.keys():
+                return
 
 
 def _watched(files: Collection[Path]) -> set[Path]:

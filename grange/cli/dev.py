@@ -13,7 +13,7 @@ import shlex
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from grange.cli.changed_files import can_watch, changes
 from grange.cli.configured_here import configured_here
 from grange.cli.exit_codes import ExitCode
 from grange.cli.here import plain_here
-from grange.cli.local_silo import STOP_SIGNAL, LocalSilo, Write, meaning_of
+from grange.cli.local_silo import KILL_SIGNAL, STOP_SIGNAL, LocalSilo, Write, meaning_of
 from grange.cli.process import StopSignals
 from grange.cli.token import find_token
 from grange.databases.urls import sqlite_url
@@ -37,6 +37,9 @@ FIRST_HTTP = 8080
 
 STOP_SPREAD = 1.5
 """Seconds within which all silos are asked to stop; with `REACTION_TIMEOUT` below the 5 s that Ctrl-C may take."""
+
+COMMAND_GRACE = 0.8
+"""Seconds for the commands beside the silos to end; those that ignore the signal are killed then."""
 
 _HOST = "127.0.0.1"
 
@@ -65,6 +68,8 @@ class LocalCluster:
         ports = free_ports(len(options.names))
         self._silos = [LocalSilo(name, *own, write) for name, own in zip(options.names, ports, strict=True)]
         self._running: dict[asyncio.Task[int], LocalSilo] = {}
+        self._commands: set[asyncio.subprocess.Process] = set()
+        self._has_failed = False  # the last reload
 
     async def run(self, signals: StopSignals) -> int:
         """Run all silos until a signal asks for a stop; returns the exit code of the first silo that failed."""
@@ -118,20 +123,32 @@ class LocalCluster:
         if not can_watch():
             self._write("", "a changed file reloads nothing: pip install 'grange[dev]' brings what watches files")
             return
-        async with aclosing(changes(self._files)) as batches:
-            async for batch in batches:
-                await self._reload(_names(batch), arguments)
+        try:
+            async with aclosing(changes(self._files)) as batches:
+                async for batch in batches:
+                    await self._reload(_names(batch), arguments)
+        except Exception as error:  # such as a limit of the system; the silos serve on
+            self._write("", f"a changed file reloads nothing from now on, because watching failed: {error!r}")
 
     def _files(self) -> frozenset[Path]:
-        """The files of the application that some silo has imported."""
-        return frozenset().union(*(silo.process.files for silo in self._silos if silo.process is not None))
+        """The files of the application that some silo has imported.
+
+        After a reload that failed, also those beside them: the new code may have failed in a module that is new.
+        """
+        files = frozenset[Path]().union(*(silo.process.files for silo in self._silos if silo.process is not None))
+        if not self._has_failed:
+            return files
+        return files.union(*(folder.glob("*.py") for folder in {path.parent for path in files}))
 
     async def _reload(self, changed: str, arguments: list[str]) -> None:
         """Reload the silos one after another, so that the others serve; stop at the first that fails."""
         self._write("", f"{changed} changed: reloading")
         began = asyncio.get_running_loop().time()
-        for silo in self._running.values():
-            if not await silo.reload(arguments):
+        for silo in self._silos:
+            if silo not in self._running.values():
+                continue  # it has ended, perhaps while another was reloaded
+            self._has_failed = not await silo.reload(arguments)
+            if self._has_failed:
                 self._write("", f"{silo.name} was not reloaded: its lines above say why; correct the file and save it")
                 return
         self._write("", f"reloaded after {asyncio.get_running_loop().time() - began:.1f} s")
@@ -140,13 +157,19 @@ class LocalCluster:
         """Run a command of the user until it ends, or until this is cancelled."""
         gateways = ",".join(silo.gateway for silo in self._silos)
         process = await asyncio.create_subprocess_shell(command.replace("{gateways}", gateways), start_new_session=True)
+        self._commands.add(process)
         try:
             code = await process.wait()
             self._write("", f"{command!r} ended: {meaning_of(code)}")
         finally:
-            if process.returncode is None:
-                os.killpg(process.pid, STOP_SIGNAL) if os.name == "posix" else process.terminate()
+            _send(process, STOP_SIGNAL)
+            try:
+                async with asyncio.timeout(COMMAND_GRACE):
+                    await process.wait()
+            except TimeoutError:
+                _send(process, KILL_SIGNAL)
                 await process.wait()
+            self._commands.discard(process)
 
     async def _stop(self) -> None:
         """Stop the silos one after another, so that each hands its grains over to the rest.
@@ -155,7 +178,7 @@ class LocalCluster:
         hold up the others. When such a silo was ended by force, there is no cluster to hand over to: kill the rest.
         """
         for task, silo in reversed(self._running.items()):
-            silo.send_signal(STOP_SIGNAL)
+            silo.stop()
             await asyncio.wait((task,), timeout=STOP_SPREAD / len(self._running))
         while left := [task for task in self._running if not task.done()]:
             await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -165,9 +188,11 @@ class LocalCluster:
             self._write(silo.name, "stopped" if task.result() == 0 else f"ended: {meaning_of(task.result())}")
 
     def kill(self) -> None:
-        """End all silos at once."""
+        """End all silos and commands at once."""
         for silo in self._silos:
             silo.kill()
+        for command in self._commands:
+            _send(command, KILL_SIGNAL)
 
     def _show_instructions(self) -> None:
         names = ", ".join(silo.name for silo in self._silos)
@@ -191,6 +216,13 @@ class LocalCluster:
             *("--membership", table, "--data", str(options.data)),
             *("--log-level", options.log_level),
         ]
+
+
+def _send(command: asyncio.subprocess.Process, number: int) -> None:
+    """Send a signal to a command and the processes that it started, if it runs."""
+    if command.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, number) if os.name == "posix" else command.send_signal(number)
 
 
 def _dashboard(place: str, data: Path) -> str:

@@ -34,8 +34,9 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
     notes = [f"{len(rows)} of {matches} matches; looked at {looked} of {total} activations"]
     notes += [f"the search was cut at its budget on: {', '.join(cut)}"] if cut else []
     notes += [f"more: --cursor {cursor}"] if cursor else []
+    listed: list[Facts] = [row_facts(str(member.address), name_of(member), row) for member, row in rows]
     facts = {
-        "activations": [row_facts(str(member.address), name_of(member), row) for member, row in rows],
+        "activations": listed,
         "total": matches,
         "looked_at": looked,
         "activations_in_all": total,
@@ -43,7 +44,7 @@ def list_activations(cluster: RemoteCluster, output: Output, query: FindActivati
         "cursor": cursor,
         "problems": answers.problem_facts(),
     }
-    output.show(facts, rows_table(facts["activations"]), *notes, *answers.notes())
+    output.show(facts, rows_table(listed), *notes, *answers.notes())
 
 
 async def _search(

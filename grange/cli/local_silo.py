@@ -7,7 +7,6 @@ drains, and the successor begins. So an error in the code leaves the old process
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -15,7 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+
+import msgspec
 
 from grange.cli.exit_codes import ExitCode
 
@@ -25,16 +25,37 @@ Write = Callable[[str, str], None]
 STOP_SIGNAL = signal.SIGINT if os.name == "posix" else signal.SIGTERM
 """As Ctrl-C would: a silo whose event loop does not react ends within `REACTION_TIMEOUT`."""
 
+KILL_SIGNAL = signal.SIGKILL if os.name == "posix" else signal.SIGTERM
+
 LAST_LINES = 20
 """Lines that are shown again when a silo fails."""
 
 _HOST = "127.0.0.1"
 _CHUNK = 64 * 1024
+"""Bytes; also the longest line, because output without an end of line must be shown, and not kept."""
 
 _DEFAULTS: Mapping[str, str] = MappingProxyType({"GRANGE_DRAIN_TIMEOUT": "5", "GRANGE_ACTIONS": '["*"]'})
 """Options of the silos, unless the environment sets them. Ctrl-C in development must not wait a minute for a call that
 hangs, and a developer may try every act.
 """
+
+
+class _Imported(msgspec.Struct, tag_field="event", tag="imported", forbid_unknown_fields=True):
+    """The line of `grange run` that tells that the application is imported, from which files."""
+
+    files: list[str]
+
+
+class _Active(msgspec.Struct, tag_field="event", tag="active", forbid_unknown_fields=True):
+    """The line of `grange run --json` that tells that the silo has joined."""
+
+    address: str
+    gateway: str
+    road: str
+    http: str
+    cluster: str
+    name: str
+    pid: int
 
 
 class SiloProcess:
@@ -46,6 +67,7 @@ class SiloProcess:
 
     def __init__(self, process: asyncio.subprocess.Process, show: Callable[[str], None]) -> None:
         self._process = process
+        self._asked_to_stop = False
         self._show = show
         self.imported = asyncio.Event()
         self.active = asyncio.Event()
@@ -77,10 +99,11 @@ class SiloProcess:
         if self._process.stdin is not None and not self.is_over:
             self._process.stdin.write(b"\n")
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it runs."""
-        if not self.is_over:
-            self._process.send_signal(number)
+    def stop(self) -> None:
+        """Let it drain and end, if it runs. Only once: another signal would end it without its drain."""
+        if not (self.is_over or self._asked_to_stop):
+            self._asked_to_stop = True
+            self._process.send_signal(STOP_SIGNAL)
 
     def kill(self) -> None:
         """Kill it, if it runs."""
@@ -102,18 +125,20 @@ class SiloProcess:
         rest = b""
         while chunk := await stream.read(_CHUNK):
             *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) >= _CHUNK:
+                lines, rest = [*lines, rest], b""
             for line in lines:
                 self._take(line.decode(errors="replace").rstrip())
         if rest:
-            self._take(rest.decode(errors="replace"))
+            self._take(rest.decode(errors="replace").rstrip())
 
     def _take(self, text: str) -> None:
         """Show a line, or note the event that it tells."""
-        facts = _event(text)
-        if facts.get("event") == "imported":
-            self.files = frozenset(map(Path, facts["files"]))
+        event = _event(text)
+        if isinstance(event, _Imported):
+            self.files = frozenset(map(Path, event.files))
             self.imported.set()
-        elif facts.get("event") == "active":
+        elif isinstance(event, _Active):
             self.active.set()
         else:
             self.last.append(text)
@@ -123,7 +148,7 @@ class SiloProcess:
 class LocalSilo:
     """One silo on fixed ports: its process, and the successor that a reload starts.
 
-    `active` is set once its first process is.
+    `active` is set once its first process is. If a successor cannot join, the silo is down until the next reload.
     """
 
     def __init__(self, name: str, port: int, gateway: int, http: int, write: Write) -> None:
@@ -139,6 +164,8 @@ class LocalSilo:
         self.process: SiloProcess | None = None
         self._successor: SiloProcess | None = None
         self._hands_over = False
+        self._stops = False
+        self._woken = asyncio.Event()
         self.active = asyncio.Event()
 
     async def run(self, arguments: Sequence[str]) -> int:
@@ -147,28 +174,34 @@ class LocalSilo:
         while True:
             process.begin()
             await process.active.wait()
-            if not process.is_over:
+            has_joined = not process.is_over
+            if has_joined:
                 self._write(self.name, f"active; clients reach it at {self.gateway}")
                 self.active.set()
             code = await process.ended
+            while self.active.is_set() and not (has_joined or self._hands_over or self._stops):
+                self._woken.clear()
+                await self._woken.wait()
             if not self._hands_over or self._successor is None:
                 return code
             self._hands_over = False
             process = self.process = self._successor
 
     async def reload(self, arguments: Sequence[str]) -> bool:
-        """Replace the process by one with the code of now. False: that code fails, or this silo has ended.
+        """Replace the process by one with the code of now. False: that code fails, or this silo has failed meanwhile.
 
         If the code cannot be imported, the old process serves on. The successor of a cancelled reload ends, unless it
         has begun.
         """
+        was_down = self._is_down
         successor = self._successor = await self._start(arguments)
         try:
             await successor.imported.wait()
-            if successor.is_over or self.process is None or self.process.is_over:
+            if successor.is_over or self.process is None or self._is_down != was_down:
                 return False
             self._hands_over = True
-            self.process.send_signal(STOP_SIGNAL)
+            self._woken.set()
+            self.process.stop()
             await successor.active.wait()
             return not successor.is_over
         finally:
@@ -177,13 +210,21 @@ class LocalSilo:
                 successor.kill()
                 await successor.ended
 
-    def send_signal(self, number: int) -> None:
-        """Send a signal to the process, if it runs."""
+    @property
+    def _is_down(self) -> bool:
+        return self.process is None or self.process.is_over
+
+    def stop(self) -> None:
+        """Let the process drain and end, if it runs. No successor follows."""
+        self._stops = True
+        self._woken.set()
         if self.process is not None:
-            self.process.send_signal(number)
+            self.process.stop()
 
     def kill(self) -> None:
         """Kill the processes of this silo."""
+        self._stops = True
+        self._woken.set()
         for process in (self.process, self._successor):
             if process is not None:
                 process.kill()
@@ -206,12 +247,11 @@ def _environment() -> dict[str, str]:
     return {**{name: value for name, value in _DEFAULTS.items() if name not in names}, **os.environ}
 
 
-def _event(line: str) -> dict[str, Any]:
-    """The facts of a line that `grange run --json` prints for programs; empty for any other line."""
+def _event(line: str) -> _Imported | _Active | None:
+    """The event of a line that `grange run` prints for programs. A line of the application may be JSON, too."""
     if not line.startswith("{"):
-        return {}
+        return None
     try:
-        facts = json.loads(line)
-    except ValueError:
-        return {}
-    return facts if isinstance(facts, dict) and facts.get("event") in ("imported", "active") else {}
+        return msgspec.json.decode(line, type=_Imported | _Active)
+    except msgspec.DecodeError:
+        return None

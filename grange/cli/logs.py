@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from grange.grains.context import running_grain_type
-from grange.observability.log_context import LimitedLines, LogContext
+from grange.observability.log_context import AUDIT, LimitedLines, LogContext
 from grange.observability.log_ring import STANDARD
 from grange.printable import printable_json, printable_lines
 
@@ -98,4 +98,5 @@ def write_logs(level: str, as_json: bool, fields: Mapping[str, str | int]) -> No
     handler.addFilter(LogContext(running_grain_type))
     handler.addFilter(LimitedLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger(AUDIT).setLevel(logging.INFO)  # the acts of operators are in the log at each level
     logging.captureWarnings(True)

@@ -21,13 +21,14 @@ from grange.aio.tasks import Tasks
 from grange.dashboard.actions import Actions
 from grange.dashboard.cluster import WatchedCluster
 from grange.dashboard.collector import Collector
-from grange.dashboard.headers import Guard, cookie_name, cookie_of, session_of
+from grange.dashboard.headers import Guard, cookie_name, cookie_of, holds_of, session_of
 from grange.dashboard.journal_routes import JournalRoutes
 from grange.dashboard.lists import Lists
 from grange.dashboard.live import TooManyViewers
 from grange.dashboard.login import SESSION_SECONDS, Logins, TooManyTries
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, on_bad_request, read_body
 from grange.dashboard.roles import ROLE_NAMES, permitted, switched_on
+from grange.dashboard.views import is_view
 from grange.proto.acts import Action, Level
 from grange.silo.dashboard_options import DashboardOptions
 
@@ -117,7 +118,10 @@ class Dashboard:
             return error_reply(401, "wrong token, user or password")
         reply = Response(status_code=204)
         name = cookie_name(request.headers)
-        reply.set_cookie(name, cookie, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="strict")
+        by_tls = request.headers.get("origin", "").startswith("https:")  # a proxy before this port ends it
+        reply.set_cookie(
+            name, cookie, max_age=int(SESSION_SECONDS), path="/", secure=by_tls, httponly=True, samesite="strict"
+        )
         return reply
 
     async def _logout(self, request: Request) -> Response:
@@ -139,8 +143,11 @@ class Dashboard:
 
     async def _live(self, request: Request) -> Response:
         last = request.headers.get("last-event-id", request.query_params.get("after", ""))
+        view = request.query_params.get("view", "overview")
+        if not is_view(view):
+            raise BadRequest("there is no such view", "view")
         try:
-            return self.collector.live.open(request.query_params.get("view", "overview"), last)
+            return self.collector.live.open(view, holds_of(request), last)
         except TooManyViewers:
             return error_reply(503, "all streams of this dashboard are in use")
 

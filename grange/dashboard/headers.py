@@ -6,7 +6,7 @@ before, by `silo/admin_app.py: HostCheck`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from types import MappingProxyType
 
@@ -39,6 +39,9 @@ HEADERS: Mapping[str, str] = MappingProxyType({
 SESSION = "grange.session"
 """The key of the session in the scope of a request."""
 
+HOLDS = "grange.session_holds"
+"""The key of the function that tells whether the session of a request holds yet."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
@@ -47,6 +50,12 @@ def session_of(request: Request) -> Session:
     session = request.scope[SESSION]
     assert isinstance(session, Session)
     return session
+
+
+def holds_of(request: Request) -> Callable[[], bool]:
+    """Tells whether the session of a request holds yet: a stream lasts longer than the moment of its request."""
+    holds: Callable[[], bool] = request.scope[HOLDS]
+    return holds
 
 
 def cookie_name(request: Headers) -> str:
@@ -91,16 +100,19 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        if not _same_origin(headers, scope["method"] in _SAFE_METHODS):
+        is_link = scope["method"] in _SAFE_METHODS and _is_link_to_page(headers, scope["path"])
+        if not is_link and not _same_origin(headers, scope["method"] in _SAFE_METHODS):
             return error_reply(403, "the request comes from another site")
         if scope["method"] not in _SAFE_METHODS and not _is_json(headers):
             return error_reply(415, "send JSON")
         if not scope["path"].startswith("/api") or scope["path"] in OPEN:
             return None
-        session = self._logins.session(cookie_of(headers))
+        cookie = cookie_of(headers)
+        session = self._logins.session(cookie)
         if session is None:
             return error_reply(401, "log in first")
         scope[SESSION] = session
+        scope[HOLDS] = lambda: self._logins.session(cookie) is not None
         return None
 
 
@@ -112,6 +124,12 @@ def _same_origin(headers: Headers, is_safe: bool) -> bool:
     if site is not None:
         return site == "same-origin" or (is_safe and site == "none")
     return is_safe or origin is not None
+
+
+def _is_link_to_page(headers: Headers, path: str) -> bool:
+    """Whether a link on another site, as in a message about an alarm, leads here. A page shows no data by itself."""
+    is_navigation = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return is_navigation and not path.startswith("/api")
 
 
 def _is_json(headers: Headers) -> bool:

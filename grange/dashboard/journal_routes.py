@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_all, askable
 from grange.dashboard.collector import Collector
+from grange.dashboard.headers import holds_of
 from grange.dashboard.health import checks_of
 from grange.dashboard.journals import NEWEST, Journals
+from grange.dashboard.live import EventStream
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, list_reply
 from grange.dashboard.runbook_pages import runbook
 from grange.dashboard.search import LONGEST_TEXT, whole
@@ -27,6 +29,9 @@ from grange.proto.journal import ReadLogs
 
 FOLLOW_INTERVAL = 1.0
 """Seconds between two questions of one page that follows the log."""
+
+MOST_FOLLOWERS = 40
+"""Streams of log lines at the same time: each asks the silos for itself, and holds a connection."""
 
 SILENCE = 15.0
 """Seconds without a line after which a comment shows that the stream lives."""
@@ -41,6 +46,7 @@ class JournalRoutes:
         self._cluster = cluster
         self._collector = collector
         self._journals: Journals = collector.journals
+        self._followers: set[object] = set()
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -123,14 +129,19 @@ class JournalRoutes:
     async def _follow(self, request: Request) -> Response:
         question, members = self._lines(request)
         silo = request.query_params.get("silo", "")
+        if len(self._followers) >= MOST_FOLLOWERS:
+            return error_reply(503, "all streams of log lines are in use")
         numbers = dict.fromkeys((member.address for member in members), -1)
-        return StreamingResponse(self._new_lines(question, silo, numbers), media_type="text/event-stream")
+        lines = self._new_lines(question, silo, numbers, holds_of(request))
+        return EventStream(object(), self._followers, lines)
 
-    async def _new_lines(self, question: ReadLogs, silo: str, numbers: dict[SiloAddress, int]) -> AsyncGenerator[bytes]:
+    async def _new_lines(
+        self, question: ReadLogs, silo: str, numbers: dict[SiloAddress, int], holds: Callable[[], bool]
+    ) -> AsyncGenerator[bytes]:
         loop = asyncio.get_running_loop()
         sent = loop.time()
         yield b"retry: 1000\n\n"
-        while not self._collector.live.closed.is_set():
+        while not self._collector.live.closed.is_set() and holds():
             members = [each for each in askable(self._cluster.view) if silo in ("", each.name, str(each.address))]
             if rows := (await self._journals.logs(question, members, numbers))["rows"]:
                 yield b"event: lines\ndata: " + msgspec.json.encode({"rows": rows}) + b"\n\n"

@@ -10,11 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+V = TypeVar("V")
 
 KEPT = 120
 """Ticks of a channel that are kept for a browser that comes back."""
@@ -80,20 +82,21 @@ class Channel:
         return [tick for each, tick in self.ticks if each > number]
 
 
-class EventStream(StreamingResponse):
-    """The response to one viewer, which belongs to its channel while the response runs."""
+class EventStream(StreamingResponse, Generic[V]):
+    """The response to one viewer, which is one of the `viewers` while the response runs."""
 
-    def __init__(self, viewer: Viewer, messages: AsyncGenerator[bytes]) -> None:
+    def __init__(self, viewer: V, viewers: set[V], messages: AsyncGenerator[bytes]) -> None:
         super().__init__(messages, media_type="text/event-stream")
         self._viewer = viewer
+        self._viewers = viewers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: send until the browser goes or the stream ends."""
-        self._viewer.channel.viewers.add(self._viewer)
+        self._viewers.add(self._viewer)
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._viewer.channel.viewers.discard(self._viewer)
+            self._viewers.discard(self._viewer)
 
 
 class Live:
@@ -158,8 +161,8 @@ class Live:
             for viewer in channel.viewers:
                 viewer.put(_BYE)
 
-    def open(self, view: str, last_id: str = "") -> EventStream:
-        """The stream of one page. Raises TooManyViewers."""
+    def open(self, view: str, holds: Callable[[], bool], last_id: str = "") -> EventStream[Viewer]:
+        """The stream of one page, as long as its session `holds`. Raises TooManyViewers."""
         if self.viewers >= MOST_VIEWERS or self.closed.is_set():
             raise TooManyViewers
         self._forget_channels()
@@ -169,15 +172,15 @@ class Live:
         viewer = Viewer(channel)
         first = [self._message("hello", self._hello(view))] if missed is None else missed
         self._opened.set()
-        return EventStream(viewer, self._stream(viewer, first))
+        return EventStream(viewer, channel.viewers, self._stream(viewer, holds, first))
 
-    async def _stream(self, viewer: Viewer, first: list[bytes]) -> AsyncGenerator[bytes]:
+    async def _stream(self, viewer: Viewer, holds: Callable[[], bool], first: list[bytes]) -> AsyncGenerator[bytes]:
         yield b"retry: 1000\n\n" + b"".join(first)
-        while not self.closed.is_set():
+        while not self.closed.is_set() and holds():
             message = await _next(viewer)
             if viewer.take_lag():
                 message = b"event: resync\ndata: {}\n\n" + self._message("hello", self._hello(viewer.channel.view))
-            if not self.closed.is_set():
+            if not self.closed.is_set() and holds():
                 yield message
         yield _BYE
 

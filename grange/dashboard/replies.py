@@ -18,7 +18,7 @@ MOST_BYTES = 1_048_576
 """Bytes of a request's body that are read at most."""
 
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r])")
 _WORD: Final = re.compile(r"[^\w.-]", re.ASCII)
 
 
@@ -49,7 +49,10 @@ def list_reply(request: Request, facts: dict[str, Any], rows: str) -> Response:
 
 
 def csv_of(rows: Iterable[Any]) -> str:
-    """Rows as CSV. A cell that a spreadsheet would run as a formula begins with a quotation mark."""
+    """Rows as CSV. What a spreadsheet would run as a formula gets a quotation mark before it.
+
+    Many spreadsheets split the lines at semicolons or tabs, so a formula may also begin in the middle of a text.
+    """
     found = [msgspec.to_builtins(row) for row in rows]
     columns = list(dict.fromkeys(name for row in found for name in row))
     text = io.StringIO()
@@ -63,7 +66,7 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return f"'{text}" if text[:1] in _FORMULA else text
+    return _FORMULA.sub(r"\1'", text)
 
 
 def error_reply(status: int, message: str, field: str = "") -> Response:
@@ -89,6 +92,8 @@ async def read_body(request: Request, kind: type[T]) -> T:
         return msgspec.json.decode(bytes(body), type=kind)
     except msgspec.DecodeError as error:
         raise BadRequest(str(error), _field_in(str(error))) from None
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
 
 
 def _field_in(message: str) -> str:

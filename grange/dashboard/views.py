@@ -23,11 +23,24 @@ TOP = 10
 """Methods in each list of the overview."""
 
 
+_WHOLE_VIEWS = frozenset({"overview", "silos", "types", "membership", "quiet"})
+
+LONGEST_VIEW = 1000
+"""Characters of the name of a view."""
+
+
 class Shown(msgspec.Struct, frozen=True):
     """What a full state holds besides figures: the name of the collector's run, and the number of alarms."""
 
     epoch: str
     alarms: int
+
+
+def is_view(view: str) -> bool:
+    """Whether there is such a page. Each view that is open is rendered each second, so a made-up one is refused."""
+    kind, slash, name = view.partition("/")
+    is_of_one = kind in ("silo", "type") and bool(slash and name)
+    return len(view) <= LONGEST_VIEW and (view in _WHOLE_VIEWS or is_of_one)
 
 
 def hello_of(picture: Picture, view: str, points: Points, past: Past, shown: Shown) -> Facts:

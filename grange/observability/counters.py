@@ -5,10 +5,9 @@ Nothing is looked up in a call: a method's plan holds its figures. Methods named
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 
-from grange.observability.histogram import BOUNDS, CELLS, NOTHING, Distribution, Histogram, frozen
+from grange.observability.histogram import NOTHING, Distribution, Histogram
 from grange.observability.snapshot import (
     DirectorySnapshot,
     MethodSnapshot,
@@ -25,28 +24,20 @@ TICKS = "(timer)"
 class MethodFigures:
     """The requests for one method of one grain type in this silo; see `MethodSnapshot`.
 
-    The histogram of all turns is here, apart from a `Histogram`, because it is added to in each call. Only a request
-    that waited costs more: `_late` has its times, so those of all calls follow.
+    `run_turn` adds to `turns` and `failed`. Only a request that waited costs more: `_late` has its times, so those of
+    all calls follow.
     """
 
-    __slots__ = ("_cells", "_frozen", "_frozen_at", "_late", "_total", "failed", "method", "refused")
+    __slots__ = ("_frozen", "_frozen_at", "_late", "failed", "method", "refused", "turns")
 
     def __init__(self, method: str) -> None:
         self.method = method
-        self._cells = [0] * CELLS
-        self._total = 0.0
+        self.turns = Histogram()
         self.failed = 0
         self.refused: dict[str, int] = {}
         self._late: _Late | None = None
         self._frozen = MethodSnapshot(method)
         self._frozen_at = (0, 0)
-
-    def executed(self, seconds: float, failed: bool) -> None:
-        """A turn of `seconds` ended."""
-        self._cells[bisect_left(BOUNDS, seconds)] += 1
-        self._total += seconds
-        if failed:
-            self.failed += 1
 
     def waited(self, wait: float, turn: float) -> None:
         """The request of a turn that is counted already had waited for it: both in seconds."""
@@ -60,10 +51,10 @@ class MethodFigures:
 
     def snapshot(self) -> MethodSnapshot:
         """Its state now; that of the last time if nothing has happened since."""
-        state = sum(self._cells), sum(self.refused.values())
+        state = sum(self.turns.cells), sum(self.refused.values())
         if state != self._frozen_at:
             self._frozen_at = state
-            turns = frozen(self._cells, self._total)
+            turns = self.turns.frozen()
             calls, waits = (turns, NOTHING) if self._late is None else self._late.snapshots(turns)
             self._frozen = MethodSnapshot(self.method, calls, self.failed, turns, waits, dict(self.refused))
         return self._frozen
@@ -152,7 +143,10 @@ class TypeFigures:
 
 
 class SentFigures:
-    """The calls of this process to one method in other processes; see `OutgoingSnapshot`."""
+    """The calls of this process to one method in other processes; see `OutgoingSnapshot`.
+
+    `CallerDeps.result` adds to `calls` and `failed`.
+    """
 
     __slots__ = ("calls", "failed", "method", "refused", "timeouts", "type", "unknown")
 
@@ -164,14 +158,6 @@ class SentFigures:
         self.refused = 0
         self.unknown = 0
         self.timeouts = 0
-
-    def answered(self, seconds: float, failed: bool) -> None:
-        """A call had its answer after `seconds`."""
-        calls = self.calls
-        calls.cells[bisect_left(BOUNDS, seconds)] += 1  # `Histogram.observe`, without a call
-        calls.total += seconds
-        if failed:
-            self.failed += 1
 
     def lost(self, timed_out: bool) -> None:
         """The outcome of a call stays unknown."""

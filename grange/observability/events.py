@@ -78,7 +78,7 @@ class Events:
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as in `LogRing`: the garbage collector may run code that publishes
         self._limit = RateLimit()
         self._ring: Ring[EventRow] = Ring(RING_SIZE)
         self._subscribers: dict[object, Subscriber] = {}

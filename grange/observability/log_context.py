@@ -11,6 +11,9 @@ from contextvars import ContextVar
 
 from grange.aio.rate_limit import RateLimit
 
+AUDIT = "grange.audit"
+"""The logger of the acts of operators."""
+
 current_trace: ContextVar[tuple[str, str] | None] = ContextVar("current_trace", default=None)
 """Trace id and span id, in hexadecimal, of the turn or call that runs. Set by the tracing of grange."""
 
@@ -46,8 +49,9 @@ class LimitedLines(logging.Filter):
 
     The key is the event with its grain type, or the logger with the template of the message. Lines of other loggers
     pass, because only their authors know which of them repeat. So does a line that was limited where it was made
-    (`limited`). A record that several handlers get is counted once: they all follow the first one. `suffix` becomes an
-    attribute of the record, for formatters to add to the message.
+    (`limited`), and each line of the audit: no act may hide behind others. A record that several handlers get is
+    counted once: they all follow the first one. `suffix` becomes an attribute of the record, for formatters to add to
+    the message.
     """
 
     def __init__(self) -> None:
@@ -63,7 +67,8 @@ class LimitedLines(logging.Filter):
         """logging.Filter: decide, and note the decision in the record."""
         fields = vars(record)
         if "passes" not in fields:
-            passes = fields.get("limited") or not record.name.startswith("grange.")
+            is_whole = record.name == AUDIT or not record.name.startswith("grange.")
+            passes = fields.get("limited") or is_whole
             suffix = "" if passes else self._limit.suffix(self._key(record), record.created)
             record.passes, record.suffix = suffix is not None, suffix or ""
         return bool(fields["passes"])

@@ -40,7 +40,8 @@ class LogRing(logging.Handler):
     def __init__(self, grain_type: Callable[[], str] = no_grain) -> None:
         super().__init__()
         self._ring: Ring[LogRow] = Ring(RING_SIZE)
-        self._rows = threading.Lock()
+        # Reentrant: while it is held, the garbage collector may end a task or a file, which logs in this thread.
+        self._rows = threading.RLock()
         self.counts: Counter[str] = Counter()
         self.addFilter(LogContext(grain_type))
         self.addFilter(LimitedLines())

@@ -18,11 +18,14 @@ class Ring(Generic[T]):
         self.last = 0
 
     def append(self, make: Callable[[int], T]) -> T:
-        """Add the entry that `make` returns for its number."""
-        self.last += 1
-        entry = make(self.last)
-        self._entries.append(entry)
-        return entry
+        """Add the entry that `make` returns for its number. If `make` adds one itself, it is called again."""
+        while True:
+            number = self.last + 1
+            entry = make(number)
+            if number == self.last + 1:
+                self.last = number
+                self._entries.append(entry)
+                return entry
 
     def after(self, number: int) -> tuple[list[T], int]:
         """The entries after a number, the oldest first, and how many of them the ring has dropped.

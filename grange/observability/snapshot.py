@@ -8,7 +8,7 @@ in bytes. Labels are grain types, methods, reasons, statuses and names of stores
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 
@@ -261,12 +261,14 @@ def _difference(after: Any, before: Any) -> Any:
     if isinstance(after, Distribution):
         return after.since(before)
     if isinstance(after, Mapping):
-        return {key: _difference(value, _zero_of(value, before.get(key))) for key, value in after.items()}
+        table = cast("Mapping[str, Any]", after)
+        return {key: _difference(value, _zero_of(value, before.get(key))) for key, value in table.items()}
     if isinstance(after, tuple):
-        if after and not isinstance(after[0], msgspec.Struct):
-            return tuple(max(0, new - old) for new, old in zip(after, before, strict=False))
+        rows: tuple[Any, ...] = after
+        if rows and not isinstance(rows[0], msgspec.Struct):
+            return tuple(max(0, new - old) for new, old in zip(rows, before, strict=False))
         known = {_key(each): each for each in before}
-        return tuple(_since(each, known[_key(each)]) if _key(each) in known else each for each in after)
+        return tuple(_since(each, known[_key(each)]) if _key(each) in known else each for each in rows)
     return _since(after, before)
 
 

@@ -15,7 +15,7 @@ from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Level, Outc
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 from grange.runtime.system_target import SystemTargets
-from grange.silo.audit import AuditTrail
+from grange.silo.audit import BEGUN, AuditTrail
 from grange.silo.deeds import Deed, Done, NotDone
 
 LONGEST_VALUES = 64 * 1024
@@ -23,9 +23,6 @@ LONGEST_VALUES = 64 * 1024
 
 LONGEST_TEXT = 3_000
 """Characters of each other field of an act."""
-
-BEGUN = "begun"
-"""The outcome in the audit row before an act. A row without one after it: the process ended in between."""
 
 
 class Acts:

@@ -29,10 +29,14 @@ PAGES = "grange.pages"
 """The entry-point group of pages."""
 
 MAX_CONNECTIONS = 256
-"""Connections at a time; further requests get 503. Twenty viewers with two connections each need forty."""
+"""Connections at a time. A further one ends the oldest that waits for a request, so that probes get through; if all are
+in use, it gets 503. Twenty viewers with two connections each need forty."""
 
-HEAD_TIMEOUT = 10.0
-"""Seconds for the head of the first request: a connection that sends none must not keep its place."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds for a request to come whole, from the begin of the connection or the end of the response before."""
+
+READ_TIMEOUT = 30.0
+"""Seconds for the peer to read, once the buffers are full. A stream that was cut comes back with a full state."""
 
 HEAD_LIMIT = 16 * 1024
 """Largest head of a request, in bytes."""
@@ -144,33 +148,71 @@ class HttpServer(Server):
 
 
 class _Protocol(H11Protocol):
-    """One connection: no access log, and a time-out for the first request."""
+    """One connection: no access log, and a time for all that the peer may delay. A silo needs its file descriptors."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.access_log = False
+        self._opened = self.loop.time()
+        self._until_asked: asyncio.TimerHandle | None = None
+        self._until_read: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: the connection is open."""
+        """asyncio: the connection is open. If there are too many, the oldest that waits for a request ends."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.timeout_keep_alive_task = self.loop.call_later(HEAD_TIMEOUT, self._close_unless_asked)
+        self._watch()
+        assert self.limit_concurrency is not None
+        if len(self.connections) >= self.limit_concurrency:
+            others = cast("set[_Protocol]", self.connections) - {self}
+            waiting = [each for each in others if not each._is_answering]
+            if waiting:
+                min(waiting, key=lambda each: each._opened)._give_up()
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes came. A head that is not complete does not renew its time."""
-        pending = self.timeout_keep_alive_task
-        self.timeout_keep_alive_task = None
+        """asyncio: bytes came. A request that is not whole does not renew its time."""
         super().data_received(data)
-        if pending is not None:
-            if not self._was_asked and not self.transport.is_closing():
-                self.timeout_keep_alive_task = pending
-            else:
-                pending.cancel()
+        self._watch()
 
-    def _close_unless_asked(self) -> None:
-        if not self._was_asked:
-            self.transport.close()
+    def on_response_complete(self) -> None:
+        """uvicorn: the response was sent. The time of the next request begins."""
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        """asyncio: the peer does not read what was sent."""
+        super().pause_writing()
+        self._until_read = self.loop.call_later(READ_TIMEOUT, self._give_up)
+
+    def resume_writing(self) -> None:
+        """asyncio: the peer reads again."""
+        super().resume_writing()
+        if self._until_read is not None:
+            self._until_read.cancel()
+            self._until_read = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection has ended."""
+        super().connection_lost(exc)
+        for timer in (self._until_asked, self._until_read):
+            if timer is not None:
+                timer.cancel()
+
+    def _watch(self) -> None:
+        """Give the next request its time, unless one is being answered."""
+        if self._is_answering or self.transport.is_closing():
+            if self._until_asked is not None:
+                self._until_asked.cancel()
+                self._until_asked = None
+        elif self._until_asked is None:
+            self._until_asked = self.loop.call_later(REQUEST_TIMEOUT, self._give_up)
+
+    def _give_up(self) -> None:
+        self.connections.discard(self)
+        self.transport.abort()
 
     @property
-    def _was_asked(self) -> bool:
-        """Whether a request has come: until then uvicorn has no cycle, although its type says so."""
-        return cast("object", self.cycle) is not None
+    def _is_answering(self) -> bool:
+        """Whether a request has come, whole, and its response has not ended."""
+        # uvicorn has no cycle until the first request, although its type says so.
+        has_cycle = cast("object", self.cycle) is not None
+        return has_cycle and not self.cycle.more_body and not self.cycle.response_complete

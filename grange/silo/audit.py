@@ -1,4 +1,7 @@
-"""The audit of one silo: what operators did here, before and after each act, in a ring and on the logger of its own."""
+"""The audit of one silo: what operators did here, before and after each act, in a ring and on the logger of its own.
+
+The outcome of each act is also an event, `action_taken`, so the charts and the timeline of a silo show it.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,23 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
+from grange.observability.catalogue import ActionTaken
+from grange.observability.events import Events
+from grange.observability.log_context import AUDIT
 from grange.proto.acts import Act, Audit, AuditRow, Level, Outcome
 from grange.proto.ids import SiloAddress
 from grange.proto.journal import After
 
-log = logging.getLogger("grange.audit")
+log = logging.getLogger(AUDIT)
 
 KEPT = 1000
-"""Rows that a silo keeps. The log has all."""
+"""Rows that a silo keeps. The log has all, if the program logs this logger from INFO on, as `grange run` does."""
 
 MOST_ROWS = 200
 """Most rows in one answer."""
+
+BEGUN = "begun"
+"""The outcome in the row before an act. Such a row without one after it: the process ended in between."""
 
 LONGEST = 300
 """Characters of a target, reason or text in a row."""
@@ -26,9 +35,10 @@ LONGEST = 300
 class AuditTrail:
     """Writes the rows. `now` is the wall clock: people read the times."""
 
-    def __init__(self, address: SiloAddress, now: Callable[[], datetime]) -> None:
+    def __init__(self, address: SiloAddress, now: Callable[[], datetime], events: Events) -> None:
         self._address = address
         self._now = now
+        self._events = events
         self._number = 0
         self._rows: deque[AuditRow] = deque(maxlen=KEPT)
 
@@ -54,6 +64,8 @@ class AuditTrail:
             extra={"event": "act", "action": row.action, "target": row.target, "actor": row.actor,
                    "reason": row.reason, "outcome": row.outcome},
         )  # fmt: skip
+        if row.outcome != BEGUN:
+            self._events.publish(ActionTaken(row.action, row.target or "this silo", row.actor, row.reason, row.outcome))
 
     def after(self, question: After) -> Audit:
         """The oldest rows numbered after the one asked for; -n asks for the newest n."""

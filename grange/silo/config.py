@@ -11,7 +11,7 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import pydantic
@@ -348,7 +348,10 @@ def _table_of(name: str) -> str:
 
 def _paths(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The options that these keywords set, as paths of names; a table counts as itself, too."""
-    inside = [(name, str(key)) for name, table in values.items() if isinstance(table, Mapping) for key in table]
+    inside: list[tuple[str, ...]] = []
+    for name, table in values.items():
+        if isinstance(table, Mapping):
+            inside += [(name, str(key)) for key in cast("Mapping[str, Any]", table)]
     return [*((name,) for name in values), *inside]
 
 
@@ -365,7 +368,7 @@ def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact:
         fits = fits or [each.name for each in found if each.path[0] == path[0]]
     place: Any = read_toml()
     for name in path if exact else path[:1]:
-        place = place.get(name) if isinstance(place, Mapping) else None
+        place = cast("Mapping[str, Any]", place).get(name) if isinstance(place, Mapping) else None
     return ", ".join(fits) or (str(TOML) if place is not None else "")
 
 

@@ -307,3 +307,5 @@ def _values(act: Act, kind: type[V]) -> V:
         return msgspec.json.decode(act.values or "{}", type=kind)
     except msgspec.MsgspecError as error:
         raise NotDone(f"the values of {act.action!s} do not fit: {error}") from None
+    except RecursionError:
+        raise NotDone(f"the values of {act.action!s} are nested too deeply") from None

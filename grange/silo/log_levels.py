@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from grange.observability.log_context import AUDIT
+
 LONGEST = 86_400.0
 """Seconds; a level that is wanted for longer belongs into the configuration."""
 
@@ -41,8 +43,8 @@ class LogLevels:
         logger = _logger(name)
         if not (math.isfinite(seconds) and 0 < seconds <= LONGEST):
             raise ValueError(f"the seconds must be above 0 and at most {LONGEST:g}")
-        if name == "grange.audit" and level > logging.INFO:
-            raise ValueError("the audit is not silenced")
+        if level > logging.INFO and self._decides_on_audit(logger):
+            raise ValueError("the audit is not silenced; name a logger below, such as grange.runtime")
         before, timer = self._changed.pop(name, (logger.level, None))
         if timer is not None:
             timer.cancel()
@@ -56,6 +58,14 @@ class LogLevels:
         """Restore every level."""
         for name in list(self._changed):
             self._restore(name)
+
+    def _decides_on_audit(self, logger: logging.Logger) -> bool:
+        """Whether the audit has its level from this logger, as soon as all levels are their own again."""
+        each: logging.Logger | None = logging.getLogger(AUDIT)
+        while each is not None and each is not logger:
+            own, *_ = self._changed.get(each.name, (each.level,))
+            each = None if own else each.parent
+        return each is not None
 
     def _restore(self, name: str) -> None:
         level, timer = self._changed.pop(name)

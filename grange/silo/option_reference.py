@@ -9,7 +9,7 @@ import ast
 import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -63,10 +63,13 @@ def _shown(name: str, value: Any) -> Any:
     if name.endswith("_token"):
         return HIDDEN if value else ""
     if isinstance(value, Mapping):
-        return {key: shown_url(str(each)) for key, each in value.items()}
+        return {key: shown_url(str(each)) for key, each in cast("Mapping[str, Any]", value).items()}
     if name in ("membership", "storage"):
         return shown_url(value) if value else ""
-    return list(value) if isinstance(value, tuple) else value if isinstance(value, int | float | str) else str(value)
+    if isinstance(value, tuple):
+        items: tuple[Any, ...] = value
+        return list(items)
+    return value if isinstance(value, int | float | str) else str(value)
 
 
 def json_schema() -> dict[str, Any]:

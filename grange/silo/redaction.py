@@ -7,10 +7,12 @@ and a pattern may also leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, cast
 
 import msgspec
+
+V = TypeVar("V")
 
 SHOWN = "***"
 """In the place of a hidden value."""
@@ -18,8 +20,8 @@ SHOWN = "***"
 LARGEST = 1024 * 1024
 """Bytes of a payload that is decoded at most: a larger one would hold the event loop for too long."""
 
-MOST_VALUES = 20_000
-"""Values inside a state that are looked at; what follows is left out."""
+MOST_VALUES = 5_000
+"""Values inside a state that are looked at; what follows is left out, unseen: each look holds the event loop."""
 
 LONGEST = 64 * 1024
 """Bytes of the text that is shown."""
@@ -83,16 +85,25 @@ class _Walk:
         steps = self._step(before, name)
         if _looks_secret(name) or self._is_matched(steps):
             return SHOWN
-        self._values += 1
-        if self._values > MOST_VALUES or depth > MOST_DEPTH:
+        if depth > MOST_DEPTH:
             self.left_out = True
             return "…"
         if isinstance(value, dict):
             members = cast("Mapping[str, Any]", value)
-            return {key: self.named(key, inner, steps, depth + 1) for key, inner in members.items()}
+            return {key: self.named(key, inner, steps, depth + 1) for key, inner in self._first(members.items())}
         if isinstance(value, list):
-            return [self._item(str(number), inner, steps, depth + 1) for number, inner in enumerate(value)]
+            items = self._first(enumerate(value))
+            return [self._item(str(number), inner, steps, depth + 1) for number, inner in items]
         return value
+
+    def _first(self, inner: Iterable[V]) -> Iterator[V]:
+        """The parts of a value for which there is room."""
+        for each in inner:
+            if self._values >= MOST_VALUES:
+                self.left_out = True
+                return
+            self._values += 1
+            yield each
 
     def _item(self, number: str, value: Any, before: _Steps, depth: int) -> Any:
         """An item of a list: a pattern passes its number, or is still where it was."""

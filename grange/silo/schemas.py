@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -105,7 +106,7 @@ def _schemas(kinds: tuple[Any, ...]) -> tuple[list[dict[str, Any]], dict[str, An
 
 def _of_other(kind: type) -> dict[str, Any]:
     """The schema of a class that msgspec does not know: a pydantic model has one, a reference is a text."""
-    maker = getattr(kind, "model_json_schema", None)
+    maker: Callable[[], dict[str, Any]] | None = getattr(kind, "model_json_schema", None)
     return maker() if callable(maker) else {"title": getattr(kind, "__name__", str(kind))}
 
 

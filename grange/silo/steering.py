@@ -37,7 +37,7 @@ class Steering:
         address, catalog = stages.ports.address, stages.hosting.catalog
         self._address = address
         self._levels = LogLevels()
-        self.audit = AuditTrail(address, now)
+        self.audit = AuditTrail(address, now, stages.ports.events)
         deeds = Deeds(
             DeedDeps(
                 name=stages.ports.name,

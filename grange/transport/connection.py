@@ -48,7 +48,7 @@ class BaseConnection(ABC):
         self._released: asyncio.Future[None] = loop.create_future()
         self._paused = False
         self._on_written: Callable[[], None] | None = None
-        self._traffic: TrafficFigures | None = None
+        self._traffic = TrafficFigures()
 
     def attach(self, receiver: Receiver) -> None:
         """Set the receiver. Called once, before messages move; reports `lost` at once if the connection has ended."""
@@ -136,9 +136,9 @@ class BaseConnection(ABC):
     def _deliver(self, messages: list[Message], size: int) -> None:
         """Hand an arrived frame of `size` bytes to the receiver. Empties the list if the connection ends meanwhile."""
         self._last_received = self._loop.time()
-        if (traffic := self._traffic) is not None:
-            traffic.messages_received += len(messages)
-            traffic.bytes_received += size
+        traffic = self._traffic
+        traffic.messages_received += len(messages)
+        traffic.bytes_received += size
         receiver = self._receiver
         if receiver is None or self._ended:
             return
@@ -158,9 +158,9 @@ class BaseConnection(ABC):
         except (ValueError, TypeError):
             batch = [message for message in batch if self._can_be_encoded(message)]
             frame = self._frames.encode(batch)
-        if (traffic := self._traffic) is not None:
-            traffic.messages_sent += len(batch)
-            traffic.bytes_sent += len(frame)
+        traffic = self._traffic
+        traffic.messages_sent += len(batch)
+        traffic.bytes_sent += len(frame)
         return frame
 
     def _can_be_encoded(self, message: Message) -> bool:

@@ -135,6 +135,23 @@ async def test_an_order_has_one_timer_and_expires_many_in_portions(time: Virtual
     assert asyncio.get_running_loop()._scheduled == []  # type: ignore[attr-defined]
 
 
+async def test_an_entry_that_is_added_right_after_a_stop_does_not_wait_as_long_as_the_stop_was(
+    time: VirtualTime,
+) -> None:
+    """What waits in the sockets is read before the late timer runs."""
+    loop = asyncio.get_running_loop()
+    expired: dict[int, float] = {}
+    order: AwakeOrder[int] = AwakeOrder(5.0, lambda entry: expired.update({entry: loop.time()}))
+    order.add(1)
+    await asyncio.sleep(0.1)
+    stand_still(time, 600.0)
+    order.add(2)
+    began = loop.time()
+    await asyncio.sleep(20.0)
+    assert began + 4.0 < expired[1] <= began + 5.0
+    assert began + 5.0 <= expired[2] < began + 6.0
+
+
 async def test_without_a_limit_it_never_ends_and_costs_no_timer(time: VirtualTime) -> None:
     async with AwakeTimeout(math.inf):
         assert asyncio.get_running_loop()._scheduled == []  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from grange import Grain
 from grange.dashboard.app import Dashboard
 from grange.dashboard.headers import HEADERS
+from grange.dashboard.replies import MOST_BYTES
 from grange.testing.cluster import TestCluster
 from tests.dashboard.browser import HOST, Browser
 from tests.dashboard.shown import dashboard_of, logged_in
@@ -79,6 +80,21 @@ async def test_a_request_from_another_site_is_refused(headers: dict[str, str]) -
         assert (await browser.get("/api/me")).status == 200
 
 
+async def test_a_link_on_another_site_opens_a_page_and_nothing_else() -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
+        browser = await logged_in(dashboard)
+        assert (await browser.get("/silos", link)).status == 200
+        for url, headers in (
+            ("/api/me", link),
+            ("/silos", {**link, "sec-fetch-dest": "iframe"}),
+            ("/silos", {**link, "sec-fetch-mode": "no-cors"}),
+            ("/static/main.js", {"sec-fetch-site": "cross-site"}),
+        ):
+            assert (await browser.get(url, headers)).status == 403, (url, headers)
+        assert (await browser.post("/silos", None, link)).status == 403
+
+
 async def test_a_program_that_names_no_site_must_name_its_origin_and_send_json() -> None:
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         browser = Browser(dashboard.app)
@@ -93,11 +109,16 @@ async def test_a_program_that_names_no_site_must_name_its_origin_and_send_json()
             assert (await browser.request("POST", "/api/login", content, headers)).status == status
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"token": 1}', b'{"token": null}', b"\xff", b"9" * 2_000_000])
+NESTED = b'{"other": ' + b"[" * 400_000 + b"]" * 400_000 + b"}"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"token": 1}', b'{"token": null}', b"\xff", b"9" * 2_000_000, NESTED]
+)
 async def test_a_wrong_body_is_a_bad_request(content: bytes) -> None:
     async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
         headers = {"content-type": "application/json", "sec-fetch-site": "same-origin"}
         reply = await Browser(dashboard.app).request("POST", "/api/login", content, headers)
-        assert reply.status == (413 if len(content) > 1000 else 400)
+        assert reply.status == (413 if len(content) > MOST_BYTES else 400)
         if b"token" in content:
             assert reply.json["error"]["field"] == "token"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
 from grange import Grain
+from grange.dashboard import journal_routes
 from grange.dashboard.live import KEPT, QUEUE
+from grange.dashboard.login import SESSION_SECONDS
 from grange.testing.cluster import TestCluster
+from grange.testing.loop import VirtualTime
 from tests.dashboard.browser import Message
+from tests.dashboard.fakes import FakeCluster, shown
 from tests.dashboard.shown import dashboard_of, logged_in
+
+STREAMS = ["/api/live?view=overview", "/api/logs/follow"]
 
 
 class Cart(Grain):
@@ -95,3 +103,48 @@ async def test_every_stream_says_bye_when_the_dashboard_ends() -> None:
             assert (await stream.next("bye", "tick")).name == "bye"
             await stream.ended.wait()
         assert (await browser.get("/api/live?view=overview")).status == 503
+
+
+@pytest.mark.parametrize("url", STREAMS)
+async def test_a_stream_ends_with_its_session(url: str) -> None:
+    async with TestCluster([Cart], silos=1) as cluster, dashboard_of(cluster) as dashboard:
+        browser, other = await logged_in(dashboard), await logged_in(dashboard)
+        async with browser.stream(url) as stream, other.stream("/api/live") as stays:
+            await stream.next("retry")
+            assert (await browser.post("/api/logout")).status == 204
+            await stream.next("bye")
+            await stream.ended.wait()
+            assert not stays.ended.is_set()
+
+
+@pytest.mark.parametrize("url", STREAMS)
+async def test_a_stream_ends_when_its_session_does_by_time(time: VirtualTime, url: str) -> None:
+    async with shown(FakeCluster(), time) as dashboard:
+        browser = await logged_in(dashboard)
+        await time.advance(SESSION_SECONDS - 60)
+        async with browser.stream(url) as stream:
+            await stream.next("retry")
+            await time.advance(62)
+            await stream.next("bye")
+            await stream.ended.wait()
+
+
+@pytest.mark.parametrize("view", ["", "overview/a", "silos/a", "silo", "type/", "nothing", "type/" + "a" * 1000])
+async def test_a_made_up_view_is_refused(time: VirtualTime, view: str) -> None:
+    async with shown(FakeCluster(), time) as dashboard:
+        browser = await logged_in(dashboard)
+        reply = await browser.get(f"/api/live?view={view}&other=")
+        assert (reply.status, reply.json["error"]["field"]) == (400, "view")
+        for known in ("silos", "silo/silo-1", "type/cart", "membership", "quiet"):
+            async with browser.stream(f"/api/live?view={known}") as stream:
+                await stream.next("hello")
+
+
+async def test_streams_of_log_lines_are_bounded(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_routes, "MOST_FOLLOWERS", 1)
+    async with shown(FakeCluster(), time) as dashboard:
+        browser = await logged_in(dashboard)
+        for _ in range(2):
+            async with browser.stream("/api/logs/follow") as stream:
+                await stream.next("retry")
+                assert (await browser.get("/api/logs/follow")).status == 503

@@ -17,7 +17,7 @@ from grange.dashboard.login import (
 from grange.proto.acts import Level
 from grange.testing.cluster import TestCluster
 from grange.testing.loop import clock_of_loop
-from tests.dashboard.browser import Browser
+from tests.dashboard.browser import HOST, Browser
 from tests.dashboard.shown import TOKENS, dashboard_of, level_of, logged_in
 
 
@@ -36,6 +36,9 @@ async def test_a_token_opens_the_dashboard_with_its_level(level: Level) -> None:
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert "max-age=43200" in cookie
+        assert "secure" not in cookie
+        by_tls = await browser.post("/api/login", {"token": TOKENS[level]}, {"origin": f"https://{HOST}"})
+        assert "; secure" in by_tls.headers["set-cookie"].lower()
         me = (await browser.get("/api/me")).json
         assert me["role"] == level.name.lower()
         assert me["cluster"] == "default"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -106,7 +107,7 @@ async def test_a_file_of_rows_has_no_formulas(time: VirtualTime) -> None:
     cluster = FakeCluster(silos=1)
     cluster.silos[0].fill("cart", 1)
     row = cluster.silos[0].activations[0]
-    for key in ("=1+1", "+1", "@x", "-1", 'a"b,c\nd', "<b>"):
+    for key in ("=1+1", "+1", "@x", "-1", 'a"b,c\nd', "<b>", "a;=1+1", "b\n@x", "c\t-1;+2", "\t=1", "d-1=2"):
         grain_id = msgspec.structs.replace(row.grain_id, key=key)
         cluster.silos[0].activations.append(msgspec.structs.replace(row, grain_id=grain_id))
     async with shown(cluster, time) as dashboard:
@@ -115,8 +116,9 @@ async def test_a_file_of_rows_has_no_formulas(time: VirtualTime) -> None:
         assert reply.headers["content-type"].startswith("text/csv")
         assert "attachment" in reply.headers["content-disposition"]
         text = reply.body.decode()
-        for formula in ("'=1+1", "'+1", "'@x", "'-1", '"a""b,c\nd"'):
+        for formula in ("'=1+1", "'+1", "'@x", "'-1", '"a""b,c\nd"', ",a;'=1+1,", "b\n'@x", "c\t'-1;'+2,", ",d-1=2,"):
             assert formula in text
+        assert not re.search(r"[,;\t\n][=+@-]", text)
         assert text.startswith("type,key,silo,")
 
 

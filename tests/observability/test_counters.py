@@ -17,7 +17,7 @@ SECONDS = st.floats(0, 50, allow_nan=False)
 def test_the_time_of_a_call_is_that_of_its_wait_and_its_turn(requests: list[tuple[float, float, bool]]) -> None:
     figures, calls, turns, waits = MethodFigures("add"), Histogram(), Histogram(), Histogram()
     for wait, turn, waited in requests:
-        figures.executed(turn, failed=False)
+        figures.turns.observe(turn)
         turns.observe(turn)
         calls.observe(turn + wait if waited else turn)
         if waited:
@@ -31,7 +31,8 @@ def test_the_time_of_a_call_is_that_of_its_wait_and_its_turn(requests: list[tupl
 
 def test_a_snapshot_without_a_change_is_the_same_value() -> None:
     figures = MethodFigures("add")
-    figures.executed(0.001, failed=True)
+    figures.turns.observe(0.001)
+    figures.failed += 1
     first = figures.snapshot()
     assert figures.snapshot() is first
     figures.refuse("overloaded")

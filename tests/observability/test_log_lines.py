@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+from collections import Counter
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
-from grange.cli.logs import JsonLines, TextLines
+from grange.cli.logs import JsonLines, TextLines, write_logs
 from grange.observability.log_context import LimitedLines, LogContext, current_trace
 from grange.observability.log_ring import MAX_ERROR, MAX_FACT, MAX_FACTS, MAX_TEXT, RING_SIZE, LogRing
 from grange.proto.journal import LogRow, ReadLogs
@@ -31,6 +34,16 @@ def logger() -> Generator[logging.Logger]:
 
 def read(ring: LogRing, question: ReadLogs = ALL, limit: int = 500) -> list[LogRow]:
     return ring.after(question, limit)[0]
+
+
+@contextmanager
+def without_handlers(logger: logging.Logger) -> Generator[None]:
+    """Without the handlers of this logger, which return."""
+    before, logger.handlers = logger.handlers, []
+    try:
+        yield
+    finally:
+        logger.handlers = before
 
 
 class Lines(logging.Handler):
@@ -122,6 +135,33 @@ def test_a_line_that_was_limited_where_it_was_made_passes(logger: logging.Logger
     assert len(read(ring)) == 30
 
 
+def test_no_act_hides_behind_others(caplog: pytest.LogCaptureFixture) -> None:
+    ring, audit = LogRing(), logging.getLogger("grange.audit")
+    caplog.set_level(logging.INFO, "grange.audit")
+    audit.addHandler(ring)
+    for number in range(30):
+        audit.info("act %d", number, extra={"event": "act"})
+    audit.removeHandler(ring)
+    assert len(read(ring)) == 30
+
+
+def test_a_silo_that_logs_errors_only_logs_the_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    root, audit = logging.getLogger(), logging.getLogger("grange.audit")
+    before, level, own = list(root.handlers), root.level, audit.level
+    try:
+        with without_handlers(root):
+            write_logs("error", False, {})
+            logging.captureWarnings(False)
+            logging.getLogger("grange.silo").info("started")
+            audit.info("done: drain")
+    finally:
+        root.setLevel(level)
+        audit.setLevel(own)
+    assert root.handlers == before
+    assert "done: drain" in (text := capsys.readouterr().err)
+    assert "started" not in text
+
+
 # --- the ring ---------------------------------------------------------------------------------------------------------
 
 
@@ -205,3 +245,29 @@ def test_the_traceback_of_an_error_is_kept(logger: logging.Logger) -> None:
     except LookupError:
         logger.error("failed", exc_info=sys.exc_info())
     assert read(ring)[0].error.rstrip().endswith("LookupError: no apple")
+
+
+class CounterThatLogs(Counter[str]):
+    """Logs a line inside a count, as the garbage collector may: asyncio logs a task that it finds with an error."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+        self._has_logged = False
+
+    def __setitem__(self, key: str, value: int) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            self._logger.error("Task exception was never retrieved")
+        super().__setitem__(key, value)
+
+
+def test_a_line_that_is_logged_while_another_is_counted_does_not_stop_the_thread(logger: logging.Logger) -> None:
+    ring = LogRing()
+    ring.counts = CounterThatLogs(logger)
+    logger.addHandler(ring)
+    thread = threading.Thread(target=logger.info, args=("a line",), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [(row.number, row.text) for row in read(ring)] == [(1, "Task exception was never retrieved"), (2, "a line")]

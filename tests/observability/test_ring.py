@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,3 +26,28 @@ def test_a_negative_number_asks_for_the_newest(size: int, count: int, newest: in
     for _ in range(count):
         ring.append(lambda number: number)
     assert ring.after(-newest) == (list(range(1, count + 1))[-min(newest, size) :], 0)
+
+
+def test_an_entry_that_is_added_while_another_is_made_keeps_the_order() -> None:
+    ring: Ring[str] = Ring(5)
+
+    def make(number: int) -> str:
+        if not ring.last:
+            ring.append(lambda inner: f"inner {inner}")
+        return f"outer {number}"
+
+    ring.append(make)
+    assert ring.after(0) == (["inner 1", "outer 2"], 0)
+
+
+def test_an_entry_that_cannot_be_made_takes_no_number() -> None:
+    ring: Ring[str] = Ring(5)
+
+    def fail(_: int) -> str:
+        raise ValueError
+
+    ring.append(str)
+    with pytest.raises(ValueError):
+        ring.append(fail)
+    ring.append(str)
+    assert ring.after(1) == (["2"], 0)

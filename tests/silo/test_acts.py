@@ -73,6 +73,19 @@ async def test_a_preview_changes_nothing_and_an_act_does_what_it_said() -> None:
         assert cluster.count() == 0
 
 
+async def test_the_outcome_of_each_act_is_one_event_and_a_preview_is_none() -> None:
+    async with one_silo() as (cluster, silo):
+        await cluster.get_grain(Cart, "ann").add("apple")
+        await done(silo, msgspec.structs.replace(DEACTIVATE, preview=True))
+        await done(silo, DEACTIVATE)
+        await done(silo, DEACTIVATE, Asker("eve", Level.VIEWER))
+        found, _ = silo._running.ports.events.after(0, 1000)
+        assert [tuple(event.facts.values()) for event in found if event.name == "action_taken"] == [
+            ("deactivate", "cart/ann", "root", "it is stuck", "done"),
+            ("deactivate", "cart/ann", "eve", "it is stuck", "refused"),
+        ]
+
+
 async def test_an_act_is_refused_when_what_it_expects_no_longer_holds() -> None:
     """The activation that was seen has ended, and another one of the same grain is here."""
     async with one_silo() as (cluster, silo):
@@ -145,6 +158,7 @@ async def test_the_row_after_an_act_is_written_when_its_asker_goes() -> None:
         ('{"methods": "add"}', Outcome.REFUSED, "do not fit"),
         ("", Outcome.REFUSED, "do not fit"),
         ("[[[", Outcome.REFUSED, "do not fit"),
+        ('{"method": "add", "arguments": ' + "[" * 30_000 + "]" * 30_000 + "}", Outcome.REFUSED, "nested too deeply"),
     ],
 )
 async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outcome, text: str) -> None:
@@ -167,6 +181,8 @@ async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outco
         (Act(Action.DRAIN, "silo-9", reason="a"), ADMINS, "not 'silo-9'"),
         (Act(Action.LOG_LEVEL, "grange.nothing", '{"level": "DEBUG"}'), ADMINS, "there is no logger"),
         (Act(Action.LOG_LEVEL, "grange.audit", '{"level": "ERROR"}'), ADMINS, "the audit is not silenced"),
+        (Act(Action.LOG_LEVEL, "grange", '{"level": "ERROR"}'), ADMINS, "the audit is not silenced"),
+        (Act(Action.LOG_LEVEL, "root", '{"level": "WARNING"}'), ADMINS, "the audit is not silenced"),
         (Act(Action.LOG_LEVEL, "grange.silo", '{"level": "LOUD"}'), ADMINS, "a level is one of"),
         (Act(Action.LOG_LEVEL, "grange.silo", '{"level": "DEBUG", "seconds": 0}'), ADMINS, "must be above 0"),
         (Act(Action.COLLECT, "", "{}", reason="a"), ADMINS, "do not fit"),
@@ -214,6 +230,17 @@ async def test_a_level_of_a_logger_returns_by_itself_and_with_the_end_of_the_sil
         assert logger.level == before
         await done(silo, act)
     assert logger.level == before
+
+
+async def test_the_audit_is_not_silenced_by_a_detour() -> None:
+    """The level of its own would end before that of the root."""
+    async with one_silo() as (_, silo):
+        own = Act(Action.LOG_LEVEL, "grange.audit", '{"level": "DEBUG", "seconds": 1}')
+        assert (await done(silo, own)).outcome is Outcome.DONE
+        acted = await done(silo, Act(Action.LOG_LEVEL, "root", '{"level": "ERROR", "seconds": 60}'))
+        assert acted.outcome is Outcome.REFUSED
+        below = Act(Action.LOG_LEVEL, "grange.runtime", '{"level": "ERROR", "seconds": 60}')
+        assert (await done(silo, below)).outcome is Outcome.DONE
 
 
 async def test_a_dump_lists_the_tasks_with_their_stacks() -> None:

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 import svcs
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from grange import Grain
@@ -193,31 +193,6 @@ async def test_a_foreign_host_is_refused(tmp_path: Path) -> None:
             refused = await get(base(silo) + "/livez", headers={"host": host})
             assert refused.status_code == 421, host
             assert "http_hosts" in refused.text
-
-
-async def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_server, "HEAD_TIMEOUT", 0.05)
-    async with silo_with_http(tmp_path) as silo:
-        host, _, port = silo.http.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")  # a head that never ends
-        assert await reader.read() == b""
-        writer.close()
-        await writer.wait_closed()
-        assert (await get(base(silo) + "/livez")).status_code == 200
-
-
-async def test_a_silo_takes_a_bounded_number_of_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", 2)
-    async with silo_with_http(tmp_path) as silo:
-        host, _, port = silo.http.rpartition(":")
-        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
-        while (await get(base(silo) + "/livez")).status_code == 200:
-            pass  # the server has not accepted both yet
-        assert (await get(base(silo) + "/livez")).status_code == 503
-        for _, writer in held:
-            writer.close()
-            await writer.wait_closed()
 
 
 async def test_another_program_keeps_its_loggers(tmp_path: Path) -> None:
@@ -417,3 +392,123 @@ async def test_a_page_that_fails_leaves_the_others_alone(
         assert answer.status_code == 503
         assert "broken" in answer.text
         assert "no template" in caplog.text
+
+
+def pages_that_wait(ended: threading.Event) -> Callable[[SiloAccess], Starlette]:
+    """`/stream` sends for ever and then sets `ended`; `/form` reads its body."""
+
+    async def endless() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                yield b"x" * 65536
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    async def stream(_: Request) -> StreamingResponse:
+        return StreamingResponse(endless())
+
+    async def form(request: Request) -> JSONResponse:
+        return JSONResponse({"bytes": len(await request.body())})
+
+    return lambda _: Starlette(routes=[Route("/stream", stream), Route("/form", form, methods=["POST"])])
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def connect(silo: Silo, sent: bytes = b"") -> Connection:
+    host, _, port = silo.http.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    return reader, writer
+
+
+async def until_closed(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionResetError):
+        await reader.read()
+
+
+async def pages_loaded(silo: Silo) -> None:
+    while (await get(base(silo) + "/form")).status_code == 503:
+        pass
+
+
+HEAD = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /livez" + HEAD + b"X-Slow: ",
+        b"GET /livez" + HEAD + b"\r\nGET /livez" + HEAD + b"X-Slow: ",
+        b"POST /form" + HEAD + b"Content-Length: 9\r\n\r\nabc",
+        b"GET /livez" + HEAD + b"Content-Length: 9\r\n\r\nabc",  # it is answered before its body
+    ],
+    ids=["nothing", "head", "second head", "body", "body after the answer"],
+)
+async def test_a_request_that_does_not_end_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mount: Callable[..., None], sent: bytes
+) -> None:
+    monkeypatch.setattr(admin_server, "REQUEST_TIMEOUT", 0.2)
+    mount(dashboard=pages_that_wait(threading.Event()))
+    async with silo_with_http(tmp_path) as silo:
+        await pages_loaded(silo)
+        reader, writer = await connect(silo, sent)
+        closed = asyncio.create_task(until_closed(reader))
+        while sent and not closed.done() and not writer.is_closing():
+            writer.write(b"a")  # bytes that come do not renew the time
+            await asyncio.wait([closed], timeout=0.02)
+        await closed
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        assert (await get(base(silo) + "/livez")).status_code == 200
+
+
+async def test_a_peer_that_does_not_read_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mount: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(admin_server, "READ_TIMEOUT", 0.05)
+    ended = threading.Event()
+    mount(dashboard=pages_that_wait(ended))
+    async with silo_with_http(tmp_path) as silo:
+        await pages_loaded(silo)
+        _, writer = await connect(silo, b"GET /stream" + HEAD + b"\r\n")
+        assert await asyncio.to_thread(ended.wait, 30)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_idle_connections_make_room_for_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", 4)
+    async with silo_with_http(tmp_path) as silo:
+        held = [await connect(silo) for _ in range(12)]
+        for _ in range(5):
+            assert (await get(base(silo) + "/livez")).status_code == 200
+        await until_closed(held[0][0])  # the oldest ended
+        for _, writer in held:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def test_connections_in_use_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mount: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(admin_server, "MAX_CONNECTIONS", 3)
+    mount(dashboard=pages_that_wait(threading.Event()))
+    async with silo_with_http(tmp_path) as silo:
+        await pages_loaded(silo)
+        held = [await connect(silo, b"GET /stream" + HEAD + b"\r\n") for _ in range(2)]
+        for reader, _ in held:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        assert (await get(base(silo) + "/livez")).status_code == 503
+        for _, writer in held:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        while (await get(base(silo) + "/livez")).status_code == 503:
+            pass

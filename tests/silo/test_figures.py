@@ -29,6 +29,8 @@ class Cart(Grain, idle_timeout=60):
     async def on_activate(self) -> None:
         if self.key == "broken":
             raise ValueError("no")
+        if self.key == "slow":
+            await asyncio.sleep(3)
 
     async def hold(self, seconds: float = 0) -> None:
         await asyncio.sleep(seconds)
@@ -99,6 +101,14 @@ async def test_waits_turns_and_calls_in_progress_are_counted() -> None:
         assert hold.waits.total == pytest.approx(12, abs=0.1)  # 4 and 8
         assert hold.calls.total == pytest.approx(24, abs=0.1)
         assert hold.turns.over(1.0) == 3
+
+
+async def test_the_wait_for_the_activation_belongs_to_the_wait_for_the_turn() -> None:
+    async with TestCluster(grains=[Cart], silos=1) as cluster:
+        await asyncio.gather(*(cluster.get_grain(Cart, "slow").hold(4) for _ in range(2)))
+        hold = next(method for method in figures(cluster).types[0].methods if method.method == "hold")
+        assert hold.waits.total == pytest.approx(3 + 7, abs=0.1)
+        assert hold.calls.total == pytest.approx(3 + 4 + 7 + 4, abs=0.1)
 
 
 async def test_calls_to_other_silos_are_counted_where_they_are_made() -> None:

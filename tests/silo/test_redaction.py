@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grange.silo import redaction
 from grange.silo.redaction import LARGEST, LONGEST, MOST_VALUES, Redaction
 
 CANARY = "canary-4711"
@@ -79,6 +80,16 @@ def test_a_large_state_is_cut_and_says_so() -> None:
         assert found.cut
         assert 0 < len(found.json.encode()) <= LONGEST + 4
     assert Redaction(()).show("state", b"[" + b"1," * LARGEST + b"1]") == Redaction(()).show("state", b"not JSON")
+
+
+def test_what_no_text_has_room_for_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte has half a million values: a look at each would hold the event loop for a second."""
+    looked_at: list[str] = []
+    monkeypatch.setattr(redaction, "_looks_secret", lambda name: looked_at.append(name))
+    for value in ([0] * (LARGEST // 3), [{}] * 40_000, {str(number): 0 for number in range(40_000)}):
+        looked_at.clear()
+        assert Redaction(("*.a.*.b",)).show("state", msgspec.json.encode(value)).cut
+        assert len(looked_at) <= MOST_VALUES + 1
 
 
 def test_deep_nesting_is_harmless() -> None:

@@ -119,6 +119,17 @@ def test_a_file_that_other_users_may_read_or_write_is_refused(tmp_path: Path, mo
     assert token not in str(caught.value)
 
 
+def test_a_silo_does_not_trust_the_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silo of root could read it, and its owner knows the token; a command of root may use it."""
+    token = make_admin_token(tmp_path)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(ConfigurationError, match="belongs to another user") as caught:
+        tokens_of(KeywordConfig(data=tmp_path))
+    assert token not in str(caught.value)
+    assert read_admin_token(tmp_path) == token
+
+
 @pytest.mark.parametrize("content", ["", "short", "x" * 600, "with blanks in the text", "é" * 20])
 def test_a_file_without_a_token_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)

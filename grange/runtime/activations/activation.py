@@ -112,7 +112,7 @@ class Activation(ActivationContext):
         call.holder = self
         deps = self.owner.deps
         task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
-        if not task.done():
+        if (self.turn is not None or self.mailbox is not None) and not task.done():  # else it has ended already
             deps.turns[call] = None
 
     def receive(self, call: Invocation) -> None:
@@ -138,7 +138,7 @@ class Activation(ActivationContext):
             return
         else:
             mailbox.wait(call)
-        call.arrived_at = now
+        call.arrived_at = call.arrived_at or now  # it may have waited for the activation before
         self.figures.waiting += 1
 
     @property

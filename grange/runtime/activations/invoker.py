@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
 from grange.observability.counters import MethodFigures, TypeFigures
+from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
 from grange.runtime.requests.invocation import Invocation, expired
@@ -72,15 +74,18 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
         now = gate.clock()
         if call.entered:  # else it was refused, and the grain's code has not run
             figures = plan.figures if plan is not None else activation.figures.ticks
-            figures.executed(now - call.started_at, raised is not None)
-            if call.arrived_at or trace is not None:
+            turns, took = figures.turns, now - call.started_at
+            turns.cells[0 if took <= SHORT else bisect_left(BOUNDS, took)] += 1
+            turns.total += took
+            if raised is not None or call.arrived_at or trace is not None:
                 _note_details(call, figures, raised, now)
         activation.end(call, raised, now)
         raised = None  # else the error and this frame form a cycle
 
 
 def _note_details(call: Invocation, figures: MethodFigures, raised: BaseException | None, now: float) -> None:
-    """Note a turn that has waited before, or is in a trace."""
+    """Note a turn that has failed, has waited before, or is in a trace."""
+    figures.failed += raised is not None
     if call.arrived_at:
         figures.waited(call.started_at - call.arrived_at, now - call.started_at)
     trace = call.trace

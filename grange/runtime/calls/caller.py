@@ -96,7 +96,8 @@ class Caller:
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
-        deadline = self._loop.time() + (plan.timeout or self._timeout)
+        began = self._loop.time()
+        deadline = began + (plan.timeout or self._timeout)
         link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
@@ -118,7 +119,7 @@ class Caller:
             self._deps.lost(plan, error)
             raise
         else:
-            return self._deps.result(plan, response, self._loop.time() - deadline + (plan.timeout or self._timeout))
+            return self._deps.result(plan, response, link.answered_at - began)
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
 
     async def drain(self) -> None:

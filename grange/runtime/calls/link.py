@@ -62,6 +62,8 @@ class Link:
     open: whether `connection` takes requests: from its handshake until the silo's goodbye or the end. `Sender.link`
     sets both.
     crowded: the queue had no room after the last request, so ask `has_room`.
+    answered_at: the loop time at which the last frame arrived. Calls count their times up to it, so that a frame reads
+    the clock once.
     `on_end` is called when the connection ends, `on_leaving` when the silo sends its goodbye.
     """
 
@@ -78,6 +80,7 @@ class Link:
         self.silo = silo
         self.open = False
         self.crowded = False
+        self.answered_at = 0.0
         self.on_end: Callable[[SiloAddress, Exception | None], None] = _ignore
         self._on_leaving = on_leaving
         self._answered: asyncio.Event | None = None  # after the goodbye: set when no call is pending
@@ -134,6 +137,7 @@ class Link:
 
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take answers, rejections and statuses."""
+        self.answered_at = self.connection.last_received
         usual = self._pending
         for message in messages:
             if isinstance(message, Response):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.errors import CallError, CallNotExecuted, CallOutcomeUnknown, CallTimeout
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
+from grange.observability.histogram import BOUNDS
 from grange.observability.spans import InTrace
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
@@ -49,9 +51,15 @@ class CallerDeps(msgspec.Struct, eq=False):
 
     def result(self, plan: MethodPlan, response: Response, seconds: float) -> Any:
         """The result of a call to another process, which took `seconds`, or raise its error."""
-        plan.sent.answered(seconds, response.failed)
+        sent = plan.sent
+        calls = sent.calls
+        calls.cells[bisect_left(BOUNDS, seconds)] += 1
+        calls.total += seconds
         if response.failed:
+            sent.failed += 1
             raise self.error(response)
+        if plan.one_way:
+            return None
         return plan.decode_result(response.payload)
 
     def lost(self, plan: MethodPlan, error: CallOutcomeUnknown) -> None:
@@ -103,13 +111,7 @@ class Outgoing:
             deps.lost(self.plan, error)
             raise
         self.answered = True
-        seconds = deps.deadlines.loop.time() - began
-        if self.handed_over is None:
-            return deps.result(self.plan, response, seconds)
-        self.plan.sent.answered(seconds, response.failed)
-        if response.failed:
-            raise deps.error(response)
-        return None
+        return deps.result(self.plan, response, deps.deadlines.loop.time() - began)
 
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
