@@ -18,7 +18,7 @@ from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_one, askab
 from grange.dashboard.health import alarms_of
 from grange.dashboard.journals import Journals
 from grange.dashboard.live import Live
-from grange.dashboard.past import Past
+from grange.dashboard.past import LONGEST_SPAN, Past
 from grange.dashboard.picture import Picture, SiloSeen
 from grange.dashboard.points import Points, points_of
 from grange.dashboard.views import Facts, Shown, hello_of, tick_of
@@ -133,7 +133,7 @@ class Collector:
         picture = self._picture = self.picture()
         self._points = points_of(picture)
         self._alarms = len(self.alarms(picture))
-        self._span, self._asked = min(began - self._asked, RECENT), began
+        self._span, self._asked = min(began - self._asked, LONGEST_SPAN), began
         self._past.add(picture.time, self._span, self._points)
         self.live.publish_tick()
 

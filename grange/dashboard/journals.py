@@ -62,7 +62,10 @@ class EventMemory:
         return After(self._numbers.get(member.address, -NEWEST), NEWEST)
 
     def keep(self, member: Member, answer: Events, names: Mapping[str, str]) -> None:
-        """Keep the events of an answer, with the `names` of silos for their addresses. Two questions at once may bring the same events: they are kept once."""
+        """Keep the events of an answer, with the `names` of silos for their addresses.
+
+        Two questions at once may bring the same events: they are kept once.
+        """
         last = self._numbers.get(member.address, 0)
         new = [_event_facts(member, row, names) for row in answer.rows if row.number > last]
         self._numbers[member.address] = max(last, answer.last)
