@@ -146,10 +146,10 @@ class AwakeOrder(Generic[E]):
         now = max(self._tick_at, self._loop.time())  # a loop may run a timer a little early
         if now - self._tick_at > STOP_THRESHOLD:
             self._count_stop(now)
-        awake = now - self._stopped
-        due: list[E] = []
-        if awake >= self._grace_until:
-            due += (entry for entry, _ in takewhile(lambda each: each[1] <= awake, self._due_of.items()))
+        stopped, due = self._stopped, list[E]()
+        # Compared as `_start` computes it: rounded in another way, an entry could be due for `_start` only, for ever.
+        if self._grace_until + stopped <= now:
+            due += (entry for entry, _ in takewhile(lambda each: each[1] + stopped <= now, self._due_of.items()))
         for entry in due:
             del self._due_of[entry]
         if self._due_of:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from grange.silo.option_sources import TOML
 
@@ -40,7 +39,9 @@ async def changes(files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[P
 
 async def _changes_of(seen: dict[Path, Version], files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[Path]]:
     """Yield the files that have other versions than in `seen`, which it updates. It ends when `files` names others."""
-    watch: Any = import_module("watchfiles").awatch  # the extra may be absent
+    import watchfiles  # the extra may be absent
+
+    watch: Any = cast("Any", watchfiles).awatch
     folders = {path.parent for path in seen if path.parent.is_dir()}
     async with aclosing(watch(*folders, recursive=False, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000,
                                yield_on_timeout=True)) as batches:  # fmt: skip

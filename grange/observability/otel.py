@@ -38,6 +38,7 @@ from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from grange.aio.threads import has_ended
 from grange.errors import ConfigurationError
 from grange.observability.histogram import BOUNDS, Distribution
 from grange.observability.metrics import METRICS, Kind
@@ -240,8 +241,7 @@ async def end_within(seconds: float, what: str, end: Callable[[], object], give_
     """Run `end`, which sends what is left, in a thread. After `seconds` it is left behind, and `give_up` called."""
     thread = threading.Thread(target=end, name=f"grange end of {what}", daemon=True)
     thread.start()
-    await asyncio.get_running_loop().run_in_executor(None, thread.join, seconds)
-    if thread.is_alive():
+    if not await has_ended(thread, seconds):
         log.warning(
             "the receiver did not take the last %s within %g s; they are lost", what, seconds,
             extra={"event": "telemetry_lost"},

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from grange.aio.tasks import Tasks
+from grange.aio.threads import has_ended
 from grange.proto.ids import endpoint_of
 from grange.silo.access import SiloAccess
 from grange.silo.config import SiloConfig
@@ -74,10 +75,10 @@ class AdminPort:
 
     def _run(self, listening: socket.socket, names: tuple[str, ...]) -> None:
         """The thread. The server is loaded here, so that a silo without an admin port does without it."""
-        from grange.silo.admin_server import serve
-
         try:
             with listening, asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+                from grange.silo.admin_server import serve
+
                 runner.run(serve(listening, names, self.health, self._access, self._stop))
         except Exception:
             log.exception("the admin port of this silo has ended", extra={"event": "admin_port_failed"})
@@ -91,16 +92,17 @@ class AdminPort:
         if self._thread is None:
             return
         self._stop.set_result(None)
-        # Meanwhile the loop runs: a page may await an answer of this silo.
-        await asyncio.to_thread(self._thread.join, STOP_TIMEOUT)
-        if self._thread.is_alive():
-            log.error(
-                "the admin port did not close within %g s; the stop continues without it",
-                STOP_TIMEOUT, extra={"event": "part_would_not_end"},
-            )  # fmt: skip
-        await self._tasks.close()
-        if self._crossing is not None:
-            await self._crossing.close()
+        try:
+            # Meanwhile the loop runs: a page may await an answer of this silo.
+            if not await has_ended(self._thread, STOP_TIMEOUT):
+                log.error(
+                    "the admin port did not close within %g s; the stop continues without it",
+                    STOP_TIMEOUT, extra={"event": "part_would_not_end"},
+                )  # fmt: skip
+        finally:
+            await self._tasks.close()
+            if self._crossing is not None:
+                await self._crossing.close()
 
 
 async def listen(host: str, port: int) -> socket.socket:

@@ -70,13 +70,13 @@ class Crossing:
         await self._tasks.close()
 
     def _start(self, question: _Question[Any]) -> None:
-        if question.answer.cancelled():
-            return
-        question.answer.set_running_or_notify_cancel()  # from here on only the task ends it
+        if not question.answer.set_running_or_notify_cancel():
+            return  # the asker has gone; from here on only the task ends the answer
         if self._closed:
             question.answer.set_exception(SiloUnavailable(f"silo {self.address} has stopped"))
         else:
             question.task = self._tasks.start(question.run())
+            question.task.add_done_callback(question.ended)
 
     def _cancel(self, question: _Question[Any]) -> None:
         def cancel() -> None:
@@ -99,10 +99,12 @@ class _Question(Generic[T]):
         """Do the work and give the answer."""
         try:
             result = await self._make()
-        except asyncio.CancelledError:
-            self.answer.set_exception(SiloUnavailable("the silo stopped before it answered"))
-            raise
         except Exception as error:
             self.answer.set_exception(error)
         else:
             self.answer.set_result(result)
+
+    def ended(self, _: asyncio.Task[None]) -> None:
+        """The task has ended. If it was cancelled, perhaps before its first step, it has given no answer."""
+        if not self.answer.done():
+            self.answer.set_exception(SiloUnavailable("the silo stopped before it answered"))

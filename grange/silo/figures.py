@@ -98,10 +98,13 @@ class Figures:
             yield each.figures.snapshot(each.live, changes[name], conflicts[name])
 
     def _stuck(self) -> int:
-        """The turns that run for longer than `LONG_TURN`: the first of all, which are in order of their starts."""
+        """The turns that run for longer than `LONG_TURN`: the first of all, which are in order of their starts.
+
+        Those of a fenced silo that wait at its gate have not entered their grains.
+        """
         deps = self._stages.hosting.catalog.deps
         limit = deps.gate.clock() - LONG_TURN
-        return sum(1 for _ in takewhile(lambda call: call.started_at <= limit, deps.turns))
+        return sum(call.entered for call in takewhile(lambda call: call.started_at <= limit, deps.turns))
 
     def _traffic(self) -> tuple[TrafficSnapshot, ...]:
         hosting, peers = self._stages.hosting, self._stages.links.peers

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import grpc.aio
 
+from grange.aio.threads import blocks
 from grange.errors import SiloUnavailable
 from grange.proto.codec import InvalidFrame, decode_answer, decode_question, encode_answer, encode_question
 from grange.proto.ids import SiloAddress, endpoint_of
@@ -104,7 +105,7 @@ class GrpcProbeLine:
         stopped = self._server.stop(0)
         channels, self._channels = list(self._channels.values()), {}
         await asyncio.gather(*(channel.close() for channel in channels))
-        await asyncio.get_running_loop().run_in_executor(None, stopped.wait)
+        await blocks(stopped.wait)
         self._threads.shutdown(wait=False)
 
     async def _close_channel(self, silo: SiloAddress, channel: grpc.aio.Channel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -150,6 +151,65 @@ async def test_an_entry_that_is_added_right_after_a_stop_does_not_wait_as_long_a
     await asyncio.sleep(20.0)
     assert began + 4.0 < expired[1] <= began + 5.0
     assert began + 5.0 <= expired[2] < began + 6.0
+
+
+@given(data=st.data(), seconds=st.sampled_from((0.1, 1.0, 5.0)))
+def test_each_entry_expires_once_and_in_time(data: st.DataObject, seconds: float) -> None:
+    """Entries come and go while the process is stopped again and again; only stops and grace make an entry late."""
+    steps = data.draw(
+        st.lists(st.sampled_from(("add", "discard", 0.0, 0.01, 0.1, 0.3, -0.04, -0.3, -10.0)), max_size=60)
+    )
+    expired: dict[int, float] = {}
+    added: dict[int, float] = {}
+    gone: set[int] = set()
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+
+        def expire(entry: int) -> None:
+            assert entry not in gone
+            assert entry not in expired
+            expired[entry] = loop.time()
+
+        stops: list[tuple[float, float]] = []
+        with VirtualTime(loop).installed() as time:
+            order = AwakeOrder(seconds, expire)
+            for number, step in enumerate(steps):
+                if step == "add":
+                    order.add(number)
+                    added[number] = loop.time()
+                elif step == "discard":
+                    if left := [entry for entry in added if entry not in expired and entry not in gone]:
+                        order.discard(left[-1])
+                        gone.add(left[-1])
+                elif isinstance(step, float) and step < 0:
+                    stops.append((loop.time(), -step))
+                    stand_still(time, -step)
+                elif isinstance(step, float):
+                    await asyncio.sleep(step)
+            await asyncio.sleep(30)
+        assert expired.keys() == added.keys() - gone
+        for entry, at in expired.items():
+            awake = at - added[entry] - sum(length for began, length in stops if added[entry] <= began < at)
+            assert awake >= seconds - len(stops) * (SLICE + STOP_THRESHOLD) - 1e-6
+            assert awake <= seconds + (len(stops) + 1) * (GRACE + STOP_THRESHOLD)
+            assert at >= added[entry] + seconds - 1e-6
+
+    asyncio.run(check())
+
+
+async def test_an_order_with_rounded_times_comes_to_its_end(time: VirtualTime) -> None:
+    """`now - stopped < due` and `due + stopped == now` can hold at once."""
+    rng = random.Random(1)
+    for _ in range(200):
+        expired: list[int] = []
+        order = AwakeOrder(0.1, expired.append)
+        for number in range(20):
+            order.add(number)
+            await asyncio.sleep(rng.random())
+            stand_still(time, rng.random() * 10)
+        await asyncio.sleep(30)
+        assert expired == list(range(20))
 
 
 async def test_without_a_limit_it_never_ends_and_costs_no_timer(time: VirtualTime) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import msgspec
 import pytest
 
 from grange.membership.model.member import SiloStatus, View, make_view
@@ -99,6 +102,14 @@ def test_the_rebuilt_table_holds_all_silos_with_their_highest_statuses():
     }
     assert {row.alive for row in rows.values()} == {START}
     assert list(rows) == sorted(rows)
+
+
+def test_a_cordon_survives_a_table_that_went_back_in_time():
+    """The table found is older than the cordon of one silo, and than the end of that of another."""
+    cordoned = partial(msgspec.structs.replace, cordoned=True)
+    found = a_table("one", 3, member(ME), cordoned(member(OTHER)), cordoned(member(THIRD)))
+    rows = merged(found, memory(10, cordoned(member(ME)), member(OTHER)), Tombstones())
+    assert {row.address: row.cordoned for row in rows} == {ME: True, OTHER: False, THIRD: True}
 
 
 def test_of_two_generations_at_one_endpoint_the_newest_lives():

@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,17 @@ async def test_the_end_of_the_thread_is_an_alarm(
     async with silo_with_http(tmp_path):
         pass
     assert [record.event for record in caplog.records if record.levelname == "ERROR"] == ["admin_port_failed"]
+
+
+async def test_the_stop_does_not_wait_for_code_of_grains_in_threads(tmp_path: Path) -> None:
+    loop, end = asyncio.get_running_loop(), threading.Event()
+    async with silo_with_http(tmp_path):
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = asyncio.ensure_future(asyncio.to_thread(end.wait))
+        loop.call_later(20, end.set)
+    assert not end.is_set()
+    end.set()
+    await busy
 
 
 async def test_virtual_time_has_no_admin_port() -> None:

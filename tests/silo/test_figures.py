@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 import msgspec
@@ -109,6 +110,18 @@ async def test_the_wait_for_the_activation_belongs_to_the_wait_for_the_turn() ->
         hold = next(method for method in figures(cluster).types[0].methods if method.method == "hold")
         assert hold.waits.total == pytest.approx(3 + 7, abs=0.1)
         assert hold.calls.total == pytest.approx(3 + 4 + 7 + 4, abs=0.1)
+
+
+async def test_a_turn_that_waits_at_the_gate_of_a_fenced_silo_is_not_stuck() -> None:
+    async with TestCluster(grains=[Cart], silos=1) as cluster:
+        ann, gate = cluster.get_grain(Cart, "ann"), cluster.silos[0].catalog.deps.gate
+        await ann.hold()
+        gate.pause()
+        call = asyncio.create_task(ann.hold())
+        await cluster.advance(2)
+        assert (figures(cluster).running, figures(cluster).stuck) == (1, 0)
+        gate.open(math.inf)
+        await call
 
 
 async def test_calls_to_other_silos_are_counted_where_they_are_made() -> None:

@@ -70,6 +70,7 @@ def judge(memory: Memory, version: TableVersion, read: View) -> VersionOrder:
 def merged(table: Table, memory: Memory, tombstones: Tombstones) -> tuple[Member, ...]:
     """The rows of the rebuilt table: all silos known or found, each with the highest status seen of it.
 
+    A table that went back in time has old cordons, so those in memory count.
     A silo that is not dead counts as alive; probes find the dead ones. Of two generations at one endpoint only the
     newest lives.
     """
@@ -78,6 +79,8 @@ def merged(table: Table, memory: Memory, tombstones: Tombstones) -> tuple[Member
         found = rows.get(member.address)
         if found is None or found.status.rank < member.status.rank:
             rows[member.address] = member
+        elif found.cordoned != member.cordoned and found.status is member.status:
+            rows[member.address] = msgspec.structs.replace(found, cordoned=member.cordoned)
     newest: dict[str, int] = {}
     for silo in rows:
         newest[silo.endpoint] = max(silo.generation, newest.get(silo.endpoint, 0))
