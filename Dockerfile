@@ -22,6 +22,7 @@ RUN python -m venv /tools \
     && /venv/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY grange grange
+COPY docs/runbooks docs/runbooks
 RUN /tools/bin/python -m hatchling build -t wheel \
     && /venv/bin/pip install --no-deps dist/*.whl \
     && /venv/bin/pip uninstall --yes pip

@@ -10,13 +10,15 @@ import secrets
 from collections.abc import Callable
 from datetime import datetime
 
+import msgspec
+
 from grange import clock
 from grange.dashboard.changes import Changes, changes_between
 from grange.dashboard.cluster import ASK_TIMEOUT, WatchedCluster, ask_one, askable
 from grange.dashboard.health import alarms_of
 from grange.dashboard.journals import Journals
 from grange.dashboard.live import Live
-from grange.dashboard.past import Past
+from grange.dashboard.past import LONGEST_SPAN, Past
 from grange.dashboard.picture import Picture, SiloSeen
 from grange.dashboard.points import Points, points_of
 from grange.dashboard.views import Facts, Shown, hello_of, tick_of
@@ -84,8 +86,11 @@ class Collector:
         """The cluster as the newest answers show it."""
         view = self._cluster.view
         now = asyncio.get_running_loop().time()
-        watches = (self._watches.get(member.address) or _Watch(member) for member in askable(view))
-        seen = tuple(watch.seen for watch in watches)
+        seen = tuple(
+            msgspec.structs.replace(watch.seen, member=member) if watch else SiloSeen(member)
+            for member in askable(view)
+            for watch in (self._watches.get(member.address),)
+        )
         return Picture(self._cluster.name, view, self._utc_now().timestamp(), now, seen)
 
     async def run(self) -> None:
@@ -128,7 +133,7 @@ class Collector:
         picture = self._picture = self.picture()
         self._points = points_of(picture)
         self._alarms = len(self.alarms(picture))
-        self._span, self._asked = min(began - self._asked, RECENT), began
+        self._span, self._asked = min(began - self._asked, LONGEST_SPAN), began
         self._past.add(picture.time, self._span, self._points)
         self.live.publish_tick()
 

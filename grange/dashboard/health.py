@@ -90,7 +90,7 @@ def checks_of(picture: Picture, dropped: int) -> list[Facts]:
         ("no silo is fenced", fenced, "none", "self_fenced"),
         ("every silo is healthy", weak, "score 0", "health_degraded"),
         ("one activation for each grain", duplicates, "none found twice", "duplicate_activation"),
-        ("no turn is stuck", stuck, "none of more than 1 s", ""),
+        ("no turn is stuck", stuck, "none of more than 1 s", "turn_stuck"),
         ("event loops are free", slow, f"lag below {SLOW_LOOP * 1000:.0f} ms", "loop_blocked"),
         ("every series is shown", [f"{dropped} left out"] if dropped else [], "none left out", ""),
     ]

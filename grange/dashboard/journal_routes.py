@@ -19,6 +19,7 @@ from grange.dashboard.health import checks_of
 from grange.dashboard.journals import NEWEST, Journals
 from grange.dashboard.live import EventStream
 from grange.dashboard.replies import BadRequest, error_reply, json_reply, list_reply
+from grange.dashboard.runbook_pages import runbook
 from grange.dashboard.search import LONGEST_TEXT, whole
 from grange.dashboard.timeline import fences_of, versions_of
 from grange.membership.model.member import Member
@@ -58,6 +59,7 @@ class JournalRoutes:
             Route("/api/traces/{trace}", self._trace),
             Route("/api/health", self._health),
             Route("/api/audit", self._audit),
+            Route("/api/runbooks/{name}", self._runbook),
         ]
 
     async def _membership(self, request: Request) -> Response:
@@ -171,3 +173,7 @@ class JournalRoutes:
 
     async def _audit(self, request: Request) -> Response:
         return list_reply(request, await self._journals.audit(), "rows")
+
+    async def _runbook(self, request: Request) -> Response:
+        text = runbook(request.path_params["name"])
+        return error_reply(404, "there is no such runbook") if text is None else json_reply({"text": text})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from grange.dashboard.cluster import ASK_TIMEOUT, Answer, WatchedCluster, ask_all, askable
 from grange.dashboard.health import ALARMS, ENDED_BY
+from grange.dashboard.timeline import with_names
 from grange.membership.model.member import Member
 from grange.proto.acts import AUDIT, Audit
 from grange.proto.ids import SiloAddress
@@ -60,10 +61,13 @@ class EventMemory:
         """The question for the events of a silo that are not here yet."""
         return After(self._numbers.get(member.address, -NEWEST), NEWEST)
 
-    def keep(self, member: Member, answer: Events) -> None:
-        """Keep the events of an answer. Two questions at once may bring the same events: they are kept once."""
+    def keep(self, member: Member, answer: Events, names: Mapping[str, str]) -> None:
+        """Keep the events of an answer, with the `names` of silos for their addresses.
+
+        Two questions at once may bring the same events: they are kept once.
+        """
         last = self._numbers.get(member.address, 0)
-        new = [_event_facts(member, row) for row in answer.rows if row.number > last]
+        new = [_event_facts(member, row, names) for row in answer.rows if row.number > last]
         self._numbers[member.address] = max(last, answer.last)
         self._rows.extend(new)
         self.alarms.extend(row for row in new if row["name"] in ALARMS or row["name"] in ENDED_BY)
@@ -88,9 +92,10 @@ class Journals:
         members = askable(self._cluster.view)
         answers = await asyncio.gather(*(self._events_of(member) for member in members))
         self.memory.forget(member.address for member in members)
+        names = {str(member.address): member.name for member in self._cluster.view.members}
         for each in answers:
             if each.answer is not None:
-                self.memory.keep(each.member, each.answer)
+                self.memory.keep(each.member, each.answer, names)
         self.memory.has_begun = True
         return _silent(answers)
 
@@ -173,13 +178,13 @@ def _milliseconds(time: float) -> int:
     return int(time * 1000)
 
 
-def _event_facts(member: Member, row: EventRow) -> Facts:
+def _event_facts(member: Member, row: EventRow, names: Mapping[str, str]) -> Facts:
     return {
         "number": row.number,
         "time": _milliseconds(row.time),
         "silo": member.name,
         "name": row.name,
-        "text": row.text,
+        "text": with_names(row.text, names),
         "facts": row.facts,
     }
 

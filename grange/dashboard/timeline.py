@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ Facts = dict[str, Any]
 
 CHANGED, FENCED, LIFTED, STOOD_STILL = "membership_changed", "self_fenced", "fence_lifted", "silo_stood_still"
 """Names of events."""
+
+ADDRESS = re.compile(r"[\w.:\[\]-]+:\d+@\d+")
+"""The address of a silo in a text."""
 
 
 def versions_of(events: Iterable[Facts], names: Mapping[str, str]) -> list[Facts]:
@@ -30,6 +34,11 @@ def versions_of(events: Iterable[Facts], names: Mapping[str, str]) -> list[Facts
     return sorted(found.values(), key=lambda row: (-row["version"], row["time"]))
 
 
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """A sentence with the names of silos for their addresses, which people do not know by heart."""
+    return ADDRESS.sub(lambda found: names.get(found[0]) or found[0], text)
+
+
 def _row(event: Facts, names: Mapping[str, str]) -> Facts:
     facts = event["facts"]
     return {
@@ -39,7 +48,7 @@ def _row(event: Facts, names: Mapping[str, str]) -> Facts:
         "silo": _name(facts.get("member"), names),
         "status": facts.get("status", ""),
         "by": _name(facts.get("by"), names),
-        "why": ": ".join(filter(None, (str(facts.get("change", "")), str(facts.get("why", ""))))),
+        "why": with_names(": ".join(filter(None, (facts.get("change", ""), facts.get("why", "")))), names),
     }
 
 

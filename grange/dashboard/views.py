@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -71,7 +72,7 @@ def tick_of(picture: Picture, view: str, points: Points, alarms: int, span: floa
     part = parts[kind]() if kind in parts else {}
     rounded = {name: short(value) for name, value in shown.items()}
     head = head_of(picture, alarms)
-    return {"now": picture.milliseconds, "span": round(span, 2), "head": head, "points": rounded, **part}
+    return {"now": picture.milliseconds, "span": math.ceil(span * 1000) / 1000, "head": head, "points": rounded, **part}
 
 
 def head_of(picture: Picture, alarms: int) -> Facts:
@@ -118,6 +119,7 @@ def silo_row(picture: Picture, silo: SiloSeen) -> Facts:
         "name": member.name,
         "address": str(member.address),
         "status": str(member.status),
+        "cordoned": member.cordoned,
         "age": picture.age(silo),
         "problem": silo.problem,
         "labels": member.labels,

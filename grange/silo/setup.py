@@ -50,8 +50,8 @@ class SetupTarget:
 
     def _accepted(self, inbound: Inbound, kind: str) -> Iterator[ConnectionRow]:
         for each in inbound.connected:
-            quiet = self._loop.time() - each.last_received
-            yield ConnectionRow(each.peer, kind, each.unwritten, each.in_progress, quiet)
+            quiet = self._loop.time() - each.connection.last_received
+            yield ConnectionRow(each.peer, kind, each.connection.unwritten, each.in_progress, quiet)
 
     async def _answer(self, _: bytes) -> bytes:
         return encode(self.setup())

@@ -22,6 +22,7 @@ PAGES = {
     "traces": "/traces",
     "health": "/health",
     "audit": "/audit",
+    "runbook": "/runbooks/turn_stuck",
 }
 
 ACTED_ON = ("overview", "silo", "type", "activation")

@@ -34,6 +34,11 @@ async def test_the_membership_page_tells_every_version_and_the_doubts_of_each_si
         assert (death["silo"], death["by"]) == (killed.name, death["by"])
         assert death["by"] in {"silo-1", "silo-2"}
         assert death["why"].startswith("is dead: ")
+        assert "@" not in death["why"], "silos have names"
+        told_events = (await browser.get("/api/events")).json["rows"]
+        (dead,) = [row for row in told_events if row["name"] == "silo_declared_dead"]
+        assert dead["text"].startswith(f"silo {killed.name} is declared dead by")
+        assert dead["facts"]["member"] == str(killed.address)
         assert found["incarnation"]
         assert "," not in found["incarnation"]
         assert [silo["name"] for silo in found["silos"]] == ["silo-1", "silo-2"]
@@ -123,3 +128,13 @@ def test_a_range_of_versions_is_left_out_if_other_silos_tell_of_each() -> None:
         (3, 5, "10.0.0.2:1@1", ""),
         (3, 5, "", ""),
     ]
+
+
+async def test_a_cordoned_silo_is_shown_as_cordoned() -> None:
+    async with TestCluster([Cart], silos=2) as cluster, dashboard_of(cluster) as dashboard:
+        browser = await logged_in(dashboard, Level.OPERATOR)
+        question = {"action": "cordon", "target": "silo-2", "silo": "silo-2", "reason": "test"}
+        assert (await browser.post("/api/act", question)).json["outcome"] == "done"
+        await cluster.advance(12)
+        silos = (await browser.get("/api/silos")).json["silos"]
+        assert {silo["name"]: silo["cordoned"] for silo in silos} == {"silo-1": False, "silo-2": True}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from typing import Any
 
 import msgspec
 import pytest
 
 from grange.dashboard.health import ALARMS
+from grange.dashboard.runbook_pages import FOLDERS
 from grange.proto.inspection import DOUBTS, DoubtRow, Doubts
 from grange.proto.journal import LOGS, TRACE, TRACES, LogRow, Logs, ReadLogs, RootRow, SpanRow, Traces
 from grange.testing.loop import VirtualTime
 from tests.architecture.sources import ROOT
+from tests.dashboard.browser import Browser
 from tests.dashboard.fakes import STARTED, FakeCluster, FakeSilo, shown
 from tests.dashboard.shown import logged_in
 
@@ -213,3 +216,20 @@ async def test_an_alarm_ends_by_its_event_or_by_time(time: VirtualTime) -> None:
         assert [alarm["name"] for alarm in alarms] == ["drain_timeout"]
         await time.advance(1000)
         assert (await browser.get("/api/health")).json["alarms"] == []
+
+
+async def test_the_runbook_of_an_alarm_is_a_page_behind_the_login(time: VirtualTime) -> None:
+    async with shown(FakeCluster(), time) as dashboard:
+        assert (await Browser(dashboard.app).get("/api/runbooks/turn_stuck")).status == 401
+        browser = await logged_in(dashboard)
+        text = (await browser.get("/api/runbooks/turn_stuck")).json["text"]
+        assert text == (ROOT / "docs" / "runbooks" / "turn_stuck.md").read_text("utf-8")
+        for name in ("none", "..%2f..%2fREADME", "README"):
+            assert (await browser.get(f"/api/runbooks/{name}")).status == 404
+
+
+def test_the_wheel_has_the_runbooks() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {"docs/runbooks": "grange/dashboard/runbooks"}
+    assert (ROOT / "grange" / "dashboard" / "runbooks") in FOLDERS

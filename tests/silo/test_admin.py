@@ -7,7 +7,6 @@ import http.client
 import logging
 import re
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -25,10 +24,12 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from grange import Grain
+from grange.client import Client
 from grange.errors import ConfigurationError, OptionError
+from grange.observability import Telemetry
 from grange.observability.log_context import LimitedLines
 from grange.observability.metrics import METRICS
-from grange.proto.journal import TRACES, RootRow, SpanRow, Traces
+from grange.proto.acts import ACT, Act, Acted, Action
 from grange.proto.management import STATUS, SiloState
 from grange.servers.process import free_port
 from grange.silo import admin_server
@@ -292,20 +293,19 @@ async def test_metrics_answer_while_a_turn_blocks_the_silo(tmp_path: Path) -> No
 
 
 async def test_a_scrape_links_a_slow_call_to_its_trace(tmp_path: Path) -> None:
-    """The silo's own answer about its traces is in place of tracing."""
-    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    async with silo_with_http(tmp_path) as silo:
-        await silo.get_grain(Idle, "a").touch()
-
-        async def answer(_: bytes) -> bytes:
-            span = SpanRow(trace, "00f067aa0ba902b7", "", "server", "idle/touch", time.time(), 0.02)
-            return msgspec.msgpack.encode(Traces(silo.address, (RootRow(span, "slow"),)))
-
-        targets = silo._running.hosting.silo_targets
-        targets._answers[TRACES] = answer
+    silo = Silo(
+        [Idle], port=0, gateway_port=0, http=0, membership="memory://", storage="memory://", data=tmp_path,
+        telemetry=Telemetry(sample=1.0),
+    )  # fmt: skip
+    async with silo, Client([silo.gateway], telemetry=Telemetry(sample=1.0)) as client:
+        await client.get_grain(Idle, "a").touch()
+        kept = silo._running.links.traces.kept
+        assert kept is not None
+        (root,) = kept.roots(0, 10)
         text = (await get(base(silo) + "/metrics", headers={"accept": "application/openmetrics-text"})).text
-        (line,) = [each for each in text.splitlines() if trace in each]
-        assert line.startswith('grange_call_duration_seconds_bucket{type="idle",method="touch",le="0.025"}')
+        (line,) = [each for each in text.splitlines() if root.span.trace in each]
+        assert line.startswith('grange_call_duration_seconds_bucket{type="idle",method="touch",le="')
+        assert f'trace_id="{root.span.trace}"' in line
 
 
 VIEWER = "a-viewer's-token-of-24"
@@ -364,6 +364,9 @@ async def test_a_page_asks_any_silo_of_the_cluster(tmp_path: Path, mount: Callab
         async def silos(_: Request) -> JSONResponse:
             found = {}
             for member in access.members().active:
+                act = msgspec.msgpack.encode(Act(Action.COLLECT, values='{"idle": 0}', actor="ann", preview=True))
+                acted = msgspec.msgpack.decode(await access.ask(member.address, ACT, act, 5), type=Acted)
+                assert acted.outcome == "previewed", acted
                 answer = await access.ask(member.address, STATUS, b"", 5)
                 found[str(member.address)] = msgspec.msgpack.decode(answer, type=SiloState).name
             return JSONResponse({"silos": found, "thread": threading.current_thread().name, "own": access.name})

@@ -28,6 +28,7 @@ const ROUTES = [
   ['traces', 'traces', () => 'quiet', 'Traces'],
   ['traces/*', 'trace', () => 'quiet'],
   ['health', 'health', () => 'quiet', 'Health'],
+  ['runbooks/*', 'runbook', () => 'quiet'],
   ['audit', 'audit', () => 'quiet', 'Actions'],
 ];
 

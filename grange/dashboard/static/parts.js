@@ -79,11 +79,10 @@ export const typeLink = (type) => h('a', { href: pathOf('grains', type), class: 
 /** @param {string} type @param {string} key @param {number} [most] */
 export const keyLink = (type, key, most = 48) => h('a', { href: grainPage(type, key), title: key.length > most ? key : null }, id(key, most));
 
-/** Where to read what to do: a page of the runbooks, by name or address. @param {string} name */
+/** Where to read what to do: a page of the runbooks. @param {string} name */
 export function runbook(name) {
   if (!name) return null;
-  if (/^(https?:\/\/|\/)/.test(name)) return link(name, 'runbook');
-  return h('span', { class: 'quiet' }, 'runbook ', h('code', null, name));
+  return h('a', { href: pathOf('runbooks', name), 'aria-label': `Runbook ${name}` }, 'runbook');
 }
 
 /** A bar of parts with a text: how a number is spread. @param {[string, number][]} parts @param {number} [all] */

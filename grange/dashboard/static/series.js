@@ -18,7 +18,7 @@ export class Series {
   /** Add the figure of a time, which stands for the last `span` seconds; older times without one become a gap.
    * @param {number} now in ms @param {Point | undefined} value @param {number} [span] */
   push(now, value, span = 1) {
-    const index = Math.round((now - this.start) / this.step);
+    const index = Math.floor((now - this.start) / this.step);
     if (index < 0) return;
     if (index - this.values.length > KEPT) {
       this.values = [];

@@ -31,8 +31,8 @@ export function lanes(versions, now) {
 
 /** A shape for what happened, around 0,0. @param {string} status @param {string} why */
 function shape(status, why) {
-  if (/vote|suspect/i.test(why)) return 'M0 -5L5 0L0 5L-5 0Z';
   if (status === 'dead') return 'M-4 -4L4 4M4 -4L-4 4';
+  if (/vote|suspect/i.test(why)) return 'M0 -5L5 0L0 5L-5 0Z';
   if (status === 'joining') return 'M-3 -4L4 0L-3 4Z';
   if (status === 'leaving') return 'M3 -4L-4 0L3 4Z';
   return 'M-4 -4h8v8h-8Z';

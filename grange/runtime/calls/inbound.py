@@ -63,7 +63,8 @@ class Inbound:
     def last_received(self, silo: SiloAddress) -> float:
         """Loop time of the last frame on a connection that this silo opened; -inf if there was none."""
         return max(
-            (incoming.last_received for incoming in self._connected if incoming.opened_by(silo)), default=-math.inf
+            (incoming.connection.last_received for incoming in self._connected if incoming.opened_by(silo)),
+            default=-math.inf,
         )
 
     def _remove(self, incoming: Incoming) -> None:

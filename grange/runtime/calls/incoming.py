@@ -91,14 +91,9 @@ class Incoming:
         connection.count(deps.traffic)
 
     @property
-    def last_received(self) -> float:
-        """Loop time of its last frame."""
-        return self._connection.last_received
-
-    @property
-    def unwritten(self) -> int:
-        """Bytes of answers that are not written yet."""
-        return self._connection.unwritten
+    def connection(self) -> Connection:
+        """The connection itself, to look at."""
+        return self._connection
 
     @property
     def in_progress(self) -> int:

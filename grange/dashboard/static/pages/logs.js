@@ -10,7 +10,7 @@ import { failed, gaps, state } from '../resource.js';
 import { ask, asked } from '../url.js';
 
 const KEPT = 1000;
-const WARNING = 30; // each event of this level or above has a runbook of its name
+const WARNING = 30; // each event of grange of this level or above has a runbook of its name
 const LEVELS = [[10, 'DEBUG'], [20, 'INFO'], [30, 'WARNING'], [40, 'ERROR']];
 
 const filters = () => ({ level: asked('level') || 20, contains: asked('contains'), type: asked('type'), trace: asked('trace'), silo: asked('silo') });
@@ -117,7 +117,7 @@ function line(row) {
   const said = Object.entries(row.facts ?? {}).map(([key, value]) => `${key}=${value}`).join(' ');
   return h('li', { class: name.toLowerCase() }, h('time', null, fineClock(row.time)), h('span', { class: 'level' }, name), h('span', { class: 'silo' }, siloLink(row.silo)),
     h('div', { class: 'text' }, h('bdi', null, first), said ? h('span', { class: 'quiet' }, ` ${said}`) : null,
-      row.event || row.trace ? h('span', { class: 'links' }, row.event ? (row.level >= WARNING ? runbook(row.event) : h('span', { class: 'id' }, row.event)) : null, row.trace ? h('a', { href: `/traces/${encodeURIComponent(row.trace)}` }, 'trace') : null) : null,
+      row.event || row.trace ? h('span', { class: 'links' }, row.event ? (row.level >= WARNING && /^grange\b/.test(row.logger) ? runbook(row.event) : h('span', { class: 'id' }, row.event)) : null, row.trace ? h('a', { href: `/traces/${encodeURIComponent(row.trace)}` }, 'trace') : null) : null,
       rest.length ? h('pre', null, rest.join('\n')) : null,
       row.error ? h('details', null, h('summary', null, 'traceback'), h('pre', null, row.error)) : null));
 }
