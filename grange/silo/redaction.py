@@ -92,7 +92,8 @@ class _Walk:
             members = cast("Mapping[str, Any]", value)
             return {key: self.named(key, inner, steps, depth + 1) for key, inner in self._first(members.items())}
         if isinstance(value, list):
-            items = self._first(enumerate(value))
+            listed: list[Any] = value
+            items = self._first(enumerate(listed))
             return [self._item(str(number), inner, steps, depth + 1) for number, inner in items]
         return value
 
