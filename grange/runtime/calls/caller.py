@@ -96,8 +96,7 @@ class Caller:
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
-        began = self._loop.time()
-        deadline = began + (plan.timeout or self._timeout)
+        deadline = (began := self._loop.time()) + (plan.timeout or self._timeout)
         link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)

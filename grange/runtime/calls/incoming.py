@@ -35,11 +35,9 @@ _FAULT = msgspec.msgpack.Encoder()
 HELD_REQUESTS, HELD_BYTES = 1000, 16 * 1024 * 1024
 """Most requests that wait undelivered at one connection, and most of their bytes, before it is not read any more."""
 
-LOOK_PERIOD = 0.1
-"""Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
-
-LOOKS_BEFORE_WIDER = 10
-"""Looks after which more requests may run whose answers may be large, although those that run have not ended."""
+LOOK_PERIOD, LOOKS_BEFORE_WIDER = 0.1, 10
+"""Seconds between two looks at requests that wait undelivered (at their deadlines, and whether they may start now), and
+looks after which more requests may run whose answers may be large, although those that run have not ended."""
 
 
 class InboundDeps(msgspec.Struct, frozen=True, eq=False):
@@ -248,7 +246,7 @@ class Incoming:
         """Send the goodbye: this silo takes no more requests. Those that are held are delivered, to be refused."""
         self._post(GOODBYE)
         for number in list(self.held):
-            self._begin_held(number)
+            self._begin(self._pop_held(number))
         self._update_reading()
 
     def _post(self, message: Status | Rejection) -> None:
@@ -357,7 +355,7 @@ class Incoming:
                 held.expected = self.sizes.expected(held.request)
                 if self.full or not self.share.may_start(held.arguments, held.expected):
                     break
-                self._begin_held(number)
+                self._begin(self._pop_held(number))
         finally:
             self._releasing = False
         self._update_reading()
@@ -378,9 +376,6 @@ class Incoming:
         held = self._pop_held(number)
         self.share.give_back(held.size)
         self._refuse(held.request, Rejection(number, refused.reason, refused.message))
-
-    def _begin_held(self, number: int) -> None:
-        self._begin(self._pop_held(number))
 
     def _pop_held(self, number: int) -> Weighed:
         held = self.held.pop(number)
