@@ -23,7 +23,7 @@ MUTABLE_CALLS = {
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 READ_ONLY = ("Mapping", "Sequence", "Final", "AbstractSet")
 LATE = {
-    "grange/cli/changed_files.py from watchfiles import awatch",
+    "grange/cli/changed_files.py import watchfiles",
     "grange/silo/admin.py from grange.silo.admin_server import serve",
 }
 """Imports inside functions: of a heavy library that most silos and commands do without. Never to dodge a cycle."""
