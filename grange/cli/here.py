@@ -78,6 +78,8 @@ def plain_here(given: Mapping[str, str]) -> Here | None:
     values: dict[str, Any] = {**file, **variables, **given}
     if len(tokens := [values[name] for name in TOKENS if name in values]) > len(set(tokens)):
         return None
+    if "http_host" in values and str(values.get("http", "off")).lower() == "off":
+        return None
     membership = values.get("membership", "")
     option = "membership" if membership else "data"
     variable = f"{PREFIX}{option.upper()}" if option in variables else str(TOML) if option in file else ""

@@ -7,7 +7,7 @@ in bytes. Labels are grain types, methods, reasons, statuses and names of stores
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
@@ -264,7 +264,7 @@ def _difference(after: Any, before: Any) -> Any:
         table = cast("Mapping[str, Any]", after)
         return {key: _difference(value, _zero_of(value, before.get(key))) for key, value in table.items()}
     if isinstance(after, tuple):
-        rows: tuple[Any, ...] = after
+        rows = cast("Sequence[Any]", after)
         if rows and not isinstance(rows[0], msgspec.Struct):
             return tuple(max(0, new - old) for new, old in zip(rows, before, strict=False))
         known = {_key(each): each for each in before}

@@ -40,6 +40,10 @@ class Ask(Protocol):
         ...
 
 
+ITSELF = Asker("this silo", Level.ADMIN, is_silo=True)
+"""The asker of a question that does not come by a connection."""
+
+
 class SystemTargets:
     """The services of this silo, by name. Start-up fills it; `calls/inbound.py` reads it.
 
@@ -62,7 +66,7 @@ class SystemTargets:
         self._add(service, level)
         self._answers_to[service] = answer
 
-    def find(self, service: str, asker: Asker) -> Answer | None:
+    def find(self, service: str, asker: Asker = ITSELF) -> Answer | None:
         """The service of this name as this peer has it, or None. For this process itself: no level is checked."""
         answer_to = self._answers_to.get(service)
         return self._answers.get(service) if answer_to is None else lambda question: answer_to(question, asker)

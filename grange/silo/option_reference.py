@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -67,8 +67,7 @@ def _shown(name: str, value: Any) -> Any:
     if name in ("membership", "storage"):
         return shown_url(value) if value else ""
     if isinstance(value, tuple):
-        items: tuple[Any, ...] = value
-        return list(items)
+        return list(cast("Sequence[Any]", value))
     return value if isinstance(value, int | float | str) else str(value)
 
 

@@ -7,7 +7,7 @@ and a pattern may also leave it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -92,8 +92,7 @@ class _Walk:
             members = cast("Mapping[str, Any]", value)
             return {key: self.named(key, inner, steps, depth + 1) for key, inner in self._first(members.items())}
         if isinstance(value, list):
-            listed: list[Any] = value
-            items = self._first(enumerate(listed))
+            items = self._first(enumerate(cast("Sequence[Any]", value)))
             return [self._item(str(number), inner, steps, depth + 1) for number, inner in items]
         return value
 

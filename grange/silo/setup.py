@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import Any, cast
 
 from grange.proto.acts import Level
 from grange.proto.inspection import MAX_ROWS, SETUP, ConnectionRow, Setup
@@ -62,7 +63,8 @@ def options_of(config: SiloConfig) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in config.__repr_args__():
         if isinstance(value, Mapping):
-            found |= {f"{name}.{key}": str(each) for key, each in value.items()}
+            table = cast("Mapping[str, Any]", value)
+            found |= {f"{name}.{key}": str(each) for key, each in table.items()}
         elif name is not None:
             found[name] = str(value)
     return found
