@@ -77,6 +77,9 @@ async def test_of_a_silo(times: int, tmp_path: Path, caplog: pytest.LogCaptureFi
         await cancelled(silo.start, silo.stop, moment, times)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    for thread in threading.enumerate():
+        if thread.name == "grange waits":
+            thread.join(PATIENCE)  # a wait that was cancelled ends with its thread
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("grange")]
     assert_quiet(caplog)
 
