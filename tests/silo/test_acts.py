@@ -13,6 +13,7 @@ import pytest
 
 from grange import Grain, PersistentState, Unauthorized
 from grange.client.client import Client
+from grange.observability.log_context import AUDIT as AUDIT_LOGGER
 from grange.proto.acts import ACT, AUDIT, Act, Acted, Action, Asker, Audit, Level, Outcome
 from grange.proto.journal import After
 from grange.proto.management import VIEW
@@ -39,6 +40,12 @@ class Cart(Grain):
 
     async def fail(self) -> None:
         raise ValueError("no such thing")
+
+
+@pytest.fixture(autouse=True)
+def _no_level_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit has its level from the loggers above, as in a program that embeds a silo: `grange run` sets its own."""
+    monkeypatch.setattr(logging.getLogger(AUDIT_LOGGER), "level", logging.NOTSET)
 
 
 @asynccontextmanager
