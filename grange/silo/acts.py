@@ -75,7 +75,7 @@ class Acts:
     def _check(self, act: Act, deed: Deed, level: Level) -> None:
         if level < deed.level:
             has = level.name.lower()
-            raise NotDone(f"the action {act.action!s} needs the role {deed.level.name.lower()}, this is a {has}")
+            raise NotDone(f"the action {act.action!s} needs the role {deed.level.name.lower()}, not {has}")
         if act.action not in self.allowed:
             raise NotDone(f"the action {act.action!s} is switched off by the option actions of silo {self._address}")
         if len(act.values) > LONGEST_VALUES or max(map(len, (act.target, act.reason, act.expect))) > LONGEST_TEXT:

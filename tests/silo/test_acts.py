@@ -186,8 +186,8 @@ async def test_the_outcomes_of_a_call_are_told_apart(values: str, outcome: Outco
 @pytest.mark.parametrize(
     ("act", "asker", "text"),
     [
-        (Act(Action.CALL, "cart/ann", '{"method": "add"}'), OPERATORS, "needs the role admin, this is a operator"),
-        (msgspec.structs.replace(DEACTIVATE, level=Level.VIEWER), ADMINS, "needs the role operator, this is a viewer"),
+        (Act(Action.CALL, "cart/ann", '{"method": "add"}'), OPERATORS, "needs the role admin, not operator"),
+        (msgspec.structs.replace(DEACTIVATE, level=Level.VIEWER), ADMINS, "needs the role operator, not viewer"),
         (Act(Action.CALL, "cart/ann", '{"method": "add"}'), ADMINS, "is switched off by the option actions"),
         (Act(Action.DECLARE_DEAD, "silo-1", reason="a"), ADMINS, "is switched off by the option actions"),
         (Act(Action.DEACTIVATE, "cart/ann", reason=" "), ADMINS, "needs a reason"),
