@@ -118,7 +118,9 @@ class Run:
         self._random = random.Random()
         self._half = asyncio.Event()
         self._watched: frozenset[str] = frozenset()
+        self._token = secrets.token_urlsafe(32)  # it lets the client ask the silos for their activations
         configuration = {"GRANGE_CLUSTER": self._name, "GRANGE_SERVICE": self._name, "GRANGE_DATA": str(folder)}
+        configuration["GRANGE_ADMIN_TOKEN"] = self._token
         urls = {"GRANGE_MEMBERSHIP": options.membership, "GRANGE_STORAGE": options.storage}
         self._silos = SiloProcesses(folder, configuration | {key: url for key, url in urls.items() if url})
 
@@ -208,7 +210,7 @@ class Run:
         return found, self._loop.time() - began
 
     def _client(self, *silos: SiloProcess) -> Client:
-        return Client([silo.gateway for silo in silos], cluster=self._name, options=CLIENT)
+        return Client([silo.gateway for silo in silos], cluster=self._name, options=CLIENT, token=self._token)
 
     async def _until_all_known(self, client: Client) -> None:
         """Wait until the client knows all silos, so that it calls each grain on its silo."""

@@ -58,7 +58,7 @@ async def test_a_process_that_was_stopped_for_longer_goes_on(silos: Silos) -> No
         silo.signal(signal.SIGSTOP)
         await asyncio.sleep(4)
         silo.signal(signal.SIGCONT)
-        await silo.log_line("loop_blocked")
+        await silo.log_line("silo_stood_still")
         assert await client.get_grain(Probe, "a").pid() == silo.pid
     assert await silo.stop() == 0
     assert "loop_dead" not in silo.errors
@@ -103,7 +103,7 @@ async def test_an_interrupt_ends_dev_and_all_its_silos(silos: Silos, mad: int) -
             await client.get_grain(Probe, key).spin()
     dev.signal(signal.SIGINT)
     assert await dev.ended() == 0
-    assert any("ended with code 7" in line for line in dev.printed), dev.printed
+    assert any("exit code 7" in line for line in dev.printed), dev.printed
     assert [_runs(pid) for pid in pids] == [False, False]
     assert "Traceback" not in dev.errors + "".join(dev.printed)
 

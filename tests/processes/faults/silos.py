@@ -22,6 +22,10 @@ from tests.processes.silo_process import PATIENCE, ROOT, SiloProcess
 APP = "tests.processes.faults.grains:silo"
 
 
+TOKEN = {"GRANGE_ADMIN_TOKEN": "token-of-the-fault-rows"}
+"""Of the silos and of the commands that ask them."""
+
+
 class FaultSilo(SiloProcess):
     """One generation of one silo. Times are `time.monotonic()`, which all processes of a machine share."""
 
@@ -111,7 +115,7 @@ class FaultSilos:
         process = await asyncio.create_subprocess_exec(
             *(*self._network.enter(name), sys.executable, "-m", "grange", *arguments),
             cwd=self._folder,
-            env={**inherited, **variables, **self._stores, **environment},
+            env={**inherited, **variables, **TOKEN, **self._stores, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

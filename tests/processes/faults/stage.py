@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes.faults.network import HUB, Network, network
-from tests.processes.faults.silos import FaultSilo, FaultSilos
+from tests.processes.faults.silos import TOKEN, FaultSilo, FaultSilos
 from tests.processes.faults.stores import Postgres, Redis, install_audit
 from tests.processes.faults.table_observer import TableObserver
 from tests.processes.silo_process import PATIENCE, ROOT
@@ -101,7 +101,7 @@ class Stage:
         process = await asyncio.create_subprocess_exec(
             *(*self.network.enter(HUB), sys.executable, "-m", "grange", "status", "--json", "--cluster", self.cluster),
             *gateways,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **TOKEN},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
