@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,25 +19,30 @@ Version = tuple[int, int] | None
 """Time of the last change in nanoseconds, and size in bytes; None: no file. Some tools touch a file twice."""
 
 
+Files = Mapping[Path, Version]
+"""Files with the versions that were imported."""
+
+
 def can_watch() -> bool:
     """Whether watchfiles is installed, which the extra `dev` brings."""
     return find_spec("watchfiles") is not None
 
 
-async def changes(files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[Path]]:
+async def changes(files: Callable[[], Files]) -> AsyncGenerator[set[Path]]:
     """Yield the files that have changed, of those that `files` names then, and grange.toml.
 
+    A file has changed once its version differs from the one that was imported, also if that happened before this runs.
     Only their folders are watched, without what lies below: a project may hold a million other files.
     """
     seen: dict[Path, Version] = {}
     while True:
-        seen = {path: seen[path] if path in seen else _version(path) for path in _watched(files())}
+        seen = {path: seen.get(path, version) for path, version in _watched(files()).items()}
         async with aclosing(_changes_of(seen, files)) as batches:
             async for batch in batches:
                 yield batch
 
 
-async def _changes_of(seen: dict[Path, Version], files: Callable[[], Collection[Path]]) -> AsyncGenerator[set[Path]]:
+async def _changes_of(seen: dict[Path, Version], files: Callable[[], Files]) -> AsyncGenerator[set[Path]]:
     """Yield the files that have other versions than in `seen`, which it updates. It ends when `files` names others."""
     import watchfiles  # the extra may be absent
 
@@ -47,20 +52,22 @@ async def _changes_of(seen: dict[Path, Version], files: Callable[[], Collection[
                                yield_on_timeout=True)) as batches:  # fmt: skip
         async for _ in batches:
             # All, not only those of the batch: a file may change between two watches, while a reload is under way.
-            now = {path: _version(path) for path in seen}
+            now = {path: version_of(path) for path in seen}
             changed = {path for path, version in now.items() if version != seen[path]}
             seen.update(now)
             if changed:
                 yield changed
-            if _watched(files()) != seen.keys():
+            if _watched(files()).keys() != seen.keys():
                 return
 
 
-def _watched(files: Collection[Path]) -> set[Path]:
-    return {*files, Path.cwd() / TOML}
+def _watched(files: Files) -> dict[Path, Version]:
+    options = Path.cwd() / TOML
+    return {**files, options: version_of(options)}
 
 
-def _version(path: Path) -> Version:
+def version_of(path: Path) -> Version:
+    """The version of a file now."""
     try:
         state = path.stat()
     except OSError:

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from grange.admin_token import FILE
-from grange.cli.changed_files import can_watch, changes
+from grange.cli.changed_files import Version, can_watch, changes, version_of
 from grange.cli.configured_here import configured_here
 from grange.cli.exit_codes import ExitCode
 from grange.cli.here import plain_here
@@ -130,15 +130,19 @@ class LocalCluster:
         except Exception as error:  # such as a limit of the system; the silos serve on
             self._write("", f"a changed file reloads nothing from now on, because watching failed: {error!r}")
 
-    def _files(self) -> frozenset[Path]:
+    def _files(self) -> dict[Path, Version]:
         """The files of the application that some silo has imported.
 
         After a reload that failed, also those beside them: the new code may have failed in a module that is new.
         """
-        files = frozenset[Path]().union(*(silo.process.files for silo in self._silos if silo.process is not None))
-        if not self._has_failed:
-            return files
-        return files.union(*(folder.glob("*.py") for folder in {path.parent for path in files}))
+        running = [silo.process.files for silo in self._silos if silo.process is not None]
+        files: dict[Path, Version] = {}
+        for path, version in (item for imported in running for item in imported.items()):
+            files[path] = min(version, files.get(path, version), key=lambda each: each or (0, 0))  # a silo may have it
+        if self._has_failed:
+            beside = [path for folder in {path.parent for path in files} for path in folder.glob("*.py")]
+            files = {path: version_of(path) for path in beside} | files
+        return files
 
     async def _reload(self, changed: str, arguments: list[str]) -> None:
         """Reload the silos one after another, so that the others serve; stop at the first that fails."""

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from grange.cli.changed_files import Files, version_of
 from grange.cli.exit_codes import ExitCode
 
 Write = Callable[[str, str], None]
@@ -73,7 +74,7 @@ class SiloProcess:
         self._show = show
         self.imported = asyncio.Event()
         self.active = asyncio.Event()
-        self.files: frozenset[Path] = frozenset()
+        self.files: Files = {}
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self.ended = asyncio.create_task(self._run(), name="grange-dev-silo")
 
@@ -138,7 +139,7 @@ class SiloProcess:
         """Show a line, or note the event that it tells."""
         event = _event(text)
         if isinstance(event, _Imported):
-            self.files = frozenset(map(Path, event.files))
+            self.files = {path: version_of(path) for path in map(Path, event.files)}
             self.imported.set()
         elif isinstance(event, _Active):
             self.active.set()
