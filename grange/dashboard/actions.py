@@ -45,7 +45,7 @@ _WORST: Mapping[Outcome, int] = MappingProxyType({
 })  # fmt: skip
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of an act. `silo` names the silo that shall do it, where that is not clear from the target."""
 
     action: Action

@@ -39,7 +39,7 @@ LONGEST_LOGIN = 16 * 1024
 """Bytes of the body of a login: it comes without a login."""
 
 
-class Login(msgspec.Struct, frozen=True):
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a login: a token, or a user and a password."""
 
     token: str = ""
