@@ -139,7 +139,7 @@ async def test_a_refused_write_of_a_dead_silo_is_counted_and_an_alarm(
             with pytest.raises(InconsistentStateError, match="this silo was declared dead"):
                 await state.write()
     assert [(record.event, record.levelname) for record in caplog.records] == [("write_fenced", "ERROR")] * 3
-    assert bench.guards.fenced_writes == 3
+    assert [figures.fenced for figures in bench.guards.figures] == [3]
 
 
 async def test_names_of_one_store_share_one_guard() -> None:

@@ -18,7 +18,8 @@ from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.backlog import Backlog, Entry
-from grange.runtime.calls.incoming import InboundDeps, Incoming
+from grange.runtime.calls.deps import InboundDeps
+from grange.runtime.calls.incoming import Incoming
 from grange.runtime.system_target import SystemTargets
 from grange.transport.provider import Connection
 

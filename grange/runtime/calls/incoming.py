@@ -12,44 +12,33 @@ from contextlib import suppress
 import msgspec
 
 from grange.aio.portions import in_portions
-from grange.aio.tasks import Tasks
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
-from grange.observability.counters import TrafficFigures
-from grange.observability.spans import Spans
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
-from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
-from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
-from grange.runtime.calls.backlog import Backlog
+from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Share, Weighed, decoded_size
+from grange.runtime.calls.deps import InboundDeps
 from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
-from grange.runtime.system_target import SYSTEM_TYPE, SystemTargets
+from grange.runtime.system_target import SYSTEM_TYPE
 from grange.transport.provider import Connection
 
 _FAULT = msgspec.msgpack.Encoder()
 
-HELD_REQUESTS, HELD_BYTES = 1000, 16 * 1024 * 1024
-"""Most requests that wait undelivered at one connection, and most of their bytes, before it is not read any more."""
+HELD_REQUESTS = 1000
+"""Most requests that wait undelivered at one connection before it is not read any more."""
 
-LOOK_PERIOD, LOOKS_BEFORE_WIDER = 0.1, 10
-"""Seconds between two looks at requests that wait undelivered (at their deadlines, and whether they may start now), and
-looks after which more requests may run whose answers may be large, although those that run have not ended."""
+HELD_BYTES = 16 * 1024 * 1024
+"""Most bytes of these requests."""
 
+LOOK_PERIOD = 0.1
+"""Seconds between two looks at requests that wait undelivered: at their deadlines, and whether they may start now."""
 
-class InboundDeps(msgspec.Struct, frozen=True, eq=False):
-    """The parts that all connections of one listener share."""
-
-    backlog: Backlog
-    targets: SystemTargets
-    faults: Faults
-    tasks: Tasks
-    admission: Admission
-    traffic: TrafficFigures
-    spans: Spans | None = None
+LOOKS_BEFORE_WIDER = 10
+"""Looks after which more requests may run whose answers may be large, although those that run have not ended."""
 
 
 class Incoming:
@@ -124,8 +113,8 @@ class Incoming:
                     self._control(message)
                     continue
                 if count >= room:
-                    count = total = self._begun(count, total)
-                    room, room_bytes = self._room()
+                    self._begun(count, total)
+                    count, total, (room, room_bytes) = 0, 0, self._room()
                 if message.traceparent:
                     message.traceparent = shortened(message.traceparent)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
@@ -142,11 +131,11 @@ class Incoming:
                     and total < room_bytes
                 ):
                     count, total = count + 1, total + size
-                    deadline = now + timeout / 1000 if timeout else math.inf
-                    call = calls[number] = WireCall(self, message, deadline, size)
+                    call = calls[number] = WireCall(self, message, now + timeout / 1000 if timeout else math.inf, size)
                     target.start(call, plan)
                 else:
-                    count = total = self._begun(count, total)
+                    self._begun(count, total)
+                    count = total = 0
                     self._request(message, now)
                     room, room_bytes = self._room()
         finally:
@@ -157,12 +146,11 @@ class Incoming:
         requests, size = (0, 0) if self._connection.closed else self.share.room()
         return min(requests, self._backlog.room()), size
 
-    def _begun(self, requests: int, size: int) -> int:
-        """Count requests that began in the usual way, and their bytes. Returns 0: none are left to count."""
+    def _begun(self, requests: int, size: int) -> None:
+        """Count requests that began in the usual way, and their bytes."""
         if requests:
             self.share.add(requests, size)
             self._backlog.begin(requests)
-        return 0
 
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""

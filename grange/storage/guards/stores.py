@@ -88,11 +88,6 @@ class StorageGuards:
         """The figures of each store, by the first of its names."""
         return [guarded.figures for guarded in self._guarded]
 
-    @property
-    def fenced_writes(self) -> int:
-        """Changes that stores refused because this silo was declared dead."""
-        return sum(each.fenced for each in self.figures)
-
     def subscribe_fenced(self, subscriber: Callable[[], None]) -> None:
         """Have `subscriber` called each time a store refuses a change because this silo's death is recorded in it."""
         self._fenced_subscribers.append(subscriber)
