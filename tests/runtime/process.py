@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import svcs
 
 from grange.aio.eager import EagerStart
@@ -140,10 +142,8 @@ class ScriptedClaims:
 class RecordedCall(Invocation):
     """A request that records its outcome."""
 
-    def __init__(self, grain_id: GrainId, refused: list[Refused], method: str = "work") -> None:
-        super().__init__(grain_id, method, float("inf"))
-        self.refused = refused
-        self.values: list[Any] = []
+    refused: list[Refused]
+    values: list[Any] = msgspec.field(default_factory=list)
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         return ()
@@ -159,6 +159,11 @@ class RecordedCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         self.refused.append(refused)
+
+
+def recorded_call(grain_id: GrainId, refused: list[Refused], method: str = "work") -> RecordedCall:
+    """A request without a deadline, which appends its refusal to `refused`."""
+    return RecordedCall(grain_id, method, math.inf, None, None, refused)
 
 
 async def settle(rounds: int = 20) -> None:

@@ -10,7 +10,7 @@ from grange import Grain
 from grange.errors import SiloStopped
 from grange.proto.message import Reason
 from grange.runtime.requests.refusal import Refused
-from tests.runtime.process import Gate, Process, RecordedCall, settle
+from tests.runtime.process import Gate, Process, recorded_call, settle
 
 Make = Callable[..., Process]
 ran: list[str] = []
@@ -36,11 +36,11 @@ async def test_what_waits_at_a_paused_gate_is_refused_and_what_runs_is_lost(proc
     refused: list[Refused] = []
     await runs.rest()
     await waits.rest()
-    first = RecordedCall(runs.id, [])
+    first = recorded_call(runs.id, [])
     here.catalog.deliver(first)
     await settle()
     assert ran == ["runs"]
-    second = RecordedCall(waits.id, refused)
+    second = recorded_call(waits.id, refused)
     here.deps.gate.pause()
     here.catalog.deliver(second)
     await settle(rounds)

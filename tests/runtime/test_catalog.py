@@ -16,7 +16,7 @@ from grange.runtime.activations.collector import SWEEP_BATCH, idle_for
 from grange.runtime.activations.phase import Phase
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
-from tests.runtime.process import Gate, Process, RecordedCall, ScriptedClaims, settle
+from tests.runtime.process import Gate, Process, ScriptedClaims, recorded_call, settle
 
 Make = Callable[..., Process]
 
@@ -88,7 +88,7 @@ async def test_what_is_not_here_is_refused_at_once(
     here = process(Cart, services=services(Log()))
     await here.grains.get_grain(Cart, "live").work()
     refused: list[Refused] = []
-    here.catalog.deliver(RecordedCall(grain_id, refused, method))
+    here.catalog.deliver(recorded_call(grain_id, refused, method))
     assert [each.reason for each in refused] == [reason]
     assert says in refused[0].message
     assert here.catalog.counts() == {"cart": 1}
@@ -104,12 +104,12 @@ async def test_a_draining_silo_ends_all_after_their_turns(process: Make) -> None
     running = asyncio.create_task(grain.hold())
     await log.gate.reached.wait()
     refused: list[Refused] = []
-    waiting = RecordedCall(grain.id, refused)
+    waiting = recorded_call(grain.id, refused)
     here.catalog.deliver(waiting)
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
     assert not drained.done()
-    here.catalog.deliver(RecordedCall(GrainId("cart", "new"), refused))
+    here.catalog.deliver(recorded_call(GrainId("cart", "new"), refused))
     assert [each.reason for each in refused] == [Reason.NOT_READY]
     log.gate.opened.set()
     await drained
@@ -129,7 +129,7 @@ async def test_an_activation_that_is_activating_is_drained_too(process: Make) ->
     claims.gate = Gate()
     here = process(Cart, claims=claims, services=services(Log()))
     refused: list[Refused] = []
-    here.catalog.deliver(RecordedCall(GrainId("cart", "a"), refused))
+    here.catalog.deliver(recorded_call(GrainId("cart", "a"), refused))
     await claims.gate.reached.wait()
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
@@ -192,7 +192,7 @@ async def test_only_claims_that_were_won_are_registered(process: Make) -> None:
     await here.grains.get_grain(Worker, "w").work()
     await here.grains.get_grain(Cart, "won").work()
     claims.gate = Gate()
-    here.catalog.deliver(RecordedCall(GrainId("cart", "waits"), []))
+    here.catalog.deliver(recorded_call(GrainId("cart", "waits"), []))
     await settle()
     assert [address.grain_id.key for address in here.catalog.registered()] == ["won"]
 

@@ -14,7 +14,7 @@ from grange.runtime.activations.draining import MAX_CONCURRENT_DEACTIVATIONS
 from grange.runtime.activations.phase import Phase
 from grange.runtime.activations.workers import WorkerPool
 from grange.runtime.requests.refusal import Refused
-from tests.runtime.process import Process, RecordedCall, settle
+from tests.runtime.process import Process, recorded_call, settle
 
 Make = Callable[..., Process]
 
@@ -86,7 +86,7 @@ async def test_a_pool_of_a_draining_silo_creates_no_workers(process: Make) -> No
     drained = asyncio.create_task(here.catalog.drain())
     await settle()
     refused: list[Refused] = []
-    here.catalog.deliver(RecordedCall(worker.id, refused, "stay"))
+    here.catalog.deliver(recorded_call(worker.id, refused, "stay"))
     await settle()
     pool = here.catalog.find(worker.id)
     assert isinstance(pool, WorkerPool)

@@ -16,7 +16,7 @@ from grange.runtime.activations.phase import Phase
 from grange.runtime.locator import LocalOnly
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
-from tests.runtime.process import HERE, Process, RecordedCall, ScriptedClaims, settle
+from tests.runtime.process import HERE, Process, ScriptedClaims, recorded_call, settle
 from tests.runtime.process import Gate as Point
 
 Make = Callable[..., Process]
@@ -192,7 +192,7 @@ async def test_a_killed_activation_refuses_its_first_request(process: Make) -> N
     gate = claims.gate = Point()
     here = process(Desk, claims=claims)
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(GrainId("desk", "a"), outcome))
+    here.catalog.deliver(recorded_call(GrainId("desk", "a"), outcome))
     await gate.reached.wait()
     await here.catalog.kill()
     assert [refused.reason for refused in outcome] == [Reason.NOT_READY]

@@ -17,7 +17,7 @@ from grange.proto.message import Reason
 from grange.runtime.activations.timers import FENCED_RETRY_DELAY
 from grange.runtime.gate import Gate
 from grange.runtime.requests.refusal import Refused
-from tests.runtime.process import Process, RecordedCall, settle
+from tests.runtime.process import Process, recorded_call, settle
 
 Make = Callable[..., Process]
 
@@ -105,7 +105,7 @@ class Here:
         """Deliver requests without the retry loop; returns their refusals."""
         refused: list[Refused] = []
         for method in methods:
-            self.process.catalog.deliver(RecordedCall(self.journal(key).id, refused, method))  # type: ignore[attr-defined]
+            self.process.catalog.deliver(recorded_call(self.journal(key).id, refused, method))  # type: ignore[attr-defined]
         await settle()
         return refused
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from grange import Grain, InconsistentStateError, InvalidCall, StorageError, request_context
@@ -27,13 +29,11 @@ from tests.runtime.process import Process, grain_id
 class Noted(Invocation):
     """A request that runs any coroutine function and records its outcome."""
 
-    watched = True
+    watched: ClassVar[bool] = True
 
-    def __init__(self, code: Callable[[], Any]) -> None:
-        super().__init__(grain_id("noted"), "run", float("inf"), {"word": "hello"})
-        self.code = code
-        self.outcomes: list[Any] = []
-        self.unfit: Exception | None = None
+    code: Callable[[], Any]
+    outcomes: list[Any] = msgspec.field(default_factory=list)
+    unfit: Exception | None = None
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         return ()
@@ -56,10 +56,13 @@ class Noted(Invocation):
         self.outcomes.append(refused)
 
 
+def noted(code: Callable[[], Any]) -> Noted:
+    """A request that runs this code."""
+    return Noted(grain_id("noted"), "run", math.inf, {"word": "hello"}, None, code)
+
+
 class Owner:
     """An activation. `lost`: a turn that ran beside this one could not store its changes. `errors` of ended turns."""
-
-    grain = None
 
     def __init__(self, lost: StorageError | None = None) -> None:
         self.lost = lost
@@ -78,7 +81,7 @@ class Owner:
 async def take_turn(call: Noted, owner: Owner | None = None) -> tuple[list[Any], list[BaseException | None]]:
     """Run one turn. Returns its outcomes and the errors with which it ended."""
     owner = owner or Owner()
-    await run_turn(call, None, owner, Gate())
+    await run_turn(call, None, owner, None, Gate())
     return call.outcomes, owner.errors
 
 
@@ -86,8 +89,8 @@ async def test_a_turn_has_the_callers_context_and_its_activation() -> None:
     async def look() -> tuple[dict[str, Any], object]:
         return dict(request_context), current_activation.get()
 
-    call, owner = Noted(look), Owner()
-    await EagerStart().start(run_turn(call, None, owner, Gate()))
+    call, owner = noted(look), Owner()
+    await EagerStart().start(run_turn(call, None, owner, None, Gate()))
     assert call.outcomes == ["started", ({"word": "hello"}, owner)]
     assert dict(request_context) == {}
     assert current_activation.get() is None
@@ -109,7 +112,7 @@ async def test_every_error_is_reported_once(error: BaseException) -> None:
     async def fail() -> None:
         raise error
 
-    assert await take_turn(Noted(fail)) == (["started", error], [error])
+    assert await take_turn(noted(fail)) == (["started", error], [error])
 
 
 async def test_a_result_from_memory_that_was_not_stored_is_not_sent() -> None:
@@ -117,7 +120,7 @@ async def test_a_result_from_memory_that_was_not_stored_is_not_sent() -> None:
         return 1
 
     lost = StorageError("x")
-    assert await take_turn(Noted(look), Owner(lost)) == (["started", lost], [lost])
+    assert await take_turn(noted(look), Owner(lost)) == (["started", lost], [lost])
 
 
 @pytest.mark.parametrize("ctrl_c", [True, False])
@@ -127,11 +130,11 @@ async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it_if_it_may_
     async def interrupt() -> None:
         raise KeyboardInterrupt
 
-    call, owner = Noted(interrupt), Owner()
+    call, owner = noted(interrupt), Owner()
     before = signal.signal(signal.SIGINT, signal.default_int_handler if ctrl_c else lambda *_: None)
     try:
         with pytest.raises(KeyboardInterrupt) if ctrl_c else nullcontext():
-            await run_turn(call, None, owner, Gate())
+            await run_turn(call, None, owner, None, Gate())
     finally:
         signal.signal(signal.SIGINT, before)
     assert [type(outcome) for outcome in call.outcomes] == [str, KeyboardInterrupt]
@@ -139,7 +142,7 @@ async def test_a_keyboard_interrupt_is_raised_after_its_caller_got_it_if_it_may_
 
 
 async def test_arguments_that_do_not_fit_are_a_refusal() -> None:
-    call = Noted(lambda: None)
+    call = noted(lambda: None)
     call.unfit = InvalidCall("no")
     (refused,), errors = await take_turn(call)
     assert isinstance(refused, Refused)
@@ -155,15 +158,15 @@ async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() ->
     async def fine() -> int:
         return 1
 
-    outcomes, errors = await take_turn(Unwilling(fine))
+    outcomes, errors = await take_turn(Unwilling(grain_id("noted"), "run", math.inf, None, None, fine))
     assert outcomes[0] == "started"
     assert errors == [outcomes[1]]
     assert isinstance(outcomes[1], TypeError)
 
 
 async def test_a_cancelled_turn_ends_as_cancelled() -> None:
-    forever, owner = Noted(asyncio.Event().wait), Owner()
-    task = EagerStart().start(run_turn(forever, None, owner, Gate()))
+    forever, owner = noted(asyncio.Event().wait), Owner()
+    task = EagerStart().start(run_turn(forever, None, owner, None, Gate()))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])

@@ -18,7 +18,7 @@ from grange.proto.message import Reason
 from grange.runtime.activations.phase import Phase
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.refusal import Refused
-from tests.runtime.process import HERE, Gate, Process, RecordedCall, ScriptedClaims, settle
+from tests.runtime.process import HERE, Gate, Process, ScriptedClaims, recorded_call, settle
 
 ELSEWHERE = SiloAddress("10.0.0.2", 11111, 1)
 
@@ -138,7 +138,7 @@ async def test_an_activation_that_is_cancelled_frees_all_resources(made: Make, s
     if step != "claim":
         claims.gate = None
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(grain.id, outcome))
+    here.catalog.deliver(recorded_call(grain.id, outcome))
     await gate.reached.wait()
     await here.tasks.close()
     assert [refused.reason for refused in outcome] == [Reason.NOT_READY]
@@ -156,7 +156,7 @@ async def test_a_deactivation_that_is_cancelled_frees_all_resources(made: Make, 
     await grain.finish()
     await steps.gates[step].reached.wait()
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(grain.id, outcome))
+    here.catalog.deliver(recorded_call(grain.id, outcome))
     await here.tasks.close()
     assert steps.done[-1] == "close"
     assert len(claims.released) == 1
@@ -269,7 +269,7 @@ async def test_a_lost_claim_names_the_winner_and_runs_nothing(made: Make) -> Non
     here, grain, steps, claims = made()
     claims.winner = lambda address, _: GrainAddress(address.grain_id, ELSEWHERE, 99)
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(grain.id, outcome))
+    here.catalog.deliver(recorded_call(grain.id, outcome))
     await here.tasks.wait()
     assert [(refused.reason, refused.hint) for refused in outcome] == [(Reason.NOT_HERE, ELSEWHERE)]
     assert steps.done == []
@@ -308,7 +308,7 @@ async def test_a_directory_that_does_not_answer_refuses_for_a_repeat(made: Make)
 
     claims.winner = away
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(grain.id, outcome))
+    here.catalog.deliver(recorded_call(grain.id, outcome))
     await here.tasks.wait()
     assert [refused.reason for refused in outcome] == [Reason.NOT_READY]
     assert steps.done == []
@@ -333,7 +333,7 @@ async def test_a_duplicate_found_while_it_activates_fails(made: Make) -> None:
     here, grain, steps, claims = made()
     gate = steps.gates["on_activate"] = Gate()
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(grain.id, outcome))
+    here.catalog.deliver(recorded_call(grain.id, outcome))
     await gate.reached.wait()
     here.catalog.deactivate_duplicate(here.activation(grain).address)
     gate.opened.set()
@@ -353,7 +353,7 @@ async def test_a_key_of_the_wrong_kind_never_reaches_the_directory(process: Call
     claims = ScriptedClaims()
     here = process(Numbered, claims=claims)
     outcome: list[Refused] = []
-    here.catalog.deliver(RecordedCall(GrainId("numbered", "007"), outcome))
+    here.catalog.deliver(recorded_call(GrainId("numbered", "007"), outcome))
     await here.tasks.wait()
     assert outcome[0].reason is Reason.INVALID_CALL
     assert "keys of kind int" in outcome[0].message

@@ -110,8 +110,9 @@ class Activation(ActivationContext):
         else:
             self.mailbox.start(call)
         call.holder = self
-        deps = self.owner.deps
-        task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
+        deps, built = self.owner.deps, self.built
+        assert built is not None, "a turn started before the grain was built"
+        task = call.task = deps.eager.start(run_turn(call, plan, self, built.grain, deps.gate))
         if (self.turn is not None or self.mailbox is not None) and not task.done():  # else it has ended already
             deps.turns[call] = None
 

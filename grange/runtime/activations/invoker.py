@@ -29,11 +29,6 @@ class TurnOwner(Protocol):
         """The figures of its grain type."""
         ...
 
-    @property
-    def grain(self) -> Any:
-        """The instance of the grain class."""
-        ...
-
     def check_saved(self) -> None:
         """Raise StorageError if memory holds changes that an earlier turn failed to store."""
         ...
@@ -43,14 +38,14 @@ class TurnOwner(Protocol):
         ...
 
 
-async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
+async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, grain: Any, gate: Gate) -> None:
     """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
     current_activation.set(activation)
     if call.context:
         context_values.set(call.context)
     if (trace := call.trace) is not None:
         trace.enter()
-    watched, grain = call.watched, activation.grain
+    watched = call.watched
     raised: BaseException | None = None
     running: Awaitable[Any] | None = None
     try:

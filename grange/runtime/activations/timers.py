@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from grange.aio.loop_binding import LoopBinding
 from grange.grains.options import MAX_SECONDS, is_number
 from grange.grains.ref import Reference
+from grange.observability.counters import TICKS
 from grange.observability.spans import Spans
 from grange.observability.steps import link_here
 from grange.proto.ids import GrainId
@@ -136,9 +138,9 @@ class GrainTimer:
 
     def _fire(self) -> None:
         self._handle = None
-        tick = Tick(self._grain_id, partial(self._run, self._changes), self._ended, self._postpone)
-        if self._spans is not None:
-            tick.trace = self._spans.tick(self._grain_id.type, self._link)
+        trace = None if self._spans is None else self._spans.tick(self._grain_id.type, self._link)
+        run = partial(self._run, self._changes)
+        tick = Tick(self._grain_id, TICKS, math.inf, None, trace, run, self._ended, self._postpone)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)

@@ -91,7 +91,8 @@ class Caller:
             args = method.bind(args, kwargs)
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
-            call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            values, place = context_values.get() or None, None if trace is None else trace.server(grain_id, plan.name)
+            call = LocalCall(grain_id, plan.name, math.inf, values, place, plan, args, self._deps)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():

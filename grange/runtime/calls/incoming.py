@@ -103,7 +103,7 @@ class Incoming:
     def receive(self, messages: Iterable[Message]) -> None:
         """transport.Receiver: take the messages of one frame. Its requests came at one time, and count together."""
         now = asyncio.get_running_loop().time()
-        calls, held, silo, small = self._calls, self.held, self.admission, self.sizes.small
+        calls, held, silo, small, spans = self._calls, self.held, self.admission, self.sizes.small, self.spans
         count = total = 0  # of the requests of this frame whose turns start here
         room, room_bytes = self._room()
         here = self._backlog.entry.direct()
@@ -117,13 +117,13 @@ class Incoming:
                     count, total, (room, room_bytes) = 0, 0, self._room()
                 if message.traceparent:
                     message.traceparent = shortened(message.traceparent)
-                number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
+                number, grain_id, method, timeout = message.id, message.grain_id, message.method, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
                 if (
                     isinstance(target, Activation)
-                    and (plan := target.ready(message.method)) is not None
-                    and (plan.has_small_result or (grain_id.type, message.method) in small)
+                    and (plan := target.ready(method)) is not None
+                    and (plan.has_small_result or (grain_id.type, method) in small)
                     and size < LARGE
                     and not (message.context or self.full or silo.crowded)
                     and not (number in calls or number in held)
@@ -131,7 +131,9 @@ class Incoming:
                     and total < room_bytes
                 ):
                     count, total = count + 1, total + size
-                    call = calls[number] = WireCall(self, message, now + timeout / 1000 if timeout else math.inf, size)
+                    deadline = now + timeout / 1000 if timeout else math.inf
+                    trace = None if spans is None else spans.arrived(message.traceparent, grain_id, method)
+                    call = calls[number] = WireCall(grain_id, method, deadline, None, trace, self, message, size)
                     target.start(call, plan)
                 else:
                     self._begun(count, total)
@@ -286,7 +288,9 @@ class Incoming:
             self._refuse(request, Rejection(request.id, Reason.INVALID_CALL, text))
             self.end_weighed(weighed)
             return
-        call = WireCall(self, request, weighed.deadline, weighed.size, context, weighed)
+        grain_id, method, spans = request.grain_id, request.method, self.spans
+        trace = None if spans is None else spans.arrived(request.traceparent, grain_id, method)
+        call = WireCall(grain_id, method, weighed.deadline, context, trace, self, request, weighed.size, weighed)
         self._calls[request.id] = call
         self._backlog.deliver(call)
 

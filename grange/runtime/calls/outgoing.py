@@ -116,8 +116,9 @@ class Outgoing:
     async def attempt_locally(self, catalog: Catalog) -> Any:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
-        call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
-        call.deadline = deadline
+        name = self.plan.name
+        place = None if self.trace is None else self.trace.server(self.grain_id, name)
+        call = call_type(self.grain_id, name, deadline, self.context, place, self.plan, self.args, self._deps)
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -59,42 +59,20 @@ class Origin(Protocol):
 class WireCall(Invocation):
     """A request from another process. `carrier` forwards it to another silo for the gateway, if any.
 
-    `size` is that of the request as `Share` counts it, 0 once its turn has ended. `weighed`: all its sizes, None if it
-    and its answer are small.
+    `origin`: the connection by which it came. `size` is that of the request as `Share` counts it, 0 once its turn has
+    ended. `weighed`: all its sizes, None if it and its answer are small.
     """
 
-    watched = True
-    carrier: asyncio.Future[Any] | None = None
-    status_sent = False
-    _decoded: tuple[Any, ...] | None = None
-    _unknown = False
+    watched: ClassVar[bool] = True
+
+    origin: Origin
+    request: Request
+    size: int
     weighed: Weighed | None = None
-
-    def __init__(
-        self,
-        incoming: Origin,
-        request: Request,
-        deadline: float,
-        size: int,
-        context: Mapping[str, Scalar] | None = None,
-        weighed: Weighed | None = None,
-    ) -> None:
-        # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
-        self.grain_id = request.grain_id
-        self.method = request.method
-        self.deadline = deadline
-        self.request = request
-        self.size = size
-        self._incoming = incoming
-        if weighed is not None:
-            self.context, self.weighed = context, weighed
-        if (spans := incoming.spans) is not None:
-            self.trace = spans.arrived(request.traceparent, self.grain_id, self.method)
-
-    @property
-    def origin(self) -> Origin:
-        """The connection by which it came."""
-        return self._incoming
+    carrier: asyncio.Future[Any] | None = None
+    status_sent: bool = False
+    _decoded: tuple[Any, ...] | None = None
+    _unknown: bool = False
 
     def abandon(self) -> None:
         """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
@@ -122,13 +100,13 @@ class WireCall(Invocation):
 
     def held_back(self) -> bool:
         """Whether the request must wait again, undelivered, because the answers to its connection are unread."""
-        incoming = self._incoming
+        incoming = self.origin
         return (incoming.full or incoming.admission.crowded) and incoming.hold_back(self)
 
     def started(self) -> None:
         """Answer a one-way request: it is accepted when its turn starts."""
         if self.request.one_way:
-            self._incoming.answer(Response(self.request.id))
+            self.origin.answer(Response(self.request.id))
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Send the result."""
@@ -136,10 +114,10 @@ class WireCall(Invocation):
             self.end()
             return
         assert plan is not None
-        payload = plan.encode_result(value, self.request.encoding, self._incoming.payload_limit)
+        payload = plan.encode_result(value, self.request.encoding, self.origin.payload_limit)
         if self.weighed is not None or len(payload) >= LARGE:
-            self._incoming.admission.sizes.saw(self.request, len(payload))
-        self._incoming.answer(Response(self.request.id, payload))
+            self.origin.admission.sizes.saw(self.request, len(payload))
+        self.origin.answer(Response(self.request.id, payload))
         self.end()
 
     def fail(self, error: BaseException) -> None:
@@ -147,39 +125,39 @@ class WireCall(Invocation):
         if self.request.one_way:
             log_one_way_failure(self.grain_id, self.method, error)
         elif not self._unknown:
-            self._incoming.answer(Response(self.request.id, self._incoming.fault(error), failed=True))
+            self.origin.answer(Response(self.request.id, self.origin.fault(error), failed=True))
         self.end()
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
-        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+        self.origin.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
         self.pass_on(refused)
 
     def pass_on(self, refused: Refused) -> None:
         """Send the refusal of another silo."""
-        fault = b"" if refused.cause is None else self._incoming.fault(refused.cause)
+        fault = b"" if refused.cause is None else self.origin.fault(refused.cause)
         after = int(refused.retry_after * 1000)
-        self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
+        self.origin.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
         self.end()
 
     def forward(self, response: Response) -> None:
         """Send the response of the silo that executed the forwarded request."""
-        self._incoming.admission.sizes.saw(self.request, len(response.payload))
-        self._incoming.answer(Response(self.request.id, response.payload, response.failed))
+        self.origin.admission.sizes.saw(self.request, len(response.payload))
+        self.origin.answer(Response(self.request.id, response.payload, response.failed))
         self.end()
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
         """Tell the caller that the outcome stays unknown. A one-way request that started was answered already."""
         if not (self.request.one_way and self.started_at) and not self._unknown:
             self._unknown = True
-            fault = self._incoming.fault(error)
-            self._incoming.answer(Rejection(self.request.id, Reason.LOST, str(error), fault=fault))
+            fault = self.origin.fault(error)
+            self.origin.answer(Rejection(self.request.id, Reason.LOST, str(error), fault=fault))
         self.end()
 
     def end(self) -> None:
         """The request is no longer in progress. Only the first call has an effect."""
         if self.size:
-            incoming, size, self.size = self._incoming, self.size, 0
+            incoming, size, self.size = self.origin, self.size, 0
             if self.weighed is not None:
                 incoming.share.end(self.weighed.arguments, self.weighed.expected)
             incoming.share.give_back(size)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
+
+import msgspec
 
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
-from grange.observability.spans import InTrace, InTurn, Sampled
+from grange.observability.spans import InTurn
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
@@ -39,41 +40,53 @@ class Holder(Protocol):
         ...
 
 
-class Invocation(ABC):
-    """A request as the catalog, the activation and the invoker see it.
+class Progress(msgspec.Struct, kw_only=True, eq=False):
+    """Where a request is on its way. Each part of the runtime sets the fields that are not as usual.
 
-    deadline: loop time after which its turn must not start.
-    caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
+    holder: the part of the silo that has it; it sets itself when the request arrives there.
+    task: that of its turn.
     started_at: gate time at which its turn started; arrived_at: that of its arrival if it had to wait, else 0.
     entered: whether the turn has reached the grain's code.
+    caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
-    watched: whether `held_back` is asked and `started` is called.
-    holder: the part of the silo that has it; it sets itself when the request arrives there.
-    trace: its place in a trace; None without telemetry.
+    read_only, always_interleave, interleaves: beside which other requests it may run (`mailbox.py`).
     """
 
-    # Class attributes are defaults, so that a request sets only what differs.
-    watched = False
-    context: Mapping[str, Scalar] | None = None
-    started_at = 0.0
-    arrived_at = 0.0
-    entered = False
-    caller_gone = False
-    keeps_alive = True
-    read_only = False
-    always_interleave = False
-    interleaves = False
-    task: asyncio.Task[None] | None = None
     holder: Holder | None = None
-    trace: InTurn = None
+    task: asyncio.Task[None] | None = None
+    started_at: float = 0.0
+    arrived_at: float = 0.0
+    entered: bool = False
+    caller_gone: bool = False
+    keeps_alive: bool = True
+    read_only: bool = False
+    always_interleave: bool = False
+    interleaves: bool = False
 
-    def __init__(
-        self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
-    ) -> None:
-        self.grain_id = grain_id
-        self.method = method
-        self.deadline = deadline
-        self.context = context
+
+class _AbstractStruct(msgspec.StructMeta, ABCMeta):
+    """Structs with abstract methods."""
+
+
+class Invocation(Progress, metaclass=_AbstractStruct):
+    """A request as the catalog, the activation and the invoker see it. A struct, because each call makes one.
+
+    deadline: loop time after which its turn must not start.
+    context: the request context, None if it is empty.
+    trace: its place in a trace; None without telemetry.
+    watched: whether `held_back` is asked and `started` is called.
+    """
+
+    watched: ClassVar[bool] = False
+
+    grain_id: GrainId
+    method: str
+    deadline: float
+    context: Mapping[str, Scalar] | None
+    trace: InTurn
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.grain_id}.{self.method}>"
 
     def abandon(self) -> None:
         """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes."""
@@ -94,7 +107,7 @@ class Invocation(ABC):
         assert plan is not None
         return plan.method.invoke(grain, *self.arguments(plan))  # type: ignore[no-any-return]
 
-    def started(self) -> None:  # noqa: B027
+    def started(self) -> None:
         """The turn started: from now on the request counts as executed."""
 
     @abstractmethod
@@ -124,63 +137,51 @@ class CallerSide(Protocol):
 class LocalCall(Invocation):
     """A call whose caller is in this process. The caller sets its deadline when it waits.
 
-    done: whether it has its outcome. That is `error`, or the result `value`.
+    args: isolated when the call is made. done: whether it has its outcome. That is `error`, or the result `value`.
     """
 
-    deadline = math.inf
-    _refused = False  # True: its arguments were refused, and that is counted
+    plan: MethodPlan
+    args: tuple[Any, ...]
+    side: CallerSide
+    done: bool = False
+    value: Any = None
+    error: BaseException | None = None
+    _signal: asyncio.Future[None] | None = None
+    _refused: bool = False  # True: its arguments were refused, and that is counted
 
-    def __init__(
-        self,
-        grain_id: GrainId,
-        plan: MethodPlan,
-        args: tuple[Any, ...],
-        context: Mapping[str, Scalar] | None,
-        side: CallerSide,
-        trace: InTrace = None,
-    ) -> None:
-        # It sets the attributes of `Invocation`, too: a call of the base class for each request would cost as much.
-        self.grain_id = grain_id
-        self.method = plan.method.name
-        self.context = context
-        self.keeps_alive = True
-        self.done = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self._plan = plan
-        self._side = side
-        self._signal: asyncio.Future[None] | None = None
-        if trace is not None:
-            self.trace = trace.server(grain_id, self.method) if isinstance(trace, Sampled) else trace
+    def __post_init__(self) -> None:
+        """Isolate the arguments."""
+        if not self.args:
+            return
         try:
-            self._args = plan.isolate(args)
+            self.args = self.plan.isolate(self.args)
         except CallNotExecuted as error:
             # The request goes to its grain, like one that a remote silo refuses. No turn starts: its caller is gone.
             self.caller_gone = True
             self._end(error)
             reason = Reason.INVALID_CALL if isinstance(error, InvalidCall) else Reason.PAYLOAD_TOO_LARGE
-            side.figures.refuse(grain_id.type, self.method, reason.name.lower())
+            self.side.figures.refuse(self.grain_id.type, self.method, reason.name.lower())
             self._refused = True
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """The arguments, isolated when the call was made, with the types of the method that runs."""
-        if plan is self._plan or plan.method.types == self._plan.method.types:
-            return self._args
-        return plan.decode(self._plan.encode(self._args))
+        if plan is self.plan or plan.method.types == self.plan.method.types:
+            return self.args
+        return plan.decode(self.plan.encode(self.args))
 
     def invoke(self, grain: Any, plan: MethodPlan | None) -> Awaitable[Any]:
         """Start the grain's code."""
-        if plan is self._plan:
-            return plan.method.invoke(grain, *self._args)  # type: ignore[no-any-return]
+        if plan is self.plan:
+            return plan.method.invoke(grain, *self.args)  # type: ignore[no-any-return]
         return super().invoke(grain, plan)
 
     def succeed(self, plan: MethodPlan | None, value: Any) -> None:
         """Give the caller its own copy of the result, with the type of the method that it called."""
         assert plan is not None
-        if plan is self._plan or plan.method.result == self._plan.method.result:
+        if plan is self.plan or plan.method.result == self.plan.method.result:
             value = plan.isolate_result(value)
         else:
-            value = self._plan.decode_result(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
+            value = self.plan.decode_result(plan.encode_result(value, Encoding.MSGPACK, plan.payload_limit))
         if self._signal is None and not self.done:
             self.value, self.done = value, True  # the turn never suspended: no caller waits yet
         else:
@@ -188,12 +189,12 @@ class LocalCall(Invocation):
 
     def fail(self, error: BaseException) -> None:
         """Give the caller the error that a remote caller would get."""
-        self._end(self._side.faults.local(error))
+        self._end(self.side.faults.local(error))
 
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
         if not self._refused:
-            self._side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+            self.side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
@@ -203,7 +204,7 @@ class LocalCall(Invocation):
     def expire(self) -> None:
         """Fail with CallTimeout, and drop the request if it has not started."""
         status = self.holder.status(self) if self.holder is not None else "status unknown"
-        self._side.figures.timeouts += 1
+        self.side.figures.timeouts += 1
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
         self.abandon()
 
@@ -225,14 +226,14 @@ class LocalCall(Invocation):
     async def _wait(self, deadlines: Deadlines) -> None:
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
-        self._side.figures.here += 1
+        self.side.figures.here += 1
         try:
             await self._signal
         except asyncio.CancelledError:
             self.abandon()
             raise
         finally:
-            self._side.figures.here -= 1
+            self.side.figures.here -= 1
             deadlines.discard(self, step)
 
     def _end(self, error: BaseException | None, value: Any = None) -> None:
@@ -248,7 +249,7 @@ class LocalCall(Invocation):
 class LocalOneWay(LocalCall):
     """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
 
-    watched = True
+    watched: ClassVar[bool] = True
 
     def started(self) -> None:
         """Release the caller: the request is accepted."""
@@ -265,17 +266,9 @@ class LocalOneWay(LocalCall):
 class Tick(Invocation):
     """One tick of a timer: a queued request of its own activation, without a caller."""
 
-    def __init__(
-        self,
-        grain_id: GrainId,
-        callback: Callable[[], Awaitable[None]],
-        ended: Callable[[], None],
-        postpone: Callable[[], None],
-    ) -> None:
-        super().__init__(grain_id, "(timer)", float("inf"))  # no method can have this name
-        self.callback = callback
-        self.ended = ended
-        self.postpone = postpone
+    callback: Callable[[], Awaitable[None]]
+    ended: Callable[[], None]
+    postpone: Callable[[], None]
 
     def arguments(self, plan: MethodPlan) -> tuple[Any, ...]:
         """No arguments."""

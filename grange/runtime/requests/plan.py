@@ -19,7 +19,7 @@ from grange.grains.interface import InterfaceSpec, MethodSpec
 from grange.observability.counters import MethodFigures, SentFigures
 from grange.proto.checks import Found, Unfit
 from grange.proto.message import Encoding
-from grange.proto.sharing import LEAF_BYTES
+from grange.proto.sharing import GREATEST_INT, LEAF_BYTES, LEAST_INT, is_64_bit
 from grange.proto.values import TOO_DEEP, ValueCodec
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.argument_errors import in_words
@@ -46,7 +46,7 @@ class MethodPlan:
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "method", "one_way", "payload_limit", "sent", "timeout",
+        "method", "name", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -55,6 +55,7 @@ class MethodPlan:
             codec.check(kind, f"{place}, argument {parameter.name!r}")
         codec.check(method.result, f"{place}, result")
         self.method = method
+        self.name = method.name
         self.figures = MethodFigures(method.name)
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
@@ -87,7 +88,7 @@ class MethodPlan:
         position = 0
         for value in args:  # counted by hand: `zip` and `enumerate` take two and three times as long
             look = self._shared[position].get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
-            if look is not None and not look(value):
+            if not (look is None or (look is is_64_bit and LEAST_INT <= value <= GREATEST_INT) or look(value)):
                 return self.decode(self.encode(args))
             position += 1  # noqa: SIM113
         return args
@@ -136,7 +137,7 @@ class MethodPlan:
         Raises InvalidResult.
         """
         look = self._shared_result.get(type(value), _never)  # pyright: ignore[reportUnknownArgumentType]
-        if look is None or look(value):
+        if look is None or (look is is_64_bit and LEAST_INT <= value <= GREATEST_INT) or look(value):
             return value
         return self.decode_result(self.encode_result(value, Encoding.MSGPACK, self.payload_limit))
 
