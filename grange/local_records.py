@@ -16,9 +16,6 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-if sys.platform != "win32":
-    import fcntl
-
 _LONGEST = 4096
 """Most bytes of a record: a path."""
 
@@ -75,7 +72,7 @@ class _Record:
         self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             # Locked before it has its name, so no reader takes it for the record of an ended silo.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._file, shared=False)
             os.write(self._file, os.fsencode(data.absolute()))
             draft.replace(self._path)
         except BaseException:
@@ -132,7 +129,14 @@ def _opened(path: Path) -> Generator[int]:
 
 def _is_locked(file: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _lock(file, shared=True)
     except BlockingIOError:
         return True
     return False
+
+
+def _lock(file: int, shared: bool) -> None:
+    """Lock an open file until it is closed. Raises BlockingIOError if another process holds the lock."""
+    import fcntl  # Windows has no such module
+
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
