@@ -27,8 +27,8 @@ LATE = {
     "grange/local_records.py import fcntl",
     "grange/silo/admin.py from grange.silo.admin_server import serve",
 }
-"""Imports inside functions: of a heavy library that most silos and commands do without, and of a module that Windows does
-not have. Never to dodge a cycle."""
+"""Imports inside functions: of a heavy library that most silos and commands do without, and of a module that Windows
+does not have. Never to dodge a cycle."""
 
 DANGEROUS = {"eval", "exec", "compile", "__import__"}
 
