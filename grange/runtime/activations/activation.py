@@ -35,6 +35,8 @@ last turns. With immediate admission, a steady load could keep the activation fr
 
 _ACTIVE = Phase.ACTIVE
 
+_NO_DELAY = -math.inf  # one number for all activations: `-math.inf` makes a new one each time
+
 
 class ActivationOwner(Protocol):
     """The owner of an activation: the catalog, or a pool of stateless workers."""
@@ -93,7 +95,7 @@ class Activation(ActivationContext):
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
-        self.keep_until = -math.inf
+        self.keep_until = _NO_DELAY
 
     # --- requests -------------------------------------------------------------------------------------------------
 
