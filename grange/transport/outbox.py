@@ -31,11 +31,13 @@ class Outbox:
     The connection puts and takes. The bound holds for requests if a caller awaits `ready()` and then puts without
     another await. Answers are put without waiting; they are bounded because the connection stops reading requests while
     its outbox is full.
+
+    due: it holds enough for a frame that keeps the peer busy while this side fills the next.
     """
 
     __slots__ = (
         "_bytes", "_ended", "_frame_bytes", "_frame_messages", "_header_limit", "_max_bytes", "_max_messages",
-        "_messages", "_payload_limit", "_waiters", "_writing",
+        "_messages", "_payload_limit", "_waiters", "_writing", "due",
     )  # fmt: skip
 
     def __init__(self, options: TransportOptions, peer_limit: int) -> None:
@@ -44,6 +46,7 @@ class Outbox:
         self._writing = 0  # bytes of the frame that is being written
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._ended = False
+        self.due = False
         self._max_messages = options.queue_messages
         self._max_bytes = options.queue_bytes
         self._frame_messages = options.frame_messages
@@ -69,11 +72,6 @@ class Outbox:
         """The bytes that were put and are not yet written to the stream."""
         return self._bytes + self._writing
 
-    @property
-    def due(self) -> bool:
-        """True when the queue holds enough for a frame that keeps the peer busy while this side fills the next."""
-        return len(self._messages) >= WORTH_A_FRAME or self._bytes >= self._frame_bytes
-
     def put(self, message: Message) -> bool:
         """Append a message, and return whether there is room for more: not `full`.
 
@@ -90,10 +88,13 @@ class Outbox:
             payload, header = _control_size(message)
         if payload > self._payload_limit or header > self._header_limit:
             raise self._too_large(message, payload, header)
-        size = payload + header
-        self._messages.append((message, size))
-        self._bytes += size
-        return len(self._messages) < self._max_messages and self._bytes < self._max_bytes
+        messages = self._messages
+        messages.append((message, payload + header))
+        size = self._bytes = self._bytes + payload + header
+        queued = len(messages)
+        if queued >= WORTH_A_FRAME or size >= self._frame_bytes:
+            self.due = True
+        return queued < self._max_messages and size < self._max_bytes
 
     def take(self) -> list[Message]:
         """Remove and return the messages of the next frame: at least one, unless the queue is empty."""
@@ -108,6 +109,7 @@ class Outbox:
                 break
         self._bytes -= size
         self._writing = size
+        self.due = len(messages) >= WORTH_A_FRAME or self._bytes >= self._frame_bytes
         if self._waiters:
             self._wake()
         return batch

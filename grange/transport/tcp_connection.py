@@ -71,7 +71,7 @@ class TcpConnection(BaseConnection):
         if self._outbox.due:
             if self._send_frames():
                 self._loop.call_soon(self._report_written, context=self._context)  # not inside `post`
-        else:
+        elif not self._flush_due:
             self._flush_soon()
 
     def _flush_soon(self) -> None:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import pytest
@@ -28,8 +28,6 @@ from tests.runtime.process import Process, grain_id
 
 class Noted(Invocation):
     """A request that runs any coroutine function and records its outcome."""
-
-    watched: ClassVar[bool] = True
 
     code: Callable[[], Any]
     outcomes: list[Any] = msgspec.field(default_factory=list)
@@ -56,9 +54,11 @@ class Noted(Invocation):
         self.outcomes.append(refused)
 
 
-def noted(code: Callable[[], Any]) -> Noted:
+def noted(code: Callable[[], Any], kind: type[Noted] = Noted) -> Noted:
     """A request that runs this code."""
-    return Noted(grain_id("noted"), "run", math.inf, {"word": "hello"}, None, code)
+    call = kind(grain_id("noted"), "run", math.inf, {"word": "hello"}, None, code)
+    call.watched = True
+    return call
 
 
 class Owner:
@@ -158,7 +158,7 @@ async def test_a_result_that_cannot_be_sent_is_an_error_of_an_executed_call() ->
     async def fine() -> int:
         return 1
 
-    outcomes, errors = await take_turn(Unwilling(grain_id("noted"), "run", math.inf, None, None, fine))
+    outcomes, errors = await take_turn(noted(fine, Unwilling))
     assert outcomes[0] == "started"
     assert errors == [outcomes[1]]
     assert isinstance(outcomes[1], TypeError)

@@ -45,17 +45,16 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
         context_values.set(call.context)
     if (trace := call.trace) is not None:
         trace.enter()
-    watched = call.watched
     raised: BaseException | None = None
     running: Awaitable[Any] | None = None
     try:
         # Check the gate here, not before the task is made: no suspension can come between this check and the turn.
         now = call.started_at = gate.clock()
         may_start = now <= gate.until and now < call.deadline and not call.caller_gone
-        if (may_start or await _pass_gate(call, gate)) and not (watched and call.held_back()):
+        if (may_start or await _pass_gate(call, gate)) and not (call.watched and call.held_back()):
             call.entered = True
             running = call.invoke(grain, plan)
-            if watched:
+            if call.watched:
                 call.started()
             value = await running
             if activation.reason:
@@ -113,4 +112,5 @@ async def _pass_gate(call: Invocation, gate: Gate) -> bool:
         return False
     call.arrived_at = call.arrived_at or call.started_at
     call.started_at = now
+    call.watched = True  # its connection may be full by now
     return True

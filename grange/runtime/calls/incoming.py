@@ -134,6 +134,7 @@ class Incoming:
                     deadline = now + timeout / 1000 if timeout else math.inf
                     trace = None if spans is None else spans.arrived(message.traceparent, grain_id, method)
                     call = calls[number] = WireCall(grain_id, method, deadline, None, trace, self, message, size)
+                    call.watched = message.one_way  # to hold it back is needless: this loop has looked at the answers
                     target.start(call, plan)
                 else:
                     self._begun(count, total)
@@ -291,6 +292,7 @@ class Incoming:
         grain_id, method, spans = request.grain_id, request.method, self.spans
         trace = None if spans is None else spans.arrived(request.traceparent, grain_id, method)
         call = WireCall(grain_id, method, weighed.deadline, context, trace, self, request, weighed.size, weighed)
+        call.watched = True
         self._calls[request.id] = call
         self._backlog.deliver(call)
 

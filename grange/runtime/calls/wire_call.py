@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -62,8 +62,6 @@ class WireCall(Invocation):
     `origin`: the connection by which it came. `size` is that of the request as `Share` counts it, 0 once its turn has
     ended. `weighed`: all its sizes, None if it and its answer are small.
     """
-
-    watched: ClassVar[bool] = True
 
     origin: Origin
     request: Request

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from abc import ABCMeta, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -49,6 +49,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False):
     entered: whether the turn has reached the grain's code.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
+    watched: whether `held_back` is asked and `started` is called when its turn starts.
     read_only, always_interleave, interleaves: beside which other requests it may run (`mailbox.py`).
     """
 
@@ -59,6 +60,7 @@ class Progress(msgspec.Struct, kw_only=True, eq=False):
     entered: bool = False
     caller_gone: bool = False
     keeps_alive: bool = True
+    watched: bool = False
     read_only: bool = False
     always_interleave: bool = False
     interleaves: bool = False
@@ -74,10 +76,7 @@ class Invocation(Progress, metaclass=_AbstractStruct):
     deadline: loop time after which its turn must not start.
     context: the request context, None if it is empty.
     trace: its place in a trace; None without telemetry.
-    watched: whether `held_back` is asked and `started` is called.
     """
-
-    watched: ClassVar[bool] = False
 
     grain_id: GrainId
     method: str
@@ -249,7 +248,10 @@ class LocalCall(Invocation):
 class LocalOneWay(LocalCall):
     """A one-way call in this process. Its caller waits until the turn starts; errors of the method are logged."""
 
-    watched: ClassVar[bool] = True
+    def __post_init__(self) -> None:
+        """Isolate the arguments."""
+        super().__post_init__()
+        self.watched = True
 
     def started(self) -> None:
         """Release the caller: the request is accepted."""
