@@ -120,6 +120,23 @@ class TurnStuck(Event, frozen=True):
     stack: str
 
 
+class ActivationAbandoned(Event, frozen=True):
+    """Code of a grain did not end in its time. It was cancelled, and the grain is activated anew without it."""
+
+    NAME, LEVEL, LOGGER = "activation_abandoned", ERROR, "runtime"
+    SENTENCE = (
+        "the activation of {grain} is abandoned: {work} has run for {seconds:.0f} s; {waiting} requests go to a new one"
+    )
+    KEY = ("grain_type",)
+    BLOCK = "stack"
+    grain_type: str
+    grain: str
+    work: str
+    seconds: float
+    waiting: int
+    stack: str
+
+
 # --- membership -------------------------------------------------------------------------------------------------------
 
 

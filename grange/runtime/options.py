@@ -23,6 +23,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     stuck_after: float = 30.0
     """Time after which a running turn counts as stuck: it is reported once, with its stack, as the event `turn_stuck`.
     """
+    max_turn_time: float = 7200.0
+    """Time after which a turn that holds up other requests, or the end of its activation, is abandoned: its callers get
+    TurnAbandoned, its states store nothing any more, and the other requests go to a new activation."""
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000

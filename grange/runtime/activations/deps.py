@@ -16,6 +16,7 @@ from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.recent_calls import RecentCalls
+from grange.runtime.activations.transitions import Transition
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.invocation import Invocation
@@ -26,6 +27,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
+    `transitions`: activations whose beginning or end may wait, in the order of their beginnings.
     """
 
     address: SiloAddress
@@ -41,6 +43,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
+    transitions: dict[Transition, None] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
     spans: Spans | None = None
 
