@@ -90,8 +90,13 @@ class ActivationFailed(CallNotExecuted):
     """The grain was not activated in time, or deactivated itself while activating.
 
     The method was certainly not executed. An error that a constructor or `on_activate` raises is not wrapped: the
-    caller gets that error itself, with a note.
+    caller gets that error itself, with a note. A grain that fails again and again is held down: it is refused with the
+    last error for `retry_after` seconds, and not activated.
     """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unauthorized(CallNotExecuted):

@@ -16,6 +16,9 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Longest time for claim, constructor, state and `on_activate`; after it the callers get ActivationFailed."""
     deactivation_timeout: float = 30.0
     """Longest time for `on_deactivate` and pending state writes; after it the activation is dropped."""
+    hold_down: float = 5.0
+    """Longest time for which a grain is refused, and not activated, after activations that failed in a row; 0: never.
+    It begins with 0.1 s after the second failure and doubles with each further one."""
     idle_timeout: float = 900.0
     """Idle time after which an activation is collected, unless its class has `idle_timeout=`."""
     collect_period: float = 60.0
@@ -45,4 +48,4 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
 
     def __post_init__(self) -> None:
-        check_ranges("runtime", *values_and_defaults(self))
+        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down",))

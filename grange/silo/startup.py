@@ -253,7 +253,7 @@ def prepare_hosting(
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans,
+        spans=calls.spans, events=ports.events,
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [

@@ -26,6 +26,7 @@ from grange.runtime.activations.draining import (
     deactivate_all,
     wait_cancelled,
 )
+from grange.runtime.activations.held_grains import held
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
@@ -114,6 +115,9 @@ class Catalog:
             self._create(call, hosted)
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
+        if self.deps.holds.failing and (refused := held(self.deps, call.grain_id)) is not None:
+            call.refuse(refused)
+            return
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
             self.targets[call.grain_id] = pool

@@ -11,7 +11,7 @@ import logging
 from functools import partial
 
 from grange.aio.interrupts import is_ctrl_c
-from grange.errors import CallNotExecuted, TurnAbandoned
+from grange.errors import CallNotExecuted, StorageUnavailable, TurnAbandoned
 from grange.grains.context import current_activation
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.spans import Sampled, Span
@@ -20,6 +20,7 @@ from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.draining import end_turn, wait_cancelled
+from grange.runtime.activations.held_grains import hold
 from grange.runtime.activations.hosted import Built
 from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.transitions import Transition
@@ -62,6 +63,8 @@ async def activate(activation: Activation) -> None:
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
+        if deps.holds.failing:
+            deps.holds.succeeded(activation.grain_id)
         hosted.figures.activation.observe(deps.gate.clock() - began)
         if span is not None:
             span.end()
@@ -76,7 +79,10 @@ async def _fail(
 ) -> None:
     """Refuse the waiting requests after an error, and free what exists of the activation."""
     refused = _refusal(activation, error, timed_out=transition is not None and transition.timeout.expired())
-    activation.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
+    if refused.reason is Reason.ACTIVATION_FAILED:
+        activation.figures.failed += 1
+        if not isinstance(refused.cause, StorageUnavailable):  # a store that is away refuses at once, and comes back
+            hold(activation.owner.deps, activation.grain_id, refused)
     if transition is not None:
         transition.began = activation.owner.deps.gate.clock()  # a step with a time-out of its own follows
     await _tear_down(activation, built, refused)
@@ -147,11 +153,13 @@ def _leave_behind(activation: Activation, transition: Transition) -> None:
     """
     text = f"{transition.verb} took longer than {transition.limit:g} s, and ignores its cancellation"
     is_new = activation.phase is Phase.ACTIVATING
-    activation.figures.failed += is_new
     activation.reason = DeactivationReason(DeactivationCode.UNRESPONSIVE, text)
     if transition.built is not None:
         transition.built.give_up(text)
     refused = Refused(Reason.ACTIVATION_FAILED if is_new else Reason.NOT_HERE, text)
+    if is_new:
+        activation.figures.failed += 1
+        hold(activation.owner.deps, activation.grain_id, refused)
     activation.owner.deps.tasks.start(_release(activation, refused))
 
 
