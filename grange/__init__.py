@@ -49,6 +49,7 @@ from grange.errors import (
     WriteOutcomeUnknown,
     WrongLoop,
 )
+from grange.grains.blocking import blocking, from_thread
 from grange.grains.context import request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
@@ -96,6 +97,8 @@ __all__ = [
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",
+    "blocking",
+    "from_thread",
     "one_way",
     "read_only",
     "request_context",

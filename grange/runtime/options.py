@@ -6,6 +6,9 @@ import msgspec
 
 from grange.option_ranges import check_ranges, values_and_defaults
 
+BLOCKING_THREADS = 32
+"""The default of `RuntimeOptions.blocking_threads`."""
+
 
 class RuntimeOptions(msgspec.Struct, frozen=True):
     """Times are in seconds, sizes in bytes. Raises ConfigurationError for an option out of its range."""
@@ -29,6 +32,8 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     max_turn_time: float = 7200.0
     """Time after which a turn that holds up other requests, or the end of its activation, is abandoned: its callers get
     TurnAbandoned, its states store nothing any more, and the other requests go to a new activation."""
+    blocking_threads: int = BLOCKING_THREADS
+    """Most `@blocking` methods that run at once; further ones wait. Threads are made when they are needed."""
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000

@@ -224,6 +224,7 @@ class Activation(ActivationContext):
             options = plan.method.options
             call.read_only = options.read_only
             call.always_interleave = options.always_interleave
+            call.in_thread = options.blocking
 
     def _start(self, call: Invocation) -> None:
         refused = expired(call, self.owner.deps.gate.clock())

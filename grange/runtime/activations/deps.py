@@ -6,6 +6,7 @@ import random
 
 import msgspec
 
+from grange.aio.blocking_threads import BlockingThreads
 from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
@@ -20,7 +21,7 @@ from grange.runtime.activations.hold_down import HoldDown
 from grange.runtime.activations.recent_calls import RecentCalls
 from grange.runtime.activations.transitions import Transition
 from grange.runtime.gate import Gate
-from grange.runtime.options import RuntimeOptions
+from grange.runtime.options import BLOCKING_THREADS, RuntimeOptions
 from grange.runtime.requests.invocation import Invocation
 
 
@@ -48,6 +49,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     transitions: dict[Transition, None] = msgspec.field(default_factory=dict)
     holds: HoldDown = msgspec.field(default_factory=HoldDown)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+    threads: BlockingThreads = msgspec.field(default_factory=lambda: BlockingThreads(BLOCKING_THREADS))
     spans: Spans | None = None
     events: Events | None = None
 
