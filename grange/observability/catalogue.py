@@ -95,10 +95,13 @@ class LoopBlocked(Event, frozen=True):
     """Code that does not yield has held the event loop for a second or longer."""
 
     NAME, LEVEL, LOGGER = "loop_blocked", WARNING, "silo"
-    SENTENCE = "the event loop of silo {me} has been blocked for {seconds:.1f} s by code that does not yield to it"
+    SENTENCE = "the event loop of silo {me} has been blocked for {seconds:.1f} s by {by}, which does not yield to it"
     BLOCK = "stack"
     seconds: float
     stack: str
+    by: str = "code"
+    grain_type: str = ""
+    line: str = ""
 
 
 class TurnStuck(Event, frozen=True):

@@ -80,7 +80,7 @@ async def test_another_thread_may_publish_and_subscribers_run_in_the_loop() -> N
     await asyncio.to_thread(events.publish, catalogue.LoopBlocked(1.5, "  a frame"))
     row, in_loop = await told.get()
     assert in_loop
-    assert row.facts == {"seconds": 1.5, "stack": "  a frame"}
+    assert row.facts == {"seconds": 1.5, "stack": "  a frame", "by": "code", "grain_type": "", "line": ""}
 
 
 async def test_a_subscriber_that_fails_is_logged_and_the_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,7 +103,7 @@ async def test_a_stack_ends_the_line_and_cannot_forge_another(caplog: pytest.Log
     events = Events(ME)
     events.publish(catalogue.LoopBlocked(1.5, "  first\nERROR forged\x1b[2J"))
     assert caplog.records[0].getMessage().splitlines() == [
-        f"the event loop of silo {ME} has been blocked for 1.5 s by code that does not yield to it:",
+        f"the event loop of silo {ME} has been blocked for 1.5 s by code, which does not yield to it:",
         "    first",
         "  ERROR forged\\x1b[2J",
     ]
