@@ -127,7 +127,8 @@ class Activation(ActivationContext):
         call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             self._copy_options(call)
-            if not self.hosted.ask_predicate(self.grain, call):
+            hosted = self.hosted
+            if (hosted.rates and not hosted.is_within_rates(call, now)) or not hosted.ask_predicate(self.grain, call):
                 return
             if self.phase is Phase.ACTIVE and self._may_run(call):
                 self._start(call)
