@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from grange.aio.stacks import Frames, blocked_stack, frames_of, in_debugger, line_of, text_of
 from grange.membership.detection.liveness import Liveness
-from grange.observability.catalogue import LoopBlocked
 from grange.observability.events import Events
+from grange.observability.turn_events import LoopBlocked
 from grange.printable import TextBlock
 from grange.runtime.activations.running_code import code_of_grain
 from grange.silo.config import SiloConfig

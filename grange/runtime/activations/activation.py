@@ -23,7 +23,7 @@ from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
 from grange.runtime.activations.phase import UNSAVED, Phase
-from grange.runtime.activations.recent_calls import RecentCall
+from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
@@ -246,22 +246,13 @@ class Activation(ActivationContext):
         if call.task is not None:  # it has been suspended
             deps.turns.pop(call, None)
         if deps.watched and call.entered:
-            self._keep(call, error, now)
+            wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
+            text = "" if error is None else type(error).__qualname__
+            keep(deps.watched, self.grain_id, RecentCall(call.method, now, wait, now - call.started_at, text))
         if error is not None and self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
-
-    def _keep(self, call: Invocation, error: BaseException | None, now: float) -> None:
-        """Keep a call that has ended, if an operator looks at this grain."""
-        watched = self.deps.watched
-        recent = watched.get(self.grain_id)
-        if recent is not None and now > recent.until:
-            del watched[self.grain_id]
-        elif recent is not None:
-            wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
-            text = "" if error is None else type(error).__qualname__
-            recent.calls.appendleft(RecentCall(call.method, now, wait, now - call.started_at, text))
 
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""

@@ -63,15 +63,21 @@ async def activate(activation: Activation) -> None:
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        if deps.holds.failing:
-            deps.holds.succeeded(activation.grain_id)
-        hosted.figures.activation.observe(deps.gate.clock() - began)
         if span is not None:
             span.end()
-        activation.on_activated(built)
+        _serve(activation, built, began)
     finally:
         if transition is not None:
             deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
+
+
+def _serve(activation: Activation, built: Built, began: float) -> None:
+    """The activation, which began then, has succeeded."""
+    deps = activation.owner.deps
+    if deps.holds.failing:
+        deps.holds.succeeded(activation.grain_id)
+    activation.figures.activation.observe(deps.gate.clock() - began)
+    activation.on_activated(built)
 
 
 async def _fail(
