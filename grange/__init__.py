@@ -45,12 +45,15 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    TurnAbandoned,
     Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
+from grange.grains.blocking import blocking, from_thread
 from grange.grains.context import request_context
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.decorators import always_interleave, one_way, rate_limited, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
@@ -67,6 +70,8 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "DeactivationCode",
+    "DeactivationReason",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -88,11 +93,15 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "TurnAbandoned",
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",
+    "blocking",
+    "from_thread",
     "one_way",
+    "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",

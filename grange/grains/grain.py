@@ -8,6 +8,7 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
+from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, define
 from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.proto.ids import GrainId
@@ -15,6 +16,7 @@ from grange.proto.keys import Key
 
 K = TypeVar("K", bound="str | int | UUID | tuple[str | int | UUID, ...]", default=str)
 G = TypeVar("G", bound=Addressable)
+R = TypeVar("R")
 
 
 class Timer(Protocol):
@@ -67,6 +69,10 @@ class GrainContext(Protocol):
         keep_alive: bool,
     ) -> Timer:
         """As `Grain.start_timer`."""
+        ...
+
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of this `@blocking` method in a thread."""
         ...
 
     def deactivate_when_idle(self) -> None:
@@ -170,7 +176,7 @@ class Grain(Addressable, Generic[K]):
     async def on_activate(self) -> None:
         """Called once before the first request, with the state loaded. Waiting callers get the error that it raises."""
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         """Called once after the last request, but not after a crash or a kill. Errors are logged."""
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
@@ -16,6 +17,7 @@ from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.call_rates import MethodRates
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import Refused
@@ -34,8 +36,9 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
+        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_reason",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "rates",
+        "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -51,10 +54,16 @@ class HostedType:
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
-        # The methods whose requests need no look at their arguments before they start.
+        # The methods whose requests start without a look at them: no predicate and no rate.
+        self.rates = {
+            name: MethodRates(rates) for name, plan in self.plans.items() if (rates := plan.method.options.rates)
+        }
         self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
+        if self.rates:
+            self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self._facets = facets
@@ -99,6 +108,17 @@ class HostedType:
                 raise
             return False
         return True
+
+    def is_within_rates(self, call: Invocation, now: float) -> bool:
+        """Count a request in the rates of its method. False: it exceeds one and was refused."""
+        rates = self.rates.get(call.method)
+        if rates is None:
+            return True
+        wait, rate = rates.admit(call.grain_id, call.context, now)
+        if wait:
+            text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
+            call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
+        return not wait
 
     def build_now(self, context: Any) -> Built:
         """Build an instance whose class `waits_for_nothing`. Raises any error of the constructor."""
@@ -178,10 +198,10 @@ class Built:
             facet.lost_changes(each) for each in _with_causes(error) for facet in self.facets
         )
 
-    def give_up(self) -> None:
-        """Have the facets store nothing any more."""
+    def give_up(self, why: str) -> None:
+        """Have the facets store nothing any more, for this reason."""
         for facet in self.facets:
-            facet.give_up()
+            facet.give_up(why)
 
     async def free(self, error: Exception) -> None:
         """Close the services of a killed activation. Those registered to see errors get `error`, and do not commit."""

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from grange.aio.interrupts import is_ctrl_c
-from grange.errors import CallNotExecuted
+from grange.errors import CallNotExecuted, StorageUnavailable, TurnAbandoned
 from grange.grains.context import current_activation
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.spans import Sampled, Span
 from grange.observability.steps import part
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.draining import end_turn, wait_cancelled
+from grange.runtime.activations.held_grains import hold
 from grange.runtime.activations.hosted import Built
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
+from grange.runtime.activations.transitions import Transition
 from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
@@ -34,7 +39,7 @@ async def activate(activation: Activation) -> None:
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
     span = _enter_trace(activation)
-    timeout: asyncio.Timeout | None = None
+    transition: Transition | None = None
     built: Built | None = None
     try:
         _check_key(activation)
@@ -44,52 +49,124 @@ async def activate(activation: Activation) -> None:
         if activation.claimed and hosted.waits_for_nothing and began <= deps.gate.until:
             built = hosted.build_now(activation)
         else:
-            timeout = asyncio.timeout(deps.options.activation_timeout)
-            async with timeout:
+            transition = _enter(activation, "activating", began, deps.options.activation_timeout)
+            async with transition.timeout:
                 await _begin(activation, crowded)
-                built = await hosted.build(activation, activation.grain_id, activation.check_turn)
+                built = transition.built = await hosted.build(activation, activation.grain_id, activation.check_turn)
                 await built.load()
                 await _on_activate(activation, built)
         _check_not_ended(activation)
     except BaseException as error:
-        refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
-        hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
-        await _tear_down(activation, built, refused)
+        await _fail(activation, built, transition, error)
         if span is not None:
             span.end(error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        hosted.figures.activation.observe(deps.gate.clock() - began)
         if span is not None:
             span.end()
-        activation.on_activated(built)
+        _serve(activation, built, began)
+    finally:
+        if transition is not None:
+            deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
+
+
+def _serve(activation: Activation, built: Built, began: float) -> None:
+    """The activation, which began then, has succeeded."""
+    deps = activation.owner.deps
+    if deps.holds.failing:
+        deps.holds.succeeded(activation.grain_id)
+    activation.figures.activation.observe(deps.gate.clock() - began)
+    activation.on_activated(built)
+
+
+async def _fail(
+    activation: Activation, built: Built | None, transition: Transition | None, error: BaseException
+) -> None:
+    """Refuse the waiting requests after an error, and free what exists of the activation."""
+    refused = _refusal(activation, error, timed_out=transition is not None and transition.timeout.expired())
+    if refused.reason is Reason.ACTIVATION_FAILED:
+        activation.figures.failed += 1
+        if not isinstance(refused.cause, StorageUnavailable):  # a store that is away refuses at once, and comes back
+            hold(activation.owner.deps, activation.grain_id, refused)
+    if transition is not None:
+        transition.began = activation.owner.deps.gate.clock()  # a step with a time-out of its own follows
+    await _tear_down(activation, built, refused)
 
 
 def _check_not_ended(activation: Activation) -> None:
     """Refuse the waiting requests if the activation was told to end while it was activating."""
-    if activation.reason:
+    if activation.reason is not None:
         # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
-        code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
+        code = Reason.ACTIVATION_FAILED if activation.reason is SELF_DEACTIVATED else Reason.NOT_HERE
         raise Refused(code, f"the activation ended while activating: {activation.reason}")
 
 
 async def deactivate(activation: Activation) -> None:
     """Deactivate after the last turn. Errors of user code are logged and do not stop it."""
     current_activation.set(activation)
-    built = activation.built
+    deps, built = activation.owner.deps, activation.built
+    transition = _enter(activation, "deactivating", deps.gate.clock(), deps.options.deactivation_timeout)
+    transition.built = built
     for timer in activation.timers:
         timer.stop()
     try:
-        async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
-            if activation.hosted.has_on_deactivate and built is not None:
+        async with transition.timeout:
+            if _is_abandoned(activation):
+                await _leave_turns(activation)
+            elif activation.hosted.has_on_deactivate and built is not None and activation.reason is not None:
                 await built.grain.on_deactivate(activation.reason)
     except BaseException as error:
         _log("on_deactivate failed", activation, error)
         if is_ctrl_c(error) or _is_cancelled():
             raise
     finally:
-        await _tear_down(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
+        transition.began = deps.gate.clock()  # a step with a time-out of its own follows
+        try:
+            await _tear_down(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
+        finally:
+            deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
+
+
+def _is_abandoned(activation: Activation) -> bool:
+    return activation.reason is not None and activation.reason.code is DeactivationCode.UNRESPONSIVE
+
+
+async def _leave_turns(activation: Activation) -> None:
+    """Cancel the turns of an abandoned activation and wait for their ends. Those that go on are left to the silo."""
+    deps, turns = activation.owner.deps, list(activation.running)
+    refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
+    for call in turns:
+        text = f"{call.grain_id}.{call.method} was abandoned, and its outcome is unknown: {activation.reason}"
+        end_turn(call, refused, TurnAbandoned(text))
+    await wait_cancelled(turns, deps.address)
+    for call in turns:
+        if call.task is not None:
+            deps.tasks.adopt(call.task)
+
+
+def _enter(activation: Activation, verb: str, began: float, limit: float) -> Transition:
+    """Have `abandonment.py` watch this task."""
+    transition = Transition(activation.grain_id, verb, began, limit, partial(_leave_behind, activation))
+    activation.owner.deps.transitions[transition] = None
+    return transition
+
+
+def _leave_behind(activation: Activation, transition: Transition) -> None:
+    """End an activation without the task that begins or ends it: its code ignores the cancellation of that task.
+
+    When that task comes back, it finds the activation gone, and closes its state and its services.
+    """
+    text = f"{transition.verb} took longer than {transition.limit:g} s, and ignores its cancellation"
+    is_new = activation.phase is Phase.ACTIVATING
+    activation.reason = DeactivationReason(DeactivationCode.UNRESPONSIVE, text)
+    if transition.built is not None:
+        transition.built.give_up(text)
+    refused = Refused(Reason.ACTIVATION_FAILED if is_new else Reason.NOT_HERE, text)
+    if is_new:
+        activation.figures.failed += 1
+        hold(activation.owner.deps, activation.grain_id, refused)
+    activation.owner.deps.tasks.start(_release(activation, refused))
 
 
 def _enter_trace(activation: Activation) -> Span | None:
@@ -167,19 +244,25 @@ async def _tear_down(activation: Activation, built: Built | None, refused: Refus
         if is_ctrl_c(error):
             raise
     finally:
-        try:
-            if activation.claimed:
-                activation.claimed = False
-                await activation.owner.claims.release(activation.address)
-        finally:
-            if refused.reason is Reason.NOT_HERE and refused.hint is None:
-                refused.hint = activation.owner.next_silo(activation.grain_id)
-            activation.close(refused)
+        await _release(activation, refused)
+
+
+async def _release(activation: Activation, refused: Refused) -> None:
+    """Release the claim, and leave the catalog."""
+    try:
+        if activation.claimed:
+            activation.claimed = False
+            await activation.owner.claims.release(activation.address)
+    finally:
+        if refused.reason is Reason.NOT_HERE and refused.hint is None:
+            refused.hint = activation.owner.next_silo(activation.grain_id)
+        activation.close(refused)
 
 
 async def _on_activate(activation: Activation, built: Built) -> None:
     if activation.hosted.has_on_activate:
         await _pass_gate(activation)
+        _check_not_ended(activation)  # a constructor that ignored its cancellation may have come back
         await built.grain.on_activate()
 
 
