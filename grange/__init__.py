@@ -49,6 +49,7 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.context import request_context
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
@@ -66,6 +67,8 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "DeactivationCode",
+    "DeactivationReason",
     "Grain",
     "GrainId",
     "GrainInterface",

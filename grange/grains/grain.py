@@ -8,6 +8,7 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
+from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, define
 from grange.grains.options import GrainKeywords, InterfaceKeywords
 from grange.proto.ids import GrainId
@@ -170,7 +171,7 @@ class Grain(Addressable, Generic[K]):
     async def on_activate(self) -> None:
         """Called once before the first request, with the state loaded. Waiting callers get the error that it raises."""
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         """Called once after the last request, but not after a crash or a kill. Errors are logged."""
 
     @property

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member, SiloStatus
 from grange.proto.acts import Act, Action, Level
@@ -150,7 +151,7 @@ class Deeds:
 
     async def _deactivate(self, act: Act) -> Done:
         grain_type, slash, key = act.target.partition("/")
-        reason = f"an operator deactivated it: {act.reason:.200}"
+        reason = DeactivationReason(DeactivationCode.OPERATOR, f"an operator deactivated it: {act.reason:.200}")
         if not slash:
             count = await self._catalog.deactivate_where(lambda each: each.grain_id.type == grain_type, reason)
             return Done(f"{count} activations of {grain_type!r} deactivate", count)
@@ -168,7 +169,7 @@ class Deeds:
 
     async def _collect(self, act: Act) -> Done:
         idle, now = _values(act, CollectValues).idle, asyncio.get_running_loop().time()
-        reason = f"collected after {idle:g} s"
+        reason = DeactivationReason(DeactivationCode.IDLE, f"collected after {idle:g} s")
         count = await self._catalog.deactivate_where(lambda each: idle_for(each, idle, now), reason)
         return Done(f"{count} idle activations deactivate", count)
 

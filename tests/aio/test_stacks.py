@@ -11,6 +11,7 @@ import pytest
 
 from grange import Grain
 from grange.aio.stacks import blocked_stack, in_debugger, waiting_stack
+from grange.grains.deactivation import DeactivationReason
 from grange.testing.cluster import TestCluster
 
 seen: list[str] = []
@@ -31,7 +32,7 @@ class Walker(Grain):
     async def pass_on(self) -> None:
         await self.get_grain(Walker, "other").work()
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         helper()
 
     async def by_timer(self) -> None:

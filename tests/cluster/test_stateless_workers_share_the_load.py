@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from grange import ConfigurationError, Grain
+from grange.grains.deactivation import DeactivationReason
 from grange.testing.cluster import TestCluster
 
 
@@ -126,7 +127,7 @@ class Ending(Grain, stateless_workers=2):
         Ending.running -= 1
         return self.activation_id
 
-    async def on_deactivate(self, reason: str) -> None:
+    async def on_deactivate(self, reason: DeactivationReason) -> None:
         await asyncio.sleep(5)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
 from grange.errors import StorageError
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
@@ -87,7 +88,7 @@ class Activation(ActivationContext):
         self.claimed = False  # True while the directory holds its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
-        self.reason = ""
+        self.reason: DeactivationReason | None = None
         self.first: Invocation | None = None
         self.turn: Invocation | None = None
         self.mailbox: Mailbox[Invocation] | None = None
@@ -265,7 +266,7 @@ class Activation(ActivationContext):
 
     def check_saved(self) -> None:
         """Raise StorageError if this activation was given up: a turn that ran meanwhile may have seen lost changes."""
-        if self.reason == UNSAVED and self.built is not None and self.built.unsaved:
+        if self.reason is UNSAVED and self.built is not None and self.built.unsaved:
             raise StorageError(f"{self.grain_id} ran on a state that could not be stored; repeat the call")
 
     def pump(self) -> None:
@@ -305,7 +306,7 @@ class Activation(ActivationContext):
             for call in calls:
                 self.receive(call)
 
-    def deactivate(self, reason: str) -> None:
+    def deactivate(self, reason: DeactivationReason) -> None:
         """End after the running requests. Later requests wait; then they are refused, and their callers repeat them."""
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
@@ -324,7 +325,7 @@ class Activation(ActivationContext):
 
         One of the last turns may depend, even through other grains, on a request that waits here.
         """
-        while self.phase is Phase.CLOSING and self.reason != UNSAVED:
+        while self.phase is Phase.CLOSING and self.reason is not UNSAVED:
             if (call := self._next()) is None:
                 break
             self._start(call)
@@ -339,7 +340,7 @@ class Activation(ActivationContext):
         if self.phase is Phase.GONE:
             return False
         self.phase = Phase.GONE
-        self.reason = reason
+        self.reason = DeactivationReason(DeactivationCode.KILLED, reason)
         return True
 
     def close(self, refused: Refused) -> None:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
 from grange.errors import SiloStopped
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation
@@ -38,6 +39,10 @@ Target = Activation | WorkerPool
 
 BATCH = 1000
 """Activations that are looked at, or cleared, before the event loop runs other tasks: a few milliseconds."""
+
+DUPLICATE = DeactivationReason(DeactivationCode.DUPLICATE, "another activation of this grain holds the claim")
+
+OUTDATED = DeactivationReason(DeactivationCode.OUTDATED, "another activation of this grain may have changed its state")
 
 
 class Catalog:
@@ -196,7 +201,7 @@ class Catalog:
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
             target.hosted.figures.duplicates += 1
-            target.deactivate("another activation of this grain holds the claim")
+            target.deactivate(DUPLICATE)
 
     def deactivate_if_stateful(self, address: GrainAddress) -> None:
         """Deactivate this activation if it has state, because a duplicate may have written that state.
@@ -205,7 +210,7 @@ class Catalog:
         """
         target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
-            target.deactivate("another activation of this grain may have changed its state")
+            target.deactivate(OUTDATED)
 
     def has_small_answer(self, request: Request) -> bool:
         """Whether the type of the method's result, such as int or None, says that its answer is small."""
@@ -217,7 +222,7 @@ class Catalog:
         """The number of activations by grain type."""
         return {name: hosted.live for name, hosted in self.hosted.items() if hosted.live}
 
-    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
+    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: DeactivationReason) -> int:
         """Deactivate every matching activation after its running requests. Returns their number.
 
         They begin to end in portions, after the return; one that does not match any more at its turn stays.
@@ -303,7 +308,7 @@ class Catalog:
             if activation.built is not None and activation.built.services is not None:
                 self._killed.append(activation.built)
             work += 1 + len(activation.waiting) * BATCH // PORTION
-            activation.clear(Refused(Reason.NOT_READY, activation.reason))
+            activation.clear(Refused(Reason.NOT_READY, str(activation.reason)))
             if work >= BATCH:
                 work = 0
                 await asyncio.sleep(0)

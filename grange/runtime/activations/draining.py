@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from grange.aio.stacks import waiting_stack
 from grange.errors import SiloStopped
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
@@ -29,7 +30,7 @@ CANCEL_TIMEOUT = 5.0
 MAX_LOGGED_TURNS = 10
 """Log at most this many stuck turns by name; each record contains the number of all."""
 
-STOPPING = "the silo is stopping"
+STOPPING = DeactivationReason(DeactivationCode.STOPPING, "the silo is stopping")
 """The deactivation reason when the silo stops."""
 
 NextSilo = Callable[[GrainId], SiloAddress | None]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from grange.grains.context import current_activation
+from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.proto.ids import GrainId
@@ -43,7 +44,7 @@ class ActivationContext:
         """Take one request for this grain."""
         raise NotImplementedError
 
-    def deactivate(self, reason: str) -> None:
+    def deactivate(self, reason: DeactivationReason) -> None:
         """End after the running requests."""
         raise NotImplementedError
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
@@ -34,8 +35,8 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
+        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_reason",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,7 @@ class HostedType:
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
         # The methods whose requests need no look at their arguments before they start.

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
 from grange.grains.context import context_values, current_activation
+from grange.grains.deactivation import DeactivationReason
 from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
@@ -20,9 +21,9 @@ from grange.runtime.requests.refusal import Refused
 
 
 class TurnOwner(Protocol):
-    """The activation whose turn runs. `reason`: it ends for this reason; empty: it does not."""
+    """The activation whose turn runs. `reason`: it ends for this reason; None: it does not."""
 
-    reason: str
+    reason: DeactivationReason | None
 
     @property
     def figures(self) -> TypeFigures:
@@ -63,7 +64,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if watched:
                 call.started()
             value = await running
-            if activation.reason:
+            if activation.reason is not None:
                 activation.check_saved()
             call.succeed(plan, value)
     except BaseException as error:

@@ -68,9 +68,9 @@ async def activate(activation: Activation) -> None:
 
 def _check_not_ended(activation: Activation) -> None:
     """Refuse the waiting requests if the activation was told to end while it was activating."""
-    if activation.reason:
+    if activation.reason is not None:
         # Any other reason, such as the silo's stop, ends only this activation: the callers repeat the call.
-        code = Reason.ACTIVATION_FAILED if activation.reason == SELF_DEACTIVATED else Reason.NOT_HERE
+        code = Reason.ACTIVATION_FAILED if activation.reason is SELF_DEACTIVATED else Reason.NOT_HERE
         raise Refused(code, f"the activation ended while activating: {activation.reason}")
 
 
@@ -82,7 +82,7 @@ async def deactivate(activation: Activation) -> None:
         timer.stop()
     try:
         async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
-            if activation.hosted.has_on_deactivate and built is not None:
+            if activation.hosted.has_on_deactivate and built is not None and activation.reason is not None:
                 await built.grain.on_deactivate(activation.reason)
     except BaseException as error:
         _log("on_deactivate failed", activation, error)
