@@ -86,6 +86,33 @@ class ClusterLocator:
         """Wait up to `seconds` for a newer view or a recovered range."""
         await self._current.changed.wait(seconds)
 
+    def obstacle(self, grain_type: str, silo: SiloAddress) -> str:
+        """Why no grain of this type can be placed on this silo; empty if one can."""
+        topology = self._current.topology
+        hosting = topology.hosting.get(grain_type)
+        if hosting is None or silo not in hosting.silos:
+            open_to_it = ", ".join(map(str, hosting.silos)) if hosting is not None else "none"
+            return f"the silos that take new grains of type {grain_type!r} are: {open_to_it}"
+        return ""
+
+    def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
+        """The silo that the grain's placement chooses among the other silos; None if there is no other."""
+        topology = self._current.topology
+        hosting = topology.hosting.get(grain_id.type)
+        others = () if hosting is None else tuple(silo for silo in hosting.silos if silo != self._deps.me)
+        if hosting is None or not others:
+            return None
+        narrowed = Hosting(others, hosting.placement, frozenset(others))
+        try:
+            return self._choose(self._strategy(grain_id, narrowed), grain_id, narrowed)
+        except GrangeError as error:
+            logger.info("the placement of %s finds no other silo: %s", grain_id, error)
+            return None
+
+    def moved(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        """Cache the silo to which an activation of this silo has moved."""
+        self._put(grain_id, silo)
+
     @property
     def cached(self) -> int:
         """The number of grains whose silos are cached."""

@@ -44,6 +44,7 @@ class GrainKeywords(InterfaceKeywords, total=False):
     may_interleave: MayInterleave | str | None
     placement: str
     stateless_workers: int
+    migratable: bool
     mailbox_limit: int | None
     default: bool
 
@@ -66,6 +67,8 @@ class GrainOptions(msgspec.Struct, frozen=True):
     may_interleave: a predicate (or the name of a method of the class) that decides which requests may interleave.
     placement: the name of a placement strategy: "ring", "random", "prefer_local".
     stateless_workers: the most activations per silo, outside the directory; 0: an ordinary grain.
+    migratable: whether an activation may move to another silo while its own serves: by itself, by an operator or by the
+        rebalancer.
     mailbox_limit: requests that may wait at one activation; further ones are refused as Overloaded. None: the silo's.
     errors: exception classes that callers receive as themselves; others arrive as RemoteError. Those of base classes
         and interfaces are added.
@@ -81,6 +84,7 @@ class GrainOptions(msgspec.Struct, frozen=True):
     may_interleave: MayInterleave | str | None = None
     placement: str = "ring"
     stateless_workers: int = 0
+    migratable: bool = True
     mailbox_limit: int | None = None
     errors: tuple[type[Exception], ...] = ()
     default: bool = False

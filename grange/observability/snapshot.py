@@ -63,6 +63,8 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
     methods: tuple[MethodSnapshot, ...] = ()
     writes: int = 0
     conflicts: int = 0
+    moved: int = 0
+    moves_failed: int = 0
 
 
 class OutgoingSnapshot(msgspec.Struct, frozen=True, array_like=True):

@@ -57,6 +57,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
@@ -261,6 +262,8 @@ def prepare_hosting(
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    migration = Migration(calls.deps.sender.ask, catalog, cluster.directory.locator)
+    deps.moves.carrier = migration
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
@@ -279,6 +282,7 @@ def prepare_hosting(
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
         admission=admission,
+        migration=migration,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
 
@@ -308,6 +312,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    hosting.migration.serve(hosting.silo_targets)
     answers = (
         hosting.management,
         silo.inspection,

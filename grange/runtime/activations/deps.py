@@ -15,6 +15,7 @@ from grange.observability.counters import CallFigures
 from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.moves import Moves
 from grange.runtime.activations.recent_calls import RecentCalls
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
@@ -42,6 +43,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+    moves: Moves = msgspec.field(default_factory=Moves)
     spans: Spans | None = None
 
     def new_activation_id(self, now: float) -> int:

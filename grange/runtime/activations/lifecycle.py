@@ -1,7 +1,7 @@
 """The start and the end of an activation, step by step. Each is one task, which the activation's owner starts.
 
-`activate`: claim, construct, load state, `on_activate`, serve. Only the winner of the claim runs user code.
-`deactivate`: stop timers, `on_deactivate`, close state, release the claim, leave the catalog.
+`activate`: claim, construct, load state, `rehydrate`, `on_activate`, serve. Only the winner of the claim runs user code.
+`deactivate`: stop timers, `on_deactivate`, `dehydrate`, close state, move or release the claim, leave the catalog.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from grange.errors import CallNotExecuted
 from grange.grains.context import current_activation
 from grange.observability.spans import Sampled, Span
 from grange.observability.steps import part
+from grange.proto.ids import GrainAddress
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.hosted import Built
+from grange.runtime.activations.migration import depart, departure_of, dehydrated, rehydrate
+from grange.runtime.activations.moves import Arrival, Departure, Landed
 from grange.runtime.activations.phase import SELF_DEACTIVATED
 from grange.runtime.requests.refusal import Refused
 
@@ -36,25 +39,29 @@ async def activate(activation: Activation) -> None:
     span = _enter_trace(activation)
     timeout: asyncio.Timeout | None = None
     built: Built | None = None
+    arrivals = deps.moves.arrivals
+    arrival = arrivals.pop(activation.activation_id, None) if arrivals else None
     try:
         _check_key(activation)
         crowded = deps.pace.spent()
-        if not crowded:
+        if not crowded and arrival is None:
             _claim_now(activation)
         if activation.claimed and hosted.waits_for_nothing and began <= deps.gate.until:
             built = hosted.build_now(activation)
         else:
             timeout = asyncio.timeout(deps.options.activation_timeout)
             async with timeout:
-                await _begin(activation, crowded)
+                await _begin(activation, crowded, arrival)
                 built = await hosted.build(activation, activation.grain_id, activation.check_turn)
                 await built.load()
-                await _on_activate(activation, built)
+                await _on_activate(activation, built, arrival)
         _check_not_ended(activation)
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
         hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
         await _tear_down(activation, built, refused)
+        if arrival is not None:
+            arrival.settle(Landed(None, refused.message, arrival.spoiled))
         if span is not None:
             span.end(error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
@@ -64,6 +71,8 @@ async def activate(activation: Activation) -> None:
         if span is not None:
             span.end()
         activation.on_activated(built)
+        if arrival is not None:
+            arrival.settle(Landed(deps.address))
 
 
 def _check_not_ended(activation: Activation) -> None:
@@ -80,16 +89,44 @@ async def deactivate(activation: Activation) -> None:
     built = activation.built
     for timer in activation.timers:
         timer.stop()
+    departing: Departing | None = None
     try:
         async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
-            if activation.hosted.has_on_deactivate and built is not None and activation.reason is not None:
-                await built.grain.on_deactivate(activation.reason)
+            await _on_deactivate(activation, built)
+            departing = await _departing(activation, built)
     except BaseException as error:
-        _log("on_deactivate failed", activation, error)
+        _log("deactivating failed", activation, error)
         if is_ctrl_c(error) or _is_cancelled():
             raise
     finally:
-        await _tear_down(activation, built, Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}"))
+        refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
+        await _tear_down(activation, built, refused, departing)
+
+
+Departing = tuple[Departure, bytes]
+"""A move that begins, and what the activation takes along."""
+
+
+async def _on_deactivate(activation: Activation, built: Built | None) -> None:
+    if not activation.hosted.has_on_deactivate or built is None or activation.reason is None:
+        return
+    try:
+        await built.grain.on_deactivate(activation.reason)
+    except Exception as error:  # it moves all the same
+        _log("on_deactivate failed", activation, error)
+
+
+async def _departing(activation: Activation, built: Built | None) -> Departing | None:
+    """The move of a deactivating activation. None: it ends here, also because it could not take its memory along."""
+    departure = departure_of(activation)
+    if departure is None or built is None:
+        return None
+    try:
+        return departure, await dehydrated(activation, built)
+    except BaseException as error:
+        activation.figures.moves_failed += 1
+        departure.settle(Landed(None, f"dehydrate raised {type(error).__qualname__}"))
+        raise
 
 
 def _enter_trace(activation: Activation) -> Span | None:
@@ -111,12 +148,12 @@ def _check_key(activation: Activation) -> None:
         raise Refused(Reason.INVALID_CALL, text) from None
 
 
-async def _begin(activation: Activation, crowded: bool) -> None:
+async def _begin(activation: Activation, crowded: bool, arrival: Arrival | None) -> None:
     """Wait for all that must come before user code: a later iteration of the loop if it is crowded, claim and gate."""
     if crowded:
         await activation.owner.deps.pace.turn()
     if not activation.claimed:
-        await _claim(activation)
+        await _claim(activation, None if arrival is None else arrival.previous)
     await _pass_gate(activation)
 
 
@@ -128,12 +165,15 @@ def _claim_now(activation: Activation) -> None:
         activation.claimed = True
 
 
-async def _claim(activation: Activation) -> None:
-    """Claim the grain in the directory. If another activation has it, raises Refused with that silo as the hint."""
+async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
+    """Claim the grain in the directory. If another activation has it, raises Refused with that silo as the hint.
+
+    `previous`: the activation that this one continues, whose entry it replaces.
+    """
     address = activation.address
     try:
         with part("directory", "register"):
-            winner = await activation.owner.claims.claim(address)
+            winner = await activation.owner.claims.claim(address, previous)
         if winner.silo == address.silo and not winner.same_activation(address):
             # The winner is a stale entry of this silo: the catalog holds one activation per grain, and it is this one.
             winner = await activation.owner.claims.claim(address, winner)
@@ -152,8 +192,13 @@ async def _pass_gate(activation: Activation) -> None:
         raise refused
 
 
-async def _tear_down(activation: Activation, built: Built | None, refused: Refused) -> None:
-    """Free all resources in reverse order. The mailbox comes last, so that a repeated call can claim the grain."""
+async def _tear_down(
+    activation: Activation, built: Built | None, refused: Refused, departing: Departing | None = None
+) -> None:
+    """Free all resources in reverse order. The mailbox comes last, so that a repeated call can claim the grain.
+
+    An activation that moves has then moved: its waiting requests follow it.
+    """
     for timer in activation.timers:
         timer.stop()
     try:
@@ -168,6 +213,8 @@ async def _tear_down(activation: Activation, built: Built | None, refused: Refus
             raise
     finally:
         try:
+            if departing is not None:
+                refused.hint = (await depart(activation, *departing)).silo
             if activation.claimed:
                 activation.claimed = False
                 await activation.owner.claims.release(activation.address)
@@ -177,7 +224,10 @@ async def _tear_down(activation: Activation, built: Built | None, refused: Refus
             activation.close(refused)
 
 
-async def _on_activate(activation: Activation, built: Built) -> None:
+async def _on_activate(activation: Activation, built: Built, arrival: Arrival | None) -> None:
+    if arrival is not None:
+        await _pass_gate(activation)
+        await rehydrate(activation, built, arrival)
     if activation.hosted.has_on_activate:
         await _pass_gate(activation)
         await built.grain.on_activate()

@@ -86,6 +86,10 @@ class WorkerPool:
         """No hint: any silo that hosts the class can run workers."""
         return None
 
+    def continue_here(self, activation: Activation, memory: bytes) -> bool:
+        """Never: workers do not move."""
+        return False
+
     def on_gone(self, activation: Activation) -> None:
         """Remove it; report the pool when it is empty."""
         self.workers.remove(activation)
