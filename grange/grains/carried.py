@@ -1,4 +1,4 @@
-"""What an activation carries when it moves: the two hooks `dehydrate` and `rehydrate` of a grain class, checked. Pure."""
+"""What an activation carries when it moves: the hooks `dehydrate` and `rehydrate` of a grain class, checked. Pure."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from grange.directory.locator import ClusterLocator
+from grange.directory.cluster import ClusterDirectory
 from grange.errors import GrangeError
 from grange.proto import moves
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -23,10 +23,10 @@ most half of that at once."""
 class Migration:
     """The moves from and to one silo. An activation has moved when it is active on the other silo."""
 
-    def __init__(self, ask: Ask, catalog: Catalog, locator: ClusterLocator) -> None:
+    def __init__(self, ask: Ask, catalog: Catalog, directory: ClusterDirectory) -> None:
         self._ask = ask
         self._catalog = catalog
-        self._locator = locator
+        self._locator, self._placer = directory.locator, directory.placer
         options = catalog.deps.options
         self._timeout = options.activation_timeout + options.deactivation_timeout
         self._limit = options.carried_limit
@@ -40,11 +40,15 @@ class Migration:
 
     def obstacle(self, grain_type: str, target: SiloAddress) -> str:
         """See `Carrier`."""
-        return self._locator.obstacle(grain_type, target)
+        return self._placer.obstacle(grain_type, target)
 
     def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
         """See `Carrier`."""
-        return self._locator.elsewhere(grain_id)
+        return self._placer.elsewhere(grain_id)
+
+    def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        """See `Carrier`."""
+        self._locator.expect(grain_id, silo)
 
     async def carry(self, address: GrainAddress, target: SiloAddress, memory: bytes) -> Landed:
         """See `Carrier`."""
@@ -55,7 +59,7 @@ class Migration:
             return Landed(None, f"silo {target} did not take it: {error}")
         if not moved.arrived:
             return Landed(None, f"silo {target} did not take it: {moved.text}", moved.spoiled)
-        self._locator.moved(address.grain_id, target)
+        self._locator.expect(address.grain_id, target)
         return Landed(target)
 
     # --- the other end --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from grange.membership.model.provider import MembershipTable
 from grange.observability.events import Events
 from grange.observability.kept_traces import KeptTraces
 from grange.observability.spans import Spans
+from grange.placement.loads import Loads
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -94,12 +95,13 @@ class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
+    """Stage 5: membership, the directory, and the loads of the silos. Every turn passes `gate`; a fenced silo closes it."""
 
     gate: Gate
     liveness: Liveness
     agent: MembershipAgent
     directory: ClusterDirectory
+    loads: Loads
 
 
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):

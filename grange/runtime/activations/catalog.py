@@ -12,7 +12,8 @@ from itertools import islice
 from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
-from grange.errors import SiloStopped
+from grange.errors import ConfigurationError, SiloStopped
+from grange.grains.context import place_of
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
@@ -134,10 +135,27 @@ class Catalog:
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
+        if call.context and (hinted := self._hinted(call, hosted)) is not None:
+            return Refused(Reason.NOT_HERE, f"its placement hint names {hinted}", hint=hinted)
         if not self.takes(call.grain_id.type):
             text = f"silo {self.deps.address} is cordoned and takes no new grains"
             return Refused(Reason.NOT_HERE, text)
         return None
+
+    def _hinted(self, call: Invocation, hosted: HostedType) -> SiloAddress | None:
+        """The other silo that the placement hint of a call names, if it takes new grains of the type."""
+        place = place_of(call.context)
+        if not place or place == str(self.deps.address) or hosted.options.stateless_workers:
+            return None
+        try:
+            silo = SiloAddress.parse(place)
+        except ConfigurationError:
+            return None  # a peer made it up
+        carrier = self.deps.moves.carrier
+        if carrier.obstacle(hosted.name, silo):
+            return None
+        carrier.expect(call.grain_id, silo)  # a gateway relays the call there when its client repeats it
+        return silo
 
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The start and the end of an activation, step by step. Each is one task, which the activation's owner starts.
 
-`activate`: claim, construct, load state, `rehydrate`, `on_activate`, serve. Only the winner of the claim runs user code.
+`activate`: claim, construct, load state, `rehydrate`, `on_activate`, serve. Only the winner of a claim runs user code.
 `deactivate`: stop timers, `on_deactivate`, `dehydrate`, close state, move or release the claim, leave the catalog.
 """
 
@@ -19,7 +19,7 @@ from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.hosted import Built
-from grange.runtime.activations.migration import depart, departure_of, dehydrated, rehydrate
+from grange.runtime.activations.migration import dehydrated, depart, departure_of, rehydrate
 from grange.runtime.activations.moves import Arrival, Departure, Landed
 from grange.runtime.activations.phase import SELF_DEACTIVATED
 from grange.runtime.requests.refusal import Refused

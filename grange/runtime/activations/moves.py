@@ -65,6 +65,10 @@ class Carrier(Protocol):
         """The silo that the grain's placement chooses among the other silos; None if no other silo can take it."""
         ...
 
+    def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        """Callers in this process shall try this silo next, because this one does not take the grain."""
+        ...
+
     async def carry(self, address: GrainAddress, target: SiloAddress, memory: bytes) -> Landed:
         """Have `target` continue this activation, which runs no code any more. Never raises an error of a call.
 
@@ -83,6 +87,9 @@ class NoCarrier:
     def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
         """Never."""
         return None
+
+    def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        """Never called."""
 
     async def carry(self, address: GrainAddress, target: SiloAddress, memory: bytes) -> Landed:
         """Never."""
