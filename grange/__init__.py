@@ -44,10 +44,12 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    TurnAbandoned,
     Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
+from grange.grains.blocking import blocking, from_thread
 from grange.grains.context import request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
@@ -90,10 +92,13 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "TurnAbandoned",
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",
+    "blocking",
+    "from_thread",
     "one_way",
     "read_only",
     "request_context",

@@ -1,6 +1,7 @@
 """The request context: values that travel with a call beside its arguments.
 
-Holds all context variables of grange but that of traces (`observability/log_context.py`).
+Holds the context variables of grange but those of traces (`observability/log_context.py`) and of blocking threads
+(`aio/blocking_threads.py`).
 """
 
 from __future__ import annotations

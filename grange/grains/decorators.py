@@ -19,12 +19,16 @@ _WRAPPED = ("__func__", "fget", "func")
 
 
 class MethodOptions(msgspec.Struct, frozen=True):
-    """The options of one method. `timeout` is in seconds (None: the default of the silo or client)."""
+    """The options of one method. `timeout` is in seconds (None: the default of the silo or client).
+
+    `blocking` is about one function, so no other inherits it.
+    """
 
     read_only: bool = False
     always_interleave: bool = False
     one_way: bool = False
     timeout: float | None = None
+    blocking: bool = False
 
     def over(self, inherited: MethodOptions) -> MethodOptions:
         """These options on top of those of a base class or interface: they add up, the nearest time-out counts."""
@@ -37,9 +41,11 @@ class MethodOptions(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """The decorators: `@read_only, @response_timeout(5)`."""
-        flags = [f"@{name}" for name in ("read_only", "always_interleave", "one_way") if getattr(self, name)]
+        flags = [f"@{name}" for name in _FLAGS if getattr(self, name)]
         return ", ".join(flags if self.timeout is None else [*flags, f"@response_timeout({self.timeout:g})"])
 
+
+_FLAGS = ("read_only", "always_interleave", "one_way", "blocking")
 
 NO_OPTIONS = MethodOptions()
 
@@ -86,7 +92,18 @@ def _record(method: F, **changes: Any) -> F:
     if not (inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)):
         raise ConfigurationError(
             f"method options decorate an async def, not {method!r}; put them on the async def itself, below "
-            "@staticmethod, @classmethod, @property and decorators that return no async function"
+            "@staticmethod, @classmethod, @property and decorators that return no async function, and above @blocking"
         )
-    setattr(method, _OPTIONS, msgspec.structs.replace(method_options(method), **changes))
+    mark(method, **changes)
     return method
+
+
+def mark(method: object, **changes: Any) -> None:
+    """Record options on an async function. Raises ConfigurationError for options that contradict each other."""
+    options = msgspec.structs.replace(method_options(method), **changes)
+    if options.blocking and (options.read_only or options.always_interleave):
+        raise ConfigurationError(
+            f"{options} of {method!r} contradict each other: a blocking method runs in a thread, and no other code of "
+            "its activation may run beside it; remove one"
+        )
+    setattr(method, _OPTIONS, options)

@@ -16,6 +16,7 @@ from grange.proto.keys import Key
 
 K = TypeVar("K", bound="str | int | UUID | tuple[str | int | UUID, ...]", default=str)
 G = TypeVar("G", bound=Addressable)
+R = TypeVar("R")
 
 
 class Timer(Protocol):
@@ -68,6 +69,10 @@ class GrainContext(Protocol):
         keep_alive: bool,
     ) -> Timer:
         """As `Grain.start_timer`."""
+        ...
+
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of this `@blocking` method in a thread."""
         ...
 
     def deactivate_when_idle(self) -> None:

@@ -120,6 +120,36 @@ class TurnStuck(Event, frozen=True):
     stack: str
 
 
+class ActivationHeld(Event, frozen=True):
+    """A grain cannot be activated, again and again. For some seconds it is refused with the last error."""
+
+    NAME, LEVEL, LOGGER = "activation_held", WARNING, "runtime"
+    SENTENCE = "{grain} is held down for {seconds:.1f} s: {failures} activations failed in a row, the last with {error}"
+    KEY = ("grain_type",)
+    grain_type: str
+    grain: str
+    failures: int
+    seconds: float
+    error: str
+
+
+class ActivationAbandoned(Event, frozen=True):
+    """Code of a grain did not end in its time. It was cancelled, and the grain is activated anew without it."""
+
+    NAME, LEVEL, LOGGER = "activation_abandoned", ERROR, "runtime"
+    SENTENCE = (
+        "the activation of {grain} is abandoned: {work} has run for {seconds:.0f} s; {waiting} requests go to a new one"
+    )
+    KEY = ("grain_type",)
+    BLOCK = "stack"
+    grain_type: str
+    grain: str
+    work: str
+    seconds: float
+    waiting: int
+    stack: str
+
+
 # --- membership -------------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,8 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     `activations` are here now, and `waiting` requests wait in them. `collected` ended because they were idle, `failed`
     could not begin, `duplicates` ended because another activation of their grain held the claim. `activation`: seconds
-    from the first request to the first turn. `writes` and `conflicts` are about its states.
+    from the first request to the first turn. `writes` and `conflicts` are about its states. `ended`: those
+    that are gone, by `DeactivationCode`.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset({"activations", "waiting"})
@@ -63,6 +64,7 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
     methods: tuple[MethodSnapshot, ...] = ()
     writes: int = 0
     conflicts: int = 0
+    ended: dict[str, int] = {}
     moved: int = 0
     moves_failed: int = 0
 

@@ -28,7 +28,7 @@ class Migration:
         self._catalog = catalog
         self._locator, self._placer = directory.locator, directory.placer
         options = catalog.deps.options
-        self._timeout = options.activation_timeout + options.deactivation_timeout
+        self._timeout = options.move_timeout
         self._limit = options.carried_limit
         self._arriving = 0
 

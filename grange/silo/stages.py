@@ -95,7 +95,7 @@ class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: membership, the directory, and the loads of the silos. Every turn passes `gate`; a fenced silo closes it."""
+    """Stage 5: membership, the directory, and the loads of silos. Every turn passes `gate`; a fenced silo closes it."""
 
     gate: Gate
     liveness: Liveness

@@ -14,6 +14,7 @@ from functools import partial
 
 import msgspec
 
+from grange.aio.blocking_threads import BlockingThreads
 from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
@@ -91,6 +92,7 @@ async def assemble(
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
+    parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.all_labels, environment.utc_now)
@@ -265,7 +267,7 @@ def prepare_hosting(
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans,
+        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [

@@ -12,6 +12,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from grange.grains.blocking import run_alone
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.grain import Grain
 from grange.grains.interface import MethodSpec
@@ -21,6 +22,7 @@ from grange.proto.keys import Key, decode_key, encode_key
 from grange.runtime.activations.timers import check_callback, check_times
 
 G = TypeVar("G", bound=Addressable)
+R = TypeVar("R")
 GrainType = TypeVar("GrainType", bound=Grain[Any])
 
 
@@ -139,6 +141,10 @@ class TestContext(Generic[GrainType]):
         timer = TestTimer(callback, due, period, interleave, keep_alive)
         self.timers.append(timer)
         return timer
+
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of a `@blocking` method in a thread of its own."""
+        return await run_alone(function)
 
     def deactivate_when_idle(self) -> None:
         """Record that the grain asked for its end."""

@@ -37,6 +37,9 @@ last turns. With immediate admission, a steady load could keep the activation fr
 
 _ACTIVE = Phase.ACTIVE
 
+_NEVER_ACTIVE = {Reason.NOT_HERE: DeactivationCode.DUPLICATE, Reason.NOT_READY: DeactivationCode.STOPPING}
+"""The kinds of ends of activations that were refused before they were active; of all others it is FAILED."""
+
 
 class ActivationOwner(Protocol):
     """The owner of an activation: the catalog, or a pool of stateless workers."""
@@ -226,6 +229,7 @@ class Activation(ActivationContext):
             options = plan.method.options
             call.read_only = options.read_only
             call.always_interleave = options.always_interleave
+            call.in_thread = options.blocking
 
     def _start(self, call: Invocation) -> None:
         refused = expired(call, self.owner.deps.gate.clock())
@@ -265,7 +269,7 @@ class Activation(ActivationContext):
 
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
-        built.give_up()
+        built.give_up("a change was not stored, and the error left its turn")
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
 
@@ -334,6 +338,17 @@ class Activation(ActivationContext):
         self.deactivate(reason)
         return departure
 
+    def abandon(self, reason: DeactivationReason) -> None:
+        """End although turns run: they are cancelled, and left behind if they go on. Their states store nothing more.
+
+        Waiting requests go to the next activation.
+        """
+        if self.phase in (Phase.ACTIVE, Phase.CLOSING) and self.built is not None:
+            self.phase = Phase.ENDING
+            self.reason = reason
+            self.built.give_up(reason.text)
+            self.owner.start_deactivation(self)
+
     def _schedule_admission(self) -> None:
         if self.phase is Phase.CLOSING:
             asyncio.get_running_loop().call_later(CLOSING_ADMIT_INTERVAL, self._admit_while_closing)
@@ -373,6 +388,8 @@ class Activation(ActivationContext):
         The owner removes it first, so that a repeated call creates a new activation.
         """
         self.hosted.live -= 1
+        failed = _NEVER_ACTIVE.get(refused.reason, DeactivationCode.FAILED)
+        self.figures.end(failed if self.reason is None else self.reason.code)
         for timer in self.timers:
             timer.stop()
         self.owner.on_gone(self)

@@ -27,6 +27,7 @@ from grange.runtime.activations.draining import (
     deactivate_all,
     wait_cancelled,
 )
+from grange.runtime.activations.held_grains import held
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.moves import Arrival
@@ -116,6 +117,9 @@ class Catalog:
             self._create(call, hosted)
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
+        if self.deps.holds.failing and (refused := held(self.deps, call.grain_id)) is not None:
+            call.refuse(refused)
+            return
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
             self.targets[call.grain_id] = pool
@@ -178,7 +182,7 @@ class Catalog:
 
     def continue_here(self, activation: Activation, memory: bytes) -> bool:
         """Continue an activation that did not move: a new one takes its place, its memory and its waiting requests."""
-        if not self._open:
+        if not self._open or self.targets.get(activation.grain_id) is not activation:
             return False
         successor = self._successor(Arrival(activation.address, memory), activation.hosted)
         for call in activation.take_waiting():

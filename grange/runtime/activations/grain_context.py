@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from grange.grains.context import current_activation
@@ -18,9 +18,10 @@ from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
 from grange.runtime.activations.phase import SELF_DEACTIVATED
 from grange.runtime.activations.timers import GrainTimer
-from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.invocation import Invocation, expired
 
 G = TypeVar("G", bound=Addressable)
+R = TypeVar("R")
 
 
 class ActivationContext:
@@ -39,6 +40,11 @@ class ActivationContext:
     @property
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
+        raise NotImplementedError
+
+    @property
+    def running(self) -> Collection[Invocation]:
+        """The requests whose turns have started and not ended."""
         raise NotImplementedError
 
     def receive(self, call: Invocation) -> None:
@@ -87,6 +93,23 @@ class ActivationContext:
         timer.change(due, period)
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer
+
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of this `@blocking` method in a thread. Raises Refused if the turn must not start any more.
+
+        That is so if the turn is about to call exactly this method, and had to wait for a thread for too long.
+        """
+        self._check_loop(f"a blocking method of {self.grain_id}")
+        return await self.deps.threads.run(function, lambda: self._check_wanted(method))
+
+    def _check_wanted(self, method: Callable[..., Any]) -> None:
+        task = asyncio.current_task()
+        call = next((call for call in self.running if call.task is task), None)
+        plan = None if call is None else self.hosted.plans.get(call.method)
+        if call is not None and plan is not None and plan.method.function is method:
+            refused = expired(call, self.deps.gate.clock())
+            if refused is not None:
+                raise refused
 
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""

@@ -185,10 +185,10 @@ class Built:
             facet.lost_changes(each) for each in _with_causes(error) for facet in self.facets
         )
 
-    def give_up(self) -> None:
-        """Have the facets store nothing any more."""
+    def give_up(self, why: str) -> None:
+        """Have the facets store nothing any more, for this reason."""
         for facet in self.facets:
-            facet.give_up()
+            facet.give_up(why)
 
     async def free(self, error: Exception) -> None:
         """Close the services of a killed activation. Those registered to see errors get `error`, and do not commit."""

@@ -95,10 +95,15 @@ def _note_details(call: Invocation, figures: MethodFigures, raised: BaseExceptio
 
 
 def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:
-    """Report an error to the caller, and return it. None: the arguments do not fit, so the grain's code did not run."""
+    """Report an error to the caller, and return it. None: the grain's code did not run.
+
+    The arguments do not fit, or a blocking method waited for a thread until its time was over.
+    """
     if not has_begun and isinstance(error, InvalidCall):
+        error = Refused(Reason.INVALID_CALL, str(error))
+    if isinstance(error, Refused):
         call.entered = False
-        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        call.refuse(error)
         return None
     call.fail(error)
     return error

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from grange.aio.interrupts import is_ctrl_c
-from grange.errors import CallNotExecuted
+from grange.errors import CallNotExecuted, StorageUnavailable, TurnAbandoned
 from grange.grains.context import current_activation
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.spans import Sampled, Span
 from grange.observability.steps import part
 from grange.proto.ids import GrainAddress
 from grange.proto.keys import decode_key, kind_name
 from grange.proto.message import Reason
 from grange.runtime.activations.activation import Activation
+from grange.runtime.activations.draining import end_turn, wait_cancelled
+from grange.runtime.activations.held_grains import hold
 from grange.runtime.activations.hosted import Built
 from grange.runtime.activations.migration import dehydrated, depart, departure_of, rehydrate
 from grange.runtime.activations.moves import Arrival, Departure, Landed
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
+from grange.runtime.activations.transitions import Transition
 from grange.runtime.requests.refusal import Refused
 
 log = logging.getLogger("grange.runtime")
@@ -37,10 +42,9 @@ async def activate(activation: Activation) -> None:
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
     span = _enter_trace(activation)
-    timeout: asyncio.Timeout | None = None
+    transition: Transition | None = None
     built: Built | None = None
-    arrivals = deps.moves.arrivals
-    arrival = arrivals.pop(activation.activation_id, None) if arrivals else None
+    arrival = deps.moves.arrivals.pop(activation.activation_id, None)
     try:
         _check_key(activation)
         crowded = deps.pace.spent()
@@ -49,30 +53,56 @@ async def activate(activation: Activation) -> None:
         if activation.claimed and hosted.waits_for_nothing and began <= deps.gate.until:
             built = hosted.build_now(activation)
         else:
-            timeout = asyncio.timeout(deps.options.activation_timeout)
-            async with timeout:
+            transition = _enter(activation, "activating", began, deps.options.activation_timeout)
+            async with transition.timeout:
                 await _begin(activation, crowded, arrival)
-                built = await hosted.build(activation, activation.grain_id, activation.check_turn)
+                built = transition.built = await hosted.build(activation, activation.grain_id, activation.check_turn)
                 await built.load()
                 await _on_activate(activation, built, arrival)
         _check_not_ended(activation)
     except BaseException as error:
-        refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
-        hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
-        await _tear_down(activation, built, refused)
-        if arrival is not None:
-            arrival.settle(Landed(None, refused.message, arrival.spoiled))
+        await _fail(activation, built, transition, error, arrival)
         if span is not None:
             span.end(error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        hosted.figures.activation.observe(deps.gate.clock() - began)
+        _note_success(activation, began, arrival)
         if span is not None:
             span.end()
         activation.on_activated(built)
-        if arrival is not None:
-            arrival.settle(Landed(deps.address))
+    finally:
+        if transition is not None:
+            deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
+
+
+def _note_success(activation: Activation, began: float, arrival: Arrival | None) -> None:
+    deps = activation.owner.deps
+    if deps.holds.failing:
+        deps.holds.succeeded(activation.grain_id)
+    activation.figures.activation.observe(deps.gate.clock() - began)
+    if arrival is not None:
+        arrival.settle(Landed(deps.address))
+
+
+async def _fail(
+    activation: Activation,
+    built: Built | None,
+    transition: Transition | None,
+    error: BaseException,
+    arrival: Arrival | None,
+) -> None:
+    """Refuse the waiting requests after an error, and free what exists of the activation."""
+    refused = _refusal(activation, error, timed_out=transition is not None and transition.timeout.expired())
+    if refused.reason is Reason.ACTIVATION_FAILED:
+        activation.figures.failed += 1
+        if not isinstance(refused.cause, StorageUnavailable):  # a store that is away refuses at once, and comes back
+            hold(activation.owner.deps, activation.grain_id, refused)
+    if transition is not None:
+        transition.began = activation.owner.deps.gate.clock()  # a step with a time-out of its own follows
+    await _tear_down(activation, built, refused)
+    if arrival is not None:
+        arrival.settle(Landed(None, refused.message, arrival.spoiled))
 
 
 def _check_not_ended(activation: Activation) -> None:
@@ -86,21 +116,33 @@ def _check_not_ended(activation: Activation) -> None:
 async def deactivate(activation: Activation) -> None:
     """Deactivate after the last turn. Errors of user code are logged and do not stop it."""
     current_activation.set(activation)
-    built = activation.built
+    deps, built = activation.owner.deps, activation.built
+    transition = _enter(activation, "deactivating", deps.gate.clock(), deps.options.deactivation_timeout)
+    transition.built = built
     for timer in activation.timers:
         timer.stop()
     departing: Departing | None = None
     try:
-        async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
-            await _on_deactivate(activation, built)
-            departing = await _departing(activation, built)
+        async with transition.timeout:
+            if _is_abandoned(activation):
+                await _leave_turns(activation)
+            else:
+                await _on_deactivate(activation, built)
+                departing = await _departing(activation, built)
     except BaseException as error:
-        _log("deactivating failed", activation, error)
+        _log("on_deactivate failed", activation, error)
         if is_ctrl_c(error) or _is_cancelled():
             raise
     finally:
         refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
-        await _tear_down(activation, built, refused, departing)
+        transition.began = deps.gate.clock()  # steps with time-outs of their own follow
+        transition.limit += deps.options.move_timeout
+        try:
+            await _tear_down(activation, built, refused, departing)
+        finally:
+            deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
+            if departing is not None:
+                departing[0].settle(Landed(None, refused.message))
 
 
 Departing = tuple[Departure, bytes]
@@ -126,7 +168,51 @@ async def _departing(activation: Activation, built: Built | None) -> Departing |
     except BaseException as error:
         activation.figures.moves_failed += 1
         departure.settle(Landed(None, f"dehydrate raised {type(error).__qualname__}"))
-        raise
+        if not isinstance(error, Exception):
+            raise
+        _log("dehydrate failed", activation, error)
+        return None
+
+
+def _is_abandoned(activation: Activation) -> bool:
+    return activation.reason is not None and activation.reason.code is DeactivationCode.UNRESPONSIVE
+
+
+async def _leave_turns(activation: Activation) -> None:
+    """Cancel the turns of an abandoned activation and wait for their ends. Those that go on are left to the silo."""
+    deps, turns = activation.owner.deps, list(activation.running)
+    refused = Refused(Reason.NOT_HERE, f"the activation ended: {activation.reason}")
+    for call in turns:
+        text = f"{call.grain_id}.{call.method} was abandoned, and its outcome is unknown: {activation.reason}"
+        end_turn(call, refused, TurnAbandoned(text))
+    await wait_cancelled(turns, deps.address)
+    for call in turns:
+        if call.task is not None:
+            deps.tasks.adopt(call.task)
+
+
+def _enter(activation: Activation, verb: str, began: float, limit: float) -> Transition:
+    """Have `abandonment.py` watch this task."""
+    transition = Transition(activation.grain_id, verb, began, limit, partial(_leave_behind, activation))
+    activation.owner.deps.transitions[transition] = None
+    return transition
+
+
+def _leave_behind(activation: Activation, transition: Transition) -> None:
+    """End an activation without the task that begins or ends it: its code ignores the cancellation of that task.
+
+    When that task comes back, it finds the activation gone, and closes its state and its services.
+    """
+    text = f"{transition.verb} took longer than {transition.limit:g} s, and ignores its cancellation"
+    is_new = activation.phase is Phase.ACTIVATING
+    activation.reason = DeactivationReason(DeactivationCode.UNRESPONSIVE, text)
+    if transition.built is not None:
+        transition.built.give_up(text)
+    refused = Refused(Reason.ACTIVATION_FAILED if is_new else Reason.NOT_HERE, text)
+    if is_new:
+        activation.figures.failed += 1
+        hold(activation.owner.deps, activation.grain_id, refused)
+    activation.owner.deps.tasks.start(_release(activation, refused))
 
 
 def _enter_trace(activation: Activation) -> Span | None:
@@ -212,16 +298,21 @@ async def _tear_down(
         if is_ctrl_c(error):
             raise
     finally:
-        try:
-            if departing is not None:
-                refused.hint = (await depart(activation, *departing)).silo
-            if activation.claimed:
-                activation.claimed = False
-                await activation.owner.claims.release(activation.address)
-        finally:
-            if refused.reason is Reason.NOT_HERE and refused.hint is None:
-                refused.hint = activation.owner.next_silo(activation.grain_id)
-            activation.close(refused)
+        await _release(activation, refused, departing)
+
+
+async def _release(activation: Activation, refused: Refused, departing: Departing | None = None) -> None:
+    """Move, or release the claim; then leave the catalog."""
+    try:
+        if departing is not None and activation.phase is not Phase.GONE:
+            refused.hint = (await depart(activation, *departing)).silo
+        if activation.claimed:
+            activation.claimed = False
+            await activation.owner.claims.release(activation.address)
+    finally:
+        if refused.reason is Reason.NOT_HERE and refused.hint is None:
+            refused.hint = activation.owner.next_silo(activation.grain_id)
+        activation.close(refused)
 
 
 async def _on_activate(activation: Activation, built: Built, arrival: Arrival | None) -> None:
@@ -230,6 +321,7 @@ async def _on_activate(activation: Activation, built: Built, arrival: Arrival | 
         await rehydrate(activation, built, arrival)
     if activation.hosted.has_on_activate:
         await _pass_gate(activation)
+        _check_not_ended(activation)  # a constructor that ignored its cancellation may have come back
         await built.grain.on_activate()
 
 

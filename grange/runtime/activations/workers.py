@@ -9,6 +9,7 @@ from typing import Protocol
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps
+from grange.runtime.activations.held_grains import held
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.phase import Phase
@@ -61,6 +62,9 @@ class WorkerPool:
             min(counted, key=_load).receive(call)
 
     def _create(self, call: Invocation) -> None:
+        if self.deps.holds.failing and (refused := held(self.deps, call.grain_id)) is not None:
+            call.refuse(refused)
+            return
         worker = Activation(self.grain_id, self._hosted, self, asyncio.get_running_loop().time())
         self.workers.append(worker)
         worker.receive(call)

@@ -63,6 +63,7 @@ class Invocation(ABC):
     read_only = False
     always_interleave = False
     interleaves = False
+    in_thread = False
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
     trace: InTurn = None

@@ -26,7 +26,6 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
     Reason.NO_SUCH_METHOD: NoSuchMethod,
     Reason.INVALID_CALL: InvalidCall,
     Reason.PAYLOAD_TOO_LARGE: PayloadTooLarge,
-    Reason.ACTIVATION_FAILED: ActivationFailed,
     Reason.UNAUTHORIZED: Unauthorized,
 }
 
@@ -56,4 +55,6 @@ class Refused(Exception):
         text = f"call to {grain_id} was not executed: {self.message}"
         if self.reason is Reason.OVERLOADED:
             return Overloaded(text, self.retry_after)
+        if self.reason is Reason.ACTIVATION_FAILED:
+            return ActivationFailed(text, self.retry_after)
         return _ERRORS.get(self.reason, CallNotExecuted)(text)
