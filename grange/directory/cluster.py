@@ -45,12 +45,14 @@ class ClusterDirectory:
     """The directory of one silo. Enter it with `async with`; leaving cancels and awaits its background tasks.
 
     `locator` is the runtime's `Locator` and `Claims`, `placer` chooses silos for new activations. `directory` is
-    the `GrainDirectory` behind it. `partition` is this silo's slice, which management reads. `me` is this silo.
+    the `GrainDirectory` behind it. `partition` is this silo's slice, which management reads. `me` is this silo,
+    and `loads` what it knows of the loads of all.
     """
 
     def __init__(self, deps: DirectoryDeps) -> None:
         self._tasks = Tasks()
         self.me = deps.me
+        self.loads = deps.loads
         self.figures = deps.figures
         self._current = CurrentView(deps.refresh)
         self._duplicates = Duplicates(deps, self._tasks)

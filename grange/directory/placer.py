@@ -7,7 +7,7 @@ only there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -85,16 +85,20 @@ class Placer:
 
     def elsewhere(self, grain_id: GrainId) -> SiloAddress | None:
         """The silo that the grain's placement chooses among the other silos; None if it finds none."""
+        return self.among(grain_id, self._current.topology.ring.addresses - {self._deps.me})
+
+    def among(self, grain_id: GrainId, allowed: Collection[SiloAddress]) -> SiloAddress | None:
+        """The silo that the grain's placement chooses among these; None if it finds none."""
         hosting = self._current.topology.hosting.get(grain_id.type)
         strategy = None if hosting is None else self._deps.strategies.get(hosting.placement)
-        others = () if hosting is None else tuple(silo for silo in hosting.silos if silo != self._deps.me)
+        others = () if hosting is None else tuple(silo for silo in hosting.silos if silo in allowed)
         if hosting is None or strategy is None or not others:
             return None
         narrowed = Hosting(others, hosting.placement, frozenset(others))
         try:
             silo = self._choose(strategy, grain_id, narrowed, _NO_CONTEXT)
         except GrangeError as error:
-            logger.info("the placement of %s finds no other silo: %s", grain_id, error)
+            logger.info("the placement of %s finds no silo to move to: %s", grain_id, error)
             return None
         self._deps.loads.note_placed(silo)
         return silo

@@ -15,10 +15,12 @@ import msgspec
 
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import GrangeError
-from grange.placement.loads import LoadRow, Loads
+from grange.placement.balance import Suspension
+from grange.placement.loads import LoadRow
 from grange.placement.options import PlacementOptions
 from grange.proto.ids import SiloAddress
 from grange.runtime.system_target import Ask, SystemTargets
+from grange.silo.rebalancer import Rebalancer
 
 log = logging.getLogger("grange.silo")
 
@@ -35,6 +37,13 @@ MOST_ROWS = 10_000
 """Rows that are taken from one message; the others are ignored."""
 
 
+class LoadMessage(msgspec.Struct, frozen=True, array_like=True):
+    """The loads that a silo knows, and the newest suspension of rebalancing. The answer is empty."""
+
+    rows: list[LoadRow]
+    suspension: Suspension
+
+
 class OwnLoad(msgspec.Struct, frozen=True):
     """The load of this silo and the number of its activations."""
 
@@ -49,7 +58,7 @@ class LoadGossip:
         self,
         ask: Ask,
         directory: ClusterDirectory,
-        loads: Loads,
+        rebalancer: Rebalancer,
         options: PlacementOptions,
         measure: Callable[[], OwnLoad],
         rng: random.Random,
@@ -57,7 +66,8 @@ class LoadGossip:
         self._me = directory.me
         self._ask = ask
         self._directory = directory
-        self._loads = loads
+        self._loads = directory.loads
+        self._suspension = rebalancer.suspension
         self._options = options
         self._measure = measure
         self._random = rng
@@ -81,7 +91,7 @@ class LoadGossip:
         self._loads.keep_only(topology.live)
         others = sorted(topology.live - {self._me})
         chosen = self._random.sample(others, min(FANOUT, len(others)))
-        question = msgspec.msgpack.encode(self._loads.rows())
+        question = msgspec.msgpack.encode(LoadMessage(self._loads.rows(), self._suspension.row()))
         await asyncio.gather(*(self._tell(silo, question) for silo in chosen))
 
     async def _tell(self, silo: SiloAddress, question: bytes) -> None:
@@ -91,7 +101,8 @@ class LoadGossip:
             log.debug("silo %s did not take the loads; the next period tells others: %s", silo, error)
 
     async def _answer(self, data: bytes) -> bytes:
-        rows = msgspec.msgpack.decode(data, type=list[LoadRow])
+        told = msgspec.msgpack.decode(data, type=LoadMessage)
         live = self._directory.topology.live
-        self._loads.merge(row for row in rows[:MOST_ROWS] if row.silo in live and row.silo != self._me)
+        self._loads.merge(row for row in told.rows[:MOST_ROWS] if row.silo in live and row.silo != self._me)
+        self._suspension.merge(told.suspension)
         return b""

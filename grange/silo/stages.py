@@ -14,7 +14,6 @@ from grange.membership.model.provider import MembershipTable
 from grange.observability.events import Events
 from grange.observability.kept_traces import KeptTraces
 from grange.observability.spans import Spans
-from grange.placement.loads import Loads
 from grange.proto.faults import Faults
 from grange.proto.ids import SiloAddress
 from grange.proto.values import ValueCodec
@@ -35,6 +34,7 @@ from grange.silo.gateway import Gateway
 from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.roles import Roles
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
@@ -95,13 +95,12 @@ class Links(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """Stage 5: membership, the directory, and the loads of silos. Every turn passes `gate`; a fenced silo closes it."""
+    """Stage 5: membership and the directory. Every turn passes `gate`; a fenced silo closes it."""
 
     gate: Gate
     liveness: Liveness
     agent: MembershipAgent
     directory: ClusterDirectory
-    loads: Loads
 
 
 class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -130,6 +129,7 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     client_inbound: Inbound
     admission: Admission
     migration: Migration
+    rebalancer: Rebalancer
     management: Management
 
 

@@ -63,6 +63,7 @@ from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
@@ -103,7 +104,7 @@ async def assemble(
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
     parts.callback(steering.close)
     gossip = LoadGossip(
-        links.sender.ask, cluster.directory, cluster.loads, definition.config.placement_settings(),
+        links.sender.ask, cluster.directory, hosting.rebalancer, definition.config.placement_settings(),
         partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
     )  # fmt: skip
     silo = RunningSilo(
@@ -132,6 +133,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     if silo.real_time:
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(silo.gossip.run())
+    hosting.tasks.start(hosting.rebalancer.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -212,7 +214,7 @@ def prepare_cluster(
             options=definition.config.directory_options(),
         )
     )
-    return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory, loads=loads)
+    return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory)
 
 
 def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
@@ -296,6 +298,9 @@ def prepare_hosting(
         client_inbound=client_inbound,
         admission=admission,
         migration=migration,
+        rebalancer=Rebalancer(
+            cluster.directory, catalog, definition.config.placement_settings(), ports.events, environment.random
+        ),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
 
@@ -329,6 +334,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     silo.gossip.serve(hosting.silo_targets)
     answers = (
         hosting.management,
+        hosting.rebalancer,
         silo.inspection,
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
