@@ -111,7 +111,7 @@ class RequestContext(MutableMapping[str, Scalar]):
         return iter([key for key in context_values.get() if not _is_hidden(key)])
 
     def __len__(self) -> int:
-        return len([*self])
+        return sum(not _is_hidden(key) for key in context_values.get())
 
     def __repr__(self) -> str:
         return f"request_context({dict(self)!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -97,7 +98,8 @@ def by_label(
         raise ConfigurationError("by_label needs a label: require= or prefer=")
     if both := sorted({*required} & {*preferred}):
         raise ConfigurationError(f"by_label: {both[0]!r} is required, so to prefer it has no effect; remove it there")
-    if isinstance(at_least, bool) or not isinstance(at_least, int) or at_least < 1:
+    least: object = at_least
+    if isinstance(least, bool) or not isinstance(least, int) or least < 1:
         raise ConfigurationError(f"by_label: at_least={at_least!r} must be a whole number, 1 or more")
     if at_least > 1 and not preferred:
         raise ConfigurationError("by_label: at_least= has no effect without prefer=; remove it")
@@ -113,7 +115,7 @@ def builtin_strategies() -> dict[str, PlacementStrategy]:
 
 
 def _words(option: str, given: str | Sequence[str]) -> tuple[str, ...]:
-    words = (given,) if isinstance(given, str) else tuple(given)
+    words: tuple[Any, ...] = (given,) if isinstance(given, str) else tuple(given)
     for word in words:
         if not isinstance(word, str) or not word.strip():
             raise ConfigurationError(f"by_label: {option}= takes labels, which are words, not {word!r:.100}")

@@ -131,7 +131,18 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may only read in management."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
-    actions: Names = ("deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks")
+    actions: Names = (
+        "deactivate",
+        "collect",
+        "cordon",
+        "uncordon",
+        "drain",
+        "log level",
+        "dump tasks",
+        "move",
+        "suspend rebalancing",
+        "resume rebalancing",
+    )
     """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
     `grange dev` does."""
     redact: Names = ()
