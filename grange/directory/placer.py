@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from grange.directory.slice.deps import DirectoryDeps
 from grange.directory.slice.messages import PLACE, Place, Placed, decode, encode
 from grange.directory.slice.topology import Hosting, Topology
 from grange.errors import ActivationFailed, CallNotExecuted, GrangeError, NoSuchGrain, Overloaded, SiloUnavailable
+from grange.grains.context import visible
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.system_target import SystemTargets
@@ -68,10 +70,11 @@ class Placer:
         """
         hosting = self.hosting(grain_id)
         strategy = self._deps.strategies.get(hosting.placement)
+        shown = visible(context) if context else _NO_CONTEXT
         if strategy is None:
-            silo = await self._ask_host(grain_id, hosting, context or _NO_CONTEXT)
+            silo = await self._ask_host(grain_id, hosting, shown)
         else:
-            silo = self._choose(strategy, grain_id, hosting, context or _NO_CONTEXT)
+            silo = self._choose(strategy, grain_id, hosting, shown)
         self._deps.loads.note_placed(silo)
         return silo
 
@@ -147,7 +150,7 @@ class Placer:
                 f"{grain_id} was not activated: silo {self._deps.me} hosts its type and does not know its placement "
                 f"{hosting.placement!r}; known are {', '.join(sorted(self._deps.strategies))}"
             )
-        question = encode(Place(grain_id.type, grain_id.key, dict(context)))
+        question = encode(Place(grain_id.type, grain_id.key, msgspec.msgpack.encode(context)))
         problem = ""
         for host in self._deps.rng.sample(hosting.silos, min(MOST_ASKED, len(hosting.silos))):
             try:
@@ -168,7 +171,8 @@ class Placer:
         """The system target `directory.place`: chooses the silo for a grain of a type of this silo."""
         asked = decode(Place, data)
         try:
-            return encode(Placed(await self.place(GrainId(asked.type, asked.key), asked.context)))
+            context = msgspec.msgpack.decode(asked.context, type=dict[str, Any])
+            return encode(Placed(await self.place(GrainId(asked.type, asked.key), context)))
         except Overloaded as error:
             return encode(Placed(None, str(error), error.retry_after))
         except CallNotExecuted as error:

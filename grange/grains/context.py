@@ -149,5 +149,10 @@ def of_turn(context: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     return {key: value for key, value in context.items() if key != PLACE} if PLACE in context else context
 
 
+def visible(context: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """The part of a call's context that user code may see."""
+    return {key: value for key, value in context.items() if not _is_hidden(key)}
+
+
 def _is_hidden(key: object) -> bool:
     return isinstance(key, str) and key.startswith(HIDDEN)

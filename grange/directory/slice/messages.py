@@ -185,14 +185,14 @@ class Absent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Ask a silo that hosts the type to place this grain, which has no activation. `context` is that of the call.
+    """Ask a silo that hosts the type to place this grain, which has no activation.
 
-    Answered by `Placed`.
+    `context` is the request context of the call, encoded as in a request. Answered by `Placed`.
     """
 
     type: str
     key: str
-    context: dict[str, str | int | float | bool | bytes | None]
+    context: bytes
 
 
 class Placed(msgspec.Struct, frozen=True, array_like=True):
