@@ -140,6 +140,19 @@ class DirectorySnapshot(msgspec.Struct, frozen=True):
     transfers: Distribution = NOTHING
 
 
+class BalanceSnapshot(msgspec.Struct, frozen=True):
+    """The rebalancer of this silo: the `imbalance` of the cluster as it sees it, and how many activations it moved.
+
+    `suspended`: seconds left.
+    """
+
+    gauges: ClassVar[frozenset[str]] = frozenset({"imbalance", "suspended"})
+
+    imbalance: float = 0.0
+    moved: int = 0
+    suspended: float = 0.0
+
+
 class MembershipSnapshot(msgspec.Struct, frozen=True):
     """The cluster as this silo sees it, and its own part in it.
 
@@ -232,6 +245,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()
+    balance: BalanceSnapshot = BalanceSnapshot()
 
     @property
     def activations(self) -> int:

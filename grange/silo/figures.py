@@ -93,6 +93,7 @@ class Figures:
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
+            balance=hosting.rebalancer.snapshot(),
         )
 
     def _in_flight(self) -> int:

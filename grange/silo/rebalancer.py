@@ -14,6 +14,7 @@ from grange.directory.cluster import ClusterDirectory
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.catalogue import ActivationsRebalanced
 from grange.observability.events import Events
+from grange.observability.snapshot import BalanceSnapshot
 from grange.placement.balance import SharedSuspension, imbalance, surplus
 from grange.placement.options import PlacementOptions
 from grange.proto.acts import Level
@@ -102,6 +103,10 @@ class Rebalancer:
             self.moved,
             self.failed,
         )
+
+    def snapshot(self) -> BalanceSnapshot:
+        """The figures of this silo."""
+        return BalanceSnapshot(self.imbalance, self.moved, self.suspension.left)
 
     async def _answer(self, _: bytes) -> bytes:
         return encode(self.state())
