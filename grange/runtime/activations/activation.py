@@ -22,6 +22,7 @@ from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
+from grange.runtime.activations.moves import Departure, Landed
 from grange.runtime.activations.phase import UNSAVED, Phase
 from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.timers import GrainTimer
@@ -60,6 +61,10 @@ class ActivationOwner(Protocol):
 
     def next_silo(self, grain_id: GrainId) -> SiloAddress | None:
         """The silo that callers should try next for this grain; None: they must locate it."""
+        ...
+
+    def continue_here(self, activation: Activation, memory: bytes) -> bool:
+        """Continue an activation that did not move, in a new one with its memory. False: the silo takes no grains."""
         ...
 
     def on_gone(self, activation: Activation) -> None:
@@ -312,6 +317,19 @@ class Activation(ActivationContext):
         elif self.phase is Phase.ACTIVATING:
             self.reason = reason  # lifecycle.activate reads it and fails the activation
 
+    def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
+        """Move to another silo after the running requests; later ones wait, and then go there.
+
+        None: it is not active yet, or gone.
+        """
+        if self.phase in (Phase.ACTIVATING, Phase.GONE):
+            return None
+        departures = self.deps.moves.departures
+        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
+        departure.target = target
+        self.deactivate(reason)
+        return departure
+
     def abandon(self, reason: DeactivationReason) -> None:
         """End although turns run: they are cancelled, and left behind if they go on. Their states store nothing more.
 
@@ -368,6 +386,9 @@ class Activation(ActivationContext):
             timer.stop()
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
+        departures = self.deps.moves.departures
+        if departures and (departure := departures.pop(self.activation_id, None)) is not None:
+            departure.settle(Landed(None, f"the activation ended: {self.reason}"))
         self._refuse_all(refused)
 
     def _refuse_all(self, refused: Refused) -> None:
