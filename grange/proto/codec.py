@@ -222,6 +222,8 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.view = request.view
     if request.traceparent:
         target.traceparent = request.traceparent
+    if request.chain:
+        target.chain = request.chain
 
 
 def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
@@ -252,6 +254,7 @@ def _request(request: pb.Request) -> Request:
         request.one_way,
         request.view,
         request.traceparent,
+        request.chain,
     )
 
 

@@ -15,6 +15,7 @@ from grange.aio.portions import in_portions
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
+from grange.proto.chain import checked
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
@@ -117,6 +118,8 @@ class Incoming:
                     count, total, (room, room_bytes) = 0, 0, self._room()
                 if message.traceparent:
                     message.traceparent = shortened(message.traceparent)
+                if message.chain:
+                    message.chain = checked(message.chain) if self._asker.is_silo else b""
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
