@@ -31,6 +31,7 @@ from grange.errors import (
     CallTimeout,
     ConfigurationError,
     ConnectionLost,
+    EnumerationAborted,
     GrangeError,
     InconsistentStateError,
     InvalidCall,
@@ -49,7 +50,8 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.context import request_context
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.decorators import always_interleave, cancellable, one_way, read_only, response_timeout
+from grange.grains.enumeration import with_batch_size
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
@@ -66,6 +68,7 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "EnumerationAborted",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -91,10 +94,12 @@ __all__ = [
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",
+    "cancellable",
     "one_way",
     "read_only",
     "request_context",
     "response_timeout",
+    "with_batch_size",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

@@ -18,7 +18,8 @@
     │   ├── CallOutcomeUnknown        perhaps executed, perhaps still running: check before you repeat it
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
     │   │   ├── ConnectionLost        the connection broke after the request had left
-    │   │   └── SiloStopped           the silo stopped while it ran the call
+    │   │   ├── SiloStopped           the silo stopped while it ran the call
+    │   │   └── EnumerationAborted    a streamed method ended before its generator did
     │   ├── CallCancelled             executed; the method raised CancelledError itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
@@ -157,6 +158,14 @@ class SiloStopped(CallOutcomeUnknown):
     """The silo stopped while it ran the call: its drain time-out was over before the call ended.
 
     The method started, and it is unknown how far it got. Check its effect before you repeat the call.
+    """
+
+
+class EnumerationAborted(CallOutcomeUnknown):
+    """A streamed method ended before its generator did: its activation or silo ended, or no item was fetched for long.
+
+    The items so far are right and in order. The generator was closed, or ended with its silo: begin again where the
+    items end. The cause, if any, is the error of the call that should have fetched the next ones.
     """
 
 

@@ -69,8 +69,8 @@ class RequestContext(MutableMapping[str, Scalar]):
     """A mapping whose values travel down the call chain and never back up.
 
     A value that is set here travels with each later call of the same task, and with the calls that the called grains
-    make. A callee's changes do not reach its caller. Values are small scalars. Keys that start with "grange." are
-    reserved for the runtime. Setting a value raises TypeError for another type, and ValueError for a value that the
+    make. A callee's changes do not reach its caller. Values are small scalars. Keys that start with "grange." or "$"
+    are reserved for the runtime. Setting a value raises TypeError for another type, and ValueError for a value that the
     wire cannot carry: an integer over 64 bits, a lone surrogate, or more than `CONTEXT_LIMIT` bytes in total.
     """
 
@@ -82,8 +82,10 @@ class RequestContext(MutableMapping[str, Scalar]):
     def __setitem__(self, key: str, value: Scalar) -> None:
         if type(key) is not str:
             raise TypeError(f"request context keys are str, not {type(key).__name__}")
-        if key.startswith("grange."):
-            raise ValueError(f"request context keys starting with 'grange.' are reserved for the runtime: {key!r}")
+        if key.startswith(("grange.", "$")):
+            raise ValueError(
+                f"request context keys starting with 'grange.' or '$' are reserved for the runtime: {key!r}"
+            )
         values = {**context_values.get(), key: _scalar(value)}
         _check_size(values, key)
         context_values.set(values)

@@ -108,8 +108,8 @@ class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 
     __slots__ = (
-        "activation", "collected", "created", "duplicates", "failed", "methods", "name", "placement", "ticks",
-        "waiting",
+        "activation", "collected", "created", "duplicates", "enumerations", "failed", "items", "methods", "name",
+        "placement", "ticks", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, placement: str, methods: Iterable[MethodFigures]) -> None:
@@ -122,6 +122,8 @@ class TypeFigures:
         self.collected = 0
         self.failed = 0
         self.duplicates = 0
+        self.enumerations = 0
+        self.items = 0
         self.activation = Histogram()
 
     def snapshot(self, activations: int, writes: int = 0, conflicts: int = 0) -> TypeSnapshot:
@@ -139,6 +141,8 @@ class TypeFigures:
             tuple(each.snapshot() for each in self.methods),
             writes,
             conflicts,
+            self.enumerations,
+            self.items,
         )
 
 

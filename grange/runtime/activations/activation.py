@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from grange.aio.portions import in_portions
 from grange.errors import StorageError
-from grange.observability.counters import TypeFigures
+from grange.grains.items import HIDDEN
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
+from grange.runtime.activations.enumerations import Enumeration
 from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
@@ -125,7 +126,7 @@ class Activation(ActivationContext):
             self._copy_options(call)
             if not self.hosted.ask_predicate(self.grain, call):
                 return
-            if self.phase is Phase.ACTIVE and self._may_run(call):
+            if (self.phase is Phase.ACTIVE and self._may_run(call)) or self._winds_up(call):
                 self._start(call)
                 return
         elif self.phase is Phase.GONE:
@@ -166,11 +167,14 @@ class Activation(ActivationContext):
         self.hosted.figures.waiting -= len(taken)
         return taken
 
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse a waiting request whose caller has gone, and free its place."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse a waiting request whose caller has gone, and free its place; or interrupt its turn, if it may be."""
         if self.first is call:
             self.first = None
         elif self.mailbox is None or not self.mailbox.drop(call):
+            plan = self.hosted.plans.get(call.method) if interrupt else None
+            if plan is not None and plan.method.options.cancellable:
+                call.interrupt()
             return
         self.figures.waiting -= 1
         self._close_mailbox()
@@ -210,6 +214,10 @@ class Activation(ActivationContext):
         self.figures.waiting -= call is not None
         return call
 
+    def _winds_up(self, call: Invocation) -> bool:
+        """Whether a closing activation serves this request for one of its last enumerations."""
+        return self.phase is Phase.CLOSING and call.method.startswith(HIDDEN) and bool(self._enumerations)
+
     def _may_run(self, call: Invocation) -> bool:
         return (self.turn is None and self.mailbox is None) or self._open_mailbox().may_run(call)
 
@@ -241,10 +249,15 @@ class Activation(ActivationContext):
             deps.turns.pop(call, None)
         if deps.watched and call.entered:
             self._keep(call, error, now)
-        if error is not None and self.built is not None and self.built.lost_changes(error):
-            self._give_up(self.built)
+        if error is not None:
+            self.failed(error)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
+
+    def failed(self, error: BaseException) -> None:
+        """An error has left a turn, or the generator of a streamed method."""
+        if self.built is not None and self.built.lost_changes(error):
+            self._give_up(self.built)
 
     def _keep(self, call: Invocation, error: BaseException | None, now: float) -> None:
         """Keep a call that has ended, if an operator looks at this grain."""
@@ -260,6 +273,7 @@ class Activation(ActivationContext):
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
         built.give_up()
+        self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
 
@@ -273,7 +287,7 @@ class Activation(ActivationContext):
         while self.phase is Phase.ACTIVE and (call := self._next()) is not None:
             self._start(call)
         self._close_mailbox()
-        if self.phase is Phase.CLOSING and not self.running:
+        if self.phase is Phase.CLOSING and not self.running and not self._enumerations:
             self.phase = Phase.ENDING
             self.owner.start_deactivation(self)
 
@@ -287,6 +301,10 @@ class Activation(ActivationContext):
     def address(self) -> GrainAddress:
         """The entry that the directory stores for this activation."""
         return GrainAddress(self.grain_id, self.owner.deps.address, self.activation_id, self.version)
+
+    @property
+    def _enumerations(self) -> Collection[Enumeration]:
+        return self.deps.enumerations.of(self)
 
     @property
     def idle(self) -> bool:
@@ -310,6 +328,7 @@ class Activation(ActivationContext):
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
             self.reason = reason
+            self.deps.enumerations.wind_up(self, reason)
             self.pump()
             self._schedule_admission()
         elif self.phase is Phase.ACTIVATING:
@@ -356,6 +375,7 @@ class Activation(ActivationContext):
         self.hosted.live -= 1
         for timer in self.timers:
             timer.stop()
+        self.deps.enumerations.abandon(self, self.reason)
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
         self._refuse_all(refused)
@@ -368,11 +388,6 @@ class Activation(ActivationContext):
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
         return self.owner.deps
-
-    @property
-    def figures(self) -> TypeFigures:
-        """The figures of its grain type."""
-        return self.hosted.figures
 
     @property
     def grain(self) -> Any:

@@ -15,6 +15,7 @@ from grange.observability.counters import CallFigures
 from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
+from grange.runtime.activations.enumerations import Enumerations
 from grange.runtime.activations.recent_calls import RecentCalls
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
@@ -41,6 +42,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
+    enumerations: Enumerations = msgspec.field(default_factory=Enumerations)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
     spans: Spans | None = None
 
@@ -50,6 +52,10 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
         So its age costs no memory. No decision uses the time, which is that of one silo's clock.
         """
         return int((self.epoch + now) * 1000) % 2**48 << 80 | self.random.getrandbits(80)
+
+    def new_number(self) -> int:
+        """A random number of an enumeration, below 2 to the 53: JSON carries it exactly."""
+        return self.random.getrandbits(53)
 
     def age(self, activation_id: int, now: float) -> float:
         """Seconds since that activation of this silo began."""

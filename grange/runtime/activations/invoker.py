@@ -14,7 +14,7 @@ from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
-from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.invocation import Invocation, expired, log_cancelled_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 
@@ -94,11 +94,13 @@ def _note_details(call: Invocation, figures: MethodFigures, raised: BaseExceptio
 
 
 def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:
-    """Report an error to the caller, and return it. None: the arguments do not fit, so the grain's code did not run."""
-    if not has_begun and isinstance(error, InvalidCall):
+    """Report an error to the caller, and return it. None: the request was refused, so the grain's code did not run."""
+    if not has_begun and isinstance(error, InvalidCall | Refused):
         call.entered = False
-        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        call.refuse(error if isinstance(error, Refused) else Refused(Reason.INVALID_CALL, str(error)))
         return None
+    if call.interrupted and not isinstance(error, asyncio.CancelledError):
+        log_cancelled_failure(call.grain_id, call.method, error)
     call.fail(error)
     return error
 
