@@ -32,6 +32,7 @@ from grange.errors import (
     CallTimeout,
     ConfigurationError,
     ConnectionLost,
+    EnumerationAborted,
     GrangeError,
     InconsistentStateError,
     InvalidCall,
@@ -53,7 +54,15 @@ from grange.errors import (
 from grange.grains.blocking import blocking, from_thread
 from grange.grains.context import placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.grains.decorators import always_interleave, one_way, rate_limited, read_only, response_timeout
+from grange.grains.decorators import (
+    always_interleave,
+    cancellable,
+    one_way,
+    rate_limited,
+    read_only,
+    response_timeout,
+)
+from grange.grains.enumeration import with_batch_size
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
@@ -72,6 +81,7 @@ __all__ = [
     "ConnectionLost",
     "DeactivationCode",
     "DeactivationReason",
+    "EnumerationAborted",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -99,6 +109,7 @@ __all__ = [
     "WrongLoop",
     "always_interleave",
     "blocking",
+    "cancellable",
     "from_thread",
     "one_way",
     "placement_hint",
@@ -106,6 +117,7 @@ __all__ = [
     "read_only",
     "request_context",
     "response_timeout",
+    "with_batch_size",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

@@ -19,7 +19,8 @@
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
     │   │   ├── ConnectionLost        the connection broke after the request had left
     │   │   ├── SiloStopped           the silo stopped while it ran the call
-    │   │   └── TurnAbandoned         the call did not end within `max_turn_time`
+    │   │   ├── TurnAbandoned         the call did not end within `max_turn_time`
+    │   │   └── EnumerationAborted    a streamed method ended before its generator did
     │   ├── CallCancelled             executed; the method raised CancelledError itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
@@ -173,6 +174,14 @@ class TurnAbandoned(CallOutcomeUnknown):
 
     The method started, and it is unknown how far it got; its state stores nothing any more. Check its effect before you
     repeat the call: the next one runs in a new activation, with the stored state.
+    """
+
+
+class EnumerationAborted(CallOutcomeUnknown):
+    """A streamed method ended before its generator did: its activation or silo ended, or no item was fetched for long.
+
+    The items so far are right and in order. The generator was closed, or ended with its silo: begin again where the
+    items end. The cause, if any, is the error of the call that should have fetched the next ones.
     """
 
 

@@ -108,8 +108,8 @@ class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 
     __slots__ = (
-        "activation", "collected", "created", "duplicates", "ended", "failed", "methods", "moved", "moves_failed",
-        "name", "placement", "ticks", "waiting",
+        "activation", "collected", "created", "duplicates", "ended", "enumerations", "failed", "items", "methods",
+        "moved", "moves_failed", "name", "placement", "ticks", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, placement: str, methods: Iterable[MethodFigures]) -> None:
@@ -125,6 +125,8 @@ class TypeFigures:
         self.moved = 0
         self.moves_failed = 0
         self.ended: dict[str, int] = {}
+        self.enumerations = 0
+        self.items = 0
         self.activation = Histogram()
 
     def end(self, code: str) -> None:
@@ -149,6 +151,8 @@ class TypeFigures:
             dict(self.ended),
             self.moved,
             self.moves_failed,
+            self.enumerations,
+            self.items,
         )
 
 

@@ -221,6 +221,10 @@ GRAINS = (
     _counter("rebalanced", "Activations that the rebalancer of this silo moved.", "", _at("balance.moved")),
     _histogram("activation_duration", "Time from the first request for an absent grain to its first turn.", "type",
                _each("types", "type", "activation")),
+    _gauge("enumerations", "Enumerations of streamed methods that are live.", "type",
+           _each("types", "type", "enumerations")),
+    _counter("streamed_items", "Items that were fetched from streamed methods.", "type",
+             _each("types", "type", "items")),
     _counter("state_writes", "States written or cleared.", "type", _each("types", "type", "writes")),
     _counter("state_conflicts", "Changes of state that lost a race.", "type", _each("types", "type", "conflicts")),
 )  # fmt: skip

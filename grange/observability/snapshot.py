@@ -45,11 +45,11 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
 
     `activations` are here now, and `waiting` requests wait in them. `collected` ended because they were idle, `failed`
     could not begin, `duplicates` ended because another activation of their grain held the claim. `activation`: seconds
-    from the first request to the first turn. `writes` and `conflicts` are about its states. `ended`: those
-    that are gone, by `DeactivationCode`.
+    from the first request to the first turn. `writes` and `conflicts` are about its states. `ended`: those that are
+    gone, by `DeactivationCode`. `enumerations` of streamed methods are live, and `items` were fetched from them.
     """
 
-    gauges: ClassVar[frozenset[str]] = frozenset({"activations", "waiting"})
+    gauges: ClassVar[frozenset[str]] = frozenset({"activations", "enumerations", "waiting"})
     key: ClassVar[tuple[str, ...]] = ("type",)
 
     type: str
@@ -67,6 +67,8 @@ class TypeSnapshot(msgspec.Struct, frozen=True, array_like=True):
     ended: dict[str, int] = {}
     moved: int = 0
     moves_failed: int = 0
+    enumerations: int = 0
+    items: int = 0
 
 
 class OutgoingSnapshot(msgspec.Struct, frozen=True, array_like=True):

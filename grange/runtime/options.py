@@ -49,6 +49,12 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     answer_bytes: int = 64 * 1024 * 1024
     """Bytes of answers that may wait in the whole silo. Above, requests of peers that leave answers unread wait, and
     peers that read nothing for ten seconds lose their connections."""
+    enumeration_timeout: float = 300.0
+    """Time without a fetch after which the enumeration of a streamed method is ended, because its caller is gone."""
+    enumerations_per_activation: int = 1_000
+    """Enumerations of one activation that may be live; further ones are refused as Overloaded."""
+    enumerations_per_silo: int = 20_000
+    """Enumerations of a silo that may be live; further ones are refused as Overloaded."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
     carried_limit: int = 1024 * 1024

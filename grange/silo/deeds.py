@@ -137,8 +137,8 @@ class Deeds:
     def _find_method(self, act: Act) -> Found:
         grain_id, method = _grain(act.target), values_of(act, CallValues).method
         hosted = self._catalog.hosted.get(grain_id.type)
-        if hosted is not None and method not in hosted.plans:
-            raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(sorted(hosted.plans))}")
+        if hosted is not None and method not in hosted.methods:
+            raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(hosted.methods)}")
         target = self._catalog.find(grain_id)
         here = f"{target.activation_id:032x}" if isinstance(target, Activation) else "not here"
         return Found(f"{method!r} of {act.target!r} is called; its activation is {here}", 1, here)

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 from grange.aio.portions import in_portions
 from grange.errors import StorageError
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.observability.counters import TypeFigures
+from grange.grains.items import HIDDEN
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
+from grange.runtime.activations.enumerations import Enumeration
 from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
@@ -135,7 +136,7 @@ class Activation(ActivationContext):
             hosted = self.hosted
             if (hosted.rates and not hosted.is_within_rates(call, now)) or not hosted.ask_predicate(self.grain, call):
                 return
-            if self.phase is Phase.ACTIVE and self._may_run(call):
+            if (self.phase is Phase.ACTIVE and self._may_run(call)) or self._winds_up(call):
                 self._start(call)
                 return
         elif self.phase is Phase.GONE:
@@ -176,11 +177,14 @@ class Activation(ActivationContext):
         self.hosted.figures.waiting -= len(taken)
         return taken
 
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse a waiting request whose caller has gone, and free its place."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse a waiting request whose caller has gone, and free its place; or interrupt its turn, if it may be."""
         if self.first is call:
             self.first = None
         elif self.mailbox is None or not self.mailbox.drop(call):
+            plan = self.hosted.plans.get(call.method) if interrupt else None
+            if plan is not None and plan.method.options.cancellable:
+                call.interrupt()
             return
         self.figures.waiting -= 1
         self._close_mailbox()
@@ -220,6 +224,10 @@ class Activation(ActivationContext):
         self.figures.waiting -= call is not None
         return call
 
+    def _winds_up(self, call: Invocation) -> bool:
+        """Whether a closing activation serves this request for one of its last enumerations."""
+        return self.phase is Phase.CLOSING and call.method.startswith(HIDDEN) and bool(self._enumerations)
+
     def _may_run(self, call: Invocation) -> bool:
         return (self.turn is None and self.mailbox is None) or self._open_mailbox().may_run(call)
 
@@ -254,14 +262,20 @@ class Activation(ActivationContext):
             wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
             text = "" if error is None else type(error).__qualname__
             keep(deps.watched, self.grain_id, RecentCall(call.method, now, wait, now - call.started_at, text))
-        if error is not None and self.built is not None and self.built.lost_changes(error):
-            self._give_up(self.built)
+        if error is not None:
+            self.failed(error)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
+
+    def failed(self, error: BaseException) -> None:
+        """An error has left a turn, or the generator of a streamed method."""
+        if self.built is not None and self.built.lost_changes(error):
+            self._give_up(self.built)
 
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
         built.give_up("a change was not stored, and the error left its turn")
+        self.deps.enumerations.abandon(self, UNSAVED)
         self.deactivate(UNSAVED)
         self.reason = UNSAVED  # also if it was about to end for another reason
 
@@ -275,7 +289,7 @@ class Activation(ActivationContext):
         while self.phase is Phase.ACTIVE and (call := self._next()) is not None:
             self._start(call)
         self._close_mailbox()
-        if self.phase is Phase.CLOSING and not self.running:
+        if self.phase is Phase.CLOSING and not self.running and not self._enumerations:
             self.phase = Phase.ENDING
             self.owner.start_deactivation(self)
 
@@ -289,6 +303,10 @@ class Activation(ActivationContext):
     def address(self) -> GrainAddress:
         """The entry that the directory stores for this activation."""
         return GrainAddress(self.grain_id, self.owner.deps.address, self.activation_id, self.version)
+
+    @property
+    def _enumerations(self) -> Collection[Enumeration]:
+        return self.deps.enumerations.of(self)
 
     @property
     def idle(self) -> bool:
@@ -312,6 +330,7 @@ class Activation(ActivationContext):
         if self.phase is Phase.ACTIVE:
             self.phase = Phase.CLOSING
             self.reason = reason
+            self.deps.enumerations.wind_up(self, reason)
             self.pump()
             self._schedule_admission()
         elif self.phase is Phase.ACTIVATING:
@@ -384,6 +403,7 @@ class Activation(ActivationContext):
         self.figures.end(failed if self.reason is None else self.reason.code)
         for timer in self.timers:
             timer.stop()
+        self.deps.enumerations.abandon(self, self.reason)
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
         departures = self.deps.moves.departures
@@ -399,11 +419,6 @@ class Activation(ActivationContext):
     def deps(self) -> ActivationDeps:
         """The parts that all activations of this silo share."""
         return self.owner.deps
-
-    @property
-    def figures(self) -> TypeFigures:
-        """The figures of its grain type."""
-        return self.hosted.figures
 
     @property
     def grain(self) -> Any:

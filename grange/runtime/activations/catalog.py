@@ -134,7 +134,7 @@ class Catalog:
         if hosted is None:
             return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.deps.address} hosts no grain type {call.grain_id.type!r}")
         if call.method not in hosted.plans:
-            known = ", ".join(sorted(hosted.plans)) or "none"
+            known = ", ".join(hosted.methods) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
             hint = self.next_silo(call.grain_id)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from grange.grains.context import current_activation
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
+from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.plan import Batch, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
 R = TypeVar("R")
@@ -36,6 +38,7 @@ class ActivationContext:
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    phase: Phase
 
     @property
     def deps(self) -> ActivationDeps:
@@ -53,6 +56,43 @@ class ActivationContext:
 
     def deactivate(self, reason: DeactivationReason) -> None:
         """End after the running requests."""
+        raise NotImplementedError
+
+    def open_items(self, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Batch]:
+        """`grains.items.Enumerates`: begin an enumeration. Raises Refused before the generator runs."""
+        plan = self.hosted.plans[name]
+        assert isinstance(plan, StreamPlan)
+        return self.deps.enumerations.open(self, plan, items)
+
+    async def next_items(self, number: int, most: int) -> Batch:
+        """`grains.items.Enumerates`: the next batch."""
+        return await self.deps.enumerations.fetch(self, number, most)
+
+    async def close_items(self, number: int) -> None:
+        """`grains.items.Enumerates`: end an enumeration early."""
+        await self.deps.enumerations.close(self, number)
+
+    @property
+    def figures(self) -> TypeFigures:
+        """The figures of its grain type."""
+        return self.hosted.figures
+
+    @property
+    def takes_enumerations(self) -> bool:
+        """Whether it is active and does not end."""
+        return self.phase is Phase.ACTIVE
+
+    def enumeration_ended(self) -> None:
+        """One of its enumerations is gone; a closing activation may have waited for it."""
+        if self.phase is Phase.CLOSING:
+            self.pump()
+
+    def pump(self) -> None:
+        """Start the requests that may run now; start the deactivation when nothing is left to wait for."""
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """An error has left the grain's code."""
         raise NotImplementedError
 
     def check_turn(self) -> None:

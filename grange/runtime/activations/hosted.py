@@ -13,6 +13,7 @@ from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
+from grange.grains.items import HIDDEN
 from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
@@ -89,6 +90,11 @@ class HostedType:
     def name(self) -> str:
         """The grain type."""
         return self.options.name
+
+    @property
+    def methods(self) -> dict[str, MethodPlan]:
+        """The plans of the methods that a caller can name, sorted by name."""
+        return {name: self.plans[name] for name in sorted(self.plans) if not name.startswith(HIDDEN)}
 
     @property
     def has_facets(self) -> bool:

@@ -15,7 +15,7 @@ from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
-from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.invocation import Invocation, expired, log_cancelled_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 
@@ -105,6 +105,8 @@ def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> Ba
         call.entered = False
         call.refuse(error)
         return None
+    if call.interrupted and not isinstance(error, asyncio.CancelledError):
+        log_cancelled_failure(call.grain_id, call.method, error)
     call.fail(error)
     return error
 

@@ -14,6 +14,7 @@ from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted, StorageUnavailable, TurnAbandoned
 from grange.grains.context import current_activation
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.items import HIDDEN
 from grange.observability.spans import Sampled, Span
 from grange.observability.steps import part
 from grange.proto.ids import GrainAddress
@@ -128,6 +129,7 @@ async def deactivate(activation: Activation) -> None:
             if _is_abandoned(activation):
                 await _leave_turns(activation)
             else:
+                await deps.enumerations.ended(activation)
                 await _on_deactivate(activation, built)
                 departing = await _departing(activation, built)
     except BaseException as error:
@@ -248,8 +250,7 @@ def _claim_now(activation: Activation) -> None:
     """Claim the grain if that needs no wait and this activation wins; else do nothing: `_claim` must follow."""
     winner = activation.owner.claims.claim_now(activation.address)
     if winner is not None:
-        activation.version = winner.version
-        activation.claimed = True
+        _won(activation, winner)
 
 
 async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
@@ -268,8 +269,25 @@ async def _claim(activation: Activation, previous: GrainAddress | None) -> None:
         raise Refused(Reason.NOT_READY, str(error)) from error
     if not winner.same_activation(address):
         raise Refused(Reason.NOT_HERE, f"the grain is active on {winner.silo}", hint=winner.silo)
+    _won(activation, winner)
+
+
+def _won(activation: Activation, winner: GrainAddress) -> None:
+    """This activation has the claim. Fetches of streamed results that wait for it were for an earlier one: refuse them.
+
+    Raises Refused if no other request waits: then no activation is needed.
+    """
     activation.version = winner.version
     activation.claimed = True
+    if not any(call.method.startswith(HIDDEN) for call in activation.waiting):
+        return
+    for call in activation.take_waiting():
+        if call.method.startswith(HIDDEN):
+            call.refuse(Refused(Reason.EXPIRED, "the activation that held the enumeration has ended"))
+        else:
+            activation.receive(call)
+    if not activation.waiting:
+        raise Refused(Reason.NOT_HERE, "no request needs it")
 
 
 async def _pass_gate(activation: Activation) -> None:
