@@ -23,7 +23,7 @@ ESCAPES = "in a URL, write '%', '@', ':', '/', '?' and '#' of a password as %25,
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 _HOST_PART = re.compile(r"[^/?#]*")
-"""As in RFC 3986, appendix B. `urlsplit` knows one host only: some Pythons refuse brackets in the middle of this part."""
+"""As in RFC 3986, appendix B. `urlsplit` knows one host only: some Pythons refuse brackets in its middle."""
 
 
 class DatabaseUrl(msgspec.Struct, frozen=True):
