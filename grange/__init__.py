@@ -52,7 +52,7 @@ from grange.errors import (
 from grange.grains.blocking import blocking, from_thread
 from grange.grains.context import placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.decorators import always_interleave, one_way, rate_limited, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
@@ -101,6 +101,7 @@ __all__ = [
     "from_thread",
     "one_way",
     "placement_hint",
+    "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",

@@ -34,7 +34,7 @@ class Traces:
         self.go_on = asyncio.Event()
 
     async def ignore_cancellation(self) -> None:
-        """Wait for `go_on`, whatever cancels this."""
+        """Wait for `go_on`, and go on waiting when this is cancelled."""
         while not self.go_on.is_set():
             try:
                 await self.go_on.wait()

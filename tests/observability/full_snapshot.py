@@ -48,7 +48,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
                     MethodSnapshot(f"method_{each}", QUICK + SLOW, 2, SLOW, QUICK, {"overloaded": 3})
                     for each in range(methods)
                 ),
-                7, 1,
+                7, 1, {"idle": 3, "unresponsive": 1},
             )
             for number in range(types)
         ),

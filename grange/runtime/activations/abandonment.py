@@ -13,8 +13,8 @@ from itertools import islice, takewhile
 
 from grange.aio.stacks import waiting_stack
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
-from grange.observability.catalogue import ActivationAbandoned
 from grange.observability.events import Events
+from grange.observability.turn_events import ActivationAbandoned
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.draining import CANCEL_TIMEOUT

@@ -22,9 +22,8 @@ from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
-from grange.runtime.activations.moves import Departure, Landed
 from grange.runtime.activations.phase import UNSAVED, Phase
-from grange.runtime.activations.recent_calls import RecentCall
+from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
@@ -132,7 +131,8 @@ class Activation(ActivationContext):
         call.holder = self
         if self.phase in (Phase.ACTIVE, Phase.CLOSING):
             self._copy_options(call)
-            if not self.hosted.ask_predicate(self.grain, call):
+            hosted = self.hosted
+            if (hosted.rates and not hosted.is_within_rates(call, now)) or not hosted.ask_predicate(self.grain, call):
                 return
             if self.phase is Phase.ACTIVE and self._may_run(call):
                 self._start(call)
@@ -250,22 +250,13 @@ class Activation(ActivationContext):
         if call.task is not None:  # it has been suspended
             deps.turns.pop(call, None)
         if deps.watched and call.entered:
-            self._keep(call, error, now)
+            wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
+            text = "" if error is None else type(error).__qualname__
+            keep(deps.watched, self.grain_id, RecentCall(call.method, now, wait, now - call.started_at, text))
         if error is not None and self.built is not None and self.built.lost_changes(error):
             self._give_up(self.built)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
-
-    def _keep(self, call: Invocation, error: BaseException | None, now: float) -> None:
-        """Keep a call that has ended, if an operator looks at this grain."""
-        watched = self.deps.watched
-        recent = watched.get(self.grain_id)
-        if recent is not None and now > recent.until:
-            del watched[self.grain_id]
-        elif recent is not None:
-            wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
-            text = "" if error is None else type(error).__qualname__
-            recent.calls.appendleft(RecentCall(call.method, now, wait, now - call.started_at, text))
 
     def _give_up(self, built: Built) -> None:
         """End without another turn: memory holds changes that are not stored, and no caller may see them."""
@@ -325,19 +316,6 @@ class Activation(ActivationContext):
         elif self.phase is Phase.ACTIVATING:
             self.reason = reason  # lifecycle.activate reads it and fails the activation
 
-    def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
-        """Move to another silo after the running requests; later ones wait, and then go there.
-
-        None: it is not active yet, or gone.
-        """
-        if self.phase in (Phase.ACTIVATING, Phase.GONE):
-            return None
-        departures = self.deps.moves.departures
-        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
-        departure.target = target
-        self.deactivate(reason)
-        return departure
-
     def abandon(self, reason: DeactivationReason) -> None:
         """End although turns run: they are cancelled, and left behind if they go on. Their states store nothing more.
 
@@ -394,9 +372,7 @@ class Activation(ActivationContext):
             timer.stop()
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
-        departures = self.deps.moves.departures
-        if departures and (departure := departures.pop(self.activation_id, None)) is not None:
-            departure.settle(Landed(None, f"the activation ended: {self.reason}"))
+        self.deps.moves.drop(self.activation_id, self.reason)
         self._refuse_all(refused)
 
     def _refuse_all(self, refused: Refused) -> None:

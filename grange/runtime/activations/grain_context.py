@@ -16,7 +16,7 @@ from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.moves import Departure
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation, expired
 
@@ -36,6 +36,8 @@ class ActivationContext:
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    activation_id: int
+    phase: Phase
 
     @property
     def deps(self) -> ActivationDeps:
@@ -117,8 +119,17 @@ class ActivationContext:
         self.deactivate(SELF_DEACTIVATED)
 
     def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
-        """Move to another silo after the running requests."""
-        raise NotImplementedError
+        """Move to another silo after the running requests; later ones wait, and then go there.
+
+        None: it is not active yet, or gone.
+        """
+        if self.phase in (Phase.ACTIVATING, Phase.GONE):
+            return None
+        departures = self.deps.moves.departures
+        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
+        departure.target = target
+        self.deactivate(reason)
+        return departure
 
     def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
         """Move to `target`, or where its placement chooses, after the running requests."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grange.observability.catalogue import ActivationHeld
+from grange.observability.turn_events import ActivationHeld
 from grange.proto.ids import GrainId
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.requests.refusal import Refused

@@ -19,6 +19,7 @@ from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.call_rates import MethodRates
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import Refused
@@ -39,7 +40,7 @@ class HostedType:
 
     __slots__ = (
         "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_reason",
-        "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans", "rates",
         "waits_for_nothing",
     )  # fmt: skip
 
@@ -59,8 +60,13 @@ class HostedType:
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
-        # The methods whose requests need no look at their arguments before they start.
+        # The methods whose requests start without a look at them: no predicate and no rate.
+        self.rates = {
+            name: MethodRates(rates) for name, plan in self.plans.items() if (rates := plan.method.options.rates)
+        }
         self.plain: Mapping[str, MethodPlan] = self.plans if self.interleaves is None else {}
+        if self.rates:
+            self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
         self.memory = _memory_codec(cls, plans.codec)
@@ -106,6 +112,17 @@ class HostedType:
                 raise
             return False
         return True
+
+    def is_within_rates(self, call: Invocation, now: float) -> bool:
+        """Count a request in the rates of its method. False: it exceeds one and was refused."""
+        rates = self.rates.get(call.method)
+        if rates is None:
+            return True
+        wait, rate = rates.admit(call.grain_id, call.context, now)
+        if wait:
+            text = f"{call.method} takes {rate.calls} calls in {rate.seconds:g} s; the next one in {wait:g} s"
+            call.refuse(Refused(Reason.OVERLOADED, text, retry_after=wait, counted="rate_limited"))
+        return not wait
 
     def build_now(self, context: Any) -> Built:
         """Build an instance whose class `waits_for_nothing`. Raises any error of the constructor."""

@@ -41,10 +41,9 @@ async def activate(activation: Activation) -> None:
     current_activation.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
-    span = _enter_trace(activation)
+    span, arrival = _enter_trace(activation), deps.moves.arrivals.pop(activation.activation_id, None)
     transition: Transition | None = None
     built: Built | None = None
-    arrival = deps.moves.arrivals.pop(activation.activation_id, None)
     try:
         _check_key(activation)
         crowded = deps.pace.spent()
@@ -67,22 +66,23 @@ async def activate(activation: Activation) -> None:
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        _note_success(activation, began, arrival)
         if span is not None:
             span.end()
-        activation.on_activated(built)
+        _serve(activation, built, began, arrival)
     finally:
         if transition is not None:
             deps.transitions.pop(transition, None)  # else `abandonment.py` has given it up
 
 
-def _note_success(activation: Activation, began: float, arrival: Arrival | None) -> None:
+def _serve(activation: Activation, built: Built, began: float, arrival: Arrival | None) -> None:
+    """The activation, which began then, has succeeded."""
     deps = activation.owner.deps
     if deps.holds.failing:
         deps.holds.succeeded(activation.grain_id)
     activation.figures.activation.observe(deps.gate.clock() - began)
     if arrival is not None:
         arrival.settle(Landed(deps.address))
+    activation.on_activated(built)
 
 
 async def _fail(

@@ -10,8 +10,8 @@ import asyncio
 from itertools import takewhile
 
 from grange.aio.stacks import waiting_stack
-from grange.observability.catalogue import TurnStuck
 from grange.observability.events import Events
+from grange.observability.turn_events import TurnStuck
 from grange.runtime.activations.abandonment import Abandonment
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps

@@ -194,7 +194,7 @@ class LocalCall(Invocation):
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
         if not self._refused:
-            self._side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+            self._side.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:

@@ -31,7 +31,10 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
 
 
 class Refused(Exception):
-    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed."""
+    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed.
+
+    `counted`: the name in figures, if it tells more than the reason.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Refused(Exception):
         hint: SiloAddress | None = None,
         retry_after: float = 0.0,
         cause: BaseException | None = None,
+        counted: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -47,6 +51,7 @@ class Refused(Exception):
         self.hint = hint
         self.retry_after = retry_after
         self.cause = cause
+        self.counted = counted or reason.name.lower()
 
     def error(self, grain_id: GrainId) -> BaseException:
         """The error that the caller of the grain gets."""
