@@ -177,7 +177,7 @@ def prepare_cluster(
     gate, options = Gate(), definition.config.membership_settings()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
-        links.sender.ask,
+        ask=links.sender.ask,
         liveness=liveness,
         gate=gate,
         probe_line=ports.probe_port.ask,
