@@ -27,7 +27,7 @@ from grange.placement.options import PlacementOptions
 from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
-from grange.silo.option_errors import TOKENS, explained, unknown_option, wrong_type
+from grange.silo.option_errors import TOKENS, explained, paths_of, reason_of, unknown_option
 from grange.silo.option_sources import TOML, EnvironmentSource, TomlSource, read_toml, variables
 from grange.silo.option_values import (
     Folder,
@@ -178,9 +178,9 @@ class SiloConfig(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             raise explained(
-                error, type(self).model_fields, lambda path: _origin(path, _paths(values)), _table_of
+                error, type(self).model_fields, lambda path: _origin(path, paths_of(values)), _table_of
             ) from None
-        self._keywords = frozenset(_paths(values))
+        self._keywords = frozenset(paths_of(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
             self.storage_settings, self.placement_settings, self.dashboard_options,
@@ -315,7 +315,7 @@ class SiloConfig(BaseSettings):
                 msgspec.convert({name: value}, kind, strict=False)
             except msgspec.ValidationError as error:
                 if isinstance(error.__cause__, OutOfRange) or error.__cause__ is None:
-                    raise self.wrong((table, name), _reason(error, name, value)) from None
+                    raise self.wrong((table, name), reason_of(error, name, value)) from None
         try:
             return msgspec.convert(dict(values), kind, strict=False)
         except msgspec.ValidationError as error:  # two options that do not fit together
@@ -382,15 +382,6 @@ def _table_of(name: str) -> str:
     return next((table for table, kind in TABLES.items() if name in kind.__struct_fields__), "")
 
 
-def _paths(values: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """The options that these keywords set, as paths of names; a table counts as itself, too."""
-    inside: list[tuple[str, ...]] = []
-    for name, table in values.items():
-        if isinstance(table, Mapping):
-            inside += [(name, str(key)) for key in cast("Mapping[str, Any]", table)]
-    return [*((name,) for name in values), *inside]
-
-
 def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact: bool = False) -> str:
     """The variable or file that an option comes from; empty for a keyword.
 
@@ -406,9 +397,3 @@ def _origin(path: tuple[str, ...], keywords: Collection[tuple[str, ...]], exact:
     for name in path if exact else path[:1]:
         place = cast("Mapping[str, Any]", place).get(name) if isinstance(place, Mapping) else None
     return ", ".join(fits) or (str(TOML) if place is not None else "")
-
-
-def _reason(error: msgspec.ValidationError, name: str, value: object) -> str:
-    if error.__cause__ is not None:
-        return str(error.__cause__)
-    return wrong_type(str(error).partition(" - at")[0], value)

@@ -44,6 +44,7 @@ from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
 from grange.runtime.gate import Gate
+from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
@@ -103,15 +104,11 @@ async def assemble(
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
     parts.callback(steering.close)
-    gossip = LoadGossip(
-        links.sender.ask, cluster.directory, hosting.rebalancer, definition.config.placement_settings(),
-        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
-    )  # fmt: skip
     silo = RunningSilo(
         ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
         shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
-        gossip=gossip,
+        gossip=_gossip(definition.config, environment, stages, figures),
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
     )  # fmt: skip
     serve_system_targets(silo)
@@ -174,12 +171,7 @@ def prepare_links(
 
 
 def prepare_cluster(
-    definition: SiloDefinition,
-    environment: SiloEnvironment,
-    ports: Ports,
-    stores: Stores,
-    links: Links,
-    ring: Ring,
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, links: Links, ring: Ring
 ) -> Cluster:
     """Stage 5: membership and the directory. The silo is not in the membership table yet."""
     gate, options = Gate(), definition.config.membership_settings()
@@ -195,7 +187,6 @@ def prepare_cluster(
         heard_from=ring.heard_from,
         events=ports.events,
     )
-    loads = Loads(ports.address, asyncio.get_running_loop().time, definition.config.placement_settings().load_lifetime)
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
     directory = ClusterDirectory(
         DirectoryDeps(
@@ -210,11 +201,15 @@ def prepare_cluster(
             strategies=definition.strategies,
             rng=environment.random,
             events=ports.events,
-            loads=loads,
+            loads=_loads(definition.config, ports),
             options=definition.config.directory_options(),
         )
     )
     return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory)
+
+
+def _loads(config: SiloConfig, ports: Ports) -> Loads:
+    return Loads(ports.address, asyncio.get_running_loop().time, config.placement_settings().load_lifetime)
 
 
 def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
@@ -271,21 +266,18 @@ def prepare_hosting(
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
         spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
     )  # fmt: skip
-    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    hosted = [
-        HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
-    ]
+    hosted = _hosted(definition, stores, calls, options)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
-    migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
-    deps.moves.carrier = migration
+    deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, calls.spans)
-    inbound = (silo_inbound, client_inbound)
+    inbound = (
+        Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans),
+        Inbound(gateway, client_targets, faults, tasks, admission, calls.spans),
+    )
     return Hosting(
         tasks=tasks,
         roles=roles,
@@ -294,15 +286,32 @@ def prepare_hosting(
         gateway=gateway,
         silo_targets=silo_targets,
         client_targets=client_targets,
-        silo_inbound=silo_inbound,
-        client_inbound=client_inbound,
+        silo_inbound=inbound[0],
+        client_inbound=inbound[1],
         admission=admission,
         migration=migration,
-        rebalancer=Rebalancer(
-            cluster.directory, catalog, definition.config.placement_settings(), ports.events, environment.random
-        ),
+        rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def _hosted(definition: SiloDefinition, stores: Stores, calls: Calls, options: RuntimeOptions) -> list[HostedType]:
+    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
+    services = RegisteredServices(stores.services)
+    return [HostedType(cls, calls.plans, facets, services, options) for cls in definition.grains]
+
+
+def _rebalancer(
+    config: SiloConfig, environment: SiloEnvironment, ports: Ports, cluster: Cluster, catalog: Catalog
+) -> Rebalancer:
+    return Rebalancer(cluster.directory, catalog, config.placement_settings(), ports.events, environment.random)
+
+
+def _gossip(config: SiloConfig, environment: SiloEnvironment, stages: Stages, figures: Figures) -> LoadGossip:
+    measure = partial(figures.own_load, environment.real_time)
+    rng = random.Random(environment.random.getrandbits(64))
+    directory, rebalancer = stages.cluster.directory, stages.hosting.rebalancer
+    return LoadGossip(stages.links.sender.ask, directory, rebalancer, config.placement_settings(), measure, rng)
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:

@@ -31,7 +31,7 @@ ROOMS: dict[str, type[msgspec.Struct]] = {
     "placement_options": PlacementOptions,
     "client": ClientOptions,
 }
-MAY_BE_ZERO = {("directory", "death_hold"), ("runtime", "hold_down")}
+MAY_BE_ZERO = {("directory", "death_hold"), ("placement_options", "rebalance_delay"), ("runtime", "hold_down")}
 NEVER = (-1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10**400, True, "5", None)
 
 

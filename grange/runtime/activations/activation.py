@@ -23,7 +23,6 @@ from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
 from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
-from grange.runtime.activations.moves import Departure, Landed
 from grange.runtime.activations.phase import UNSAVED, Phase
 from grange.runtime.activations.recent_calls import RecentCall, keep
 from grange.runtime.activations.timers import GrainTimer
@@ -336,19 +335,6 @@ class Activation(ActivationContext):
         elif self.phase is Phase.ACTIVATING:
             self.reason = reason  # lifecycle.activate reads it and fails the activation
 
-    def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
-        """Move to another silo after the running requests; later ones wait, and then go there.
-
-        None: it is not active yet, or gone.
-        """
-        if self.phase in (Phase.ACTIVATING, Phase.GONE):
-            return None
-        departures = self.deps.moves.departures
-        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
-        departure.target = target
-        self.deactivate(reason)
-        return departure
-
     def abandon(self, reason: DeactivationReason) -> None:
         """End although turns run: they are cancelled, and left behind if they go on. Their states store nothing more.
 
@@ -406,9 +392,7 @@ class Activation(ActivationContext):
         self.deps.enumerations.abandon(self, self.reason)
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
-        departures = self.deps.moves.departures
-        if departures and (departure := departures.pop(self.activation_id, None)) is not None:
-            departure.settle(Landed(None, f"the activation ended: {self.reason}"))
+        self.deps.moves.drop(self.activation_id, self.reason)
         self._refuse_all(refused)
 
     def _refuse_all(self, refused: Refused) -> None:

@@ -38,6 +38,7 @@ class ActivationContext:
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    activation_id: int
     phase: Phase
 
     @property
@@ -157,8 +158,17 @@ class ActivationContext:
         self.deactivate(SELF_DEACTIVATED)
 
     def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
-        """Move to another silo after the running requests."""
-        raise NotImplementedError
+        """Move to another silo after the running requests; later ones wait, and then go there.
+
+        None: it is not active yet, or gone.
+        """
+        if self.phase in (Phase.ACTIVATING, Phase.GONE):
+            return None
+        departures = self.deps.moves.departures
+        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
+        departure.target = target
+        self.deactivate(reason)
+        return departure
 
     def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
         """Move to `target`, or where its placement chooses, after the running requests."""

@@ -42,10 +42,9 @@ async def activate(activation: Activation) -> None:
     current_activation.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
-    span = _enter_trace(activation)
+    span, arrival = _enter_trace(activation), deps.moves.arrivals.pop(activation.activation_id, None)
     transition: Transition | None = None
     built: Built | None = None
-    arrival = deps.moves.arrivals.pop(activation.activation_id, None)
     try:
         _check_key(activation)
         crowded = deps.pace.spent()

@@ -62,7 +62,7 @@ async def rehydrate(activation: Activation, built: Built, arrival: Arrival) -> N
         arrival.spoiled = True
         log.error(
             "%s: rehydrate failed; it continues without what it carried", activation.grain_id, exc_info=error,
-            extra={"event": "rehydrate_failed", "grain_type": activation.grain_id.type},
+            extra={"event": "lifecycle_failed", "grain_type": activation.grain_id.type},
         )  # fmt: skip
         raise Refused(Reason.NOT_HERE, f"rehydrate raised {type(error).__qualname__}") from error
 
@@ -91,7 +91,7 @@ async def depart(activation: Activation, departure: Departure, memory: bytes) ->
         figures.moved += 1
     else:
         figures.moves_failed += 1
-        log.warning(
+        log.info(
             "%s did not move: %s; %s", activation.grain_id, landed.text,
             "it continues here" if continued else "it ended, and the next call activates it again",
             extra={"event": "move_failed", "grain_type": activation.grain_id.type},

@@ -103,3 +103,9 @@ class Moves:
         self.carrier: Carrier = NoCarrier()
         self.departures: dict[int, Departure] = {}
         self.arrivals: dict[int, Arrival] = {}
+
+    def drop(self, activation_id: int, reason: object) -> None:
+        """The activation is gone: it does not move any more."""
+        departure = self.departures.pop(activation_id, None) if self.departures else None
+        if departure is not None:
+            departure.settle(Landed(None, f"the activation ended: {reason}"))
