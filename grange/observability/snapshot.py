@@ -195,12 +195,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     time between both moments. `refused`: requests that were certainly not executed and belong to no method of this
     silo, by reason. `timeouts`: calls of this silo whose time was over. `in_flight`: requests from other processes, and
     calls inside this one, without an outcome. `running` turns have been suspended; `stuck` of them run for longer than
-    `LONG_TURN`. `lag`: lateness of the event loop. `clients` are connected now; `shed`: requests refused for load.
+    `LONG_TURN`. `lag`: lateness of the event loop. `clients` are connected now; `shed`: requests refused for load;
+    `shedding`: the share of the requests of clients that is refused because the loop is late. `blocking` methods run in
+    threads now, and `blocking_waiting` ones wait for a thread.
     """
 
     gauges: ClassVar[frozenset[str]] = frozenset(
         {"address", "name", "cluster", "release", "labels", "time", "uptime", "status", "ready", "in_flight", "running",
-         "waiting", "stuck", "clients", "load"}
+         "waiting", "stuck", "clients", "load", "shedding", "blocking", "blocking_waiting"}
     )  # fmt: skip
 
     address: SiloAddress
@@ -230,6 +232,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     stores: tuple[StoreSnapshot, ...] = ()
     process: ProcessSnapshot = ProcessSnapshot()
     load: Load = Load()
+    shedding: float = 0.0
+    blocking: int = 0
+    blocking_waiting: int = 0
 
     @property
     def activations(self) -> int:

@@ -84,6 +84,9 @@ class Figures:
             membership=self._membership(),
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
+            shedding=hosting.admission.shedder.share,
+            blocking=hosting.catalog.deps.threads.busy,
+            blocking_waiting=hosting.catalog.deps.threads.waiting,
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
         )
 

@@ -58,6 +58,7 @@ from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.memory_shedding import MemoryShedding, limit_of
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
@@ -121,7 +122,9 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
     if silo.real_time:
-        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, ports.events))
+    if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
+        hosting.tasks.start(MemoryShedding(hosting.catalog, ports.events, limit).run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.

@@ -67,4 +67,7 @@ def full_snapshot(types: int = 2, methods: int = 3, first_type: str = "type-0") 
         stores=(StoreSnapshot("default", {"read": QUICK, "write": SLOW}, {"StorageUnavailable": 2}, 1, 1),),
         process=ProcessSnapshot(12.5, 100_000_000, 200_000_000, 40, 12, 2.0, (100, 10, 1)),
         load=Load(0.4, "cpu", {"cpu": 0.4, "memory": 0.2}),
+        shedding=0.25,
+        blocking=3,
+        blocking_waiting=1,
     )  # fmt: skip

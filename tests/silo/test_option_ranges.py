@@ -29,7 +29,12 @@ ROOMS: dict[str, type[msgspec.Struct]] = {
     "storage_options": StorageOptions,
     "client": ClientOptions,
 }
-MAY_BE_ZERO = {("directory", "death_hold"), ("runtime", "hold_down")}
+MAY_BE_ZERO = {
+    ("directory", "death_hold"),
+    ("runtime", "hold_down"),
+    ("runtime", "memory_mib"),
+    ("runtime", "shed_lag"),
+}
 NEVER = (-1, -0.5, math.nan, math.inf, -math.inf, 1e300, 10**400, True, "5", None)
 
 
