@@ -50,7 +50,7 @@ from grange.errors import (
     WrongLoop,
 )
 from grange.grains.blocking import blocking, from_thread
-from grange.grains.context import request_context
+from grange.grains.context import placement_hint, request_context
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.decorators import always_interleave, one_way, rate_limited, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
@@ -100,6 +100,7 @@ __all__ = [
     "blocking",
     "from_thread",
     "one_way",
+    "placement_hint",
     "rate_limited",
     "read_only",
     "request_context",

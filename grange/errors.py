@@ -9,7 +9,7 @@
     │   │   ├── Overloaded            a limit refused the call; repeat it after `retry_after` seconds
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
-    │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
+    │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
     │   │   ├── Unauthorized              the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
@@ -87,7 +87,9 @@ class NoSuchMethod(CallNotExecuted):
 
 
 class ActivationFailed(CallNotExecuted):
-    """The grain was not activated in time, or deactivated itself while activating.
+    """The grain was not activated in time, or deactivated itself while activating; or no silo fits its placement.
+
+    Also if the placement strategy of its class failed: the message has the strategy's error.
 
     The method was certainly not executed. An error that a constructor or `on_activate` raises is not wrapped: the
     caller gets that error itself, with a note. A grain that fails again and again is held down: it is refused with the

@@ -18,6 +18,8 @@ class DeactivationCode(StrEnum):
     """An operator deactivated it."""
     STOPPING = "stopping"
     """Its silo drains."""
+    MOVED = "moved"
+    """It moves to another silo, which continues it."""
     DUPLICATE = "duplicate"
     """Another activation of the grain holds the claim in the directory."""
     OUTDATED = "outdated"

@@ -312,6 +312,19 @@ class RangeRecoveringLong(Event, frozen=True):
     error: str
 
 
+class ActivationsRebalanced(Event, frozen=True):
+    """Idle activations of this silo moved to silos with fewer."""
+
+    NAME, LEVEL, LOGGER = "activations_rebalanced", INFO, "silo"
+    SENTENCE = (
+        "silo {me} moved {moved} activations to silos with fewer, and {failed} did not move; the fullest silo had "
+        "{imbalance:.0%} more than the mean"
+    )
+    moved: int
+    failed: int
+    imbalance: float
+
+
 # --- storage ----------------------------------------------------------------------------------------------------------
 
 

@@ -108,8 +108,8 @@ class TypeFigures:
     """One grain type in this silo; see `TypeSnapshot`. `methods` are those of the plans of its class."""
 
     __slots__ = (
-        "activation", "collected", "created", "duplicates", "ended", "failed", "methods", "name", "placement", "ticks",
-        "waiting",
+        "activation", "collected", "created", "duplicates", "ended", "failed", "methods", "moved", "moves_failed",
+        "name", "placement", "ticks", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: str, placement: str, methods: Iterable[MethodFigures]) -> None:
@@ -122,6 +122,8 @@ class TypeFigures:
         self.collected = 0
         self.failed = 0
         self.duplicates = 0
+        self.moved = 0
+        self.moves_failed = 0
         self.ended: dict[str, int] = {}
         self.activation = Histogram()
 
@@ -145,6 +147,8 @@ class TypeFigures:
             writes,
             conflicts,
             dict(self.ended),
+            self.moved,
+            self.moves_failed,
         )
 
 

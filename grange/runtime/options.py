@@ -58,6 +58,13 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     peers that read nothing for ten seconds lose their connections."""
     payload_limit: int = 4 * 1024 * 1024 - 64 * 1024
     """Largest encoded arguments or result. It is below gRPC's message limit to leave room for the rest of the frame."""
+    carried_limit: int = 1024 * 1024
+    """Largest encoded result of `dehydrate`. An activation that would carry more ends instead of moving."""
+
+    @property
+    def move_timeout(self) -> float:
+        """Seconds for another silo to continue an activation, or to end what it began of it."""
+        return self.activation_timeout + self.deactivation_timeout
 
     def __post_init__(self) -> None:
         check_ranges("runtime", *values_and_defaults(self), zero=("hold_down", "memory_mib", "shed_lag"))

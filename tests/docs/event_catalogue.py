@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
 
 LOG_LINES = {
+    "move_failed": "An activation did not move to another silo; it continues here, or has ended.",
     "act_audited": "An operator acts on this silo: a line before the act and one after it, without a limit.",
     "admin_port_failed": "The thread of the admin port ended with an unforeseen error.",
     "admin_port_open": "The admin port answers probes.",

@@ -62,6 +62,10 @@ class ActivationOwner(Protocol):
         """The silo that callers should try next for this grain; None: they must locate it."""
         ...
 
+    def continue_here(self, activation: Activation, memory: bytes) -> bool:
+        """Continue an activation that did not move, in a new one with its memory. False: the silo takes no grains."""
+        ...
+
     def on_gone(self, activation: Activation) -> None:
         """The activation is gone: remove it."""
         ...
@@ -368,6 +372,7 @@ class Activation(ActivationContext):
             timer.stop()
         self.owner.on_gone(self)
         self.built, self.timers = None, ()  # the collector may hold this activation for its idle time-out
+        self.deps.moves.drop(self.activation_id, self.reason)
         self._refuse_all(refused)
 
     def _refuse_all(self, refused: Refused) -> None:

@@ -18,6 +18,7 @@ from grange.observability.spans import Spans
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.runtime.activations.hold_down import HoldDown
+from grange.runtime.activations.moves import Moves
 from grange.runtime.activations.recent_calls import RecentCalls
 from grange.runtime.activations.transitions import Transition
 from grange.runtime.gate import Gate
@@ -49,6 +50,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     transitions: dict[Transition, None] = msgspec.field(default_factory=dict)
     holds: HoldDown = msgspec.field(default_factory=HoldDown)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
+    moves: Moves = msgspec.field(default_factory=Moves)
     threads: BlockingThreads = msgspec.field(default_factory=lambda: BlockingThreads(BLOCKING_THREADS))
     spans: Spans | None = None
     events: Events | None = None

@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from grange.grains.context import current_activation
-from grange.grains.deactivation import DeactivationReason
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
-from grange.proto.ids import GrainId
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.moves import Departure
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation, expired
 
@@ -35,6 +36,8 @@ class ActivationContext:
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    activation_id: int
+    phase: Phase
 
     @property
     def deps(self) -> ActivationDeps:
@@ -114,6 +117,34 @@ class ActivationContext:
         """End after the running requests."""
         self._check_loop(f"deactivate_when_idle of {self.grain_id}")
         self.deactivate(SELF_DEACTIVATED)
+
+    def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
+        """Move to another silo after the running requests; later ones wait, and then go there.
+
+        None: it is not active yet, or gone.
+        """
+        if self.phase in (Phase.ACTIVATING, Phase.GONE):
+            return None
+        departures = self.deps.moves.departures
+        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
+        departure.target = target
+        self.deactivate(reason)
+        return departure
+
+    def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
+        """Move to `target`, or where its placement chooses, after the running requests."""
+        self._check_loop(f"migrate_when_idle of {self.grain_id}")
+        options, carrier = self.hosted.options, self.deps.moves.carrier
+        if options.stateless_workers or not options.migratable:
+            cause = "migratable=False" if not options.migratable else "stateless_workers="
+            raise RuntimeError(f"{self.grain_id} does not move: its class has {cause}")
+        if target == self.deps.address or (target is None and carrier.elsewhere(self.grain_id) is None):
+            return
+        if target is not None and (obstacle := carrier.obstacle(self.grain_id.type, target)):
+            raise ValueError(f"{self.grain_id} cannot move to {target}: {obstacle}")
+        reason = DeactivationReason(DeactivationCode.MOVED, f"it moves to {target or 'another silo'}")
+        if self.migrate(target, reason) is None:
+            raise RuntimeError(f"{self.grain_id} cannot move before it is active: move it in a turn")
 
     def delay_deactivation(self, seconds: float) -> None:
         """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
+from grange.grains.carried import carried_type
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
@@ -16,6 +17,7 @@ from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
+from grange.proto.values import TypedCodec, ValueCodec
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.call_rates import MethodRates
 from grange.runtime.requests.invocation import Invocation
@@ -33,11 +35,12 @@ class HostedType:
     """A grain class in one silo. Made at start-up, so that an error in a class stops the start.
 
     `live` is the number of its activations in this silo, in any phase: a silo may hold too many to count at once.
+    `memory` is the codec of what an activation carries when it moves; None without `dehydrate`.
     """
 
     __slots__ = (
         "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_reason",
-        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "rates",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans", "rates",
         "waits_for_nothing",
     )  # fmt: skip
 
@@ -66,6 +69,7 @@ class HostedType:
             self.plain = {name: plan for name, plan in self.plain.items() if name not in self.rates}
         self.has_on_activate = cls.on_activate is not Grain.on_activate
         self.has_on_deactivate = cls.on_deactivate is not Grain.on_deactivate
+        self.memory = _memory_codec(cls, plans.codec)
         self._facets = facets
         self._services = services
         self.live = 0
@@ -235,6 +239,15 @@ def _with_causes(error: BaseException) -> list[BaseException]:
             if inner is not None and len(found) < MAX_CAUSES and not any(inner is other for other in found):
                 found.append(inner)
     return found
+
+
+def _memory_codec(cls: type, codec: ValueCodec) -> TypedCodec | None:
+    """The codec of what an activation carries when it moves. Raises ConfigurationError for a type that has none."""
+    kind = carried_type(cls)
+    if kind is None:
+        return None
+    codec.check(kind, f"{cls.__name__}.dehydrate")
+    return codec.of(kind)
 
 
 def _predicate(options: GrainOptions) -> Predicate | None:

@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ from grange.aio.awake import AwakeTimeout
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import context_values
+from grange.grains.context import Scalar, context_values
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -153,7 +153,9 @@ class Caller:
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:
         """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
         try:
-            return await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace)
+            return await self.repeat(
+                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace, outgoing.context
+            )
         except CallNotExecuted:
             outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
             raise
@@ -216,8 +218,11 @@ class Caller:
         attempt: Attempt,
         refusal: Refusal | None = None,
         trace: InTrace = None,
+        context: Mapping[str, Scalar] | None = None,
     ) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop. `refusal`: that of a first attempt.
+
+        `context` is that of the call, for the placement.
 
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
         client of this caller ends before.
@@ -231,7 +236,7 @@ class Caller:
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._wait_for_turn(grain_id)
-            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace)
+            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace, context)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -259,11 +264,13 @@ class Caller:
                 return self._deps.address
         return self._locator.known(grain_id)
 
-    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace) -> SiloAddress:
+    async def _locate(
+        self, grain_id: GrainId, deadline: float, trace: InTrace, context: Mapping[str, Scalar] | None
+    ) -> SiloAddress:
         try:
             async with until(deadline) as timeout:
                 with self._waiting(timeout), part_of(trace, "directory", "locate"):
-                    return await self._locator.locate(grain_id)
+                    return await self._locator.locate(grain_id, context)
         except TimeoutError:
             self._check_open(grain_id)
             raise SiloUnavailable(
