@@ -76,6 +76,7 @@ def _shown(member: Member, detail: ActivationDetail) -> list[Any]:
         f"  since {duration(row.age)}, idle {duration(row.idle)}, placed by {detail.placement}, view {detail.view}",
         f"  the directory has {detail.registered or 'no entry'}",
     ]
+    head += [f"  it ends: {detail.ending}"] if detail.ending else []
     states = [f"  states: {', '.join(detail.states)}"] if detail.states else []
     return [*head, *states, *_requests("running", detail.running), *_requests("waiting", detail.waiting)]
 

@@ -192,6 +192,10 @@ CALLS = (
     _gauge("calls_in_flight", "Requests without an outcome yet.", "", _at("in_flight")),
     _counter("call_timeouts", "Calls of this silo whose time was over.", "", _at("timeouts")),
     _counter("requests_shed", "Requests that were refused because the silo had too many.", "", _at("shed")),
+    _gauge("shedding", "Share of the requests of clients that is refused now, because the event loop is late.", "",
+           _at("shedding")),
+    _gauge("blocking_methods", "Blocking methods that run in threads.", "", _at("blocking.running")),
+    _gauge("blocking_waiting", "Blocking methods that wait for a thread.", "", _at("blocking.waiting")),
     _counter(
         "outgoing_calls", "Calls of this silo to grains on other silos, by outcome.", "type method status",
         _outgoing_calls,

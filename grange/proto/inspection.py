@@ -111,7 +111,7 @@ class ActivationDetail(msgspec.Struct, frozen=True):
 
     `view`: the membership version in which it claimed its grain. `placement`: the strategy that chose this silo.
     `registered`: the address that the grain directory holds; empty if it holds none. `calls` and `errors` are recent
-    ones, kept only while it is watched: texts with the newest first.
+    ones, kept only while it is watched: texts with the newest first. `ending`: why it ends; empty if it does not.
     """
 
     address: SiloAddress
@@ -125,6 +125,7 @@ class ActivationDetail(msgspec.Struct, frozen=True):
     timers: tuple[TimerRow, ...]
     states: tuple[str, ...]
     calls: tuple[CallRow, ...] = ()
+    ending: str = ""
 
 
 class CallRow(msgspec.Struct, frozen=True):

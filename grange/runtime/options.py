@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.option_ranges import check_ranges, values_and_defaults
+from grange.option_ranges import OutOfRange, check_ranges, values_and_defaults
 
 BLOCKING_THREADS = 32
 """The default of `RuntimeOptions.blocking_threads`."""
@@ -36,6 +36,13 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     """Most `@blocking` methods that run at once; further ones wait. Threads are made when they are needed."""
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
+    memory_percent: int = 90
+    """Percentage of the memory that the process may use (of its control group, else of the machine) above which the
+    activations that were idle for longest end; 100: never. Without effect in the virtual time of tests."""
+    memory_mib: int = 0
+    """MiB of memory above which they end, in place of `memory_percent`; 0: `memory_percent` counts."""
+    shed_lag: float = 0.0
+    """Lag of the event loop above which a growing share of the clients' requests is refused as Overloaded; 0: never."""
     admission_limit: int = 100_000
     """Requests from other processes that may wait or run in the whole silo; further ones are refused as Overloaded."""
     admission_bytes: int = 256 * 1024 * 1024
@@ -66,4 +73,6 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
         return self.activation_timeout + self.deactivation_timeout
 
     def __post_init__(self) -> None:
-        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down",))
+        check_ranges("runtime", *values_and_defaults(self), zero=("hold_down", "memory_mib", "shed_lag"))
+        if self.memory_percent > 100:
+            raise OutOfRange(f"runtime option memory_percent must be at most 100, not {self.memory_percent!r}")

@@ -40,6 +40,7 @@ def detail_of(address: SiloAddress, activation: Activation, registered: str) -> 
         timers=tuple(_timers(activation, now)),
         states=tuple(name for name, _ in places_of(hosted.cls)),
         calls=_watch(activation, now),
+        ending="" if activation.reason is None else str(activation.reason),
     )
 
 

@@ -62,6 +62,7 @@ from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.memory_shedding import MemoryShedding, limit_of
 from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
 from grange.silo.rebalancer import Rebalancer
@@ -128,7 +129,9 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
     if silo.real_time:
-        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, ports.events))
+    if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
+        hosting.tasks.start(MemoryShedding(hosting.catalog, ports.events, limit).run())
     hosting.tasks.start(silo.gossip.run())
     hosting.tasks.start(hosting.rebalancer.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))

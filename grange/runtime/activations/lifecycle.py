@@ -26,7 +26,7 @@ from grange.runtime.activations.held_grains import hold
 from grange.runtime.activations.hosted import Built
 from grange.runtime.activations.migration import dehydrated, depart, departure_of, rehydrate
 from grange.runtime.activations.moves import Arrival, Departure, Landed
-from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase, is_abandoned
 from grange.runtime.activations.transitions import Transition
 from grange.runtime.requests.refusal import Refused
 
@@ -125,12 +125,12 @@ async def deactivate(activation: Activation) -> None:
     departing: Departing | None = None
     try:
         async with transition.timeout:
-            if _is_abandoned(activation):
+            if is_abandoned(activation.reason):
                 await _leave_turns(activation)
             else:
                 await deps.enumerations.ended(activation)
                 await _on_deactivate(activation, built)
-                departing = await _departing(activation, built)
+            departing = await _departing(activation, built)
     except BaseException as error:
         _log("on_deactivate failed", activation, error)
         if is_ctrl_c(error) or _is_cancelled():
@@ -174,10 +174,6 @@ async def _departing(activation: Activation, built: Built | None) -> Departing |
             raise
         _log("dehydrate failed", activation, error)
         return None
-
-
-def _is_abandoned(activation: Activation) -> bool:
-    return activation.reason is not None and activation.reason.code is DeactivationCode.UNRESPONSIVE
 
 
 async def _leave_turns(activation: Activation) -> None:

@@ -66,7 +66,7 @@ function summary(answer, row) {
   const registered = answer.directory ?? answer.registered;
   const agrees = !registered || registered.startsWith(answer.address);
   return /** @type {[string, any][]} */ ([
-    ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
+    ['silo', siloLink(answer.silo ?? row.silo ?? answer.address)], ['phase', status(row.phase, row.phase === 'active' ? 'active' : 'joining')], ['ends because', answer.ending || null], ['in memory', duration(row.age)], ['idle', duration(row.idle)],
     ['placed by', answer.placement || null], ['claimed in table version', whole(answer.view)],
     ['directory', registered ? h('span', { class: agrees ? null : 'error' }, agrees ? 'agrees' : 'names another: ', agrees ? null : id(answer.directory_silo || registered)) : h('span', { class: 'error' }, 'has no entry')],
     ['also active on', answer.others?.length ? h('span', { class: 'error' }, listed(answer.others)) : null],
