@@ -18,6 +18,7 @@ from grange.cli.streams import complain, json_text, write
 from grange.client.client import Client
 from grange.errors import CallError, ConfigurationError, HandshakeRefused
 from grange.printable import printable
+from grange.proto.ids import GrainId
 
 _NEGATIVE = re.compile(r"-\.?\d")
 
@@ -51,16 +52,7 @@ def call_command(
     async def question(client: Client) -> bytes | Exception | None:
         nonlocal begun
         begun = True
-        try:
-            answer = await client.call_json(grain_id, name, args, timeout)
-            if not is_batch(answer):
-                return answer
-            await print_items(client, grain_id, name, answer)
-            return None
-        except OutputLost:
-            raise
-        except Exception as error:  # an error of the grain is an outcome of the call
-            return error
+        return await _outcome(client, grain_id, name, args, timeout)
 
     try:
         outcome: bytes | Exception | None = cluster.ask(question, timeout)
@@ -79,6 +71,22 @@ def call_command(
         write(json_text(outcome))
     except OutputLost as error:
         raise OutputLost(f"{error.reason}; the call was executed", error.is_quiet) from error
+
+
+async def _outcome(
+    client: Client, grain_id: GrainId, method: str, args: bytes, timeout: float
+) -> bytes | Exception | None:
+    """The result of the call or its error; None: it streamed its items, and they are printed."""
+    try:
+        answer = await client.call_json(grain_id, method, args, timeout)
+        if not is_batch(answer):
+            return answer
+        await print_items(client, grain_id, method, answer)
+        return None
+    except OutputLost:
+        raise
+    except Exception as error:  # an error of the grain is an outcome of the call
+        return error
 
 
 def _report(facts: dict[str, str], as_json: bool) -> None:
