@@ -139,6 +139,8 @@ class Deeds:
         hosted = self._catalog.hosted.get(grain_id.type)
         if hosted is not None and method not in hosted.methods:
             raise NotDone(f"{grain_id.type!r} has no method {method!r}; it has: {', '.join(hosted.methods)}")
+        if hosted is not None and hosted.methods[method].method.streams:
+            raise NotDone(f"{method!r} of {grain_id.type!r} streams its items; take them with `grange call`")
         target = self._catalog.find(grain_id)
         here = f"{target.activation_id:032x}" if isinstance(target, Activation) else "not here"
         return Found(f"{method!r} of {act.target!r} is called; its activation is {here}", 1, here)
