@@ -51,6 +51,7 @@ from grange.errors import (
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -90,11 +91,13 @@ __all__ = [
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
+    "allow_reentrancy",
     "always_interleave",
     "one_way",
     "read_only",
     "request_context",
     "response_timeout",
+    "suppress_reentrancy",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

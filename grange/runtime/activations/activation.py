@@ -111,8 +111,9 @@ class Activation(ActivationContext):
             self.mailbox.start(call)
         call.holder = self
         deps = self.owner.deps
-        task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
+        task = deps.eager.start(run_turn(call, plan, self, deps.gate))
         if (self.turn is not None or self.mailbox is not None) and not task.done():  # else it has ended already
+            call.task = task
             deps.turns[call] = None
 
     def receive(self, call: Invocation) -> None:
@@ -239,6 +240,7 @@ class Activation(ActivationContext):
         deps = self.owner.deps
         if call.task is not None:  # it has been suspended
             deps.turns.pop(call, None)
+            call.task = None  # else the call, the task and its context form a cycle
         if deps.watched and call.entered:
             self._keep(call, error, now)
         if error is not None and self.built is not None and self.built.lost_changes(error):

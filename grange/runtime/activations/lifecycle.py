@@ -11,7 +11,7 @@ import logging
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.observability.spans import Sampled, Span
 from grange.observability.steps import part
 from grange.proto.keys import decode_key, kind_name
@@ -30,7 +30,7 @@ async def activate(activation: Activation) -> None:
     In the usual case no step waits: the claim is decided here, the gate is open, and the class only has to be
     constructed. A time-out is made only for an activation that may wait.
     """
-    current_activation.set(activation)
+    current_turn.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
     span = _enter_trace(activation)
@@ -76,7 +76,7 @@ def _check_not_ended(activation: Activation) -> None:
 
 async def deactivate(activation: Activation) -> None:
     """Deactivate after the last turn. Errors of user code are logged and do not stop it."""
-    current_activation.set(activation)
+    current_turn.set(activation)
     built = activation.built
     for timer in activation.timers:
         timer.stop()

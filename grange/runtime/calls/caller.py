@@ -19,7 +19,7 @@ from grange.aio.awake import AwakeTimeout
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import context_values
+from grange.grains.context import context_values, current_turn
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -86,12 +86,14 @@ class Caller:
         """Make one call (`grains.ref.CallsGrains`). An error says whether it was executed. The usual cases are here."""
         if get_running_loop() is not self._binding.loop:
             raise self._binding.refusal(f"call to {grain_id}.{method.name}")
-        plan = self._plans[method]
+        plan, turn = self._plans[method], current_turn.get()
+        chain = b"" if turn is None else turn.onward or turn.extend(self._random)
         if kwargs or not method.fewest <= len(args) <= method.arity:
             args = method.bind(args, kwargs)
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
@@ -102,7 +104,8 @@ class Caller:
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
+        payload = plan.encode(args)
+        request = Request(0, grain_id, method.name, payload, Encoding.MSGPACK, left, context, False, 0, "", chain)
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
@@ -148,6 +151,8 @@ class Caller:
         outgoing.trace = trace
         if plan.one_way:
             return await self._call_one_way(outgoing)
+        if (turn := current_turn.get()) is not None:
+            outgoing.chain = turn.onward or turn.extend(self._random)
         return await self._repeat(outgoing, refusal)
 
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:

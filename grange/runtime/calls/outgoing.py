@@ -72,11 +72,12 @@ class CallerDeps(msgspec.Struct, eq=False):
 class Outgoing:
     """One outgoing call. `handed_over` (one-way calls only) is done once the request is queued on a stream.
 
-    `answered`: whether a silo has executed it.
+    `answered`: whether a silo has executed it. `chain`: the turns that wait for it; a one-way call has none.
     """
 
     __slots__ = (
-        "_deps", "_payload", "answered", "args", "context", "deadline", "grain_id", "handed_over", "plan", "trace"
+        "_deps", "_payload", "answered", "args", "chain", "context", "deadline", "grain_id", "handed_over", "plan",
+        "trace",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +97,7 @@ class Outgoing:
         self.args = args
         self.deadline = deadline
         self.context = context
+        self.chain = b""
         self.trace: InTrace = None
         self.handed_over: asyncio.Future[None] | None = None
 
@@ -117,7 +119,7 @@ class Outgoing:
         """Attempt the call in this process, without transport or encoding."""
         call_type, deadline = (LocalCall, self.deadline) if self.handed_over is None else (LocalOneWay, math.inf)
         call = call_type(self.grain_id, self.plan, self.args, self.context, self._deps, self.trace)
-        call.deadline = deadline
+        call.deadline, call.chain = deadline, self.chain
         catalog.deliver(call)
         if not isinstance(call.error, CallNotExecuted):  # else its arguments are refused, and nothing is handed over
             self._on_posted()
@@ -140,6 +142,7 @@ class Outgoing:
             context=encode_context(self.context) if self.context else b"",
             one_way=self.handed_over is not None,
             traceparent="" if self.trace is None else self.trace.traceparent,
+            chain=self.chain,
         )
 
     def _on_posted(self) -> None:
