@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from grange.option_ranges import check_ranges, values_and_defaults
+from grange.option_ranges import OutOfRange, check_ranges, values_and_defaults
+from grange.proto.waits import Detects
 
 
 class RuntimeOptions(msgspec.Struct, frozen=True):
@@ -23,6 +24,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     stuck_after: float = 30.0
     """Time after which a running turn counts as stuck: it is reported once, with its stack, as the event `turn_stuck`.
     """
+    detect_deadlocks: str = "on"
+    """Grains whose requests wait for each other: "on" refuses one of them with DeadlockError, "warn" only reports the
+    cycle as the event `deadlock_found`, "off" does neither, and the requests wait until their time is over. A class may
+    say otherwise with `detect_deadlocks=`."""
     mailbox_limit: int = 10_000
     """Requests that may wait at one activation; further ones are refused as Overloaded."""
     admission_limit: int = 100_000
@@ -43,3 +48,7 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_ranges("runtime", *values_and_defaults(self))
+        if self.detect_deadlocks not in tuple(Detects):
+            raise OutOfRange(
+                f"runtime option detect_deadlocks must be {', '.join(Detects)}, not {self.detect_deadlocks!r:.100}"
+            )

@@ -40,6 +40,8 @@ from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
+from grange.runtime.deadlocks.detector import DeadlockDetector
+from grange.runtime.deadlocks.local_waits import LocalWaits
 from grange.runtime.gate import Gate
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -92,6 +94,8 @@ async def assemble(
     figures = Figures(stages, definition.config.labels, environment.utc_now)
     exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
     await parts.enter_async_context(exports)
+    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
+    deadlocks = DeadlockDetector(ports.address, waits, links.sender.ask, ports.events)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
@@ -99,7 +103,7 @@ async def assemble(
     silo = RunningSilo(
         ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
-        shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
+        deadlocks=deadlocks, shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
     )  # fmt: skip
     serve_system_targets(silo)
@@ -118,6 +122,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
+    hosting.tasks.start(silo.deadlocks.run())
     if silo.real_time:
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
@@ -308,6 +313,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    silo.deadlocks.serve(hosting.silo_targets)
     answers = (
         hosting.management,
         silo.inspection,

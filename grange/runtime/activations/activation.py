@@ -169,13 +169,33 @@ class Activation(ActivationContext):
 
     def withdraw(self, call: Invocation) -> None:
         """Refuse a waiting request whose caller has gone, and free its place."""
+        self.turn_away(call, cancelled())
+
+    def turn_away(self, call: Invocation, refused: Refused) -> None:
+        """Refuse a request if it waits here, and free its place. Those that stayed behind it may run."""
         if self.first is call:
             self.first = None
         elif self.mailbox is None or not self.mailbox.drop(call):
             return
         self.figures.waiting -= 1
-        self._close_mailbox()
-        call.refuse(cancelled())
+        call.refuse(refused)
+        self.pump()
+
+    def let_overtake(self, call: Invocation) -> None:
+        """Start a waiting reader although a writer waits before it."""
+        if self.mailbox is not None:
+            self.mailbox.let_overtake(call)
+            self.pump()
+
+    def blockers(self, call: Invocation) -> list[Invocation | Activation]:
+        """What must end before this waiting request starts: requests, or the hook that runs."""
+        if self.mailbox is None or self.phase not in (Phase.ACTIVE, Phase.CLOSING):
+            return [self]
+        return [*self.mailbox.blockers(call)]
+
+    def is_held_back(self, call: Invocation) -> bool:
+        """Whether this waiting request waits only behind writers that wait, too."""
+        return self.mailbox is not None and self.phase is Phase.ACTIVE and self.mailbox.is_held_back(call)
 
     def status(self, call: Invocation) -> str:
         """The progress of a request, for the caller's time-out message."""
@@ -191,6 +211,7 @@ class Activation(ActivationContext):
         """The mailbox; if there is none, one that holds the running request, or the first one."""
         if self.mailbox is None:
             self.mailbox = Mailbox(self.hosted.options.reentrant)
+            self.owner.deps.queues[self] = None
             if self.turn is not None:
                 self._copy_options(self.turn)
                 self.mailbox.start(self.turn)
@@ -204,6 +225,7 @@ class Activation(ActivationContext):
         """Drop the mailbox if it has nothing to decide."""
         if self.mailbox is not None and self.mailbox.idle:
             self.mailbox = None
+            self.owner.deps.queues.pop(self, None)
 
     def _next(self) -> Invocation | None:
         """Take the first waiting request that may run now out of the mailbox."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from typing import Any
 
 import msgspec
 
@@ -26,6 +28,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
+    `queues`: the activations with a mailbox. `hooks`: those whose start or end may wait, with the task of it.
     """
 
     address: SiloAddress
@@ -41,6 +44,8 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
+    queues: dict[Any, None] = msgspec.field(default_factory=dict)
+    hooks: dict[Any, asyncio.Task[Any]] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
     spans: Spans | None = None
 

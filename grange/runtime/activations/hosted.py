@@ -15,6 +15,7 @@ from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
+from grange.proto.waits import Detects
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
@@ -34,8 +35,8 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
+        "_facets", "_parameters", "_services", "cls", "detects", "figures", "has_on_activate", "has_on_deactivate",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,7 @@ class HostedType:
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
         # The methods whose requests need no look at their arguments before they start.

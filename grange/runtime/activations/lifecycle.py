@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted
@@ -45,7 +47,7 @@ async def activate(activation: Activation) -> None:
             built = hosted.build_now(activation)
         else:
             timeout = asyncio.timeout(deps.options.activation_timeout)
-            async with timeout:
+            async with timeout, _hook(activation):
                 await _begin(activation, crowded)
                 built = await hosted.build(activation, activation.grain_id, activation.check_turn)
                 await built.load()
@@ -66,6 +68,18 @@ async def activate(activation: Activation) -> None:
         activation.on_activated(built)
 
 
+@asynccontextmanager
+async def _hook(activation: Activation) -> AsyncIterator[None]:
+    """Show the task of a start or end that may wait, in which code of the grain may run."""
+    hooks, task = activation.owner.deps.hooks, asyncio.current_task()
+    assert task is not None, "hooks run in tasks"
+    hooks[activation] = task
+    try:
+        yield
+    finally:
+        del hooks[activation]
+
+
 def _check_not_ended(activation: Activation) -> None:
     """Refuse the waiting requests if the activation was told to end while it was activating."""
     if activation.reason:
@@ -81,7 +95,8 @@ async def deactivate(activation: Activation) -> None:
     for timer in activation.timers:
         timer.stop()
     try:
-        async with asyncio.timeout(activation.owner.deps.options.deactivation_timeout):
+        timeout = asyncio.timeout(activation.owner.deps.options.deactivation_timeout)
+        async with timeout, _hook(activation):
             if activation.hosted.has_on_deactivate and built is not None:
                 await built.grain.on_deactivate(activation.reason)
     except BaseException as error:

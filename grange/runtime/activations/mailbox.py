@@ -76,8 +76,12 @@ class Mailbox(Generic[R]):
     def blockers(self, request: R) -> list[R]:
         """The requests that must end, or start, before this waiting one starts. It waits for all of them."""
         if self._fits(request):
-            return [] if self._overtakes(request) or not is_reader(request) else self._writers_before(request)
+            return self._writers_before(request) if self.is_held_back(request) else []
         return [other for other in self.running if not _fit(request, other)]
+
+    def is_held_back(self, request: R) -> bool:
+        """Whether only a writer that waits, too, is in the way of this waiting request."""
+        return is_reader(request) and self._fits(request) and not self._overtakes(request)
 
     def wait(self, request: R) -> None:
         """Queue a request that may not run yet."""

@@ -23,7 +23,7 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
-from grange.runtime.requests.invocation import LocalCall, LocalOneWay
+from grange.runtime.requests.invocation import Invocation, LocalCall, LocalOneWay
 from grange.runtime.requests.plan import MethodPlan
 
 encode_context = msgspec.msgpack.Encoder().encode
@@ -33,7 +33,8 @@ encode_context = msgspec.msgpack.Encoder().encode
 class CallerDeps(msgspec.Struct, eq=False):
     """The parts that all outgoing calls of one silo or client share. A client has no catalog and no address.
 
-    `binding` is that of the silo or client.
+    `binding` is that of the silo or client. `awaited`: the calls inside this process that turns wait for, by the future
+    that they wait at.
     """
 
     sender: Sender
@@ -44,6 +45,7 @@ class CallerDeps(msgspec.Struct, eq=False):
     address: SiloAddress | None = None
     catalog: Catalog | None = None
     figures: CallFigures = msgspec.field(default_factory=CallFigures)
+    awaited: dict[asyncio.Future[Any], Invocation] = msgspec.field(default_factory=dict)
 
     def error(self, response: Response) -> Exception:
         """The error to raise for a failed response."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
+from typing import Any, Protocol
 
 from grange.errors import SiloUnavailable
 from grange.proto.faults import Faults
@@ -70,6 +71,18 @@ class Sender:
         link.connection = connection
         link.open = True
         return link
+
+    def pending(
+        self, answers: Collection[asyncio.Future[Any]]
+    ) -> Iterator[tuple[asyncio.Future[Any], SiloAddress, int]]:
+        """Of these futures, those of requests without an answer yet, each with the silo and the id of the request."""
+        left = set(answers)
+        for pending in chain.from_iterable(link.waiting() for link in self._links.values()) if left else ():
+            if pending.answer in left:
+                left.discard(pending.answer)
+                yield pending.answer, pending.link.silo, pending.id
+                if not left:
+                    return
 
     def drop_link(self, silo: SiloAddress) -> None:
         """Drop the link to a dead silo."""

@@ -55,7 +55,7 @@ class Invocation(ABC):
     trace: its place in a trace; None without telemetry.
     chain: the turns that wait for it (`proto/chain.py`). Of its own turn: onward, the chain of the calls that it makes,
     empty before the first one; sections: the links of the parts that `allow_reentrancy` opened.
-    overtakes: it need not stay behind a waiting writer.
+    overtakes: it need not stay behind a waiting writer. name: that of `deadlocks/local_waits.py`, if it looked at it.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -76,6 +76,7 @@ class Invocation(ABC):
     onward = b""
     sections: tuple[bytes, ...] = ()
     overtakes = False
+    name = ""
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -138,6 +139,7 @@ class CallerSide(Protocol):
 
     faults: Faults
     figures: CallFigures
+    awaited: dict[asyncio.Future[Any], Invocation]
 
 
 class LocalCall(Invocation):
@@ -212,7 +214,7 @@ class LocalCall(Invocation):
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
         if not self._refused:
-            self._side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+            self._side.figures.refuse(self.grain_id.type, self.method, refused.label)
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
@@ -245,6 +247,8 @@ class LocalCall(Invocation):
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self._side.figures.here += 1
+        if self.chain:
+            self._side.awaited[self._signal] = self
         try:
             await self._signal
         except asyncio.CancelledError:
@@ -252,6 +256,7 @@ class LocalCall(Invocation):
             raise
         finally:
             self._side.figures.here -= 1
+            self._side.awaited.pop(self._signal, None)
             deadlines.discard(self, step)
 
     def _end(self, error: BaseException | None, value: Any = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grange.errors import (
     ActivationFailed,
     CallNotExecuted,
+    DeadlockError,
     InvalidCall,
     NoSuchGrain,
     NoSuchMethod,
@@ -48,6 +49,11 @@ class Refused(Exception):
         self.hint = hint
         self.retry_after = retry_after
         self.cause = cause
+
+    @property
+    def label(self) -> str:
+        """The reason as the figures count it."""
+        return "deadlock" if isinstance(self.cause, DeadlockError) else self.reason.name.lower()
 
     def error(self, grain_id: GrainId) -> BaseException:
         """The error that the caller of the grain gets."""

@@ -19,10 +19,14 @@ class ScopedTurn(Protocol):
     """
 
     grain_id: GrainId
-    holder: object
     chain: bytes
     onward: bytes
     sections: tuple[bytes, ...]
+
+    @property
+    def holder(self) -> object:
+        """Its activation."""
+        ...
 
     def extend(self, dice: random.Random) -> bytes:
         """Make `onward`."""
