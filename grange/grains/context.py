@@ -84,7 +84,8 @@ class Turn(Protocol):
 
 
 current_turn: ContextVar[Turn | None] = ContextVar("grange_turn", default=None)
-"""The turn that runs; None outside grains. `runtime/activations/invoker.py` and `lifecycle.py` set it."""
+"""The turn that runs; None outside grains. `runtime/activations/invoker.py` and `runtime/activations/lifecycle.py` set
+it."""
 
 
 def running_grain_type() -> str:

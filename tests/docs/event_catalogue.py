@@ -1,7 +1,7 @@
 """The page of all events, generated from the code: `python -m tests.docs.event_catalogue` writes it.
 
-Typed events are declared in `grange/observability/catalogue.py`. Further names stand only in log lines; what those mean
-is written here.
+Typed events are declared in `grange/observability/catalogue.py` and `turn_catalogue.py`. Further names stand only in
+log lines; what those mean is written here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from grange.observability import catalogue
+from grange.observability import catalogue, turn_catalogue
 from grange.observability.events import Event
 from tests.docs.runbook_index import pages
 
@@ -76,7 +76,8 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    found = [each for each in vars(catalogue).values() if isinstance(each, type) and issubclass(each, Event)]
+    declared = [*vars(catalogue).values(), *vars(turn_catalogue).values()]
+    found = [each for each in declared if isinstance(each, type) and issubclass(each, Event)]
     return {kind.NAME: kind for kind in found if kind is not Event}
 
 
