@@ -14,6 +14,7 @@
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
+      local_records.py                     the silos of this user on this machine
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
       __init__.py                          re-exports what authors use
 
@@ -32,6 +33,7 @@ from grange.errors import (
     ConfigurationError,
     ConnectionLost,
     DeadlockError,
+    EnumerationAborted,
     GrangeError,
     InconsistentStateError,
     InvalidCall,
@@ -45,12 +47,23 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    TurnAbandoned,
     Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
-from grange.grains.context import request_context
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.blocking import blocking, from_thread
+from grange.grains.context import placement_hint, request_context
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.decorators import (
+    always_interleave,
+    cancellable,
+    one_way,
+    rate_limited,
+    read_only,
+    response_timeout,
+)
+from grange.grains.enumeration import with_batch_size
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.printable import filter_loggers
@@ -68,7 +81,10 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "DeactivationCode",
+    "DeactivationReason",
     "DeadlockError",
+    "EnumerationAborted",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -90,16 +106,23 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "TurnAbandoned",
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "allow_reentrancy",
     "always_interleave",
+    "blocking",
+    "cancellable",
+    "from_thread",
     "one_way",
+    "placement_hint",
+    "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",
     "suppress_reentrancy",
+    "with_batch_size",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

@@ -19,6 +19,7 @@ class Asked:
     read_only: bool = False
     always_interleave: bool = False
     interleaves: bool = False
+    in_thread: bool = False
     chain: bytes = b""
     onward: bytes = b""
     sections: tuple[bytes, ...] = ()
@@ -31,13 +32,16 @@ LINKS = [turn_link(number) for number in range(1, 4)] + [section_link(number) fo
 
 CHAINS = st.lists(st.sampled_from(LINKS), max_size=2).map(b"".join)
 SECTIONS = st.lists(st.sampled_from(LINKS[3:]), max_size=1).map(tuple)
+THREADS = st.sampled_from([False, False, False, True])
 REQUESTS = st.builds(
-    Asked, st.booleans(), st.booleans(), st.booleans(), CHAINS, st.sampled_from([b"", *LINKS[:3]]), SECTIONS
+    Asked, st.booleans(), st.booleans(), st.booleans(), THREADS, CHAINS, st.sampled_from([b"", *LINKS[:3]]), SECTIONS
 )
 
 
 def fits(request: Asked, running: list[Asked], reentrant: bool) -> bool:
     """Whether the running requests let this one run, without any shortcut."""
+    if running and (request.in_thread or any(other.in_thread for other in running)):
+        return False
     return (
         not running
         or reentrant

@@ -120,10 +120,8 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room()
-                if message.traceparent:
-                    message.traceparent = shortened(message.traceparent)
-                if message.chain:
-                    message.chain = checked(message.chain) if self._asker.is_silo else b""
+                if message.traceparent or message.chain:
+                    self._clean(message)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
@@ -148,6 +146,11 @@ class Incoming:
         finally:
             self._begun(count, total)
 
+    def _clean(self, request: Request) -> None:
+        """Drop a trace that is none, and a chain that is none or that no silo sent."""
+        request.traceparent = shortened(request.traceparent)
+        request.chain = checked(request.chain) if self._asker.is_silo else b""
+
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
         requests, size = (0, 0) if self._connection.closed else self.share.room()
@@ -164,7 +167,7 @@ class Incoming:
         if not isinstance(message, Cancel):
             return
         if (call := self._calls.get(message.id)) is not None:
-            call.abandon()
+            call.abandon(message.interrupt)
         elif message.id in self.held:
             self._refuse_held(message.id, cancelled())
             self._update_reading()

@@ -20,7 +20,7 @@ import msgspec
 
 from grange.errors import DeadlockError, GrangeError
 from grange.observability.events import Events
-from grange.observability.turn_catalogue import DeadlockFound
+from grange.observability.turn_events import DeadlockFound
 from grange.proto.ids import SiloAddress
 from grange.proto.message import Reason
 from grange.proto.waits import WAITS, Arrival, Detects, Wait, WaitsAnswer, WaitsQuestion
@@ -186,7 +186,7 @@ def _refusal(call: Invocation, waits: list[Wait]) -> Refused:
     """The refusal of the victim, which is the last of these."""
     text = f"{call.grain_id}.{call.method} was not executed, because it waits for itself: {words(waits)}; {REMEDY}"
     cause = DeadlockError(text, tuple((each.grain, each.method) for each in waits))
-    return Refused(Reason.CANCELLED, text, cause=cause)
+    return Refused(Reason.CANCELLED, text, cause=cause, counted="deadlock")
 
 
 def _add(graph: WaitGraph, silo: SiloAddress, arrivals: list[Arrival], answer: WaitsAnswer) -> None:

@@ -50,8 +50,13 @@ class LocalWaits:
     def suspects(self, seconds: float) -> list[Activation]:
         """The activations at which a request has waited for so long."""
         since = self._deps.gate.clock() - seconds
-        crowded = (*self._deps.queues, *self._deps.hooks)
+        crowded = (*self._deps.queues, *self._in_transition())
         return [each for each in crowded if (call := next(iter(each.waiting), None)) and 0 < call.arrived_at <= since]
+
+    def _in_transition(self) -> dict[Activation, asyncio.Task[Any] | None]:
+        """The activations that begin or end while their code may wait, with the task of it."""
+        found = ((each.activation, each.task) for each in self._deps.transitions)
+        return {activation: task for activation, task in found if isinstance(activation, Activation)}
 
     def explore(self, starts: Iterable[Waiter]) -> Explored:
         """All that these wait for, and what that waits for, as far as it is in this silo."""
@@ -97,10 +102,11 @@ class LocalWaits:
     def _needs(self, waiter: Waiter) -> tuple[list[Waiter], list[asyncio.Future[Any]]]:
         """What it waits for: nodes of this silo, and futures that may be of calls to others."""
         if isinstance(waiter, Activation):
-            return self._awaited(self._deps.hooks.get(waiter))
+            return self._awaited(self._in_transition().get(waiter))
         if _is_waiting(waiter):
             assert isinstance(waiter.holder, Activation), "so it waits at an activation"
-            return waiter.holder.blockers(waiter)[:MOST_BLOCKERS], []
+            blockers = waiter.holder.blockers(waiter)
+            return [waiter.holder] if blockers is None else [*blockers[:MOST_BLOCKERS]], []
         return self._awaited(waiter.task)
 
     def _awaited(self, task: asyncio.Task[Any] | None) -> tuple[list[Waiter], list[asyncio.Future[Any]]]:
