@@ -110,11 +110,10 @@ async def assemble(
         partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
     )  # fmt: skip
     silo = RunningSilo(
-        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
-        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
-        deadlocks=prepare_deadlocks(ports, calls, hosting), shutdown=shutdown, steering=steering,
-        lifecycle=lifecycle, real_time=environment.real_time, gossip=gossip,
-        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
+        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory), logs=logs,
+        deadlocks=prepare_deadlocks(ports, calls, hosting), shutdown=shutdown, steering=steering, lifecycle=lifecycle,
+        real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)

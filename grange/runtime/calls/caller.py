@@ -87,8 +87,8 @@ class Caller:
         """Make one call (`grains.ref.CallsGrains`). An error says whether it was executed. The usual cases are here."""
         if get_running_loop() is not self._binding.loop or current_task(self._loop)._must_cancel:  # type: ignore[union-attr]
             await self._refuse_call(f"call to {grain_id}.{method.name}")
-        plan, turn = self._plans[method], current_turn.get()
-        chain = b"" if turn is None else turn.onward or turn.extend(self._random)
+        plan = self._plans[method]
+        chain = turn.onward or turn.extend(self._random) if (turn := current_turn.get()) is not None else b""
         args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
@@ -117,8 +117,7 @@ class Caller:
         except (Refused, SiloUnavailable) as error:
             refusal = link.silo, error.with_traceback(None)
         except CallOutcomeUnknown as error:
-            self._deps.lost(plan, error)
-            raise
+            raise self._deps.lost(plan, error) from None
         else:
             return self._deps.result(plan, response, link.answered_at - began)
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)

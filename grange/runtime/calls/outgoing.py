@@ -65,11 +65,12 @@ class CallerDeps(msgspec.Struct, eq=False):
             return None
         return plan.decode_result(response.payload)
 
-    def lost(self, plan: MethodPlan, error: CallOutcomeUnknown) -> None:
-        """Count a call to another process whose outcome stays unknown."""
+    def lost(self, plan: MethodPlan, error: CallOutcomeUnknown) -> CallOutcomeUnknown:
+        """Count a call to another process whose outcome stays unknown. Returns its error."""
         timed_out = isinstance(error, CallTimeout)
         plan.sent.lost(timed_out)
         self.figures.timeouts += timed_out
+        return error
 
 
 class Outgoing:
@@ -115,8 +116,7 @@ class Outgoing:
                 target, self.request(), self.deadline, self._on_posted, self.plan.method.options
             )
         except CallOutcomeUnknown as error:
-            deps.lost(self.plan, error)
-            raise
+            raise deps.lost(self.plan, error) from None
         self.answered = True
         return deps.result(self.plan, response, deps.deadlines.loop.time() - began)
 
