@@ -99,21 +99,20 @@ async def assemble(
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.all_labels, environment.utc_now)
-    exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
-    await parts.enter_async_context(exports)
+    process = process_of(definition, ports)
+    await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
-    steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
+    end = partial(lifecycle.ask_to_stop, ports.address)
+    steering = Steering(definition.config, environment.utc_now, stages, shutdown, end)
     parts.callback(steering.close)
-    gossip = LoadGossip(
-        links.sender.ask, cluster.directory, hosting.rebalancer, definition.config.placement_settings(),
-        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
-    )  # fmt: skip
+    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
+    gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
     silo = RunningSilo(
         ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
-        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory), logs=logs,
-        deadlocks=prepare_deadlocks(ports, calls, hosting), shutdown=shutdown, steering=steering, lifecycle=lifecycle,
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
+        deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
         real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        steering=steering, lifecycle=lifecycle,
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -307,10 +306,14 @@ def prepare_hosting(
     )
 
 
-def prepare_deadlocks(ports: Ports, calls: Calls, hosting: Hosting) -> DeadlockDetector:
-    """The looks at requests of this silo that wait for long."""
-    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
-    return DeadlockDetector(ports.address, waits, calls.deps.sender.ask, ports.events)
+def prepare_gossip(
+    config: SiloConfig, environment: SiloEnvironment, links: Links, cluster: Cluster, hosting: Hosting, figures: Figures
+) -> LoadGossip:
+    """The loads that silos tell each other, for placement and the rebalancer."""
+    return LoadGossip(
+        links.sender.ask, cluster.directory, hosting.rebalancer, config.placement_settings(),
+        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
+    )  # fmt: skip
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:

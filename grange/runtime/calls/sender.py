@@ -73,15 +73,13 @@ class Sender:
         link.open = True
         return link
 
-    def pending(
-        self, answers: Collection[asyncio.Future[Any]]
-    ) -> Iterator[tuple[asyncio.Future[Any], SiloAddress, int]]:
-        """Of these futures, those of requests without an answer yet, each with the silo and the id of the request."""
+    def pending(self, answers: Collection[asyncio.Future[Any]]) -> Iterator[Pending]:
+        """The requests whose answers, which have not come yet, are among these futures."""
         left = set(answers)
         for pending in chain.from_iterable(link.waiting() for link in self._links.values()) if left else ():
             if pending.answer in left:
                 left.discard(pending.answer)
-                yield pending.answer, pending.link.silo, pending.id
+                yield pending
                 if not left:
                     return
 

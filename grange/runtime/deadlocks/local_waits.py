@@ -75,11 +75,17 @@ class LocalWaits:
             for future in futures:
                 remote.setdefault(future, []).append(name)
         there: dict[str, list[Arrival]] = {}
-        for future, silo, number in self._calls.sender.pending(remote.keys()):
-            for name in remote[future]:
-                there.setdefault(name, []).append(Arrival(self._deps.address, silo, number))
+        for pending in self._calls.sender.pending(remote.keys()):
+            for name in remote[pending.answer]:
+                there.setdefault(name, []).append(Arrival(self._deps.address, pending.link.silo, pending.id))
         waits = [self._wait(name, found[name], edges[name], there.get(name, [])) for name in found]
         return Explored(waits, found)
+
+    def awaited_by(self, call: Invocation) -> tuple[str, ...]:
+        """The calls that a running turn waits for, as `type/key.method`."""
+        here, futures = self._awaited(call.task)
+        calls = (*here, *self._calls.sender.pending(futures))
+        return tuple(f"{each.grain_id}.{each.method}" for each in calls if not isinstance(each, Activation))
 
     def arrived(self, source: SiloAddress, number: int) -> Invocation | None:
         """The request that arrived from this silo with this id, while it has no answer."""
