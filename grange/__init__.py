@@ -32,6 +32,7 @@ from grange.errors import (
     CallTimeout,
     ConfigurationError,
     ConnectionLost,
+    DeadlockError,
     EnumerationAborted,
     GrangeError,
     InconsistentStateError,
@@ -64,6 +65,7 @@ from grange.grains.decorators import (
 )
 from grange.grains.enumeration import with_batch_size
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -81,6 +83,7 @@ __all__ = [
     "ConnectionLost",
     "DeactivationCode",
     "DeactivationReason",
+    "DeadlockError",
     "EnumerationAborted",
     "Grain",
     "GrainId",
@@ -107,6 +110,7 @@ __all__ = [
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
+    "allow_reentrancy",
     "always_interleave",
     "blocking",
     "cancellable",
@@ -117,6 +121,7 @@ __all__ = [
     "read_only",
     "request_context",
     "response_timeout",
+    "suppress_reentrancy",
     "with_batch_size",
 ]
 

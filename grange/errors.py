@@ -10,6 +10,7 @@
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
     │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
+    │   │   ├── DeadlockError         the call would have waited for itself, for ever; `cycle` says how
     │   │   ├── Unauthorized              the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
@@ -100,6 +101,19 @@ class ActivationFailed(CallNotExecuted):
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DeadlockError(CallNotExecuted):
+    """The call waited for its turn at a grain that, through other calls, waited for it: a cycle that never ends.
+
+    `cycle` names the calls as (grain, method): each waits for the next, and the last, which is this one, for the first.
+    It was certainly not executed. Let the chain back in with `allow_reentrancy()`, mark the method `@read_only` or
+    `@always_interleave`, or make one of the calls one-way; to repeat it unchanged fails again.
+    """
+
+    def __init__(self, message: str, cycle: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.cycle = cycle
 
 
 class Unauthorized(CallNotExecuted):

@@ -88,5 +88,6 @@ def _requests(title: str, requests: tuple[RequestRow, ...]) -> list[Any]:
     for request in requests:
         left = duration(request.left) if request.left >= 0 else ""
         table.add_texts(request.method, request.caller, duration(request.seconds), left)
+    awaited = [f"  {request.method} waits for {call}" for request in requests for call in request.awaits]
     stacks = [f"  {line}" for request in requests for line in request.stack]
-    return [table, *stacks]
+    return [table, *awaited, *stacks]

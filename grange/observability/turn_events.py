@@ -88,3 +88,16 @@ class LoadShed(Event, frozen=True):
         "the event loop of silo {me} is {lag:.2f} s late: a share of the clients' requests is refused as Overloaded"
     )
     lag: float
+
+
+class DeadlockFound(Event, frozen=True):
+    """Requests wait for each other in a cycle, so none of them would ever run."""
+
+    NAME, LEVEL, LOGGER = "deadlock_found", WARNING, "runtime"
+    SENTENCE = "{grain}.{method} waits for itself, and {outcome}: {cycle}"
+    KEY = ("grain_type", "method")
+    grain_type: str
+    grain: str
+    method: str
+    cycle: str
+    outcome: str

@@ -76,6 +76,7 @@ class RequestRow(msgspec.Struct, frozen=True):
     """One request that waits or runs: since how many seconds, and how many its caller still waits (-1: no limit).
 
     `caller` names the peer that sent it, or "this silo". `stack` holds the frames of a running turn, innermost last.
+    `awaits`: the calls that its turn waits for, as "type/key.method".
     """
 
     method: str
@@ -84,6 +85,7 @@ class RequestRow(msgspec.Struct, frozen=True):
     left: float
     stack: tuple[str, ...] = ()
     trace: str = ""
+    awaits: tuple[str, ...] = ()
 
 
 class TimerRow(msgspec.Struct, frozen=True):

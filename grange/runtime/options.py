@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from grange.option_ranges import OutOfRange, check_ranges, values_and_defaults
+from grange.proto.waits import Detects
 
 BLOCKING_THREADS = 32
 """The default of `RuntimeOptions.blocking_threads`."""
@@ -29,6 +30,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     stuck_after: float = 30.0
     """Time after which a running turn counts as stuck: it is reported once, with its stack, as the event `turn_stuck`.
     """
+    detect_deadlocks: str = "on"
+    """Grains whose requests wait for each other: "on" refuses one of them with DeadlockError, "warn" only reports the
+    cycle as the event `deadlock_found`, "off" does neither, and the requests wait until their time is over. A class may
+    say otherwise with `detect_deadlocks=`."""
     max_turn_time: float = 7200.0
     """Time after which a turn that holds up other requests, or the end of its activation, is abandoned: its callers get
     TurnAbandoned, its states store nothing any more, and the other requests go to a new activation."""
@@ -76,3 +81,7 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
         check_ranges("runtime", *values_and_defaults(self), zero=("hold_down", "memory_mib", "shed_lag"))
         if self.memory_percent > 100:
             raise OutOfRange(f"runtime option memory_percent must be at most 100, not {self.memory_percent!r}")
+        if self.detect_deadlocks not in tuple(Detects):
+            raise OutOfRange(
+                f"runtime option detect_deadlocks must be {', '.join(Detects)}, not {self.detect_deadlocks!r:.100}"
+            )

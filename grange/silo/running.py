@@ -6,6 +6,7 @@ import msgspec
 
 from grange.membership.model.member import SiloStatus, View
 from grange.observability.log_ring import LogRing
+from grange.runtime.deadlocks.detector import DeadlockDetector
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.load_gossip import LoadGossip
@@ -26,6 +27,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     hosting: Hosting
     inspection: Inspection
     real_time: bool
+    deadlocks: DeadlockDetector
     shutdown: Shutdown
     steering: Steering
     lifecycle: Lifecycle

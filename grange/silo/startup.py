@@ -43,6 +43,8 @@ from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
+from grange.runtime.deadlocks.detector import DeadlockDetector
+from grange.runtime.deadlocks.local_waits import LocalWaits
 from grange.runtime.gate import Gate
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
@@ -99,18 +101,20 @@ async def assemble(
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.all_labels, environment.utc_now)
-    exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
-    await parts.enter_async_context(exports)
+    process = process_of(definition, ports)
+    await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
-    steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
+    end = partial(lifecycle.ask_to_stop, ports.address)
+    steering = Steering(definition.config, environment.utc_now, stages, shutdown, end)
     parts.callback(steering.close)
+    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
+    gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
     silo = RunningSilo(
-        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
-        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
-        shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
-        gossip=_gossip(definition.config, environment, stages, figures),
-        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
+        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
+        deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
+        real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        steering=steering, lifecycle=lifecycle,
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -128,6 +132,7 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
+    hosting.tasks.start(silo.deadlocks.run())
     if silo.real_time:
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, ports.events))
     if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
@@ -310,11 +315,14 @@ def _rebalancer(
     return Rebalancer(cluster.directory, catalog, config.placement_settings(), ports.events, environment.random)
 
 
-def _gossip(config: SiloConfig, environment: SiloEnvironment, stages: Stages, figures: Figures) -> LoadGossip:
-    measure = partial(figures.own_load, environment.real_time)
-    rng = random.Random(environment.random.getrandbits(64))
-    directory, rebalancer = stages.cluster.directory, stages.hosting.rebalancer
-    return LoadGossip(stages.links.sender.ask, directory, rebalancer, config.placement_settings(), measure, rng)
+def prepare_gossip(
+    config: SiloConfig, environment: SiloEnvironment, links: Links, cluster: Cluster, hosting: Hosting, figures: Figures
+) -> LoadGossip:
+    """The loads that silos tell each other, for placement and the rebalancer."""
+    return LoadGossip(
+        links.sender.ask, cluster.directory, hosting.rebalancer, config.placement_settings(),
+        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
+    )  # fmt: skip
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
@@ -342,6 +350,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    silo.deadlocks.serve(hosting.silo_targets)
     hosting.migration.serve(hosting.silo_targets)
     silo.gossip.serve(hosting.silo_targets)
     answers = (

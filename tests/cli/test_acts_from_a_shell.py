@@ -216,7 +216,15 @@ async def test_an_activation_is_shown_with_the_stack_of_its_turn(
 ) -> None:
     async with beside_a_silo(tmp_path, monkeypatch) as shell:
         row = ActivationRow(GrainId("cart", HOSTILE), "active", 5.0, 0.0, 0, 1, 2.0)
-        turn = RequestRow("put", "client\x1b", 2.0, 3.0, ("  File shop.py, line 3", "    await \x1b[31mx"))
+        turn = RequestRow(
+            "put",
+            "client\x1b",
+            2.0,
+            3.0,
+            ("  File shop.py, line 3", "    await \x1b[31mx"),
+            "",
+            (f"cart/{HOSTILE}.get",),
+        )
         detail = ActivationDetail(shell.silo.address, row, "ab", 3, "ring", "here", (), (turn,), (), ("state",))
 
         async def answer(_: bytes) -> bytes:
@@ -226,6 +234,7 @@ async def test_an_activation_is_shown_with_the_stack_of_its_turn(
         result = await shell("activation", "cart", "ann")
         assert "placed by ring, view 3" in result.stdout
         assert "File shop.py, line 3" in result.stdout
+        assert "put waits for cart/" in result.stdout
         assert "\x1b" not in result.stdout
         assert (await shell.json("activation", "cart", "ann"))[0]["running"][0]["method"] == "put"
 

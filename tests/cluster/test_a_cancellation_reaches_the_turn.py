@@ -10,7 +10,7 @@ import pytest
 from grange import CallTimeout, Grain, always_interleave, cancellable, one_way, response_timeout
 from grange.client import Client
 from grange.errors import GrangeError
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.testing.cluster import TestCluster
 
 
@@ -106,7 +106,7 @@ class Worker(Grain):
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
-            self.own = self.own and current_activation.get() is self._grange
+            self.own = self.own and getattr(current_turn.get(), "holder", None) is self._grange
             self.cancelled.append(name)
             raise
         self.completed.append(name)

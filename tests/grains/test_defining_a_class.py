@@ -39,8 +39,11 @@ def define(members: dict[str, Any] | None = None, bases: tuple[type, ...] = (Gra
 @pytest.mark.parametrize(
     ("keywords", "says"),
     [
-        ({"idle_timout": 5}, r"unknown option idle_timout; did you mean idle_timeout\? known are default, errors"),
-        ({"lifetime": 5}, "unknown option lifetime; known are default, errors"),
+        (
+            {"idle_timout": 5},
+            r"unknown option idle_timout; did you mean idle_timeout\? known are default, ",
+        ),
+        ({"lifetime": 5}, "unknown option lifetime; known are default, detect_deadlocks, errors"),
         ({"name": "Cart"}, "name='Cart' must match"),
         ({"name": ""}, "name='' must match"),
         ({"name": "a/b"}, "name='a/b' must match"),

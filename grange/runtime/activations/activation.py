@@ -19,12 +19,12 @@ from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.enumerations import Enumeration
-from grange.runtime.activations.grain_context import ActivationContext
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.invoker import run_turn
-from grange.runtime.activations.mailbox import MAX_COUNTED, Mailbox
+from grange.runtime.activations.mailbox import Mailbox
 from grange.runtime.activations.phase import UNSAVED, Phase
 from grange.runtime.activations.recent_calls import RecentCall, keep
+from grange.runtime.activations.request_queue import RequestQueue
 from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation, cancelled, expired
@@ -72,17 +72,14 @@ class ActivationOwner(Protocol):
         ...
 
 
-class Activation(ActivationContext):
-    """One activation of one grain, and the grain's context (`grain_context.py`).
+class Activation(RequestQueue):
+    """One activation of one grain, with its requests (`request_queue.py`) and its context (`grain_context.py`).
 
-    It is kept small, because a silo may hold millions. `turn` is the running request while no other one runs or waits.
-    `first` is the one request that waits while it activates. As soon as there are two, or one waits for a turn,
-    `mailbox` holds them all and decides. An idle activation has none of these.
+    It is kept small, because a silo may hold millions.
     """
 
     __slots__ = (
-        "activation_id", "built", "claimed", "first", "last_used", "mailbox", "owner", "phase", "reason", "turn",
-        "version",
+        "activation_id", "built", "claimed", "last_used", "owner", "reason", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
@@ -120,8 +117,9 @@ class Activation(ActivationContext):
             self.mailbox.start(call)
         call.holder = self
         deps = self.owner.deps
-        task = call.task = deps.eager.start(run_turn(call, plan, self, deps.gate))
+        task = deps.eager.start(run_turn(call, plan, self, deps.gate))
         if (self.turn is not None or self.mailbox is not None) and not task.done():  # else it has ended already
+            call.task = task
             deps.turns[call] = None
 
     def receive(self, call: Invocation) -> None:
@@ -151,77 +149,13 @@ class Activation(ActivationContext):
         call.arrived_at = call.arrived_at or now  # it may have waited for the activation before
         self.hosted.figures.waiting += 1
 
-    @property
-    def running(self) -> Collection[Invocation]:
-        """The requests whose turns have started and not ended."""
-        if self.mailbox is not None:
-            return self.mailbox.running
-        return () if self.turn is None else (self.turn,)
-
-    @property
-    def waiting(self) -> Collection[Invocation]:
-        """The requests that wait for their turn, in order."""
-        if self.mailbox is not None:
-            return self.mailbox.waiting or ()
-        return () if self.first is None else (self.first,)
-
-    def take_waiting(self) -> list[Invocation]:
-        """Remove and return all waiting requests, in order."""
-        if self.mailbox is None:
-            first, self.first = self.first, None
-            taken = [] if first is None else [first]
-        else:
-            taken = self.mailbox.take_all()
-            self._close_mailbox()
-        self.hosted.figures.waiting -= len(taken)
-        return taken
-
     def withdraw(self, call: Invocation, interrupt: bool) -> None:
         """Refuse a waiting request whose caller has gone, and free its place; or interrupt its turn, if it may be."""
-        if self.first is call:
-            self.first = None
-        elif self.mailbox is None or not self.mailbox.drop(call):
-            plan = self.hosted.plans.get(call.method) if interrupt else None
-            if plan is not None and plan.method.options.cancellable:
-                call.interrupt()
+        if self.turn_away(call, cancelled()) or not interrupt:
             return
-        self.figures.waiting -= 1
-        self._close_mailbox()
-        call.refuse(cancelled())
-
-    def status(self, call: Invocation) -> str:
-        """The progress of a request, for the caller's time-out message."""
-        position = 0 if self.first is call else None
-        if self.mailbox is not None:
-            position = self.mailbox.position(call)
-        if position is not None:
-            place = f"{position + 1}" if position < MAX_COUNTED else f"{MAX_COUNTED + 1} or later"
-            return f"queued at {place} of {len(self.waiting)} ({self.phase.name.lower()})"
-        return f"running for {max(0.0, self.owner.deps.gate.clock() - call.started_at):.1f} s"
-
-    def _open_mailbox(self) -> Mailbox[Invocation]:
-        """The mailbox; if there is none, one that holds the running request, or the first one."""
-        if self.mailbox is None:
-            self.mailbox = Mailbox(self.hosted.options.reentrant)
-            if self.turn is not None:
-                self._copy_options(self.turn)
-                self.mailbox.start(self.turn)
-                self.turn = None
-            if self.first is not None:
-                self.mailbox.wait(self.first)
-                self.first = None
-        return self.mailbox
-
-    def _close_mailbox(self) -> None:
-        """Drop the mailbox if it has nothing to decide."""
-        if self.mailbox is not None and self.mailbox.idle:
-            self.mailbox = None
-
-    def _next(self) -> Invocation | None:
-        """Take the first waiting request that may run now out of the mailbox."""
-        call = self.mailbox.next() if self.mailbox is not None else None
-        self.figures.waiting -= call is not None
-        return call
+        plan = self.hosted.plans.get(call.method)
+        if plan is not None and plan.method.options.cancellable:
+            call.interrupt()
 
     def _winds_up(self, call: Invocation) -> bool:
         """Whether a closing activation serves this request for one of its last enumerations."""
@@ -229,15 +163,6 @@ class Activation(ActivationContext):
 
     def _may_run(self, call: Invocation) -> bool:
         return (self.turn is None and self.mailbox is None) or self._open_mailbox().may_run(call)
-
-    def _copy_options(self, call: Invocation) -> None:
-        """Copy the method's options, which decide beside which requests it may run, into the request."""
-        plan = self.hosted.plans.get(call.method)
-        if plan is not None:  # a timer tick has its own; the catalog has refused unknown methods
-            options = plan.method.options
-            call.read_only = options.read_only
-            call.always_interleave = options.always_interleave
-            call.in_thread = options.blocking
 
     def _start(self, call: Invocation) -> None:
         refused = expired(call, self.owner.deps.gate.clock())
@@ -257,6 +182,7 @@ class Activation(ActivationContext):
         deps = self.owner.deps
         if call.task is not None:  # it has been suspended
             deps.turns.pop(call, None)
+            call.task = None  # else the call, the task and its context form a cycle
         if deps.watched and call.entered:
             wait = call.started_at - call.arrived_at if call.arrived_at else 0.0
             text = "" if error is None else type(error).__qualname__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 
@@ -32,7 +33,8 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
-    `transitions`: activations whose beginning or end may wait, in that order. `holds`: grains that fail to activate.
+    `queues`: the activations with a mailbox. `transitions`: activations whose beginning or end may wait, in that order.
+    `holds`: grains that fail to activate.
     """
 
     address: SiloAddress
@@ -48,6 +50,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     turns: dict[Invocation, None] = msgspec.field(default_factory=dict)
     epoch: float = 0.0
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
+    queues: dict[Any, None] = msgspec.field(default_factory=dict)
     transitions: dict[Transition, None] = msgspec.field(default_factory=dict)
     holds: HoldDown = msgspec.field(default_factory=HoldDown)
     enumerations: Enumerations = msgspec.field(default_factory=Enumerations)

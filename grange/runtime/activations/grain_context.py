@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
 from grange.observability.counters import TypeFigures
+from grange.proto.chain import turn_link
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
@@ -40,6 +42,18 @@ class ActivationContext:
     keep_until: float
     activation_id: int
     phase: Phase
+
+    onward = b""
+    """Its hooks are no turns: each call that they make begins a chain."""
+
+    @property
+    def holder(self) -> ActivationContext:
+        """Itself: what its hooks do belongs to it."""
+        return self
+
+    def extend(self, dice: random.Random) -> bytes:
+        """The chain of one call of a hook."""
+        return turn_link(dice.getrandbits(64))
 
     @property
     def deps(self) -> ActivationDeps:
@@ -99,7 +113,8 @@ class ActivationContext:
     def check_turn(self) -> None:
         """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
         self._check_loop(f"use of the state of {self.grain_id}")
-        if current_activation.get() is not self:
+        turn = current_turn.get()
+        if turn is None or turn.holder is not self:
             raise RuntimeError(
                 f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
             )

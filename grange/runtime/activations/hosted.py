@@ -19,6 +19,7 @@ from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.proto.values import TypedCodec, ValueCodec
+from grange.proto.waits import Detects
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.call_rates import MethodRates
 from grange.runtime.requests.invocation import Invocation
@@ -40,9 +41,9 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_reason",
-        "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans", "rates",
-        "waits_for_nothing",
+        "_facets", "_parameters", "_services", "cls", "detects", "figures", "has_on_activate", "has_on_deactivate",
+        "idle_reason", "idle_timeout", "interleaves", "live", "mailbox_limit", "memory", "options", "plain", "plans",
+        "rates", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class HostedType:
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
+        self.detects = Detects(self.options.detect_deadlocks or defaults.detect_deadlocks)
         self.idle_reason = DeactivationReason(DeactivationCode.IDLE, f"idle for {self.idle_timeout:g} s")
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)
@@ -75,8 +77,7 @@ class HostedType:
         self._services = services
         self.live = 0
         placement = "stateless_workers" if self.options.stateless_workers else self.options.placement
-        figures = (plan.figures for plan in self.plans.values())
-        self.figures = TypeFigures(self.options.name, placement, figures)
+        self.figures = TypeFigures(self.options.name, placement, (plan.figures for plan in self.plans.values()))
         # A parameter with a default and no provider keeps its default.
         parameters = constructor_parameters(cls)
         self._parameters = tuple(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
-from grange.grains.context import context_values, current_activation, of_turn
+from grange.grains.context import context_values, current_turn, of_turn
 from grange.grains.deactivation import DeactivationReason
 from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
@@ -46,7 +46,7 @@ class TurnOwner(Protocol):
 
 async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
     """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
-    current_activation.set(activation)
+    current_turn.set(call)
     if call.context:
         context_values.set(of_turn(call.context))
     if (trace := call.trace) is not None:

@@ -12,7 +12,7 @@ from functools import partial
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import CallNotExecuted, StorageUnavailable, TurnAbandoned
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.items import HIDDEN
 from grange.observability.spans import Sampled, Span
@@ -39,7 +39,7 @@ async def activate(activation: Activation) -> None:
     In the usual case no step waits: the claim is decided here, the gate is open, and the class only has to be
     constructed. A time-out is made only for an activation that may wait.
     """
-    current_activation.set(activation)
+    current_turn.set(activation)
     deps, hosted = activation.owner.deps, activation.hosted
     began = deps.gate.clock()
     span, arrival = _enter_trace(activation), deps.moves.arrivals.pop(activation.activation_id, None)
@@ -116,7 +116,7 @@ def _check_not_ended(activation: Activation) -> None:
 
 async def deactivate(activation: Activation) -> None:
     """Deactivate after the last turn. Errors of user code are logged and do not stop it."""
-    current_activation.set(activation)
+    current_turn.set(activation)
     deps, built = activation.owner.deps, activation.built
     transition = _enter(activation, "deactivating", deps.gate.clock(), deps.options.deactivation_timeout)
     transition.built = built
@@ -191,7 +191,7 @@ async def _leave_turns(activation: Activation) -> None:
 
 def _enter(activation: Activation, verb: str, began: float, limit: float) -> Transition:
     """Have `abandonment.py` watch this task."""
-    transition = Transition(activation.grain_id, verb, began, limit, partial(_leave_behind, activation))
+    transition = Transition(activation, verb, began, limit, partial(_leave_behind, activation))
     activation.owner.deps.transitions[transition] = None
     return transition
 

@@ -20,7 +20,7 @@ from grange.aio.eager import current_task
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import Scalar, context_values
+from grange.grains.context import Scalar, context_values, current_turn
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -88,11 +88,12 @@ class Caller:
         if get_running_loop() is not self._binding.loop or current_task(self._loop)._must_cancel:  # type: ignore[union-attr]
             await self._refuse_call(f"call to {grain_id}.{method.name}")
         plan = self._plans[method]
-        if kwargs or not method.fewest <= len(args) <= method.arity:
-            args = method.bind(args, kwargs)
+        chain = turn.onward or turn.extend(self._random) if (turn := current_turn.get()) is not None else b""
+        args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
@@ -103,7 +104,7 @@ class Caller:
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
+        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain)
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
@@ -116,8 +117,7 @@ class Caller:
         except (Refused, SiloUnavailable) as error:
             refusal = link.silo, error.with_traceback(None)
         except CallOutcomeUnknown as error:
-            self._deps.lost(plan, error)
-            raise
+            raise self._deps.lost(plan, error) from None
         else:
             return self._deps.result(plan, response, link.answered_at - began)
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
@@ -155,6 +155,8 @@ class Caller:
         outgoing.trace = trace
         if plan.one_way:
             return await self._call_one_way(outgoing)
+        if (turn := current_turn.get()) is not None:
+            outgoing.chain = turn.onward or turn.extend(self._random)
         return await self._repeat(outgoing, refusal)
 
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:

@@ -96,6 +96,10 @@ class Incoming:
         """Loop time at which the peer last took answers, or the first that waits was made; infinite: none waits."""
         return self._read_at
 
+    def request(self, number: int) -> WireCall | None:
+        """The delivered request with this id, while it has no answer."""
+        return self._calls.get(number)
+
     def kill(self, error: ConnectionLost) -> None:
         """End the connection."""
         self._connection.kill(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 
 import msgspec
@@ -108,6 +109,10 @@ class Link:
     def pending(self) -> int:
         """The number of calls without an answer."""
         return len(self._pending) + len(self._others)
+
+    def waiting(self) -> Iterator[Pending]:
+        """The calls without an answer."""
+        return chain(self._pending.values(), self._others.values())
 
     def has_room(self) -> bool:
         """Whether the queue takes a request without waiting for room."""
@@ -247,7 +252,7 @@ class Link:
             answered.set()
 
     def _refused(self, message: Rejection) -> Exception:
-        cause = self._faults.read(message.fault) if message.fault else None
+        cause = self._faults.read_refusal(message.fault) if message.fault else None
         if message.reason is Reason.LOST:
             name = cause.type_name if isinstance(cause, RemoteError) else ""
             return _UNKNOWN.get(name, ConnectionLost)(message.message)

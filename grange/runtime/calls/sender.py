@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
+from typing import Any, Protocol
 
 from grange.errors import CallCancelled, SiloUnavailable
 from grange.grains.decorators import NO_OPTIONS, MethodOptions
@@ -71,6 +72,16 @@ class Sender:
         link.connection = connection
         link.open = True
         return link
+
+    def pending(self, answers: Collection[asyncio.Future[Any]]) -> Iterator[Pending]:
+        """The requests whose answers, which have not come yet, are among these futures."""
+        left = set(answers)
+        for pending in chain.from_iterable(link.waiting() for link in self._links.values()) if left else ():
+            if pending.answer in left:
+                left.discard(pending.answer)
+                yield pending
+                if not left:
+                    return
 
     def drop_link(self, silo: SiloAddress) -> None:
         """Drop the link to a dead silo."""

@@ -89,6 +89,8 @@ class WireCall(Invocation):
         self._incoming = incoming
         if weighed is not None:
             self.context, self.weighed = context, weighed
+        if request.chain:
+            self.chain = request.chain
         if (spans := incoming.spans) is not None:
             self.trace = spans.arrived(request.traceparent, self.grain_id, self.method)
 

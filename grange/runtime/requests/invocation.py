@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -17,12 +18,14 @@ from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, Ca
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
 from grange.observability.spans import InTrace, InTurn, Sampled
+from grange.proto.chain import extended, turn_link, without_sections
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
+from grange.runtime.requests.scope import Scope
 
 log = logging.getLogger("grange.runtime")
 
@@ -54,6 +57,9 @@ class Invocation(ABC):
     watched: whether `held_back` is asked and `started` is called.
     holder: the part of the silo that has it; it sets itself when the request arrives there.
     trace: its place in a trace; None without telemetry.
+    chain: the turns that wait for it (`proto/chain.py`). Of its own turn: onward, the chain of the calls that it makes,
+    empty before the first one; sections: the links of the parts that `allow_reentrancy` opened.
+    overtakes: it need not stay behind a waiting writer. name: that of `deadlocks/local_waits.py`, if it looked at it.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -72,6 +78,11 @@ class Invocation(ABC):
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
     trace: InTurn = None
+    chain = b""
+    onward = b""
+    sections: tuple[bytes, ...] = ()
+    overtakes = False
+    name = ""
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -95,6 +106,15 @@ class Invocation(ABC):
         if self.entered and not self.interrupted and self.task is not None:
             self.interrupted = True
             self.task.cancel("the caller was cancelled")
+
+    def extend(self, dice: random.Random) -> bytes:
+        """Make `onward`: its turn makes its first call."""
+        self.onward = extended(self.chain, turn_link(dice.getrandbits(64)))
+        return self.onward
+
+    def scope(self, allows: bool) -> Scope:
+        """Begin a part of its turn whose calls may come back, or may not."""
+        return Scope(self, self.chain if allows else without_sections(self.chain), allows)
 
     def held_back(self) -> bool:
         """Whether the request must wait again, outside the mailbox. Asked when its turn is about to start."""
@@ -134,6 +154,7 @@ class CallerSide(Protocol):
 
     faults: Faults
     figures: CallFigures
+    awaited: dict[asyncio.Future[Any], Invocation]
 
 
 class LocalCall(Invocation):
@@ -242,6 +263,8 @@ class LocalCall(Invocation):
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self._side.figures.here += 1
+        if self.chain:
+            self._side.awaited[self._signal] = self
         try:
             await self._signal
         except asyncio.CancelledError as error:
@@ -251,6 +274,7 @@ class LocalCall(Invocation):
             await self._wait_for_end(error)
         finally:
             self._side.figures.here -= 1
+            self._side.awaited.pop(self._signal, None)
             deadlines.discard(self, step)
 
     async def _wait_for_end(self, error: asyncio.CancelledError) -> None:

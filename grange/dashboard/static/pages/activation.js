@@ -83,7 +83,7 @@ function turns(box, running) {
 
 /** @param {any} request */
 const turn = (request) => h('div', { class: 'turn' },
-  facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
+  facts([['method', h('code', null, request.method)], ['runs since', seconds(request.seconds)], ['caller', request.caller], ['waits for', request.awaits?.length ? h('span', { class: 'id' }, request.awaits.join(', ')) : null], ['deadline in', left(request)], ['trace', request.trace ? h('a', { href: `/traces/${encodeURIComponent(request.trace)}`, class: 'id' }, request.trace.slice(0, 16)) : null]]),
   request.stack?.length ? h('pre', { class: 'stack', tabindex: '0', 'aria-label': 'Stack, innermost last' }, request.stack.join('\n').replace(/^ {2}/gm, '')) : null);
 
 /** A stored state. Nothing is read from the store before it is asked for. @param {import('../main.js').Context} ctx @param {string} type @param {string} key @param {string} name */
