@@ -68,12 +68,12 @@ class Activation(ActivationContext):
 
     It is kept small, because a silo may hold millions. `turn` is the running request while no other one runs or waits.
     `first` is the one request that waits while it activates. As soon as there are two, or one waits for a turn,
-    `mailbox` holds them all and decides. An idle activation has none of these.
+    `mailbox` holds them all and decides. An idle activation has none of these. `place` is its place in the catalog.
     """
 
     __slots__ = (
-        "activation_id", "built", "claimed", "first", "last_used", "mailbox", "owner", "phase", "reason", "turn",
-        "version",
+        "activation_id", "built", "claimed", "first", "last_used", "mailbox", "owner", "phase", "place", "reason",
+        "turn", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
@@ -84,6 +84,7 @@ class Activation(ActivationContext):
         self.owner = owner
         self.activation_id = owner.deps.new_activation_id(now)
         self.version = 0
+        self.place = 0
         self.claimed = False  # True while the directory holds its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
