@@ -54,15 +54,15 @@ async def activate(activation: Activation) -> None:
     except BaseException as error:
         refused = _refusal(activation, error, timed_out=timeout is not None and timeout.expired())
         hosted.figures.failed += refused.reason is Reason.ACTIVATION_FAILED
-        await _tear_down(activation, built, refused)
-        if span is not None:
-            span.end(error)
+        try:
+            await _tear_down(activation, built, refused)
+        finally:
+            _end_span(span, error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
         hosted.figures.activation.observe(deps.gate.clock() - began)
-        if span is not None:
-            span.end()
+        _end_span(span)
         activation.on_activated(built)
 
 
@@ -100,6 +100,11 @@ def _enter_trace(activation: Activation) -> Span | None:
     if trace is not None:
         trace.enter()
     return trace if isinstance(trace, Span) else None
+
+
+def _end_span(span: Span | None, error: BaseException | None = None) -> None:
+    if span is not None:
+        span.end(error)
 
 
 def _check_key(activation: Activation) -> None:
