@@ -6,12 +6,12 @@ import msgspec
 
 from grange.membership.model.member import SiloStatus, View
 from grange.observability.log_ring import LogRing
+from grange.silo.control import Control
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
-from grange.silo.steering import Steering
 
 
 class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -26,7 +26,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     inspection: Inspection
     real_time: bool
     shutdown: Shutdown
-    steering: Steering
+    control: Control
     lifecycle: Lifecycle
     loop_watch: LoopWatch
     logs: LogRing | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
 import msgspec
@@ -42,19 +42,24 @@ def stores_of(config: SiloConfig) -> dict[str, tuple[str, ...]]:
     return {url: tuple(name for name, other in named if other == url) for url in dict.fromkeys(u for _, u in named)}
 
 
-async def reports(config: SiloConfig) -> list[StoreReport]:
-    """One report for each store, in order. What prevents a silo's start is a bad finding."""
-    stores = stores_of(config)
-    return [StoreReport(names, shown_url(url), tuple(await _report(config, url))) for url, names in stores.items()]
+async def reports(
+    config: SiloConfig, wanted: Callable[[str], bool] = lambda _: True, *, try_them: bool = True
+) -> list[StoreReport]:
+    """One report for each store whose URL is `wanted`, in order. What prevents a silo's start is a bad finding.
+
+    `try_them`: also write into each store what a silo would; nothing of that stays.
+    """
+    stores = [(url, names) for url, names in stores_of(config).items() if wanted(url)]
+    return [StoreReport(names, shown_url(url), tuple(await _report(config, url, try_them))) for url, names in stores]
 
 
-async def _report(config: SiloConfig, url: str) -> list[StoreFinding]:
+async def _report(config: SiloConfig, url: str, try_it: bool) -> list[StoreFinding]:
     try:
         findings = await check_store(url)
     except GrangeError as error:
         return [bad("connection", str(error), _remedy(error))]
     try:
-        findings = [*findings, *await _trials(config, url)]
+        findings = [*findings, *(await _trials(config, url) if try_it else ())]
     except GrangeError as error:
         findings = [*findings, bad("trial", str(error), _remedy(error))]
     return findings or [ok("check", "there is none for this kind of store")]

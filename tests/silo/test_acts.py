@@ -56,11 +56,11 @@ async def one_silo(**options: Any) -> AsyncIterator[tuple[TestCluster, Silo]]:
 
 def rows(silo: Silo) -> list[tuple[str, str, str]]:
     """The audit: action, outcome, actor."""
-    return [(row.action, row.outcome, row.actor) for row in silo.steering.audit.after(After()).rows]
+    return [(row.action, row.outcome, row.actor) for row in silo.control.audit.after(After()).rows]
 
 
 async def done(silo: Silo, act: Act, asker: Asker = ADMINS) -> Acted:
-    return await silo.steering.acts.act(act, asker)
+    return await silo.control.acts.act(act, asker)
 
 
 DEACTIVATE = Act(Action.DEACTIVATE, "cart/ann", reason="it is stuck")
@@ -148,7 +148,7 @@ async def test_each_act_has_a_row_before_it_and_one_after_it(caplog: pytest.LogC
         ]
         assert [record.event for record in caplog.records if record.name == "grange.audit"] == ["act_audited"] * 4
         assert canary not in caplog.text
-        assert canary not in str(silo.steering.audit.after(After()))
+        assert canary not in str(silo.control.audit.after(After()))
 
 
 async def test_the_row_after_an_act_is_written_when_its_asker_goes() -> None:
@@ -275,7 +275,7 @@ async def test_the_audit_is_a_bounded_ring_that_tells_what_it_lost() -> None:
         answer = await cluster.client.ask(cluster.client.gateways[0], AUDIT, msgspec.msgpack.encode(After(0, 5)))
         audit = msgspec.msgpack.decode(answer, type=Audit)
         assert ([row.number for row in audit.rows], audit.lost) == ([11, 12, 13, 14, 15], 10)
-        assert len(silo.steering.audit.after(After(500, 10_000)).rows) == 200
+        assert len(silo.control.audit.after(After(500, 10_000)).rows) == 200
 
 
 async def test_no_management_target_answers_a_lower_level_near_or_far() -> None:
