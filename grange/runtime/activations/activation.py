@@ -34,6 +34,7 @@ CLOSING_ADMIT_INTERVAL = 0.2
 last turns. With immediate admission, a steady load could keep the activation from ever ending."""
 
 _ACTIVE = Phase.ACTIVE
+_ALWAYS_OVER = -math.inf  # one object for all activations: a silo may hold millions
 
 
 class ActivationOwner(Protocol):
@@ -94,7 +95,7 @@ class Activation(ActivationContext):
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
-        self.keep_until = -math.inf
+        self.keep_until = _ALWAYS_OVER
 
     # --- requests -------------------------------------------------------------------------------------------------
 
