@@ -48,6 +48,6 @@ class ClientCluster:
 
 
 def askable(view: View) -> tuple[Member, ...]:
-    """The silos that can answer: those that are not dead, and serve management on a gateway."""
+    """The silos that can answer, by name: those that are not dead, and serve management on a gateway."""
     living = view.with_status(SiloStatus.JOINING, SiloStatus.ACTIVE, SiloStatus.LEAVING)
-    return tuple(member for member in living if member.gateway)
+    return tuple(sorted((each for each in living if each.gateway), key=lambda each: (each.name, str(each.address))))

@@ -150,8 +150,8 @@ class ConfiguredEnvironment:
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
 
     async def check_stores(self) -> list[StoreReport]:
-        """Read the settings of each store anew; nothing is written. The check of an SQLite file reads all of it."""
-        return await reports(self._config, lambda url: not url.startswith("sqlite:"), try_them=False)
+        """Read the settings of each store anew; nothing is written."""
+        return await reports(self._config, while_it_runs=True)
 
     async def _check(self, url: str) -> None:
         """Check each URL once. SQLite files are left to `grange doctor`, because that check reads the whole file."""
