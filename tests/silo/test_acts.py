@@ -216,6 +216,43 @@ async def test_a_refused_act_is_in_the_audit_and_did_nothing(act: Act, asker: As
         assert silo.management.state().ready
 
 
+@pytest.mark.parametrize("field", ["target", "reason", "expect"])
+async def test_each_text_of_an_act_is_bounded(field: str) -> None:
+    async with one_silo() as (_, silo):
+        for length, is_too_long in ((3_000, False), (3_001, True)):
+            act = msgspec.structs.replace(DEACTIVATE, **{field: "a" * length})
+            acted = await done(silo, act)
+            assert acted.outcome is Outcome.REFUSED or field == "reason"
+            assert (acted.text == "the act is too long") is is_too_long
+
+
+async def test_the_values_of_an_act_are_bounded() -> None:
+    async with one_silo() as (_, silo):
+        for length, is_too_long in ((65_536, False), (65_537, True)):
+            acted = await done(silo, msgspec.structs.replace(DEACTIVATE, values="x" * length))
+            assert (acted.text == "the act is too long") is is_too_long
+
+
+async def test_texts_are_cut_in_the_audit() -> None:
+    async with one_silo() as (_, silo):
+        for length, shown in ((300, "a" * 300), (301, "a" * 299 + "…")):
+            await done(silo, Act(Action.DUMP_TASKS, reason="a" * length))
+            assert silo.control.audit.after(After(-1, 1)).rows[0].reason == shown
+
+
+async def test_the_preview_of_a_level_refuses_what_the_act_refuses() -> None:
+    async with one_silo() as (_, silo):
+        for target, values in (
+            ("grange.audit", '{"level": "ERROR"}'), ("root", '{"level": "ERROR"}'),
+            ("grange.silo", '{"level": "DEBUG", "seconds": 0}'), ("grange.silo", '{"level": "LOUD"}'),
+        ):  # fmt: skip
+            act = Act(Action.LOG_LEVEL, target, values)
+            preview = await done(silo, msgspec.structs.replace(act, preview=True))
+            acted = await done(silo, act)
+            assert (preview.outcome, preview.text) == (acted.outcome, acted.text)
+            assert preview.outcome is Outcome.REFUSED
+
+
 @pytest.mark.parametrize(
     ("asker", "actor"),
     [
