@@ -85,7 +85,7 @@ def checks_of(picture: Picture, dropped: int) -> list[Facts]:
         if silo.recent is not None and (lag := silo.recent.lag.quantile(0.99)) is not None and lag > SLOW_LOOP
     ]
     found = [
-        ("every silo answers", silent, f"{len(fresh)} silos", "silo_suspected"),
+        ("every silo answers", silent, "1 silo" if len(fresh) == 1 else f"{len(fresh)} silos", "silo_suspected"),
         ("one version of grange", _several(releases), _listed(releases), ""),
         ("one view of the members", _several(views), f"version {_listed(views)}", ""),
         ("the membership table answers", tables, "ok", "table_unreachable"),

@@ -56,7 +56,7 @@ async def reports(config: SiloConfig, *, while_it_runs: bool = False) -> list[St
 
 async def _report(config: SiloConfig, url: str, while_it_runs: bool) -> list[StoreFinding]:
     if while_it_runs and url.startswith("sqlite:"):
-        return [ok("file", "`grange doctor` reads the whole file; a silo that runs does not")]
+        return [ok("file", "grange doctor reads the whole file; a silo that runs does not")]
     try:
         findings = await check_store(url)
     except GrangeError as error:

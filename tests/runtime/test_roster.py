@@ -65,3 +65,6 @@ def test_what_is_empty_is_given_back() -> None:
         roster.remove(member, member.place)
     assert list(roster) == []
     assert len(roster._chunks) == 1, "only the newest, which takes the next members"
+    new = Member()
+    new.place = roster.add(new)
+    assert list(roster) == [new]

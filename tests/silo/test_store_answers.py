@@ -61,7 +61,7 @@ async def test_a_running_silo_tells_about_its_stores_and_its_start(
     monkeypatch.chdir(tmp_path)
     async with Silo([Cart], port=0, gateway_port=0, storage="memory://") as silo:
         rows = {row.uses: row for row in (await silo.control.stores.check()).rows}
-        assert rows["membership"].found.startswith("`grange doctor` reads the whole file")
+        assert rows["membership"].found.startswith("grange doctor reads the whole file")
         assert rows["storage default"].found == "there is none for this kind of store"
         steps = silo.control.setup.setup().start
         assert [step.name for step in steps] == [
