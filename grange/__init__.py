@@ -32,6 +32,7 @@ from grange.errors import (
     CallTimeout,
     ConfigurationError,
     ConnectionLost,
+    EnumerationAborted,
     GrangeError,
     InconsistentStateError,
     InvalidCall,
@@ -45,12 +46,23 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    TurnAbandoned,
     Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
-from grange.grains.context import request_context
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.blocking import blocking, from_thread
+from grange.grains.context import placement_hint, request_context
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.decorators import (
+    always_interleave,
+    cancellable,
+    one_way,
+    rate_limited,
+    read_only,
+    response_timeout,
+)
+from grange.grains.enumeration import with_batch_size
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
@@ -67,6 +79,9 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "DeactivationCode",
+    "DeactivationReason",
+    "EnumerationAborted",
     "Grain",
     "GrainId",
     "GrainInterface",
@@ -88,14 +103,21 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "TurnAbandoned",
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
     "always_interleave",
+    "blocking",
+    "cancellable",
+    "from_thread",
     "one_way",
+    "placement_hint",
+    "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",
+    "with_batch_size",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from grange.errors import ConfigurationError
+from grange.grains.carried import check_carried
 from grange.grains.generics import own_annotations
 
 HOOKS: Mapping[str, tuple[str, ...] | None] = {
     "on_activate": (),
     "on_deactivate": ("reason",),
+    "dehydrate": (),
+    "rehydrate": ("memory",),
     "on_reminder": ("tick",),
     "on_call": None,
 }
@@ -37,6 +40,7 @@ def check_members(cls: type, roots: frozenset[type], base_names: frozenset[str],
             _check_names(cls, base, base_names)
             for name in HOOKS.keys() & vars(base).keys():
                 _check_hook(cls, base, name, name in hidden, is_interface)
+    check_carried(cls)
     init = inspect.getattr_static(cls, "__init__")
     if inspect.iscoroutinefunction(init) or inspect.isgeneratorfunction(init) or inspect.isasyncgenfunction(init):
         raise ConfigurationError(f"{cls.__name__}.__init__ must be a plain def; await in on_activate instead")

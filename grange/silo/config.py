@@ -19,8 +19,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from grange.databases.urls import HIDDEN, shown_url, sqlite_url
 from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
+from grange.membership.model.member import REVISION
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
+from grange.placement.options import PlacementOptions
 from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
@@ -33,6 +35,7 @@ from grange.silo.option_values import (
     HttpPort,
     Names,
     Port,
+    Revision,
     Road,
     Seconds,
     Text,
@@ -101,6 +104,10 @@ class SiloConfig(BaseSettings):
     """Further storages by name, for `Stored(provider=...)`. The name `default` means the same as `storage`."""
     labels: Names = ()
     """Words of your choice about this silo, for placement."""
+    revision: Revision = 0
+    """Number of the application's revision, rising with each roll-out; 0 for none. New grains go to the silos of the
+    newest revision while silos of two are active. It is in the labels as `revision=7`.
+    """
     insecure: bool = False
     """Allow a public address without TLS and authentication."""
     admin_token: Token = ""
@@ -113,7 +120,18 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may only read in management."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
-    actions: Names = ("deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks")
+    actions: Names = (
+        "deactivate",
+        "collect",
+        "cordon",
+        "uncordon",
+        "drain",
+        "log level",
+        "dump tasks",
+        "move",
+        "suspend rebalancing",
+        "resume rebalancing",
+    )
     """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
     `grange dev` does."""
     redact: Names = ()
@@ -137,6 +155,8 @@ class SiloConfig(BaseSettings):
     """Options of connections: `TransportOptions`."""
     storage_options: dict[str, Any] = {}
     """Options of storage providers: `StorageOptions`."""
+    placement_options: dict[str, Any] = {}
+    """Options of placement and of the rebalancer: `PlacementOptions`."""
     dashboard: dict[str, Any] = {}
     """Users of the dashboard: `DashboardOptions`."""
 
@@ -152,7 +172,8 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(_paths(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self.dashboard_options, self._check_address, self._check_http, self._check_road,
+            self.storage_settings, self.placement_settings, self.dashboard_options,
+            self._check_labels, self._check_address, self._check_http, self._check_road,
             self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
             check()
@@ -257,6 +278,15 @@ class SiloConfig(BaseSettings):
         """The options of storage. Raises ConfigurationError naming a wrong key."""
         return self._options("storage_options", self.storage_options, StorageOptions)
 
+    def placement_settings(self) -> PlacementOptions:
+        """The options of placement. Raises ConfigurationError naming a wrong key."""
+        return self._options("placement_options", self.placement_options, PlacementOptions)
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        """The labels of the silo, with that of its revision."""
+        return (*self.labels, f"{REVISION}={self.revision}") if self.revision else self.labels
+
     def dashboard_options(self) -> DashboardOptions:
         """The options of the dashboard. Raises ConfigurationError naming a wrong key."""
         return self._options("dashboard", self.dashboard, DashboardOptions)
@@ -316,6 +346,11 @@ class SiloConfig(BaseSettings):
             raise self.wrong(
                 ("storages", "default"), "the option 'storage' gives the default storage, too; remove one of them"
             )
+
+    def _check_labels(self) -> None:
+        for label in self.labels:
+            if label.partition("=")[0] == REVISION:
+                raise self.wrong(("labels",), f"{label!r} is made by the option revision; set that, and remove it here")
 
     def _check_actions(self) -> None:
         known = {*map(str, Action), "*"}

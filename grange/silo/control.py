@@ -7,6 +7,7 @@ from functools import partial
 from grange.runtime.system_target import SystemTargets
 from grange.silo.acts import Acts
 from grange.silo.audit import AuditTrail
+from grange.silo.balance_operations import BalanceOperations
 from grange.silo.config import SiloConfig
 from grange.silo.environment import SiloEnvironment
 from grange.silo.lifecycle import Lifecycle
@@ -51,7 +52,9 @@ class Control:
                 begin_drain=partial(lifecycle.ask_to_stop, address),
             )
         )
-        self.acts = Acts(address, operations.all(), config.actions, self.audit)
+        directory = stages.cluster.directory
+        places = BalanceOperations(catalog, directory.placer, stages.cluster.agent, stages.hosting.rebalancer)
+        self.acts = Acts(address, {**operations.all(), **places.all()}, config.actions, self.audit)
         self.states = StoredStates(address, catalog, stages.stores.guards.storages, Redaction(config.redact))
         self.schemas = Schemas(address, catalog)
         self.setup = SetupTarget(config, stages, lifecycle.steps)

@@ -34,11 +34,12 @@ _ALLOWED: Mapping[str, str] = MappingProxyType({
     "port": _PORT, "gateway_port": _PORT, "probe_port": _PORT, "road_port": _PORT, "gateway_road_port": _PORT,
     "http": f"{_PORT}, or off", "http_hosts": "a list of texts",
     "road": "grpc or tcp", "data": "the path of a folder", "membership": "a URL",
-    "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS,
+    "storage": "a URL", "storages": "a table of names and URLs", "labels": _TEXTS, "revision": "a whole number from 0",
     "actions": _TEXTS, "redact": _TEXTS,
     "insecure": _FLAG, "exit_on_dead_loop": _FLAG, "keep_logs": _FLAG, "drain_timeout": _SECONDS, "runtime": _TABLE,
     "membership_options": _TABLE, "admin_token": "a text", "operator_token": "a text", "viewer_token": "a text",
-    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "dashboard": _TABLE,
+    "directory": _TABLE, "transport": _TABLE, "storage_options": _TABLE, "placement_options": _TABLE,
+    "dashboard": _TABLE,
 })  # fmt: skip
 
 _HEADINGS: Mapping[str, str] = MappingProxyType({

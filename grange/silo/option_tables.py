@@ -9,6 +9,7 @@ import msgspec
 
 from grange.directory.options import DirectoryOptions
 from grange.membership.model.options import MembershipOptions
+from grange.placement.options import PlacementOptions
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
 from grange.storage.options import StorageOptions
@@ -20,6 +21,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "directory": DirectoryOptions,
     "transport": TransportOptions,
     "storage_options": StorageOptions,
+    "placement_options": PlacementOptions,
     "dashboard": DashboardOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""

@@ -9,6 +9,7 @@ from grange.observability.log_ring import LogRing
 from grange.silo.control import Control
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_watch import LoopWatch
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
@@ -28,6 +29,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     shutdown: Shutdown
     control: Control
     lifecycle: Lifecycle
+    gossip: LoadGossip
     loop_watch: LoopWatch
     logs: LogRing | None
 

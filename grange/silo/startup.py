@@ -8,11 +8,13 @@ that the silo port admits other silos, and then the silo joins, so it answers be
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AsyncExitStack
 from functools import partial
 
 import msgspec
 
+from grange.aio.blocking_threads import BlockingThreads
 from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
@@ -26,6 +28,7 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
+from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -55,10 +58,13 @@ from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.migration import Migration
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
@@ -91,18 +97,24 @@ async def assemble(
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
+    parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
-    figures = Figures(stages, definition.config.labels, environment.utc_now)
+    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
     exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
     await parts.enter_async_context(exports)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
     control = Control(definition.config, environment, stages, shutdown, lifecycle)
     parts.callback(control.close)
+    gossip = LoadGossip(
+        links.sender.ask, cluster.directory, hosting.rebalancer, definition.config.placement_settings(),
+        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
+    )  # fmt: skip
     silo = RunningSilo(
         ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
         shutdown=shutdown, control=control, lifecycle=lifecycle, real_time=environment.real_time,
+        gossip=gossip,
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
     )  # fmt: skip
     serve_system_targets(silo)
@@ -123,6 +135,8 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
     if silo.real_time:
         hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
+    hosting.tasks.start(silo.gossip.run())
+    hosting.tasks.start(hosting.rebalancer.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -187,6 +201,7 @@ def prepare_cluster(
         heard_from=ring.heard_from,
         events=ports.events,
     )
+    loads = Loads(ports.address, asyncio.get_running_loop().time, definition.config.placement_settings().load_lifetime)
     agent = MembershipAgent(stores.table, table_row(definition, environment, ports), deps, options)
     directory = ClusterDirectory(
         DirectoryDeps(
@@ -201,6 +216,7 @@ def prepare_cluster(
             strategies=definition.strategies,
             rng=environment.random,
             events=ports.events,
+            loads=loads,
             options=definition.config.directory_options(),
         )
     )
@@ -221,7 +237,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         road=ports.silo_listener.road_port,
         gateway_road=ports.client_listener.road_port,
         run=f"{environment.random.getrandbits(64):016x}",
-        labels=definition.config.labels,
+        labels=definition.config.all_labels,
         grains=definition.placements(),
         interfaces=definition.interfaces(),
     )
@@ -259,7 +275,7 @@ def prepare_hosting(
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans,
+        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
@@ -267,6 +283,8 @@ def prepare_hosting(
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
+    deps.moves.carrier = migration
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
@@ -285,6 +303,10 @@ def prepare_hosting(
         silo_inbound=silo_inbound,
         client_inbound=client_inbound,
         admission=admission,
+        migration=migration,
+        rebalancer=Rebalancer(
+            cluster.directory, catalog, definition.config.placement_settings(), ports.events, environment.random
+        ),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
 
@@ -314,8 +336,11 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    hosting.migration.serve(hosting.silo_targets)
+    silo.gossip.serve(hosting.silo_targets)
     answers = (
         hosting.management,
+        hosting.rebalancer,
         silo.inspection,
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),

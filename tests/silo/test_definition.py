@@ -11,7 +11,7 @@ import svcs
 from grange import ConfigurationError, Grain, GrainInterface
 from grange.grains.definition import spec_of
 from grange.membership.model.member import Implementations
-from grange.placement.strategies import RandomChoice, builtin_strategies
+from grange.placement import RandomChoice, builtin_strategies
 from grange.silo.definition import SiloDefinition, as_classes
 from grange.silo.silo import Silo
 from grange.testing import TestContext

@@ -11,6 +11,7 @@ import pytest
 
 from grange import Grain, InconsistentStateError, PersistentState
 from grange.errors import ActivationFailed, CallNotExecuted, CallTimeout, NoSuchMethod, Overloaded
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.observability.histogram import Histogram
 from grange.observability.metrics import METRICS
 from grange.observability.snapshot import Snapshot
@@ -271,7 +272,7 @@ async def test_what_the_consistency_checker_finds_is_counted() -> None:
         activation = cluster.activation(lost)
         assert activation is not None
         activation.claimed = False  # so that its end does not release the entry
-        activation.deactivate("a test")
+        activation.deactivate(DeactivationReason(DeactivationCode.OPERATOR, "a test"))
         await cluster.advance(TWO_PERIODS)
         directories = [figures(cluster, number).directory for number in range(2)]
         assert sum(each.duplicates for each in directories) == 1

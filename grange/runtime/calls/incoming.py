@@ -15,6 +15,7 @@ from grange.aio.portions import in_portions
 from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
+from grange.proto.chain import checked
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
@@ -115,8 +116,8 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room()
-                if message.traceparent:
-                    message.traceparent = shortened(message.traceparent)
+                if message.traceparent or message.chain:
+                    self._clean(message)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
@@ -141,6 +142,11 @@ class Incoming:
         finally:
             self._begun(count, total)
 
+    def _clean(self, request: Request) -> None:
+        """Drop a trace that is none, and a chain that is none or that no silo sent."""
+        request.traceparent = shortened(request.traceparent)
+        request.chain = checked(request.chain) if self._asker.is_silo else b""
+
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
         requests, size = (0, 0) if self._connection.closed else self.share.room()
@@ -157,7 +163,7 @@ class Incoming:
         if not isinstance(message, Cancel):
             return
         if (call := self._calls.get(message.id)) is not None:
-            call.abandon()
+            call.abandon(message.interrupt)
         elif message.id in self.held:
             self._refuse_held(message.id, cancelled())
             self._update_reading()

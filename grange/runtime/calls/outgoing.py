@@ -20,6 +20,7 @@ from grange.proto.faults import Faults
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Request, Response
 from grange.runtime.activations.catalog import Catalog
+from grange.runtime.calls.link import Pending
 from grange.runtime.calls.sender import Sender
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines, milliseconds_until
@@ -106,7 +107,9 @@ class Outgoing:
             return await self.attempt_locally(deps.catalog)
         began = deps.deadlines.loop.time()
         try:
-            response = await deps.sender.send(target, self.request(), self.deadline, self._on_posted)
+            response = await deps.sender.send(
+                target, self.request(), self.deadline, self._on_posted, self.plan.method.options
+            )
         except CallOutcomeUnknown as error:
             deps.lost(self.plan, error)
             raise
@@ -142,6 +145,6 @@ class Outgoing:
             traceparent="" if self.trace is None else self.trace.traceparent,
         )
 
-    def _on_posted(self) -> None:
+    def _on_posted(self, _: Pending | None = None) -> None:
         if self.handed_over is not None and not self.handed_over.done():
             self.handed_over.set_result(None)

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
+from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
 from grange.observability.spans import InTrace, InTurn, Sampled
@@ -34,8 +34,11 @@ class Holder(Protocol):
         """The progress of the request, for the caller's time-out message."""
         ...
 
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse the request if it waits here, and free its place: its caller has gone."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse the request if it waits here, and free its place: its caller has gone.
+
+        `interrupt`: cancel its turn if it runs and the method is `@cancellable`.
+        """
         ...
 
 
@@ -44,6 +47,7 @@ class Invocation(ABC):
 
     deadline: loop time after which its turn must not start.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
+    interrupted: its turn was cancelled, because its caller was.
     started_at: gate time at which its turn started; arrived_at: that of its arrival if it had to wait, else 0.
     entered: whether the turn has reached the grain's code.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
@@ -59,10 +63,12 @@ class Invocation(ABC):
     arrived_at = 0.0
     entered = False
     caller_gone = False
+    interrupted = False
     keeps_alive = True
     read_only = False
     always_interleave = False
     interleaves = False
+    in_thread = False
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
     trace: InTurn = None
@@ -75,11 +81,20 @@ class Invocation(ABC):
         self.deadline = deadline
         self.context = context
 
-    def abandon(self) -> None:
-        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes."""
+    def abandon(self, interrupt: bool = False) -> None:
+        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes.
+
+        `interrupt`: the caller was cancelled, so the turn of a `@cancellable` method is cancelled too.
+        """
         self.caller_gone = True
         if self.holder is not None:
-            self.holder.withdraw(self)
+            self.holder.withdraw(self, interrupt)
+
+    def interrupt(self) -> None:
+        """Cancel the turn, once. One that has not reached the grain's code refuses the request by itself."""
+        if self.entered and not self.interrupted and self.task is not None:
+            self.interrupted = True
+            self.task.cancel("the caller was cancelled")
 
     def held_back(self) -> bool:
         """Whether the request must wait again, outside the mailbox. Asked when its turn is about to start."""
@@ -193,7 +208,7 @@ class LocalCall(Invocation):
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
         if not self._refused:
-            self._side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+            self._side.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
@@ -205,12 +220,13 @@ class LocalCall(Invocation):
         status = self.holder.status(self) if self.holder is not None else "status unknown"
         self._side.figures.timeouts += 1
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
-        self.abandon()
+        self.abandon(self._plan.method.options.cancels)
 
     async def answer(self, deadlines: Deadlines, deadline: float) -> Any:
         """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline (loop time).
 
-        If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
+        If the caller is cancelled, a request that waits is dropped, and a turn that runs completes unless the method is
+        `@cancellable`.
         """
         if not self.done:
             self.deadline = deadline
@@ -228,12 +244,23 @@ class LocalCall(Invocation):
         self._side.figures.here += 1
         try:
             await self._signal
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
+        except asyncio.CancelledError as error:
+            self.abandon(interrupt=True)
+            if not self._plan.method.options.awaits_end:
+                raise
+            await self._wait_for_end(error)
         finally:
             self._side.figures.here -= 1
             deadlines.discard(self, step)
+
+    async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
+        """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
+        if not self.done:
+            self._signal = asyncio.get_running_loop().create_future()
+            await self._signal
+        if is_cancelled(self.error):
+            self.error = None
+            raise error
 
     def _end(self, error: BaseException | None, value: Any = None) -> None:
         if self.done:
@@ -323,6 +350,20 @@ def expired(call: Invocation, now: float) -> Refused | None:
 def cancelled() -> Refused:
     """The refusal of a request whose caller has gone before it started."""
     return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
+
+
+def is_cancelled(outcome: BaseException | None) -> bool:
+    """Whether a call whose caller was cancelled did not complete: it was refused for that, or interrupted."""
+    refused = isinstance(outcome, Refused) and outcome.reason is Reason.CANCELLED
+    return refused or isinstance(outcome, CallCancelled)
+
+
+def log_cancelled_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
+    """Log an error of a turn that was cancelled: its caller need not wait for it."""
+    log.warning(
+        "the cancelled turn %s.%s failed", grain_id, method, exc_info=error,
+        extra={"event": "cancelled_turn_failed", "grain_type": grain_id.type},
+    )  # fmt: skip
 
 
 def log_one_way_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
