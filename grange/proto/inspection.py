@@ -17,6 +17,7 @@ SCHEMA = "management.schema"
 DOUBTS = "management.doubts"
 TASKS = "management.tasks"
 SETUP = "management.setup"
+STORES = "management.stores"
 """Names of system targets. They are on the wire. The answer to `FIGURES` is `observability.snapshot.Snapshot`."""
 
 MAX_ROWS = 200
@@ -235,13 +236,42 @@ class ConnectionRow(msgspec.Struct, frozen=True):
     rtt: float = -1.0
 
 
+class StepRow(msgspec.Struct, frozen=True):
+    """One step of the start of a silo, and the seconds that it took."""
+
+    name: str
+    seconds: float
+
+
 class Setup(msgspec.Struct, frozen=True):
     """Answer to `SETUP` (question: empty): the options of a silo as text, without secrets, and its connections.
 
-    `more`: connections of clients for which the answer had no room.
+    `more`: connections of clients for which the answer had no room. `start`: the steps of its start, in order.
     """
 
     address: SiloAddress
     options: dict[str, str]
     connections: tuple[ConnectionRow, ...]
     more: int = 0
+    start: tuple[StepRow, ...] = ()
+
+
+class StoreRow(msgspec.Struct, frozen=True):
+    """One fact about a store: its uses in the silo, its URL without the password, and what was found about a subject.
+
+    `level`: "ok", "warn" (a failure may lose writes or members) or "bad" (it cannot work).
+    """
+
+    uses: str
+    place: str
+    level: str
+    subject: str
+    found: str
+    remedy: str = ""
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """Answer to `STORES` (question: empty): what a silo finds about its stores, at most a minute old."""
+
+    address: SiloAddress
+    rows: tuple[StoreRow, ...]

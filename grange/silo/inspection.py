@@ -62,18 +62,17 @@ class Inspection:
         began = self._loop.time()
         search = Search(question, began)
         self._searches = number = self._searches + 1
-        within = len(self._catalog.targets) <= MOST_LOOKED_AT
-        activations = self._catalog.activations(MOST_LOOKED_AT)
-        in_time = True
-        while in_time and (some := list(islice(activations, SLICE))):
+        activations = self._catalog.activations()
+        cut = False
+        while not cut and (some := list(islice(activations, min(SLICE, MOST_LOOKED_AT - search.looked_at)))):
             search.look(some)
             await asyncio.sleep(0)
             if number != self._searches:
                 raise Overloaded(f"a newer search of silo {self._address} has replaced this one", 1.0)
-            in_time = self._loop.time() - began < MOST_SECONDS
+            is_over = search.looked_at >= MOST_LOOKED_AT or self._loop.time() - began >= MOST_SECONDS
+            cut = is_over and next(activations, None) is not None
         total = sum(self._catalog.counts().values())
         rows, cursor = search.rows()
-        cut = search.looked_at < total and not (within and in_time)  # else what is missing came meanwhile
         return FoundActivations(self._address, rows, search.matches, search.looked_at, total, cut, cursor)
 
     async def detail(self, grain_id: GrainId) -> ActivationDetail | None:

@@ -21,6 +21,7 @@ from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
+from grange.silo.control import Control
 from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies, strategies_of
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.inspection import Inspection
@@ -29,7 +30,6 @@ from grange.silo.management import Management
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
-from grange.silo.steering import Steering
 
 G = TypeVar("G", bound=Addressable)
 
@@ -164,9 +164,9 @@ class Silo:
         return self._running.inspection
 
     @property
-    def steering(self) -> Steering:
+    def control(self) -> Control:
         """The acts of operators on this silo, states and schemas, for tests and tools in this process."""
-        return self._running.steering
+        return self._running.control
 
     @property
     def catalog(self) -> Catalog:

@@ -52,6 +52,7 @@ from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
+from grange.silo.control import Control
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
@@ -73,7 +74,6 @@ from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stages, Stores, Tracing
-from grange.silo.steering import Steering
 from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
 from grange.storage.state import PersistentState
@@ -89,9 +89,13 @@ async def assemble(
     """
     definition.check()
     logs = keep_log_lines(parts, definition.config)
+    steps = lifecycle.steps
     opened = await open_ports(parts, definition.config, environment)
+    steps.ended("open the ports")
     ports, stores = await open_stores(parts, definition, environment, opened)
+    steps.ended("open the stores and services")
     traces = await open_tracing(parts, definition, environment, ports)
+    steps.ended("open telemetry")
     links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
@@ -104,9 +108,8 @@ async def assemble(
     process = process_of(definition, ports)
     await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    end = partial(lifecycle.ask_to_stop, ports.address)
-    steering = Steering(definition.config, environment.utc_now, stages, shutdown, end)
-    parts.callback(steering.close)
+    control = Control(definition.config, environment, stages, shutdown, lifecycle)
+    parts.callback(control.close)
     waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
     gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
     silo = RunningSilo(
@@ -114,7 +117,7 @@ async def assemble(
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
         deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
         real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
-        steering=steering, lifecycle=lifecycle,
+        control=control, lifecycle=lifecycle,
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -147,12 +150,15 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.drop_connections)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    silo.lifecycle.steps.ended("make the parts")
     await cluster.agent.start()
+    silo.lifecycle.steps.ended("read the membership table")
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
+    silo.lifecycle.steps.ended("join")
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
@@ -360,7 +366,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
         silo.shutdown,
-        silo.steering,
+        silo.control,
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
     )
     for targets in (hosting.silo_targets, hosting.client_targets):

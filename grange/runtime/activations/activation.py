@@ -36,6 +36,7 @@ CLOSING_ADMIT_INTERVAL = 0.2
 last turns. With immediate admission, a steady load could keep the activation from ever ending."""
 
 _ACTIVE = Phase.ACTIVE
+_ALWAYS_OVER = -math.inf  # one object for all activations: a silo may hold millions
 
 _NEVER_ACTIVE = {Reason.NOT_HERE: DeactivationCode.DUPLICATE, Reason.NOT_READY: DeactivationCode.STOPPING}
 """The kinds of ends of activations that were refused before they were active; of all others it is FAILED."""
@@ -75,11 +76,11 @@ class ActivationOwner(Protocol):
 class Activation(RequestQueue):
     """One activation of one grain, with its requests (`request_queue.py`) and its context (`grain_context.py`).
 
-    It is kept small, because a silo may hold millions.
+    It is kept small, because a silo may hold millions. `place` is its place in the catalog.
     """
 
     __slots__ = (
-        "activation_id", "built", "claimed", "last_used", "owner", "reason", "version",
+        "activation_id", "built", "claimed", "last_used", "owner", "place", "reason", "version",
     )  # fmt: skip
 
     def __init__(self, grain_id: GrainId, hosted: HostedType, owner: ActivationOwner, now: float) -> None:
@@ -90,6 +91,7 @@ class Activation(RequestQueue):
         self.owner = owner
         self.activation_id = owner.deps.new_activation_id(now)
         self.version = 0
+        self.place = 0
         self.claimed = False  # True while the directory holds its entry
         self.built: Built | None = None
         self.phase = Phase.ACTIVATING
@@ -99,7 +101,7 @@ class Activation(RequestQueue):
         self.mailbox: Mailbox[Invocation] | None = None
         self.timers: tuple[GrainTimer, ...] = ()
         self.last_used = now
-        self.keep_until = -math.inf
+        self.keep_until = _ALWAYS_OVER
 
     # --- requests -------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from grange.runtime.activations.held_grains import held
 from grange.runtime.activations.hosted import Built, HostedType
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.moves import Arrival
+from grange.runtime.activations.roster import Roster
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation
@@ -65,6 +66,7 @@ class Catalog:
             deps.figures.methods.update({(name, figures.method): figures for figures in each.figures.methods})
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
+        self._roster = Roster[Target]()
         self._open = False
         self.takes: Callable[[str], bool] = _always
         self._emptied: asyncio.Event | None = None
@@ -122,13 +124,18 @@ class Catalog:
             return
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
-            self.targets[call.grain_id] = pool
+            self.insert(pool)
             pool.receive(call)
             return
         activation = Activation(call.grain_id, hosted, self, asyncio.get_running_loop().time())
-        self.targets[call.grain_id] = activation
+        self.insert(activation)
         activation.receive(call)
         self.start_activation(activation)
+
+    def insert(self, target: Target) -> None:
+        """Hold this activation or pool as that of its grain."""
+        self.targets[target.grain_id] = target
+        target.place = self._roster.add(target)
 
     def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
         if hosted is None:
@@ -194,6 +201,7 @@ class Catalog:
         """Remove it, unless a newer activation has replaced it."""
         if self.targets.get(activation.grain_id) is activation:
             del self.targets[activation.grain_id]
+            self._roster.remove(activation, activation.place)
         self._note_empty()
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
@@ -215,12 +223,12 @@ class Catalog:
         grain_id = arrival.previous.grain_id
         activation = Activation(grain_id, hosted, self, asyncio.get_running_loop().time())
         self.deps.moves.arrivals[activation.activation_id] = arrival
-        self.targets[grain_id] = activation
+        self.insert(activation)
         return activation
 
-    def activations(self, most: int | None = None) -> Iterator[Activation]:
-        """Yield all activations, including workers; those of `most` grains. Grains that come meanwhile are left out."""
-        for target in list(self.targets.values() if most is None else islice(self.targets.values(), most)):
+    def activations(self) -> Iterator[Activation]:
+        """Yield all activations, including workers. The caller may await in between: see `Roster`."""
+        for target in self._roster:
             yield from tuple(target.workers) if isinstance(target, WorkerPool) else (target,)
 
     def batches(self) -> Iterator[list[Activation]]:
@@ -372,6 +380,7 @@ class Catalog:
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self.targets.get(pool.grain_id) is pool:
             del self.targets[pool.grain_id]
+            self._roster.remove(pool, pool.place)
         self._note_empty()
 
     def _note_empty(self) -> None:

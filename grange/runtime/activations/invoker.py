@@ -89,9 +89,9 @@ def _note_details(call: Invocation, figures: MethodFigures, raised: BaseExceptio
     figures.failed += raised is not None
     if call.arrived_at:
         figures.waited(call.started_at - call.arrived_at, now - call.started_at)
-    trace = call.trace
-    if trace is not None and (trace.sampled or raised is not None):
-        trace.leave(call.grain_id, call.method, call.started_at, raised)
+    trace, began = call.trace, call.arrived_at or call.started_at
+    if trace is not None and (trace.sampled or raised is not None or now - began > figures.slow_from):
+        trace.leave(call.grain_id, call.method, began, call.started_at, raised)
 
 
 def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:

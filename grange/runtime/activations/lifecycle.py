@@ -61,14 +61,12 @@ async def activate(activation: Activation) -> None:
                 await _on_activate(activation, built, arrival)
         _check_not_ended(activation)
     except BaseException as error:
+        _end_span(span, error)
         await _fail(activation, built, transition, error, arrival)
-        if span is not None:
-            span.end(error)
         if isinstance(error, asyncio.CancelledError) or is_ctrl_c(error):
             raise
     else:
-        if span is not None:
-            span.end()
+        _end_span(span)
         _serve(activation, built, began, arrival)
     finally:
         if transition is not None:
@@ -221,6 +219,11 @@ def _enter_trace(activation: Activation) -> Span | None:
     if trace is not None:
         trace.enter()
     return trace if isinstance(trace, Span) else None
+
+
+def _end_span(span: Span | None, error: BaseException | None = None) -> None:
+    if span is not None:
+        span.end(error)
 
 
 def _check_key(activation: Activation) -> None:
