@@ -6,13 +6,12 @@ Every request to a grain of this silo, from this process or from the wire, enter
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
-from grange.errors import ConfigurationError, SiloStopped
+from grange.errors import ConfigurationError
 from grange.grains.context import place_of
 from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
@@ -28,7 +27,8 @@ from grange.runtime.activations.draining import (
     wait_cancelled,
 )
 from grange.runtime.activations.held_grains import held
-from grange.runtime.activations.hosted import Built, HostedType
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.killed import KilledActivations
 from grange.runtime.activations.lifecycle import activate, deactivate
 from grange.runtime.activations.moves import Arrival
 from grange.runtime.activations.roster import Roster
@@ -42,7 +42,7 @@ Target = Activation | WorkerPool
 
 
 BATCH = 1000
-"""Activations that are looked at, or cleared, before the event loop runs other tasks: a few milliseconds."""
+"""Activations that are looked at before the event loop runs other tasks: a few milliseconds."""
 
 DUPLICATE = DeactivationReason(DeactivationCode.DUPLICATE, "another activation of this grain holds the claim")
 
@@ -71,8 +71,7 @@ class Catalog:
         self.takes: Callable[[str], bool] = _always
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
-        self._dying: deque[Activation] = deque()  # killed and not cleared yet
-        self._killed: list[Built] = []
+        self._killed = KilledActivations()
         self._next_silo: NextSilo = _nowhere
         deps.gate.on_fence(self._refuse_waiting)
 
@@ -323,7 +322,7 @@ class Catalog:
         """
         self._open = False
         if kill:
-            self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
+            self._killed.mark(self.activations(), f"silo {self.deps.address} has ended")
         turns: list[Invocation] = []
         for busy in self._busy():
             for first in range(0, len(busy), PORTION):
@@ -332,47 +331,26 @@ class Catalog:
                     activation.deactivate(STOPPING)  # first, so that it starts no turn after the cancelled one
                 turns += cancel_running(portion, self.deps.address)
                 await asyncio.sleep(0)
-        await self._clear_killed()
+        await self._killed.clear()
         await wait_cancelled(turns, self.deps.address)
         for stuck in self._busy():  # or the catalog would never become empty
-            self._mark_killed(stuck, f"silo {self.deps.address} has ended, but a turn did not")
-            await self._clear_killed()
+            self._killed.mark(stuck, f"silo {self.deps.address} has ended, but a turn did not")
+            await self._killed.clear()
 
     async def kill(self) -> None:
         """Kill all activations: no turn, timer or hook starts here any more. Waiting requests are refused."""
         self._open = False
-        self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
-        await self._clear_killed()
+        self._killed.mark(self.activations(), f"silo {self.deps.address} has ended")
+        await self._killed.clear()
 
     async def free_killed(self) -> None:
         """Close the services of all activations that were killed. Call it when no task of an activation runs."""
-        ended = SiloStopped(f"silo {self.deps.address} has ended")
-        while self._killed:
-            await self._killed.pop().free(ended)
-            if len(self._killed) % PORTION == 0:
-                await asyncio.sleep(0)
+        await self._killed.free(self.deps.address)
 
     def _busy(self) -> Iterator[list[Activation]]:
         """Yield the activations with running turns, of one batch after the other."""
         for batch in self.batches():
             yield [activation for activation in batch if activation.running]
-
-    def _mark_killed(self, activations: Iterable[Activation], reason: str) -> None:
-        """Kill all these, in one moment. `_clear_killed` must follow."""
-        self._dying += [activation for activation in activations if activation.kill(reason)]
-
-    async def _clear_killed(self) -> None:
-        """Clear those that were killed, also by an earlier call that was cancelled. A refusal wakes a caller."""
-        work = 0
-        while self._dying:
-            activation = self._dying.popleft()
-            if activation.built is not None and activation.built.services is not None:
-                self._killed.append(activation.built)
-            work += 1 + len(activation.waiting) * BATCH // PORTION
-            activation.clear(Refused(Reason.NOT_READY, str(activation.reason)))
-            if work >= BATCH:
-                work = 0
-                await asyncio.sleep(0)
 
     def _refuse_waiting(self) -> None:
         in_portions(self.targets.values(), _refuse_waiting)
