@@ -39,10 +39,6 @@ PASS = 2 * EVERY
 """Requests with such turns that start in a calm iteration: the clock is read first after `EVERY`."""
 
 
-class Watched(WireCall, weakref=True):
-    """A request that a weak reference can watch."""
-
-
 class Peer:
     """A connection that keeps the answers (`wire_call.Origin`)."""
 
@@ -74,7 +70,7 @@ class Peer:
         context: dict[str, Scalar] = {}
         request = Request(number, GrainId("cart", "a"), "add", b"")
         deadline = asyncio.get_running_loop().time() + seconds
-        return WireCall(request.grain_id, request.method, deadline, context, None, self, request, 1)
+        return WireCall(request.grain_id, request.method, deadline, context, b"", None, self, request, 1)
 
     def numbers(self) -> list[tuple[int, Any]]:
         return [(answer.id, answer.reason) for answer in self.answers if isinstance(answer, Rejection)]
@@ -315,8 +311,7 @@ async def test_requests_whose_callers_have_gone_are_not_kept() -> None:
         silo, peer = Silo(time), Peer()
         for number in range(PASS + 1):
             silo.backlog.deliver(peer.call(number))
-        request = Request(1000, GrainId("cart", "a"), "add", b"")
-        call = Watched(request.grain_id, request.method, math.inf, None, None, peer, request, 1)
+        call = peer.call(1000)
         silo.backlog.deliver(call)
         gone = weakref.ref(call)
         call.abandon()

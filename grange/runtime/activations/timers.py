@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
 
@@ -129,7 +130,8 @@ class GrainTimer:
         return None if self._handle is None else self._handle.when()
 
     def _schedule(self, seconds: float) -> None:
-        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
+        # Without its context, which would hold the turn that set the timer.
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire, context=Context())
 
     def _cancel(self) -> None:
         if self._handle is not None:
@@ -140,7 +142,7 @@ class GrainTimer:
         self._handle = None
         trace = None if self._spans is None else self._spans.tick(self._grain_id.type, self._link)
         run = partial(self._run, self._changes)
-        tick = Tick(self._grain_id, TICKS, math.inf, None, trace, run, self._ended, self._postpone)
+        tick = Tick(self._grain_id, TICKS, math.inf, None, b"", trace, run, self._ended, self._postpone)
         tick.always_interleave = self._interleave
         tick.keeps_alive = self._keep_alive
         self._deliver(tick)

@@ -14,6 +14,7 @@ from grange.grains.context import Scalar
 from grange.observability.spans import Spans
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
+from grange.runtime.calls.link import Pending
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
@@ -57,7 +58,7 @@ class Origin(Protocol):
 
 
 class WireCall(Invocation):
-    """A request from another process. `carrier` forwards it to another silo for the gateway, if any.
+    """A request from another process. `carrier`: the task or the request by which the gateway relays it, if any.
 
     `origin`: the connection by which it came. `size` is that of the request as `Share` counts it, 0 once its turn has
     ended. `weighed`: all its sizes, None if it and its answer are small.
@@ -67,16 +68,20 @@ class WireCall(Invocation):
     request: Request
     size: int
     weighed: Weighed | None = None
-    carrier: asyncio.Future[Any] | None = None
+    carrier: Pending | asyncio.Task[None] | None = None
     status_sent: bool = False
     _decoded: tuple[Any, ...] | None = None
     _unknown: bool = False
 
-    def abandon(self) -> None:
-        """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
-        super().abandon()
-        if self.carrier is not None:
-            self.carrier.cancel()
+    @classmethod
+    def of(cls, origin: Origin, weighed: Weighed, context: Mapping[str, Scalar] | None) -> WireCall:
+        """The call of a weighed request. When its turn starts, its connection may hold it back."""
+        request, spans, size = weighed.request, origin.spans, weighed.size
+        grain_id, method, chain = request.grain_id, request.method, request.chain
+        trace = None if spans is None else spans.arrived(request.traceparent, grain_id, method)
+        call = cls(grain_id, method, weighed.deadline, context, chain, trace, origin, request, size, weighed)
+        call.watched = True
+        return call
 
     def needs_status(self, now: float) -> bool:
         """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""
@@ -128,7 +133,7 @@ class WireCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
-        self.origin.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+        self.origin.admission.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self.pass_on(refused)
 
     def pass_on(self, refused: Refused) -> None:

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from abc import ABCMeta, abstractmethod
+import random
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
+from grange.errors import CallCancelled, CallNotExecuted, CallOutcomeUnknown, CallTimeout, InvalidCall
 from grange.grains.context import Scalar
 from grange.observability.counters import CallFigures
 from grange.observability.spans import InTurn
+from grange.proto.chain import extended, turn_link, without_sections
 from grange.proto.faults import Faults
 from grange.proto.ids import GrainId
 from grange.proto.message import Encoding, Reason
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
+from grange.runtime.requests.scope import Scope
 
 log = logging.getLogger("grange.runtime")
 
@@ -35,12 +38,15 @@ class Holder(Protocol):
         """The progress of the request, for the caller's time-out message."""
         ...
 
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse the request if it waits here, and free its place: its caller has gone."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse the request if it waits here, and free its place: its caller has gone.
+
+        `interrupt`: cancel its turn if it runs and the method is `@cancellable`.
+        """
         ...
 
 
-class Progress(msgspec.Struct, kw_only=True, eq=False):
+class Progress(msgspec.Struct, kw_only=True, eq=False, weakref=True):
     """Where a request is on its way. Each part of the runtime sets the fields that are not as usual.
 
     holder: the part of the silo that has it; it sets itself when the request arrives there.
@@ -48,9 +54,14 @@ class Progress(msgspec.Struct, kw_only=True, eq=False):
     started_at: gate time at which its turn started; arrived_at: that of its arrival if it had to wait, else 0.
     entered: whether the turn has reached the grain's code.
     caller_gone: no caller waits for the outcome; the request is dropped if it has not started.
+    interrupted: its turn was cancelled, because its caller was.
     keeps_alive: whether it counts as use of the activation; False for ticks that must not delay the idle collector.
     watched: whether `held_back` is asked and `started` is called when its turn starts.
-    read_only, always_interleave, interleaves: beside which other requests it may run (`mailbox.py`).
+    read_only, always_interleave, interleaves, in_thread, overtakes: beside and before which other requests it may run
+    (`mailbox.py`).
+    onward: the chain of the calls that its turn makes, empty before the first one.
+    sections: the links of the parts of its turn that `allow_reentrancy` opened.
+    name: that of `deadlocks/local_waits.py`, if it looked at the request.
     """
 
     holder: Holder | None = None
@@ -59,22 +70,25 @@ class Progress(msgspec.Struct, kw_only=True, eq=False):
     arrived_at: float = 0.0
     entered: bool = False
     caller_gone: bool = False
+    interrupted: bool = False
     keeps_alive: bool = True
     watched: bool = False
     read_only: bool = False
     always_interleave: bool = False
     interleaves: bool = False
+    in_thread: bool = False
+    overtakes: bool = False
+    onward: bytes = b""
+    sections: tuple[bytes, ...] = ()
+    name: str = ""
 
 
-class _AbstractStruct(msgspec.StructMeta, ABCMeta):
-    """Structs with abstract methods."""
-
-
-class Invocation(Progress, metaclass=_AbstractStruct):
+class Invocation(Progress):
     """A request as the catalog, the activation and the invoker see it. A struct, because each call makes one.
 
     deadline: loop time after which its turn must not start.
     context: the request context, None if it is empty.
+    chain: the turns that wait for it (`proto/chain.py`).
     trace: its place in a trace; None without telemetry.
     """
 
@@ -82,16 +96,35 @@ class Invocation(Progress, metaclass=_AbstractStruct):
     method: str
     deadline: float
     context: Mapping[str, Scalar] | None
+    chain: bytes
     trace: InTurn
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.grain_id}.{self.method}>"
 
-    def abandon(self) -> None:
-        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes."""
+    def abandon(self, interrupt: bool = False) -> None:
+        """The caller has gone: a request that waits is refused and gives its place back; a turn that runs completes.
+
+        `interrupt`: the caller was cancelled, so the turn of a `@cancellable` method is cancelled too.
+        """
         self.caller_gone = True
         if self.holder is not None:
-            self.holder.withdraw(self)
+            self.holder.withdraw(self, interrupt)
+
+    def interrupt(self) -> None:
+        """Cancel the turn, once. One that has not reached the grain's code refuses the request by itself."""
+        if self.entered and not self.interrupted and self.task is not None:
+            self.interrupted = True
+            self.task.cancel("the caller was cancelled")
+
+    def extend(self, dice: random.Random) -> bytes:
+        """Make `onward`: its turn makes its first call."""
+        self.onward = extended(self.chain, turn_link(dice.getrandbits(64)))
+        return self.onward
+
+    def scope(self, allows: bool) -> Scope:
+        """Begin a part of its turn whose calls may come back, or may not."""
+        return Scope(self, self.chain if allows else without_sections(self.chain), allows)
 
     def held_back(self) -> bool:
         """Whether the request must wait again, outside the mailbox. Asked when its turn is about to start."""
@@ -131,6 +164,7 @@ class CallerSide(Protocol):
 
     faults: Faults
     figures: CallFigures
+    awaited: dict[asyncio.Future[Any], Invocation]
 
 
 class LocalCall(Invocation):
@@ -193,7 +227,7 @@ class LocalCall(Invocation):
     def refuse(self, refused: Refused) -> None:
         """Give the refusal to the caller's retry loop."""
         if not self._refused:
-            self.side.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+            self.side.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self._end(refused)
 
     def fail_unknown(self, error: CallOutcomeUnknown) -> None:
@@ -205,12 +239,13 @@ class LocalCall(Invocation):
         status = self.holder.status(self) if self.holder is not None else "status unknown"
         self.side.figures.timeouts += 1
         self._end(CallTimeout(f"call to {self.grain_id}.{self.method} timed out: {status}"))
-        self.abandon()
+        self.abandon(self.plan.method.options.cancels)
 
     async def answer(self, deadlines: Deadlines, deadline: float) -> Any:
         """Wait for the result. Raises the method's error, Refused, or CallTimeout after the deadline (loop time).
 
-        If the caller is cancelled, a request that waits is dropped and a turn that runs completes.
+        If the caller is cancelled, a request that waits is dropped, and a turn that runs completes unless the method is
+        `@cancellable`.
         """
         if not self.done:
             self.deadline = deadline
@@ -226,14 +261,28 @@ class LocalCall(Invocation):
         self._signal = asyncio.get_running_loop().create_future()
         step = deadlines.add(self, self.deadline)
         self.side.figures.here += 1
+        if self.chain:
+            self.side.awaited[self._signal] = self
         try:
             await self._signal
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
+        except asyncio.CancelledError as error:
+            self.abandon(interrupt=True)
+            if not self.plan.method.options.awaits_end:
+                raise
+            await self._wait_for_end(error)
         finally:
             self.side.figures.here -= 1
+            self.side.awaited.pop(self._signal, None)
             deadlines.discard(self, step)
+
+    async def _wait_for_end(self, error: asyncio.CancelledError) -> None:
+        """Wait for the outcome of a call that was cancelled. Raises `error` unless the method completed."""
+        if not self.done:
+            self._signal = asyncio.get_running_loop().create_future()
+            await self._signal
+        if is_cancelled(self.error):
+            self.error = None
+            raise error
 
     def _end(self, error: BaseException | None, value: Any = None) -> None:
         if self.done:
@@ -318,6 +367,20 @@ def expired(call: Invocation, now: float) -> Refused | None:
 def cancelled() -> Refused:
     """The refusal of a request whose caller has gone before it started."""
     return Refused(Reason.CANCELLED, "its caller stopped waiting before it started")
+
+
+def is_cancelled(outcome: BaseException | None) -> bool:
+    """Whether a call whose caller was cancelled did not complete: it was refused for that, or interrupted."""
+    refused = isinstance(outcome, Refused) and outcome.reason is Reason.CANCELLED
+    return refused or isinstance(outcome, CallCancelled)
+
+
+def log_cancelled_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
+    """Log an error of a turn that was cancelled: its caller need not wait for it."""
+    log.warning(
+        "the cancelled turn %s.%s failed", grain_id, method, exc_info=error,
+        extra={"event": "cancelled_turn_failed", "grain_type": grain_id.type},
+    )  # fmt: skip
 
 
 def log_one_way_failure(grain_id: GrainId, method: str, error: BaseException) -> None:
