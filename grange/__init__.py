@@ -37,6 +37,7 @@ from grange.errors import (
     InvalidResult,
     NoSuchGrain,
     NoSuchMethod,
+    ObserverGone,
     Overloaded,
     PayloadTooLarge,
     RemoteError,
@@ -50,7 +51,10 @@ from grange.errors import (
 )
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.filters import Call, Filter, Proceed
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.observer import GrainObserver
+from grange.grains.observer_set import ObserverSet
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -58,6 +62,7 @@ from grange.storage.state import PersistentState, Stored
 
 __all__ = [
     "ActivationFailed",
+    "Call",
     "CallCancelled",
     "CallError",
     "CallNotExecuted",
@@ -66,9 +71,11 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "Filter",
     "Grain",
     "GrainId",
     "GrainInterface",
+    "GrainObserver",
     "GrangeError",
     "InconsistentStateError",
     "InvalidCall",
@@ -76,9 +83,12 @@ __all__ = [
     "Key",
     "NoSuchGrain",
     "NoSuchMethod",
+    "ObserverGone",
+    "ObserverSet",
     "Overloaded",
     "PayloadTooLarge",
     "PersistentState",
+    "Proceed",
     "RemoteError",
     "SiloAddress",
     "SiloStopped",

@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from grange.aio.tasks import Tasks
+from grange.directory.client_locator import ClientLocator
 from grange.directory.directory_client import DirectoryClient
 from grange.directory.locator import ClusterLocator
 from grange.directory.repair.consistency_checker import ConsistencyChecker
@@ -60,7 +61,8 @@ class ClusterDirectory:
         self.directory = DirectoryClient(slice, registrations)
         self._sweep = Sweep(slice)
         self._checker = ConsistencyChecker(slice, self.directory, self._sweep)
-        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep)
+        self._clients = ClientLocator(deps, self._current, self._tasks)
+        self.locator = ClusterLocator(deps, self._current, self.directory, self._sweep, self._clients)
 
     async def __aenter__(self) -> Self:
         self._tasks.start(self._checker.run())
@@ -77,6 +79,7 @@ class ClusterDirectory:
         self._checker.serve(targets)
         self._sweep.serve(targets)
         self._duplicates.serve(targets)
+        self._clients.serve(targets)
 
     @property
     def repairs(self) -> RepairCounts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from grange.directory.cache import PlaceCache
+from grange.directory.client_locator import ClientLocator
 from grange.directory.provider import GrainDirectory
 from grange.directory.repair.sweep import Sweep
 from grange.directory.slice.current_view import CurrentView
@@ -17,6 +18,7 @@ from grange.directory.slice.topology import Hosting, Topology
 from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnavailable
 from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.locator import Moved
 
@@ -26,12 +28,15 @@ logger = logging.getLogger("grange.directory")
 class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims` over the directory."""
 
-    def __init__(self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep) -> None:
+    def __init__(
+        self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep, clients: ClientLocator
+    ) -> None:
         self._deps = deps
         self._figures = deps.figures
         self._current = current
         self._directory = directory
         self._sweep = sweep
+        self._clients = clients
         self._cache = PlaceCache(deps.options.cache_size)
         self._moved: Moved = _ignore
 
@@ -44,7 +49,7 @@ class ClusterLocator:
         topology = self._current.topology
         hosting = topology.hosting.get(grain_id.type)
         if hosting is None:
-            return None
+            return self._clients.known(grain_id) if grain_id.type == CLIENT_TYPE else None
         strategy = self._deps.strategies.get(hosting.placement)
         if strategy is None or not strategy.computed:
             return None
@@ -57,6 +62,8 @@ class ClusterLocator:
 
     async def locate(self, grain_id: GrainId) -> SiloAddress:
         """See `Locator`. Also raises ConfigurationError if this silo does not know the type's placement strategy."""
+        if grain_id.type == CLIENT_TYPE:
+            return await self._clients.locate(grain_id)
         hosting = self._hosting(grain_id)
         strategy = self._strategy(grain_id, hosting)
         if strategy.computed:
@@ -74,6 +81,10 @@ class ClusterLocator:
 
     def invalidate(self, grain_id: GrainId, silo: SiloAddress, hint: SiloAddress | None, absent: bool = False) -> None:
         """See `Locator`. A place that was cached after the call was sent to `silo` stays."""
+        if grain_id.type == CLIENT_TYPE:
+            self._clients.invalidate(grain_id, silo)
+            self._moved(grain_id)
+            return
         cached = self._cache.get(grain_id)
         if cached is not None and cached != silo:
             return
@@ -134,6 +145,7 @@ class ClusterLocator:
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
+        self._clients.on_view(before, after)
         self._moved(None)
 
     def _note_winner(self, winner: GrainAddress) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 from grange.errors import ConfigurationError
 from grange.grains.generics import own_annotations
 
-HOOKS: Mapping[str, tuple[str, ...] | None] = {
+HOOKS: Mapping[str, tuple[str, ...]] = {
     "on_activate": (),
     "on_deactivate": ("reason",),
     "on_reminder": ("tick",),
-    "on_call": None,
+    "on_call": ("call", "proceed"),
 }
-"""Public methods that only the runtime calls, with their arguments (None: not checked). References lack them."""
+"""Public methods that only the runtime calls, with their arguments. References lack them."""
 
 _PRIVATE = frozenset({"_grange", "_context"})
 """The private names of Grain, which its public verbs need."""
@@ -63,11 +63,10 @@ def _check_hook(cls: type, base: type, name: str, hidden: bool, is_interface: bo
         )
     hook: Any = vars(base)[name]
     arguments = HOOKS[name]
-    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments or ())})"
+    shape = f"async def {name}(self{''.join(f', {argument}' for argument in arguments)})"
     if not (inspect.isfunction(hook) and inspect.iscoroutinefunction(hook)):
         raise ConfigurationError(f"{place} is a hook that the runtime awaits; write {shape}")
-    if arguments is not None:
-        try:
-            inspect.signature(hook).bind(cls, *arguments)
-        except TypeError as error:
-            raise ConfigurationError(f"{place} is called as {shape}: {error}") from None
+    try:
+        inspect.signature(hook).bind(cls, *arguments)
+    except TypeError as error:
+        raise ConfigurationError(f"{place} is called as {shape}: {error}") from None

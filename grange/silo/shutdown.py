@@ -24,6 +24,8 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
+from grange.runtime.observers.host import ObserverHost
+from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
@@ -55,6 +57,8 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     directory: ClusterDirectory
     catalog: Catalog
     gateway: Gateway
+    clients: ClientRoutes
+    observers: ObserverHost
     caller: Caller
     listeners: tuple[GatedListener, ...]
     inbound: tuple[Inbound, ...]
@@ -172,6 +176,7 @@ class Shutdown:
 
     async def _say_goodbye(self) -> None:
         """Send GOODBYE before the ports close: requests on their way here are then refused, and not lost."""
+        self._deps.clients.drain()
         for listener in self._deps.listeners:
             listener.drain()
         await asyncio.gather(*(side.drain() for side in self._deps.inbound))
@@ -181,6 +186,7 @@ class Shutdown:
         deps = self._deps
         await self._close("the gateway", deps.gateway.close)
         await self._close("calls under way", deps.caller.close)
+        await self._close("observers", deps.observers.close)
         await self._close("activations", deps.catalog.cancel_turns)
         await self._close("membership", close_membership)
         await deps.tasks.close(CANCEL_TIMEOUT)

@@ -12,6 +12,7 @@ import msgspec
 from grange.directory.cluster import ClusterDirectory
 from grange.errors import ConfigurationError, DeclaredDead, SelfFenced
 from grange.grains.definition import Addressable
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.registry import Registry
 from grange.membership.model.member import View
@@ -22,8 +23,9 @@ from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
-from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_strategies
+from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_silo_filters, as_strategies
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
+from grange.silo.hosted_client import HostedClient
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.management import Management
@@ -41,6 +43,8 @@ class Silo:
     `grains`: the classes that it hosts. `services`: the arguments of their constructors, as a function that
     fills the silo's svcs registry and frees what it made, or as a registry that stays yours.
     `errors`: exception classes of yours that callers receive as themselves. `placement`: further placement strategies.
+    `incoming_filters`: code around the methods and timers of its grains; `outgoing_filters`: around the calls of its
+    grains, and those by `get_grain`. Both run in the order of the lists.
     `telemetry`: trace calls (`grange.observability.Telemetry`); without it no call is traced.
     The other options are those of `SiloConfig`; they may also come from the environment or `grange.toml`.
 
@@ -56,6 +60,8 @@ class Silo:
         services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         config: SiloConfig | None = None,
         telemetry: Telemetry | None = None,
         **options: Any,
@@ -64,6 +70,7 @@ class Silo:
         self._services: Services = Registry() if services is None else services
         self._errors = as_errors(errors)
         self._placement = as_strategies(placement)
+        self._filters = as_silo_filters(incoming_filters, outgoing_filters)
         if config is not None and not isinstance(cast("object", config), SiloConfig):
             raise ConfigurationError(f"config= is a SiloConfig, not {config!r:.100}; give options by their names")
         self._config = config
@@ -85,7 +92,7 @@ class Silo:
             provider = self._telemetry.set_global_provider or telemetry.set_global_provider
             telemetry = msgspec.structs.replace(self._telemetry, set_global_provider=provider)
         telemetry = telemetry or self._telemetry
-        return SiloDefinition(self._grains, config, self._services, self._errors, strategies, telemetry)
+        return SiloDefinition(self._grains, config, self._services, self._errors, strategies, telemetry, self._filters)
 
     async def start(self, environment: SiloEnvironment | None = None, **overrides: Any) -> None:
         """Start all parts and join the cluster. `async with` calls this.
@@ -124,6 +131,11 @@ class Silo:
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """Make a reference to a grain, for code in this process that is not a grain."""
         return self._running.calls.grains.get_grain(grain, key, implementation=implementation)
+
+    @property
+    def client(self) -> HostedClient:
+        """A client in this process, for code that is not a grain: calls grains, and has observers."""
+        return HostedClient(self._running.calls.grains, self._running.hosting.observers)
 
     @property
     def address(self) -> SiloAddress:

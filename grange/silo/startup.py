@@ -8,6 +8,7 @@ that the silo port admits other silos, and then the silo joins, so it answers be
 from __future__ import annotations
 
 import asyncio
+import random
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -18,7 +19,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
-from grange.grains.ref import GrainFactory, ReferenceExtension
+from grange.grains.ref import CallsGrains, GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
@@ -26,6 +27,7 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
+from grange.proto.clients import KEY_BYTES, client_id
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -36,11 +38,14 @@ from grange.runtime.activations.hosted import HostedType
 from grange.runtime.activations.stuck_turns import StuckTurns
 from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.caller import Caller
+from grange.runtime.calls.filtered import FilteredCalls
 from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
 from grange.runtime.gate import Gate
+from grange.runtime.observers.host import HostDeps, ObserverHost
+from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
@@ -85,7 +90,7 @@ async def assemble(
     links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
+    calls = prepare_calls(definition, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
@@ -160,12 +165,7 @@ def prepare_links(
 
 
 def prepare_cluster(
-    definition: SiloDefinition,
-    environment: SiloEnvironment,
-    ports: Ports,
-    stores: Stores,
-    links: Links,
-    ring: Ring,
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, links: Links, ring: Ring
 ) -> Cluster:
     """Stage 5: membership and the directory. The silo is not in the membership table yet."""
     gate, options = Gate(), definition.config.membership_settings()
@@ -192,6 +192,7 @@ def prepare_cluster(
             has_activation=ring.has_activation,
             end_unregistered=ring.end_unregistered,
             end_if_stateful=ring.end_if_stateful,
+            client_state=ring.client_state,
             strategies=definition.strategies,
             rng=environment.random,
             events=ports.events,
@@ -222,7 +223,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
 
 
 def prepare_calls(
-    config: SiloConfig,
+    definition: SiloDefinition,
     environment: SiloEnvironment,
     ports: Ports,
     links: Links,
@@ -232,13 +233,15 @@ def prepare_calls(
     """Stage 6: calls to a grain, on any silo."""
     references = ReferenceExtension()
     codec = ValueCodec([references])
-    options = config.runtime_options()
+    options = definition.config.runtime_options()
     plans = Plans(codec, options.payload_limit)
     deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
     learn = partial(links.faults.register, clash=Clash.KEEP)
     spans = links.traces.spans
-    call = caller.call if spans is None else TracedCalls(caller.call, spans)
+    call: CallsGrains = caller.call if spans is None else TracedCalls(caller.call, spans)
+    if definition.filters.outgoing:
+        call = FilteredCalls(call, plans, definition.filters.outgoing)
     grains = GrainFactory(call, lambda interface: cluster.agent.view.implementations(interface), learn)
     return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains, spans=spans)
 
@@ -256,11 +259,11 @@ def prepare_hosting(
         spans=calls.spans,
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    hosted = [
-        HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
-    ]
+    services, filters = RegisteredServices(stores.services), definition.filters.incoming
+    hosted = [HostedType(cls, calls.plans, facets, services, options, filters) for cls in definition.grains]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
+    clients, observers = prepare_observers(definition, environment, ports, cluster, calls)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
@@ -274,6 +277,8 @@ def prepare_hosting(
         collector=collector,
         catalog=catalog,
         gateway=gateway,
+        clients=clients,
+        observers=observers,
         silo_targets=silo_targets,
         client_targets=client_targets,
         silo_inbound=silo_inbound,
@@ -281,6 +286,25 @@ def prepare_hosting(
         admission=admission,
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
+
+
+def prepare_observers(
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, calls: Calls
+) -> tuple[ClientRoutes, ObserverHost]:
+    """The clients that grains may call, and the observers of code in this process."""
+    options, deps = definition.config.runtime_options(), calls.deps
+    return_time = definition.config.directory_options().client_return
+    clients = ClientRoutes(ports.address, deps.deadlines, deps.faults, options.client_requests, return_time)
+    chance = random.SystemRandom() if environment.real_time else environment.random
+    observers = ObserverHost(
+        client_id(chance.randbytes(KEY_BYTES)),
+        calls.plans,
+        definition.filters.incoming,
+        HostDeps(cluster.gate, options.mailbox_limit),
+        partial(chance.getrandbits, 64),
+    )
+    clients.add_host(observers)
+    return clients, observers
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
@@ -292,6 +316,8 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             directory=cluster.directory,
             catalog=hosting.catalog,
             gateway=hosting.gateway,
+            clients=hosting.clients,
+            observers=hosting.observers,
             caller=calls.caller,
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),

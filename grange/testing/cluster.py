@@ -19,6 +19,7 @@ from grange.aio.uninterrupted import uninterrupted
 from grange.client.client import Client
 from grange.errors import ConfigurationError
 from grange.grains.definition import Addressable
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.membership.model.provider import MembershipTable
 from grange.membership.providers.memory import MemoryMembershipTable
@@ -28,7 +29,7 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
 from grange.runtime.activations.activation import Activation
 from grange.silo.config import SiloConfig
-from grange.silo.definition import as_classes, as_errors, as_strategies
+from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_strategies
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
@@ -72,7 +73,8 @@ class TestCluster:
 
     `storage` replaces the default storage (for example by one that fails), `storages` adds named ones; other options
     are those of `SiloConfig`. `services` are set up and closed with each silo, also with a silo that is killed.
-    `telemetry` traces the calls of the silos and of the client.
+    `telemetry` traces the calls of the silos and of the client. The filters are those of the silos; a client
+    with filters is made as in `new_transport`.
     `virtual_time=False` keeps the loop's real clock, as real databases need.
 
     Several clusters in one event loop share a virtual clock, nested or one after another. Entering
@@ -90,6 +92,8 @@ class TestCluster:
         services: Services | None = None,
         errors: Iterable[type[Exception]] = (),
         placement: Iterable[PlacementStrategy] = (),
+        incoming_filters: Iterable[Filter] = (),
+        outgoing_filters: Iterable[Filter] = (),
         storage: GrainStorage | None = None,
         storages: Mapping[str, GrainStorage] | None = None,
         virtual_time: bool = True,
@@ -101,6 +105,7 @@ class TestCluster:
         self._services = services
         self._errors = as_errors(errors)
         self._placement = as_strategies(placement)
+        self._filters = as_silo_filters(incoming_filters, outgoing_filters)
         self._options = options
         self._telemetry = as_telemetry(telemetry)
         self._virtual = virtual_time
@@ -137,7 +142,10 @@ class TestCluster:
         await self.time.advance(seconds)
 
     def new_transport(self, name: str) -> Transport:
-        """A transport for another client, as a separate process on the network; closed with the cluster."""
+        """A transport for another client, as a separate process on the network; closed with the cluster.
+
+        `Client([silo.gateway for silo in cluster.silos], transport=cluster.new_transport("other"))`
+        """
         transport = MemoryTransport(self.network, name)
         self._parts.push_async_callback(transport.close)
         return transport
@@ -274,6 +282,8 @@ class TestCluster:
             services=self._services,
             errors=self._errors,
             placement=self._placement,
+            incoming_filters=self._filters.incoming,
+            outgoing_filters=self._filters.outgoing,
             config=config,
             telemetry=self._telemetry,
         )

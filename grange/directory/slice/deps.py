@@ -17,6 +17,7 @@ from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
+from grange.runtime.observers.routes import ClientState
 from grange.runtime.system_target import Ask
 
 
@@ -34,7 +35,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
 
-    `figures` counts what this part does.
+    `client_state` tells whether a client is connected to this silo. `figures` counts what this part does.
     """
 
     me: SiloAddress
@@ -45,6 +46,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     has_activation: Callable[[GrainAddress], bool]
     end_unregistered: Callable[[GrainAddress], None]
     end_if_stateful: Callable[[GrainAddress], None]
+    client_state: Callable[[str], ClientState] = lambda _: ClientState.UNKNOWN
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
     events: Events

@@ -241,10 +241,15 @@ class Activation(ActivationContext):
             deps.turns.pop(call, None)
         if deps.watched and call.entered:
             self._keep(call, error, now)
-        if error is not None and self.built is not None and self.built.lost_changes(error):
-            self._give_up(self.built)
+        if error is not None:
+            self.failed(error)
         if self.mailbox is not None or self.phase is not _ACTIVE:
             self.pump()
+
+    def failed(self, error: BaseException) -> None:
+        """This error left a turn, or the method inside its filters: end if memory holds changes that are not stored."""
+        if self.built is not None and self.built.lost_changes(error):
+            self._give_up(self.built)
 
     def _keep(self, call: Invocation, error: BaseException | None, now: float) -> None:
         """Keep a call that has ended, if an operator looks at this grain."""

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
 from grange.errors import SiloStopped
+from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
 from grange.runtime.activations.activation import Activation
@@ -45,6 +46,7 @@ class Catalog:
 
     targets: all live activations and pools, for turns that start without `deliver`.
     takes: whether a new grain of this type may be here; not while the silo is cordoned.
+    deliver_to_client: takes the requests for observers.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Catalog:
         self.targets: dict[GrainId, Target] = {}
         self._open = False
         self.takes: Callable[[str], bool] = _always
+        self.deliver_to_client: Callable[[Invocation], None] = _refuse_to_carry
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._dying: deque[Activation] = deque()  # killed and not cleared yet
@@ -102,6 +105,9 @@ class Catalog:
             target.receive(call)
             return
         hosted = self.hosted.get(call.grain_id.type)
+        if hosted is None and call.grain_id.type == CLIENT_TYPE:
+            self.deliver_to_client(call)
+            return
         refused = self._refusal(call, hosted)
         if refused is not None or hosted is None:
             call.refuse(refused or Refused(Reason.NOT_HERE))
@@ -332,6 +338,11 @@ def _refuse_waiting(target: Activation | WorkerPool) -> None:
 def _always(_: str) -> bool:
     """The default of `Catalog.takes`: no operator says otherwise."""
     return True
+
+
+def _refuse_to_carry(call: Invocation) -> None:
+    """The default of `Catalog.deliver_to_client`: no client can be called."""
+    call.refuse(Refused(Reason.NOT_HERE, "no clients are connected here"))
 
 
 def _nowhere(_: GrainId) -> None:

@@ -10,12 +10,14 @@ from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
 from grange.grains.definition import spec_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
+from grange.grains.filters import Filter
 from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
 from grange.runtime.options import RuntimeOptions
+from grange.runtime.requests.filtering import IncomingFilters
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
 from grange.runtime.requests.refusal import Refused
@@ -34,8 +36,8 @@ class HostedType:
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
+        "_facets", "_parameters", "_services", "cls", "figures", "filters", "has_on_activate", "has_on_deactivate",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -45,11 +47,15 @@ class HostedType:
         facets: Mapping[Any, FacetFactory],
         services: Services,
         defaults: RuntimeOptions,
+        filters: tuple[Filter, ...] = (),
     ) -> None:
         spec = spec_of(cls)
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
+        self.filters = IncomingFilters(filters, cls)
+        for plan in self.plans.values() if self.filters else ():
+            self.filters.put_around(plan)
         self.idle_timeout = math.inf if self.options.keep_alive else self.options.idle_timeout or defaults.idle_timeout
         self.mailbox_limit = self.options.mailbox_limit or defaults.mailbox_limit
         self.interleaves = _predicate(self.options)

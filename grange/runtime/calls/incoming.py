@@ -42,7 +42,7 @@ LOOKS_BEFORE_WIDER = 10
 
 
 class Incoming:
-    """One accepted connection and the requests that arrived on it.
+    """One accepted connection and the requests that arrived on it. `_link`: requests to its peer, if it is a client.
 
     A request is in `held` while it waits undelivered, in `_calls` until it is answered, and counts in `share` until
     its turn has ended, also if the connection has ended before.
@@ -74,6 +74,7 @@ class Incoming:
         self.sizes = self.admission.sizes
         self.payload_limit = min(deps.admission.options.payload_limit, connection.payload_limit)
         self.peer = str(connection.hello.address or connection.hello.name)
+        self._link = None if deps.clients is None else deps.clients.accept(connection)
         connection.watch(self._on_written)
         connection.count(deps.traffic)
 
@@ -155,8 +156,9 @@ class Incoming:
     def _control(self, message: Message) -> None:
         """Take a message that is no request."""
         if not isinstance(message, Cancel):
-            return
-        if (call := self._calls.get(message.id)) is not None:
+            if self._link is not None:
+                self._link.receive((message,))
+        elif (call := self._calls.get(message.id)) is not None:
             call.abandon()
         elif message.id in self.held:
             self._refuse_held(message.id, cancelled())
@@ -166,6 +168,8 @@ class Incoming:
         """transport.Receiver: drop the requests of this connection that have not started. Turns that run complete."""
         self._lost = True
         self._on_lost(self)
+        if self._link is not None:
+            self._link.lost(unsent, error)
         self.share.set_answers(0, full=False)
         for held in self.held.values():
             self.share.give_back(held.size)
