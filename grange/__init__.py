@@ -14,6 +14,7 @@
       aio/                                 asyncio helpers for every room: owned tasks, time-outs, backoff
       proto/                               ids and messages that are sent or stored (pure)
       option_ranges.py  admin_token.py     values that numeric options may have | the secret of a data folder
+      local_records.py                     the silos of this user on this machine
       errors.py  clock.py  printable.py    the error tree | wall-clock time | control characters in texts
       __init__.py                          re-exports what authors use
 

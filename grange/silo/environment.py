@@ -6,17 +6,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from datetime import datetime
 from random import Random
 from typing import Protocol
 
 from grange import clock
+from grange.local_records import recorded_gateway
 from grange.membership.model.provider import MembershipTable
 from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
-from grange.silo.roles import Tokens, tokens_of
+from grange.silo.roles import Tokens, configured_tokens, tokens_of
 from grange.silo.store_checks import check_at_start, naming
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
@@ -65,6 +72,10 @@ class SiloEnvironment(Protocol):
         """The tokens of clients with a role in management. Raises ConfigurationError."""
         ...
 
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """Lets commands of this user find the tokens of the silo at this gateway (host:port)."""
+        ...
+
     def transport(self) -> AbstractAsyncContextManager[Transport]:
         """The network."""
         ...
@@ -110,6 +121,10 @@ class ConfiguredEnvironment:
     def tokens(self) -> Tokens:
         """Those of the options, or of the data folder."""
         return tokens_of(self._config)
+
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """A record for a silo with the token of its data folder; configured tokens are known to those who may know."""
+        return nullcontext() if configured_tokens(self._config) else recorded_gateway(gateway, self._config.data)
 
     @asynccontextmanager
     async def transport(self) -> AsyncGenerator[Transport]:

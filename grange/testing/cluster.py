@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -350,6 +350,10 @@ class _TestEnvironment:
 
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
+
+    def recorded(self, gateway: str) -> AbstractContextManager[None]:
+        """No record: the tokens of a test are its own."""
+        return nullcontext()
 
     def first_change(self) -> int:
         return 1
