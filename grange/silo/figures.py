@@ -19,6 +19,7 @@ from grange.observability.snapshot import (
     LONG_TURN,
     DirectorySnapshot,
     MembershipSnapshot,
+    ObserverSnapshot,
     ProcessSnapshot,
     Snapshot,
     TrafficSnapshot,
@@ -82,6 +83,7 @@ class Figures:
             lag=lag,
             directory=self._directory(),
             membership=self._membership(),
+            observers=self._observers(),
             stores=tuple(each.snapshot() for each in self._stages.stores.guards.figures),
             process=process,
             load=self._load.measure(self._loop.time(), process, lag, in_flight),
@@ -127,6 +129,13 @@ class Figures:
             stale=repairs.stale,
             entries=len(directory.partition),
             cached=directory.locator.cached,
+        )
+
+    def _observers(self) -> ObserverSnapshot:
+        clients = self._stages.hosting.clients
+        figures = clients.figures
+        return ObserverSnapshot(
+            figures.calls, figures.failed, figures.overloaded, clients.clients, clients.in_flight, clients.observers
         )
 
     def _membership(self) -> MembershipSnapshot:

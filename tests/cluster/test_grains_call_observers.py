@@ -12,6 +12,7 @@ from grange import (
     CallTimeout,
     ConfigurationError,
     Grain,
+    GrainId,
     GrainObserver,
     InvalidCall,
     InvalidResult,
@@ -25,7 +26,9 @@ from grange import (
     response_timeout,
 )
 from grange.client.client import Client
+from grange.proto.handshake import Hello, Role
 from grange.runtime.observers import host
+from grange.silo.silo import Silo
 from grange.testing.cluster import TestCluster
 
 
@@ -324,6 +327,29 @@ async def test_calls_follow_a_client_to_another_gateway() -> None:
             assert await cluster.silos[0].get_grain(Asks, f"d{number}").ask(reference, "2") == "2!"
 
 
+async def test_a_client_answers_before_it_leaves_a_silo_that_stops() -> None:
+    """A call of another silo that came by the stopping one is answered on that connection."""
+    async with TestCluster([Asks], silos=2) as cluster:
+        first, second = cluster.silos
+        cluster.network.partition("one-gateway", second.address.endpoint)
+        async with other_client(cluster, "one-gateway", [first.gateway]) as client:
+            reference = client.create_observer(Notes())
+            call = asyncio.create_task(await_on(second, reference))
+            await cluster.advance(0.5)
+            cluster.silos.remove(first)
+            await first.stop()
+            assert await call == "slow!"
+
+
+async def await_on(silo: Silo, reference: Watcher) -> str:
+    """Have a grain of this silo ask the observer slowly."""
+    for number in range(100):
+        grain_id = GrainId("asks", f"k{number}")
+        if silo.directory.locator.known(grain_id) == silo.address:
+            return await silo.get_grain(Asks, f"k{number}").ask(reference, "slow")
+    raise AssertionError("no key of this silo")
+
+
 async def test_a_client_that_died_is_gone_soon() -> None:
     """Calls wait for its return for 3 s, and fail as certainly not executed; then at once."""
     async with TestCluster([Asks], silos=2) as cluster:
@@ -403,18 +429,16 @@ async def test_a_reference_does_not_let_another_client_take_over() -> None:
     async with TestCluster([Asks], silos=1) as cluster:
         notes, false = Notes(), Notes()
         reference = cluster.client.create_observer(notes)
+        assert await cluster.get_grain(Asks, "a").ask(reference, "first") == "first!"
         client = other_client(cluster, "mallory")
         stolen = str(reference.id).split("/")[1]  # type: ignore[attr-defined]
-        client._hello = type(client._hello)(  # pyright: ignore[reportPrivateUsage]
-            client._hello.cluster,
-            client._hello.role,
-            "mallory",
-            client_key=bytes.fromhex(stolen),  # pyright: ignore[reportPrivateUsage]
-        )
+        hello = Hello("default", Role.CLIENT, "mallory", client_key=bytes.fromhex(stolen))
+        client._hello = hello  # pyright: ignore[reportPrivateUsage]
         async with client:
-            client.create_observer(false)
+            own = client.create_observer(false)
+            assert await client.get_grain(Asks, "a").ask(own, "own") == "own!"
             assert await cluster.get_grain(Asks, "a").ask(reference, "secret") == "secret!"
-        assert (notes.asked, false.asked) == (["secret"], [])
+        assert (notes.asked, false.asked) == (["first", "secret"], ["own"])
 
 
 async def test_filters_of_a_client_wrap_the_calls_to_its_observers() -> None:
@@ -531,3 +555,17 @@ def test_an_observer_class_is_checked_when_it_is_defined() -> None:
 
         class Untyped(GrainObserver):
             async def look(self, at) -> None: ...  # type: ignore[no-untyped-def]
+
+
+async def test_calls_to_observers_are_counted() -> None:
+    """Those sent, those that failed, and those refused at the limit; the clients that can be called now."""
+    async with TestCluster([Asks], silos=1, runtime={"client_requests": 2}) as cluster:
+        silo, notes = cluster.silos[0], Notes()
+        reference = cluster.client.create_observer(notes)
+        silo.client.create_observer(Notes())
+        asks = [cluster.get_grain(Asks, f"a{number}") for number in range(3)]
+        await asyncio.gather(*(each.outcome(reference, "slow") for each in asks))
+        await asks[0].outcome(reference, "fail")
+        figures = silo.inspection.figures.snapshot().observers
+        assert (figures.calls, figures.failed, figures.overloaded) == (3, 1, 1)
+        assert (figures.clients, figures.in_flight, figures.local) == (1, 0, 1)
