@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, Protocol, cast
 
 from grange.errors import ConfigurationError
@@ -123,6 +124,6 @@ def as_filters(argument: str, given: Iterable[Filter]) -> tuple[Filter, ...]:
 
 
 def _is_async(candidate: object) -> bool:
-    while hasattr(candidate, "func"):  # a functools.partial
-        candidate = candidate.func
+    while isinstance(candidate, partial):
+        candidate = cast("partial[object]", candidate).func
     return inspect.iscoroutinefunction(candidate)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from grange.testing.simulation.workloads.contract import Workload
 from grange.testing.simulation.workloads.counters import Counters
+from grange.testing.simulation.workloads.observers import Observers
 from grange.testing.simulation.workloads.registers import Registers
 
-EVERY: tuple[type[Workload], ...] = (Counters, Registers)
+EVERY: tuple[type[Workload], ...] = (Counters, Registers, Observers)
 """What a simulation runs by default."""
