@@ -31,7 +31,7 @@ class SimulatedEar(GrainObserver):
     @response_timeout(4)
     async def hear(self, client: str, call: int) -> str:
         """Note the call, and work for a moment."""
-        ...
+        raise NotImplementedError
 
 
 class SimulatedHerald(Grain, name="simulated_herald", idle_timeout=30):
