@@ -32,6 +32,8 @@ from grange.errors import (
     CallTimeout,
     ConfigurationError,
     ConnectionLost,
+    DeadlockError,
+    EnumerationAborted,
     GrangeError,
     InconsistentStateError,
     InvalidCall,
@@ -46,16 +48,28 @@ from grange.errors import (
     SiloUnavailable,
     StorageError,
     StorageUnavailable,
+    TurnAbandoned,
     Unauthorized,
     WriteOutcomeUnknown,
     WrongLoop,
 )
-from grange.grains.context import request_context
-from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
+from grange.grains.blocking import blocking, from_thread
+from grange.grains.context import placement_hint, request_context
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
+from grange.grains.decorators import (
+    always_interleave,
+    cancellable,
+    one_way,
+    rate_limited,
+    read_only,
+    response_timeout,
+)
+from grange.grains.enumeration import with_batch_size
 from grange.grains.filters import Call, Filter, Proceed
 from grange.grains.grain import Grain, GrainInterface, Timer
 from grange.grains.observer import GrainObserver
 from grange.grains.observer_set import ObserverSet
+from grange.grains.reentrancy import allow_reentrancy, suppress_reentrancy
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -72,6 +86,10 @@ __all__ = [
     "CallerClosed",
     "ConfigurationError",
     "ConnectionLost",
+    "DeactivationCode",
+    "DeactivationReason",
+    "DeadlockError",
+    "EnumerationAborted",
     "Filter",
     "Grain",
     "GrainId",
@@ -98,14 +116,23 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "Timer",
+    "TurnAbandoned",
     "Unauthorized",
     "WriteOutcomeUnknown",
     "WrongLoop",
+    "allow_reentrancy",
     "always_interleave",
+    "blocking",
+    "cancellable",
+    "from_thread",
     "one_way",
+    "placement_hint",
+    "rate_limited",
     "read_only",
     "request_context",
     "response_timeout",
+    "suppress_reentrancy",
+    "with_batch_size",
 ]
 
 # Keys, names and errors from elsewhere must not bring control characters into a log.

@@ -10,7 +10,8 @@
     │   │   ├── NoSuchGrain           no silo hosts this grain type
     │   │   ├── NoSuchMethod          the grain has no such method
     │   │   ├── ObserverGone          the client of the observer has gone, or has deleted it
-    │   │   ├── ActivationFailed      the grain was not activated in time, or deactivated itself while activating
+    │   │   ├── ActivationFailed      the grain was not activated: in time, by its placement, or by its own doing
+    │   │   ├── DeadlockError         the call would have waited for itself, for ever; `cycle` says how
     │   │   ├── Unauthorized              the role of the client does not allow it
     │   │   ├── InvalidCall           an argument or the key does not fit its annotation (also a TypeError)
     │   │   ├── CallerClosed          the client or silo of the reference has ended (also a RuntimeError)
@@ -19,7 +20,9 @@
     │   ├── CallOutcomeUnknown        perhaps executed, perhaps still running: check before you repeat it
     │   │   ├── CallTimeout           no answer within the response time-out (also a TimeoutError)
     │   │   ├── ConnectionLost        the connection broke after the request had left
-    │   │   └── SiloStopped           the silo stopped while it ran the call
+    │   │   ├── SiloStopped           the silo stopped while it ran the call
+    │   │   ├── TurnAbandoned         the call did not end within `max_turn_time`
+    │   │   └── EnumerationAborted    a streamed method ended before its generator did
     │   ├── CallCancelled             executed; the method raised CancelledError itself
     │   ├── InvalidResult             executed; its result could not be sent back
     │   └── RemoteError               executed; raised an error that this process has no class for
@@ -94,11 +97,31 @@ class ObserverGone(CallNotExecuted):
 
 
 class ActivationFailed(CallNotExecuted):
-    """The grain was not activated in time, or deactivated itself while activating.
+    """The grain was not activated in time, or deactivated itself while activating; or no silo fits its placement.
+
+    Also if the placement strategy of its class failed: the message has the strategy's error.
 
     The method was certainly not executed. An error that a constructor or `on_activate` raises is not wrapped: the
-    caller gets that error itself, with a note.
+    caller gets that error itself, with a note. A grain that fails again and again is held down: it is refused with the
+    last error for `retry_after` seconds, and not activated.
     """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlockError(CallNotExecuted):
+    """The call waited for its turn at a grain that, through other calls, waited for it: a cycle that never ends.
+
+    `cycle` names the calls as (grain, method): each waits for the next, and the last, which is this one, for the first.
+    It was certainly not executed. Let the chain back in with `allow_reentrancy()`, mark the method `@read_only` or
+    `@always_interleave`, or make one of the calls one-way; to repeat it unchanged fails again.
+    """
+
+    def __init__(self, message: str, cycle: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.cycle = cycle
 
 
 class Unauthorized(CallNotExecuted):
@@ -165,6 +188,22 @@ class SiloStopped(CallOutcomeUnknown):
     """The silo stopped while it ran the call: its drain time-out was over before the call ended.
 
     The method started, and it is unknown how far it got. Check its effect before you repeat the call.
+    """
+
+
+class TurnAbandoned(CallOutcomeUnknown):
+    """The call ran for longer than `max_turn_time` of its silo and held up others, so its activation was given up.
+
+    The method started, and it is unknown how far it got; its state stores nothing any more. Check its effect before you
+    repeat the call: the next one runs in a new activation, with the stored state.
+    """
+
+
+class EnumerationAborted(CallOutcomeUnknown):
+    """A streamed method ended before its generator did: its activation or silo ended, or no item was fetched for long.
+
+    The items so far are right and in order. The generator was closed, or ended with its silo: begin again where the
+    items end. The cause, if any, is the error of the call that should have fetched the next ones.
     """
 
 

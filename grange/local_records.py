@@ -1,30 +1,37 @@
 """Records of the silos that this user runs on this machine: the data folder of each, by its gateway.
 
 A silo that uses the admin token of its data folder leaves a record, so a `grange` command in another folder finds the
-token. A record counts while its silo holds the lock on it; the system frees the lock when the process ends, however it
-ends. So the token of a silo that was killed is not sent to a program that listens on its port later.
+token. Each record is a file of its own, locked before it gets its name, and it counts while it is locked. The system
+frees the lock when the process ends, however it ends, and no file is locked again. So a record never leads to the token
+of a silo that was killed, and an ended record can be removed at any time.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import stat
 import sys
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-if sys.platform != "win32":
-    import fcntl
 
 _LONGEST = 4096
 """Most bytes of a record: a path."""
 
-_WILDCARDS = ("0.0.0.0", "[::]")
-_LOOPBACK = {"127.0.0.1": ("127.0.0.1",), "[::1]": ("[::1]",), "localhost": ("127.0.0.1", "[::1]")}
-"""The hosts of this machine as commands name them, and as silos record them."""
+_SERVED_BY = {
+    "127.0.0.1": {"127.0.0.1", "localhost", "0.0.0.0", "[::]"},
+    "[::1]": {"[::1]", "[::]"},
+    "localhost": {"127.0.0.1", "[::1]", "localhost", "0.0.0.0", "[::]"},
+}
+"""The hosts on which a silo may listen, by the name of this machine that reaches it. At any other host the gateway may
+be that of another user."""
+
+_RECORDED = frozenset[str]().union(*_SERVED_BY.values())
+
+log = logging.getLogger("grange.silo")
 
 
 @contextmanager
@@ -34,64 +41,57 @@ def recorded_gateway(gateway: str, data: Path, records: Path | None = None) -> G
     `records` is the folder of the records, by default this user's. Without a folder that only this user can write there
     is no record: commands then need the data folder or a token. Does nothing on Windows.
     """
-    if sys.platform == "win32" or not gateway.startswith((*_WILDCARDS, *_LOOPBACK)):
+    if sys.platform == "win32" or gateway.rpartition(":")[0] not in _RECORDED:
         yield
         return
-    folder = _folder_of_records() if records is None else records
     try:
-        record = _Record(folder, gateway, data)
-    except OSError:
+        path, file = _new_record(_folder_of_records() if records is None else records, gateway, data)
+    except OSError as error:
+        log.info("no record of this silo for commands in other folders: %s", error)
         yield
         return
     try:
         yield
     finally:
-        record.close()
+        with suppress(OSError):
+            path.unlink()
+        os.close(file)
 
 
 def data_folder_of(gateway: str, records: Path | None = None) -> Path | None:
-    """The data folder of the silo of this user that runs at this gateway (host:port); None if there is none."""
-    if sys.platform == "win32":
-        return None
-    folder = _folder_of_records() if records is None else records
+    """The data folder of the silo of this user that runs at this gateway (host:port); None if there is none.
+
+    None also if the records name several, of silos in different network namespaces: it is not known which one answers.
+    """
     host, _, port = gateway.rpartition(":")
-    hosts = _LOOPBACK.get(host, ())
-    with suppress(OSError):
-        if hosts and _is_private(folder):
-            return next(_living(folder / f"{each}:{port}" for each in (*hosts, *_WILDCARDS)), None)
-    return None
+    names = {f"{each}:{port}" for each in _SERVED_BY.get(host, ())}
+    folder = _folder_of_records() if records is None else records
+    found: set[Path] = set()
+    with suppress(FileNotFoundError):
+        if names and _is_private(folder):
+            found = {data for name, data in _living(folder) if name in names}
+    return found.pop() if len(found) == 1 else None
 
 
-class _Record:
-    """A record and the lock on it."""
-
-    def __init__(self, folder: Path, gateway: str, data: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_private(folder):
-            raise PermissionError(f"{folder} may be written by other users")
-        _remove_ended(folder)
-        self._path = folder / gateway
-        draft = folder / f".{secrets.token_hex(8)}"
-        self._file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            # Locked before it has its name, so no reader takes it for the record of an ended silo.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._file, os.fsencode(data.absolute()))
-            draft.replace(self._path)
-        except BaseException:
-            os.close(self._file)
-            with suppress(OSError):
-                draft.unlink()
-            raise
-
-    def close(self) -> None:
-        """Remove the record, unless a later silo has replaced it."""
-        try:
-            with suppress(OSError):
-                if self._path.stat().st_ino == os.fstat(self._file).st_ino:
-                    self._path.unlink()
-        finally:
-            os.close(self._file)
+def _new_record(folder: Path, gateway: str, data: Path) -> tuple[Path, int]:
+    """Make a record. Returns its file, open and locked. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_private(folder):
+        raise PermissionError(f"other users may write in {str(folder)!r}")
+    _remove_ended(folder)
+    number = secrets.token_hex(8)
+    draft, path = folder / f".{number}", folder / f"{gateway}~{number}"
+    file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        _lock(file, shared=False)
+        os.write(file, os.fsencode(data.absolute()))
+        draft.rename(path)
+    except BaseException:
+        os.close(file)
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    return path, file
 
 
 def _folder_of_records() -> Path:
@@ -105,19 +105,24 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
-def _living(paths: Iterable[Path]) -> Generator[Path]:
-    """The data folders of those records whose silos run."""
-    for path in paths:
+def _records(folder: Path) -> Iterator[Path]:
+    """The files of the records; a draft has a name that begins with a dot."""
+    return (path for path in folder.iterdir() if "~" in path.name and not path.name.startswith("."))
+
+
+def _living(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The gateways and data folders of silos that run."""
+    for path in _records(folder):
         with suppress(FileNotFoundError), _opened(path) as file:
             if _is_locked(file):
-                yield Path(os.fsdecode(os.read(file, _LONGEST)))
+                yield path.name.partition("~")[0], Path(os.fsdecode(os.read(file, _LONGEST)))
 
 
 def _remove_ended(folder: Path) -> None:
     """Remove the records of silos that were killed."""
-    for path in folder.iterdir():
-        with suppress(OSError), _opened(path) as file:
-            if not path.name.startswith(".") and not _is_locked(file):
+    for path in _records(folder):
+        with suppress(FileNotFoundError), _opened(path) as file:
+            if not _is_locked(file):
                 path.unlink()
 
 
@@ -132,7 +137,14 @@ def _opened(path: Path) -> Generator[int]:
 
 def _is_locked(file: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _lock(file, shared=True)
     except BlockingIOError:
         return True
     return False
+
+
+def _lock(file: int, shared: bool) -> None:
+    """Lock an open file until it is closed. Raises BlockingIOError if another process holds the lock."""
+    import fcntl  # Windows has no such module
+
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +36,7 @@ def test_a_record_counts_while_its_silo_runs(tmp_path: Path) -> None:
         ("0.0.0.0:30000", "127.0.0.1:30000"),
         ("[::]:30000", "[::1]:30000"),
         ("127.0.0.1:30000", "localhost:30000"),
+        ("localhost:30000", "127.0.0.1:30000"),
     ],
 )
 def test_every_name_of_this_machine_finds_the_record(tmp_path: Path, listens: str, asked: str) -> None:
@@ -44,9 +44,20 @@ def test_every_name_of_this_machine_finds_the_record(tmp_path: Path, listens: st
         assert data_folder_of(asked, tmp_path / "records") == tmp_path
 
 
-def test_a_gateway_of_another_machine_has_no_record(tmp_path: Path) -> None:
-    with recorded_gateway("10.0.0.5:30000", tmp_path, tmp_path / "records"):
-        assert data_folder_of("10.0.0.5:30000", tmp_path / "records") is None
+@pytest.mark.parametrize(
+    ("listens", "asked"),
+    [
+        ("10.0.0.5:30000", "10.0.0.5:30000"),
+        ("127.0.0.1:30000", "[::1]:30000"),
+        ("0.0.0.0:30000", "[::1]:30000"),
+        ("127.0.0.10:30000", "127.0.0.1:30000"),
+        ("127.0.0.1:30000", "127.0.0.1:3000"),
+        ("127.0.0.1:30000", "127.0.0.1"),
+    ],
+)
+def test_a_gateway_at_which_another_program_may_listen_has_no_record(tmp_path: Path, listens: str, asked: str) -> None:
+    with recorded_gateway(listens, tmp_path, tmp_path / "records"):
+        assert data_folder_of(asked, tmp_path / "records") is None
 
 
 @pytest.mark.processes
@@ -60,18 +71,24 @@ def test_a_killed_silo_has_no_record_and_leaves_no_file(tmp_path: Path) -> None:
         silo.kill()
     assert data_folder_of("127.0.0.1:30000", records) is None
     with recorded_gateway("127.0.0.1:30001", tmp_path, records):
-        assert [each.name for each in records.iterdir()] == ["127.0.0.1:30001"]
+        assert [each.name.partition("~")[0] for each in records.iterdir()] == ["127.0.0.1:30001"]
 
 
-def test_a_later_silo_at_the_gateway_replaces_the_record(tmp_path: Path) -> None:
+def test_two_silos_at_one_gateway_leave_it_open_which_one_answers(tmp_path: Path) -> None:
+    """Network namespaces share the folder of the records."""
+    records, gateway = tmp_path / "records", "127.0.0.1:30000"
+    with recorded_gateway(gateway, tmp_path / "first", records):
+        with recorded_gateway(gateway, tmp_path / "second", records):
+            assert data_folder_of(gateway, records) is None
+        assert data_folder_of(gateway, records) == tmp_path / "first"
+
+
+def test_a_start_removes_no_record_of_a_running_silo(tmp_path: Path) -> None:
     records = tmp_path / "records"
     with recorded_gateway("127.0.0.1:30000", tmp_path / "first", records):
-        with recorded_gateway("127.0.0.1:30000", tmp_path / "second", records):
+        with recorded_gateway("127.0.0.1:30001", tmp_path / "second", records):
             pass
-        assert data_folder_of("127.0.0.1:30000", records) is None
-    first = recorded_gateway("127.0.0.1:30000", tmp_path / "first", records)
-    with first, recorded_gateway("127.0.0.1:30000", tmp_path / "second", records):
-        assert data_folder_of("127.0.0.1:30000", records) == tmp_path / "second"
+        assert data_folder_of("127.0.0.1:30000", records) == tmp_path / "first"
 
 
 def test_a_folder_that_other_users_can_write_is_not_used(tmp_path: Path) -> None:
@@ -79,12 +96,13 @@ def test_a_folder_that_other_users_can_write_is_not_used(tmp_path: Path) -> None
     with recorded_gateway("127.0.0.1:30000", tmp_path, records):
         records.chmod(0o777)
         assert data_folder_of("127.0.0.1:30000", records) is None
+        before = list(records.iterdir())
         with recorded_gateway("127.0.0.1:30001", tmp_path, records):
-            assert not (records / "127.0.0.1:30001").exists()
+            assert list(records.iterdir()) == before
 
 
 def test_the_folder_is_that_of_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with recorded_gateway("127.0.0.1:30000", tmp_path):
-        assert os.listdir(tmp_path / "grange") == ["127.0.0.1:30000"]
+        assert [each.name.partition("~")[0] for each in (tmp_path / "grange").iterdir()] == ["127.0.0.1:30000"]
         assert data_folder_of("127.0.0.1:30000") == tmp_path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from grange.cli.inspect import Answer
 from grange.cli.output import Rows
+from grange.client.questions import Answer
 from grange.membership.model.member import Member, View
 from grange.proto.ids import endpoint_of
 from grange.proto.management import SiloState
@@ -71,7 +71,7 @@ def status_table(answers: Iterable[Answer[SiloState]]) -> Rows:
     rows = table_of("silo", "name", "status", "uptime", "activations", "requests", "duplicates", "table")
     for answer in answers:
         state, member = answer.answer, answer.member
-        cells = ("", "", "", "", f"no answer: {answer.problem}")
+        cells = ("", "", "", "", answer.lack)
         if state is not None:
             active = str(sum(state.activations.values()))
             table = f"{state.table}, fenced" if state.fenced else state.table
@@ -88,11 +88,6 @@ def types_table(counts: Mapping[str, Mapping[str, int]], view: View) -> Rows:
         spread = ", ".join(f"{silo}: {count}" for silo, count in sorted(silos.items()))
         table.add_texts(name, placements.get(name, ""), str(sum(silos.values())), spread)
     return table
-
-
-def problems(answers: Iterable[Answer[Any]]) -> list[str]:
-    """A line for each silo that did not answer."""
-    return [f"{answer.member.address}: {answer.problem}" for answer in answers if answer.answer is None]
 
 
 def gateway_of(member: Member) -> str:

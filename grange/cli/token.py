@@ -25,9 +25,9 @@ def find_token(here: Here, token_file: str, gateways: Sequence[str], is_own_tabl
         return _read(Path(token_file))
     if here.token:
         return here.token
-    recorded = [data_folder_of(each) for each in gateways]
-    if (folder := recorded[0] if recorded else None) and None not in recorded and not is_own_table:
-        return read_admin_token(folder) or ""
+    recorded = [] if is_own_table else [data_folder_of(each) for each in gateways]
+    if recorded and None not in recorded:
+        return next((token for folder in recorded if folder and (token := read_admin_token(folder))), "")
     if is_own_table or all((split_endpoint(each) or ("", 0))[0] in _HERE for each in gateways):
         return read_admin_token(Path(here.data)) or ""
     return ""

@@ -20,9 +20,10 @@ from grange.client.gateways import Gateways
 from grange.client.options import ClientOptions
 from grange.errors import CallerClosed, ConfigurationError, HandshakeRefused, SiloUnavailable
 from grange.grains.definition import Addressable
+from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Filter, as_filters
 from grange.grains.observer import GrainObserver
-from grange.grains.ref import CallsGrains, GrainFactory, ReferenceExtension
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.membership.model.member import View
 from grange.observability.spans import Spans
 from grange.observability.telemetry import Process, Telemetry, as_telemetry

@@ -1,6 +1,7 @@
 """Locates grains and claims activations: the runtime's `Locator` and `Claims` in a clustered silo.
 
-A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy.
+A grain is located by the cache, else by computation (the ring), else by the directory, else by its placement strategy
+(`placer.py`).
 The result is a guess: the silo that receives the call claims the grain, and the directory decides which claim wins.
 """
 
@@ -10,14 +11,14 @@ import logging
 
 from grange.directory.cache import PlaceCache
 from grange.directory.client_locator import ClientLocator
+from grange.directory.placer import Context, Placer
 from grange.directory.provider import GrainDirectory
 from grange.directory.repair.sweep import Sweep
 from grange.directory.slice.current_view import CurrentView
 from grange.directory.slice.deps import DirectoryDeps
-from grange.directory.slice.topology import Hosting, Topology
-from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnavailable
+from grange.directory.slice.topology import Topology
+from grange.errors import GrangeError
 from grange.membership.model.member import SiloStatus
-from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.runtime.locator import Moved
@@ -29,13 +30,20 @@ class ClusterLocator:
     """Implements `runtime.locator.Locator` and `Claims` over the directory."""
 
     def __init__(
-        self, deps: DirectoryDeps, current: CurrentView, directory: GrainDirectory, sweep: Sweep, clients: ClientLocator
+        self,
+        deps: DirectoryDeps,
+        current: CurrentView,
+        directory: GrainDirectory,
+        sweep: Sweep,
+        placer: Placer,
+        clients: ClientLocator,
     ) -> None:
         self._deps = deps
         self._figures = deps.figures
         self._current = current
         self._directory = directory
         self._sweep = sweep
+        self._placer = placer
         self._clients = clients
         self._cache = PlaceCache(deps.options.cache_size)
         self._moved: Moved = _ignore
@@ -46,28 +54,23 @@ class ClusterLocator:
         if cached is not None:
             self._figures.cache_hits += 1
             return cached
-        topology = self._current.topology
-        hosting = topology.hosting.get(grain_id.type)
-        if hosting is None:
-            return self._clients.known(grain_id) if grain_id.type == CLIENT_TYPE else None
-        strategy = self._deps.strategies.get(hosting.placement)
-        if strategy is None or not strategy.computed:
-            return None
-        return strategy.choose(self._context(grain_id, hosting, topology))
+        computed = self._placer.computed(grain_id)
+        if computed is None and grain_id.type == CLIENT_TYPE:
+            return self._clients.known(grain_id)
+        return computed
 
     def takes(self, grain_type: str) -> bool:
         """Whether a new grain of this type may be placed on this silo; not while it is cordoned."""
         topology, me = self._current.topology, self._deps.me
         return me not in topology.cordoned or me in topology.hosting[grain_type].silos
 
-    async def locate(self, grain_id: GrainId) -> SiloAddress:
-        """See `Locator`. Also raises ConfigurationError if this silo does not know the type's placement strategy."""
+    async def locate(self, grain_id: GrainId, context: Context | None = None) -> SiloAddress:
+        """See `Locator`."""
         if grain_id.type == CLIENT_TYPE:
             return await self._clients.locate(grain_id)
-        hosting = self._hosting(grain_id)
-        strategy = self._strategy(grain_id, hosting)
-        if strategy.computed:
-            return self._choose(strategy, grain_id, hosting)
+        self._placer.hosting(grain_id)
+        if self._placer.is_computed(grain_id.type):
+            return await self._placer.place(grain_id, context)
         entry = await self._directory.lookup(grain_id)
         # The cache may have changed during the look-up. Then its value is the newer one.
         if (cached := self._cache.get(grain_id)) is not None:
@@ -75,7 +78,7 @@ class ClusterLocator:
         if entry is not None and not self._current.topology.is_dead(entry.silo):
             silo = entry.silo
         else:
-            silo = self._choose(strategy, grain_id, self._hosting(grain_id))
+            silo = await self._placer.place(grain_id, context)
         self._put(grain_id, silo)
         return silo
 
@@ -96,6 +99,10 @@ class ClusterLocator:
     async def changed(self, seconds: float) -> None:
         """Wait up to `seconds` for a newer view or a recovered range."""
         await self._current.changed.wait(seconds)
+
+    def expect(self, grain_id: GrainId, silo: SiloAddress) -> None:
+        """Cache the silo where this grain is expected, because it has moved there or its placement hint names it."""
+        self._put(grain_id, silo)
 
     @property
     def cached(self) -> int:
@@ -151,7 +158,11 @@ class ClusterLocator:
     def _note_winner(self, winner: GrainAddress) -> None:
         """Cache the silo of a grain, unless the ring computes it."""
         grain_id = winner.grain_id
-        if winner.silo != self._deps.me or not self._is_computed(grain_id) or self._cache.get(grain_id) is not None:
+        if (
+            winner.silo != self._deps.me
+            or not self._placer.is_computed(grain_id.type)
+            or self._cache.get(grain_id) is not None
+        ):
             self._put(grain_id, winner.silo)
 
     def _put(self, grain_id: GrainId, silo: SiloAddress) -> None:
@@ -162,11 +173,6 @@ class ClusterLocator:
         self._cache.drop(grain_id, silo)
         self._moved(grain_id)
 
-    def _is_computed(self, grain_id: GrainId) -> bool:
-        hosting = self._current.topology.hosting.get(grain_id.type)
-        strategy = hosting and self._deps.strategies.get(hosting.placement)
-        return bool(strategy and strategy.computed)
-
     def _is_over(self, winner: GrainAddress) -> bool:
         return winner.silo == self._deps.me or self._current.topology.is_dead(winner.silo)
 
@@ -174,42 +180,6 @@ class ClusterLocator:
         if self._current.topology.status(winner.silo) is not SiloStatus.LEAVING:
             return False
         return bool(await self._sweep.absent(winner.silo, [winner]))
-
-    def _hosting(self, grain_id: GrainId) -> Hosting:
-        topology = self._current.topology
-        hosting = topology.hosting.get(grain_id.type)
-        if hosting is not None:
-            return hosting
-        if not topology.ring.addresses:
-            raise SiloUnavailable(f"call to {grain_id} was not executed: no silo is active; start one")
-        types = ", ".join(sorted(topology.hosting)) or "none"
-        silos = ", ".join(map(str, sorted(topology.ring.addresses)))
-        raise NoSuchGrain(
-            f"no active silo hosts grain type {grain_id.type!r}; hosted types are {types}, on {silos}; "
-            f"is its class in grains= of a silo?"
-        )
-
-    def _strategy(self, grain_id: GrainId, hosting: Hosting) -> PlacementStrategy:
-        strategy = self._deps.strategies.get(hosting.placement)
-        if strategy is None:
-            raise ConfigurationError(
-                f"grain type {grain_id.type!r} has placement {hosting.placement!r}, which is unknown to "
-                f"silo {self._deps.me}; known are {', '.join(sorted(self._deps.strategies))}"
-            )
-        return strategy
-
-    def _choose(self, strategy: PlacementStrategy, grain_id: GrainId, hosting: Hosting) -> SiloAddress:
-        chosen = strategy.choose(self._context(grain_id, hosting, self._current.topology))
-        if chosen not in hosting.silos:
-            raise ConfigurationError(
-                f"placement {strategy.name!r} chose {chosen} for {grain_id}, which is none of its candidates"
-            )
-        return chosen
-
-    def _context(self, grain_id: GrainId, hosting: Hosting, topology: Topology) -> PlacementContext:
-        ring_owner = topology.ring.owner(grain_id.ring_hash, hosting.allowed)
-        assert ring_owner is not None, "a type is hosted by at least one silo of the ring"
-        return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.rng)
 
 
 def _ignore(_grain_id: GrainId | None) -> None:

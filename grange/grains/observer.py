@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import TypedDict, Unpack, cast
 
 from grange.errors import ConfigurationError
-from grange.grains.decorators import MethodOptions
 from grange.grains.definition import Addressable, Definition, define
 from grange.grains.hooks import HOOKS
-from grange.grains.interface import DEFINITION
+from grange.grains.interface import DEFINITION, Declared
 
 
 class ObserverKeywords(TypedDict, total=False):
@@ -38,7 +37,7 @@ class GrainObserver(Addressable):
             raise ConfigurationError(f"observer {cls.__name__}: {unknown} has no effect on an observer; it has errors=")
         define(cls, {**keywords, "key": (str, str)}, frozenset(dir(GrainObserver)), is_interface=False)
         for name, method in cast("Definition", cls.__dict__[DEFINITION]).methods.items():
-            _check(f"{cls.__name__}.{name}", name, method.options)
+            _check(f"{cls.__name__}.{name}", method)
         if hooks := ", ".join(sorted(_NO_HOOKS & vars(cls).keys())):
             raise ConfigurationError(f"{cls.__name__}: {hooks} is a hook of grains, which no observer has; rename it")
 
@@ -47,10 +46,15 @@ _OF_REFERENCES = frozenset({"id", "key", "reference"})
 _NO_HOOKS = frozenset(HOOKS) - {"on_call"}
 
 
-def _check(place: str, name: str, options: MethodOptions) -> None:
-    if name in _OF_REFERENCES:
-        raise ConfigurationError(f"{place}: {name} is a name of references; choose another")
+def _check(place: str, method: Declared) -> None:
+    options = method.options
+    if method.name in _OF_REFERENCES:
+        raise ConfigurationError(f"{place}: {method.name} is a name of references; choose another")
+    if method.streams:
+        raise ConfigurationError(f"{place}: an observer streams no results; return a list, or have it call a grain")
     if options.read_only or options.always_interleave:
         raise ConfigurationError(
             f"{place}: {options} has no effect, because an observer takes one call at a time; remove it"
         )
+    if options.blocking or options.rates:
+        raise ConfigurationError(f"{place}: {options} has no effect on an observer; only grains have it. Remove it")

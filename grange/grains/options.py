@@ -12,7 +12,10 @@ from typing import Any, TypedDict, cast, get_type_hints
 import msgspec
 
 from grange.errors import CallError, ConfigurationError
+from grange.placement.custom import as_strategy
+from grange.placement.provider import Choose, NamedStrategy, PlacementStrategy
 from grange.proto.keys import KeyKind
+from grange.proto.waits import Detects
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
 """(method name, arguments) -> whether the call may run beside another one."""
@@ -42,9 +45,11 @@ class GrainKeywords(InterfaceKeywords, total=False):
     keep_alive: bool
     reentrant: bool
     may_interleave: MayInterleave | str | None
-    placement: str
+    placement: str | PlacementStrategy | NamedStrategy | Choose
     stateless_workers: int
+    migratable: bool
     mailbox_limit: int | None
+    detect_deadlocks: str | None
     default: bool
 
 
@@ -64,9 +69,14 @@ class GrainOptions(msgspec.Struct, frozen=True):
     keep_alive: never collect an activation for idleness.
     reentrant: requests may interleave at every await.
     may_interleave: a predicate (or the name of a method of the class) that decides which requests may interleave.
-    placement: the name of a placement strategy: "ring", "random", "prefer_local".
+    placement: the name of a placement strategy: "ring", "random", "prefer_local", "least_loaded", "role".
+    strategy: the strategy that `placement=` gave as an object or a function; `placement` is its name then.
     stateless_workers: the most activations per silo, outside the directory; 0: an ordinary grain.
+    migratable: whether an activation may move to another silo while its own serves: by itself, by an operator or by the
+        rebalancer.
     mailbox_limit: requests that may wait at one activation; further ones are refused as Overloaded. None: the silo's.
+    detect_deadlocks: "on", "warn" or "off": whether a request that waits in a cycle is refused with DeadlockError, only
+        reported, or left to its time-out. None: the silo's.
     errors: exception classes that callers receive as themselves; others arrive as RemoteError. Those of base classes
         and interfaces are added.
     default: this class is the default implementation of an interface that several classes implement.
@@ -80,8 +90,11 @@ class GrainOptions(msgspec.Struct, frozen=True):
     reentrant: bool = False
     may_interleave: MayInterleave | str | None = None
     placement: str = "ring"
+    strategy: PlacementStrategy | None = None
     stateless_workers: int = 0
+    migratable: bool = True
     mailbox_limit: int | None = None
+    detect_deadlocks: str | None = None
     errors: tuple[type[Exception], ...] = ()
     default: bool = False
     version: int = 0
@@ -130,6 +143,10 @@ def combine(owner: str, keywords: Mapping[str, Any], bases: Sequence[Inherited],
     values |= {"name": snake_case(owner), **keywords, "key": key}
     errors = (error for each in (keywords, *(base.keywords for base in bases)) for error in _errors(owner, each))
     values["errors"] = tuple(dict.fromkeys(errors))
+    given = values.get("placement", "ring")
+    if given is not None and not isinstance(given, str):
+        values["strategy"] = as_strategy(given, f"grain class {owner}: placement=")
+        values["placement"] = values["strategy"].name
     options = GrainOptions(**values)
     inherited = {name: base for name, base in origins.items() if name not in keywords}
     for wrong, text in chain(_bad_values(options), _contradictions(options)):
@@ -159,7 +176,7 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
         f"idle_timeout={idle!r} must be a positive number of seconds, at most {MAX_SECONDS:.0f}; to keep activations "
         "for ever, say keep_alive=True",
     )
-    for switch in ("keep_alive", "reentrant", "default"):
+    for switch in ("keep_alive", "reentrant", "default", "migratable"):
         value = getattr(options, switch)
         yield not isinstance(value, bool), f"{switch}={value!r} must be True or False"
     placement = cast("object", options.placement)
@@ -167,6 +184,8 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield not _is_count(options.stateless_workers), "stateless_workers= must be a whole number, 0 or more"
     countable = limit is None or (_is_count(limit) and limit > 0)
     yield not countable, "mailbox_limit= must be a whole number, 1 or more"
+    detects = options.detect_deadlocks
+    yield detects not in (None, *Detects), f"detect_deadlocks={detects!r} must be one of {', '.join(Detects)}"
     yield not _is_count(options.version), f"version={options.version!r} must be a whole number, 0 or more"
     yield not all(map(_is_error_class, options.errors)), f"errors= must name exception classes, not {options.errors!r}"
     yield (
@@ -187,6 +206,10 @@ def _contradictions(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield (
         options.stateless_workers > 0 and options.placement != "ring",
         "stateless_workers= contradicts placement=: workers run on the caller's silo",
+    )
+    yield (
+        options.stateless_workers > 0 and not options.migratable,
+        "stateless_workers= contradicts migratable=False: workers never move; remove it",
     )
 
 

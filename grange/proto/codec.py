@@ -223,6 +223,8 @@ def _fill_request(target: pb.Request, request: Request) -> None:
         target.view = request.view
     if request.traceparent:
         target.traceparent = request.traceparent
+    if request.chain:
+        target.chain = request.chain
 
 
 def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
@@ -234,7 +236,8 @@ def _add_control(frame: pb.Frame, message: Rejection | Cancel | Status) -> None:
         if message.hint is not None:
             _fill_address(rejection.hint, message.hint)
     elif isinstance(message, Cancel):
-        frame.cancels.add().id = message.id
+        cancel = frame.cancels.add()
+        cancel.id, cancel.interrupt = message.id, message.interrupt
     else:
         status = frame.statuses.add()
         status.id, status.text = message.id, message.text
@@ -253,6 +256,7 @@ def _request(request: pb.Request) -> Request:
         request.one_way,
         request.view,
         request.traceparent,
+        request.chain,
     )
 
 
@@ -272,7 +276,7 @@ def _rejection(rejection: pb.Rejection) -> Rejection:
 
 
 def _cancel(cancel: pb.Cancel) -> Cancel:
-    return Cancel(cancel.id)
+    return Cancel(cancel.id, cancel.interrupt)
 
 
 def _status(status: pb.Status) -> Status:

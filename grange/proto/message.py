@@ -27,6 +27,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     `args` is an array of positional arguments. `timeout_ms` is the time left when it was sent (0: no limit). `context`
     is the request context as MessagePack (empty: none). `view` is the sender's membership version. `traceparent` is the
     W3C trace context of the call, also if it is not sampled (empty: none); the receiver drops a text that is none.
+    `chain` is the turns that wait for the request (`chain.py`; empty: none); the receiver drops that of a client.
     """
 
     id: UInt64
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, array_like=True, tag=4, gc=False):
     one_way: bool = False
     view: UInt64 = 0
     traceparent: str = ""
+    chain: bytes = b""
 
 
 class Response(msgspec.Struct, array_like=True, tag=5, gc=False):
@@ -86,9 +88,13 @@ opening side ends the stream when it has all answers, so no answer on its way is
 
 
 class Cancel(msgspec.Struct, array_like=True, tag=7, gc=False):
-    """The caller of request `id` no longer waits: drop the request if it has not started."""
+    """The caller of request `id` no longer waits: drop the request if it has not started.
+
+    `interrupt`: also cancel its turn if it runs and the method is `@cancellable`.
+    """
 
     id: UInt64
+    interrupt: bool = False
 
 
 class Status(msgspec.Struct, array_like=True, tag=8, gc=False):

@@ -6,9 +6,10 @@ Three implementations: `LocalOnly` below (one process, no cluster), `directory/l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from grange.grains.context import Scalar
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 
 Moved = Callable[[GrainId | None], None]
@@ -22,10 +23,11 @@ class Locator(Protocol):
         """The silo to try, from a cache or computed, without waiting; None: call `locate`. It may be outdated."""
         ...
 
-    async def locate(self, grain_id: GrainId) -> SiloAddress:
-        """Find the silo to try; asks other silos if needed.
+    async def locate(self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None) -> SiloAddress:
+        """Find the silo to try; asks other silos if needed. A placement strategy may look at the call's `context`.
 
-        Raises NoSuchGrain if no silo hosts the type, and SiloUnavailable if there is no silo.
+        Raises NoSuchGrain if no silo hosts the type, SiloUnavailable if there is no silo, and ActivationFailed or
+        Overloaded if the placement finds none.
         """
         ...
 
@@ -77,7 +79,7 @@ class LocalOnly:
         """Always this process."""
         return self._address
 
-    async def locate(self, grain_id: GrainId) -> SiloAddress:
+    async def locate(self, grain_id: GrainId, context: Mapping[str, Scalar] | None = None) -> SiloAddress:
         """Always this process."""
         return self._address
 

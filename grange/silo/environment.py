@@ -24,7 +24,7 @@ from grange.membership.urls import open_table
 from grange.proto.ids import SiloAddress
 from grange.silo.config import SiloConfig
 from grange.silo.roles import Tokens, configured_tokens, tokens_of
-from grange.silo.store_checks import check_at_start, naming
+from grange.silo.store_checks import StoreReport, check_at_start, naming, reports
 from grange.storage.provider import GrainStorage
 from grange.storage.urls import open_storage
 from grange.transport.grpc import GrpcTransport
@@ -86,6 +86,10 @@ class SiloEnvironment(Protocol):
 
     def storages(self) -> AbstractAsyncContextManager[Mapping[str, GrainStorage]]:
         """All storages by name; one of them is named "default"."""
+        ...
+
+    async def check_stores(self) -> list[StoreReport]:
+        """The findings about the stores while the silo runs; none about those that cannot be checked then."""
         ...
 
 
@@ -159,6 +163,10 @@ class ConfiguredEnvironment:
                     storage = open_storage(url, self._config.service, self._config.storage_settings())
                     opened[url] = await stack.enter_async_context(storage)
             yield {name: opened[url] for name, url in self._config.storage_urls.items()}
+
+    async def check_stores(self) -> list[StoreReport]:
+        """Read the settings of each store anew; nothing is written."""
+        return await reports(self._config, while_it_runs=True)
 
     async def _check(self, url: str) -> None:
         """Check each URL once. SQLite files are left to `grange doctor`, because that check reads the whole file."""

@@ -24,7 +24,6 @@ from grange.runtime.activations.catalog import Catalog
 from grange.runtime.activations.draining import CANCEL_TIMEOUT
 from grange.runtime.calls.caller import Caller
 from grange.runtime.calls.inbound import Inbound
-from grange.runtime.observers.host import ObserverHost
 from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.system_target import SystemTargets
 from grange.silo.gated_listener import GatedListener
@@ -58,7 +57,6 @@ class ShutdownDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     catalog: Catalog
     gateway: Gateway
     clients: ClientRoutes
-    observers: ObserverHost
     caller: Caller
     listeners: tuple[GatedListener, ...]
     inbound: tuple[Inbound, ...]
@@ -186,7 +184,7 @@ class Shutdown:
         deps = self._deps
         await self._close("the gateway", deps.gateway.close)
         await self._close("calls under way", deps.caller.close)
-        await self._close("observers", deps.observers.close)
+        await self._close("observers", deps.clients.own.close)
         await self._close("activations", deps.catalog.cancel_turns)
         await self._close("membership", close_membership)
         await deps.tasks.close(CANCEL_TIMEOUT)

@@ -18,12 +18,19 @@ from grange.grains.registry import Registry
 from grange.membership.model.member import View
 from grange.observability.telemetry import Telemetry, as_telemetry
 from grange.placement.provider import PlacementStrategy
-from grange.placement.strategies import builtin_strategies
 from grange.proto.ids import SiloAddress, endpoint_of
 from grange.proto.keys import Key
 from grange.runtime.activations.catalog import Catalog
 from grange.silo.config import SiloConfig
-from grange.silo.definition import SiloDefinition, as_classes, as_errors, as_silo_filters, as_strategies
+from grange.silo.control import Control
+from grange.silo.definition import (
+    SiloDefinition,
+    as_classes,
+    as_errors,
+    as_silo_filters,
+    as_strategies,
+    strategies_of,
+)
 from grange.silo.environment import ConfiguredEnvironment, SiloEnvironment
 from grange.silo.hosted_client import HostedClient
 from grange.silo.inspection import Inspection
@@ -32,7 +39,6 @@ from grange.silo.management import Management
 from grange.silo.running import RunningSilo
 from grange.silo.services import Services
 from grange.silo.startup import admit_and_join, assemble
-from grange.silo.steering import Steering
 
 G = TypeVar("G", bound=Addressable)
 
@@ -87,7 +93,7 @@ class Silo:
         given = self._config.model_dump() if self._config is not None else {}
         kind = SiloConfig if self._config is None else type(self._config)  # the class of a test reads keywords only
         config = kind(**{**given, **self._options, **overrides})
-        strategies = {**builtin_strategies(), **{each.name: each for each in self._placement}}
+        strategies = strategies_of(self._grains, self._placement)
         if self._telemetry is not None and telemetry is not None:
             provider = self._telemetry.set_global_provider or telemetry.set_global_provider
             telemetry = msgspec.structs.replace(self._telemetry, set_global_provider=provider)
@@ -135,7 +141,7 @@ class Silo:
     @property
     def client(self) -> HostedClient:
         """A client in this process, for code that is not a grain: calls grains, and has observers."""
-        return HostedClient(self._running.calls.grains, self._running.hosting.observers)
+        return HostedClient(self._running.calls.grains, self._running.hosting.clients.own)
 
     @property
     def address(self) -> SiloAddress:
@@ -177,9 +183,9 @@ class Silo:
         return self._running.inspection
 
     @property
-    def steering(self) -> Steering:
+    def control(self) -> Control:
         """The acts of operators on this silo, states and schemas, for tests and tools in this process."""
-        return self._running.steering
+        return self._running.control
 
     @property
     def catalog(self) -> Catalog:

@@ -25,7 +25,6 @@ from grange.runtime.calls.inbound import Inbound
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.gate import Gate
-from grange.runtime.observers.host import ObserverHost
 from grange.runtime.observers.routes import ClientRoutes
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
@@ -34,7 +33,9 @@ from grange.silo.admin import AdminPort
 from grange.silo.gated_listener import GatedListener
 from grange.silo.gateway import Gateway
 from grange.silo.management import Management
+from grange.silo.migration import Migration
 from grange.silo.probe_port import ProbePort
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.roles import Roles
 from grange.storage.guards.stores import StorageGuards
 from grange.transport.peers import Peers
@@ -118,7 +119,7 @@ class Calls(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Stage 7: the grains of this silo, and the requests that arrive from other silos and from clients.
 
-    `clients` are those that this silo can call; `observers` those of code in its own process.
+    `clients` are those that this silo can call, with the observers of code in its own process.
     """
 
     tasks: Tasks
@@ -127,12 +128,13 @@ class Hosting(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     catalog: Catalog
     gateway: Gateway
     clients: ClientRoutes
-    observers: ObserverHost
     silo_targets: SystemTargets
     client_targets: SystemTargets
     silo_inbound: Inbound
     client_inbound: Inbound
     admission: Admission
+    migration: Migration
+    rebalancer: Rebalancer
     management: Management
 
 

@@ -14,12 +14,14 @@ from functools import partial
 
 import msgspec
 
+from grange.aio.blocking_threads import BlockingThreads
 from grange.aio.eager import EagerStart
 from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
-from grange.grains.ref import CallsGrains, GrainFactory, ReferenceExtension
+from grange.grains.enumeration import CallsGrains
+from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
 from grange.membership.detection.deps import MembershipDeps
@@ -27,7 +29,7 @@ from grange.membership.detection.liveness import Liveness
 from grange.membership.model.member import Member, SiloStatus
 from grange.observability.catalogue import SiloActive, SiloJoining
 from grange.observability.tracing import exporting_figures
-from grange.proto.clients import KEY_BYTES, client_id
+from grange.placement.loads import Loads
 from grange.proto.faults import Clash, Faults
 from grange.proto.handshake import Hello, Role
 from grange.proto.values import ValueCodec
@@ -43,14 +45,16 @@ from grange.runtime.calls.inbound import Inbound, report_statuses
 from grange.runtime.calls.outgoing import CallerDeps
 from grange.runtime.calls.sender import Sender
 from grange.runtime.calls.traced import TracedCalls
+from grange.runtime.deadlocks.detector import DeadlockDetector
+from grange.runtime.deadlocks.local_waits import LocalWaits
 from grange.runtime.gate import Gate
-from grange.runtime.observers.host import HostDeps, ObserverHost
-from grange.runtime.observers.routes import ClientRoutes
+from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.deadlines import Deadlines
 from grange.runtime.requests.plan import Plans
 from grange.runtime.system_target import SystemTargets
 from grange.silo.admin_view import show_to_admin
 from grange.silo.config import SiloConfig
+from grange.silo.control import Control
 from grange.silo.definition import SiloDefinition
 from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
@@ -59,16 +63,20 @@ from grange.silo.gateway import Gateway
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
+from grange.silo.load_gossip import LoadGossip
 from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
+from grange.silo.memory_shedding import MemoryShedding, limit_of
+from grange.silo.migration import Migration
+from grange.silo.observers import prepare_clients
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
+from grange.silo.rebalancer import Rebalancer
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stages, Stores, Tracing
-from grange.silo.steering import Steering
 from grange.silo.traces import TraceAnswers
 from grange.storage.facet import PersistentStates
 from grange.storage.state import PersistentState
@@ -85,27 +93,32 @@ async def assemble(
     definition.check()
     logs = keep_log_lines(parts, definition.config)
     opened = await open_ports(parts, definition.config, environment)
+    lifecycle.steps.ended("open the ports")
     ports, stores = await open_stores(parts, definition, environment, opened)
+    lifecycle.steps.ended("open the stores and services")
     traces = await open_tracing(parts, definition, environment, ports)
+    lifecycle.steps.ended("open telemetry")
     links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
     calls = prepare_calls(definition, environment, ports, links, cluster, lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
+    parts.callback(hosting.catalog.deps.threads.close)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
-    figures = Figures(stages, definition.config.labels, environment.utc_now)
-    exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
-    await parts.enter_async_context(exports)
+    figures = Figures(stages, definition.config.all_labels, environment.utc_now)
+    await export_figures(parts, definition, ports, figures)
     shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
-    begin_drain = partial(lifecycle.ask_to_stop, ports.address)
-    steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
-    parts.callback(steering.close)
+    control = Control(definition.config, environment, stages, shutdown, lifecycle)
+    parts.callback(control.close)
+    waits = LocalWaits(hosting.catalog.deps, calls.deps, hosting.silo_inbound)
+    gossip = prepare_gossip(definition.config, environment, links, cluster, hosting, figures)
     silo = RunningSilo(
-        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting,
-        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
-        shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
-        loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
+        ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting, gossip=gossip,
+        inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory, waits.awaited_by), logs=logs,
+        deadlocks=DeadlockDetector(ports.address, waits, links.sender.ask, ports.events), shutdown=shutdown,
+        real_time=environment.real_time, loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness),
+        control=control, lifecycle=lifecycle,
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -123,8 +136,13 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     parts.push_async_callback(silo.stop_or_kill)
     hosting.tasks.start(hosting.collector.run())
     hosting.tasks.start(StuckTurns(hosting.catalog.deps, ports.events).run())
+    hosting.tasks.start(silo.deadlocks.run())
     if silo.real_time:
-        hosting.tasks.start(measure_lag(silo.inspection.figures.lag))
+        hosting.tasks.start(measure_lag(silo.inspection.figures.lag, hosting.admission.shedder, ports.events))
+    if limit := limit_of(hosting.catalog.deps.options, silo.real_time):
+        hosting.tasks.start(MemoryShedding(hosting.catalog, ports.events, limit).run())
+    hosting.tasks.start(silo.gossip.run())
+    hosting.tasks.start(hosting.rebalancer.run())
     hosting.tasks.start(report_statuses((hosting.silo_inbound, hosting.client_inbound)))
     cluster.agent.subscribe(silo.learn_roads)  # before all that may connect
     # The guards come before the directory: a grain that moves here in this view must wait for the recorded deaths.
@@ -133,15 +151,24 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.drop_connections)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
+    silo.lifecycle.steps.ended("make the parts")
     await cluster.agent.start()
+    silo.lifecycle.steps.ended("read the membership table")
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
+    silo.lifecycle.steps.ended("join")
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
+
+
+async def export_figures(parts: AsyncExitStack, definition: SiloDefinition, ports: Ports, figures: Figures) -> None:
+    """Export the figures of this silo, if its telemetry says so."""
+    process = process_of(definition, ports)
+    await parts.enter_async_context(exporting_figures(definition.telemetry, process, figures.snapshot))
 
 
 def prepare_links(
@@ -196,10 +223,15 @@ def prepare_cluster(
             strategies=definition.strategies,
             rng=environment.random,
             events=ports.events,
+            loads=_loads(definition.config, ports),
             options=definition.config.directory_options(),
         )
     )
     return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory)
+
+
+def _loads(config: SiloConfig, ports: Ports) -> Loads:
+    return Loads(ports.address, asyncio.get_running_loop().time, config.placement_settings().load_lifetime)
 
 
 def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
@@ -216,7 +248,7 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         road=ports.silo_listener.road_port,
         gateway_road=ports.client_listener.road_port,
         run=f"{environment.random.getrandbits(64):016x}",
-        labels=definition.config.labels,
+        labels=definition.config.all_labels,
         grains=definition.placements(),
         interfaces=definition.interfaces(),
     )
@@ -256,55 +288,58 @@ def prepare_hosting(
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans,
+        spans=calls.spans, events=ports.events, threads=BlockingThreads(options.blocking_threads),
     )  # fmt: skip
-    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
-    services, filters = RegisteredServices(stores.services), definition.filters.incoming
-    hosted = [HostedType(cls, calls.plans, facets, services, options, filters) for cls in definition.grains]
+    hosted = _hosted(definition, stores, calls, options)
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
-    clients, observers = prepare_observers(definition, environment, ports, cluster, calls)
+    deps.moves.carrier = migration = Migration(calls.deps.sender.ask, catalog, cluster.directory)
     gateway = Gateway(ports.address, calls.caller, calls.deps.sender, catalog)
     roles = Roles(environment.tokens(), ports.events)
     silo_targets, client_targets = SystemTargets(roles.asker_of), SystemTargets(roles.asker_of)
     admission = Admission(options, catalog.has_small_answer, calls.deps.figures)
-    silo_inbound = Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans)
-    client_inbound = Inbound(gateway, client_targets, faults, tasks, admission, calls.spans)
-    inbound = (silo_inbound, client_inbound)
+    inbound = (
+        Inbound(catalog, silo_targets, faults, tasks, admission, calls.spans),
+        Inbound(gateway, client_targets, faults, tasks, admission, calls.spans),
+    )
     return Hosting(
         tasks=tasks,
         roles=roles,
         collector=collector,
         catalog=catalog,
         gateway=gateway,
-        clients=clients,
-        observers=observers,
+        clients=prepare_clients(definition, environment, ports, cluster, calls),
         silo_targets=silo_targets,
         client_targets=client_targets,
-        silo_inbound=silo_inbound,
-        client_inbound=client_inbound,
+        silo_inbound=inbound[0],
+        client_inbound=inbound[1],
         admission=admission,
+        migration=migration,
+        rebalancer=_rebalancer(definition.config, environment, ports, cluster, catalog),
         management=Management(ports.address, ports.name, catalog, cluster.agent, cluster.directory, inbound),
     )
 
 
-def prepare_observers(
-    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, cluster: Cluster, calls: Calls
-) -> tuple[ClientRoutes, ObserverHost]:
-    """The clients that grains may call, and the observers of code in this process."""
-    options, deps = definition.config.runtime_options(), calls.deps
-    return_time = definition.config.directory_options().client_return
-    clients = ClientRoutes(ports.address, deps.deadlines, deps.faults, options.client_requests, return_time)
-    chance = random.SystemRandom() if environment.real_time else environment.random
-    observers = ObserverHost(
-        client_id(chance.randbytes(KEY_BYTES)),
-        calls.plans,
-        definition.filters.incoming,
-        HostDeps(cluster.gate, options.mailbox_limit),
-        partial(chance.getrandbits, 64),
-    )
-    clients.add_host(observers)
-    return clients, observers
+def _hosted(definition: SiloDefinition, stores: Stores, calls: Calls, options: RuntimeOptions) -> list[HostedType]:
+    facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
+    services, filters = RegisteredServices(stores.services), definition.filters.incoming
+    return [HostedType(cls, calls.plans, facets, services, options, filters) for cls in definition.grains]
+
+
+def _rebalancer(
+    config: SiloConfig, environment: SiloEnvironment, ports: Ports, cluster: Cluster, catalog: Catalog
+) -> Rebalancer:
+    return Rebalancer(cluster.directory, catalog, config.placement_settings(), ports.events, environment.random)
+
+
+def prepare_gossip(
+    config: SiloConfig, environment: SiloEnvironment, links: Links, cluster: Cluster, hosting: Hosting, figures: Figures
+) -> LoadGossip:
+    """The loads that silos tell each other, for placement and the rebalancer."""
+    return LoadGossip(
+        links.sender.ask, cluster.directory, hosting.rebalancer, config.placement_settings(),
+        partial(figures.own_load, environment.real_time), random.Random(environment.random.getrandbits(64)),
+    )  # fmt: skip
 
 
 def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
@@ -317,7 +352,6 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             catalog=hosting.catalog,
             gateway=hosting.gateway,
             clients=hosting.clients,
-            observers=hosting.observers,
             caller=calls.caller,
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),
@@ -334,13 +368,17 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    silo.deadlocks.serve(hosting.silo_targets)
+    hosting.migration.serve(hosting.silo_targets)
+    silo.gossip.serve(hosting.silo_targets)
     answers = (
         hosting.management,
+        hosting.rebalancer,
         silo.inspection,
         Journal(silo.ports.address, silo.ports.events, silo.logs),
         DoubtsTarget(silo.cluster.agent, silo.links.peers),
         silo.shutdown,
-        silo.steering,
+        silo.control,
         TraceAnswers(silo.ports.address, traces.spans, traces.kept),
     )
     for targets in (hosting.silo_targets, hosting.client_targets):

@@ -33,6 +33,7 @@ from grange.silo.definition import as_classes, as_errors, as_silo_filters, as_st
 from grange.silo.roles import Tokens, configured_tokens
 from grange.silo.services import Services
 from grange.silo.silo import Silo
+from grange.silo.store_checks import StoreReport
 from grange.storage.memory import MemoryStorage
 from grange.storage.provider import GrainStorage
 from grange.testing.loop import VirtualTime, clock_of_loop
@@ -350,6 +351,10 @@ class _TestEnvironment:
 
     def writer(self, silo: SiloAddress) -> SiloAddress:
         return self.identity(silo)
+
+    async def check_stores(self) -> list[StoreReport]:
+        """SiloEnvironment: there is nothing to check."""
+        return []
 
     def recorded(self, gateway: str) -> AbstractContextManager[None]:
         """No record: the tokens of a test are its own."""

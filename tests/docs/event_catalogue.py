@@ -1,7 +1,7 @@
 """The page of all events, generated from the code: `python -m tests.docs.event_catalogue` writes it.
 
-Typed events are declared in `grange/observability/catalogue.py`. Further names stand only in log lines; what those mean
-is written here.
+Typed events are declared in `catalogue.py` and `turn_events.py` of `grange/observability/`. Further names stand only in
+log lines; what those mean is written here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from grange.observability import catalogue
+from grange.observability import catalogue, turn_events
 from grange.observability.events import Event
 from tests.docs.runbook_index import pages
 
@@ -21,11 +21,13 @@ PAGE = ROOT / "docs" / "operations" / "events.md"
 EVENT = re.compile(r"[a-z]+(_[a-z]+)+")
 
 LOG_LINES = {
+    "move_failed": "An activation did not move to another silo; it continues here, or has ended.",
     "act_audited": "An operator acts on this silo: a line before the act and one after it, without a limit.",
     "admin_port_failed": "The thread of the admin port ended with an unforeseen error.",
     "admin_port_open": "The admin port answers probes.",
     "no_admin_token": "The file of the admin token cannot be made, so no client has a role in management.",
     "page_failed": "A page of the admin port cannot be served.",
+    "cancelled_turn_failed": "A turn that was cancelled raised another error, which its caller need not see.",
     "ended_by_force": "The process did not end after its stop, and is ended by force.",
     "generation_ahead_of_clock": "An earlier silo at this endpoint has a generation ahead of this machine's clock.",
     "lifecycle_failed": "`on_activate`, `on_deactivate` or the end of an activation raised an error.",
@@ -76,7 +78,11 @@ These lines are no events of a silo: a client, the command line, or code below t
 
 def kinds() -> dict[str, type[Event]]:
     """The typed events by name, in the order of their declarations."""
-    found = [each for each in vars(catalogue).values() if isinstance(each, type) and issubclass(each, Event)]
+    found = [
+        each
+        for each in (vars(catalogue) | vars(turn_events)).values()
+        if isinstance(each, type) and issubclass(each, Event)
+    ]
     return {kind.NAME: kind for kind in found if kind is not Event}
 
 

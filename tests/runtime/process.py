@@ -18,6 +18,7 @@ from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.proto.acts import Asker, Level
 from grange.proto.faults import Faults
+from grange.proto.handshake import Role
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.values import ValueCodec
 from grange.runtime.activations.activation import Activation
@@ -76,7 +77,7 @@ class Process:
         )
         self.catalog.open()
         self.level = Level.ADMIN
-        self.targets = SystemTargets(lambda hello: Asker(hello.name, self.level))
+        self.targets = SystemTargets(lambda hello: Asker(hello.name, self.level, hello.role is Role.SILO))
         self.admission = Admission(self.options, self.catalog.has_small_answer)
         self.inbound = Inbound(self.catalog, self.targets, self.faults, self.tasks, self.admission)
 

@@ -104,7 +104,7 @@ async def stranger(process: Callable[..., Process]) -> AsyncIterator[Open]:
     """Open a connection to a process with carts. After the test, check that no request is in progress."""
     network, opened = MemoryNetwork(), []
 
-    async def open_(**options: Any) -> Stranger:
+    async def open_(role: Role = Role.CLIENT, **options: Any) -> Stranger:
         here = process(Cart, options=RuntimeOptions(**options))
         there = MemoryTransport(network)
 
@@ -113,7 +113,7 @@ async def stranger(process: Callable[..., Process]) -> AsyncIterator[Open]:
 
         listener = await there.listen("127.0.0.1", 0, admit, here.inbound.accept)
         made = Stranger(here, MemoryTransport(network))
-        hello = Hello("test", Role.CLIENT, "stranger")
+        hello = Hello("test", role, "stranger")
         made.connection = await made.transport.connect("127.0.0.1", listener.port, hello, made)
         opened.extend([made.transport, there])
         processes.append(here)
@@ -206,6 +206,31 @@ async def test_a_text_that_is_no_traceparent_is_dropped_and_the_request_runs(str
     (incoming,) = there.process.inbound.connected
     assert len(incoming._calls[number].request.traceparent) in (0, LENGTH)
     assert value(await there.answer(number)) is None
+
+
+@pytest.mark.parametrize("chain", [b"\x01", bytes(7), bytes(9), bytes(257), bytes(264), bytes(3_000_000)])
+async def test_bytes_that_are_no_chain_are_dropped_and_the_request_runs(stranger: Open, chain: bytes) -> None:
+    assert await _kept(await stranger(role=Role.SILO), chain) == b""
+
+
+@pytest.mark.parametrize("chain", [bytes(8), b"\x01" * 256])
+async def test_a_chain_of_a_silo_is_kept(stranger: Open, chain: bytes) -> None:
+    assert await _kept(await stranger(role=Role.SILO), chain) == chain
+
+
+async def test_a_chain_of_a_client_is_dropped(stranger: Open) -> None:
+    """No client passes as a call that a turn waits for."""
+    assert await _kept(await stranger(), bytes(8)) == b""
+
+
+async def _kept(there: Stranger, chain: bytes) -> bytes:
+    """The chain of a request that runs, as the silo keeps it."""
+    number = there.send("hold", 1, chain=chain)
+    await settle()
+    (incoming,) = there.process.inbound.connected
+    kept = incoming._calls[number].request.chain
+    assert value(await there.answer(number)) is None
+    return kept
 
 
 async def test_the_context_is_the_methods(stranger: Open) -> None:

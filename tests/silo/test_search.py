@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from grange import Grain
 from grange.errors import GrangeError, InvalidCall, Overloaded
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.ids import GrainId
 from grange.proto.inspection import FIND, MAX_ROWS, FindActivations, FoundActivations
 from grange.proto.management import encode
@@ -101,6 +102,15 @@ def test_a_bad_filter_is_refused_by_name(filters: dict[str, Any]) -> None:
     (name,) = filters
     with pytest.raises(InvalidCall, match=f"^{name}: "):
         Search(FindActivations(**filters), NOW)
+
+
+def test_a_cursor_may_be_as_long_as_a_filter_and_no_longer() -> None:
+    for name in ("cursor", "prefix"):
+        with pytest.raises(InvalidCall, match=f"^{name}: at most 4096 characters"):
+            Search(FindActivations(**{name: "a" * 4097}), NOW)  # type: ignore[arg-type]
+    with pytest.raises(InvalidCall, match=r"^cursor: it is not that of a page before"):
+        Search(FindActivations(cursor="a" * 4096), NOW)
+    Search(FindActivations(prefix="a" * 4096), NOW)
 
 
 def test_a_cursor_of_another_order_is_refused() -> None:
@@ -237,7 +247,7 @@ async def test_an_activation_that_ends_during_a_search_is_not_a_reason_to_skip_a
         search = asyncio.create_task(silo.inspection.find(FindActivations()))
         await asyncio.sleep(0)  # the first slice
         for each in list(silo.catalog.activations())[:4]:
-            each.deactivate("a test")
+            each.deactivate(DeactivationReason(DeactivationCode.OPERATOR, "a test"))
         rows = (await search).rows
         assert {row.grain_id.key for row in rows} >= set("45678")
 

@@ -24,6 +24,8 @@ from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.message import Cancel, Encoding, Message, Reason, Rejection, Request, Response, Status
 
 LIMIT = 2**22
+UP_TO_ITS_CHAIN = bytes.fromhex("919c040182a474797065a161a36b6579a162a163c401900000c400c200a0")
+"""A packed frame with one request, without its last field."""
 ids = st.integers(0, 2**64 - 1)
 words = st.text(max_size=20)
 blobs = st.binary(max_size=50)
@@ -32,11 +34,11 @@ addresses = st.builds(SiloAddress, words, st.integers(0, 65535), ids)
 messages = st.one_of(
     st.builds(
         Request, ids, st.builds(GrainId, words, words), words, blobs,
-        st.sampled_from(Encoding), u32, blobs, st.booleans(), ids, words,
+        st.sampled_from(Encoding), u32, blobs, st.booleans(), ids, words, blobs,
     ),
     st.builds(Response, ids, blobs, st.booleans()),
     st.builds(Rejection, ids, st.sampled_from(Reason), words, st.none() | addresses, u32, blobs),
-    st.builds(Cancel, ids),
+    st.builds(Cancel, ids, st.booleans()),
     st.builds(Status, ids, words),
 )  # fmt: skip
 KINDS: list[type] = [Request, Response, Rejection, Cancel, Status]
@@ -99,7 +101,7 @@ def test_mutated_frames_are_frames_or_invalid_frames(frames: ModuleType, writer:
     dice = random.Random(34)
     good = writer.encode_frame(
         [
-            Request(1, GrainId("cart", "ann"), "add", b"\x91\x01", timeout_ms=30_000, view=7, traceparent="00-ab"),
+            Request(1, GrainId("cart", "ann"), "add", b"\x91\x01", view=7, traceparent="00-ab", chain=bytes(8)),
             Response(2, b"\x01"),
             Rejection(3, Reason.NOT_HERE, "moved", SiloAddress("h", 1, 2)),
             Status(4, "queued"),
@@ -133,6 +135,8 @@ def test_mutated_frames_are_frames_or_invalid_frames(frames: ModuleType, writer:
         (packed, b"\x91\x95\x04\x01\xdf\xff\xff\xff\xff"),  # declares a grain id of four billion fields
         (packed, b"\x91\x93\x08\x01\xa1\xff"),  # invalid UTF-8 in a status
         (packed, b"\x91\x93\x08\x01\xa3\xed\xa0\x80"),  # a lone surrogate
+        (packed, UP_TO_ITS_CHAIN + b"\xc6\xff\xff\xff\xff"),  # declares a chain of four gigabytes
+        (packed, UP_TO_ITS_CHAIN + b"\xa1a"),  # a chain as text
         (packed, b"\x91\x93\x07\x01" + b"\x91" * 1_000_000 + b"\xc0"),  # lists within lists, in an unknown field
         (packed, b"\x91\x92\x09\x01"),  # an unknown kind of message
         (packed, b"\x91\x90"),  # a message without a kind

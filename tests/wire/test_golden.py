@@ -46,6 +46,10 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
         "224a0801120724636c69656e741a3166663166333061663330343536333365333035336439653234633439613963632f6265"
         "3833373563303730646134333434220473686f772a0491a26869",
     ),
+    "request of a turn": (
+        [Request(1, GrainId("cart", "ann"), "add", b"\x90", chain=b"\x01" * 8 + b"\xff" * 8)],
+        "222708011204636172741a03616e6e22036164642a019062100101010101010101ffffffffffffffff",
+    ),
     "response": ([Response(300, b"\x01")], "2a0608ac02120101"),
     "fault": ([Response(1, b"\x80", failed=True)], "2a0708011201801801"),
     "nothing": ([Response(0)], "2a00"),
@@ -55,6 +59,7 @@ FRAMES: dict[str, tuple[list[Message], str]] = {
     ),
     "bare rejection": ([Rejection(1, Reason.CANCELLED)], "32040801100a"),
     "cancel": ([Cancel(5)], "3a020805"),
+    "interrupt": ([Cancel(5, True)], "3a0408051001"),
     "status": ([Status(5, "queued at 3")], "420f0805120b7175657565642061742033"),
     "mixed": (
         [Cancel(3), Response(2, b"\x01"), Request(1, GrainId("a", "b"), "c", b"\x90")],
@@ -89,18 +94,21 @@ GREETINGS: dict[str, tuple[Hello | Welcome, str]] = {
     ),
 }
 PACKED: dict[str, str] = {
-    "smallest request": "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0",
+    "smallest request": "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c400",
     "fullest request": (
-        "919b04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0"
+        "919c04cfffffffffffffffff82a474797065a463617274a36b6579a2c3bca3616464c4035b315d01cd7530c40581a16ba176c307a0c400"
     ),
     "traced request": (
-        "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
+        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
         "33636539323964306530653437"
-        "33362d303066303637616130626139303262372d3031"
+        "33362d303066303637616130626139303262372d3031c400"
+    ),
+    "request of a turn": (
+        "919c040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0c4100101010101010101ffffffffffffffff"
     ),
     "request to a client": (
-        "919b040182a474797065a724636c69656e74a36b6579d9316666316633306166333034353633336533303533643965323463"
-        "3439613963632f62653833373563303730646134333434a473686f77c40491a268690000c400c200a0"
+        "919c040182a474797065a724636c69656e74a36b6579d9316666316633306166333034353633336533303533643965323463"
+        "3439613963632f62653833373563303730646134333434a473686f77c40491a268690000c400c200a0c400"
     ),
     "response": "919405cd012cc40101c2",
     "fault": "91940501c40180c3",
@@ -110,10 +118,21 @@ PACKED: dict[str, str] = {
         "cf0000018bcfe5680064c40180"
     ),
     "bare rejection": "919706010aa0c000c400",
-    "cancel": "91920705",
+    "cancel": "91930705c2",
+    "interrupt": "91930705c3",
     "status": "91930805ab7175657565642061742033",
+    "mixed": "93930703c2940502c40101c29c040182a474797065a161a36b6579a162a163c401900000c400c200a0c400",
+}
+BEFORE_CHAINS: dict[str, str] = {
+    "smallest request": "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200a0",
+    "traced request": (
+        "919b040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200d93730302d3462663932663335373762333464613661"
+        "33636539323964306530653437"
+        "33362d303066303637616130626139303262372d3031"
+    ),
     "mixed": "93920703940502c40101c29b040182a474797065a161a36b6579a162a163c401900000c400c200a0",
 }
+"""Packed requests of a writer that does not know `chain`."""
 BEFORE_TRACES: dict[str, str] = {
     "smallest request": "919a040182a474797065a463617274a36b6579a3616e6ea3616464c401900000c400c200",
     "fullest request": (
@@ -137,6 +156,11 @@ def test_packed_frames_keep_their_bytes(name: str) -> None:
     messages, frozen = FRAMES[name][0], PACKED[name]
     assert packed.encode_frame(messages).hex() == frozen
     assert packed.decode_frame(bytes.fromhex(frozen), 1000) == messages
+
+
+@pytest.mark.parametrize("name", BEFORE_CHAINS)
+def test_requests_without_a_chain_are_read(name: str) -> None:
+    assert packed.decode_frame(bytes.fromhex(BEFORE_CHAINS[name]), 1000) == FRAMES[name][0]
 
 
 @pytest.mark.parametrize("name", BEFORE_TRACES)

@@ -15,6 +15,7 @@ from grange.directory.slice.local_registrations import RegisteredHere
 from grange.directory.slice.partition import Conflict, Partition
 from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
+from grange.placement.loads import Loads
 from grange.placement.provider import PlacementStrategy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.observers.routes import ClientState
@@ -35,7 +36,8 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
 
-    `client_state` tells whether a client is connected to this silo. `figures` counts what this part does.
+    `client_state` tells whether a client is connected to this silo. `loads`: what this silo knows of the loads of all
+    silos. `figures` counts what this part does.
     """
 
     me: SiloAddress
@@ -50,6 +52,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     strategies: Mapping[str, PlacementStrategy]
     rng: Random
     events: Events
+    loads: Loads
     options: DirectoryOptions = DirectoryOptions()
     figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)
 

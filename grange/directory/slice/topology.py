@@ -31,7 +31,7 @@ class Topology:
     active and the leaving ones. A silo is gone if it was in an earlier view and is no longer live.
     """
 
-    __slots__ = ("_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "live", "ring", "version")
+    __slots__ = ("_generations", "_statuses", "_voted_dead", "cordoned", "hosting", "labels", "live", "ring", "version")
 
     def __init__(self, view: View) -> None:
         self.version = view.version
@@ -42,6 +42,7 @@ class Topology:
             if not view.is_dead(member.address)
         )
         self.cordoned = frozenset(member.address for member in view.active if member.cordoned)
+        self.labels = {member.address: frozenset(member.labels) for member in view.active}
         self.hosting = _hosting(view, self.cordoned)
         self._statuses = {member.address: member.status for member in view.members}
         self._voted_dead = frozenset(member.address for member in view.members if member.voted_dead)
@@ -123,6 +124,7 @@ def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]
     hosts: dict[str, list[SiloAddress]] = {}
     placements: dict[str, str] = {}
     active = view.active
+    revisions = {member.address: member.revision for member in active}
     for member in active:
         for grain_type, placement in member.grains.items():
             hosts.setdefault(grain_type, []).append(member.address)
@@ -134,10 +136,17 @@ def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]
             placements[grain_type],
             None if len(silos) == len(active) else frozenset(silos),
         )
-        for grain_type, silos in ((name, _open_to_new(silos, cordoned)) for name, silos in hosts.items())
+        for grain_type, silos in ((name, _open_to_new(silos, cordoned, revisions)) for name, silos in hosts.items())
     }
 
 
-def _open_to_new(silos: list[SiloAddress], cordoned: frozenset[SiloAddress]) -> list[SiloAddress]:
-    """The silos that take new grains: those without a cordon, or all if every one has it, so that calls go on."""
-    return [silo for silo in silos if silo not in cordoned] or silos
+def _open_to_new(
+    silos: list[SiloAddress], cordoned: frozenset[SiloAddress], revisions: dict[SiloAddress, int]
+) -> list[SiloAddress]:
+    """The silos that take new grains: those without a cordon, and of these the ones of the newest revision.
+
+    All of them if every one has a cordon, so that calls go on.
+    """
+    able = [silo for silo in silos if silo not in cordoned] or silos
+    newest = max(revisions[silo] for silo in able)
+    return [silo for silo in able if revisions[silo] == newest]

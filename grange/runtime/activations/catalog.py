@@ -6,13 +6,14 @@ Every request to a grain of this silo, from this process or from the wire, enter
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import MappingProxyType
 
 from grange.aio.portions import PORTION, in_portions
-from grange.errors import SiloStopped
+from grange.errors import ConfigurationError
+from grange.grains.context import place_of
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.proto.clients import CLIENT_TYPE
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
@@ -26,8 +27,12 @@ from grange.runtime.activations.draining import (
     deactivate_all,
     wait_cancelled,
 )
-from grange.runtime.activations.hosted import Built, HostedType
+from grange.runtime.activations.held_grains import held
+from grange.runtime.activations.hosted import HostedType
+from grange.runtime.activations.killed import KilledActivations
 from grange.runtime.activations.lifecycle import activate, deactivate
+from grange.runtime.activations.moves import Arrival
+from grange.runtime.activations.roster import Roster
 from grange.runtime.activations.workers import IdleWatcher, WorkerPool
 from grange.runtime.locator import Claims
 from grange.runtime.requests.invocation import Invocation
@@ -38,7 +43,11 @@ Target = Activation | WorkerPool
 
 
 BATCH = 1000
-"""Activations that are looked at, or cleared, before the event loop runs other tasks: a few milliseconds."""
+"""Activations that are looked at before the event loop runs other tasks: a few milliseconds."""
+
+DUPLICATE = DeactivationReason(DeactivationCode.DUPLICATE, "another activation of this grain holds the claim")
+
+OUTDATED = DeactivationReason(DeactivationCode.OUTDATED, "another activation of this grain may have changed its state")
 
 
 class Catalog:
@@ -59,13 +68,13 @@ class Catalog:
             deps.figures.methods.update({(name, figures.method): figures for figures in each.figures.methods})
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
+        self._roster = Roster[Target]()
         self._open = False
         self.takes: Callable[[str], bool] = _always
         self.deliver_to_client: Callable[[Invocation], None] = _refuse_to_carry
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
-        self._dying: deque[Activation] = deque()  # killed and not cleared yet
-        self._killed: list[Built] = []
+        self._killed = KilledActivations()
         self._next_silo: NextSilo = _nowhere
         deps.gate.on_fence(self._refuse_waiting)
 
@@ -115,29 +124,54 @@ class Catalog:
             self._create(call, hosted)
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
+        if self.deps.holds.failing and (refused := held(self.deps, call.grain_id)) is not None:
+            call.refuse(refused)
+            return
         if hosted.options.stateless_workers:
             pool = WorkerPool(call.grain_id, hosted, self.deps, self._collector, self._pool_empty, lambda: self._open)
-            self.targets[call.grain_id] = pool
+            self.insert(pool)
             pool.receive(call)
             return
         activation = Activation(call.grain_id, hosted, self, asyncio.get_running_loop().time())
-        self.targets[call.grain_id] = activation
+        self.insert(activation)
         activation.receive(call)
         self.start_activation(activation)
+
+    def insert(self, target: Target) -> None:
+        """Hold this activation or pool as that of its grain."""
+        self.targets[target.grain_id] = target
+        target.place = self._roster.add(target)
 
     def _refusal(self, call: Invocation, hosted: HostedType | None) -> Refused | None:
         if hosted is None:
             return Refused(Reason.NO_SUCH_GRAIN, f"silo {self.deps.address} hosts no grain type {call.grain_id.type!r}")
         if call.method not in hosted.plans:
-            known = ", ".join(sorted(hosted.plans)) or "none"
+            known = ", ".join(hosted.methods) or "none"
             return Refused(Reason.NO_SUCH_METHOD, f"{hosted.name!r} has no method {call.method!r}; it has: {known}")
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
+        if call.context and (hinted := self._hinted(call, hosted)) is not None:
+            return Refused(Reason.NOT_HERE, f"its placement hint names {hinted}", hint=hinted)
         if not self.takes(call.grain_id.type):
             text = f"silo {self.deps.address} is cordoned and takes no new grains"
             return Refused(Reason.NOT_HERE, text)
         return None
+
+    def _hinted(self, call: Invocation, hosted: HostedType) -> SiloAddress | None:
+        """The other silo that the placement hint of a call names, if it takes new grains of the type."""
+        place = place_of(call.context)
+        if not place or place == str(self.deps.address) or hosted.options.stateless_workers:
+            return None
+        try:
+            silo = SiloAddress.parse(place)
+        except ConfigurationError:
+            return None  # a peer made it up
+        carrier = self.deps.moves.carrier
+        if carrier.obstacle(hosted.name, silo):
+            return None
+        carrier.expect(call.grain_id, silo)  # a gateway relays the call there when its client repeats it
+        return silo
 
     # --- activation.ActivationOwner -------------------------------------------------------------------------------
 
@@ -158,17 +192,48 @@ class Catalog:
         """The silo that callers should try next. None while this silo takes grains: callers must locate the grain."""
         return None if self._open else self._next_silo(grain_id)
 
+    def continue_here(self, activation: Activation, memory: bytes) -> bool:
+        """Continue an activation that did not move: a new one takes its place, its memory and its waiting requests."""
+        if not self._open or self.targets.get(activation.grain_id) is not activation:
+            return False
+        successor = self._successor(Arrival(activation.address, memory), activation.hosted)
+        for call in activation.take_waiting():
+            successor.receive(call)
+        self.start_activation(successor)
+        return True
+
     def on_gone(self, activation: Activation) -> None:
         """Remove it, unless a newer activation has replaced it."""
         if self.targets.get(activation.grain_id) is activation:
             del self.targets[activation.grain_id]
+            self._roster.remove(activation, activation.place)
         self._note_empty()
 
     # --- for the rest of the silo ---------------------------------------------------------------------------------
 
-    def activations(self, most: int | None = None) -> Iterator[Activation]:
-        """Yield all activations, including workers; those of `most` grains. Grains that come meanwhile are left out."""
-        for target in list(self.targets.values() if most is None else islice(self.targets.values(), most)):
+    def arrive(self, arrival: Arrival) -> None:
+        """Continue an activation of another silo here. Raises Refused if this silo cannot take it."""
+        grain_id = arrival.previous.grain_id
+        hosted = self.hosted.get(grain_id.type)
+        if hosted is None or hosted.options.stateless_workers or not self._open or not self.takes(grain_id.type):
+            raise Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains of type {grain_id.type!r}")
+        if self.deps.gate.fenced is not None:
+            raise self.deps.gate.refusal()
+        if grain_id in self.targets:
+            raise Refused(Reason.NOT_READY, f"silo {self.deps.address} has an activation of {grain_id}")
+        self.start_activation(self._successor(arrival, hosted))
+
+    def _successor(self, arrival: Arrival, hosted: HostedType) -> Activation:
+        """An activation that continues another one; it must be started before anything is awaited."""
+        grain_id = arrival.previous.grain_id
+        activation = Activation(grain_id, hosted, self, asyncio.get_running_loop().time())
+        self.deps.moves.arrivals[activation.activation_id] = arrival
+        self.insert(activation)
+        return activation
+
+    def activations(self) -> Iterator[Activation]:
+        """Yield all activations, including workers. The caller may await in between: see `Roster`."""
+        for target in self._roster:
             yield from tuple(target.workers) if isinstance(target, WorkerPool) else (target,)
 
     def batches(self) -> Iterator[list[Activation]]:
@@ -202,7 +267,7 @@ class Catalog:
         if isinstance(target, Activation) and target.address.same_activation(address):
             target.claimed = False
             target.hosted.figures.duplicates += 1
-            target.deactivate("another activation of this grain holds the claim")
+            target.deactivate(DUPLICATE)
 
     def deactivate_if_stateful(self, address: GrainAddress) -> None:
         """Deactivate this activation if it has state, because a duplicate may have written that state.
@@ -211,7 +276,7 @@ class Catalog:
         """
         target = self.targets.get(address.grain_id)
         if isinstance(target, Activation) and target.address.same_activation(address) and target.hosted.has_facets:
-            target.deactivate("another activation of this grain may have changed its state")
+            target.deactivate(OUTDATED)
 
     def has_small_answer(self, request: Request) -> bool:
         """Whether the type of the method's result, such as int or None, says that its answer is small."""
@@ -223,7 +288,7 @@ class Catalog:
         """The number of activations by grain type."""
         return {name: hosted.live for name, hosted in self.hosted.items() if hosted.live}
 
-    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: str) -> int:
+    async def deactivate_where(self, matches: Callable[[Activation], bool], reason: DeactivationReason) -> int:
         """Deactivate every matching activation after its running requests. Returns their number.
 
         They begin to end in portions, after the return; one that does not match any more at its turn stays.
@@ -263,7 +328,7 @@ class Catalog:
         """
         self._open = False
         if kill:
-            self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
+            self._killed.mark(self.activations(), f"silo {self.deps.address} has ended")
         turns: list[Invocation] = []
         for busy in self._busy():
             for first in range(0, len(busy), PORTION):
@@ -272,47 +337,26 @@ class Catalog:
                     activation.deactivate(STOPPING)  # first, so that it starts no turn after the cancelled one
                 turns += cancel_running(portion, self.deps.address)
                 await asyncio.sleep(0)
-        await self._clear_killed()
+        await self._killed.clear()
         await wait_cancelled(turns, self.deps.address)
         for stuck in self._busy():  # or the catalog would never become empty
-            self._mark_killed(stuck, f"silo {self.deps.address} has ended, but a turn did not")
-            await self._clear_killed()
+            self._killed.mark(stuck, f"silo {self.deps.address} has ended, but a turn did not")
+            await self._killed.clear()
 
     async def kill(self) -> None:
         """Kill all activations: no turn, timer or hook starts here any more. Waiting requests are refused."""
         self._open = False
-        self._mark_killed(self.activations(), f"silo {self.deps.address} has ended")
-        await self._clear_killed()
+        self._killed.mark(self.activations(), f"silo {self.deps.address} has ended")
+        await self._killed.clear()
 
     async def free_killed(self) -> None:
         """Close the services of all activations that were killed. Call it when no task of an activation runs."""
-        ended = SiloStopped(f"silo {self.deps.address} has ended")
-        while self._killed:
-            await self._killed.pop().free(ended)
-            if len(self._killed) % PORTION == 0:
-                await asyncio.sleep(0)
+        await self._killed.free(self.deps.address)
 
     def _busy(self) -> Iterator[list[Activation]]:
         """Yield the activations with running turns, of one batch after the other."""
         for batch in self.batches():
             yield [activation for activation in batch if activation.running]
-
-    def _mark_killed(self, activations: Iterable[Activation], reason: str) -> None:
-        """Kill all these, in one moment. `_clear_killed` must follow."""
-        self._dying += [activation for activation in activations if activation.kill(reason)]
-
-    async def _clear_killed(self) -> None:
-        """Clear those that were killed, also by an earlier call that was cancelled. A refusal wakes a caller."""
-        work = 0
-        while self._dying:
-            activation = self._dying.popleft()
-            if activation.built is not None and activation.built.services is not None:
-                self._killed.append(activation.built)
-            work += 1 + len(activation.waiting) * BATCH // PORTION
-            activation.clear(Refused(Reason.NOT_READY, activation.reason))
-            if work >= BATCH:
-                work = 0
-                await asyncio.sleep(0)
 
     def _refuse_waiting(self) -> None:
         in_portions(self.targets.values(), _refuse_waiting)
@@ -320,6 +364,7 @@ class Catalog:
     def _pool_empty(self, pool: WorkerPool) -> None:
         if self.targets.get(pool.grain_id) is pool:
             del self.targets[pool.grain_id]
+            self._roster.remove(pool, pool.place)
         self._note_empty()
 
     def _note_empty(self) -> None:

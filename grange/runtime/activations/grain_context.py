@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
+from grange.grains.deactivation import DeactivationCode, DeactivationReason
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
-from grange.proto.ids import GrainId
+from grange.observability.counters import TypeFigures
+from grange.proto.chain import turn_link
+from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.hosted import HostedType
-from grange.runtime.activations.phase import SELF_DEACTIVATED
+from grange.runtime.activations.moves import Departure
+from grange.runtime.activations.phase import SELF_DEACTIVATED, Phase
 from grange.runtime.activations.timers import GrainTimer, check_callback, name_of
-from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.plan import Batch, StreamPlan
 
 G = TypeVar("G", bound=Addressable)
+R = TypeVar("R")
 
 
 class ActivationContext:
@@ -33,6 +40,20 @@ class ActivationContext:
     hosted: HostedType
     timers: tuple[GrainTimer, ...]
     keep_until: float
+    activation_id: int
+    phase: Phase
+
+    onward = b""
+    """Its hooks are no turns: each call that they make begins a chain."""
+
+    @property
+    def holder(self) -> ActivationContext:
+        """Itself: what its hooks do belongs to it."""
+        return self
+
+    def extend(self, dice: random.Random) -> bytes:
+        """The chain of one call of a hook."""
+        return turn_link(dice.getrandbits(64))
 
     @property
     def deps(self) -> ActivationDeps:
@@ -44,18 +65,61 @@ class ActivationContext:
         """The instance of the grain class."""
         raise NotImplementedError
 
+    @property
+    def running(self) -> Collection[Invocation]:
+        """The requests whose turns have started and not ended."""
+        raise NotImplementedError
+
     def receive(self, call: Invocation) -> None:
         """Take one request for this grain."""
         raise NotImplementedError
 
-    def deactivate(self, reason: str) -> None:
+    def deactivate(self, reason: DeactivationReason) -> None:
         """End after the running requests."""
+        raise NotImplementedError
+
+    def open_items(self, name: str, items: AsyncGenerator[Any, None]) -> Awaitable[Batch]:
+        """`grains.items.Enumerates`: begin an enumeration. Raises Refused before the generator runs."""
+        plan = self.hosted.plans[name]
+        assert isinstance(plan, StreamPlan)
+        return self.deps.enumerations.open(self, plan, items)
+
+    async def next_items(self, number: int, most: int) -> Batch:
+        """`grains.items.Enumerates`: the next batch."""
+        return await self.deps.enumerations.fetch(self, number, most)
+
+    async def close_items(self, number: int) -> None:
+        """`grains.items.Enumerates`: end an enumeration early."""
+        await self.deps.enumerations.close(self, number)
+
+    @property
+    def figures(self) -> TypeFigures:
+        """The figures of its grain type."""
+        return self.hosted.figures
+
+    @property
+    def takes_enumerations(self) -> bool:
+        """Whether it is active and does not end."""
+        return self.phase is Phase.ACTIVE
+
+    def enumeration_ended(self) -> None:
+        """One of its enumerations is gone; a closing activation may have waited for it."""
+        if self.phase is Phase.CLOSING:
+            self.pump()
+
+    def pump(self) -> None:
+        """Start the requests that may run now; start the deactivation when nothing is left to wait for."""
+        raise NotImplementedError
+
+    def failed(self, error: BaseException) -> None:
+        """An error has left the grain's code."""
         raise NotImplementedError
 
     def check_turn(self) -> None:
         """Raise RuntimeError unless the running code is a turn of this activation, in the silo's event loop."""
         self._check_loop(f"use of the state of {self.grain_id}")
-        if current_activation.get() is not self:
+        turn = current_turn.get()
+        if turn is None or turn.holder is not self:
             raise RuntimeError(
                 f"the state of {self.grain_id} belongs to its activation; use it only in the turns of that activation"
             )
@@ -94,10 +158,55 @@ class ActivationContext:
         self.timers = (*(other for other in self.timers if not other.stopped), timer)
         return timer
 
+    async def run_in_thread(self, method: Callable[..., Any], function: Callable[[], R]) -> R:
+        """Run the function of this `@blocking` method in a thread. Raises Refused if the turn must not start any more.
+
+        That is so if the turn is about to call exactly this method, and had to wait for a thread for too long.
+        """
+        self._check_loop(f"a blocking method of {self.grain_id}")
+        return await self.deps.threads.run(function, lambda: self._check_wanted(method))
+
+    def _check_wanted(self, method: Callable[..., Any]) -> None:
+        task = asyncio.current_task()
+        call = next((call for call in self.running if call.task is task), None)
+        plan = None if call is None else self.hosted.plans.get(call.method)
+        if call is not None and plan is not None and plan.method.function is method:
+            refused = expired(call, self.deps.gate.clock())
+            if refused is not None:
+                raise refused
+
     def deactivate_when_idle(self) -> None:
         """End after the running requests."""
         self._check_loop(f"deactivate_when_idle of {self.grain_id}")
         self.deactivate(SELF_DEACTIVATED)
+
+    def migrate(self, target: SiloAddress | None, reason: DeactivationReason) -> Departure | None:
+        """Move to another silo after the running requests; later ones wait, and then go there.
+
+        None: it is not active yet, or gone.
+        """
+        if self.phase in (Phase.ACTIVATING, Phase.GONE):
+            return None
+        departures = self.deps.moves.departures
+        departure = departures[self.activation_id] = departures.get(self.activation_id) or Departure(target)
+        departure.target = target
+        self.deactivate(reason)
+        return departure
+
+    def migrate_when_idle(self, target: SiloAddress | None = None) -> None:
+        """Move to `target`, or where its placement chooses, after the running requests."""
+        self._check_loop(f"migrate_when_idle of {self.grain_id}")
+        options, carrier = self.hosted.options, self.deps.moves.carrier
+        if options.stateless_workers or not options.migratable:
+            cause = "migratable=False" if not options.migratable else "stateless_workers="
+            raise RuntimeError(f"{self.grain_id} does not move: its class has {cause}")
+        if target == self.deps.address or (target is None and carrier.elsewhere(self.grain_id) is None):
+            return
+        if target is not None and (obstacle := carrier.obstacle(self.grain_id.type, target)):
+            raise ValueError(f"{self.grain_id} cannot move to {target}: {obstacle}")
+        reason = DeactivationReason(DeactivationCode.MOVED, f"it moves to {target or 'another silo'}")
+        if self.migrate(target, reason) is None:
+            raise RuntimeError(f"{self.grain_id} cannot move before it is active: move it in a turn")
 
     def delay_deactivation(self, seconds: float) -> None:
         """Keep this activation from the idle collector for `seconds` from now; 0 cancels the delay."""

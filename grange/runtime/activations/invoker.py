@@ -9,20 +9,21 @@ from typing import Any, Protocol
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import InvalidCall
-from grange.grains.context import context_values, current_activation
+from grange.grains.context import context_values, current_turn, of_turn
+from grange.grains.deactivation import DeactivationReason
 from grange.observability.counters import MethodFigures, TypeFigures
 from grange.observability.histogram import BOUNDS, SHORT
 from grange.proto.message import Reason
 from grange.runtime.gate import Gate
-from grange.runtime.requests.invocation import Invocation, expired
+from grange.runtime.requests.invocation import Invocation, expired, log_cancelled_failure
 from grange.runtime.requests.plan import MethodPlan
 from grange.runtime.requests.refusal import Refused
 
 
 class TurnOwner(Protocol):
-    """The activation whose turn runs. `reason`: it ends for this reason; empty: it does not."""
+    """The activation whose turn runs. `reason`: it ends for this reason; None: it does not."""
 
-    reason: str
+    reason: DeactivationReason | None
 
     @property
     def figures(self) -> TypeFigures:
@@ -45,9 +46,9 @@ class TurnOwner(Protocol):
 
 async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOwner, gate: Gate) -> None:
     """Run one turn once the gate lets it start, report its outcome to `call`, and call `activation.end` once."""
-    current_activation.set(activation)
+    current_turn.set(call)
     if call.context:
-        context_values.set(call.context)
+        context_values.set(of_turn(call.context))
     if (trace := call.trace) is not None:
         trace.enter()
     watched, grain = call.watched, activation.grain
@@ -63,7 +64,7 @@ async def run_turn(call: Invocation, plan: MethodPlan | None, activation: TurnOw
             if watched:
                 call.started()
             value = await running
-            if activation.reason:
+            if activation.reason is not None:
                 activation.check_saved()
             call.succeed(plan, value)
     except BaseException as error:
@@ -88,17 +89,24 @@ def _note_details(call: Invocation, figures: MethodFigures, raised: BaseExceptio
     figures.failed += raised is not None
     if call.arrived_at:
         figures.waited(call.started_at - call.arrived_at, now - call.started_at)
-    trace = call.trace
-    if trace is not None and (trace.sampled or raised is not None):
-        trace.leave(call.grain_id, call.method, call.started_at, raised)
+    trace, began = call.trace, call.arrived_at or call.started_at
+    if trace is not None and (trace.sampled or raised is not None or now - began > figures.slow_from):
+        trace.leave(call.grain_id, call.method, began, call.started_at, raised)
 
 
 def _report_error(call: Invocation, error: BaseException, has_begun: bool) -> BaseException | None:
-    """Report an error to the caller, and return it. None: the arguments do not fit, so the grain's code did not run."""
+    """Report an error to the caller, and return it. None: the grain's code did not run.
+
+    The arguments do not fit, or a blocking method waited for a thread until its time was over.
+    """
     if not has_begun and isinstance(error, InvalidCall):
+        error = Refused(Reason.INVALID_CALL, str(error))
+    if isinstance(error, Refused):
         call.entered = False
-        call.refuse(Refused(Reason.INVALID_CALL, str(error)))
+        call.refuse(error)
         return None
+    if call.interrupted and not isinstance(error, asyncio.CancelledError):
+        log_cancelled_failure(call.grain_id, call.method, error)
     call.fail(error)
     return error
 

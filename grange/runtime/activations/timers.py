@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,7 +18,8 @@ from grange.grains.ref import Reference
 from grange.observability.spans import Spans
 from grange.observability.steps import link_here
 from grange.proto.ids import GrainId
-from grange.runtime.requests.invocation import Invocation, Tick
+from grange.runtime.requests.invocation import Invocation
+from grange.runtime.requests.tick import Tick
 
 MIN_PERIOD = 0.001
 """Smallest period, in seconds: with a period of 0 the timer would tick without end and use a whole processor."""
@@ -124,7 +126,8 @@ class GrainTimer:
         return None if self._handle is None else self._handle.when()
 
     def _schedule(self, seconds: float) -> None:
-        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
+        # Without its context, which would hold the turn that set the timer.
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire, context=Context())
 
     def _cancel(self) -> None:
         if self._handle is not None:

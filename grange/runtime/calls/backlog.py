@@ -121,7 +121,7 @@ class Backlog:
         """`Holder`: the progress of a request that waits here."""
         return "waiting: the silo has more requests than it can start"
 
-    def withdraw(self, call: Invocation) -> None:
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
         """`Holder`: refuse a request that waits here, because its caller has gone."""
         assert isinstance(call, WireCall)
         queue = self._queues.get(call.origin)

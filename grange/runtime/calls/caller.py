@@ -11,15 +11,16 @@ import asyncio
 import math
 import random
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from grange.aio.awake import AwakeTimeout
+from grange.aio.eager import current_task
 from grange.aio.portions import Pace, in_portions
 from grange.aio.tasks import Tasks
 from grange.errors import CallNotExecuted, CallOutcomeUnknown, SiloUnavailable
-from grange.grains.context import context_values, encode_context
+from grange.grains.context import Scalar, context_values, current_turn, encode_context
 from grange.grains.interface import MethodSpec
 from grange.observability.spans import InTrace
 from grange.observability.steps import part_of
@@ -84,42 +85,48 @@ class Caller:
         self, grain_id: GrainId, method: MethodSpec, args: Args, kwargs: Kwargs, trace: InTrace = None
     ) -> Any:
         """Make one call (`grains.ref.CallsGrains`). An error says whether it was executed. The usual cases are here."""
-        if get_running_loop() is not self._binding.loop:
-            raise self._binding.refusal(f"call to {grain_id}.{method.name}")
+        if get_running_loop() is not self._binding.loop or current_task(self._loop)._must_cancel:  # type: ignore[union-attr]
+            await self._refuse_call(f"call to {grain_id}.{method.name}")
         plan = self._plans[method]
-        if kwargs or not method.fewest <= len(args) <= method.arity:
-            args = method.bind(args, kwargs)
+        chain = turn.onward or turn.extend(self._random) if (turn := current_turn.get()) is not None else b""
+        args = method.bind(args, kwargs) if kwargs or not method.fewest <= len(args) <= method.arity else args
         here = self._deps.catalog
         if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
+            call.chain = chain
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
         deadline = (began := self._loop.time()) + (plan.timeout or self._timeout)
         link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
-        if plan.one_way or link is None or (link.crowded and not link.has_room()):
+        if plan.is_special or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
         left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
         context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
+        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context, chain=chain)
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
                 response = await pending.answer
             except asyncio.CancelledError:
-                link.withdraw(pending)
+                link.withdraw(pending, interrupt=True)
                 raise
             finally:
                 del pending  # else an error, its future and this frame form a cycle
         except (Refused, SiloUnavailable) as error:
             refusal = link.silo, error.with_traceback(None)
         except CallOutcomeUnknown as error:
-            self._deps.lost(plan, error)
-            raise
+            raise self._deps.lost(plan, error) from None
         else:
             return self._deps.result(plan, response, link.answered_at - began)
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
+
+    async def _refuse_call(self, call: str) -> None:
+        """Raise the error of a call from elsewhere, or CancelledError: its caller was cancelled before the call."""
+        if get_running_loop() is not self._binding.loop:
+            raise self._binding.refusal(call)
+        await asyncio.sleep(0)
 
     async def drain(self) -> None:
         """Wait until each one-way call was accepted by a silo or has failed."""
@@ -148,12 +155,16 @@ class Caller:
         outgoing.trace = trace
         if plan.one_way:
             return await self._call_one_way(outgoing)
+        if (turn := current_turn.get()) is not None:
+            outgoing.chain = turn.onward or turn.extend(self._random)
         return await self._repeat(outgoing, refusal)
 
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:
         """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
         try:
-            return await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace)
+            return await self.repeat(
+                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace, outgoing.context
+            )
         except CallNotExecuted:
             outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
             raise
@@ -216,8 +227,11 @@ class Caller:
         attempt: Attempt,
         refusal: Refusal | None = None,
         trace: InTrace = None,
+        context: Mapping[str, Scalar] | None = None,
     ) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop. `refusal`: that of a first attempt.
+
+        `context` is that of the call, for the placement.
 
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
         client of this caller ends before.
@@ -231,7 +245,7 @@ class Caller:
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._wait_for_turn(grain_id)
-            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace)
+            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace, context)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -259,11 +273,13 @@ class Caller:
                 return self._deps.address
         return self._locator.known(grain_id)
 
-    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace) -> SiloAddress:
+    async def _locate(
+        self, grain_id: GrainId, deadline: float, trace: InTrace, context: Mapping[str, Scalar] | None
+    ) -> SiloAddress:
         try:
             async with until(deadline) as timeout:
                 with self._waiting(timeout), part_of(trace, "directory", "locate"):
-                    return await self._locator.locate(grain_id)
+                    return await self._locator.locate(grain_id, context)
         except TimeoutError:
             self._check_open(grain_id)
             raise SiloUnavailable(

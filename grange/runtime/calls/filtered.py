@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from grange.grains.context import context_values, current_activation
+from grange.grains.context import context_values, current_turn
+from grange.grains.enumeration import CallsGrains
 from grange.grains.filters import Call, Filter, call_to
 from grange.grains.interface import MethodSpec
-from grange.grains.ref import CallsGrains
 from grange.proto.ids import GrainId
 from grange.runtime.requests.filtering import check_result, run_filters
 from grange.runtime.requests.plan import Plans
@@ -25,7 +25,8 @@ class FilteredCalls:
         self, grain_id: GrainId, method: MethodSpec, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Make one call. What its filters set in the request context does not reach the caller's later calls."""
-        source = getattr(current_activation.get(), "grain_id", None)
+        turn = current_turn.get()
+        source = None if turn is None else turn.grain_id
         call = call_to(grain_id, method, method.bind(args, kwargs), "outgoing", source)
         answered: Any = None
 

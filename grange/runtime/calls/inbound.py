@@ -22,6 +22,7 @@ from grange.runtime.calls.admission import Admission
 from grange.runtime.calls.backlog import Backlog, Entry
 from grange.runtime.calls.deps import AcceptsClients, InboundDeps
 from grange.runtime.calls.incoming import Incoming
+from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.system_target import SystemTargets
 from grange.transport.provider import Connection
 
@@ -80,6 +81,11 @@ class Inbound:
         if not self._connected:
             self._disconnected.set()
 
+    def request_from(self, silo: SiloAddress, number: int) -> WireCall | None:
+        """The request that this silo sent with this id, once it was delivered and while it has no answer."""
+        found = (incoming.request(number) for incoming in self._connected if incoming.opened_by(silo))
+        return next((call for call in found if call is not None), None)
+
     @property
     def in_progress(self) -> int:
         """Requests for grains that have no answer yet."""
@@ -94,7 +100,7 @@ class Inbound:
         """End the connections of peers that have read nothing for `STALL_LIMIT`, if too many answers wait."""
         for incoming in self.connected:
             if self._deps.admission.crowded and now - incoming.read_at >= STALL_LIMIT:
-                incoming.kill(ConnectionLost(f"the peer has not read its answers for {STALL_LIMIT:g} s"))
+                incoming.connection.kill(ConnectionLost(f"the peer has not read its answers for {STALL_LIMIT:g} s"))
 
     async def drain(self) -> None:
         """Send a goodbye on all connections and wait until the peers close them. Requests must be refused already."""

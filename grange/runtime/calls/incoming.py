@@ -9,24 +9,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-import msgspec
-
 from grange.aio.portions import in_portions
-from grange.errors import ConnectionLost, InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.errors import ConnectionLost, PayloadTooLarge, SiloUnavailable
 from grange.observability.trace import shortened
 from grange.proto.acts import Asker
+from grange.proto.chain import checked
+from grange.proto.handshake import Role
 from grange.proto.ids import SiloAddress
 from grange.proto.message import GOODBYE, Cancel, Message, Reason, Rejection, Request, Response, Status
 from grange.runtime.activations.activation import Activation
-from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Share, Weighed, decoded_size
+from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.deps import InboundDeps
-from grange.runtime.calls.wire_call import WireCall, read_context
+from grange.runtime.calls.load_shedding import RETRY_AFTER
+from grange.runtime.calls.wire_call import WireCall, brief, read_context
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE
 from grange.transport.provider import Connection
-
-_FAULT = msgspec.msgpack.Encoder()
 
 HELD_REQUESTS = 1000
 """Most requests that wait undelivered at one connection before it is not read any more."""
@@ -66,6 +65,7 @@ class Incoming:
         self._look: asyncio.TimerHandle | None = None
         self._releasing = False
         self._looks = 0
+        self._is_client = connection.hello.role is Role.CLIENT
         self._lost = False
         self.full = False
         self._read_at = math.inf
@@ -80,7 +80,7 @@ class Incoming:
 
     @property
     def connection(self) -> Connection:
-        """The connection itself, to look at."""
+        """The connection itself, to look at and to end."""
         return self._connection
 
     @property
@@ -93,9 +93,9 @@ class Incoming:
         """Loop time at which the peer last took answers, or the first that waits was made; infinite: none waits."""
         return self._read_at
 
-    def kill(self, error: ConnectionLost) -> None:
-        """End the connection."""
-        self._connection.kill(error)
+    def request(self, number: int) -> WireCall | None:
+        """The delivered request with this id, while it has no answer."""
+        return self._calls.get(number)
 
     def opened_by(self, silo: SiloAddress) -> bool:
         """Whether this silo opened the connection."""
@@ -116,8 +116,8 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room()
-                if message.traceparent:
-                    message.traceparent = shortened(message.traceparent)
+                if message.traceparent or message.chain:
+                    self._clean(message)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
@@ -142,9 +142,15 @@ class Incoming:
         finally:
             self._begun(count, total)
 
+    def _clean(self, request: Request) -> None:
+        """Drop a trace that is none, and a chain that is none or that no silo sent."""
+        request.traceparent = shortened(request.traceparent)
+        request.chain = checked(request.chain) if self._asker.is_silo else b""
+
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""
-        requests, size = (0, 0) if self._connection.closed else self.share.room()
+        look = self._connection.closed or (self._is_client and self.admission.shedder.share)
+        requests, size = (0, 0) if look else self.share.room()
         return min(requests, self._backlog.room()), size
 
     def _begun(self, requests: int, size: int) -> None:
@@ -159,7 +165,7 @@ class Incoming:
             if self._link is not None:
                 self._link.receive((message,))
         elif (call := self._calls.get(message.id)) is not None:
-            call.abandon()
+            call.abandon(message.interrupt)
         elif message.id in self.held:
             self._refuse_held(message.id, cancelled())
             self._update_reading()
@@ -190,7 +196,7 @@ class Incoming:
             return  # it is closed
         except PayloadTooLarge as error:
             has_room = False
-            self._answer_without_payload(message, error)
+            self._answer_briefly(brief(message, error, self._deps.faults))
         if not has_room or not isinstance(message, Response) or len(message.payload) >= LARGE:
             self._count_answers()
 
@@ -211,17 +217,10 @@ class Incoming:
         if self.held:
             self.release()
 
-    def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
-        """Send the error in place of an answer that is too large for the connection: the caller must get an answer."""
-        if isinstance(message, Rejection):
-            text = "the reason is too long to be sent"
-            brief: Response | Rejection = Rejection(message.id, message.reason, text, message.hint)
-        else:
-            fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
-            brief = Response(message.id, fault, failed=True)
+    def _answer_briefly(self, message: Response | Rejection) -> None:
         try:
-            self._connection.post(brief)
-        except PayloadTooLarge:
+            self._connection.post(message)
+        except PayloadTooLarge as error:
             # The peer's limit allows no answer. Do not raise: the frame may hold further messages.
             self._connection.kill(ConnectionLost(f"the peer takes no answers: {error}"))
 
@@ -249,7 +248,7 @@ class Incoming:
 
     def fault(self, error: BaseException) -> bytes:
         """The bytes of an error for the wire."""
-        return _FAULT.encode(self._deps.faults.dump(error))
+        return self._deps.faults.encode(error)
 
     # -- requests --
 
@@ -261,9 +260,14 @@ class Incoming:
             return  # a later message of the same frame; its answer could not be sent
         arguments_size = len(request.args)
         size = arguments_size + len(request.context) + REQUEST_OVERHEAD
-        if (refusal := self.share.take(size)) is not None:
-            self._deps.traffic.shed += 1
-            self._refuse(request, Rejection(request.id, Reason.OVERLOADED, refusal, retry_after_ms=500))
+        is_system = request.grain_id.type == SYSTEM_TYPE
+        shedder = self.admission.shedder
+        if shedder.share and self._is_client and not is_system and shedder.refuses():
+            text = f"the event loop of the silo is {shedder.lag:.2f} s late, so it takes a part of the requests"
+            self._shed(request, text, RETRY_AFTER, "load_shed")
+            return
+        if (refusal := self.share.take(size, SYSTEM_RESERVE if is_system else 0)) is not None:
+            self._shed(request, refusal, 0.5, "overloaded")
             return
         if arguments_size >= LARGE and (arguments_size := decoded_size(request)) > self.admission.most_decoded:
             self.share.give_back(size)
@@ -294,10 +298,16 @@ class Incoming:
         self._calls[request.id] = call
         self._backlog.deliver(call)
 
-    def _refuse(self, request: Request, rejection: Rejection) -> None:
-        """Refuse a request that has not reached the catalog."""
-        self.admission.figures.refuse(request.grain_id.type, request.method, rejection.reason.name.lower())
+    def _refuse(self, request: Request, rejection: Rejection, counted: str = "") -> None:
+        """Refuse a request that has not reached the catalog. `counted`: its name in figures, if not the reason."""
+        self.admission.figures.refuse(request.grain_id.type, request.method, counted or rejection.reason.name.lower())
         self.answer(rejection)
+
+    def _shed(self, request: Request, text: str, retry_after: float, counted: str) -> None:
+        """Refuse a request because the silo has too much to do."""
+        self._deps.traffic.shed += 1
+        rejection = Rejection(request.id, Reason.OVERLOADED, text, retry_after_ms=int(retry_after * 1000))
+        self._refuse(request, rejection, counted)
 
     async def _answer_question(self, weighed: Weighed) -> None:
         try:

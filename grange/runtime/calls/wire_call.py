@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from grange.errors import CallOutcomeUnknown
+from grange.errors import CallOutcomeUnknown, InvalidResult, PayloadTooLarge
 from grange.grains.context import Scalar
 from grange.observability.spans import Spans
 from grange.observability.trace import clean
+from grange.proto.faults import Faults
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
+from grange.runtime.calls.link import Pending
 from grange.runtime.requests.deadlines import milliseconds_until
 from grange.runtime.requests.invocation import Invocation, log_one_way_failure
 from grange.runtime.requests.plan import MethodPlan
@@ -59,14 +61,14 @@ class Origin(Protocol):
 
 
 class WireCall(Invocation):
-    """A request from another process. `carrier` forwards it to another silo for the gateway, if any.
+    """A request from another process. `carrier`: the task or the request by which the gateway relays it, if any.
 
     `size` is that of the request as `Share` counts it, 0 once its turn has ended. `weighed`: all its sizes, None if it
     and its answer are small.
     """
 
     watched = True
-    carrier: asyncio.Future[Any] | None = None
+    carrier: Pending | asyncio.Task[None] | None = None
     status_sent = False
     _decoded: tuple[Any, ...] | None = None
     _unknown = False
@@ -90,6 +92,8 @@ class WireCall(Invocation):
         self._incoming = incoming
         if weighed is not None:
             self.context, self.weighed = context, weighed
+        if request.chain:
+            self.chain = request.chain
         if (spans := incoming.spans) is not None:
             self.trace = spans.arrived(request.traceparent, self.grain_id, self.method)
 
@@ -97,12 +101,6 @@ class WireCall(Invocation):
     def origin(self) -> Origin:
         """The connection by which it came."""
         return self._incoming
-
-    def abandon(self) -> None:
-        """Drop the request if it has not started, here or at the silo that it was forwarded to: its caller is gone."""
-        super().abandon()
-        if self.carrier is not None:
-            self.carrier.cancel()
 
     def needs_status(self, now: float) -> bool:
         """Whether to send its caller a status message: once, when a quarter of the time-out has passed."""
@@ -154,7 +152,7 @@ class WireCall(Invocation):
 
     def refuse(self, refused: Refused) -> None:
         """Send the refusal."""
-        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.reason.name.lower())
+        self._incoming.admission.figures.refuse(self.grain_id.type, self.method, refused.counted)
         self.pass_on(refused)
 
     def pass_on(self, refused: Refused) -> None:
@@ -164,7 +162,7 @@ class WireCall(Invocation):
         self._incoming.answer(Rejection(self.request.id, refused.reason, refused.message, refused.hint, after, fault))
         self.end()
 
-    def onward(self) -> Request:
+    def as_request(self) -> Request:
         """The request for the process that it is forwarded to, with the time left at this moment."""
         left, traceparent = milliseconds_until(self.deadline), clean(self.request.traceparent)
         return msgspec.structs.replace(self.request, timeout_ms=left, traceparent=traceparent)
@@ -202,3 +200,11 @@ def read_context(data: bytes) -> Mapping[str, Scalar] | None:
     if not all(isinstance(value, Scalar) for value in context.values()):
         raise ValueError("it holds a value that is not a scalar")
     return context
+
+
+def brief(answer: Response | Rejection, error: PayloadTooLarge, faults: Faults) -> Response | Rejection:
+    """The answer in place of one that is too large for its connection: the caller must get one."""
+    if isinstance(answer, Rejection):
+        return Rejection(answer.id, answer.reason, "the reason is too long to be sent", answer.hint)
+    fault = faults.encode(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
+    return Response(answer.id, fault, failed=True)

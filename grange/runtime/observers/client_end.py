@@ -15,7 +15,7 @@ from contextlib import suppress
 import msgspec
 
 from grange.aio.portions import in_portions
-from grange.errors import InvalidResult, PayloadTooLarge, SiloUnavailable
+from grange.errors import PayloadTooLarge, SiloUnavailable
 from grange.observability.spans import Spans
 from grange.observability.trace import shortened
 from grange.proto.clients import CLIENT_TYPE
@@ -23,10 +23,8 @@ from grange.proto.faults import Faults
 from grange.proto.message import Cancel, Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
 from grange.runtime.calls.link import Link
-from grange.runtime.calls.wire_call import WireCall, read_context
+from grange.runtime.calls.wire_call import WireCall, brief, read_context
 from grange.runtime.requests.invocation import Invocation
-
-_FAULT = msgspec.msgpack.Encoder()
 
 BUSY = 0.5
 """Seconds after which a request that a busy client refused may be repeated."""
@@ -67,7 +65,7 @@ class ClientEnd:
         if isinstance(message, Request):
             self._request(message)
         elif (call := self._calls.get(message.id)) is not None:
-            call.abandon()
+            call.abandon(message.interrupt)
 
     def lost(self) -> None:
         """The connection ended: drop the requests that have not started. Turns that run complete."""
@@ -82,14 +80,13 @@ class ClientEnd:
             try:
                 connection.post(message)
             except PayloadTooLarge as error:
-                fault = self.fault(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
                 with suppress(PayloadTooLarge):  # a silo with so low a limit gets no answer, and its call times out
-                    connection.post(_brief(message, fault))
+                    connection.post(brief(message, error, self._deps.faults))
         self._link.check_answered()
 
     def fault(self, error: BaseException) -> bytes:
         """The bytes of an error for the wire."""
-        return _FAULT.encode(self._deps.faults.dump(error))
+        return self._deps.faults.encode(error)
 
     def hold_back(self, call: WireCall) -> bool:
         """`Origin`: False."""
@@ -133,9 +130,3 @@ class ClientEnd:
                 request.id, Reason.PAYLOAD_TOO_LARGE, f"decoded, its arguments would take about {size:,} bytes"
             )
         return None
-
-
-def _brief(message: Response | Rejection, fault: bytes) -> Response | Rejection:
-    if isinstance(message, Rejection):
-        return Rejection(message.id, message.reason, "the reason is too long to be sent")
-    return Response(message.id, fault, failed=True)

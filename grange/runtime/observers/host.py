@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from grange.aio.eager import EagerStart
 from grange.aio.tasks import Tasks
 from grange.errors import SiloStopped
+from grange.grains.deactivation import DeactivationReason
 from grange.grains.definition import Addressable, spec_of
 from grange.grains.filters import Filter
 from grange.grains.observer import GrainObserver
@@ -47,7 +48,7 @@ class HostDeps:
 class Observed:
     """One observer: runs its requests one at a time, in order (`invoker.TurnOwner`, `Holder`)."""
 
-    reason = ""
+    reason: DeactivationReason | None = None
 
     def __init__(self, grain_id: GrainId, grain: Any, plans: Mapping[str, MethodPlan], deps: HostDeps) -> None:
         self.grain_id = grain_id
@@ -96,11 +97,13 @@ class Observed:
                 return f"queued at {position + 1} of {len(self._waiting)}"
         return "running" if call is self.turn else f"queued at {MAX_COUNTED + 1} or later"
 
-    def withdraw(self, call: Invocation) -> None:
-        """Refuse a waiting request whose caller has gone."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """Refuse a waiting request whose caller has gone, or interrupt its turn, if it may be."""
         if call in self._waiting:
             del self._waiting[call]
             call.refuse(cancelled())
+        elif interrupt and self._plans[call.method].method.options.cancellable:
+            call.interrupt()
 
     def stop(self, refused: Refused) -> None:
         """Refuse all requests that wait. The one that runs completes."""
@@ -203,9 +206,7 @@ class ObserverHost:
         methods = self._classes.get(cls)
         if methods is None:
             methods = self._classes[cls] = self._plans.of_interface(spec_of(cls))
-            filters = IncomingFilters(self._filters, cls)
-            for plan in methods.values() if filters else ():
-                filters.put_around(plan)
+            IncomingFilters(self._filters, cls, methods)
         return methods
 
 

@@ -12,7 +12,7 @@ import itertools
 from collections import OrderedDict
 from functools import partial
 
-from grange.errors import CallNotExecuted, CallOutcomeUnknown, ConnectionLost, InvalidCall, PayloadTooLarge
+from grange.errors import CallNotExecuted, CallOutcomeUnknown, InvalidCall, PayloadTooLarge
 from grange.observability.counters import ObserverFigures
 from grange.proto.clients import client_id, client_of
 from grange.proto.faults import Faults
@@ -23,7 +23,7 @@ from grange.runtime.calls.link import Link, Pending
 from grange.runtime.calls.wire_call import WireCall
 from grange.runtime.observers.host import ObserverHost
 from grange.runtime.requests.deadlines import Deadlines
-from grange.runtime.requests.invocation import Invocation, LocalCall
+from grange.runtime.requests.invocation import Invocation, LocalCall, is_cancelled
 from grange.runtime.requests.refusal import Refused
 from grange.transport.provider import Connection
 
@@ -48,19 +48,27 @@ class ClientState(enum.IntEnum):
 class ClientRoutes:
     """The connections of this silo to clients, by the client's id, and the requests on their way to them.
 
-    `limit`: the most requests to one client without an answer. `return_time`: seconds after which a client that lost
-    its connection counts as gone.
+    own: the observers in this process. `limit`: the most requests to one client without an answer. `return_time`:
+    seconds after which a client that lost its connection counts as gone.
     """
 
-    def __init__(self, here: SiloAddress, deadlines: Deadlines, faults: Faults, limit: int, return_time: float) -> None:
+    def __init__(
+        self,
+        here: SiloAddress,
+        own: ObserverHost,
+        deadlines: Deadlines,
+        faults: Faults,
+        limit: int,
+        return_time: float,
+    ) -> None:
         self._here = here
+        self.own = own
         self._deadlines = deadlines
         self._faults = faults
         self._limit = limit
         self._return_time = return_time
         self._ids = itertools.count(1)
         self._links: dict[str, list[Link]] = {}
-        self._hosts: dict[str, ObserverHost] = {}
         self._ended: OrderedDict[str, float] = OrderedDict()  # the loop time from which each counts as gone
         self._carried: dict[Invocation, Pending] = {}
         self._draining = False
@@ -83,10 +91,6 @@ class ClientRoutes:
         self._ended.pop(client, None)
         return link
 
-    def add_host(self, host: ObserverHost) -> None:
-        """Have calls to the observers of this client, in this process, go to it."""
-        self._hosts[host.client] = host
-
     def drain(self) -> None:
         """Send no more requests to connected clients: they are about to leave this silo."""
         self._draining = True
@@ -104,11 +108,11 @@ class ClientRoutes:
     @property
     def observers(self) -> int:
         """The observers in this process."""
-        return sum(map(len, self._hosts.values()))
+        return len(self.own)
 
     def state(self, client: str) -> ClientState:
         """What this silo knows of a client."""
-        if client in self._hosts or self._link(client) is not None:
+        if client == self.own.client or self._link(client) is not None:
             return ClientState.HERE
         gone_at = self._ended.get(client)
         if gone_at is not None and self._deadlines.loop.time() >= gone_at:
@@ -138,8 +142,8 @@ class ClientRoutes:
     def deliver(self, call: Invocation) -> None:
         """Hand a request to the client of its observer. An error becomes its outcome."""
         client = client_of(call.grain_id)
-        if (host := self._hosts.get(client)) is not None:
-            host.deliver(call)
+        if client == self.own.client:
+            self.own.deliver(call)
             return
         link = self._link(client)
         if link is None:
@@ -157,34 +161,33 @@ class ClientRoutes:
         pending = self._carried.get(call)
         return "status unknown" if pending is None else f"sent to {pending.link.name}: {pending.status}"
 
-    def withdraw(self, call: Invocation) -> None:
-        """`Holder`: the caller has gone: the client drops the request if it still waits there."""
+    def withdraw(self, call: Invocation, interrupt: bool) -> None:
+        """`Holder`: the caller has gone: the client drops the request if it still waits there, or interrupts its turn.
+
+        Its answer is passed on, because a caller that was cancelled may wait for the outcome.
+        """
         if (pending := self._carried.get(call)) is not None:
-            pending.answer.cancel()
+            pending.link.cancel(pending, interrupt)
 
     def _post(self, call: Carried, link: Link) -> None:
         try:
-            pending = link.post(call.onward(), call.deadline)
+            pending = link.post(call.as_request(), call.deadline)
         except CallNotExecuted as error:
             call.refuse(Refused(_reason(error), str(error)))
             return
         self.figures.calls += 1
         call.holder = self
         self._carried[call] = pending
-        pending.answer.add_done_callback(lambda answer: self._on_answer(call, pending, answer))
+        pending.answer.add_done_callback(lambda answer: self._on_answer(call, answer))
 
-    def _on_answer(self, call: Carried, pending: Pending, answer: asyncio.Future[Response]) -> None:
+    def _on_answer(self, call: Carried, answer: asyncio.Future[Response]) -> None:
         del self._carried[call]
-        if answer.cancelled():
-            pending.link.withdraw(pending)
-            call.fail_unknown(ConnectionLost(f"the caller of {call.grain_id} no longer waited for {pending.link.name}"))
-            return
         error = answer.exception()
         if error is None:
             self.figures.failed += answer.result().failed
             call.forward(answer.result())
             return
-        self.figures.failed += 1
+        self.figures.failed += not is_cancelled(error)
         if isinstance(error, Refused):
             call.pass_on(error)
         elif isinstance(error, CallOutcomeUnknown):

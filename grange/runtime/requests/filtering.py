@@ -6,11 +6,11 @@ A method with filters has another `MethodPlan.invoke`, set when its silo or clie
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, cast
 
 from grange.errors import CallError, GrangeError
-from grange.grains.context import current_activation
+from grange.grains.context import current_turn
 from grange.grains.filters import Call, Filter, call_to
 from grange.proto.ids import GrainId
 from grange.runtime.requests.plan import MethodPlan
@@ -63,21 +63,26 @@ async def run_filters(filters: tuple[Filter, ...], call: Call, last: Last) -> An
 
 
 class IncomingFilters:
-    """The filters around the methods and timers of one class in one silo or client, in order; at last its `on_call`."""
+    """The filters around the methods and timers of one class in one silo or client, in order; at last its `on_call`.
 
-    def __init__(self, filters: tuple[Filter, ...], cls: type) -> None:
+    It puts them around these methods; without filters it leaves them as they are.
+    """
+
+    def __init__(self, filters: tuple[Filter, ...], cls: type, methods: Mapping[str, MethodPlan]) -> None:
         self._filters = filters
         self._has_own = callable(getattr(cls, "on_call", None))
+        for plan in methods.values() if self else ():
+            self._put_around(plan)
 
     def __bool__(self) -> bool:
         return bool(self._filters) or self._has_own
 
-    def put_around(self, plan: MethodPlan) -> None:
+    def _put_around(self, plan: MethodPlan) -> None:
         """Have all requests for this method pass the filters."""
         method = plan.method
 
         def invoke(grain: Any, *args: Any) -> Awaitable[Any]:
-            turn = cast("FilteredTurn", current_activation.get())
+            turn = _turn()
 
             async def last(call: Call) -> Any:
                 given = args if call.args is args else _checked(plan, call)
@@ -109,7 +114,7 @@ class FilteredTick:
 
     async def __call__(self) -> None:
         """Run one tick."""
-        turn = cast("FilteredTurn", current_activation.get())
+        turn = _turn()
 
         async def last(_: Call) -> None:
             try:
@@ -120,6 +125,12 @@ class FilteredTick:
 
         name = self.__qualname__.rpartition(".")[2]
         await run_filters(self._filters, Call(turn.grain_id, name, (), self._callback), last)
+
+
+def _turn() -> FilteredTurn:
+    turn = current_turn.get()
+    assert turn is not None, "filters run in turns"
+    return cast("FilteredTurn", turn.holder)
 
 
 def check_result(plan: MethodPlan, call: Call, result: Any) -> Any:

@@ -28,13 +28,15 @@ _ERRORS: dict[Reason, type[CallNotExecuted]] = {
     Reason.NO_SUCH_METHOD: NoSuchMethod,
     Reason.INVALID_CALL: InvalidCall,
     Reason.PAYLOAD_TOO_LARGE: PayloadTooLarge,
-    Reason.ACTIVATION_FAILED: ActivationFailed,
     Reason.UNAUTHORIZED: Unauthorized,
 }
 
 
 class Refused(Exception):
-    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed."""
+    """A silo refused a request before user code ran. `cause` is the user code's error if activation failed.
+
+    `counted`: the name in figures, if it tells more than the reason.
+    """
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class Refused(Exception):
         hint: SiloAddress | None = None,
         retry_after: float = 0.0,
         cause: BaseException | None = None,
+        counted: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -50,6 +53,7 @@ class Refused(Exception):
         self.hint = hint
         self.retry_after = retry_after
         self.cause = cause
+        self.counted = counted or reason.name.lower()
 
     def error(self, grain_id: GrainId) -> BaseException:
         """The error that the caller of the grain gets."""
@@ -60,4 +64,6 @@ class Refused(Exception):
             return Overloaded(text, self.retry_after)
         if self.reason is Reason.NO_SUCH_GRAIN and grain_id.type == CLIENT_TYPE:
             return ObserverGone(text)
+        if self.reason is Reason.ACTIVATION_FAILED:
+            return ActivationFailed(text, self.retry_after)
         return _ERRORS.get(self.reason, CallNotExecuted)(text)

@@ -6,8 +6,9 @@ import asyncio
 import gc
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -63,6 +64,11 @@ class Result(msgspec.Struct):
         return "\n".join(lines)
 
 
+REBALANCING: Mapping[str, Any] = MappingProxyType(
+    {"rebalance": True, "rebalance_delay": 5.0, "rebalance_period": 5.0, "rebalance_tolerance": 5}
+)
+"""The options of placement: silos move activations often."""
+
 OwnCall = Callable[[Client, random.Random], Awaitable[None]]
 """A call written by the user of a simulation, made by its clients."""
 
@@ -111,7 +117,9 @@ class Simulation:
         self._calm = calm
         self._load = load
         self._grains = tuple(grains)
-        self._options = {"runtime": {"response_timeout": RESPONSE_TIMEOUT}, **options}
+        self._options = {
+            "runtime": {"response_timeout": RESPONSE_TIMEOUT}, "placement_options": REBALANCING, **options
+        }  # fmt: skip
         self.rng = random.Random(seed)
         self.loop = SimulatedLoop(self._draw())
         self.event_log = EventLog(self.loop.time, lambda: self.loop.process.name)

@@ -5,10 +5,11 @@ import { actSection } from '../act.js';
 import { address, get } from '../api.js';
 import { chart } from '../chart.js';
 import { h, put } from '../dom.js';
+import { progress } from '../drain.js';
 import { EventList } from '../events.js';
 import { bytes, count, duration, percent, seconds, whole } from '../format.js';
 import { form } from '../form.js';
-import { LiveFacts, copyable, keyLink, link, section, sheet, status } from '../parts.js';
+import { LiveFacts, copyable, facts, keyLink, link, section, sheet, status } from '../parts.js';
 import { resource, state } from '../resource.js';
 import { table } from '../table.js';
 import { drawn } from './silos.js';
@@ -40,6 +41,9 @@ const connections = (detail) => plain('connections', 'Connections', [
   { id: 'quiet', label: 'last heard', figure: true, text: (row) => (row.quiet < 1 ? 'now' : `${duration(row.quiet)} ago`) },
 ], detail, '');
 
+/** @param {any[]} detail */
+const steps = (detail) => facts(detail.map((step) => [step.name, seconds(step.seconds)]));
+
 /** @param {any[]} stuck */
 const turns = (stuck) => (stuck.length ? h('ul', { class: 'stuck' }, stuck.map((turn) => h('li', null, h('p', null, keyLink(turn.type, turn.key), ` ${turn.method} runs since ${duration(turn.seconds)}`), turn.stack?.length ? h('pre', null, turn.stack.join('\n')) : null))) : state('No turn is stuck.'));
 
@@ -47,12 +51,15 @@ const turns = (stuck) => (stuck.length ? h('ul', { class: 'stuck' }, stuck.map((
 function acts(ctx, name) {
   const level = form({ properties: { logger: { type: 'string', default: 'grange' }, level: { enum: ['DEBUG', 'INFO', 'WARNING', 'ERROR'] }, seconds: { type: 'number', default: 600, minimum: 1, description: 'seconds; then it is as before' } }, required: ['logger', 'level', 'seconds'] });
   const idle = form({ properties: { idle: { type: 'number', default: 60, minimum: 0, description: 'seconds without a call' } }, required: ['idle'] });
+  const pause = form({ properties: { seconds: { type: 'number', default: 600, minimum: 1, description: 'seconds in which no activation moves by itself' } }, required: ['seconds'] });
   return actSection(ctx, [
     { action: 'cordon', target: name, silo: name, verb: 'Cordon', title: `Cordon ${name}` },
     { action: 'uncordon', target: name, silo: name, verb: 'Uncordon', title: `Uncordon ${name}` },
     { action: 'drain', target: name, silo: name, verb: 'Drain', title: `Drain ${name}`, named: name },
     { action: 'collect', target: name, silo: name, verb: 'Collect idle', title: `Deactivate idle grains of ${name}`, form: idle },
     { action: 'log level', target: 'grange', silo: name, verb: 'Log level', title: `Set a log level in ${name}`, form: level, aim: ({ logger, ...rest }) => [logger, rest] },
+    { action: 'suspend rebalancing', target: '', verb: 'Suspend rebalancing', title: 'Suspend rebalancing on all silos', form: pause },
+    { action: 'resume rebalancing', target: '', verb: 'Resume rebalancing', title: 'Resume rebalancing on all silos' },
     { action: 'dump tasks', target: name, silo: name, verb: 'Dump tasks', title: `Tasks of ${name}` },
     { action: 'declare dead', target: name, verb: 'Declare dead', title: `Declare ${name} dead`, named: name },
   ]);
@@ -73,8 +80,10 @@ export function page(ctx) {
   const events = new EventList(ctx, (event) => event.silo === name);
   const detail = resource(ctx, {
     get: (wanted) => get(`/api/silos/${encodeURIComponent(name)}`, {}, wanted),
-    show: (answer, body) => put(body, section('Stuck turns', turns(answer.stuck ?? [])),
+    show: (answer, body) => put(body, answer.drain ? section('It drains', h('ul', { class: 'drains' }, progress(answer.drain))) : null,
+      section('Stuck turns', turns(answer.stuck ?? [])),
       told(answer.options, 'Options that differ from the other silos', options),
+      told(answer.start, 'How it started', steps),
       told(answer.connections, 'Connections', connections), answer.more_connections ? h('p', { class: 'quiet' }, `${whole(answer.more_connections)} more connections of clients are not listed.`) : null),
   });
   const element = sheet({ title: name, over: [link('/silos', 'Silos')], tools: [link(address('/activations', { silo: name }), 'Activations'), link(address('/logs', { silo: name }), 'Logs'), link(address('/traces', { silo: name }), 'Traces')] },

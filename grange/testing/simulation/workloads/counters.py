@@ -1,6 +1,6 @@
-"""Counters, called by clients and through each other: an acknowledged increment is never lost, and each is applied once.
+"""Counters, called by clients and through each other: their history is linearisable.
 
-Their history is linearisable.
+No acknowledged increment is lost, and none is applied twice.
 """
 
 from __future__ import annotations

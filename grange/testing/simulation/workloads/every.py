@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from grange.testing.simulation.workloads.callers import Callers
 from grange.testing.simulation.workloads.contract import Workload
 from grange.testing.simulation.workloads.counters import Counters
+from grange.testing.simulation.workloads.movers import Movers
 from grange.testing.simulation.workloads.observers import Observers
 from grange.testing.simulation.workloads.registers import Registers
 
-EVERY: tuple[type[Workload], ...] = (Counters, Registers, Observers)
+EVERY: tuple[type[Workload], ...] = (Counters, Registers, Movers, Callers, Observers)
 """What a simulation runs by default."""

@@ -1,4 +1,4 @@
-"""Observers of the clients, called by grains: no call arrives twice, and none arrives that was reported as not executed.
+"""Observers of the clients, called by grains: no call arrives twice, and none that was reported as not executed.
 
 Gateways die, clients move and lose connections meanwhile; calls to one observer never overlap.
 """

@@ -149,7 +149,7 @@ class Refusal(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Request(_message.Message):
-    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent")
+    __slots__ = ("id", "grain_type", "grain_key", "method", "args", "encoding", "timeout_ms", "context", "one_way", "view", "traceparent", "chain")
     ID_FIELD_NUMBER: _ClassVar[int]
     GRAIN_TYPE_FIELD_NUMBER: _ClassVar[int]
     GRAIN_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +161,7 @@ class Request(_message.Message):
     ONE_WAY_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
     id: int
     grain_type: str
     grain_key: str
@@ -172,7 +173,8 @@ class Request(_message.Message):
     one_way: bool
     view: int
     traceparent: str
-    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    chain: bytes
+    def __init__(self, id: _Optional[int] = ..., grain_type: _Optional[str] = ..., grain_key: _Optional[str] = ..., method: _Optional[str] = ..., args: _Optional[bytes] = ..., encoding: _Optional[_Union[Encoding, str]] = ..., timeout_ms: _Optional[int] = ..., context: _Optional[bytes] = ..., one_way: _Optional[bool] = ..., view: _Optional[int] = ..., traceparent: _Optional[str] = ..., chain: _Optional[bytes] = ...) -> None: ...
 
 class Response(_message.Message):
     __slots__ = ("id", "payload", "failed")
@@ -201,10 +203,12 @@ class Rejection(_message.Message):
     def __init__(self, id: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., message: _Optional[str] = ..., hint: _Optional[_Union[SiloAddress, _Mapping]] = ..., retry_after_ms: _Optional[int] = ..., fault: _Optional[bytes] = ...) -> None: ...
 
 class Cancel(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "interrupt")
     ID_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPT_FIELD_NUMBER: _ClassVar[int]
     id: int
-    def __init__(self, id: _Optional[int] = ...) -> None: ...
+    interrupt: bool
+    def __init__(self, id: _Optional[int] = ..., interrupt: _Optional[bool] = ...) -> None: ...
 
 class Status(_message.Message):
     __slots__ = ("id", "text")
