@@ -21,7 +21,8 @@ from grange.runtime.activations.activation import Activation
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, SYSTEM_RESERVE, Share, Weighed, decoded_size
 from grange.runtime.calls.deps import InboundDeps
 from grange.runtime.calls.load_shedding import RETRY_AFTER
-from grange.runtime.calls.wire_call import WireCall, brief, read_context
+from grange.runtime.calls.oversized_answers import replaced
+from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import cancelled
 from grange.runtime.requests.refusal import Refused
 from grange.runtime.system_target import SYSTEM_TYPE
@@ -196,7 +197,7 @@ class Incoming:
             return  # it is closed
         except PayloadTooLarge as error:
             has_room = False
-            self._answer_briefly(brief(message, error, self._deps.faults))
+            self._answer_without_payload(message, error)
         if not has_room or not isinstance(message, Response) or len(message.payload) >= LARGE:
             self._count_answers()
 
@@ -217,10 +218,10 @@ class Incoming:
         if self.held:
             self.release()
 
-    def _answer_briefly(self, message: Response | Rejection) -> None:
+    def _answer_without_payload(self, message: Response | Rejection, error: PayloadTooLarge) -> None:
         try:
-            self._connection.post(message)
-        except PayloadTooLarge as error:
+            self._connection.post(replaced(message, error, self.fault))
+        except PayloadTooLarge:
             # The peer's limit allows no answer. Do not raise: the frame may hold further messages.
             self._connection.kill(ConnectionLost(f"the peer takes no answers: {error}"))
 

@@ -9,11 +9,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from grange.errors import CallOutcomeUnknown, InvalidResult, PayloadTooLarge
+from grange.errors import CallOutcomeUnknown
 from grange.grains.context import Scalar
 from grange.observability.spans import Spans
 from grange.observability.trace import clean
-from grange.proto.faults import Faults
 from grange.proto.message import Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, Admission, Share, Weighed
 from grange.runtime.calls.link import Pending
@@ -200,11 +199,3 @@ def read_context(data: bytes) -> Mapping[str, Scalar] | None:
     if not all(isinstance(value, Scalar) for value in context.values()):
         raise ValueError("it holds a value that is not a scalar")
     return context
-
-
-def brief(answer: Response | Rejection, error: PayloadTooLarge, faults: Faults) -> Response | Rejection:
-    """The answer in place of one that is too large for its connection: the caller must get one."""
-    if isinstance(answer, Rejection):
-        return Rejection(answer.id, answer.reason, "the reason is too long to be sent", answer.hint)
-    fault = faults.encode(InvalidResult(f"it was executed, but its answer cannot be sent: {error}"))
-    return Response(answer.id, fault, failed=True)

@@ -23,7 +23,8 @@ from grange.proto.faults import Faults
 from grange.proto.message import Cancel, Reason, Rejection, Request, Response
 from grange.runtime.calls.admission import LARGE, REQUEST_OVERHEAD, Admission, Share, Weighed, decoded_size
 from grange.runtime.calls.link import Link
-from grange.runtime.calls.wire_call import WireCall, brief, read_context
+from grange.runtime.calls.oversized_answers import replaced
+from grange.runtime.calls.wire_call import WireCall, read_context
 from grange.runtime.requests.invocation import Invocation
 
 BUSY = 0.5
@@ -81,7 +82,7 @@ class ClientEnd:
                 connection.post(message)
             except PayloadTooLarge as error:
                 with suppress(PayloadTooLarge):  # a silo with so low a limit gets no answer, and its call times out
-                    connection.post(brief(message, error, self._deps.faults))
+                    connection.post(replaced(message, error, self.fault))
         self._link.check_answered()
 
     def fault(self, error: BaseException) -> bytes:
