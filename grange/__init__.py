@@ -6,6 +6,7 @@
       __main__.py  cli/                    the command `grange`
       dashboard/   testing/                show a cluster in a browser | a cluster inside a test
       silo/        client/     servers/    one server process | one client process | Redis and Postgres for tests
+      management.py                        what programs ask of a cluster, and acts on it
       storage/     directory/              stored state | which silo hosts each grain
       membership/                          which silos are in the cluster
       runtime/                             makes calls, receives calls, runs activations; independent of the cluster
@@ -42,6 +43,7 @@ from grange.errors import (
     RemoteError,
     SiloStopped,
     SiloUnavailable,
+    StartupFailed,
     StorageError,
     StorageUnavailable,
     Unauthorized,
@@ -51,6 +53,7 @@ from grange.errors import (
 from grange.grains.context import request_context
 from grange.grains.decorators import always_interleave, one_way, read_only, response_timeout
 from grange.grains.grain import Grain, GrainInterface, Timer
+from grange.grains.service import SiloService
 from grange.printable import filter_loggers
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.keys import Key
@@ -81,8 +84,10 @@ __all__ = [
     "PersistentState",
     "RemoteError",
     "SiloAddress",
+    "SiloService",
     "SiloStopped",
     "SiloUnavailable",
+    "StartupFailed",
     "StorageError",
     "StorageUnavailable",
     "Stored",

@@ -18,9 +18,13 @@ from grange.errors import ConfigurationError, GrangeError, NoSuchGrain, SiloUnav
 from grange.membership.model.member import SiloStatus
 from grange.placement.provider import PlacementContext, PlacementStrategy
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
+from grange.proto.versions import parts_of
 from grange.runtime.locator import Moved
 
 logger = logging.getLogger("grange.directory")
+
+MOST_NARROWED = 1_000
+"""Pairs of a grain type and a wanted version whose silos are remembered; peers choose the versions."""
 
 
 class ClusterLocator:
@@ -34,15 +38,22 @@ class ClusterLocator:
         self._sweep = sweep
         self._cache = PlaceCache(deps.options.cache_size)
         self._moved: Moved = _ignore
+        self._narrowed: dict[tuple[str, int, int], Hosting | None] = {}
 
-    def known(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond."""
+    def known(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The silo from the cache, or computed if the type's placement allows that. Takes about a microsecond.
+
+        A cached one may host another version than the wanted one: if it does not serve it, it refuses, and lets the
+        grain go.
+        """
         cached = self._cache.get(grain_id)
         if cached is not None:
             self._figures.cache_hits += 1
             return cached
         topology = self._current.topology
         hosting = topology.hosting.get(grain_id.type)
+        if wanted and hosting is not None:
+            hosting = self._serving(grain_id.type, hosting, wanted)
         if hosting is None:
             return None
         strategy = self._deps.strategies.get(hosting.placement)
@@ -50,14 +61,26 @@ class ClusterLocator:
             return None
         return strategy.choose(self._context(grain_id, hosting, topology))
 
-    def takes(self, grain_type: str) -> bool:
+    def takes(self, grain_type: str, wanted: int = 0) -> bool:
         """Whether a new grain of this type may be placed on this silo; not while it is cordoned."""
         topology, me = self._current.topology, self._deps.me
-        return me not in topology.cordoned or me in topology.hosting[grain_type].silos
+        if me not in topology.cordoned:
+            return True
+        hosting = topology.hosting[grain_type]
+        serving = self._serving(grain_type, hosting, wanted) if wanted else hosting
+        return serving is not None and me in serving.silos
 
-    async def locate(self, grain_id: GrainId) -> SiloAddress:
+    def serving(self, grain_id: GrainId, wanted: int) -> SiloAddress | None:
+        """The silo for a new activation that serves this version of an interface; None: no active silo does."""
+        hosting = self._current.topology.hosting.get(grain_id.type)
+        serving = None if hosting is None else self._serving(grain_id.type, hosting, wanted)
+        if serving is None or self._deps.strategies.get(serving.placement) is None:
+            return None
+        return self._choose(self._strategy(grain_id, serving), grain_id, serving)
+
+    async def locate(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress:
         """See `Locator`. Also raises ConfigurationError if this silo does not know the type's placement strategy."""
-        hosting = self._hosting(grain_id)
+        hosting = self._hosting(grain_id, wanted)
         strategy = self._strategy(grain_id, hosting)
         if strategy.computed:
             return self._choose(strategy, grain_id, hosting)
@@ -68,7 +91,7 @@ class ClusterLocator:
         if entry is not None and not self._current.topology.is_dead(entry.silo):
             silo = entry.silo
         else:
-            silo = self._choose(strategy, grain_id, self._hosting(grain_id))
+            silo = self._choose(strategy, grain_id, self._hosting(grain_id, wanted))
         self._put(grain_id, silo)
         return silo
 
@@ -134,6 +157,7 @@ class ClusterLocator:
         for silo in self._cache.silos:
             if after.is_dead(silo) or (silo in before.live and silo not in after.live):
                 self._cache.drop_silo(silo)
+        self._narrowed.clear()
         self._moved(None)
 
     def _note_winner(self, winner: GrainAddress) -> None:
@@ -163,11 +187,24 @@ class ClusterLocator:
             return False
         return bool(await self._sweep.absent(winner.silo, [winner]))
 
-    def _hosting(self, grain_id: GrainId) -> Hosting:
+    def _serving(self, grain_type: str, hosting: Hosting, wanted: int) -> Hosting | None:
+        """The silos that host the type in a version that serves this caller; None: there is none."""
+        policy = self._deps.versions
+        key = grain_type, wanted, policy.changes
+        if key not in self._narrowed:
+            if len(self._narrowed) >= MOST_NARROWED:
+                self._narrowed.clear()
+            self._narrowed[key] = hosting.serving(wanted, policy, self._current.topology.cordoned)
+        return self._narrowed[key]
+
+    def _hosting(self, grain_id: GrainId, wanted: int = 0) -> Hosting:
         topology = self._current.topology
         hosting = topology.hosting.get(grain_id.type)
         if hosting is not None:
-            return hosting
+            serving = self._serving(grain_id.type, hosting, wanted) if wanted else hosting
+            if serving is None:
+                raise NoSuchGrain(no_version(grain_id, hosting, wanted))
+            return serving
         if not topology.ring.addresses:
             raise SiloUnavailable(f"call to {grain_id} was not executed: no silo is active; start one")
         types = ", ".join(sorted(topology.hosting)) or "none"
@@ -198,6 +235,18 @@ class ClusterLocator:
         ring_owner = topology.ring.owner(grain_id.ring_hash, hosting.allowed)
         assert ring_owner is not None, "a type is hosted by at least one silo of the ring"
         return PlacementContext(grain_id, self._deps.me, hosting.silos, ring_owner, self._deps.rng)
+
+
+def no_version(grain_id: GrainId, hosting: Hosting, wanted: int) -> str:
+    """The text for a caller whose version of an interface no active silo serves."""
+    number, version = parts_of(wanted)
+    hosted = {silo: found.get(number, ("", 0)) for silo, found in hosting.versions.items()}
+    interface = next((repr(name) for name, _ in hosted.values() if name), "its interface")
+    has = ", ".join(f"{silo} has {own or 'none'}" for silo, (_, own) in sorted(hosted.items()))
+    return (
+        f"the caller of {grain_id} needs version {version} of {interface}, and no active silo serves that; {has}: "
+        "start a silo with that version, or set the rules in the table `versions`"
+    )
 
 
 def _ignore(_grain_id: GrainId | None) -> None:

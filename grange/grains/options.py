@@ -13,6 +13,7 @@ import msgspec
 
 from grange.errors import CallError, ConfigurationError
 from grange.proto.keys import KeyKind
+from grange.proto.versions import LAST_VERSION
 
 MayInterleave = Callable[[str, tuple[Any, ...]], bool]
 """(method name, arguments) -> whether the call may run beside another one."""
@@ -70,7 +71,8 @@ class GrainOptions(msgspec.Struct, frozen=True):
     errors: exception classes that callers receive as themselves; others arrive as RemoteError. Those of base classes
         and interfaces are added.
     default: this class is the default implementation of an interface that several classes implement.
-    version: of the interface, for rolling upgrades.
+    version: of the interface, or of the methods that callers of the class see: a caller needs the version that it was
+        written for, and a silo with a class that does not serve it gets none of its calls. 0: no version.
     """
 
     name: str
@@ -167,7 +169,10 @@ def _bad_values(options: GrainOptions) -> Iterator[tuple[bool, str]]:
     yield not _is_count(options.stateless_workers), "stateless_workers= must be a whole number, 0 or more"
     countable = limit is None or (_is_count(limit) and limit > 0)
     yield not countable, "mailbox_limit= must be a whole number, 1 or more"
-    yield not _is_count(options.version), f"version={options.version!r} must be a whole number, 0 or more"
+    yield (
+        not (_is_count(options.version) and options.version <= LAST_VERSION),
+        f"version={options.version!r} must be a whole number, 0 to {LAST_VERSION}",
+    )
     yield not all(map(_is_error_class, options.errors)), f"errors= must name exception classes, not {options.errors!r}"
     yield (
         any(issubclass(error, CallError) for error in options.errors),

@@ -22,6 +22,7 @@ from grange.directory.options import DirectoryOptions
 from grange.errors import ConfigurationError, OptionError
 from grange.membership.model.options import MembershipOptions
 from grange.option_ranges import OutOfRange
+from grange.placement.versions import VersionOptions, VersionPolicy
 from grange.proto.acts import Action
 from grange.runtime.options import RuntimeOptions
 from grange.silo.dashboard_options import DashboardOptions
@@ -55,6 +56,7 @@ TABLES: Mapping[str, type[msgspec.Struct]] = MappingProxyType({
     "transport": TransportOptions,
     "storage_options": StorageOptions,
     "dashboard": DashboardOptions,
+    "versions": VersionOptions,
 })  # fmt: skip
 """The tables of options, one of each room, with their classes."""
 
@@ -123,7 +125,16 @@ class SiloConfig(BaseSettings):
     """Secret of clients that may only read in management."""
     drain_timeout: Seconds = 60.0
     """Seconds for running calls to complete when the silo stops."""
-    actions: Names = ("deactivate", "collect", "cordon", "uncordon", "drain", "log level", "dump tasks")
+    actions: Names = (
+        "deactivate",
+        "collect",
+        "cordon",
+        "uncordon",
+        "drain",
+        "log level",
+        "dump tasks",
+        "version rules",
+    )
     """What operators and admins may do, by its name. `call` and `declare dead` are off by default; `*` allows all, as
     `grange dev` does."""
     redact: Names = ()
@@ -149,6 +160,8 @@ class SiloConfig(BaseSettings):
     """Options of storage providers: `StorageOptions`."""
     dashboard: dict[str, Any] = {}
     """Users of the dashboard: `DashboardOptions`."""
+    versions: dict[str, Any] = {}
+    """Which versions of an interface serve a caller: `VersionOptions`."""
 
     _keywords: frozenset[tuple[str, ...]] = pydantic.PrivateAttr(default_factory=frozenset)
 
@@ -162,8 +175,8 @@ class SiloConfig(BaseSettings):
         self._keywords = frozenset(_paths(values))
         for check in (
             self.runtime_options, self.membership_settings, self.directory_options, self.transport_options,
-            self.storage_settings, self.dashboard_options, self._check_address, self._check_http, self._check_road,
-            self._check_storages, self._check_tokens, self._check_actions,
+            self.storage_settings, self.dashboard_options, self.version_options, self._check_address, self._check_http,
+            self._check_road, self._check_storages, self._check_tokens, self._check_actions,
         ):  # fmt: skip
             check()
 
@@ -270,6 +283,14 @@ class SiloConfig(BaseSettings):
     def dashboard_options(self) -> DashboardOptions:
         """The options of the dashboard. Raises ConfigurationError naming a wrong key."""
         return self._options("dashboard", self.dashboard, DashboardOptions)
+
+    def version_options(self) -> VersionOptions:
+        """The rules for versions of interfaces. Raises ConfigurationError naming a wrong key."""
+        return self._options("versions", self.versions, VersionOptions)
+
+    def version_policy(self) -> VersionPolicy:
+        """The rules for versions of interfaces, for one silo."""
+        return self.version_options().policy()
 
     def _options(self, table: str, values: Mapping[str, Any], kind: type[OptionsType]) -> OptionsType:
         known = set(kind.__struct_fields__)

@@ -13,6 +13,7 @@ import msgspec
 
 from grange.membership.agent import MembershipAgent
 from grange.membership.model.member import Member, SiloStatus
+from grange.placement.versions import VersionPolicy, VersionRules
 from grange.proto.acts import Act, Action, Level
 from grange.proto.ids import GrainId, SiloAddress
 from grange.proto.management import DrainState, Phase
@@ -90,6 +91,12 @@ class LogLevelValues(msgspec.Struct, forbid_unknown_fields=True):
     seconds: float = 600.0
 
 
+class VersionRulesValues(msgspec.Struct, forbid_unknown_fields=True):
+    """The values of VERSION_RULES. None: the rules as they were configured."""
+
+    rules: VersionRules | None
+
+
 class DeedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """The parts of a silo on which the actions work. `drained` tells the progress of its stop."""
 
@@ -98,6 +105,7 @@ class DeedDeps(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     caller: Caller
     agent: MembershipAgent
     levels: LogLevels
+    versions: VersionPolicy
     drained: Callable[[], DrainState]
     begin_drain: Callable[[], None]
 
@@ -111,6 +119,7 @@ class Deeds:
         self._caller = deps.caller
         self._agent = deps.agent
         self._levels = deps.levels
+        self._versions = deps.versions
         self._drained = deps.drained
         self._begin_drain = deps.begin_drain
 
@@ -126,6 +135,7 @@ class Deeds:
             Action.DRAIN: Deed(operator, True, self._find_serving, self._drain),
             Action.LOG_LEVEL: Deed(operator, False, self._find_logger, self._set_level),
             Action.DUMP_TASKS: Deed(operator, False, self._find_tasks, self._dump_tasks),
+            Action.VERSION_RULES: Deed(operator, False, self._find_rules, self._set_rules),
             Action.DECLARE_DEAD: Deed(admin, True, self._find_living, self._declare_dead),
         }
 
@@ -258,6 +268,23 @@ class Deeds:
     async def _dump_tasks(self, act: Act) -> Done:
         tasks = tasks_of_loop(self._agent.me)
         return Done(f"{tasks.total} tasks", tasks.total, msgspec.json.encode(tasks.rows).decode())
+
+    # --- versions of interfaces -----------------------------------------------------------------------------------
+
+    def _find_rules(self, act: Act) -> Found:
+        rules = _values(act, VersionRulesValues).rules
+        known = {name for member in self._agent.view.active for each in member.versions.values() for name in each}
+        if act.target and act.target not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise NotDone(f"no active silo has a version of {act.target!r}; the interfaces with versions are: {names}")
+        now = self._versions.of(act.target) if act.target else self._versions.default
+        new = "its configured rules" if rules is None else f"the rules {rules}"
+        return Found(f"{act.target or 'the default'} has {new}; now it has {now}", 1, str(now))
+
+    async def _set_rules(self, act: Act) -> Done:
+        self._versions.set_rules(act.target, _values(act, VersionRulesValues).rules)
+        now = self._versions.of(act.target) if act.target else self._versions.default
+        return Done(f"{act.target or 'the default'} has the rules {now} on silo {self._name}", 1)
 
     # --- other silos ----------------------------------------------------------------------------------------------
 

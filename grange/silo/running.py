@@ -9,6 +9,7 @@ from grange.observability.log_ring import LogRing
 from grange.silo.inspection import Inspection
 from grange.silo.lifecycle import Lifecycle
 from grange.silo.loop_watch import LoopWatch
+from grange.silo.own_code import OwnCode
 from grange.silo.shutdown import Shutdown
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stores
 from grange.silo.steering import Steering
@@ -30,6 +31,7 @@ class RunningSilo(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     lifecycle: Lifecycle
     loop_watch: LoopWatch
     logs: LogRing | None
+    own_code: OwnCode
 
     def ask_to_stop(self) -> None:
         """Start a stop without waiting for it: see `Lifecycle.ask_to_stop`."""

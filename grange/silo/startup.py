@@ -18,6 +18,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.tasks import Tasks
 from grange.directory.cluster import ClusterDirectory
 from grange.directory.slice.deps import DirectoryDeps
+from grange.grains.definition import spec_of
 from grange.grains.ref import GrainFactory, ReferenceExtension
 from grange.grains.registry import RegisteredServices
 from grange.membership.agent import MembershipAgent
@@ -51,6 +52,7 @@ from grange.silo.doubts import DoubtsTarget
 from grange.silo.environment import SiloEnvironment
 from grange.silo.figures import Figures
 from grange.silo.gateway import Gateway
+from grange.silo.hosted_services import Factories, HostedDeps, HostedServices
 from grange.silo.inspection import Inspection
 from grange.silo.journal import Journal, keep_log_lines
 from grange.silo.lifecycle import Lifecycle
@@ -58,9 +60,12 @@ from grange.silo.loop_lag import measure_lag
 from grange.silo.loop_watch import watch_of_loop
 from grange.silo.management import Management
 from grange.silo.opening import open_ports, open_stores, open_tracing, process_of
+from grange.silo.own_code import OwnCode
 from grange.silo.ring import Ring
 from grange.silo.roles import Roles
 from grange.silo.running import RunningSilo
+from grange.silo.service_calls import ServiceCalls, ServiceCallsDeps
+from grange.silo.service_rings import ServiceRings
 from grange.silo.shutdown import Shutdown, ShutdownDeps
 from grange.silo.stages import Calls, Cluster, Hosting, Links, Ports, Stages, Stores, Tracing
 from grange.silo.steering import Steering
@@ -85,14 +90,17 @@ async def assemble(
     links = prepare_links(parts, definition, environment, ports, traces)
     ring = Ring(links)
     cluster = prepare_cluster(definition, environment, ports, stores, links, ring)
-    calls = prepare_calls(definition.config, environment, ports, links, cluster, lifecycle.binding)
+    calls = prepare_calls(definition, environment, (ports, stores, links, cluster), lifecycle.binding)
     hosting = prepare_hosting(definition, environment, ports, stores, cluster, calls)
     ring.bind(calls, hosting)
     stages = Stages(ports=ports, stores=stores, links=links, cluster=cluster, calls=calls, hosting=hosting)
     figures = Figures(stages, definition.config.labels, environment.utc_now)
     exports = exporting_figures(definition.telemetry, process_of(definition, ports), figures.snapshot)
     await parts.enter_async_context(exports)
-    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting)
+    own_code = OwnCode(
+        definition.silo, definition.startup, definition.background, ports.events, environment.random
+    )  # fmt: skip
+    shutdown = prepare_shutdown(definition.config, ports, cluster, calls, hosting, own_code)
     begin_drain = partial(lifecycle.ask_to_stop, ports.address)
     steering = Steering(definition.config, environment.utc_now, stages, shutdown, begin_drain)
     parts.callback(steering.close)
@@ -101,6 +109,7 @@ async def assemble(
         inspection=Inspection(ports.address, figures, hosting.catalog, cluster.directory),
         shutdown=shutdown, steering=steering, lifecycle=lifecycle, real_time=environment.real_time,
         loop_watch=watch_of_loop(definition.config, ports.events, cluster.liveness), logs=logs,
+        own_code=own_code,
     )  # fmt: skip
     serve_system_targets(silo)
     show_to_admin(silo, definition.config)
@@ -108,10 +117,10 @@ async def assemble(
 
 
 async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
-    """Admit other silos, then join, then admit clients. Called by `Silo.start` after `assemble`.
+    """Admit other silos, then join, start the application's own code, then admit clients.
 
-    The stop of the silo is the last part on the stack, so it runs first. Raises JoinFailed, DeclaredDead or
-    MembershipUnavailable.
+    Called by `Silo.start` after `assemble`. The stop of the silo is the last part on the stack, so it runs first.
+    Raises JoinFailed, DeclaredDead, MembershipUnavailable or StartupFailed.
     """
     ports, cluster, hosting = silo.ports, silo.cluster, silo.hosting
     await parts.enter_async_context(cluster.directory)
@@ -126,14 +135,19 @@ async def admit_and_join(parts: AsyncExitStack, silo: RunningSilo) -> None:
     cluster.agent.subscribe(silo.stores.guards.on_view)
     cluster.agent.subscribe(cluster.directory.on_view)
     cluster.agent.subscribe(silo.drop_connections)
+    cluster.agent.subscribe(silo.calls.hosted_services.on_view)
     silo.stores.guards.subscribe_fenced(cluster.agent.on_fenced_by_store)
     ports.silo_listener.admit(ports.address, hosting.silo_inbound)
     await cluster.agent.start()
     ports.probe_port.serve(ports.address, cluster.agent.answer_probe, silo.loop_watch)
     hosting.catalog.takes = cluster.directory.locator.takes
+    hosting.catalog.serving = cluster.directory.locator.serving
     hosting.catalog.open()
     ports.events.publish(SiloJoining(ports.cluster))
     await cluster.agent.join()
+    await silo.calls.hosted_services.start()
+    await silo.own_code.start_up()
+    silo.own_code.run()
     ports.admin.health.joined()
     ports.client_listener.admit(ports.address, hosting.client_inbound)
     ports.events.publish(SiloActive(ports.cluster))
@@ -160,15 +174,10 @@ def prepare_links(
 
 
 def prepare_cluster(
-    definition: SiloDefinition,
-    environment: SiloEnvironment,
-    ports: Ports,
-    stores: Stores,
-    links: Links,
-    ring: Ring,
+    definition: SiloDefinition, environment: SiloEnvironment, ports: Ports, stores: Stores, links: Links, ring: Ring
 ) -> Cluster:
     """Stage 5: membership and the directory. The silo is not in the membership table yet."""
-    gate, options = Gate(), definition.config.membership_settings()
+    gate, options, versions = Gate(), definition.config.membership_settings(), definition.config.version_policy()
     liveness = Liveness(gate.clock, options.probe_interval)
     deps = MembershipDeps(
         ask=links.sender.ask,
@@ -196,9 +205,10 @@ def prepare_cluster(
             rng=environment.random,
             events=ports.events,
             options=definition.config.directory_options(),
+            versions=versions,
         )
     )
-    return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory)
+    return Cluster(gate=gate, liveness=liveness, agent=agent, directory=directory, versions=versions)
 
 
 def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: Ports) -> Member:
@@ -218,21 +228,20 @@ def table_row(definition: SiloDefinition, environment: SiloEnvironment, ports: P
         labels=definition.config.labels,
         grains=definition.placements(),
         interfaces=definition.interfaces(),
+        versions=definition.versions(),
+        services=tuple(spec_of(cls).name for cls in definition.silo_services),
     )
 
 
 def prepare_calls(
-    config: SiloConfig,
-    environment: SiloEnvironment,
-    ports: Ports,
-    links: Links,
-    cluster: Cluster,
+    definition: SiloDefinition, environment: SiloEnvironment, before: tuple[Ports, Stores, Links, Cluster],
     binding: LoopBinding,
-) -> Calls:
-    """Stage 6: calls to a grain, on any silo."""
+) -> Calls:  # fmt: skip
+    """Stage 6: calls to a grain or a silo service, on any silo. `before`: the stages that it needs."""
+    ports, stores, links, cluster = before
     references = ReferenceExtension()
     codec = ValueCodec([references])
-    options = config.runtime_options()
+    options = definition.config.runtime_options()
     plans = Plans(codec, options.payload_limit)
     deps = CallerDeps(links.sender, links.faults, links.deadlines, options, binding, ports.address)
     caller = Caller(deps, cluster.directory.locator, plans, environment.random)
@@ -240,7 +249,26 @@ def prepare_calls(
     spans = links.traces.spans
     call = caller.call if spans is None else TracedCalls(caller.call, spans)
     grains = GrainFactory(call, lambda interface: cluster.agent.view.implementations(interface), learn)
-    return Calls(references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains, spans=spans)
+    rings = ServiceRings(lambda: cluster.agent.view)
+    hosted = HostedServices(
+        definition.silo_services,
+        HostedDeps(
+            me=ports.address, name=ports.name, registry=stores.services, plans=plans, faults=links.faults, rings=rings,
+            gate=cluster.gate, events=ports.events,
+        ),
+    )  # fmt: skip
+    services = ServiceCalls(
+        ServiceCallsDeps(
+            me=ports.address, ask=links.sender.ask, agent=cluster.agent, faults=links.faults, plans=plans, rings=rings,
+            rng=environment.random, binding=binding, timeout=options.response_timeout,
+        ),
+        hosted,
+    )  # fmt: skip
+    hosted.bind(Factories(grains, services.get_service))
+    return Calls(
+        references=references, codec=codec, plans=plans, deps=deps, caller=caller, grains=grains, services=services,
+        hosted_services=hosted, spans=spans,
+    )  # fmt: skip
 
 
 def prepare_hosting(
@@ -253,11 +281,12 @@ def prepare_hosting(
     deps = ActivationDeps(
         ports.address, options, calls.grains, faults, EagerStart(), tasks, environment.random, calls.deps.binding,
         cluster.gate, calls.deps.figures, epoch=environment.utc_now().timestamp() - asyncio.get_running_loop().time(),
-        spans=calls.spans,
+        spans=calls.spans, get_service=calls.services.get_service,
     )  # fmt: skip
     facets = {PersistentState: PersistentStates(stores.guards.storages, calls.codec, stores.guards.stamps.next)}
     hosted = [
-        HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options) for cls in definition.grains
+        HostedType(cls, calls.plans, facets, RegisteredServices(stores.services), options, cluster.versions)
+        for cls in definition.grains
     ]
     faults.register(error for each in hosted for error in each.options.errors)
     catalog = Catalog(deps, {each.name: each for each in hosted}, cluster.directory.locator, collector)
@@ -283,7 +312,9 @@ def prepare_hosting(
     )
 
 
-def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting) -> Shutdown:
+def prepare_shutdown(
+    config: SiloConfig, ports: Ports, cluster: Cluster, calls: Calls, hosting: Hosting, own_code: OwnCode
+) -> Shutdown:
     """The stop of this silo: clients first, then other silos."""
     return Shutdown(
         ShutdownDeps(
@@ -293,6 +324,9 @@ def prepare_shutdown(config: SiloConfig, ports: Ports, cluster: Cluster, calls: 
             catalog=hosting.catalog,
             gateway=hosting.gateway,
             caller=calls.caller,
+            own_code=own_code,
+            services=calls.hosted_services,
+            service_calls=calls.services,
             listeners=(ports.client_listener, ports.silo_listener),
             inbound=(hosting.client_inbound, hosting.silo_inbound),
             tasks=hosting.tasks,
@@ -308,6 +342,7 @@ def serve_system_targets(silo: RunningSilo) -> None:
     traces = silo.links.traces
     silo.cluster.agent.serve(hosting.silo_targets)
     silo.cluster.directory.serve(hosting.silo_targets)
+    silo.calls.hosted_services.serve(hosting.silo_targets)
     answers = (
         hosting.management,
         silo.inspection,

@@ -45,6 +45,7 @@ class Steering:
                 caller=stages.calls.caller,
                 agent=stages.cluster.agent,
                 levels=self._levels,
+                versions=stages.cluster.versions,
                 drained=shutdown.state,
                 begin_drain=begin_drain,
             )

@@ -28,6 +28,7 @@ THEMES: Mapping[str, tuple[int, ...]] = {
     "Seeing a cluster": (72, 75, 77, 78),
     "Containers and Kubernetes": (79,),
     "Stopping a silo": (42, 43, 44, 45),
+    "Versions, and code beside grains": (88,),
     "Events and traces": (73, 74),
     "Simulation and fault tests": (47, 48, 49, 50, 51, 52, 53, 54),
 }

@@ -16,6 +16,7 @@ from grange.directory.slice.partition import Conflict, Partition
 from grange.observability.counters import DirectoryFigures
 from grange.observability.events import Events
 from grange.placement.provider import PlacementStrategy
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainAddress, SiloAddress
 from grange.runtime.system_target import Ask
 
@@ -34,7 +35,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     must not release the entry. `end_if_stateful` ends a registered activation in order if it keeps state, because a
     second activation ran beside it and may have written that state.
 
-    `figures` counts what this part does.
+    `versions` has the rules by which a version of an interface serves a caller. `figures` counts what this part does.
     """
 
     me: SiloAddress
@@ -49,6 +50,7 @@ class DirectoryDeps(msgspec.Struct, frozen=True, kw_only=True):
     rng: Random
     events: Events
     options: DirectoryOptions = DirectoryOptions()
+    versions: VersionPolicy = msgspec.field(default_factory=VersionPolicy)
     figures: DirectoryFigures = msgspec.field(default_factory=DirectoryFigures)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from grange.directory.slice.ranges import RangeSet
 from grange.membership.model.hash_ring import Range, Ring
 from grange.membership.model.member import SiloStatus, View
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import SiloAddress
+from grange.proto.versions import by_number, parts_of
 
 _BEFORE_ACTIVE = frozenset({None, SiloStatus.JOINING})
 _AFTER_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
@@ -16,12 +20,26 @@ _AFTER_ACTIVE = frozenset({SiloStatus.LEAVING, SiloStatus.DEAD})
 class Hosting(msgspec.Struct, frozen=True):
     """The active silos that take new grains of one type, ordered by address, and the name of its placement strategy.
 
-    `allowed` is the same silos as a filter for the ring; None if that is every active silo.
+    `allowed` is the same silos as a filter for the ring; None if that is every active silo. `versions` has all that
+    host the type, each with its versions of the type's interfaces by their numbers.
     """
 
     silos: tuple[SiloAddress, ...]
     placement: str
     allowed: frozenset[SiloAddress] | None
+    versions: Mapping[SiloAddress, Mapping[int, tuple[str, int]]]
+
+    def serving(self, wanted: int, policy: VersionPolicy, cordoned: frozenset[SiloAddress]) -> Hosting | None:
+        """The same for callers that need this version of an interface; None: no active silo serves it."""
+        number, version = parts_of(wanted)
+        hosted = {silo: found.get(number, ("", 0)) for silo, found in self.versions.items()}
+        interface = next((name for name, _ in hosted.values() if name), "")
+        rules = policy.of(interface)
+        serving = [silo for silo, (_, own) in hosted.items() if rules.serves(version, own)]
+        if not serving:
+            return None
+        chosen = rules.choose(version, {silo: hosted[silo][1] for silo in _open_to_new(serving, cordoned)})
+        return Hosting(tuple(chosen), self.placement, frozenset(chosen), self.versions)
 
 
 class Topology:
@@ -120,12 +138,13 @@ def previous_owners(
 
 
 def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]:
-    hosts: dict[str, list[SiloAddress]] = {}
+    hosts: dict[str, dict[SiloAddress, Mapping[int, tuple[str, int]]]] = {}
     placements: dict[str, str] = {}
     active = view.active
     for member in active:
         for grain_type, placement in member.grains.items():
-            hosts.setdefault(grain_type, []).append(member.address)
+            versions = by_number(member.versions.get(grain_type, {}))
+            hosts.setdefault(grain_type, {})[member.address] = versions
             # Silos may disagree during a rolling upgrade; every silo takes the value of the first host by address.
             placements.setdefault(grain_type, placement)
     return {
@@ -133,8 +152,9 @@ def _hosting(view: View, cordoned: frozenset[SiloAddress]) -> dict[str, Hosting]
             tuple(silos),
             placements[grain_type],
             None if len(silos) == len(active) else frozenset(silos),
+            hosts[grain_type],
         )
-        for grain_type, silos in ((name, _open_to_new(silos, cordoned)) for name, silos in hosts.items())
+        for grain_type, silos in ((name, _open_to_new([*silos], cordoned)) for name, silos in hosts.items())
     }
 
 

@@ -15,6 +15,7 @@ from grange.aio.portions import PORTION, in_portions
 from grange.errors import SiloStopped
 from grange.proto.ids import GrainAddress, GrainId, SiloAddress
 from grange.proto.message import Reason, Request
+from grange.proto.versions import parts_of
 from grange.runtime.activations.activation import Activation
 from grange.runtime.activations.deps import ActivationDeps
 from grange.runtime.activations.draining import (
@@ -44,7 +45,9 @@ class Catalog:
     """The activations of one silo. `deliver` inserts before it awaits anything, so no grain gets a second one.
 
     targets: all live activations and pools, for turns that start without `deliver`.
-    takes: whether a new grain of this type may be here; not while the silo is cordoned.
+    takes: whether a new grain of this type may be here, for a caller that needs this `interface_version`; not while the
+        silo is cordoned.
+    serving: the silo that serves a caller with this `interface_version`, which this silo does not serve; None: none.
     """
 
     def __init__(
@@ -58,7 +61,8 @@ class Catalog:
         self._collector = collector
         self.targets: dict[GrainId, Target] = {}
         self._open = False
-        self.takes: Callable[[str], bool] = _always
+        self.takes: Callable[[str, int], bool] = _always
+        self.serving: Callable[[GrainId, int], SiloAddress | None] = _nowhere
         self._emptied: asyncio.Event | None = None
         self._deactivations = Deactivations()
         self._dying: deque[Activation] = deque()  # killed and not cleared yet
@@ -86,7 +90,11 @@ class Catalog:
     def deliver(self, call: Invocation) -> None:
         """Hand a request to its grain; create the activation if there is none. An error becomes the call's outcome."""
         target = self.targets.get(call.grain_id)
-        if isinstance(target, Activation) and (plan := target.ready(call.method)) is not None:
+        if (
+            isinstance(target, Activation)
+            and (plan := target.ready(call.method)) is not None
+            and (not call.interface_version or target.hosted.serves(call.interface_version))
+        ):
             target.start(call, plan)  # the usual case: the grain is here and idle
         elif self.deps.gate.fenced is not None:
             call.refuse(self.deps.gate.refusal())
@@ -94,6 +102,10 @@ class Catalog:
             self._deliver_slowly(call, target)
 
     def _deliver_slowly(self, call: Invocation, target: Target | None) -> None:
+        hosted = self.hosted.get(call.grain_id.type)
+        if call.interface_version and hosted is not None and not hosted.serves(call.interface_version):
+            self._send_elsewhere(call, hosted, target)
+            return
         if (
             target is not None
             and (self._open or isinstance(target, Activation))  # the pool of a closed catalog would create workers
@@ -101,12 +113,24 @@ class Catalog:
         ):
             target.receive(call)
             return
-        hosted = self.hosted.get(call.grain_id.type)
         refused = self._refusal(call, hosted)
         if refused is not None or hosted is None:
             call.refuse(refused or Refused(Reason.NOT_HERE))
         else:
             self._create(call, hosted)
+
+    def _send_elsewhere(self, call: Invocation, hosted: HostedType, target: Target | None) -> None:
+        """Refuse a caller of a version that this silo does not serve. If another silo does, the grain may go there."""
+        number, version = parts_of(call.interface_version)
+        interface, own = hosted.versions.get(number, (f"an interface of {hosted.name!r}", 0))
+        text = f"silo {self.deps.address} has version {own} of {interface}, and the caller needs version {version}"
+        silo = self.serving(call.grain_id, call.interface_version)
+        if silo is None or silo == self.deps.address:
+            call.refuse(Refused(Reason.NO_SUCH_GRAIN, f"{text}, which no active silo serves"))
+            return
+        if isinstance(target, Activation):
+            target.deactivate(f"a caller needs version {version} of {interface}")
+        call.refuse(Refused(Reason.NOT_HERE, text, hint=silo))
 
     def _create(self, call: Invocation, hosted: HostedType) -> None:
         if hosted.options.stateless_workers:
@@ -128,7 +152,7 @@ class Catalog:
         if not self._open:
             hint = self.next_silo(call.grain_id)
             return Refused(Reason.NOT_READY, f"silo {self.deps.address} takes no new grains", hint=hint)
-        if not self.takes(call.grain_id.type):
+        if not self.takes(call.grain_id.type, call.interface_version):
             text = f"silo {self.deps.address} is cordoned and takes no new grains"
             return Refused(Reason.NOT_HERE, text)
         return None
@@ -329,11 +353,11 @@ def _refuse_waiting(target: Activation | WorkerPool) -> None:
         activation.refuse_waiting()
 
 
-def _always(_: str) -> bool:
+def _always(_grain_type: str, _wanted: int) -> bool:
     """The default of `Catalog.takes`: no operator says otherwise."""
     return True
 
 
-def _nowhere(_: GrainId) -> None:
-    """The default of `NextSilo`: no hint."""
+def _nowhere(_grain_id: GrainId, _wanted: int = 0) -> None:
+    """The default of `NextSilo` and `Catalog.serving`: no other silo."""
     return None

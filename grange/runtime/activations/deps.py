@@ -11,6 +11,7 @@ from grange.aio.loop_binding import LoopBinding
 from grange.aio.portions import Pace
 from grange.aio.tasks import Tasks
 from grange.grains.ref import GrainFactory
+from grange.grains.service import GetsServices
 from grange.observability.counters import CallFigures
 from grange.observability.spans import Spans
 from grange.proto.faults import Faults
@@ -26,6 +27,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
 
     `turns`: those that have been suspended and have not ended, in the order of their starts. `epoch`: the Unix time at
     which the loop's time was 0, by this silo's clock. `watched`: the last calls of grains that an operator looks at.
+    `get_service` makes references to silo services.
     """
 
     address: SiloAddress
@@ -43,6 +45,7 @@ class ActivationDeps(msgspec.Struct, frozen=True, eq=False):
     watched: dict[GrainId, RecentCalls] = msgspec.field(default_factory=dict)
     pace: Pace = msgspec.field(default_factory=Pace)  # of the activations that begin
     spans: Spans | None = None
+    get_service: GetsServices | None = None
 
     def new_activation_id(self, now: float) -> int:
         """A number of 128 bits for an activation that begins at this loop time: the milliseconds, then 80 random bits.

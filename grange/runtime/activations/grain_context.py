@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from grange.grains.context import current_activation
 from grange.grains.definition import Addressable
 from grange.grains.grain import Timer
+from grange.grains.service import SiloService
 from grange.proto.ids import GrainId
 from grange.proto.keys import Key, decode_key
 from grange.runtime.activations.deps import ActivationDeps
@@ -19,6 +20,7 @@ from grange.runtime.activations.timers import GrainTimer
 from grange.runtime.requests.invocation import Invocation
 
 G = TypeVar("G", bound=Addressable)
+S = TypeVar("S", bound=SiloService)
 
 
 class ActivationContext:
@@ -71,6 +73,12 @@ class ActivationContext:
     def get_grain(self, grain: type[G], key: Key, *, implementation: str | None = None) -> G:
         """A reference to another grain."""
         return self.deps.grains.get_grain(grain, key, implementation=implementation)
+
+    def get_service(self, service: type[S], key: Key) -> S:
+        """A reference to a silo service."""
+        if self.deps.get_service is None:
+            raise RuntimeError(f"{self.grain_id} runs outside a silo, where no silo service runs")
+        return self.deps.get_service(service, key)
 
     def start_timer(
         self,

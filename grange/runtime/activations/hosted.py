@@ -8,13 +8,15 @@ from typing import Any, cast
 
 from grange.aio.interrupts import is_ctrl_c
 from grange.errors import ConfigurationError, InvalidCall
-from grange.grains.definition import spec_of
+from grange.grains.definition import spec_of, versions_of
 from grange.grains.facets import Facet, FacetFactory, Parameter, ServiceContainer, Services, constructor_parameters
 from grange.grains.grain import Grain
 from grange.grains.options import GrainOptions
 from grange.observability.counters import TypeFigures
+from grange.placement.versions import VersionPolicy
 from grange.proto.ids import GrainId
 from grange.proto.message import Reason
+from grange.proto.versions import by_number, parts_of
 from grange.runtime.options import RuntimeOptions
 from grange.runtime.requests.invocation import Invocation
 from grange.runtime.requests.plan import MethodPlan, Plans
@@ -30,12 +32,14 @@ MAX_CAUSES = 100
 class HostedType:
     """A grain class in one silo. Made at start-up, so that an error in a class stops the start.
 
+    `versions` are those of its interfaces, by the number of the interface, and `policy` the silo's rules for them.
     `live` is the number of its activations in this silo, in any phase: a silo may hold too many to count at once.
     """
 
     __slots__ = (
-        "_facets", "_parameters", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate", "idle_timeout",
-        "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "waits_for_nothing",
+        "_facets", "_parameters", "_policy", "_services", "cls", "figures", "has_on_activate", "has_on_deactivate",
+        "idle_timeout", "interleaves", "live", "mailbox_limit", "options", "plain", "plans", "versions",
+        "waits_for_nothing",
     )  # fmt: skip
 
     def __init__(
@@ -45,8 +49,11 @@ class HostedType:
         facets: Mapping[Any, FacetFactory],
         services: Services,
         defaults: RuntimeOptions,
+        policy: VersionPolicy | None = None,
     ) -> None:
         spec = spec_of(cls)
+        self.versions: Mapping[int, tuple[str, int]] = by_number(versions_of(cls))
+        self._policy = policy or VersionPolicy()
         self.cls = cls
         self.options: GrainOptions = spec.options
         self.plans: dict[str, MethodPlan] = plans.of_interface(spec)
@@ -81,6 +88,12 @@ class HostedType:
     def has_facets(self) -> bool:
         """Whether its instances have facets, such as state that outlives an activation."""
         return any(parameter.origin in self._facets for parameter in self._parameters)
+
+    def serves(self, wanted: int) -> bool:
+        """Whether it serves a caller that needs this version of an interface (`Request.interface_version`)."""
+        number, version = parts_of(wanted)
+        interface, own = self.versions.get(number, ("", 0))
+        return own == version or self._policy.of(interface).serves(version, own)
 
     def ask_predicate(self, grain: Any, call: Invocation) -> bool:
         """Have `may_interleave` look at a request. False: it failed and the request was refused."""

@@ -90,19 +90,18 @@ class Caller:
         if kwargs or not method.fewest <= len(args) <= method.arity:
             args = method.bind(args, kwargs)
         here = self._deps.catalog
-        if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id)):
+        if here is not None and not plan.one_way and (grain_id in here.targets or self._begins_here(grain_id, plan)):
             call = LocalCall(grain_id, plan, args, context_values.get() or None, self._deps, trace)
             here.deliver(call)
             return call.value if call.done and call.error is None else await self._finish_here(call, plan, args, trace)
         if self._pace.spent():
             await self._wait_for_turn(grain_id)
         deadline = (began := self._loop.time()) + (plan.timeout or self._timeout)
-        link = known if (known := self._links.get(grain_id)) is not None and known.open else self.link(grain_id)
+        known = self._links.get(grain_id)
+        link = known if known is not None and known.open else self.link(grain_id, plan.interface_version)
         if plan.one_way or link is None or (link.crowded and not link.has_room()):
             return await self._call_slowly(grain_id, plan, args, deadline, trace)
-        left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
-        context = encode_context(values) if (values := context_values.get()) else b""
-        request = Request(0, grain_id, method.name, plan.encode(args), Encoding.MSGPACK, left, context)
+        request = self._request(grain_id, plan, args, deadline)
         try:
             pending = link.post(request, deadline, usual=plan.timeout is None, trace=trace)
             try:
@@ -120,6 +119,14 @@ class Caller:
         else:
             return self._deps.result(plan, response, link.answered_at - began)
         return await self._call_slowly(grain_id, plan, args, deadline, trace, refusal)
+
+    def _request(self, grain_id: GrainId, plan: MethodPlan, args: Args, deadline: float) -> Request:
+        """The request of a usual call to another process. Raises InvalidCall or PayloadTooLarge for its arguments."""
+        left = self._timeout_ms if plan.timeout is None else milliseconds_until(deadline)
+        context = encode_context(values) if (values := context_values.get()) else b""
+        request = Request(0, grain_id, plan.method.name, plan.encode(args), Encoding.MSGPACK, left, context)
+        request.interface_version = plan.interface_version
+        return request
 
     async def drain(self) -> None:
         """Wait until each one-way call was accepted by a silo or has failed."""
@@ -153,14 +160,19 @@ class Caller:
     async def _repeat(self, outgoing: Outgoing, refusal: Refusal | None = None) -> Any:
         """Run the retry loop, and count a call that no silo took. `refusal`: that of its first attempt."""
         try:
-            return await self.repeat(outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace)
+            return await self.repeat(
+                outgoing.grain_id, outgoing.deadline, outgoing.attempt, refusal, outgoing.trace,
+                outgoing.plan.interface_version,
+            )  # fmt: skip
         except CallNotExecuted:
             outgoing.plan.sent.refused += not outgoing.answered  # else it is the error of the method
             raise
 
-    def _begins_here(self, grain_id: GrainId) -> bool:
+    def _begins_here(self, grain_id: GrainId, plan: MethodPlan) -> bool:
         """Whether to create the activation of an absent grain in this process now: it is its place."""
-        return grain_id not in self._links and self.target(grain_id) == self._deps.address and not self._pace.spent()
+        if grain_id in self._links or self.target(grain_id, plan.interface_version) != self._deps.address:
+            return False
+        return not self._pace.spent()
 
     async def _finish_here(self, call: LocalCall, plan: MethodPlan, args: Args, trace: InTrace) -> Any:
         """Wait for the outcome of a call that was delivered in this process. If it is refused, it continues slowly."""
@@ -172,12 +184,15 @@ class Caller:
             refusal = self._deps.address, refused.with_traceback(None)
         return await self._call_slowly(call.grain_id, plan, args, deadline, trace, refusal)
 
-    def link(self, grain_id: GrainId) -> Link | None:
-        """The open link to the silo of this grain, if both are known without waiting; it is remembered."""
+    def link(self, grain_id: GrainId, wanted: int) -> Link | None:
+        """The open link to the silo of this grain, if both are known without waiting; it is remembered.
+
+        `wanted` is the `interface_version` that the caller needs.
+        """
         known = self._links.get(grain_id)
         if known is not None and known.open:
             return known
-        target = self.target(grain_id)
+        target = self.target(grain_id, wanted)
         link = None if target is None or target == self._deps.address else self._deps.sender.link(target)
         if link is not None:
             if len(self._links) >= MOST_LINKS:
@@ -216,9 +231,11 @@ class Caller:
         attempt: Attempt,
         refusal: Refusal | None = None,
         trace: InTrace = None,
+        wanted: int = 0,
     ) -> Any:
         """Attempt the call until it has an outcome. This is the only retry loop. `refusal`: that of a first attempt.
 
+        `wanted` is the `interface_version` that the caller needs.
         Raises SiloUnavailable when the time is over and the call was not executed, and CallerClosed when the silo or
         client of this caller ends before.
         """
@@ -231,7 +248,7 @@ class Caller:
                 await self._before_retry(grain_id, deadline, refusals, *refusal)
                 if self._pace.spent():  # a new view of the cluster wakes all that wait for it
                     await self._wait_for_turn(grain_id)
-            target = self.target(grain_id) or await self._locate(grain_id, deadline, trace)
+            target = self.target(grain_id, wanted) or await self._locate(grain_id, deadline, trace, wanted)
             try:
                 return await attempt(target)
             except (Refused, SiloUnavailable) as error:
@@ -250,20 +267,23 @@ class Caller:
         self._locator.invalidate(grain_id, target, hint, absent)
         await self._wait_before_retry(grain_id, deadline, refusals, hint, cause)
 
-    def target(self, grain_id: GrainId) -> SiloAddress | None:
-        """The silo to try, if no wait is needed to find it; else None. Stateless workers run here if hosted here."""
+    def target(self, grain_id: GrainId, wanted: int = 0) -> SiloAddress | None:
+        """The silo to try, if no wait is needed to find it; else None. Stateless workers run here if hosted here.
+
+        `wanted` is the `interface_version` that the caller needs.
+        """
         catalog = self._deps.catalog
         if catalog is not None and catalog.is_open:
             hosted = catalog.hosted.get(grain_id.type)
-            if hosted is not None and hosted.options.stateless_workers:
+            if hosted is not None and hosted.options.stateless_workers and (not wanted or hosted.serves(wanted)):
                 return self._deps.address
-        return self._locator.known(grain_id)
+        return self._locator.known(grain_id, wanted)
 
-    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace) -> SiloAddress:
+    async def _locate(self, grain_id: GrainId, deadline: float, trace: InTrace, wanted: int) -> SiloAddress:
         try:
             async with until(deadline) as timeout:
                 with self._waiting(timeout), part_of(trace, "directory", "locate"):
-                    return await self._locator.locate(grain_id)
+                    return await self._locator.locate(grain_id, wanted)
         except TimeoutError:
             self._check_open(grain_id)
             raise SiloUnavailable(

@@ -116,20 +116,18 @@ class Incoming:
                 if count >= room:
                     self._begun(count, total)
                     count, total, (room, room_bytes) = 0, 0, self._room()
-                if message.traceparent:
-                    message.traceparent = shortened(message.traceparent)
-                if message.chain:
-                    message.chain = checked(message.chain) if self._asker.is_silo else b""
+                if message.traceparent or message.chain:
+                    self._clean(message)
                 number, grain_id, timeout = message.id, message.grain_id, message.timeout_ms
                 size = len(message.args) + REQUEST_OVERHEAD
                 target = here.get(grain_id)
                 if (
                     isinstance(target, Activation)
                     and (plan := target.ready(message.method)) is not None
+                    and (not message.interface_version or target.hosted.serves(message.interface_version))
                     and (plan.has_small_result or (grain_id.type, message.method) in small)
                     and size < LARGE
-                    and not (message.context or self.full or silo.crowded)
-                    and not (number in calls or number in held)
+                    and not (message.context or self.full or silo.crowded or number in calls or number in held)
                     and count < room
                     and total < room_bytes
                 ):
@@ -143,6 +141,13 @@ class Incoming:
                     room, room_bytes = self._room()
         finally:
             self._begun(count, total)
+
+    def _clean(self, request: Request) -> None:
+        """Keep of its trace and its chain what may be believed."""
+        if request.traceparent:
+            request.traceparent = shortened(request.traceparent)
+        if request.chain:
+            request.chain = checked(request.chain) if self._asker.is_silo else b""
 
     def _room(self) -> tuple[int, int]:
         """The requests, and bytes of requests, that may begin in the usual way."""

@@ -140,6 +140,7 @@ class Outgoing:
             context=encode_context(self.context) if self.context else b"",
             one_way=self.handed_over is not None,
             traceparent="" if self.trace is None else self.trace.traceparent,
+            interface_version=self.plan.interface_version,
         )
 
     def _on_posted(self) -> None:

@@ -88,6 +88,8 @@ class WireCall(Invocation):
         self._incoming = incoming
         if weighed is not None:
             self.context, self.weighed = context, weighed
+        if request.interface_version:
+            self.interface_version = request.interface_version
         if (spans := incoming.spans) is not None:
             self.trace = spans.arrived(request.traceparent, self.grain_id, self.method)
 

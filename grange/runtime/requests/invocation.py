@@ -50,6 +50,7 @@ class Invocation(ABC):
     watched: whether `held_back` is asked and `started` is called.
     holder: the part of the silo that has it; it sets itself when the request arrives there.
     trace: its place in a trace; None without telemetry.
+    interface_version: the version of an interface that its caller needs (`proto/versions.py`); 0: any.
     """
 
     # Class attributes are defaults, so that a request sets only what differs.
@@ -66,6 +67,7 @@ class Invocation(ABC):
     task: asyncio.Task[None] | None = None
     holder: Holder | None = None
     trace: InTurn = None
+    interface_version = 0
 
     def __init__(
         self, grain_id: GrainId, method: str, deadline: float, context: Mapping[str, Scalar] | None = None
@@ -152,6 +154,8 @@ class LocalCall(Invocation):
         self._signal: asyncio.Future[None] | None = None
         if trace is not None:
             self.trace = trace.server(grain_id, self.method) if isinstance(trace, Sampled) else trace
+        if plan.interface_version:
+            self.interface_version = plan.interface_version
         try:
             self._args = plan.isolate(args)
         except CallNotExecuted as error:

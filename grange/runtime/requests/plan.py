@@ -46,7 +46,7 @@ class MethodPlan:
     __slots__ = (
         "_codec", "_decode_full", "_decode_result", "_exact", "_exact_result", "_full_prefix", "_native", "_plain",
         "_result", "_shapes", "_shared", "_shared_result", "_struct", "_struct_by_name", "figures", "has_small_result",
-        "method", "one_way", "payload_limit", "sent", "timeout",
+        "interface_version", "method", "one_way", "payload_limit", "sent", "timeout",
     )  # fmt: skip
 
     def __init__(self, method: MethodSpec, codec: ValueCodec, payload_limit: int) -> None:
@@ -59,6 +59,7 @@ class MethodPlan:
         self.sent = SentFigures(method.owner, method.name)
         self.timeout = method.options.timeout
         self.one_way = method.options.one_way
+        self.interface_version = method.interface_version
         self.has_small_result = _is_small(method.result)
         self._codec = codec
         self.payload_limit = payload_limit
