@@ -21,7 +21,7 @@ async def call(client: Client, name: str, number: int, stored: dict[str, int], c
         key = f"{name}-{number}"
         await client.get_grain(Counter, key).add()
         stored[key] = stored.get(key, 0) + 1
-        await client.get_grain(Probe, f"{key}-{calls[0] % 50}").pid_of(f"{key}-{calls[0] % 40}")
+        await client.get_grain(Probe, f"{key}-{calls[0] % 50}").pid_of(f"{key}-callee-{calls[0] % 40}")
         calls[0] += 2
         if calls[0] % 500 == 0:
             print(f"called {calls[0]}", flush=True)
